@@ -1,0 +1,238 @@
+"""The context for modules that use asyncio: the same operations, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeVar
+
+from ipc.channel import Channel
+from ipc.context import DEFAULT_TIMEOUT, BaseContext
+from ipc.errors import Closed, Timeout
+from ipc.message import Message
+from ipc.receiving import Delivery, Receiver
+from ipc.registry import Registry
+from ipc.waiting import Deadline, Watch
+
+Item = TypeVar("Item")
+
+#: Messages handed out in a row until other tasks of the loop get their turn.
+_TURN: Final = 64
+
+
+class AsyncContext(BaseContext):
+    """The operations for a module that runs an event loop; tasks of that loop may use them.
+
+    `receive` acknowledges the message it handed out before; one task at a time may call it.
+    `take` is for handling several messages at a time: each is acknowledged by its own `done`.
+    """
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        super().__init__(registry, name)
+        self._waiters: dict[str, asyncio.Future[Message]] = {}
+        self._answers: Receiver | None = None
+        self._inbox: Inbox | None = None
+        self._stop_requested: asyncio.Event = asyncio.Event()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop_requested.is_set()
+
+    async def stopped(self) -> None:
+        """Wait until the module is asked to stop."""
+        await self._stop_requested.wait()
+
+    def stop(self) -> None:
+        """Ask the module to stop: iteration ends, `receive` raises Closed."""
+        self._stop_requested.set()
+        if self._inbox:
+            self._inbox.wake()
+
+    async def send(
+        self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        """Send; on return the message is safe from the death of any module.
+
+        Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
+        ChannelFull, MessageTooLarge, NotAMessage.
+        """
+        inbox = self.registry.line(module).inbox
+        if not inbox.try_put(message, prefer_slot=self._line.slot):
+            await self._put_later(inbox, message, Deadline(timeout))
+
+    async def send_to_group(
+        self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        """Send to every other module of a group."""
+        for name in self._group_targets(group):
+            await self.send(name, message, timeout)
+
+    async def receive(self, timeout: float | None = None) -> Message:
+        """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
+        receiver = self._line.inbox.receiver
+        return await self._next(receiver.try_get, timeout)
+
+    async def take(self, timeout: float | None = None) -> Delivery:
+        """Receive a message that is acknowledged by its own `done`, not by the next receive."""
+        return await self._next(self._line.inbox.receiver.try_take, timeout)
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Iterate over what is received until the module is asked to stop."""
+        while True:
+            try:
+                message = await self.receive()
+            except Closed:
+                return
+            yield message
+
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Message:
+        """Send, and wait for the message that answers it; Timeout after `timeout` seconds."""
+        self._listen_for_answers()
+        waiter: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiters[message.id] = waiter
+        try:
+            async with asyncio.timeout(timeout):
+                await self.send(module, self._question(message), None)
+                return await waiter
+        except TimeoutError as error:
+            raise Timeout(
+                f"module {module!r} did not answer message {message.id} ({message.operation} "
+                f"{message.resource}) within {timeout:g} s"
+            ) from error
+        finally:
+            del self._waiters[message.id]
+
+    async def send_to_group_sync(
+        self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> list[Message]:
+        """Send to every other module of a group, and wait for one answer from each."""
+        asked = [
+            self.send_sync(name, message.clone(), timeout) for name in self._group_targets(group)
+        ]
+        return list(await asyncio.gather(*asked))
+
+    async def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """Send an answer to whoever waits for it; it passes everything that is not an answer."""
+        answers = self._answers_of(message)
+        if not answers.try_put(message, prefer_slot=self._line.slot):
+            await self._put_later(answers, message, Deadline(timeout))
+
+    def close(self) -> None:
+        """Take the channels' descriptors out of the event loop, which is about to end."""
+        if self._inbox:
+            self._inbox.close()
+            self._inbox = None
+        if self._answers:
+            asyncio.get_running_loop().remove_reader(self._answers.await_arrivals().fileno())
+            self._answers = None
+
+    async def _put_later(self, channel: Channel, message: Message, deadline: Deadline) -> None:
+        room = channel.await_room()
+        try:
+            while not channel.try_put(message, prefer_slot=self._line.slot):
+                if deadline.passed:
+                    raise channel.full_error()
+                await _readable(room, deadline)
+        finally:
+            channel.forget_room(room)
+
+    async def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+        if self._inbox is None:
+            self._inbox = Inbox(self._line.inbox.receiver)
+        inbox = self._inbox
+        deadline = Deadline(timeout)
+        await inbox.turn()
+        while True:
+            if self.stopping:
+                self._line.inbox.receiver.acknowledge()
+                raise Closed(f"module {self.name!r} is asked to stop")
+            item = attempt()
+            if item is not None:
+                return item
+            if deadline.passed:
+                raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+            await inbox.wait(deadline)
+
+    def _listen_for_answers(self) -> None:
+        if self._answers is None:
+            self._answers = self._line.answers.receiver
+            arrivals = self._answers.await_arrivals()
+            asyncio.get_running_loop().add_reader(arrivals.fileno(), self._answer_waiters)
+            self._answer_waiters()
+
+    def _answer_waiters(self) -> None:
+        if self._answers is None:
+            return
+        self._answers.await_arrivals().clear()
+        while (answer := self._answers.try_get()) is not None:
+            waiter = self._waiters.get(answer.parent_id)
+            if waiter is None or waiter.done():
+                self.unmatched_answers += 1
+            else:
+                waiter.set_result(answer)
+
+
+class Inbox:
+    """Waiting for messages in an event loop: senders signal all the time it exists."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._arrivals = receiver.await_arrivals()
+        self._arrived = asyncio.Event()
+        self._turn = 0
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._arrivals.fileno(), self.wake)
+
+    def wake(self) -> None:
+        self._arrivals.clear()
+        self._arrived.set()
+
+    async def turn(self) -> None:
+        """Let other tasks run now and then, however many messages there are."""
+        self._turn += 1
+        if self._turn % _TURN == 0:
+            await asyncio.sleep(0)
+
+    async def wait(self, deadline: Deadline) -> None:
+        """Wait until a message may have come, or the deadline has."""
+        self._receiver.await_arrivals()
+        if self._receiver.pending():
+            return
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                await self._arrived.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._receiver.awake()
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._arrivals.fileno())
+
+
+async def _readable(watch: Watch, deadline: Deadline) -> None:
+    """Wait in the event loop until the watched event is signalled, or the deadline has come."""
+    loop = asyncio.get_running_loop()
+    signalled = loop.create_future()
+
+    def note() -> None:
+        watch.clear()
+        if not signalled.done():
+            signalled.set_result(None)
+
+    loop.add_reader(watch.fileno(), note)
+    try:
+        await asyncio.wait([signalled], timeout=deadline.remaining())
+    finally:
+        loop.remove_reader(watch.fileno())
+
+
+def open_contexts(modules: dict[str, str]) -> dict[str, AsyncContext]:
+    """Make contexts for modules, given as name -> group, that all run in this event loop."""
+    registry = Registry()
+    for name, group in modules.items():
+        registry.add_module(name, group)
+    return {name: AsyncContext(registry, name) for name in modules}

@@ -1,0 +1,296 @@
+"""A channel: this project's multiprocessing queue, which survives SIGKILL of who uses it.
+
+Made by one process (the supervisor) and handed to others as an argument of
+`multiprocess.Process`, under fork, spawn and forkserver alike. Any number of processes may
+put (ipc/sending.py); one at a time may get (ipc/receiving.py). Each sending process has a slot
+of the shared memory to itself (ipc/segment.py): no sender can stop or delay another.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import queue
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ipc import segment as layout
+from ipc.deadletters import DeadLetterBox
+from ipc.errors import ChannelFull, Closed, MessageTooLarge, ModuleUnavailable
+from ipc.message import Message, encode
+from ipc.receiving import Delivery, Receiver
+from ipc.segment import MAX_PAYLOAD, MIB, RING, Segment
+from ipc.sending import Sender
+from ipc.waiting import Deadline, Event
+
+DEFAULT_CAPACITY: Final = 8 * MIB
+DEFAULT_MAX_DELIVERIES: Final = 3
+_SMALL: Final = 512  # bytes
+
+
+class ChannelState(enum.IntEnum):
+    """Whether anybody is going to read what is put: the supervisor says so."""
+
+    OPEN = 0
+    STOPPED = 1
+    FAILED = 2
+    DISABLED = 3
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """A channel at one moment. Totals are since it was made; a kill may leave one off by one."""
+
+    messages: int
+    """waiting, including those being handled"""
+    bytes: int
+    """what they take in memory"""
+    capacity_bytes: int
+    """what each sender may have waiting before it has to wait itself"""
+    sent_total: int
+    received_total: int
+    """handled to the end"""
+    redelivered_total: int
+    dead_letters: int
+    senders: int
+    """slots in use: processes that have sent, a replacement counting as its predecessor"""
+
+
+class Channel:
+    """A queue of messages to one reader, with the interface of `multiprocessing.Queue`.
+
+    `capacity` is what each sender may have waiting, in bytes (a larger single message passes
+    when nothing else waits). `max_deliveries` is how many readers may die with a message before
+    it becomes a dead letter in the directory `dead_letters`; without one it is only counted.
+    """
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        max_deliveries: int = DEFAULT_MAX_DELIVERIES,
+        dead_letters: Path | None = None,
+    ) -> None:
+        if not 1 <= capacity <= RING:
+            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {RING}")
+        self.name = name
+        self.capacity = capacity
+        self.max_deliveries = max_deliveries
+        self.dead_letters = dead_letters
+        self._segment = Segment.create(name)
+        self._arrived = Event()
+        self._room = Event()
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocess import context, reduction
+
+        context.assert_spawning(self)
+        kept = ("name", "capacity", "max_deliveries", "dead_letters")
+        return {
+            **{k: getattr(self, k) for k in kept},
+            "fds": [reduction.DupFd(fd) for fd in self.filenos()],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        memory, arrived, room = (fd.detach() for fd in state.pop("fds"))
+        self.__dict__.update(state)
+        self._segment = Segment(memory)
+        self._arrived, self._room = Event(arrived), Event(room)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Be a channel that this process has not used yet: a new one, or a forked child's."""
+        self._closed = False
+        self._sender = Sender(self._segment, self._arrived, self.capacity)
+        self._receiver: Receiver | None = None
+        _channels.add(self)
+
+    def filenos(self) -> tuple[int, ...]:
+        """Descriptors that a process needs to use the channel."""
+        return (self._segment.fd, self._arrived.fd, self._room.fd)
+
+    # Sending
+
+    def try_put(self, message: Message, *, prefer_slot: int = 0) -> bool:
+        """Put the message if there is room; it is safe from any process's death from then on.
+
+        Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
+        """
+        payload = encode(message)
+        if len(payload) > MAX_PAYLOAD:
+            raise MessageTooLarge(
+                f"message {message.id} ({message.operation} {message.resource}) has "
+                f"{len(payload)} bytes; a channel carries up to {MAX_PAYLOAD}"
+            )
+        if self._closed:
+            raise Closed(f"channel {self.name!r} was closed in this process")
+        state = self._segment.words[layout.STATE]
+        if state:
+            reason = ChannelState(state).name.lower()
+            raise ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
+        return self._sender.try_put(payload, prefer_slot)
+
+    def put(self, message: Message, block: bool = True, timeout: float | None = None) -> None:
+        """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
+        if self.try_put(message):
+            return
+        deadline = Deadline(timeout if block else 0)
+        room = self.await_room()
+        try:
+            while not self.try_put(message):
+                if deadline.passed:
+                    raise self.full_error()
+                room.wait(deadline.remaining())
+        finally:
+            self.forget_room(room)
+
+    def put_nowait(self, message: Message) -> None:
+        self.put(message, block=False)
+
+    def await_room(self) -> Any:
+        """Begin to wait for room: try once more before sleeping on the result."""
+        return self._sender.await_room(self._room)
+
+    def forget_room(self, watch: Any) -> None:
+        """End a wait that `await_room` began."""
+        self._sender.forget_room(watch)
+
+    def full_error(self) -> ChannelFull:
+        """Make the error for a sender that has waited long enough."""
+        waiting = self.statistics()
+        return ChannelFull(
+            f"the channel of {self.name!r} is full: {waiting.messages} messages "
+            f"({waiting.bytes} bytes) wait in it, and its reader makes no room"
+        )
+
+    # Receiving
+
+    @property
+    def receiver(self) -> Receiver:
+        """This process's reading end; ChannelError if another living process reads."""
+        if self._receiver is None:
+            self._receiver = Receiver(
+                self._segment,
+                self._arrived,
+                self._room,
+                capacity=self.capacity,
+                max_deliveries=self.max_deliveries,
+                set_aside=self._set_aside,
+            )
+        return self._receiver
+
+    def try_get(self) -> Message | None:
+        """Hand out the next message, or None; acknowledges the one handed out before."""
+        return self.receiver.try_get()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Message:
+        """Hand out the next message, waiting up to `timeout` seconds; queue.Empty after that.
+
+        The message stays in the channel until the next call: if the process dies before it,
+        its successor gets the message again, marked as redelivered.
+        """
+        receiver = self.receiver
+        message = receiver.try_get()
+        deadline = Deadline(timeout if block else 0)
+        while message is None:
+            if self._closed:
+                raise Closed(f"channel {self.name!r} was closed in this process")
+            if deadline.passed:
+                raise queue.Empty
+            arrivals = receiver.await_arrivals()
+            message = receiver.try_get()
+            if message is None:
+                arrivals.wait(deadline.remaining())
+                message = receiver.try_get()
+            receiver.awake()
+        return message
+
+    def get_nowait(self) -> Message:
+        return self.get(block=False)
+
+    def wake(self) -> None:
+        """Let a waiting reader look up, though no message has come."""
+        self._arrived.signal()
+
+    def _set_aside(self, payload: bytes, deliveries: int, reason: str) -> None:
+        if self.dead_letters is not None:
+            box = DeadLetterBox(self.dead_letters)
+            box.put(self.name, payload, deliveries=deliveries, reason=reason)
+
+    # Looking at it
+
+    def qsize(self) -> int:
+        """How many messages wait, including those being handled."""
+        return self.statistics().messages
+
+    def empty(self) -> bool:
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        """Whether some sender has no room left for even a small message."""
+        limit = self.capacity - _SMALL
+        slots = (self._segment.slot(index).words for index in self._segment.used_slots())
+        return any(words[layout.TAIL] - words[layout.FREED] > limit for words in slots)
+
+    def statistics(self) -> ChannelStatistics:
+        """Read the counters in shared memory: any process may, at any time, at no one's cost."""
+        words = self._segment.words
+        messages = waiting_bytes = sent_total = received_total = 0
+        used = self._segment.used_slots()
+        for index in used:
+            slot = self._segment.slot(index).words
+            handled, head = slot[layout.HANDLED], slot[layout.HEAD]
+            sent, tail = slot[layout.SENT], slot[layout.TAIL]
+            sent_total += sent
+            received_total += handled
+            if tail > head:
+                waiting_bytes += tail - head
+                messages += max(1, sent - handled)
+        return ChannelStatistics(
+            messages=messages,
+            bytes=waiting_bytes,
+            capacity_bytes=self.capacity,
+            sent_total=sent_total,
+            received_total=received_total,
+            redelivered_total=words[layout.REDELIVERED],
+            dead_letters=words[layout.DEAD_LETTERS],
+            senders=len(used),
+        )
+
+    # Its end
+
+    @property
+    def state(self) -> ChannelState:
+        return ChannelState(self._segment.words[layout.STATE])
+
+    @state.setter
+    def state(self, state: ChannelState) -> None:
+        self._segment.words[layout.STATE] = state
+
+    def close(self) -> None:
+        """Use the channel no more in this process; what waits in it stays for others."""
+        self._closed = True
+        self.wake()
+
+    def join_thread(self) -> None:
+        """Nothing to join, for a put that has returned is done (multiprocessing.Queue's word)."""
+
+    def cancel_join_thread(self) -> None:
+        """Nothing to cancel, as in `join_thread`."""
+
+
+_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+def _begin_all() -> None:
+    for channel in list(_channels):
+        channel._begin()
+
+
+os.register_at_fork(after_in_child=_begin_all)
+
+__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery"]

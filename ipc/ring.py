@@ -1,0 +1,203 @@
+"""One slot's two ends: the writer that appends records and the reader that consumes them.
+
+Each end keeps its positions in shared memory at every step, in an order in which a SIGKILL
+between any two of them loses nothing:
+
+    write   payload, record word, then TAIL: a record is there whole or not at all
+    read    the record's delivery count, then the message is handed out, then HEAD
+    free    HEAD, then the memory goes back, then FREED lets the writer reuse it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ipc.segment import (
+    CHUNK,
+    DONE,
+    FREED,
+    HANDLED,
+    HEAD,
+    LENGTH,
+    RING,
+    SENT,
+    SKIP,
+    TAIL,
+    WAITING,
+    WEAK_MEMORY,
+    Slot,
+    fence,
+    record_size,
+)
+
+
+class Writer:
+    """The sending end of a slot; the caller sees to it that only one thread is inside."""
+
+    __slots__ = ("_capacity", "_data", "_lengths", "_limit", "_sent", "_tail", "_words")
+
+    def __init__(self, slot: Slot, capacity: int) -> None:
+        self._words, self._data, self._lengths = slot.words, slot.data, slot.lengths
+        self._capacity = capacity
+        self._tail = self._words[TAIL]
+        self._sent = self._words[SENT]
+        self._limit = 0
+
+    def write(self, payload: bytes) -> bool:
+        """Append a record; False if there is no room for it now."""
+        length = len(payload)
+        size = (length + 15) & ~7  # record_size, spelled out: the call would cost a tenth
+        end = self._tail + size
+        if end > self._limit:
+            if not self._make_room(size):
+                return False
+            end = self._tail + size
+        place = (end - size) % RING
+        self._data[place + 8 : place + 8 + length] = payload
+        self._lengths[place >> 3] = length
+        if WEAK_MEMORY:
+            fence()
+        self._tail = self._words[TAIL] = end
+        self._sent = self._words[SENT] = self._sent + 1
+        return True
+
+    def await_room(self, *, waiting: bool) -> None:
+        """Ask the reader to tell when it has made room, or to no longer do so."""
+        self._words[WAITING] = waiting
+        fence()
+
+    def _make_room(self, size: int) -> bool:
+        """Find out anew how far the writer may go, moving to the ring's start where needed.
+
+        An empty ring takes any record, even one above the capacity, so the largest message
+        passes the smallest channel. From an empty ring the writer also goes back to the start,
+        so that a channel with little traffic keeps using the same memory.
+        """
+        freed, tail = self._words[FREED], self._tail
+        place = tail % RING
+        empty = freed == tail
+        skip = place + size > RING or (empty and place >= max(CHUNK, size))
+        start = tail - place + RING if skip else tail
+        if not empty and tail + size - freed > self._capacity:
+            return False
+        if start + size - freed > RING:
+            return False
+        if skip:
+            self._lengths[place >> 3] = SKIP
+        self._tail = start
+        self._limit = min(max(freed + self._capacity, start + size), start - start % RING + RING)
+        return True
+
+
+class Reader:
+    """The receiving end of a slot.
+
+    `cursor` is where the next record is handed out, `head` the oldest one not yet handled.
+    `free_step` is how many bytes are handled until the writer is told of the room: telling it
+    for every message would cost too much.
+    """
+
+    __slots__ = (
+        "_on_room",
+        "_slot",
+        "cursor",
+        "data",
+        "free_step",
+        "freed",
+        "handled",
+        "head",
+        "lengths",
+        "words",
+    )
+
+    def __init__(self, slot: Slot, on_room: Callable[[], None], free_step: int) -> None:
+        self._slot = slot
+        self._on_room = on_room
+        self.free_step = free_step
+        self.words, self.data, self.lengths = slot.words, slot.data, slot.lengths
+        self.head = self.cursor = self.words[HEAD]
+        if self.head == self.words[TAIL]:  # deaths may have left the counts apart
+            self.words[HANDLED] = self.words[SENT]
+        self.handled = self.words[HANDLED]
+        self.freed = self.words[FREED]
+        self.free()  # a predecessor may have died before it did
+
+    def tail(self) -> int:
+        """Where the written records end."""
+        tail: int = self.words[TAIL]
+        if WEAK_MEMORY:
+            fence()
+        return tail
+
+    def word(self, position: int) -> int:
+        """A record's word: its length, how often it was handed out, whether it is done."""
+        return self.lengths[(position % RING) >> 3]
+
+    def set_word(self, position: int, word: int) -> None:
+        self.lengths[(position % RING) >> 3] = word
+
+    def payload(self, position: int) -> memoryview:
+        """The bytes of a record."""
+        place = position % RING
+        return self.data[place + 8 : place + 8 + (self.word(position) & LENGTH)]
+
+    def skip(self) -> int:
+        """Move the cursor to the ring's start, where the writer went on."""
+        at_head = self.head == self.cursor
+        self.cursor += RING - self.cursor % RING
+        if at_head:
+            self._advance(self.cursor)
+        return self.cursor
+
+    def done(self, position: int, end: int) -> None:
+        """Note that a record is handled, in whatever order: HEAD passes it when it can."""
+        self.handled = self.words[HANDLED] = self.handled + 1
+        if position == self.head:
+            self._advance(end)
+            self.pass_done()
+        else:
+            self.set_word(position, self.word(position) | DONE)
+
+    def pass_done(self) -> None:
+        """Move HEAD over the records behind it that were handled out of order."""
+        head = self.head
+        while head < self.cursor:
+            word = self.word(head)
+            if word == SKIP:
+                head += RING - head % RING
+            elif word & DONE:
+                head += record_size(word & LENGTH)
+            else:
+                break
+        self._advance(head)
+
+    def free(self) -> None:
+        """Give the memory of what is handled back, and let the writer reuse it.
+
+        First HEAD, then the memory, then FREED: a death in between leaves something to free,
+        never something to read that is gone.
+        """
+        if self.freed == self.head:
+            return
+        self._release_chunks()
+        self.freed = self.words[FREED] = self.head
+        fence()
+        if self.words[WAITING]:
+            self._on_room()
+
+    def _advance(self, head: int) -> None:
+        self.head = self.words[HEAD] = head
+        if head - self.freed >= self.free_step:
+            self.free()
+
+    def _release_chunks(self) -> None:
+        first, last = self.freed // CHUNK, self.head // CHUNK
+        if first == last:
+            return
+        start, end = first * CHUNK % RING, last * CHUNK % RING
+        if start < end:
+            self._slot.release(start, end)
+        else:
+            self._slot.release(start, RING)
+            if end:
+                self._slot.release(0, end)

@@ -1,0 +1,206 @@
+"""Which API server to talk to and as whom, by lightkube's reading of kubeconfigs.
+
+lightkube does the kubeconfig format, in-cluster configuration, token renewal and exec plugins.
+Its credentials are written for its own HTTP client; here they are only asked for the
+Authorization header that they would send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from lightkube.config.client_adapter import user_auth, verify_cluster
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.config.models import NameValue, User, UserExec
+from lightkube.core.exceptions import ConfigError
+
+from modules.common.kube.errors import ConfigurationError
+
+
+class ClusterSettings(Protocol):
+    """`[kubernetes]` of the configuration."""
+
+    @property
+    def kubeconfig(self) -> str: ...
+    @property
+    def context(self) -> str: ...
+    @property
+    def master(self) -> str: ...
+    @property
+    def in_cluster(self) -> bool: ...
+    @property
+    def qps(self) -> float: ...
+    @property
+    def burst(self) -> int: ...
+
+
+class ConnectSettings(Protocol):
+    """What `KubeClient.connect` needs to know of the whole."""
+
+    @property
+    def data_dir(self) -> Path: ...
+    @property
+    def kubernetes(self) -> ClusterSettings: ...
+
+
+@dataclass
+class _Request:
+    """As much of a request as credentials look at: they put their header into it."""
+
+    headers: dict[str, str]
+
+
+@dataclass
+class _Answer:
+    status_code: int
+
+
+class Authenticator:
+    """The Authorization header of one user, renewed when the server no longer takes it."""
+
+    def __init__(self, auth: Any) -> None:
+        self._auth = auth
+        self._header: str | None = None
+        self._renewing = asyncio.Lock()
+
+    async def header(self) -> str | None:
+        """Return the header's value; None for users that only have a client certificate."""
+        if self._auth is None:
+            return None
+        if self._header is None:
+            async with self._renewing:
+                if self._header is None:
+                    self._header = await self._ask(refused=False)
+        return self._header
+
+    async def renew(self, refused: str | None) -> bool:
+        """Get another header in place of the one the server refused; False if there is none."""
+        if self._auth is None:
+            return False
+        async with self._renewing:
+            if self._header == refused:
+                self._header = await self._ask(refused=True)
+        return self._header != refused
+
+    async def _ask(self, *, refused: bool) -> str | None:
+        request = _Request({})
+        flow: AsyncGenerator[Any, Any] = self._auth.async_auth_flow(request)
+        try:
+            request = await anext(flow)
+            if refused:
+                request = await flow.asend(_Answer(401))
+        except StopAsyncIteration:
+            pass  # nothing new to offer: the header stays as it was sent
+        except (ConfigError, OSError, KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"cannot get credentials: {error!r}") from error
+        finally:
+            await flow.aclose()
+        return request.headers.get("Authorization")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Everything needed to send a request: the server, how to trust it, who one is."""
+
+    server: str
+    tls: ssl.SSLContext | None
+    authenticator: Authenticator
+    #: The kubeconfig it came from and that file's identity, to notice a new one.
+    source: Path | None = None
+    version: tuple[int, int, int] | None = None
+
+    def outdated(self) -> bool:
+        """Whether the kubeconfig has been written anew since it was read."""
+        return self.source is not None and file_version(self.source) not in (None, self.version)
+
+
+def kubeconfig_path(settings: ConnectSettings) -> Path | None:
+    """Return the kubeconfig to read; None with in-cluster credentials or a bare server URL."""
+    kubernetes = settings.kubernetes
+    if kubernetes.in_cluster:
+        return None
+    if kubernetes.kubeconfig:
+        return Path(kubernetes.kubeconfig).expanduser()
+    return None if kubernetes.master else settings.data_dir / "kubeconfig"
+
+
+def load_access(settings: ConnectSettings) -> Access:
+    """Read the credentials; ConfigurationError says what is wrong with them."""
+    path = kubeconfig_path(settings)
+    version = file_version(path) if path else None
+    try:
+        config = _select(settings, path)
+        server = settings.kubernetes.master or config.cluster.server
+        user = _user(config)
+        tls = None
+        if server.startswith("https:"):
+            tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
+        return Access(server.rstrip("/"), tls, Authenticator(user_auth(user)), path, version)
+    except (ConfigError, OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        where = path or ("in-cluster configuration" if not settings.kubernetes.master else "master")
+        raise ConfigurationError(f"cannot use {where}: {_say(error)}") from error
+
+
+def file_version(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when the file is replaced or written to; None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _select(settings: ConnectSettings, path: Path | None) -> SingleConfig:
+    kubernetes = settings.kubernetes
+    if kubernetes.in_cluster:
+        config = KubeConfig.from_service_account()
+    elif path is not None:
+        config = KubeConfig.from_file(path)
+    else:
+        config = KubeConfig.from_server(kubernetes.master)
+    selected = config.get(kubernetes.context or None)
+    if selected is None:
+        raise ConfigError("it names no context")
+    return selected
+
+
+def _user(config: SingleConfig) -> User:
+    """Take the user, with relative paths and an exec plugin of API version v1 made usable."""
+    user = config.user or User()
+    if user.token_file:
+        user = msgspec.structs.replace(user, token_file=str(config.abs_file(user.token_file)))
+    if user.exec:
+        user = msgspec.structs.replace(user, exec=_exec_plugin(user.exec))
+    return user
+
+
+def _exec_plugin(plugin: UserExec) -> UserExec:
+    """Tell the plugin which version to speak, as client-go does with KUBERNETES_EXEC_INFO.
+
+    lightkube knows v1alpha1 and v1beta1 alone; v1's answer has the token in the same place.
+    """
+    info = {
+        "apiVersion": plugin.apiVersion,
+        "kind": "ExecCredential",
+        "spec": {"interactive": False},
+    }
+    version = plugin.apiVersion
+    if version == "client.authentication.k8s.io/v1":
+        version = "client.authentication.k8s.io/v1beta1"
+    env = [*(plugin.env or []), NameValue("KUBERNETES_EXEC_INFO", json.dumps(info))]
+    return msgspec.structs.replace(plugin, apiVersion=version, env=env)
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is not defined there"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,156 @@
+"""What can go wrong between cloudcore and the Kubernetes API, each case a type of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class KubeError(Exception):
+    """Base of every error the Kubernetes client raises; the text says what to do about it."""
+
+    #: Whether the same request may succeed later without anybody changing anything.
+    retriable = False
+
+
+class ConfigurationError(KubeError):
+    """The kubeconfig, a certificate or an exec plugin cannot be used."""
+
+
+class Unreachable(KubeError):
+    """No answer came: refused, reset, timed out. Whether the request took effect is unknown."""
+
+    retriable = True
+
+
+class ApiError(KubeError):
+    """The API server refused the request: `metav1.Status`, or what could be read of one.
+
+    `retry_after` is in seconds, None where the server names no time.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        request: str = "",
+        details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{request}: {status} {reason}: {message}" if request else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = details or {}
+        self.retry_after = retry_after
+
+    @property
+    def retriable(self) -> bool:  # type: ignore[override]  # an answer decides it, not the type
+        return self.status == 429 or self.status >= 500
+
+
+class BadRequest(ApiError):
+    """400: the server cannot read the request."""
+
+
+class Unauthorized(ApiError):
+    """401: the credentials are not accepted, renewed ones neither."""
+
+
+class Forbidden(ApiError):
+    """403: RBAC does not allow it; `deploy/` has the rights cloudcore needs."""
+
+
+class NotFound(ApiError):
+    """404: no such object, or no such resource (a CRD that is not installed)."""
+
+
+class Conflict(ApiError):
+    """409: the object has changed since it was read."""
+
+    retriable = True
+
+
+class AlreadyExists(ApiError):
+    """409 with reason AlreadyExists: an object of that name is there."""
+
+
+class Gone(ApiError):
+    """410: the resource version is too old to watch or to page on from; list again."""
+
+
+class Invalid(ApiError):
+    """422: a field of the object is not allowed."""
+
+
+class TooManyRequests(ApiError):
+    """429: the server asks for a pause of `retry_after` seconds."""
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+    429: TooManyRequests,
+}
+
+_BY_REASON: dict[str, type[ApiError]] = {
+    "AlreadyExists": AlreadyExists,
+    "Expired": Gone,
+}
+
+
+class _Status(msgspec.Struct):
+    """The part of metav1.Status that an error is made of."""
+
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+    details: dict[str, Any] | None = None
+
+
+def error_from_status(
+    status: dict[str, Any], *, request: str = "", http_status: int = 0, header: str | None = None
+) -> ApiError:
+    """Make the error that a `metav1.Status` object means; `header` is Retry-After."""
+    return _build(msgspec.convert(status, _Status, strict=False), request, http_status, header)
+
+
+def error_from_body(body: bytes, request: str, http_status: int, header: str | None) -> ApiError:
+    """Make the error of a refused request, whatever the body is (a proxy's page, nothing)."""
+    try:
+        status = msgspec.json.decode(body, type=_Status)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        status = _Status(message=body[:200].decode("utf-8", "replace").strip())
+    return _build(status, request, http_status, header)
+
+
+def _build(status: _Status, request: str, http_status: int, header: str | None) -> ApiError:
+    code = http_status or status.code
+    kind = _BY_REASON.get(status.reason) or _BY_STATUS.get(code, ApiError)
+    return kind(
+        code,
+        status.reason or kind.__name__,
+        status.message or "the server gave no message",
+        request=request,
+        details=status.details,
+        retry_after=_seconds(header, status.details),
+    )
+
+
+def _seconds(header: str | None, details: dict[str, Any] | None) -> float | None:
+    """Read the pause asked for; Kubernetes sends whole seconds, in the header and the details."""
+    asked = header if header is not None else (details or {}).get("retryAfterSeconds")
+    if asked is None:
+        return None
+    try:
+        return max(0.0, float(asked))
+    except (TypeError, ValueError):
+        return None

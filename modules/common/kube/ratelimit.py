@@ -1,0 +1,39 @@
+"""Client-side rate limit, as client-go has it: qps on average, burst at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Lets `burst` requests pass at once and `qps` a second from then on, in order of arrival.
+
+    A qps of 0 or less means no limit. `waited` counts the seconds that requests were held back.
+    """
+
+    def __init__(self, qps: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._qps = qps
+        self._burst = max(1, burst)
+        self._clock = clock
+        self._tokens = float(self._burst)
+        self._filled = clock()
+        self.waited = 0.0
+
+    def reserve(self) -> float:
+        """Take a token, on credit if there is none, and return how long to wait for it."""
+        if self._qps <= 0:
+            return 0.0
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._qps)
+        self._filled = now
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._qps)
+
+    async def acquire(self) -> None:
+        """Wait until one more request is within the limit."""
+        pause = self.reserve()
+        if pause:
+            self.waited += pause
+            await asyncio.sleep(pause)

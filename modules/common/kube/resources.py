@@ -1,0 +1,70 @@
+"""The kinds of objects cloudcore reads or writes, and where the API serves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as Kubernetes names it: group, version and plural make the path."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """Make the URL path; without a namespace, that of all namespaces."""
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def describe(self, namespace: str | None = None, name: str = "") -> str:
+        """Name an object for people: `pods default/web`."""
+        if not name:
+            return f"{self.plural} in {namespace}" if namespace else self.plural
+        return f"{self.plural} {namespace}/{name}" if namespace else f"{self.plural} {name}"
+
+
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
+PODS: Final = Resource("", "v1", "pods", "Pod", namespaced=True)
+CONFIGMAPS: Final = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
+SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
+SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
+ENDPOINTS: Final = Resource("", "v1", "endpoints", "Endpoints", namespaced=True)
+EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+PERSISTENTVOLUMES: Final = Resource(
+    "", "v1", "persistentvolumes", "PersistentVolume", namespaced=False
+)
+PERSISTENTVOLUMECLAIMS: Final = Resource(
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True
+)
+VOLUMEATTACHMENTS: Final = Resource(
+    "storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False
+)
+DEVICES: Final = Resource("devices.kubeedge.io", "v1alpha1", "devices", "Device", namespaced=True)
+DEVICEMODELS: Final = Resource(
+    "devices.kubeedge.io", "v1alpha1", "devicemodels", "DeviceModel", namespaced=True
+)
+CUSTOMRESOURCEDEFINITIONS: Final = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    namespaced=False,
+)

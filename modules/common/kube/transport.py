@@ -1,0 +1,216 @@
+"""Requests to one API server: connection pool, credentials, rate limit, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from modules.common.kube.credentials import (
+    Access,
+    ConnectSettings,
+    kubeconfig_path,
+    load_access,
+)
+from modules.common.kube.errors import ConfigurationError, Unreachable, error_from_body
+from modules.common.kube.ratelimit import TokenBucket
+
+JSON: Final = "application/json"
+
+#: Seconds: for a whole request, and for the connection alone.
+REQUEST_TIMEOUT: Final = 30.0
+CONNECT_TIMEOUT: Final = 10.0
+
+#: Seconds to wait for the embedded API server's kubeconfig, which it writes on its first start.
+_KUBECONFIG_WAIT: Final = 30.0
+_KUBECONFIG_POLL: Final = 0.05
+
+#: Connections at most; each watch holds one.
+_POOL_SIZE: Final = 100
+
+#: Seconds after which a silent connection is probed, and between probes; three go unanswered.
+_KEEPALIVE_IDLE: Final = 30
+_KEEPALIVE_INTERVAL: Final = 10
+_KEEPALIVE_COUNT: Final = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Statistics:
+    """What has been asked of the API server: requests by method, failures by HTTP status.
+
+    A request without any answer counts under `unreachable`.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; `what` names it in errors, as in `patch pods default/web`."""
+
+    method: str
+    path: str
+    what: str
+    query: Mapping[str, str] | None = None
+    data: bytes | None = None
+    content_type: str = JSON
+    timeout: aiohttp.ClientTimeout = aiohttp.ClientTimeout(
+        total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT
+    )
+
+
+class Transport:
+    """Sends requests within the configured rate over one pool of connections.
+
+    A request that is refused as unauthorized is sent once more with renewed credentials. A
+    kubeconfig that was written anew (other port, renewed certificate) is read after a failure.
+    """
+
+    def __init__(self, settings: ConnectSettings, user_agent: str) -> None:
+        self._settings = settings
+        self._user_agent = user_agent
+        self._limit = TokenBucket(settings.kubernetes.qps, settings.kubernetes.burst)
+        self._access: Access
+        self._session: aiohttp.ClientSession
+        self.statistics = Statistics()
+
+    @property
+    def server(self) -> str:
+        return self._access.server
+
+    @property
+    def throttled(self) -> float:
+        """Seconds that requests have been held back by the rate limit."""
+        return self._limit.waited
+
+    async def open(self) -> None:
+        """Read the credentials and set up the pool; nothing is sent yet."""
+        await self._await_kubeconfig()
+        self._access = load_access(self._settings)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
+            headers={"Accept": JSON, "User-Agent": self._user_agent},
+            trust_env=True,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def read(self, request: Request) -> bytes:
+        """Send, and return the body of the answer."""
+        response = await self.send(request)
+        try:
+            return await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.unreachable(request, error) from error
+        finally:
+            response.release()
+
+    async def send(self, request: Request) -> aiohttp.ClientResponse:
+        """Send, and return the open answer; ApiError for any that is not a success."""
+        await self._limit.acquire()
+        access, authorization = self._access, await self._access.authenticator.header()
+        response = await self._exchange(request, access, authorization)
+        if response.status == 401 and await self._renew(access, authorization):
+            response.release()
+            authorization = await self._access.authenticator.header()
+            response = await self._exchange(request, self._access, authorization)
+        if response.status < 300:
+            return response
+        raise await self._refusal(request, response)
+
+    def unreachable(self, request: Request, error: Exception) -> Unreachable:
+        """Make the error of a request that got no whole answer, and look for a new address."""
+        self.statistics.errors["unreachable"] += 1
+        reason = str(error) or type(error).__name__
+        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {reason}")
+        self._reload()
+        return unreachable
+
+    async def _exchange(
+        self, request: Request, access: Access, authorization: str | None
+    ) -> aiohttp.ClientResponse:
+        headers: dict[str, str] = {}
+        if authorization:
+            headers["Authorization"] = authorization
+        if request.data is not None:
+            headers["Content-Type"] = request.content_type
+        self.statistics.requests[request.method] += 1
+        try:
+            return await self._session.request(
+                request.method,
+                access.server + request.path,
+                params=request.query,
+                data=request.data,
+                headers=headers,
+                ssl=access.tls or True,
+                timeout=request.timeout,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise self.unreachable(request, error) from error
+
+    async def _refusal(self, request: Request, response: aiohttp.ClientResponse) -> Exception:
+        try:
+            body = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            return self.unreachable(request, error)
+        finally:
+            response.release()
+        self.statistics.errors[str(response.status)] += 1
+        after = response.headers.get("Retry-After")
+        return error_from_body(body, request.what, response.status, after)
+
+    async def _renew(self, access: Access, refused: str | None) -> bool:
+        """Get other credentials than those refused: of another request's renewal, or new ones."""
+        if self._access is not access or self._reload():
+            return True
+        return await access.authenticator.renew(refused)
+
+    def _reload(self) -> bool:
+        """Read the kubeconfig again if it has been written since; keep the old one if unusable."""
+        if not self._access.outdated():
+            return False
+        try:
+            self._access = load_access(self._settings)
+        except ConfigurationError as error:
+            log.warning(f"the kubeconfig has changed but cannot be used: {error}")
+            return False
+        log.info(f"the kubeconfig has changed: talking to {self.server} now")
+        return True
+
+    async def _await_kubeconfig(self) -> None:
+        """Wait for the embedded API server to write its kubeconfig; another one must be there."""
+        path = kubeconfig_path(self._settings)
+        if path is None or self._settings.kubernetes.kubeconfig:
+            return
+        deadline = time.monotonic() + _KUBECONFIG_WAIT
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"the embedded API server has not written {path} within "
+                    f"{_KUBECONFIG_WAIT:g} s: see whether the module apiserver is ready, or set "
+                    "kubernetes.kubeconfig to use another cluster"
+                )
+            await asyncio.sleep(_KUBECONFIG_POLL)
+
+
+def _make_socket(address: Any) -> socket.socket:
+    """Make a connection's socket, with keepalive: a watch only reads and would never notice."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
+    return made

@@ -1,0 +1,77 @@
+"""JSON in the form that Go's encoding/json gives a map, byte for byte.
+
+An edge compares some of what it gets as text, so the form is part of the protocol: keys sorted,
+no spaces, `<`, `>` and `&` escaped, as are U+2028 and U+2029 (encoding/json encode.go).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+# Outside of strings JSON has none of these, so replacing them in the encoded bytes is enough.
+_ESCAPES: Final = (
+    (b"<", rb"\u003c"),
+    (b">", rb"\u003e"),
+    (b"&", rb"\u0026"),
+    ("\u2028".encode(), rb"\u2028"),
+    ("\u2029".encode(), rb"\u2029"),
+)
+
+# Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first
+# pattern finds the end of a float (or of a string that looks like it), the second reads tokens.
+_FLOAT_END: Final = re.compile(rb"[.e][-+]?\d+(?:[,}\]]|\Z)")
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
+_SHORT_ESCAPE: Final = re.compile(rb"\\(.)")
+
+
+def dumps(value: Any) -> bytes:
+    """Encode a JSON-like value; bytes become base64, as Go's []byte do.
+
+    TypeError, ValueError or RecursionError for what JSON cannot say.
+    """
+    data = _encode(value)
+    for raw, escaped in _ESCAPES:
+        if raw in data:
+            data = data.replace(raw, escaped)
+    if _FLOAT_END.search(data) or rb"\b" in data or rb"\f" in data:
+        data = _TOKEN.sub(_go_token, data)
+    return data
+
+
+def _go_token(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    if token.startswith(b'"'):
+        return _SHORT_ESCAPE.sub(_go_escape, token) if b"\\" in token else token
+    return _go_float(token) if b"." in token or b"e" in token else token
+
+
+def _go_escape(match: re.Match[bytes]) -> bytes:
+    return {b"b": rb"\u0008", b"f": rb"\u000c"}.get(match[1], match[0])
+
+
+def _go_float(token: bytes) -> bytes:
+    """Write a float as Go does: no `.0`, an exponent below 1e-6 and from 1e21 on."""
+    value = float(token)
+    if value != 0 and not 1e-6 <= abs(value) < 1e21:
+        mantissa, _, exponent = f"{value!r}".partition("e")
+        sign = "-" if exponent.startswith("-") else "+"
+        return f"{mantissa.removesuffix('.0')}e{sign}{exponent.lstrip('+-0')}".encode()
+    return f"{_plain(repr(value))}".encode()
+
+
+def _plain(text: str) -> str:
+    """Spell out the exponent of a float's shortest form."""
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text.removesuffix(".0")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    shift = int(exponent)
+    if shift < 0:
+        return f"{sign}0.{'0' * (-shift - 1)}{whole}{fraction}"
+    return f"{sign}{whole}{fraction.ljust(shift, '0')}"

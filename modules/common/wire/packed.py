@@ -1,0 +1,156 @@
+"""The packed lane: what v1.1 edges speak over a websocket.
+
+A message is two binary websocket messages, a 10-byte header and a protobuf payload
+(vendor/github.com/kubeedge/viaduct/pkg/packer, translator/message.go). The Go reader takes the
+websocket messages as one stream of bytes, and its process dies when header and payload share
+one, when the length is zero and when the payload lacks one of its two sub-messages. So `encode`
+writes exactly two and always both sub-messages, and `Decoder` refuses those three.
+
+    bytes 0-3  version      01 01 01 00
+    byte  4    type         01, a message
+    byte  5    flags        00; no reader looks at it
+    bytes 6-9  length of the payload, big-endian
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from ipc import Message
+from modules.common.wire import gojson, message_pb2
+from modules.common.wire.errors import WireError
+
+VERSION: Final = b"\x01\x01\x01\x00"
+TYPE_MESSAGE: Final = 1
+
+# An API object may have 1.5 MiB in etcd; a list of many (services, endpoints) goes in one message.
+DEFAULT_MAX_PAYLOAD: Final = 16 * 1024 * 1024
+
+_HEADER: Final = struct.Struct(">4sBBI")
+
+
+def encode(message: Message) -> tuple[bytes, bytes]:
+    """Encode a message into its two websocket messages, both binary: header and payload.
+
+    Content: str and bytes go as they are, None as nothing, anything else as JSON in Go's form.
+    WireError names the message whose content or fields cannot be encoded.
+    """
+    try:
+        payload = message_pb2.Message(
+            header=message_pb2.Header(
+                id=message.id,
+                parent_id=message.parent_id,
+                timestamp=message.timestamp,
+                sync=message.sync,
+            ),
+            router=message_pb2.Router(
+                source=message.source,
+                group=message.group,
+                operation=message.operation,
+                resource=message.resource,
+            ),
+            content=_content(message.content),
+        ).SerializeToString()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError(
+            f"message {message.id} ({message.operation} {message.resource}) "
+            f"cannot be sent to an edge: {error}"
+        ) from error
+    return _HEADER.pack(VERSION, TYPE_MESSAGE, 0, len(payload)), payload
+
+
+def _content(content: Any) -> bytes:
+    if content is None:
+        return b""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        return content.encode()
+    return gojson.dumps(content)
+
+
+class Decoder:
+    """Reads one connection's websocket messages, and keeps at most one payload in memory."""
+
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+        self._max_payload = max_payload
+        self._header = bytearray()
+        self._payload = bytearray()
+        self._missing = 0  # bytes of the payload still to come; 0 while a header is expected
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
+        """Take the next websocket message, binary or text; return the Messages now complete.
+
+        Content is always bytes, b"" where there is none: the wire has no difference. Empty
+        websocket messages, and headers and payloads in several, are fine as they are to Go.
+        WireError for anything else.
+        """
+        if not data:
+            return []
+        if not self._missing:
+            self._read_header(data)
+            return []
+        if len(data) > self._missing:
+            raise WireError(f"{len(data) - self._missing} bytes more than the header announced")
+        self._missing -= len(data)
+        if self._missing or self._payload:
+            self._payload += data
+        if self._missing:
+            return []
+        payload = bytes(self._payload or data)
+        self._payload.clear()
+        return [_parse(payload)]
+
+    def _read_header(self, data: bytes | bytearray | memoryview) -> None:
+        surplus = len(self._header) + len(data) - _HEADER.size
+        if surplus > 0:
+            whole = bytes(self._header) + bytes(data[: _HEADER.size])
+            _check_start(whole[: _HEADER.size])
+            raise WireError("header and payload in one websocket message")
+        self._header += data
+        if surplus < 0:
+            return
+        length = _check_start(bytes(self._header))
+        self._header.clear()
+        if length == 0:
+            raise WireError("header announces a payload of zero bytes")
+        if length > self._max_payload:
+            raise WireError(
+                f"header announces a payload of {length} bytes, more than {self._max_payload}"
+            )
+        self._missing = length
+
+
+def _check_start(header: bytes) -> int:
+    """Check version and type, return the payload's length."""
+    version, kind, _flags, length = _HEADER.unpack(header)
+    if version != VERSION:
+        raise WireError(f"header starts with {version.hex(' ')}, not with version 01 01 01 00")
+    if kind != TYPE_MESSAGE:
+        raise WireError(f"package type {kind:#04x} is not a message (0x01)")
+    return int(length)
+
+
+def _parse(payload: bytes) -> Message:
+    try:
+        packed = message_pb2.Message.FromString(payload)
+    except DecodeError as error:
+        raise WireError(f"payload of {len(payload)} bytes is no protobuf message") from error
+    for part in ("header", "router"):
+        if not packed.HasField(part):
+            raise WireError(f"payload without {part}")
+    header, router = packed.header, packed.router
+    return Message(
+        header.id,
+        header.parent_id,
+        header.timestamp,
+        header.sync,
+        router.source,
+        router.group,
+        router.operation,
+        router.resource,
+        packed.content,
+    )

@@ -1,0 +1,179 @@
+"""What happens in a module's own process, from the fork to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import inspect
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from ipc import Registry
+from supervisor.context import BlockingModuleContext, ModuleContext
+from supervisor.module import CannotStart, Module
+from supervisor.page import LastWords, Page
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
+EXIT_CANNOT_START: Final = 78  # EX_CONFIG
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Everything that a module's process is born with."""
+
+    module: Module
+    registry: Registry
+    page: Page
+    sockets: Mapping[str, socket.socket]
+    lifeline: int
+    """a pipe that reads as closed when the supervisor is gone"""
+    stop_timeout: float
+    keep: frozenset[int]
+    """descriptors it needs, beside the three standard ones"""
+    set_up_logs: Callable[[str], None]
+
+
+def run_module(birth: Birth) -> NoReturn:
+    """Run `start` and then `cleanup`, and end the process with what came of it."""
+    _settle(birth)
+    failure = _guarded(birth, _start)
+    cleanup_failure = _guarded(birth, _cleanup)
+    _end(birth, failure or cleanup_failure)
+
+
+def run_cleanup(birth: Birth) -> NoReturn:
+    """Run `cleanup` alone: the module's process could not."""
+    _settle(birth)
+    _end(birth, _guarded(birth, _cleanup))
+
+
+def _settle(birth: Birth) -> None:
+    """Become a process of one's own: group, descriptors, signals, logs."""
+    os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _let_go(birth.keep)
+    gc.freeze()
+    faulthandler.enable()
+    birth.set_up_logs(birth.module.name)
+    threading.Thread(target=_follow, args=(birth,), name="lifeline", daemon=True).start()
+
+
+def _let_go(keep: Iterable[int]) -> None:
+    """Let go of the supervisor's descriptors.
+
+    They are replaced, not closed: objects from before the fork still count them as theirs and
+    would close the numbers again, whatever they mean by then.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if number > 2 and number not in keep and number != null:
+            try:
+                os.fstat(number)
+            except OSError:  # the listing's own descriptor
+                continue
+            os.dup2(null, number, inheritable=False)
+
+
+def _follow(birth: Birth) -> None:
+    """Do not outlive the supervisor by more than the stop budget."""
+    os.read(birth.lifeline, 1)
+    log.error("the supervisor is gone: stopping")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(birth.stop_timeout)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
+    """Run a part of the module's life; what it raised, in words."""
+    try:
+        part(birth)
+    except CannotStart as error:
+        return LastWords(str(error), retry=False)
+    except BaseException as error:  # the process ends with it
+        text = "".join(traceback.format_exception(error))
+        log.critical("%s", text)
+        return LastWords(f"{type(error).__name__}: {error}", text)
+    return None
+
+
+def _start(birth: Birth) -> None:
+    if inspect.iscoroutinefunction(birth.module.start):
+        asked = _start_async(birth)
+    else:
+        asked = _start_blocking(birth)
+    if not asked:
+        raise RuntimeError("start() returned, though nobody asked the module to stop")
+
+
+def _start_async(birth: Birth) -> bool:
+    import uvloop
+
+    async def main() -> bool:
+        context = ModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+        loop = asyncio.get_running_loop()
+        for number in _stop_signals():
+            loop.add_signal_handler(number, context.stop)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            started = birth.module.start(context)
+            assert started is not None
+            await started
+        finally:
+            context.close()
+        return context.stopping
+
+    return uvloop.run(main())
+
+
+def _start_blocking(birth: Birth) -> bool:
+    context = BlockingModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        context.stop()
+
+    for number in _stop_signals():
+        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    birth.module.start(context)
+    return context.stopping
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Name the signals that stop a module: one that was ignored at birth (nohup) stays so."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _cleanup(birth: Birth) -> None:
+    for number in _stop_signals():
+        signal.signal(number, signal.SIG_IGN)  # a cleanup is not to be interrupted
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    birth.module.cleanup()
+    birth.page.say_cleaned()
+
+
+def _end(birth: Birth, words: LastWords | None) -> NoReturn:
+    if words is not None:
+        birth.page.say_last_words(words)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if words is None else EXIT_FAULT if words.retry else EXIT_CANNOT_START)

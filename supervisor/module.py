@@ -1,0 +1,100 @@
+"""What a module implements, and what it is given to run with.
+
+The names are beehive's (vendor/github.com/kubeedge/beehive/pkg/core/module.go): a module has
+a name, a group, `start(context)` and `cleanup()`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class CannotStart(Exception):
+    """Raised by `start` when another attempt would fail in the same way.
+
+    The module becomes `failed` at once, with this text as the reason: for a certificate that
+    does not match its key, a port that another program holds, and the like.
+    """
+
+
+class ModuleConfig(BaseModel):
+    """Base of a module's own table `[modules.NAME]`: unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True)
+class KubernetesSettings:
+    """Which API server to talk to: `[kubernetes]` of the configuration."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    master: str = ""
+    in_cluster: bool = False
+    namespace: str = ""
+    qps: float = 100.0
+    burst: int = 200
+
+    @property
+    def configured(self) -> bool:
+        """Whether a cluster is named; without one the embedded API server is used."""
+        return bool(self.kubeconfig or self.master or self.in_cluster)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every module may know of the whole."""
+
+    data_dir: Path
+    run_dir: Path
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+
+
+class Module(ABC):
+    """A part of cloudcore that runs in a process of its own.
+
+    Importing the class must be cheap, since the supervisor does it: what is heavy is imported
+    inside `start`.
+    """
+
+    name: ClassVar[str]
+    group: ClassVar[str]
+    Config: ClassVar[type[ModuleConfig]] = ModuleConfig
+
+    def __init__(self, config: Any, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+
+    @abstractmethod
+    def start(self, context: Any) -> Awaitable[None] | None:
+        """Run until asked to stop.
+
+        `async def` gets a `ModuleContext` and runs under uvloop; a plain function gets a
+        `BlockingModuleContext`. Returning without having been asked to is a fault.
+        """
+
+    def cleanup(self) -> None:  # noqa: B027 - having nothing to clean up is usual
+        """Put away what `start` left behind.
+
+        Runs exactly once for each `start`: in the module's process when it stops in order, in
+        a fresh process when it crashed or was killed. It may not count on anything in memory.
+        """
+
+    @classmethod
+    def listeners(cls, config: Any) -> dict[str, tuple[str, int]]:  # noqa: ARG003
+        """TCP sockets, as name -> (address, port), that the supervisor opens and hands down.
+
+        They outlive the module: while it restarts, connections wait in the backlog.
+        """
+        return {}
+
+    @classmethod
+    def not_needed(cls, settings: Settings) -> str | None:  # noqa: ARG003
+        """Say why this module, though enabled, has nothing to do under these settings."""
+        return None

@@ -1,0 +1,72 @@
+"""Whether and when a module that died is started again.
+
+Restart intensity is OTP's sliding window (lib/stdlib/src/supervisor.erl), the backoff is
+Kubernetes': it grows by a factor up to a maximum, and a while of being ready forgets it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Restart = Literal["always", "on-failure", "never"]
+
+
+class Supervision(BaseModel):
+    """How one module is supervised: `[modules.NAME.supervision]`; times are in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    restart: Restart = "always"
+    backoff_initial: float = Field(0.0, ge=0)
+    """before the first restart; the following ones wait 0.1 s times the factor and so on"""
+    backoff_max: float = Field(30.0, ge=0)
+    backoff_factor: float = Field(2.0, ge=1)
+    jitter: float = Field(0.1, ge=0, le=1)
+    max_restarts: int = Field(10, ge=0)
+    """more than so many within `period`, and the module has failed for good"""
+    period: float = Field(60.0, gt=0)
+    healthy_after: float = Field(10.0, ge=0)
+    """being ready for so long forgets earlier failures"""
+    start_timeout: float = Field(30.0, gt=0)
+    stop_timeout: float = Field(10.0, gt=0)
+    after: tuple[str, ...] = ()
+    """start when these are ready, of those that are enabled"""
+
+
+class RestartPolicy:
+    """Decides, from a module's deaths so far; `now` is the monotonic clock, in seconds."""
+
+    def __init__(self, supervision: Supervision) -> None:
+        self._supervision = supervision
+        self._deaths: deque[float] = deque()
+        self._in_a_row = 0
+
+    def wanted(self, *, failure: bool) -> bool:
+        """Whether a death of this kind is followed by a restart at all."""
+        restart = self._supervision.restart
+        return restart == "always" or (restart == "on-failure" and failure)
+
+    def delay(self, now: float, ready_for: float) -> float | None:
+        """Note a death and say how long to wait; None when there have been too many."""
+        rules = self._supervision
+        if ready_for >= rules.healthy_after:
+            self._in_a_row = 0
+            self._deaths.clear()
+        self._deaths.append(now)
+        while self._deaths[0] <= now - rules.period:
+            self._deaths.popleft()
+        if len(self._deaths) > rules.max_restarts:
+            return None
+        self._in_a_row += 1
+        if self._in_a_row == 1:
+            return rules.backoff_initial
+        grown = max(rules.backoff_initial, _STEP) * rules.backoff_factor ** (self._in_a_row - 2)
+        spread = 1 + random.uniform(-rules.jitter, rules.jitter)  # noqa: S311 - not for secrets
+        return min(grown, rules.backoff_max) * spread
+
+
+_STEP = 0.1

@@ -1,0 +1,35 @@
+"""Listening sockets: the supervisor opens them and keeps them while modules come and go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+#: Connections that wait to be accepted; the kernel caps it (net.core.somaxconn).
+_BACKLOG: Final = 4096
+
+
+def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socket]:
+    """Open a TCP socket for each name -> (address, port); OSError says which one it was."""
+    opened: dict[str, socket.socket] = {}
+    try:
+        for name, (address, port) in listeners.items():
+            opened[name] = _open(name, address, port)
+    except OSError:
+        for sock in opened.values():
+            sock.close()
+        raise
+    return opened
+
+
+def _open(name: str, address: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot listen on {address}:{port} for {name}: {error.strerror}"
+        ) from error
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,30 @@
+"""Processes for the channels' tests: forked, watched, and never left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import multiprocess
+import pytest
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start `target(*args)` in a process; it is killed at the test's end if it still runs."""
+    processes = []
+
+    def begin(target: Callable[..., None], *args: Any, method: str = "fork") -> Any:
+        process = multiprocess.get_context(method).Process(target=target, args=args, daemon=True)
+        process.start()
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.join(10)
+        assert process.exitcode is not None
+        process.close()
