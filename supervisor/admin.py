@@ -89,6 +89,8 @@ class AdminServer:
                     await self._one_request(reader, writer)
         except (TimeoutError, ConnectionError):
             log.debug("an admin connection ended early")
+        except Exception:
+            log.exception("a bug in the supervisor: an admin request was not answered")
         finally:
             self._connections.discard(task)
             writer.close()
@@ -114,7 +116,7 @@ class AdminServer:
             assert request is not None
             answer = self._answer(request.method.decode(), request.target.decode("ascii"))
         except h11.RemoteProtocolError as error:
-            answer = Answer(HTTPStatus(error.error_status_hint), f"{error}\n")
+            answer = _error(HTTPStatus(error.error_status_hint), str(error))
         kind, body = answer.encoded()
         headers = [
             ("Content-Type", kind),
@@ -142,8 +144,8 @@ class AdminServer:
                 self._administered.stop()
                 return Answer(HTTPStatus.ACCEPTED, {"pid": status["pid"]})
             case _, "/status" | "/livez" | "/readyz" | "/stop":
-                return Answer(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not do {method}\n")
-        return Answer(HTTPStatus.NOT_FOUND, f"there is no {path}\n")
+                return _error(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} does not do {method}")
+        return _error(HTTPStatus.NOT_FOUND, f"there is no {path}")
 
     def _readyz(self) -> Answer:
         """List the modules as Kubernetes lists checks (/readyz?verbose)."""
@@ -158,3 +160,7 @@ class AdminServer:
         lines.append("readyz check passed" if ready else "readyz check failed")
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Answer(status, "\n".join(lines) + "\n")
+
+
+def _error(status: HTTPStatus, text: str) -> Answer:
+    return Answer(status, {"error": text})

@@ -109,8 +109,8 @@ def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
     except CannotStart as error:
         return LastWords(str(error), retry=False)
     except BaseException as error:  # the process ends with it
+        log.critical("the module ends with a fault", exc_info=error)
         text = "".join(traceback.format_exception(error))
-        log.critical("%s", text)
         return LastWords(f"{type(error).__name__}: {error}", text)
     return None
 

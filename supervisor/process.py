@@ -39,7 +39,7 @@ class ModuleProcess:
         with contextlib.suppress(OSError):  # the child does it too: whoever comes first
             os.setpgid(self.pid, self.pid)
         self._loop = asyncio.get_running_loop()
-        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self.exited: asyncio.Future[Any] = self._loop.create_future()
         self.ready: asyncio.Event = asyncio.Event()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._reap)

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from supervisor import version
 from supervisor.states import State
 from supervisor.unit import Exit, Unit
-from supervisor.version import VERSION
 
 if TYPE_CHECKING:
     from ipc import Registry
@@ -26,7 +26,7 @@ def render(supervisor: Supervisor) -> dict[str, Any]:
     all_ready = all(unit.state is State.READY for unit in units)
     state = "stopping" if supervisor.stopping else "running" if all_ready else "degraded"
     return {
-        "version": VERSION,
+        "version": version.current(),
         "pid": os.getpid(),
         "started_at": timestamp(supervisor.started_at),
         "state": state,

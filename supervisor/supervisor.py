@@ -104,9 +104,9 @@ class Supervisor:
         async with AdminServer(self.paths.admin_socket, self):
             self.start_modules()
             announcing = asyncio.create_task(self._announce())
-            number = await self._shutdown
+            received = await self._shutdown
             announcing.cancel()
-            await self.graceful_shutdown(number)
+            await self.graceful_shutdown(received)
         return 0
 
     def start_modules(self) -> None:
@@ -120,15 +120,15 @@ class Supervisor:
 
         They share one budget; who is not done when it is used up is killed.
         """
-        name = signal.Signals(number).name
-        log.info("%s: stopping %d modules", name, len(self._started))
+        log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._started))
         self.stopping = True
         for task in self._starting:
             task.cancel()
+        forwarded = number if number in STOP_SIGNALS else int(signal.SIGTERM)
         deadline = time.monotonic() + self.configuration.stop_timeout
         for unit in reversed(self._started):
             budget = min(deadline - time.monotonic(), unit.supervision.stop_timeout)
-            await unit.stop(number, max(0.0, budget))
+            await unit.stop(forwarded, max(0.0, budget))
         log.info("all modules have stopped")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -154,9 +154,17 @@ class Supervisor:
         os._exit(128 + number)
 
     async def _start_in_turn(self, unit: Unit) -> None:
-        for name in unit.supervision.after:
-            if name in self.units:
-                await self.units[name].settled.wait()
+        for other in [self.units[name] for name in unit.supervision.after if name in self.units]:
+            await other.settled.wait()
+            if other.state is not State.READY:
+                log.error(
+                    "module %s is not started: it comes after %s, which is %s",
+                    unit.name,
+                    other.name,
+                    other.state,
+                )
+                unit.settled.set()
+                return
         self._started.append(unit)
         log.info("starting module %s", unit.name)
         unit.start()

@@ -111,7 +111,6 @@ class Unit:
             delay = self._delay(policy, ended, ready_for)
             if delay is None:
                 return
-            self.settled.clear()
             if await _happens(self._stop_asked, delay):
                 self._to(State.STOPPED, "asked to stop while it waited for its restart")
                 return
@@ -135,7 +134,7 @@ class Unit:
 
     async def _become_ready(self, process: ModuleProcess) -> str:
         """Wait for readiness; a process that takes too long is killed, and the reason returned."""
-        said = asyncio.create_task(process.ready.wait())
+        said: asyncio.Future[Any] = asyncio.create_task(process.ready.wait())
         timeout = self.supervision.start_timeout
         await asyncio.wait(
             [said, process.exited], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
@@ -185,9 +184,11 @@ class Unit:
         old, self.state = self.state, state
         channel_state = _CHANNEL_STATES.get(state, ChannelState.OPEN)
         self.line.inbox.state = self.line.answers.state = channel_state
-        if state in {State.READY, State.FAILED, State.STOPPED}:
+        if state in {State.READY, State.FAILED} or (
+            state is State.STOPPED and old is not State.DISABLED
+        ):
             self.settled.set()
-        elif old in {State.STOPPED, State.FAILED}:
+        elif state is not State.STOPPING:
             self.settled.clear()
         self.on_change(self, old, reason)
 

@@ -22,7 +22,7 @@ TWIN_EDGE_UPDATED: Final = "twin/edge_updated"
 STATE: Final = "state"
 
 
-class BadResource(ValueError):  # noqa: N818 - an adjective says it all
+class BadResource(ValueError):
     """A resource string that does not name what is asked of it; the text shows the string."""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -22,6 +22,7 @@ from modules.common.kube.transport import (
 )
 from modules.common.kube.watching import Object, WatchEvent, read_events
 
+Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
 
 _PATCH_TYPES: Final[dict[PatchType, str]] = {
@@ -129,7 +130,7 @@ class KubeClient:
         *,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page]:
         """List in pages, for lists that need not be in memory as a whole.
 
         Raises Gone when it takes so long that the server no longer knows the list's version.
@@ -209,11 +210,13 @@ class KubeClient:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-        timeout: float = 300.0,  # noqa: ASYNC109 - how long the server is to keep it up
+        timeout: float = 300.0,
+        on_open: Callable[[], None] | None = None,
     ) -> AsyncGenerator[WatchEvent]:
         """Watch from a version on, bookmarks included, until the server ends it.
 
-        It does so after `timeout` seconds. Raises Gone when the version is too old.
+        It does so after `timeout` seconds. `on_open` is called when the server has accepted the
+        watch, which may be long before its first event. Raises Gone when the version is too old.
         """
         request = Request(
             "GET",
@@ -233,6 +236,8 @@ class KubeClient:
             ),
         )
         response = await self._transport.send(request)
+        if on_open:
+            on_open()
         try:
             async for event in read_events(response.content.iter_any(), request.what):
                 yield event
@@ -263,7 +268,7 @@ class KubeClient:
         return _decode(_decode_object, await self._transport.read(request), request)
 
 
-def _decode(decode: Any, body: bytes, request: Request) -> Any:
+def _decode(decode: Callable[[bytes], Decoded], body: bytes, request: Request) -> Decoded:
     try:
         return decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -13,15 +13,19 @@ import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
+import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import NameValue, User, UserExec
 from lightkube.core.exceptions import ConfigError
 
-from modules.common.kube.errors import ConfigurationError
+from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
+
+#: What lightkube lets through when a configuration or a plugin's answer is not as it should be.
+_UNUSABLE: Final = (ConfigError, OSError, KeyError, TypeError, ValueError)
 
 
 class ClusterSettings(Protocol):
@@ -98,8 +102,8 @@ class Authenticator:
                 request = await flow.asend(_Answer(401))
         except StopAsyncIteration:
             pass  # nothing new to offer: the header stays as it was sent
-        except (ConfigError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"cannot get credentials: {error!r}") from error
+        except _UNUSABLE as error:
+            raise CredentialsUnavailable(f"cannot get credentials: {_say(error)}") from error
         finally:
             await flow.aclose()
         return request.headers.get("Authorization")
@@ -143,7 +147,7 @@ def load_access(settings: ConnectSettings) -> Access:
         if server.startswith("https:"):
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
         return Access(server.rstrip("/"), tls, Authenticator(user_auth(user)), path, version)
-    except (ConfigError, OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+    except (*_UNUSABLE, msgspec.MsgspecError, yaml.YAMLError) as error:
         where = path or ("in-cluster configuration" if not settings.kubernetes.master else "master")
         raise ConfigurationError(f"cannot use {where}: {_say(error)}") from error
 

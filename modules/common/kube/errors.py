@@ -10,18 +10,30 @@ import msgspec
 class KubeError(Exception):
     """Base of every error the Kubernetes client raises; the text says what to do about it."""
 
-    #: Whether the same request may succeed later without anybody changing anything.
-    retriable = False
+    @property
+    def retriable(self) -> bool:
+        """Whether the same attempt may succeed later without anybody changing anything."""
+        return False
 
 
 class ConfigurationError(KubeError):
-    """The kubeconfig, a certificate or an exec plugin cannot be used."""
+    """The kubeconfig, or a certificate or token that it names, cannot be used."""
+
+
+class CredentialsUnavailable(KubeError):
+    """An exec plugin or a token file gave no credentials this time."""
+
+    @property
+    def retriable(self) -> bool:
+        return True
 
 
 class Unreachable(KubeError):
     """No answer came: refused, reset, timed out. Whether the request took effect is unknown."""
 
-    retriable = True
+    @property
+    def retriable(self) -> bool:
+        return True
 
 
 class ApiError(KubeError):
@@ -48,7 +60,7 @@ class ApiError(KubeError):
         self.retry_after = retry_after
 
     @property
-    def retriable(self) -> bool:  # type: ignore[override]  # an answer decides it, not the type
+    def retriable(self) -> bool:
         return self.status == 429 or self.status >= 500
 
 
@@ -69,9 +81,11 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: the object has changed since it was read."""
+    """409: the object has changed since it was read; read it again and decide anew."""
 
-    retriable = True
+    @property
+    def retriable(self) -> bool:
+        return True
 
 
 class AlreadyExists(ApiError):

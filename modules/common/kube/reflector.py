@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,11 +73,15 @@ class Reflector:
         field_selector: str = "",
         keep: Callable[[Object], Object | None] | None = None,
         resync: float = 0.0,
+        store: dict[Key, Object] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """Set up; `resync` is the time in seconds after which to list anew anyhow, 0 for never."""
+        """Set up; `resync` is the time in seconds after which to list anew anyhow, 0 for never.
+
+        `store` is an empty dict to use, for who has to know it before the reflector is made.
+        """
         self.resource = resource
-        self.store: dict[Key, Object] = {}
+        self.store: dict[Key, Object] = {} if store is None else store
         self.statistics = ReflectorStatistics()
         self._client = client
         self._on_event = on_event or (lambda _: None)
@@ -120,6 +125,8 @@ class Reflector:
                 self.statistics.relists_gone += 1
                 await self._pause(error)
             except KubeError as error:
+                if _ahead_of_server(error):
+                    self._version = ""
                 await self._pause(error)
 
     async def _list(self) -> None:
@@ -131,12 +138,11 @@ class Reflector:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
-        async for page in pages:
-            for item in page.items:
-                kept = self._keep(item)
-                if kept is not None:
-                    listed[key_of(kept)] = kept
-            version = page.resource_version
+        async with aclosing(pages):
+            async for page in pages:
+                version = page.resource_version
+                kept = [obj for obj in map(self._keep, page.items) if obj is not None]
+                listed.update((key_of(obj), obj) for obj in kept)
         self.statistics.lists += 1
         self._recovered()
         self._listed_at = time.monotonic()
@@ -157,10 +163,11 @@ class Reflector:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout=self._watch_seconds(),
+            on_open=self._recovered,
         )
-        async for event in events:
-            self._recovered()
-            self._apply(event)
+        async with aclosing(events):
+            async for event in events:
+                self._apply(event)
         if time.monotonic() - began < _SHORT_WATCH:
             await asyncio.sleep(self._backoff.next())
 
@@ -220,3 +227,9 @@ class Reflector:
         if self._failing_since is not None:
             log.info(f"watching {self.resource.plural} again after {self.failing_for:.1f} s")
             self._failing_since = None
+
+
+def _ahead_of_server(error: KubeError) -> bool:
+    """Whether the server knows less than was seen before: it was restored from a backup."""
+    causes = error.details.get("causes") if isinstance(error, ApiError) else None
+    return any(cause.get("reason") == "ResourceVersionTooLarge" for cause in causes or [])

@@ -40,6 +40,8 @@ _KEEPALIVE_IDLE: Final = 30
 _KEEPALIVE_INTERVAL: Final = 10
 _KEEPALIVE_COUNT: Final = 3
 
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+
 log = logging.getLogger(__name__)
 
 
@@ -64,9 +66,7 @@ class Request:
     query: Mapping[str, str] | None = None
     data: bytes | None = None
     content_type: str = JSON
-    timeout: aiohttp.ClientTimeout = aiohttp.ClientTimeout(
-        total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT
-    )
+    timeout: aiohttp.ClientTimeout = _TIMEOUT
 
 
 class Transport:

@@ -35,6 +35,12 @@ def content_of(described: dict[str, Any]) -> bytes:
     return bytes(ord("a") + i % 26 for i in range(described["content_bytes_len"]))
 
 
+def has_content(name: str) -> bool:
+    """Whether the frame is described by the value it was made of, not only by its bytes."""
+    described, _ = frame(name)
+    return "content" in described and described["content_go_type"] != "[]uint8"
+
+
 def message(content: Any = b"hello") -> Message:
     return Message("id-1", "", 1568770352123, False, "src", "grp", "op", "res", content)
 
@@ -78,11 +84,9 @@ def test_encodes_to_the_same_bytes(name: str) -> None:
     assert list(encode(built)) == parts
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if has_content(name)])
 def test_content_as_an_object_encodes_to_the_same_content(name: str) -> None:
     described, parts = frame(name)
-    if "content" not in described or described["content_go_type"] == "[]uint8":
-        pytest.skip("described by its bytes only")
     if described["content_go_type"].endswith(("v1.Pod", "NodeStatusRequest")):
         # Go writes a struct in its fields' order and a map sorted: equal but for the order.
         content = json.loads(content_of(described))

@@ -1,0 +1,82 @@
+"""apiserver: an embedded Kubernetes API server, for where there is no cluster.
+
+Its state is one SQLite file in the data directory; see store.py for what is promised of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+from modules.apiserver.config import ApiServerConfig
+from supervisor.module import CannotStart, Module, ModuleConfig, Settings
+
+if TYPE_CHECKING:
+    from supervisor.context import ModuleContext
+
+REPORT_SECONDS = 5.0
+
+
+class ApiServer(Module):
+    name: ClassVar[str] = "apiserver"
+    group: ClassVar[str] = "apiserver"
+    Config: ClassVar[type[ModuleConfig]] = ApiServerConfig
+
+    @classmethod
+    def listeners(cls, config: ApiServerConfig) -> dict[str, tuple[str, int]]:
+        return {"https": (config.address, config.port)}
+
+    @classmethod
+    def not_needed(cls, settings: Settings) -> str | None:
+        if settings.kubernetes.configured:
+            return "a Kubernetes cluster is configured in [kubernetes]"
+        return None
+
+    async def start(self, context: ModuleContext) -> None:
+        """Serve until asked to stop; raises CannotStart for a damaged file."""
+        from modules.apiserver.server import Server
+        from modules.apiserver.store import StoreError, StoreInUseError
+
+        try:
+            server = Server(self.settings.data_dir, self._names())
+        except StoreInUseError:
+            raise
+        except (StoreError, ValueError) as error:
+            raise CannotStart(str(error)) from error
+        try:
+            await server.start(context.sockets["https"])
+            context.report(url=server.url, objects=len(server.store))
+            context.ready()
+            stopped = asyncio.ensure_future(context.stopped())
+            upkeep = asyncio.ensure_future(server.failed())
+            waiting = {stopped, upkeep}
+            while not any(future.done() for future in waiting):
+                await asyncio.wait(
+                    waiting, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                context.report(objects=len(server.store), watches=server.watches)
+            for future in waiting:
+                future.cancel()
+            if upkeep.done() and not stopped.done():
+                upkeep.result()
+        finally:
+            await server.stop()
+
+    def _names(self) -> list[str]:
+        """Return the names of the server certificate: configured ones, and where it listens."""
+        config: ApiServerConfig = self.config
+        names = list(config.names)
+        if not _listens_everywhere(config.address):
+            names.append(config.address)
+        else:
+            names.append(socket.gethostname())
+        return names
+
+
+def _listens_everywhere(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,44 @@
+"""What `kubectl get` prints of each kind: the columns of meta.k8s.io/v1 Table.
+
+Names, order and cells follow k8s.io/kubernetes/pkg/printers/internalversion/printers.go.
+"""
+
+from modules.apiserver.columns.cells import AGE, NAME, Column
+from modules.apiserver.columns.core import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    EVENTS,
+    NAMESPACES,
+    SECRETS,
+    SERVICES,
+)
+from modules.apiserver.columns.crds import CUSTOMRESOURCEDEFINITIONS, custom_columns
+from modules.apiserver.columns.nodes import NODES
+from modules.apiserver.columns.others import ENDPOINTSLICES, LEASES
+from modules.apiserver.columns.pods import PODS
+from modules.apiserver.columns.storage import (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    VOLUMEATTACHMENTS,
+)
+
+__all__ = [
+    "AGE",
+    "CONFIGMAPS",
+    "CUSTOMRESOURCEDEFINITIONS",
+    "ENDPOINTS",
+    "ENDPOINTSLICES",
+    "EVENTS",
+    "LEASES",
+    "NAME",
+    "NAMESPACES",
+    "NODES",
+    "PERSISTENTVOLUMECLAIMS",
+    "PERSISTENTVOLUMES",
+    "PODS",
+    "SECRETS",
+    "SERVICES",
+    "VOLUMEATTACHMENTS",
+    "Column",
+    "custom_columns",
+]

@@ -1,0 +1,151 @@
+"""Deletion: grace periods, finalizers, and what goes with a namespace or a CRD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from modules.apiserver.kinds.pods import GRACE_SECONDS
+from modules.apiserver.objects import Entry, Json, Key
+from modules.apiserver.resources import Catalog, Resource
+from modules.apiserver.status import conflict, forbidden
+from modules.apiserver.store import Transaction
+
+_PERMANENT = ("default", "kube-public", "kube-system")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The DeleteOptions that are honoured."""
+
+    grace_seconds: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+def is_due(obj: Json) -> bool:
+    """Say whether an object that is marked as deleted has nothing left to wait for."""
+    metadata = obj["metadata"]
+    return (
+        "deletionTimestamp" in metadata
+        and not metadata.get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+        and not (obj["kind"] == "Namespace" and obj.get("spec", {}).get("finalizers"))
+    )
+
+
+def delete(
+    transaction: Transaction,
+    catalog: Catalog,
+    resource: Resource,
+    before: Entry,
+    options: Options,
+) -> tuple[Entry, bool]:
+    """Delete or mark the object; return its last state and whether it is gone.
+
+    Raises ApiError: 409 when a precondition does not hold, 403 for what must stay.
+    """
+    obj = before.decode()
+    _check_preconditions(resource, obj, options)
+    if resource.storage == "namespaces":
+        return _delete_namespace(transaction, catalog, resource, before.key, obj)
+    grace = _grace_seconds(resource, obj, options.grace_seconds)
+    metadata = obj["metadata"]
+    if grace == 0 and not metadata.get("finalizers"):
+        return remove(transaction, catalog, resource, before.key, obj), True
+    if "deletionTimestamp" in metadata and grace >= metadata["deletionGracePeriodSeconds"]:
+        return before, False
+    _mark(obj, grace)
+    return transaction.put(resource, before.key, obj), False
+
+
+def remove(
+    transaction: Transaction, catalog: Catalog, resource: Resource, key: Key, obj: Json
+) -> Entry:
+    """Take the object away for good, and what was waiting for that or belongs to it."""
+    entry = transaction.remove(resource, key, obj)
+    if resource.kind == "CustomResourceDefinition":
+        _remove_instances(transaction, catalog, obj)
+    if key[0]:
+        finish_namespace(transaction, catalog, key[0])
+    return entry
+
+
+def finish_namespace(transaction: Transaction, catalog: Catalog, name: str) -> None:
+    """Remove a namespace that is being terminated once nothing is left in it."""
+    entry = transaction.get("namespaces", ("", name))
+    if entry is None or entry.fields.get("status.phase") != "Terminating":
+        return
+    if any(any(transaction.entries(item.storage, name)) for item in _namespaced(catalog)):
+        return
+    namespace = entry.decode()
+    if not namespace["metadata"].get("finalizers"):
+        transaction.remove(catalog.find("", "v1", "namespaces"), entry.key, namespace)
+
+
+def _check_preconditions(resource: Resource, obj: Json, options: Options) -> None:
+    metadata = obj["metadata"]
+    for name, wanted, found in (
+        ("UID", options.uid, metadata["uid"]),
+        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
+    ):
+        if wanted and wanted != found:
+            raise conflict(
+                resource.plural,
+                resource.group,
+                metadata["name"],
+                f"Precondition failed: {name} in precondition: {wanted}, {name} in object meta: "
+                f"{found}",
+            )
+
+
+def _grace_seconds(resource: Resource, obj: Json, asked: int | None) -> int:
+    """Only pods linger: the edge has to stop them first, and then deletes with grace 0."""
+    if resource.storage != "pods":
+        return 0
+    spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")
+    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
+        return 0
+    if asked is not None:
+        return max(asked, 0)
+    return int(spec.get("terminationGracePeriodSeconds", GRACE_SECONDS))
+
+
+def _mark(obj: Json, grace: int) -> None:
+    metadata = obj["metadata"]
+    due = datetime.now(UTC) + timedelta(seconds=grace)
+    metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata["deletionGracePeriodSeconds"] = grace
+    if "generation" in metadata:
+        metadata["generation"] += 1
+
+
+def _delete_namespace(
+    transaction: Transaction, catalog: Catalog, resource: Resource, key: Key, obj: Json
+) -> tuple[Entry, bool]:
+    name = obj["metadata"]["name"]
+    if name in _PERMANENT:
+        raise forbidden("namespaces", "", name, "this namespace may not be deleted")
+    if "deletionTimestamp" not in obj["metadata"]:
+        _mark(obj, 0)
+    obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
+    entry = transaction.put(resource, key, obj)
+    for item in _namespaced(catalog):
+        for content in list(transaction.entries(item.storage, name)):
+            delete(transaction, catalog, item, content, Options())
+    finish_namespace(transaction, catalog, name)
+    return entry, transaction.get(resource.storage, key) is None
+
+
+def _remove_instances(transaction: Transaction, catalog: Catalog, crd: Json) -> None:
+    served = catalog.of_storage(crd["metadata"]["name"])
+    if served is None:
+        return
+    for entry in list(transaction.entries(served.storage)):
+        transaction.remove(served, entry.key, entry.decode())
+
+
+def _namespaced(catalog: Catalog) -> list[Resource]:
+    return [resource for resource in catalog if resource.namespaced and not resource.virtual]

@@ -1,0 +1,63 @@
+"""Lists in pages: `limit` and `continue`.
+
+All pages of a list show the state at its first page, as etcd's snapshots make them do in
+Kubernetes: what is left of a list is kept, as references, until it is asked for or too old.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from modules.apiserver.objects import Entry
+from modules.apiserver.status import expired
+
+MOST_LISTS = 64
+LIFETIME = 300.0  # seconds; etcd's compaction interval
+
+
+class Page(NamedTuple):
+    entries: list[Entry]
+    revision: int
+    token: str
+    remaining: int
+
+
+class _Rest(NamedTuple):
+    entries: list[Entry]
+    revision: int
+    until: float
+
+
+class Pages:
+    """What is left of the lists that are being read in pages."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rests: OrderedDict[str, _Rest] = OrderedDict()
+
+    def first(self, entries: list[Entry], revision: int, limit: int) -> Page:
+        """Return the first page; `limit` 0 is no limit."""
+        return self._page(entries, revision, limit)
+
+    def next(self, token: str, limit: int) -> Page:
+        """Return the page after the one that had `token`; raises ApiError (410)."""
+        rest = self._rests.get(token)
+        if rest is None or rest.until < self._clock():
+            raise expired(
+                "The provided continue parameter is too old to display a consistent list result. "
+                "You must start a new list without the continue parameter."
+            )
+        return self._page(rest.entries, rest.revision, limit)
+
+    def _page(self, entries: list[Entry], revision: int, limit: int) -> Page:
+        if not limit or len(entries) <= limit:
+            return Page(entries, revision, "", 0)
+        token = secrets.token_urlsafe(12)
+        self._rests[token] = _Rest(entries[limit:], revision, self._clock() + LIFETIME)
+        while len(self._rests) > MOST_LISTS:
+            self._rests.popitem(last=False)
+        return Page(entries[:limit], revision, token, len(entries) - limit)

@@ -1,0 +1,56 @@
+"""The three ways to patch an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modules.apiserver.objects import Json
+from modules.apiserver.patch.jsonpatch import apply_json_patch
+from modules.apiserver.patch.merge import apply_merge_patch
+from modules.apiserver.patch.strategic import apply_strategic_patch
+from modules.apiserver.status import bad_request, unsupported_media_type
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCHES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+
+
+def apply(
+    media_type: str,
+    obj: Json,
+    patch: Any,
+    *,
+    custom: bool,
+    merge_keys: Mapping[tuple[str, ...], str],
+) -> Json:
+    """Return `obj` with `patch` applied; `obj` may be changed on the way.
+
+    Raises ApiError: 400 for a malformed patch, 415 for a kind of patch that is not taken (custom
+    resources take no strategic one, in Kubernetes too), 422 for one that does not fit the object.
+    """
+    if media_type == JSON_PATCH:
+        if not isinstance(patch, list):
+            raise bad_request("a JSON patch (RFC 6902) must be a list of operations")
+        patched = apply_json_patch(obj, patch)
+        if not isinstance(patched, dict):
+            raise bad_request("the patch leaves no object")
+        return patched
+    if media_type in APPLY_PATCHES:
+        raise unsupported_media_type(
+            "server-side apply is not supported by this server: use client-side apply (kubectl "
+            "apply without --server-side) or a merge patch"
+        )
+    if not isinstance(patch, dict):
+        raise bad_request("the patch must be a JSON object")
+    if media_type == MERGE_PATCH:
+        merged: Json = apply_merge_patch(obj, patch)
+        return merged
+    if media_type == STRATEGIC_PATCH and not custom:
+        return apply_strategic_patch(obj, patch, merge_keys)
+    accepted = [JSON_PATCH, MERGE_PATCH] + ([] if custom else [STRATEGIC_PATCH])
+    raise unsupported_media_type(
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"{', '.join(accepted)}; found {media_type or 'none'}"
+    )

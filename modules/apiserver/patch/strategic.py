@@ -1,0 +1,161 @@
+"""Strategic merge patch: a merge patch that knows how lists are to be merged.
+
+After k8s.io/apimachinery/pkg/util/strategicpatch and its description in
+contributors/devel/sig-api-machinery/strategic-merge-patch.md. What `kubectl apply`, `edit` and
+`label` send for built-in kinds.
+
+| in the patch                        | means                                                   |
+|-------------------------------------|---------------------------------------------------------|
+| `$patch: replace` in a map          | the map becomes the rest of the patch                   |
+| `$patch: delete` in a map           | the map becomes empty                                   |
+| `$patch: replace` as an item        | the list becomes the other items                        |
+| `$patch: delete` in an item         | the item with that key goes                             |
+| `$deleteFromPrimitiveList/F: [...]` | these values leave the list F                           |
+| `$setElementOrder/F: [...]`         | the order of the list F                                 |
+| `$retainKeys: [...]`                | every other key of the map goes                         |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modules.apiserver.objects import Json
+from modules.apiserver.status import bad_request
+
+MergeKeys = Mapping[tuple[str, ...], str]
+
+_DIRECTIVE = "$patch"
+_RETAIN = "$retainKeys"
+_DELETE_VALUES = "$deleteFromPrimitiveList/"
+_SET_ORDER = "$setElementOrder/"
+
+
+def apply_strategic_patch(obj: Json, patch: Json, merge_keys: MergeKeys) -> Json:
+    """Return `obj` with `patch` applied; maps of `obj` are changed in place.
+
+    `merge_keys` says by path which lists are merged, and by which key of their items. Raises
+    ApiError (400) for a patch that contradicts it.
+    """
+    return _merge_map(obj, patch, (), merge_keys)
+
+
+def _merge_map(target: Json, patch: Json, path: tuple[str, ...], keys: MergeKeys) -> Json:
+    directive = patch.get(_DIRECTIVE)
+    if directive == "replace":
+        return {key: value for key, value in patch.items() if key != _DIRECTIVE}
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise bad_request(f"unknown patch directive {directive!r} at {_name(path)}")
+    if _RETAIN in patch:
+        target = {key: value for key, value in target.items() if key in patch[_RETAIN]}
+    for key, value in patch.items():
+        if key.startswith(_DELETE_VALUES):
+            _delete_values(target, key.removeprefix(_DELETE_VALUES), value)
+        elif not key.startswith("$"):
+            _merge_member(target, key, value, (*path, key), keys)
+    for key, order in patch.items():
+        if key.startswith(_SET_ORDER):
+            field = key.removeprefix(_SET_ORDER)
+            _set_order(target, field, order, (*path, field), keys)
+    return target
+
+
+def _merge_member(
+    target: Json, key: str, value: Any, path: tuple[str, ...], keys: MergeKeys
+) -> None:
+    if value is None:
+        target.pop(key, None)
+    elif isinstance(value, dict):
+        before = target.get(key)
+        target[key] = _merge_map(before if isinstance(before, dict) else {}, value, path, keys)
+    elif isinstance(value, list) and path in keys:
+        before = target.get(key)
+        target[key] = _merge_list(before if isinstance(before, list) else [], value, path, keys)
+    elif isinstance(value, list):
+        target[key] = _without_directives(value)
+    else:
+        target[key] = value
+
+
+def _merge_list(
+    target: list[Any], patch: list[Any], path: tuple[str, ...], keys: MergeKeys
+) -> list[Any]:
+    merge_key = keys[path]
+    if not merge_key:
+        return target + [value for value in patch if value not in target]
+    if any(isinstance(item, dict) and item == {_DIRECTIVE: "replace"} for item in patch):
+        return [item for item in patch if item != {_DIRECTIVE: "replace"}]
+    merged = list(target)
+    for item in patch:
+        if not isinstance(item, dict) or merge_key not in item:
+            raise bad_request(
+                f"the patch's list {_name(path)} has an item without its merge key {merge_key!r}"
+            )
+        index = _find(merged, merge_key, item[merge_key])
+        if item.get(_DIRECTIVE) == "delete":
+            merged = [
+                other
+                for other in merged
+                if not isinstance(other, dict) or other.get(merge_key) != item[merge_key]
+            ]
+        elif index is None:
+            merged.append(_merge_map({}, item, path, keys))
+        else:
+            merged[index] = _merge_map(merged[index], item, path, keys)
+            # `$patch: replace` in an item replaces all but what it is known by.
+            merged[index].setdefault(merge_key, item[merge_key])
+    return merged
+
+
+def _find(items: list[Any], merge_key: str, value: Any) -> int | None:
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.get(merge_key) == value:
+            return index
+    return None
+
+
+def _delete_values(target: Json, field: str, values: Any) -> None:
+    if isinstance(target.get(field), list) and isinstance(values, list):
+        target[field] = [value for value in target[field] if value not in values]
+
+
+def _set_order(
+    target: Json, field: str, order: Any, path: tuple[str, ...], keys: MergeKeys
+) -> None:
+    """Bring the items that `order` names into that order.
+
+    Items that it does not name stand behind the same ones of the named as before.
+    """
+    items = target.get(field)
+    if path not in keys or not isinstance(items, list) or not isinstance(order, list):
+        return
+    merge_key = keys[path]
+
+    def identity(item: Any) -> Any:
+        return item.get(merge_key) if merge_key and isinstance(item, dict) else item
+
+    wanted = [identity(item) for item in order]
+    before = [identity(item) for item in items]
+    named = sorted(
+        (item for item in items if identity(item) in wanted),
+        key=lambda item: wanted.index(identity(item)),
+    )
+    result: list[Any] = []
+    for item in (item for item in items if identity(item) not in wanted):
+        place = before.index(identity(item))
+        while named and before.index(identity(named[0])) < place:
+            result.append(named.pop(0))
+        result.append(item)
+    target[field] = result + named
+
+
+def _without_directives(items: list[Any]) -> list[Any]:
+    return [
+        item for item in items if not (isinstance(item, dict) and item.get(_DIRECTIVE) == "replace")
+    ]
+
+
+def _name(path: tuple[str, ...]) -> str:
+    return ".".join(path) or "the top"

@@ -1,0 +1,254 @@
+"""Create, read, update and delete, with Kubernetes' rules: the server without HTTP.
+
+Every operation is one transaction of the store and never waits, so none sees another's middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from modules.apiserver import deletion, metadata
+from modules.apiserver.kinds import customresources
+from modules.apiserver.objects import Entry, Json, Key
+from modules.apiserver.resources import Catalog, Resource
+from modules.apiserver.selectors import Selector
+from modules.apiserver.status import (
+    ApiError,
+    already_exists,
+    bad_request,
+    forbidden,
+    invalid,
+    invalid_value,
+    no_such_path,
+    not_found,
+)
+from modules.apiserver.store import Store, Transaction
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
+_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion came to: `gone` at once, or only marked."""
+
+    entry: Entry
+    gone: bool
+
+
+class Registry:
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        """Read the store, serve its CRDs, and make what every cluster has."""
+        self.store = store
+        self.catalog = catalog
+        store.load(catalog)
+        for entry in store.collection(_CRDS).entries.values():
+            self._serve(entry.decode())
+        store.load(catalog)
+        self._ensure()
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Entry:
+        """Raise ApiError (404) when it is not there."""
+        entry = self.store.collection(resource.storage).entries.get(_key(namespace, name))
+        if entry is None:
+            raise not_found(resource.plural, resource.group, name)
+        return entry
+
+    def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
+        """Return what is selected, sorted; `namespace` "" means all."""
+        entries = self.store.collection(resource.storage).sorted(namespace)
+        if not selector:
+            return entries
+        return [entry for entry in entries if selector.matches(entry.labels, entry.fields)]
+
+    def create(
+        self, resource: Resource, namespace: str, body: Any, *, dry_run: bool = False
+    ) -> Entry:
+        obj = metadata.adopt(body, resource, namespace)
+        metadata.start(obj["metadata"])
+        if not resource.status_on_create and resource.status:
+            obj.pop("status", None)
+        if resource.initial_status is not None:
+            obj["status"] = dict(resource.initial_status)
+        with _of_the_right_types(resource):
+            resource.defaults(obj)
+        if "spec" in obj:
+            obj["metadata"]["generation"] = 1
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            self._check_namespace(transaction, resource, obj)
+            if resource.complete is not None:
+                resource.complete(obj, transaction.entries(resource.storage))
+            self._validate(resource, obj)
+            key = _key(namespace, obj["metadata"]["name"])
+            if transaction.get(resource.storage, key) is not None:
+                raise already_exists(resource.plural, resource.group, key[1])
+            entry = transaction.put(resource, key, obj)
+        if not dry_run:
+            self._changed(resource, obj)
+        return entry
+
+    def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Any,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Entry:
+        """Replace the object (PUT)."""
+        new = metadata.adopt(body, resource, namespace)
+        if resource.custom and not new["metadata"].get("resourceVersion"):
+            fault = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(resource.kind, resource.group, name, [fault])
+        return self.modify(
+            resource, namespace, name, lambda _: new, subresource=subresource, dry_run=dry_run
+        )
+
+    def modify(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Callable[[Json], Json],
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Entry:
+        """Store what `change` makes of the object (PUT, PATCH); one that is the same is not."""
+        if subresource and not (subresource == "status" and resource.status):
+            raise no_such_path()
+        before = self.get(resource, namespace, name)
+        old = before.decode()
+        new = metadata.adopt(change(before.decode()), resource, namespace)
+        metadata.carry_over(new, old, resource)
+        new = _merge_subresource(resource, new, old, subresource)
+        with _of_the_right_types(resource):
+            resource.defaults(new)
+            faults = [] if subresource else resource.validate_update(new, old)
+        if faults:
+            raise invalid(resource.kind, resource.group, name, faults)
+        self._validate(resource, new)
+        if new == old:
+            return before
+        if "generation" in old["metadata"] and _essence(new) != _essence(old):
+            new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            if deletion.is_due(new):
+                entry = deletion.remove(transaction, self.catalog, resource, before.key, new)
+            else:
+                entry = transaction.put(resource, before.key, new)
+        if not dry_run:
+            self._changed(resource, new, gone=deletion.is_due(new))
+        return entry
+
+    def delete(
+        self, resource: Resource, namespace: str, name: str, options: deletion.Options
+    ) -> Deleted:
+        before = self.get(resource, namespace, name)
+        with self.store.transaction(dry_run=options.dry_run) as transaction:
+            entry, gone = deletion.delete(transaction, self.catalog, resource, before, options)
+        if gone and not options.dry_run:
+            self._changed(resource, before.decode(), gone=True)
+        return Deleted(entry, gone)
+
+    def bind(self, namespace: str, name: str, node: str, *, dry_run: bool = False) -> Entry:
+        """Give a pod its node, as a scheduler does (POST pods/NAME/binding)."""
+        pods = self.catalog.find("", "v1", "pods")
+        before = self.get(pods, namespace, name)
+        pod = before.decode()
+        if pod["spec"].get("nodeName"):
+            raise ApiError(
+                409, "Conflict", f"pod {name} is already assigned to node {pod['spec']['nodeName']}"
+            )
+        pod["spec"]["nodeName"] = node
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            return transaction.put(pods, before.key, pod)
+
+    def _validate(self, resource: Resource, obj: Json) -> None:
+        with _of_the_right_types(resource):
+            faults = metadata.validate(obj["metadata"]) + resource.validate(obj)
+        if faults:
+            name = str(obj["metadata"].get("name", ""))
+            raise invalid(resource.kind, resource.group, name, faults)
+
+    def _check_namespace(self, transaction: Transaction, resource: Resource, obj: Json) -> None:
+        if not resource.namespaced:
+            return
+        name = obj["metadata"]["namespace"]
+        entry = transaction.get("namespaces", ("", name))
+        if entry is None:
+            raise not_found("namespaces", "", name)
+        if entry.fields.get("status.phase") == "Terminating":
+            raise forbidden(
+                resource.plural,
+                resource.group,
+                str(obj["metadata"].get("name", "")),
+                f"unable to create new content in namespace {name} because it is being terminated",
+            )
+
+    def _changed(self, resource: Resource, obj: Json, *, gone: bool = False) -> None:
+        if resource.storage != _CRDS:
+            return
+        self.catalog.remove(obj["metadata"]["name"])
+        if not gone:
+            self._serve(obj)
+            self.store.load(self.catalog)
+
+    def _serve(self, crd: Json) -> None:
+        served = customresources.resource_of(crd)
+        if served is not None and self.catalog.of_storage(served.storage) is None:
+            self.catalog.add(served)
+
+    def _ensure(self) -> None:
+        namespaces = self.catalog.find("", "v1", "namespaces")
+        for name in NAMESPACES:
+            self._ensure_one(namespaces, {"metadata": {"name": name}})
+        crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        for crd in customresources.BUILTIN_CRDS:
+            self._ensure_one(crds, crd)
+
+    def _ensure_one(self, resource: Resource, obj: Json) -> None:
+        key = _key("", obj["metadata"]["name"])
+        if key not in self.store.collection(resource.storage).entries:
+            self.create(resource, "", {**obj, "metadata": dict(obj["metadata"])})
+
+
+@contextmanager
+def _of_the_right_types(resource: Resource) -> Iterator[None]:
+    """Tell the client when a rule stumbles over a string where a map should be, or the like."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise bad_request(
+            f"{resource.kind} in version {resource.api_version} cannot be handled, since one of "
+            f"its fields has the wrong type: {error}"
+        ) from error
+
+
+def _key(namespace: str, name: str) -> Key:
+    return (namespace, name)
+
+
+def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: str) -> Json:
+    """Take of `new` what its path may change, and the rest from `old`."""
+    if subresource == "status":
+        # Kubelets set labels and annotations of built-in kinds with the status.
+        merged = {**old, "metadata": old["metadata"] if resource.custom else new["metadata"]}
+        changed: Json = new
+    elif resource.status:
+        merged, changed = new, old
+    else:
+        return new
+    merged.pop("status", None)
+    if "status" in changed:
+        merged["status"] = changed["status"]
+    return merged
+
+
+def _essence(obj: Json) -> Json:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}

@@ -1,0 +1,216 @@
+"""The HTTPS server: who is let in, where a path leads, how an error goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import sqlite3
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from aiohttp import web
+
+from modules.apiserver import discovery, events, openapi, routing
+from modules.apiserver.handlers import Handlers
+from modules.apiserver.kinds.builtin import BUILTIN
+from modules.apiserver.kubeconfig import write_kubeconfig
+from modules.apiserver.objects import Json
+from modules.apiserver.registry import Registry
+from modules.apiserver.resources import Catalog
+from modules.apiserver.responses import error_response, json_response
+from modules.apiserver.status import ApiError, no_such_path, unauthorized
+from modules.apiserver.store import Store
+from modules.common.certs import Pki, ensure_pki
+
+logger = logging.getLogger(__name__)
+
+# kube-apiserver's limit of a request's body.
+MOST_BODY_BYTES = 3 * 1024 * 1024
+SHUTDOWN_SECONDS = 2.0
+CHECKPOINT_SECONDS = 1.0
+EVENTS_SECONDS = 30.0
+_ADMINISTRATORS = "system:masters"
+_HEALTH = ("healthz", "livez", "readyz")
+
+
+class Server:
+    """The embedded API server, apart from the process it runs in."""
+
+    def __init__(self, data_dir: Path, names: Sequence[str] = ()) -> None:
+        """Open the store and the PKI in `data_dir`.
+
+        Raises StoreError, OSError, and ValueError for a damaged PEM file.
+        """
+        self._data_dir = data_dir
+        self.url = ""
+        self.pki = ensure_pki(data_dir / "pki", names)
+        self.store = Store(data_dir / "apiserver.db")
+        self.registry = Registry(self.store, Catalog(BUILTIN))
+        self._handlers = Handlers(self.registry)
+        self._runner: web.AppRunner | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Serve on a listening socket, then write the kubeconfig and set `url`."""
+        application = web.Application(client_max_size=MOST_BODY_BYTES)
+        application.router.add_route("*", "/{path:.*}", self._serve)
+        # A watch that waits for a change would not see otherwise that its client has gone.
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        await self._runner.setup()
+        await web.SockSite(
+            self._runner, listening, ssl_context=tls_context(self.pki), backlog=1024
+        ).start()
+        self._upkeep = asyncio.create_task(self._keep_up(), name="upkeep")
+        self.url = url_of(listening)
+        write_kubeconfig(self._data_dir / "kubeconfig", self.url, self.pki)
+
+    async def stop(self) -> None:
+        """End the watches in order, then the connections, then close the store."""
+        self._handlers.stop_watches()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._upkeep
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self.store.close()
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._handlers.watches)
+
+    async def failed(self) -> None:
+        """Wait for what runs in the background, and raise what has ended it."""
+        assert self._upkeep is not None
+        await asyncio.shield(self._upkeep)
+
+    async def _keep_up(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._remove_old_events())
+            group.create_task(self._checkpoint())
+
+    async def _remove_old_events(self) -> None:
+        while True:
+            events.remove_old(self.registry)
+            await asyncio.sleep(EVENTS_SECONDS)
+
+    async def _checkpoint(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            if self.store.wants_checkpoint():
+                await asyncio.to_thread(self.store.checkpoint)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._route(request)
+        except ApiError as error:
+            return error_response(error)
+        except web.HTTPRequestEntityTooLarge:
+            return error_response(
+                ApiError(
+                    413,
+                    "RequestEntityTooLarge",
+                    f"the body of the request is larger than {MOST_BODY_BYTES} bytes",
+                )
+            )
+        except sqlite3.Error as error:
+            logger.error("cannot write to %s: %s", self.store.path, error)
+            return error_response(ApiError(500, "InternalError", f"cannot store: {error}"))
+        except Exception as error:
+            # The path is no secret, but a client chooses it: %r keeps the log's lines whole.
+            logger.exception("%s %r failed", request.method, request.path)
+            text = f"Internal error occurred: {type(error).__name__}"
+            return error_response(ApiError(500, "InternalError", text))
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        segments = routing.segments_of(request.rel_url.raw_path)
+        if segments[0] in _HEALTH:
+            return _health(request, segments[0])
+        if segments == ["version"]:
+            return json_response(discovery.version())
+        authorize(request)
+        found = self._document(segments)
+        if found is not None:
+            return json_response(found)
+        target = routing.resolve(self.registry.catalog, segments)
+        return await self._handlers.handle(request, target)
+
+    def _document(self, segments: list[str]) -> Json | None:
+        catalog = self.registry.catalog
+        match segments:
+            case [""]:
+                return {"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]}
+            case ["api"]:
+                return discovery.core_versions()
+            case ["apis"]:
+                return discovery.groups(catalog)
+            case ["apis", group]:
+                return discovery.group(catalog, group)
+            case ["api", version]:
+                return discovery.resources(catalog, "", version)
+            case ["apis", group, version]:
+                return discovery.resources(catalog, group, version)
+            case ["openapi", "v2"]:
+                return openapi.v2()
+            case ["openapi", "v3"]:
+                return openapi.v3_index(catalog)
+            case ["openapi", "v3", *path]:
+                return openapi.v3_document(catalog, "/".join(path))
+            case ["api" | "apis", *_]:
+                return None
+        raise no_such_path()
+
+
+def authorize(request: web.Request) -> None:
+    """Let administrators in; raises ApiError: 401 without a certificate, 403 for another's.
+
+    The certificate has been verified in the handshake. Edge nodes have certificates of the same
+    CA, for cloudhub: they are nobody here.
+    """
+    certificate = request.get_extra_info("peercert")
+    if not certificate:
+        raise unauthorized()
+    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    if ("organizationName", _ADMINISTRATORS) not in subject:
+        user = dict(subject).get("commonName", "")
+        raise ApiError(
+            403,
+            "Forbidden",
+            f'forbidden: User "{user}" cannot {request.method.lower()} path "{request.path}": '
+            f"only members of {_ADMINISTRATORS} may use this server",
+        )
+
+
+def tls_context(pki: Pki) -> ssl.SSLContext:
+    """Ask for a client certificate; who has none learns from a Status that one is wanted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    context.load_verify_locations(pki.ca_cert)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the URL under which this machine reaches a listening socket."""
+    host, port = listening.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _health(request: web.Request, name: str) -> web.Response:
+    if "verbose" in request.query:
+        return web.Response(text=f"[+]ping ok\n[+]store ok\n{name} check passed\n")
+    return web.Response(text="ok")

@@ -1,0 +1,206 @@
+"""metav1.Status: how a Kubernetes API server says that something went wrong, or right.
+
+Codes, reasons and texts follow k8s.io/apimachinery/pkg/api/errors, since clients branch on the
+reason and people search for the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """A request that cannot be served; becomes a metav1.Status with its HTTP code."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+
+    def status(self) -> dict[str, Any]:
+        """Return the metav1.Status object."""
+        status: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            status["details"] = self.details
+        return status
+
+
+def success(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the Status that answers a finished deletion."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
+
+
+def not_found(plural: str, group: str, name: str) -> ApiError:
+    return ApiError(
+        404,
+        "NotFound",
+        f'{qualified(plural, group)} "{name}" not found',
+        _details(plural, group, name),
+    )
+
+
+def no_such_path() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def already_exists(plural: str, group: str, name: str) -> ApiError:
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{qualified(plural, group)} "{name}" already exists',
+        _details(plural, group, name),
+    )
+
+
+def conflict(plural: str, group: str, name: str, why: str) -> ApiError:
+    return ApiError(
+        409,
+        "Conflict",
+        f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}',
+        _details(plural, group, name),
+    )
+
+
+def modified(plural: str, group: str, name: str) -> ApiError:
+    """The object has another resourceVersion than the request was made for."""
+    return conflict(
+        plural,
+        group,
+        name,
+        "the object has been modified; please apply your changes to the latest version and "
+        "try again",
+    )
+
+
+def forbidden(plural: str, group: str, name: str, why: str) -> ApiError:
+    return ApiError(
+        403,
+        "Forbidden",
+        f'{qualified(plural, group)} "{name}" is forbidden: {why}',
+        _details(plural, group, name),
+    )
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def method_not_allowed() -> ApiError:
+    return ApiError(
+        405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+    )
+
+
+def unsupported_media_type(message: str) -> ApiError:
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def unauthorized() -> ApiError:
+    return ApiError(401, "Unauthorized", "Unauthorized: this server wants a client certificate")
+
+
+def expired(message: str) -> ApiError:
+    """410 Gone: the client has to list again."""
+    return ApiError(410, "Expired", message)
+
+
+def too_old(requested: int, oldest: int) -> ApiError:
+    return expired(f"too old resource version: {requested} ({oldest})")
+
+
+def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
+    """422: each cause names a field, what is wrong with it and what was found."""
+    texts = [cause.text() for cause in causes]
+    message = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    return ApiError(
+        422,
+        "Invalid",
+        f'{qualified(kind, group)} "{name}" is invalid: {message}',
+        {
+            **_details(kind, group, name),
+            "causes": [
+                {"reason": cause.reason, "message": cause.detail_text(), "field": cause.field}
+                for cause in causes
+            ],
+        },
+    )
+
+
+class Cause:
+    """One fault in an object, as k8s.io/apimachinery/pkg/util/validation/field writes them."""
+
+    def __init__(self, reason: str, field: str, value: Any, detail: str) -> None:
+        self.reason = reason
+        self.field = field
+        self.value = value
+        self.detail = detail
+
+    def text(self) -> str:
+        return f"{self.field}: {self.detail_text()}"
+
+    def detail_text(self) -> str:
+        match self.reason:
+            case "FieldValueRequired":
+                return f"Required value{_suffix(self.detail)}"
+            case "FieldValueForbidden":
+                return f"Forbidden{_suffix(self.detail)}"
+            case "FieldValueNotSupported":
+                return f"Unsupported value: {_quoted(self.value)}{_suffix(self.detail)}"
+            case _:
+                return f"Invalid value: {_quoted(self.value)}{_suffix(self.detail)}"
+
+
+def required(field: str, detail: str = "") -> Cause:
+    return Cause("FieldValueRequired", field, None, detail)
+
+
+def invalid_value(field: str, value: Any, detail: str) -> Cause:
+    return Cause("FieldValueInvalid", field, value, detail)
+
+
+def forbidden_field(field: str, detail: str) -> Cause:
+    return Cause("FieldValueForbidden", field, None, detail)
+
+
+def not_supported(field: str, value: Any, allowed: list[str]) -> Cause:
+    names = ", ".join(f'"{name}"' for name in allowed)
+    return Cause("FieldValueNotSupported", field, value, f"supported values: {names}")
+
+
+def qualified(name: str, group: str) -> str:
+    return f"{name}.{group}" if group else name
+
+
+def _details(kind: str, group: str, name: str) -> dict[str, Any]:
+    details = {"name": name, "group": group, "kind": kind}
+    return {key: value for key, value in details.items() if value}
+
+
+def _quoted(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _suffix(detail: str) -> str:
+    return f": {detail}" if detail else ""

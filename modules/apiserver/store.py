@@ -1,0 +1,270 @@
+"""Where the objects are: all in memory as bytes, every change first in one SQLite file.
+
+A change is committed before memory, watches or the client see it, in the same step of the event
+loop: so nobody can see what a SIGKILL could take back. The write-ahead log is not synced at
+every commit (`synchronous=NORMAL`): a killed process loses nothing; a machine that loses power
+may lose the last moments, but never consistency.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+from modules.apiserver.history import History
+from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
+from modules.apiserver.resources import Catalog, Resource
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS objects (
+    storage TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    revision INTEGER NOT NULL, body BLOB NOT NULL,
+    UNIQUE (storage, namespace, name)
+);
+CREATE TABLE IF NOT EXISTS revisions (storage TEXT PRIMARY KEY, revision INTEGER NOT NULL);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+_PUT = (
+    "INSERT INTO objects (storage, namespace, name, revision, body) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET revision = excluded.revision, body = excluded.body"
+)
+_REMOVE = "DELETE FROM objects WHERE storage = ? AND namespace = ? AND name = ?"
+_REVISION = (
+    "INSERT INTO revisions (storage, revision) VALUES (?, ?) "
+    "ON CONFLICT DO UPDATE SET revision = excluded.revision"
+)
+# A checkpoint runs in a thread after this many commits, ...
+CHECKPOINT_COMMITS = 2000
+# ... or here, holding everything up, should that not keep pace (pages of 4 KiB).
+CHECKPOINT_PAGES = 20_000
+
+
+class StoreError(Exception):
+    """The file cannot be used; the text says why and what to do."""
+
+
+class StoreInUseError(StoreError):
+    """Another process has the file; it may be on its way out."""
+
+
+class Collection:
+    """The objects of one storage name."""
+
+    def __init__(self, revision: int) -> None:
+        self.entries: dict[Key, Entry] = {}
+        self.history = History(revision)
+
+    def sorted(self, namespace: str = "") -> list[Entry]:
+        """Return the entries by namespace and name, of one namespace or of all."""
+        keys = [key for key in self.entries if key[0] == namespace] if namespace else self.entries
+        return [self.entries[key] for key in sorted(keys)]
+
+
+class _Change(NamedTuple):
+    storage: str
+    event: Event
+
+
+class Store:
+    """The one writer of the file; used from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and take the lock that keeps a second server away; raises StoreError."""
+        self.path = path
+        self.revision = 0
+        self._collections: dict[str, Collection] = {}
+        self._commits = 0
+        self._lock = _lock(path)
+        try:
+            self._database = _open(path)
+        except sqlite3.DatabaseError as error:
+            self._lock.close()
+            raise StoreError(
+                f"cannot use {path}: {error}. If the file is damaged, put back a copy, or move it "
+                "away to start with an empty cluster"
+            ) from error
+
+    def load(self, catalog: Catalog) -> None:
+        """Read everything that `catalog` serves and has not been read; unknown kinds stay put."""
+        served = {resource.storage: resource for resource in catalog}
+        new = served.keys() - self._collections.keys()
+        for storage, revision in self._database.execute("SELECT storage, revision FROM revisions"):
+            # Revisions of kinds that are no longer served count too: none is given out twice.
+            self.revision = max(self.revision, revision)
+            if storage in new:
+                self._collections[storage] = Collection(revision)
+        for storage in new:
+            collection = self.collection(storage)
+            resource = served[storage]
+            rows = self._database.execute(
+                "SELECT namespace, name, revision, body FROM objects WHERE storage = ?", (storage,)
+            )
+            for namespace, name, revision, body in rows:
+                collection.entries[namespace, name] = _entry(
+                    (namespace, name), revision, body, resource
+                )
+
+    def collection(self, storage: str) -> Collection:
+        """Return the collection, an empty one where nothing was ever stored."""
+        if storage not in self._collections:
+            self._collections[storage] = Collection(self.revision)
+        return self._collections[storage]
+
+    def __len__(self) -> int:
+        return sum(len(collection.entries) for collection in self._collections.values())
+
+    def transaction(self, *, dry_run: bool = False) -> Transaction:
+        """Return a context manager that commits at its end, unless an exception leaves it."""
+        return Transaction(self, dry_run=dry_run)
+
+    def commit(self, changes: Iterable[_Change]) -> None:
+        """Write to the file, then to memory, and wake the watches."""
+        changes = list(changes)
+        if not changes:
+            return
+        self._write(changes)
+        for storage, event in changes:
+            collection = self.collection(storage)
+            if event.type == "DELETED":
+                del collection.entries[event.entry.key]
+            else:
+                collection.entries[event.entry.key] = event.entry
+            collection.history.append(event)
+            self.revision = event.revision
+        self._commits += 1
+
+    def _write(self, changes: list[_Change]) -> None:
+        execute = self._database.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for storage, event in changes:
+                key = event.entry.key
+                if event.type == "DELETED":
+                    execute(_REMOVE, (storage, *key))
+                else:
+                    execute(_PUT, (storage, *key, event.revision, event.entry.raw))
+                execute(_REVISION, (storage, event.revision))
+            execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def wants_checkpoint(self) -> bool:
+        return self._commits >= CHECKPOINT_COMMITS
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file; blocks on the disk, so run it in a thread."""
+        self._commits = 0
+        started = time.monotonic()
+        database = sqlite3.connect(self.path)
+        try:
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            database.close()
+        logger.debug("checkpoint of %s took %.3f s", self.path, time.monotonic() - started)
+
+    def close(self) -> None:
+        self._database.close()
+        self._lock.close()
+
+
+class Transaction:
+    """Changes that become real together; reads see what has been written in it."""
+
+    def __init__(self, store: Store, *, dry_run: bool) -> None:
+        self._store = store
+        self._dry_run = dry_run
+        self._revision = store.revision
+        self._changes: list[_Change] = []
+        self._staged: dict[tuple[str, Key], Entry | None] = {}
+
+    def get(self, storage: str, key: Key) -> Entry | None:
+        staged = (storage, key)
+        if staged in self._staged:
+            return self._staged[staged]
+        return self._store.collection(storage).entries.get(key)
+
+    def entries(self, storage: str, namespace: str = "") -> Iterator[Entry]:
+        """Yield what is stored, of one namespace or of all."""
+        keys = dict.fromkeys(self._store.collection(storage).entries)
+        keys.update(dict.fromkeys(key for name, key in self._staged if name == storage))
+        for key in keys:
+            if not namespace or key[0] == namespace:
+                entry = self.get(storage, key)
+                if entry is not None:
+                    yield entry
+
+    def put(self, resource: Resource, key: Key, obj: Json) -> Entry:
+        """Store `obj` under the next revision, which it gets as its resourceVersion."""
+        previous = self.get(resource.storage, key)
+        return self._stage("MODIFIED" if previous else "ADDED", resource, key, obj, previous)
+
+    def remove(self, resource: Resource, key: Key, obj: Json) -> Entry:
+        """Remove the object; `obj` is its last state, which watches get."""
+        return self._stage("DELETED", resource, key, obj, self.get(resource.storage, key))
+
+    def _stage(
+        self, type_: str, resource: Resource, key: Key, obj: Json, previous: Entry | None
+    ) -> Entry:
+        self._revision += 1
+        obj["metadata"]["resourceVersion"] = str(self._revision)
+        entry = make_entry(key, self._revision, obj, resource.select(obj))
+        self._changes.append(_Change(resource.storage, Event(type_, entry, previous)))
+        self._staged[resource.storage, key] = None if type_ == "DELETED" else entry
+        return entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._dry_run:
+            self._store.commit(self._changes)
+
+
+def _entry(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
+    obj = decode(body)
+    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+    return Entry(key, revision, body, labels, resource.select(obj))
+
+
+def _lock(path: Path) -> IO[str]:
+    lock = path.with_name(f"{path.name}.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise StoreInUseError(
+            f"{path} is in use by another apiserver: stop that one, or use another --data-dir"
+        ) from None
+    return lock
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.touch(mode=0o600)
+    database = sqlite3.connect(path, isolation_level=None)
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        database.close()
+        raise sqlite3.DatabaseError(
+            f"it was written by a newer cloudcore (schema {version}, known is {SCHEMA_VERSION})"
+        )
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    database.executescript(_SCHEMA)
+    return database

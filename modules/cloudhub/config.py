@@ -1,0 +1,60 @@
+"""The table [modules.cloudhub] of the configuration."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from supervisor.module import ModuleConfig
+
+
+class CloudHubConfig(ModuleConfig):
+    """Where edges connect, who may, and how much each may take up."""
+
+    address: str = Field("0.0.0.0", min_length=1, description="address to listen on")
+    port: int = Field(10000, ge=0, le=65535, description="0 takes a free one")
+
+    ca: str = Field("", description="PEM file: who signs the edges' certificates")
+    cert: str = Field("", description="PEM file: the server's certificate")
+    key: str = Field("", description="PEM file: the key of cert")
+    names: list[str] = Field(
+        default_factory=list,
+        description="more DNS names and addresses for the server certificate that is made "
+        "when none is configured",
+    )
+
+    authorization: Literal["strict", "any-trusted"] = Field(
+        "strict",
+        description="strict: a certificate speaks for the node in its name only; any-trusted: "
+        "every certificate of the CA may be any node",
+    )
+    node_limit: int = Field(1000, ge=1, description="nodes that may be connected at once")
+
+    keepalive_interval: float = Field(
+        30.0, gt=0, description="seconds without a keepalive after which a node is disconnected"
+    )
+    write_timeout: float = Field(
+        30.0, gt=0, description="seconds that a write to a node may take before it is disconnected"
+    )
+    handshake_timeout: float = Field(
+        10.0, gt=0, description="seconds that TLS, and then the websocket request, may take"
+    )
+
+    queue_messages: int = Field(
+        4096, ge=1, description="messages that may wait for a slow node before it is disconnected"
+    )
+    queue_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="the same in bytes")
+    max_message_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="largest message that a node may send"
+    )
+
+    @model_validator(mode="after")
+    def _all_files_or_none(self) -> Self:
+        given = [bool(self.ca), bool(self.cert), bool(self.key)]
+        if any(given) and not all(given):
+            raise ValueError(
+                "ca, cert and key go together: give all three, or none to use the certificates "
+                "that cloudcore makes in its data directory"
+            )
+        return self

@@ -1,0 +1,116 @@
+"""Cloud to edge: messages sent to `cloudhub` find the session of the node they name.
+
+cloud/pkg/cloudhub/channelq/channelq.go and EventWriteLoop in handler/eventhandler.go. A message
+for a node that is not connected is dropped, since the controllers bring a node up to date when
+it connects; whoever waits for an answer is told at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from picows import WSCloseCode
+
+from ipc import AsyncContext, Message
+from ipc.message import new_id
+from modules.cloudhub.session import Session
+from modules.cloudhub.statistics import Statistics
+from modules.cloudhub.upstream import Upstream
+from modules.common.resources import BadResource, node_of
+
+log = logging.getLogger(__name__)
+
+_QUESTION: Final = "request_exist"
+_ANSWER: Final = "response_exist"
+_EDGE_MANAGER: Final = "edgemgr"
+# cloud/pkg/cloudhub/common/model/types.go, IsToEdge: part of the resource -> operations
+_NOT_FOR_EDGES: Final = {
+    "membership": ("get",),
+    "twin": ("delta", "document", "get"),
+    "auth_info": ("get",),
+    "node": ("deleted",),
+}
+
+
+class Downstream:
+    """Hands what comes from other modules to sessions."""
+
+    def __init__(
+        self, sessions: Mapping[str, Session], upstream: Upstream, statistics: Statistics
+    ) -> None:
+        self._sessions = sessions
+        self._upstream = upstream
+        self._statistics = statistics
+
+    async def run(self, context: AsyncContext) -> None:
+        """Dispatch until the module is asked to stop.
+
+        A message is acknowledged when it is in its session's queue: should this process die,
+        every edge reconnects and is brought up to date anyway.
+        """
+        async for message in context:
+            self.dispatch(message)
+
+    def dispatch(self, message: Message) -> None:
+        """Put one message into the queue of its node; never waits for an edge."""
+        try:
+            node = node_of(message.resource)
+        except BadResource as error:
+            self._drop(message, str(error))
+            log.warning("%s from %s was dropped: %s", message.operation, message.source, error)
+            return
+        session = self._sessions.get(node)
+        if session is None or session.lane is None:
+            self._statistics.not_connected += 1
+            self._drop(message, f"node {node} is not connected")
+            log.debug("node %s is not connected: %s dropped", node, message.resource)
+        elif message.operation == _QUESTION:
+            self._answer_question(message)
+        elif _stops(message):
+            reason = f"node {node} was stopped or deleted"
+            session.end(WSCloseCode.OK, "stopped", reason)
+        elif _is_for_edge(message):
+            if message.reply_to:
+                session.await_answer(message)
+            # Its own to the wire, as in Go: an edge is never asked to answer synchronously.
+            message.sync = False
+            message.resource = _at_edge(message.resource)
+            session.send(message)
+
+    def _answer_question(self, message: Message) -> None:
+        message.parent_id, message.id = message.id, new_id()
+        message.operation = _ANSWER
+        self._upstream.publish(message)
+
+    def _drop(self, message: Message, reason: str) -> None:
+        if message.reply_to:
+            self._upstream.answer(message.error(reason, source="cloudhub"))
+
+
+def _at_edge(resource: str) -> str:
+    """Strip `node/{node}/`; what is about the node itself stays as it is, as in trimMessage."""
+    parts = resource.split("/", 2)
+    return parts[2] if len(parts) == 3 else resource
+
+
+def _stops(message: Message) -> bool:
+    """Tell whether a message says that the node is no more (IsNodeStopped in types.go)."""
+    if message.resource.count("/") != 1:
+        return False
+    return message.operation == "deleted" or (
+        message.operation == "updated"
+        and isinstance(message.content, dict)
+        and message.content.get("action") == "stop"
+    )
+
+
+def _is_for_edge(message: Message) -> bool:
+    if message.source != _EDGE_MANAGER:
+        return True
+    resource = _at_edge(message.resource)
+    return not any(
+        part in resource and message.operation in operations
+        for part, operations in _NOT_FOR_EDGES.items()
+    )

@@ -1,0 +1,88 @@
+"""Who an edge is: header, path and certificate must say the same.
+
+Go's v1.1.0 takes the header's word for it (cloud/pkg/cloudhub/handler/eventhandler.go).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+HEADER_NODE: Final = "node_id"
+_CERTIFICATE_PREFIX: Final = "system:node:"
+
+_PATH: Final = re.compile(r"/([^/?]+)/([^/?]+)/events(?:\?.*)?")
+# RFC 1123 subdomain, as Kubernetes wants a node's name; it becomes part of resource strings.
+_NODE_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A node, and the certificate that it showed."""
+
+    node: str
+    common_name: str
+    expires: str
+    """the certificate's end, as OpenSSL writes it"""
+
+
+class Refused(Exception):
+    """A connection is not accepted: the HTTP status and text to answer with.
+
+    `cause` is one word for counting.
+    """
+
+    def __init__(self, status: HTTPStatus, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.cause = cause
+
+
+def identify(
+    path: bytes, headers: CIMultiDict[str], certificate: Mapping[str, Any], *, strict: bool
+) -> Identity:
+    """Find out which node asks; Refused if what it says is incomplete or does not agree.
+
+    `certificate` is in the form of ssl.SSLSocket.getpeercert, already verified. Without
+    `strict` its name does not matter.
+    """
+    match = _PATH.fullmatch(path.decode("ascii", "replace"))
+    if not match:
+        raise Refused(
+            HTTPStatus.NOT_FOUND, "path", "edges connect to /{project_id}/{node_id}/events"
+        )
+    node = match[2]
+    if not _NODE_NAME.fullmatch(node):
+        raise Refused(HTTPStatus.BAD_REQUEST, "name", f"{node!r} cannot be a node's name")
+    said = headers.getall(HEADER_NODE, [])
+    if said != [node]:
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "identity",
+            f"the path names node {node!r}, the header {HEADER_NODE} {' and '.join(said) or '-'!r}",
+        )
+    common_name = _common_name(certificate)
+    if strict and common_name.removeprefix(_CERTIFICATE_PREFIX) != node:
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "identity",
+            f"a certificate of {common_name!r} does not speak for node {node!r}",
+        )
+    return Identity(node, common_name, certificate.get("notAfter", ""))
+
+
+def _common_name(certificate: Mapping[str, Any]) -> str:
+    names = [
+        str(value)
+        for relative in certificate.get("subject", ())
+        for key, value in relative
+        if key == "commonName"
+    ]
+    # With several the last is the most specific one, and the one that Go's pkix.Name takes.
+    return names[-1] if names else ""

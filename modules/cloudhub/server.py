@@ -1,0 +1,204 @@
+"""The websocket server: accepting, TLS, and the answer to an edge's request.
+
+picows parses and frames, uvloop does TLS. Connections are accepted here and not by
+`picows.ws_create_server`, for three reasons: the answer to a request depends on the client's
+certificate, which that does not show; a TLS handshake that fails is to be seen and counted; and
+only so many handshakes are made at a time, the rest waiting in the listening socket's backlog,
+so that thousands of edges that come at once time out neither here nor there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.identity import Identity, Refused, identify
+from modules.cloudhub.statistics import Statistics
+from modules.cloudhub.tls import ServerTls
+
+log = logging.getLogger(__name__)
+
+_HANDSHAKES_AT_ONCE: Final = 64
+#: Seconds without accepting after the process ran out of descriptors or memory.
+_ACCEPT_PAUSE: Final = 1.0
+#: Seconds that a closed connection may take to say goodbye in TLS.
+_SHUTDOWN: Final = 3.0
+#: The buffer starts small, since most edges are idle, and picows doubles it when it is full.
+_READ_BUFFER: Final = 2048
+
+# What picows has to say is said here, in one line that names the node.
+_picows_log = logging.getLogger(f"{__name__}.picows")
+_picows_log.setLevel(logging.CRITICAL + 1)
+_quiet = logging.LoggerAdapter(_picows_log)  # for a Logger, picows makes a child per connection
+
+
+class Owner(Protocol):
+    """What the server needs of the hub."""
+
+    config: CloudHubConfig
+    statistics: Statistics
+
+    def admit(self, identity: Identity, address: str) -> WSListener: ...
+
+
+class Server:
+    """Accepts edges on a listening, non-blocking socket."""
+
+    def __init__(self, owner: Owner, listener: socket.socket, tls: ServerTls) -> None:
+        self.owner = owner
+        self._listener = listener
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting = False
+        self._stopped = False
+
+    def start(self) -> None:
+        self._listen()
+
+    def stop(self) -> None:
+        """Accept no more; the listening socket stays open, it is the supervisor's."""
+        self._stopped = True
+        self._do_not_listen()
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    def refuse(self, address: str, cause: str, reason: str) -> None:
+        """Count and log a connection that gets no session."""
+        self.owner.statistics.refused[cause] += 1
+        log.warning("connection from %s refused: %s", address, reason)
+
+    def _listen(self) -> None:
+        if not self._stopped:
+            self._accepting = True
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _do_not_listen(self) -> None:
+        self._accepting = False
+        self._loop.remove_reader(self._listener.fileno())
+
+    def _accept(self) -> None:
+        while len(self._handshakes) < _HANDSHAKES_AT_ONCE:
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue  # it broke while it waited
+            except OSError as error:
+                log.error("cannot accept connections: %s; waiting", error)
+                self._do_not_listen()
+                self._loop.call_later(_ACCEPT_PAUSE, self._listen)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._shake_hands(connection, _text(address)))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshake_over)
+        self._do_not_listen()
+
+    def _handshake_over(self, task: asyncio.Task[None]) -> None:
+        was_full = len(self._handshakes) >= _HANDSHAKES_AT_ONCE
+        self._handshakes.discard(task)
+        if was_full and not self._accepting:
+            self._listen()
+
+    async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: _Connection(self, address),
+                connection,
+                ssl=self._tls.context,
+                ssl_handshake_timeout=self.owner.config.handshake_timeout,
+                ssl_shutdown_timeout=_SHUTDOWN,
+            )
+        except ssl.SSLError as error:
+            self.refuse(address, "tls", f"TLS: {_plain(error)}")
+        except OSError as error:
+            self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
+
+class _Connection(WSProtocol):  # type: ignore[misc]
+    """picows's protocol, which asks for a listener when the request has been read."""
+
+    __slots__ = ("_address", "_answered", "_server")
+
+    def __init__(self, server: Server, address: str) -> None:
+        config = server.owner.config
+        super().__init__(
+            host_port=None,
+            ws_path=None,
+            is_client_side=False,
+            ws_listener_factory=self._answer,
+            logger=_quiet,
+            disconnect_on_exception=True,
+            websocket_handshake_timeout=config.handshake_timeout,
+            enable_auto_ping=False,
+            auto_ping_idle_timeout=1,
+            auto_ping_reply_timeout=1,
+            auto_ping_strategy=1,
+            enable_auto_pong=True,
+            max_frame_size=config.max_message_bytes,
+            extra_headers=None,
+            read_buffer_init_size=_READ_BUFFER,
+        )
+        self._server = server
+        self._address = address
+        self._answered = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._answered:
+            self._server.refuse(self._address, "request", "it made no valid websocket request")
+        super().connection_lost(exc)
+
+    def _answer(
+        self, request: WSUpgradeRequest
+    ) -> WSListener | WSUpgradeResponseWithListener | None:
+        self._answered = True
+        owner = self._server.owner
+        certificate = self.transport.underlying_transport.get_extra_info("peercert") or {}
+        strict = owner.config.authorization == "strict"
+        try:
+            identity = identify(request.path, request.headers, certificate, strict=strict)
+            session = owner.admit(identity, self._address)
+        except Refused as refused:
+            self._server.refuse(self._address, refused.cause, str(refused))
+            retry = (
+                {"Retry-After": "60"} if refused.status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+            )
+            return _response(refused.status, f"{refused}\n", retry)
+        except Exception:
+            log.exception("the request of %s could not be answered", self._address)
+            return _response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error, see the log\n", {})
+        # uvloop keeps these as long as the connection; the identity has what is needed.
+        certificate.clear()
+        return session
+
+
+def _response(
+    status: HTTPStatus, body: str, headers: dict[str, str]
+) -> WSUpgradeResponseWithListener:
+    response = WSUpgradeResponse.create_error_response(status, body.encode(), headers)
+    return WSUpgradeResponseWithListener(response, None)
+
+
+def _text(address: tuple[str, int]) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _plain(error: ssl.SSLError) -> str:
+    """Say OpenSSL's reason without its function names and source lines."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is not accepted: {error.verify_message}"
+    return (error.reason or str(error)).replace("_", " ").lower()

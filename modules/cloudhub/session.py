@@ -1,0 +1,284 @@
+"""One edge's connection, from the accepted request to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from ipc import Message
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.identity import Identity
+from modules.cloudhub.lanes import PACKED, Decoder, Lane, lane_of
+from modules.cloudhub.outbound import Outbound
+from modules.cloudhub.statistics import Statistics
+from modules.cloudhub.upstream import Upstream
+from modules.common.wire import WireError
+
+log = logging.getLogger(__name__)
+
+_KEEPALIVE: Final = "keepalive"
+#: Seconds in which an edge says something of itself; one that does not is taken for v1.1.
+_FIRST_MESSAGE: Final = 1.0
+#: Bytes in this process that make a write wait; the kernel has its own buffer beside.
+_WRITE_BUFFER: Final = 64 * 1024
+#: How many answers, and for how many seconds, are waited for from one edge.
+_MAX_AWAITED: Final = 1024
+_AWAIT: Final = 120.0
+#: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
+_MAX_REASON: Final = 123
+
+
+class Owner(Protocol):
+    """What a session needs of the hub."""
+
+    config: CloudHubConfig
+    statistics: Statistics
+    upstream: Upstream
+
+    def opened(self, session: Session) -> None: ...
+    def enrolled(self, session: Session) -> None: ...
+    def ended(self, session: Session, cause: str, reason: str) -> None: ...
+    def closing(self, transport: WSTransport) -> None: ...
+    def closed(self, transport: WSTransport) -> None: ...
+
+
+class Session(WSListener):
+    """A listener of picows: no task and no timer of its own, so that idle edges cost little."""
+
+    __slots__ = (
+        "_awaited",
+        "_decoder",
+        "_fragments",
+        "_loop",
+        "_outbound",
+        "_owner",
+        "_read_paused",
+        "_transport",
+        "_write_paused_at",
+        "address",
+        "bytes_on_the_way",
+        "identity",
+        "lane",
+        "last_keepalive",
+        "node",
+        "on_the_way",
+        "over",
+        "since",
+    )
+
+    def __init__(self, owner: Owner, identity: Identity, address: str) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self.identity = identity
+        self.node = identity.node
+        self.address = address
+        self.lane: Lane | None = None
+        """the message form, known once the session is enrolled"""
+        self.over = False
+        self.since = self.last_keepalive = self._loop.time()
+        self.on_the_way = self.bytes_on_the_way = 0
+        self._transport: WSTransport
+        self._decoder: Decoder
+        self._fragments: bytearray | None = None
+        self._outbound = Outbound(owner.config.queue_messages, owner.config.queue_bytes)
+        self._read_paused = False
+        self._write_paused_at: float | None = None
+        self._awaited: dict[str, tuple[str, float]] = {}
+
+    @property
+    def queue(self) -> Outbound:
+        """What waits to be written."""
+        return self._outbound
+
+    # From picows
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._owner.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            self._peer_closes(frame)
+        elif self.over or kind == WSMsgType.PONG:
+            return
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
+        else:
+            try:
+                data = self._assemble(kind, frame)
+                if data:
+                    self._read(data)
+            except WireError as error:
+                self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
+            except Exception:
+                log.exception("node %s: a message could not be handled", self.node)
+                self.end(WSCloseCode.INTERNAL_ERROR, "internal", "internal error, see the log")
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        handshake = transport.close_handshake
+        if handshake is not None and handshake.sent is not None:
+            # picows found a fault and has said so itself.
+            self._leave("frame", handshake.sent.reason or f"closed with {handshake.sent.code}")
+        else:
+            self._leave("lost", "the connection broke")
+        self._owner.closed(transport)
+
+    def pause_writing(self) -> None:
+        self._write_paused_at = self._loop.time()
+
+    def resume_writing(self) -> None:
+        self._write_paused_at = None
+        self._flush()
+
+    # Cloud to edge
+
+    def send(self, message: Message) -> None:
+        """Write a message, or queue it while the edge does not read as fast.
+
+        An edge with a full queue is disconnected: it gets everything again when it returns.
+        """
+        if self.over or self.lane is None:
+            return
+        try:
+            message.operation = self._outbound.operation_of(message)
+            frames = self.lane.encode(message)
+        except WireError as error:
+            self._owner.statistics.undeliverable_down += 1
+            log.error("node %s: %s", self.node, error)
+            return
+        if not self._outbound.put(message, frames):
+            self.abort(
+                "queue",
+                f"{len(self._outbound)} messages ({self._outbound.bytes} bytes) wait for it and "
+                "it does not read",
+            )
+        elif self._write_paused_at is None:
+            self._flush()
+
+    def await_answer(self, message: Message) -> None:
+        """Remember who asked, so that the edge's answer finds its way back."""
+        self._awaited[message.id] = message.reply_to, self._loop.time() + _AWAIT
+        if len(self._awaited) > _MAX_AWAITED:
+            del self._awaited[next(iter(self._awaited))]
+
+    def _flush(self) -> None:
+        send, outbound = self._transport.send, self._outbound
+        while outbound and self._write_paused_at is None and not self.over:
+            for frame in outbound.pop():
+                send(WSMsgType.BINARY, frame)
+            self._owner.statistics.messages_down += 1
+
+    # Edge to cloud
+
+    def pause_reading(self) -> None:
+        self._read_paused = True
+        self._transport.underlying_transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._read_paused = False
+        # Its keepalives were waiting to be read, too.
+        self.last_keepalive = self._loop.time()
+        self._transport.underlying_transport.resume_reading()
+
+    def _assemble(self, kind: WSMsgType, frame: WSFrame) -> bytes | bytearray | None:
+        """Return the websocket message that the frame completes (RFC 6455, 5.4)."""
+        if (kind == WSMsgType.CONTINUATION) != (self._fragments is not None):
+            raise WireError("fragments of websocket messages out of order")
+        if self._fragments is None:
+            if frame.fin:
+                return frame.get_payload_as_bytes()
+            self._fragments = bytearray()
+        self._fragments += frame.get_payload_as_memoryview()
+        if len(self._fragments) > self._owner.config.max_message_bytes:
+            reason = (
+                f"a websocket message of more than {self._owner.config.max_message_bytes} bytes"
+            )
+            self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", reason)
+            return None
+        if not frame.fin:
+            return None
+        whole, self._fragments = self._fragments, None
+        return whole
+
+    def _read(self, data: bytes | bytearray) -> None:
+        if self.lane is None:
+            self._enroll(lane_of(data))
+        for message in self._decoder.feed(data):
+            self._owner.statistics.messages_up += 1
+            if message.operation == _KEEPALIVE:
+                self._owner.statistics.keepalives += 1
+                self.last_keepalive = self._loop.time()
+            elif message.parent_id in self._awaited:
+                message.reply_to, _ = self._awaited.pop(message.parent_id)
+                self._owner.upstream.answer(message, self)
+            else:
+                self._owner.upstream.receive(message, self)
+
+    # Life
+
+    def _enroll(self, lane: Lane) -> None:
+        self.lane = lane
+        self._decoder = lane.decoder(self._owner.config.max_message_bytes)
+        self._owner.enrolled(self)
+
+    def check(self, now: float) -> None:
+        """Do what time asks for; called about once a second."""
+        config = self._owner.config
+        if self._write_paused_at is not None and now - self._write_paused_at > config.write_timeout:
+            self.abort("write", f"a write took longer than {config.write_timeout:g} s")
+        elif not self._read_paused and now - self.last_keepalive > config.keepalive_interval:
+            reason = f"no keepalive for {config.keepalive_interval:g} s"
+            self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
+        elif self.lane is None and now - self.since > _FIRST_MESSAGE:
+            self._enroll(PACKED)
+        while self._awaited:
+            asked, (_, deadline) = next(iter(self._awaited.items()))
+            if now <= deadline:
+                break
+            del self._awaited[asked]
+
+    def end(self, code: WSCloseCode, cause: str, reason: str) -> None:
+        """Close with a code and a reason; the edge has a moment to answer."""
+        if self.over:
+            return
+        self._leave(cause, reason)
+        # Cut at a character: the reason has to be UTF-8.
+        short = reason.encode()[:_MAX_REASON].decode(errors="ignore")
+        self._transport.send_close(code, short.encode())
+        if self._read_paused:
+            self._transport.underlying_transport.resume_reading()
+        self._owner.closing(self._transport)
+
+    def abort(self, cause: str, reason: str) -> None:
+        """Cut the connection: the edge does not read, so that it could not be told."""
+        if not self.over:
+            self._leave(cause, reason)
+            self._transport.disconnect(graceful=False)
+
+    def _peer_closes(self, frame: WSFrame) -> None:
+        if not self.over:
+            code, reason = frame.get_close_code(), frame.get_close_reason() or ""
+            self._leave("closed by edge", f"the edge closed it ({code} {reason}".rstrip() + ")")
+            self._transport.send_close(code)
+        self._transport.disconnect()
+
+    def _leave(self, cause: str, reason: str) -> None:
+        if not self.over:
+            self.over = True
+            self._fragments = None
+            self._owner.ended(self, cause, reason)
+            for asked, (reply_to, _) in self._awaited.items():
+                self._owner.upstream.answer(_disconnected(self.node, asked, reply_to))
+            self._awaited.clear()
+
+
+def _disconnected(node: str, asked: str, reply_to: str) -> Message:
+    text = f"node {node} was disconnected before it answered"
+    answer = Message.build("cloudhub", "resource", "error", f"node/{node}", text, parent_id=asked)
+    answer.reply_to = reply_to
+    return answer

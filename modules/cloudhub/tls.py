@@ -1,0 +1,97 @@
+"""The server's side of TLS: which files, which versions, and who is let in.
+
+TLS 1.2 and 1.3; v1.1 edges offer ECDHE-RSA-AES128-GCM-SHA256 alone in 1.2, which OpenSSL's
+default list has. Go's v1.1.0 asks for a client certificate and never verifies it
+(cloud/pkg/cloudhub/servers/wsserver/server.go); here one that the CA signed is required.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from modules.cloudhub.config import CloudHubConfig
+from modules.common.certs import ensure_pki
+from supervisor.module import CannotStart, Settings
+
+log = logging.getLogger(__name__)
+
+_WILDCARDS: Final = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
+    """Name the configured files, or make those in the data directory; CannotStart if neither."""
+    if config.ca:
+        return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
+    names = [*config.names, *(() if config.address in _WILDCARDS else (config.address,))]
+    try:
+        pki = ensure_pki(settings.data_dir / "pki", names)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"no certificates for the edges' server: {error}") from error
+    return TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+
+
+class ServerTls:
+    """The context for new connections; follows its files when they change."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamps = self._read_stamps()
+        self.context = _server_context(files)
+
+    def refresh(self) -> None:
+        """Read the files again if they changed; connections that exist go on with the old ones.
+
+        While the files do not fit each other, being replaced one by one, the old ones stay.
+        """
+        stamps = self._read_stamps()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self.context = _server_context(self._files)
+        except CannotStart as error:
+            log.warning("certificates have changed and are not used yet: %s", error)
+        else:
+            log.info("certificates have changed: new connections use %s", self._files.cert)
+
+    def _read_stamps(self) -> list[tuple[int, int] | None]:
+        return [_stamp(path) for path in (self._files.ca, self._files.cert, self._files.key)]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _server_context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    # Edges do not resume sessions (Go's client keeps no tickets unless told to).
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    try:
+        context.load_verify_locations(files.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"cannot use {files.ca} as the edges' CA: {error}") from error
+    try:
+        context.load_cert_chain(files.cert, files.key)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"cannot use {files.cert} with the key {files.key}: {error}") from error
+    return context

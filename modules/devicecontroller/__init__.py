@@ -1,0 +1,35 @@
+"""DeviceController: keeps the devices of every edge node in step with the Kubernetes API.
+
+Importing this package is cheap: the supervisor does it to learn the module's name.
+
+    Device, DeviceModel --reflectors--> Inventory --> Announcer --> cloudhub --> edge
+                                             |            (membership, twins)
+                                             +--> ProfileWriter --> ConfigMaps
+    edge --> cloudhub --> Upstream --> StatusWriter --> Device status
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modules.devicecontroller.config import DeviceControllerConfig
+from supervisor.module import Module
+
+if TYPE_CHECKING:
+    from supervisor.context import ModuleContext
+
+__all__ = ["DeviceController"]
+
+
+class DeviceController(Module):
+    """The module `devicecontroller` (cloud/pkg/devicecontroller/module.go)."""
+
+    name = "devicecontroller"
+    group = "devicecontroller"
+    Config = DeviceControllerConfig
+
+    async def start(self, context: ModuleContext) -> None:
+        """Synchronize devices until asked to stop."""
+        from modules.devicecontroller.controller import run
+
+        await run(context, self.config, self.settings)

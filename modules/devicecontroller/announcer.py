@@ -1,0 +1,192 @@
+"""Telling each edge node of its devices: what it was told is brought to what is wanted.
+
+The messages are those of cloud/pkg/devicecontroller/controller/downstream.go. One worker sends
+them all, so that a node is never told an older state after a newer one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import ipc
+from modules.common import resources
+from modules.devicecontroller import membership, twin
+from modules.devicecontroller.announced import Announced, Told
+from modules.devicecontroller.device import Object, desired_of, version_of
+from modules.devicecontroller.inventory import Inventory, Slot
+from modules.devicecontroller.workqueue import WorkQueue
+
+SOURCE: Final = "devicecontroller"
+GROUP: Final = "twin"
+
+log = logging.getLogger(__name__)
+
+
+class Request(NamedTuple):
+    """A node's question for all of its devices; `done` is called when it has been answered."""
+
+    message_id: str
+    event_id: str
+    done: Callable[[], None]
+
+
+#: For a node that is told without having asked.
+_UNASKED: Final = Request("", "", lambda: None)
+
+
+class Announcer:
+    """Compares inventory and record, slot by slot, and sends the difference to the nodes."""
+
+    def __init__(
+        self, context: ipc.AsyncContext, inventory: Inventory, announced: Announced
+    ) -> None:
+        self._context = context
+        self._inventory = inventory
+        self._announced = announced
+        self._queue: WorkQueue[Slot | str] = WorkQueue(self._handle, ipc.ChannelError)
+        self._last: dict[Slot, Object] = {}
+        self._requests: dict[str, list[Request]] = {}
+
+    def look_at(self, slot: Slot, last: Object | None = None) -> None:
+        """Compare a slot soon; `last` is the final state of a device that left it."""
+        if last is not None:
+            self._last[slot] = last
+        self._queue.add(slot)
+
+    def look_at_everything(self) -> None:
+        """Compare all slots: after a start, for what changed while nobody looked."""
+        for slot in {*self._inventory.slots(), *self._announced.slots()}:
+            self._queue.add(slot)
+
+    def tell_all(self, node: str, request: Request) -> None:
+        """Answer a node with all of its devices, whatever it was told before."""
+        self._requests.setdefault(node, []).append(request)
+        self._queue.add(node)
+
+    def tell_all_later(self, node: str, delay: float) -> None:
+        """Tell a node of all of its devices after a while, unless it asks before that."""
+        self._queue.add_later(node, delay)
+
+    def gone(self, node: str) -> None:
+        """Do not tell a node that has gone what it has not asked for."""
+        if node not in self._requests:
+            self._queue.discard_later(node)
+
+    async def run(self) -> None:
+        """Send what there is to say until cancelled."""
+        await self._queue.run()
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    async def _handle(self, item: Slot | str) -> None:
+        if isinstance(item, Slot):
+            await self._update(item)
+        else:
+            await self._detail(item)
+
+    async def _update(self, slot: Slot) -> None:
+        last = self._last.pop(slot, None)
+        told = self._announced.get(slot)
+        device = self._inventory.at(slot)
+        if told and (device is None or not _same(device, told)):
+            await self._remove(slot, last or told.device)
+            told = None
+        if device and told is None:
+            await self._add(slot, device)
+        elif device and told and desired_of(device) != desired_of(told.device):
+            await self._change(slot, device, told)
+
+    async def _add(self, slot: Slot, device: Object) -> None:
+        await self._send(resources.build_membership(slot.node), membership.added(device, _now()))
+        self._announced.record(slot, Told(_kept(device)))
+        log.info(f"told node {slot.node} of its device {slot.name}")
+
+    async def _remove(self, slot: Slot, last: Object) -> None:
+        await self._send(resources.build_membership(slot.node), membership.removed(last, _now()))
+        self._announced.forget(slot)
+        log.info(f"told node {slot.node} that device {slot.name} is no longer there")
+
+    async def _change(self, slot: Slot, device: Object, told: Told) -> None:
+        dropped = _dropped(told, device)
+        news = {name: value for name, value in dropped.items() if name not in told.dropped}
+        await self._send(
+            resources.build_device(slot.node, slot.name, resources.TWIN_CLOUD_UPDATED),
+            twin.cloud_updated(desired_of(device), news, version_of(device), _now()),
+        )
+        self._announced.record(slot, Told(_kept(device), dropped))
+        log.debug("told node %s of changed twins of device %s", slot.node, slot.name)
+
+    async def _detail(self, node: str) -> None:
+        requests = self._requests.get(node) or [_UNASKED]
+        known = self._announced.of_node(node)
+        tell = {
+            device["metadata"]["name"]: _whole(device, known.get(device["metadata"]["name"]))
+            for device in self._inventory.on_node(node)
+        }
+        now = _now()
+        described = [membership.describe(told.device, now, told.dropped) for told in tell.values()]
+        while requests:
+            request = requests[0]
+            await self._send(
+                resources.cloud_resource(node, resources.MEMBERSHIP_DETAIL),
+                membership.detail(described, request.event_id, now),
+                operation="response",
+                parent_id=request.message_id,
+            )
+            requests.remove(request)
+            request.done()
+        self._requests.pop(node, None)
+        for name in known.keys() - tell.keys():
+            self._announced.forget(Slot(node, name))
+        for name, told in tell.items():
+            self._announced.record(Slot(node, name), told)
+        log.info(f"told node {node} of all its {len(tell)} devices")
+
+    async def _send(
+        self, resource: str, content: Object, operation: str = "update", parent_id: str = ""
+    ) -> None:
+        message = ipc.Message.build(
+            SOURCE, GROUP, operation, resource, content, parent_id=parent_id
+        )
+        await self._context.send("cloudhub", message)
+
+
+def _same(device: Object, told: Told) -> bool:
+    """Whether it is the very device that was told, not another of its name."""
+    uid: str = device["metadata"].get("uid", "")
+    former: str = told.device["metadata"].get("uid", "")
+    return uid == former
+
+
+def _whole(device: Object, told: Told | None) -> Told:
+    """All there is to tell of a device, given what was told of it before."""
+    return Told(_kept(device), _dropped(told, device) if told and _same(device, told) else {})
+
+
+def _dropped(told: Told, device: Object) -> dict[str, str]:
+    """The properties that a node was told of and that the device no longer has."""
+    former = {name: wanted.value for name, wanted in desired_of(told.device).items()}
+    kept = desired_of(device).keys()
+    return {name: value for name, value in (told.dropped | former).items() if name not in kept}
+
+
+def _kept(device: Object) -> Object:
+    """What has to be remembered of a device: no spec, which may hold a password."""
+    twins = device["status"]["twins"]
+    return {
+        "metadata": device["metadata"],
+        "status": {
+            "twins": [
+                {"propertyName": one["propertyName"], "desired": one.get("desired") or {}}
+                for one in twins
+            ]
+        },
+    }
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

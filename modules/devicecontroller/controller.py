@@ -1,0 +1,117 @@
+"""The life of the module: connect, read what there is, then keep both sides in step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from modules.common.kube import KubeClient
+from modules.devicecontroller.announced import Announced
+from modules.devicecontroller.downstream import Downstream
+from modules.devicecontroller.statuswriter import StatusWriter
+from modules.devicecontroller.upstream import Upstream
+
+if TYPE_CHECKING:
+    from modules.devicecontroller.config import DeviceControllerConfig
+    from supervisor.context import ModuleContext
+    from supervisor.module import Settings
+
+#: Seconds after which a module that still waits for the API says so and counts as ready: it is
+#: the API that is missing, and a restart of this module would not bring it.
+_PATIENCE: Final = 15.0
+
+#: Seconds that messages already taken may take to be handled when the module is to stop.
+_DRAIN: Final = 3.0
+
+#: Seconds between updates of the details in `cloudcore status`.
+_REPORT: Final = 0.2
+
+log = logging.getLogger(__name__)
+
+
+async def run(context: ModuleContext, config: DeviceControllerConfig, settings: Settings) -> None:
+    """Synchronize devices until asked to stop."""
+    record = Announced(settings.data_dir / "devicecontroller" / "announced.sqlite3")
+    async with KubeClient.connect(settings, user_agent="cloudcore-devicecontroller") as client:
+        with record as announced:
+            await _Controller(context, config, settings, client, announced).run()
+
+
+class _Controller:
+    def __init__(
+        self,
+        context: ModuleContext,
+        config: DeviceControllerConfig,
+        settings: Settings,
+        client: KubeClient,
+        announced: Announced,
+    ) -> None:
+        self._context = context
+        self._config = config
+        self._report_due = False
+        self._downstream = Downstream(
+            client,
+            context,
+            announced,
+            namespace=settings.kubernetes.namespace or None,
+            on_change=self._report_soon,
+        )
+        self._writer = StatusWriter(client, self._downstream.inventory)
+        self._upstream = Upstream(
+            context,
+            self._downstream.announcer,
+            self._writer,
+            limit=config.update_device_status_buffer,
+        )
+
+    async def run(self) -> None:
+        """Run until asked to stop; what was taken from the inbox by then is finished."""
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(self._downstream.watch()), tasks.create_task(self._work())]
+            await self._context.stopped()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN):
+                    await self._upstream.drain()
+            for task in work:
+                task.cancel()
+        self._downstream.stop()
+        self._writer.stop()
+
+    async def _work(self) -> None:
+        await self._read_all()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._downstream.run(self._config.profile_workers))
+            tasks.create_task(self._writer.run(self._config.update_device_status_workers))
+            tasks.create_task(self._upstream.run())
+
+    async def _read_all(self) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._downstream.synced()
+        except TimeoutError:
+            missing = ", ".join(
+                reflector.resource.plural
+                for reflector in self._downstream.reflectors
+                if not reflector.is_synced
+            )
+            log.warning(
+                f"no device can be synchronized yet: the Kubernetes API has not given {missing}; "
+                f"if the API itself works, install the CRDs: kubectl apply -f deploy/crds/"
+            )
+            self._context.report(waiting_for=missing)
+            self._context.ready()
+            await self._downstream.synced()
+            self._context.report(waiting_for="")
+        self._report()
+        self._context.ready()
+
+    def _report_soon(self) -> None:
+        if not self._report_due:
+            self._report_due = True
+            asyncio.get_running_loop().call_later(_REPORT, self._report)
+
+    def _report(self) -> None:
+        self._report_due = False
+        self._context.report(**self._downstream.details())

@@ -1,0 +1,96 @@
+"""Reading Device and DeviceModel objects: devices.kubeedge.io/v1alpha1.
+
+The shapes are those of cloud/pkg/apis/devices/v1alpha1; every field may be missing, as it may
+be in Go, where some of what is missing ends the process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name)"""
+
+
+class Desired(NamedTuple):
+    """What the cloud wants a twin property to be."""
+
+    value: str
+    type: str
+
+
+def key_of(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def label(obj: Object) -> str:
+    """Name an object for people: `namespace/name`."""
+    return "/".join(key_of(obj))
+
+
+def version_of(obj: Object) -> int:
+    """The resource version as the number that edges compare; 0 if it is not one, as in Go."""
+    version: str = obj["metadata"].get("resourceVersion", "")
+    return int(version) if version.isdecimal() else 0
+
+
+def node_of(device: Object) -> str:
+    """The node a device is bound to: the first value of the first expression of its selector.
+
+    Empty if it names none, or one that cannot be part of a message's resource.
+    """
+    # Step by step, since the CRDs of KubeEdge 1.1 let anything pass here.
+    found: Any = (device.get("spec") or {}).get("nodeSelector")
+    for part in ("nodeSelectorTerms", "matchExpressions", "values"):
+        listed = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(listed, list) or not listed:
+            return ""
+        found = listed[0]
+    return found if isinstance(found, str) and "/" not in found else ""
+
+
+def model_of(device: Object) -> Key:
+    """The model a device refers to: a local reference, so in the device's own namespace."""
+    reference = (device.get("spec") or {}).get("deviceModelRef") or {}
+    return device["metadata"].get("namespace", ""), reference.get("name", "")
+
+
+def twins_of(device: Object) -> list[Object]:
+    twins: list[Object] = (device.get("status") or {}).get("twins") or []
+    return twins
+
+
+def desired_of(device: Object) -> dict[str, Desired]:
+    """The desired values by property; one that is not given is the empty string, as in Go."""
+    return {twin["propertyName"]: _desired(twin.get("desired") or {}) for twin in twins_of(device)}
+
+
+def _desired(twin_property: Object) -> Desired:
+    metadata = twin_property.get("metadata") or {}
+    return Desired(twin_property.get("value", ""), str(metadata.get("type", "string")))
+
+
+def keep_device(obj: Object) -> Object:
+    """Cut a Device down to what this module uses, for the reflector's store."""
+    return {
+        "metadata": _metadata(obj, "description"),
+        "spec": obj.get("spec") or {},
+        "status": {"twins": twins_of(obj)},
+    }
+
+
+def keep_model(obj: Object) -> Object:
+    """Cut a DeviceModel down to what this module uses."""
+    return {"metadata": _metadata(obj), "spec": obj.get("spec") or {}}
+
+
+def _metadata(obj: Object, *labels: str) -> Object:
+    metadata = obj["metadata"]
+    fields = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    kept = {field: metadata[field] for field in fields if field in metadata}
+    given = metadata.get("labels") or {}
+    if used := {name: given[name] for name in labels if name in given}:
+        kept["labels"] = used
+    return kept

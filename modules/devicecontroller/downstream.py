@@ -1,0 +1,148 @@
+"""From the API to the edges: each change of an object leads to what has to be looked at again.
+
+The flows of cloud/pkg/devicecontroller/controller/downstream.go, level-triggered: nothing is
+derived from a change itself, only from what there is after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import ipc
+from modules.common.kube import (
+    CONFIGMAPS,
+    DEVICEMODELS,
+    DEVICES,
+    KubeClient,
+    Reflector,
+    WatchEvent,
+)
+from modules.devicecontroller.announced import Announced
+from modules.devicecontroller.announcer import Announcer
+from modules.devicecontroller.device import (
+    Object,
+    keep_device,
+    keep_model,
+    key_of,
+)
+from modules.devicecontroller.inventory import Inventory, Profile, slot_of
+from modules.devicecontroller.profilewriter import SELECTOR, ProfileWriter, keep_profile
+from modules.devicecontroller.rejections import Rejections
+
+
+class Downstream:
+    """Watches devices, models and profiles, and keeps nodes, profiles and Events up to date."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        context: ipc.AsyncContext,
+        announced: Announced,
+        *,
+        namespace: str | None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Set up for one namespace or all (None); `on_change` is called after each change."""
+        self._on_change = on_change
+        self._devices = Reflector(
+            client, DEVICES, self._device_changed, namespace=namespace, keep=keep_device
+        )
+        self._models = Reflector(
+            client, DEVICEMODELS, self._model_changed, namespace=namespace, keep=keep_model
+        )
+        self._profiles = Reflector(
+            client,
+            CONFIGMAPS,
+            self._profile_changed,
+            namespace=namespace,
+            label_selector=SELECTOR,
+            keep=keep_profile,
+        )
+        self.reflectors = (self._devices, self._models, self._profiles)
+        self.inventory = Inventory(self._devices.store, self._models.store)
+        self.announcer = Announcer(context, self.inventory, announced)
+        self._profile_writer = ProfileWriter(client, self.inventory, self._profiles.store)
+        self._rejections = Rejections(client, self.inventory)
+
+    async def watch(self) -> None:
+        """Watch until cancelled; what changes is noted for `run`."""
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in self.reflectors:
+                tasks.create_task(reflector.run())
+
+    async def synced(self) -> None:
+        """Wait until all that there is has been read."""
+        for reflector in self.reflectors:
+            await reflector.synced()
+
+    async def run(self, profile_workers: int) -> None:
+        """Act on what has been read until cancelled; only then is all of it known."""
+        self.announcer.look_at_everything()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.announcer.run())
+            tasks.create_task(self._profile_writer.run(profile_workers))
+            tasks.create_task(self._rejections.run())
+
+    def stop(self) -> None:
+        self.announcer.stop()
+        self._profile_writer.stop()
+        self._rejections.stop()
+
+    def details(self) -> dict[str, Any]:
+        """What there is, for `cloudcore status`."""
+        return {
+            "devices": len(self._devices.store),
+            "device_models": len(self._models.store),
+            "nodes_with_devices": self.inventory.nodes,
+            "rejected_devices": self._rejections.count,
+        }
+
+    def _device_changed(self, event: WatchEvent) -> None:
+        device, old = event.object, event.old
+        if old:
+            self.inventory.remove(old)
+        if event.type != "DELETED":
+            self.inventory.add(device)
+        if event.type == "DELETED":
+            self._look_at(device, last=device)
+        elif old is None:
+            self._look_at(device)
+        elif old["spec"] == device["spec"]:
+            if slot := slot_of(device):
+                self.announcer.look_at(slot)
+        else:
+            # The new place first: as in Go, a device that moves is added there before it goes.
+            self._look_at(device)
+            if slot_of(old) != slot_of(device):
+                self._look_at(old, last=_at_version(old, device))
+        self._on_change()
+
+    def _look_at(self, device: Object, last: Object | None = None) -> None:
+        self._rejections.look_at(key_of(device))
+        slot = slot_of(device)
+        if slot is None:
+            return
+        self.announcer.look_at(slot, last)
+        for claimant in self.inventory.claimants(slot):
+            # Of several with one name, another one may have the slot now.
+            self._rejections.look_at(claimant)
+            self._profile_writer.look_at(Profile(slot.node, claimant[0]))
+        self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
+
+    def _model_changed(self, event: WatchEvent) -> None:
+        for device in self.inventory.using(key_of(event.object)):
+            self._rejections.look_at(key_of(device))
+            if slot := slot_of(device):
+                self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
+        self._on_change()
+
+    def _profile_changed(self, event: WatchEvent) -> None:
+        self._profile_writer.look_at_configmap(event.object)
+
+
+def _at_version(device: Object, newer: Object) -> Object:
+    """Return a device as it was, with the version at which it was that no longer."""
+    version = newer["metadata"].get("resourceVersion", "")
+    return device | {"metadata": device["metadata"] | {"resourceVersion": version}}

@@ -1,0 +1,156 @@
+"""What comes up from the edges: questions for membership, reported twins.
+
+As in cloud/pkg/devicecontroller/controller/upstream.go, and beyond it: `membership/detail` is
+answered, and every message is confirmed with `OK`, as KubeEdge does from v1.2 on. An edge of
+v1.1 repeats what is not confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import ipc
+from modules.common import resources
+from modules.devicecontroller import membership, twin
+from modules.devicecontroller.announcer import GROUP, SOURCE, Announcer, Request
+from modules.devicecontroller.inventory import Slot
+from modules.devicecontroller.statuswriter import Reports, StatusWriter
+
+#: Seconds that a connected node is given to ask for its devices, which edges of v1.1 do at
+#: once. A node that does not ask is told all the same.
+_ASK_WITHIN: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Upstream:
+    """Reads the module's inbox and hands each message to who handles it.
+
+    A message stays in the channel until it is handled, so that this module's death loses none.
+    """
+
+    def __init__(
+        self,
+        context: ipc.AsyncContext,
+        announcer: Announcer,
+        writer: StatusWriter,
+        *,
+        limit: int,
+        ask_within: float = _ASK_WITHIN,
+    ) -> None:
+        """Set up; at most `limit` messages are handled at a time, others wait."""
+        self._context = context
+        self._announcer = announcer
+        self._writer = writer
+        self._ask_within = ask_within
+        self._handling = Handling(limit)
+
+    async def run(self) -> None:
+        """Take messages until the module is asked to stop."""
+        while True:
+            await self._handling.room()
+            try:
+                delivery = await self._context.take()
+            except ipc.Closed:
+                return
+            self._handling.begin()
+            self._dispatch(delivery)
+
+    async def drain(self) -> None:
+        """Wait until all that was taken is handled."""
+        await self._handling.ended()
+
+    def _dispatch(self, delivery: ipc.Delivery) -> None:
+        message = delivery.message
+        try:
+            node = resources.node_of(message.resource)
+        except resources.BadResource as error:
+            log.warning(f"message {message.id} from {message.source} is dropped: {error}")
+            self._done(delivery)
+            return
+        if message.resource == f"{resources.NODE}/{node}":
+            self._node_event(node, message.operation)
+            self._done(delivery)
+        elif message.operation in {"response", "error"}:
+            self._done(delivery)
+        elif resources.edge_resource(message.resource) == resources.MEMBERSHIP_DETAIL:
+            event_id = membership.event_id_of(message.content)
+            request = Request(message.id, event_id, lambda: self._done(delivery))
+            self._announcer.tell_all(node, request)
+        else:
+            self._twin_message(node, delivery)
+
+    def _node_event(self, node: str, operation: str) -> None:
+        if operation == "connected":
+            self._announcer.tell_all_later(node, self._ask_within)
+        elif operation == "disconnected":
+            self._announcer.gone(node)
+
+    def _twin_message(self, node: str, delivery: ipc.Delivery) -> None:
+        """Hand reported values on; a message with none is only confirmed."""
+        message = delivery.message
+        device, reports = "", Reports()
+        try:
+            about = resources.parse_device(message.resource)
+            device = about.device
+            if about.aspect == resources.TWIN_EDGE_UPDATED:
+                reports = twin.reports(message.content)
+        except resources.BadResource:
+            log.debug("nothing to do for %s %s", message.operation, message.resource)
+        except ValueError as error:
+            log.warning(f"what node {node} reports on device {device} is dropped: {error}")
+
+        async def done() -> None:
+            await self._confirm(node, message)
+            self._done(delivery)
+
+        self._writer.write(Slot(node, device), reports, done)
+
+    async def _confirm(self, node: str, message: ipc.Message) -> None:
+        answer = ipc.Message.build(
+            SOURCE,
+            GROUP,
+            "response",
+            resources.cloud_resource(node, "twin"),
+            "OK",
+            parent_id=message.id,
+        )
+        await self._context.send("cloudhub", answer)
+
+    def _done(self, delivery: ipc.Delivery) -> None:
+        delivery.done()
+        self._handling.end()
+
+
+class Handling:
+    """Counts what is being handled, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    def begin(self) -> None:
+        self._count += 1
+        self._ended.clear()
+        if self._count >= self._limit:
+            self._room.clear()
+
+    def end(self) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._ended.set()
+        self._room.set()
+
+    async def room(self) -> None:
+        """Wait until another one may begin."""
+        await self._room.wait()
+
+    async def ended(self) -> None:
+        """Wait until nothing is being handled."""
+        await self._ended.wait()

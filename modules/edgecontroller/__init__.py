@@ -1,0 +1,26 @@
+"""EdgeController: keeps edge nodes and the Kubernetes API in step (cloud/pkg/edgecontroller)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from modules.edgecontroller.config import EdgeControllerConfig
+from supervisor.module import Module, ModuleConfig
+
+if TYPE_CHECKING:
+    from modules.edgecontroller.controller import ControllerContext
+
+
+class EdgeController(Module):
+    """Nodes, pods, configmaps, secrets, services down; statuses and queries up."""
+
+    name: ClassVar[str] = "edgecontroller"
+    group: ClassVar[str] = "edgecontroller"
+    Config: ClassVar[type[ModuleConfig]] = EdgeControllerConfig
+
+    config: EdgeControllerConfig
+
+    async def start(self, context: ControllerContext) -> None:
+        from modules.edgecontroller.controller import run
+
+        await run(self.config, self.settings, context)

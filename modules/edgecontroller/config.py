@@ -1,0 +1,35 @@
+"""`[modules.edgecontroller]` of the configuration."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from supervisor.module import ModuleConfig
+
+
+class Workers(BaseModel):
+    """How many messages of each kind are worked on at a time; those of one object never are.
+
+    The names are those of KubeEdge's `controller.load`, where statuses have one worker each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    update_node_status: int = Field(default=8, ge=1, le=1024)
+    update_pod_status: int = Field(default=8, ge=1, le=1024)
+    update_node: int = Field(default=4, ge=1, le=1024)
+    query: int = Field(default=8, ge=1, le=1024)
+
+
+class EdgeControllerConfig(ModuleConfig):
+    """What the edge controller can be told; `[kubernetes]` says which cluster."""
+
+    #: Seconds after which the times in a node's conditions are replaced by the present.
+    node_update_frequency: float = Field(default=20.0, gt=0)
+    #: Which nodes are edge nodes, as a label selector.
+    edge_node_selector: str = Field(default="node-role.kubernetes.io/edge=", min_length=1)
+    #: Seconds after which everything is listed anew, to find what a watch has missed; 0: never.
+    resync: float = Field(default=0.0, ge=0)
+    #: Messages from the edge that may wait here for the API server; more wait in the channel.
+    max_pending: int = Field(default=20_000, ge=1)
+    workers: Workers = Workers()

@@ -1,0 +1,202 @@
+"""The edge controller at work: reflectors, the downstream's delivery, the upstream's lanes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, Final, Protocol
+
+from ipc import Message
+from modules.common.kube import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    NODES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    KubeClient,
+    Reflector,
+    Resource,
+    WatchEvent,
+)
+from modules.edgecontroller import messages
+from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.downstream.configuration import ConfigurationConcern
+from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.pods import PodConcern
+from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
+from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.objects import keep
+from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
+from modules.edgecontroller.upstream.lanes import Delivery as Taken
+from modules.edgecontroller.upstream.queries import QueryAnswerer
+from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+from supervisor.module import Settings
+
+#: Pods that are placed on a node; the rest concern none yet.
+_PLACED: Final = "spec.nodeName!="
+
+_REPORT_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class ControllerContext(Protocol):
+    """The part of the supervisor's module context that the controller uses."""
+
+    async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
+    async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
+    async def take(self, timeout: float | None = None) -> Taken: ...
+    async def stopped(self) -> None: ...
+    def ready(self) -> None: ...
+    def report(self, **details: Any) -> None: ...
+
+
+async def run(config: EdgeControllerConfig, settings: Settings, context: ControllerContext) -> None:
+    """Run the controller until it is asked to stop."""
+    async with KubeClient.connect(settings, user_agent="cloudcore/edgecontroller") as client:
+        with closing(Ledger(settings.data_dir / "edgecontroller.db")) as ledger:
+            namespace = settings.kubernetes.namespace
+            controller = Controller(config, namespace, client, ledger, context)
+            work = asyncio.create_task(controller.run())
+            stop = asyncio.create_task(context.stopped())
+            try:
+                await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.cancel()
+                work.cancel()
+                await asyncio.wait((work, stop))
+            if not work.cancelled():
+                work.result()
+
+
+class Controller:
+    """All parts of one running edge controller."""
+
+    def __init__(
+        self,
+        config: EdgeControllerConfig,
+        namespace: str,
+        client: KubeClient,
+        ledger: Ledger,
+        context: ControllerContext,
+    ) -> None:
+        self._config = config
+        self._namespace = namespace or None
+        self._client = client
+        self._context = context
+        self._sender = Sender(context)
+        self._view = View(ledger)
+        self._nodes = NodeConcern(self._view)
+        self._delivery = Delivery(self._view, self._sender)
+        self._upstream = Upstream(
+            Handlers(
+                NodeWriter(client, self._sender, self._view, config.node_update_frequency),
+                PodWriter(client, self._sender, self._view),
+                QueryAnswerer(client, self._sender, self._view, self._delivery),
+            ),
+            self._nodes,
+            self._delivery,
+            config,
+        )
+        self._reflectors = self._make_reflectors()
+
+    async def run(self) -> None:
+        """Run all parts; the first one that fails ends them all."""
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in self._reflectors:
+                tasks.create_task(reflector.run())
+            await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
+            self._go_live()
+            tasks.create_task(self._delivery.run())
+            tasks.create_task(self._upstream.run(self._context.take))
+            tasks.create_task(self._report())
+            self._context.ready()
+
+    def _go_live(self) -> None:
+        """Tell every edge node everything: which of them are connected is not known yet.
+
+        What was sent by a predecessor may be out of date or never have arrived; cloudhub drops
+        what is for nodes that are not connected.
+        """
+        log.info(f"in step with {self._client.server}: {self._counts()}")
+        self._view.live = True
+        for _, node in self._view.nodes:
+            self._view.mark_all(node)
+
+    def _make_reflectors(self) -> list[Reflector]:
+        view = self._view
+        stores = view.stores
+        selector = self._config.edge_node_selector
+        reflect = self._reflector
+        return [
+            reflect(NODES, view.nodes, self._nodes.handle, label_selector=selector),
+            reflect(PODS, stores[messages.POD], PodConcern(view).handle, field_selector=_PLACED),
+            reflect(
+                CONFIGMAPS,
+                stores[messages.CONFIGMAP],
+                ConfigurationConcern(view, messages.CONFIGMAP).handle,
+            ),
+            reflect(
+                SECRETS,
+                stores[messages.SECRET],
+                ConfigurationConcern(view, messages.SECRET).handle,
+            ),
+            reflect(SERVICES, stores[messages.SERVICE], ServiceConcern(view).handle),
+            reflect(ENDPOINTS, stores[messages.ENDPOINTS], EndpointsConcern(view).handle),
+        ]
+
+    def _reflector(
+        self,
+        resource: Resource,
+        store: Any,
+        handle: Callable[[WatchEvent], None],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Reflector:
+        return Reflector(
+            self._client,
+            resource,
+            handle,
+            namespace=self._namespace if resource.namespaced else None,
+            keep=keep,
+            resync=self._config.resync,
+            store=store,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+
+    async def _report(self) -> None:
+        """Bring the module's details in the status up to date, when they have changed."""
+        shown: dict[str, Any] = {}
+        while True:
+            details = self._details()
+            if details != shown:
+                self._context.report(**details)
+                shown = details
+            await asyncio.sleep(_REPORT_SECONDS)
+
+    def _details(self) -> dict[str, Any]:
+        statistics = [reflector.statistics for reflector in self._reflectors]
+        return {
+            "server": self._client.server,
+            "cached": self._counts(),
+            "connected_nodes": sum(self._view.connections.values()),
+            "due": len(self._view.outbox),
+            "sent": self._sender.sent,
+            "pending": self._upstream.pending,
+            "handled": self._upstream.handled,
+            "watch_restarts": sum(counts.watches for counts in statistics) - len(statistics),
+            "relists": sum(counts.lists for counts in statistics) - len(statistics),
+            "api_errors": dict(self._client.statistics.errors),
+            "api_away_seconds": round(max(r.failing_for for r in self._reflectors)),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        return {reflector.resource.plural: len(reflector.store) for reflector in self._reflectors}

@@ -1,0 +1,1 @@
+"""From the Kubernetes API to the edge nodes (controller/downstream.go)."""

@@ -1,0 +1,69 @@
+"""Location cache: which node needs which configmaps and secrets, from the pods placed on it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from modules.edgecontroller.downstream.references import Item, references
+from modules.edgecontroller.objects import Object
+
+Key = tuple[str, str]
+
+#: A node and something it needs.
+Need = tuple[str, Item]
+
+
+class LocationCache:
+    """Kept up with every pod event; unlike KubeEdge's it forgets what pods have left behind."""
+
+    def __init__(self) -> None:
+        self._needs: dict[Key, frozenset[Need]] = {}
+        self._pods: defaultdict[str, set[Key]] = defaultdict(set)
+        self._users: defaultdict[Item, Counter[str]] = defaultdict(Counter)
+
+    def place(self, key: Key, pod: Object) -> set[Need]:
+        """Note a new or changed pod; return the needs that have come up or ended with it."""
+        node = pod["spec"].get("nodeName", "")
+        before = self._needs.get(key, frozenset())
+        after = frozenset((node, item) for item in references(pod))
+        self._needs[key] = after
+        self._pods[node].add(key)
+        begun = {need for need in after - before if self._count(need, 1) == 1}
+        return begun | self._end(before - after)
+
+    def remove(self, key: Key, pod: Object) -> set[Need]:
+        """Note that a pod is gone; return the needs that have ended with it."""
+        node = pod["spec"].get("nodeName", "")
+        self._pods[node].discard(key)
+        if not self._pods[node]:
+            del self._pods[node]
+        return self._end(self._needs.pop(key, frozenset()))
+
+    def nodes_of(self, item: Item) -> list[str]:
+        """Return the nodes that need a configmap or secret."""
+        return list(self._users[item]) if item in self._users else []
+
+    def needs(self, node: str, item: Item) -> bool:
+        return item in self._users and node in self._users[item]
+
+    def pods_on(self, node: str) -> list[Key]:
+        return sorted(self._pods.get(node, ()))
+
+    def items_for(self, node: str) -> list[Item]:
+        """Return all configmaps and secrets that a node needs."""
+        pods = self._pods.get(node, ())
+        return sorted({item for pod in pods for _, item in self._needs[pod]})
+
+    def _end(self, needs: frozenset[Need]) -> set[Need]:
+        return {need for need in needs if self._count(need, -1) == 0}
+
+    def _count(self, need: Need, step: int) -> int:
+        node, item = need
+        users = self._users[item]
+        users[node] += step
+        left = users[node]
+        if not left:
+            del users[node]
+        if not users:
+            del self._users[item]
+        return left

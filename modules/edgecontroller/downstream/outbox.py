@@ -1,0 +1,78 @@
+"""What still has to be told to which node: a set of targets, in the order they came up.
+
+A target names an object, not a change of it. What is sent is decided when its turn comes, from
+what the API has then, so that later states replace earlier ones and memory is bounded by the
+objects there are, however long cloudhub takes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from modules.common import resources
+from modules.edgecontroller.downstream.references import Item
+from modules.edgecontroller.objects import Object
+
+
+class Target(NamedTuple):
+    """An object, or a list, as one node sees it."""
+
+    node: str
+    type: str
+    namespace: str
+    name: str
+
+    @property
+    def item(self) -> Item:
+        return self.type, self.namespace, self.name
+
+    @property
+    def resource(self) -> str:
+        return resources.build(self.node, self.namespace, self.type, self.name)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is known of a target besides its name.
+
+    `fresh`: the API has just created the object, so no node can have it. `last` is the state it
+    had when it was deleted.
+    """
+
+    fresh: bool = False
+    last: Object | None = None
+
+
+class Outbox:
+    """The targets that are due."""
+
+    def __init__(self) -> None:
+        self._pending: dict[Target, Pending] = {}
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
+        """Note that a target is due; one that is already keeps its place."""
+        before = self._pending.get(target)
+        if before:
+            fresh = fresh or before.fresh
+            last = last or before.last
+        self._pending[target] = Pending(fresh, last)
+        self._filled.set()
+
+    async def batch(self, size: int) -> list[tuple[Target, Pending]]:
+        """Wait for targets and return the oldest; they stay due until `settle`."""
+        while not self._pending:
+            self._filled.clear()
+            await self._filled.wait()
+        return list(islice(self._pending.items(), size))
+
+    def settle(self, target: Target, pending: Pending) -> None:
+        """Take a target out, unless it has been marked again since it was returned."""
+        if self._pending.get(target) is pending:
+            del self._pending[target]

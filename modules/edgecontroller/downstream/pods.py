@@ -1,0 +1,39 @@
+"""Pods: told to the node they are placed on, after the configmaps and secrets they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modules.common.kube import WatchEvent, key_of
+from modules.edgecontroller.downstream.locations import Need
+from modules.edgecontroller.downstream.outbox import Target
+from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.messages import POD
+from modules.edgecontroller.objects import pod_changed
+
+
+class PodConcern:
+    """Pod events, which also move the location cache."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def handle(self, event: WatchEvent) -> None:
+        pod = event.object
+        key = key_of(pod)
+        target = Target(pod["spec"].get("nodeName", ""), POD, *key)
+        if event.type == "DELETED":
+            ended = self._view.locations.remove(key, pod)
+            self._mark(target, last=pod)
+            self._mark_needs(ended)
+        elif event.old is None or pod_changed(event.old, pod):
+            self._mark_needs(self._view.locations.place(key, pod))
+            self._mark(target)
+
+    def _mark(self, target: Target, last: dict[str, object] | None = None) -> None:
+        if self._view.live and self._view.reachable(target.node):
+            self._view.outbox.mark(target, last=last)
+
+    def _mark_needs(self, needs: Iterable[Need]) -> None:
+        for node, item in sorted(needs):
+            self._mark(Target(node, *item))

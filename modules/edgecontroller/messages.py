@@ -1,0 +1,52 @@
+"""The messages between the controller and the edge, as cloud/pkg/edgecontroller sends them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ipc import Message
+
+SOURCE: Final = "edgecontroller"
+GROUP: Final = "resource"
+CLOUDHUB: Final = "cloudhub"
+
+INSERT: Final = "insert"
+UPDATE: Final = "update"
+DELETE: Final = "delete"
+QUERY: Final = "query"
+RESPONSE: Final = "response"
+CONNECTED: Final = "connected"
+DISCONNECTED: Final = "disconnected"
+
+POD: Final = "pod"
+PODLIST: Final = "podlist"
+POD_STATUS: Final = "podstatus"
+CONFIGMAP: Final = "configmap"
+SECRET: Final = "secret"  # noqa: S105 - a kind, not a password
+NODE: Final = "node"
+NODE_STATUS: Final = "nodestatus"
+SERVICE: Final = "service"
+SERVICELIST: Final = "servicelist"
+ENDPOINTS: Final = "endpoints"
+ENDPOINTSLIST: Final = "endpointslist"
+PERSISTENTVOLUME: Final = "persistentvolume"
+PERSISTENTVOLUMECLAIM: Final = "persistentvolumeclaim"
+VOLUMEATTACHMENT: Final = "volumeattachment"
+
+#: The namespace and the names under which whole lists travel (downstream.go).
+LIST_NAMESPACE: Final = "namespace"
+LIST_NAMES: Final = {SERVICELIST: "service", ENDPOINTSLIST: "endpoints"}
+
+OK: Final = "OK"
+
+
+def change(operation: str, resource: str, content: Any) -> Message:
+    """Make the message that tells a node of an object or a list."""
+    return Message.build(SOURCE, GROUP, operation, resource, content)
+
+
+def answer(question: Message, resource: str, content: Any) -> Message:
+    """Make the answer to a node's message; its resource can differ from the question's."""
+    made = question.response(content, source=SOURCE, group=GROUP)
+    made.resource = resource
+    return made

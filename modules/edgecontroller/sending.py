@@ -1,0 +1,56 @@
+"""Handing messages to cloudhub, however long it takes it to have room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from ipc import ChannelFull, Message, MessageTooLarge, ModuleUnavailable, UnknownModule
+from modules.edgecontroller.messages import CLOUDHUB
+
+#: Seconds between attempts while cloudhub is down or its channel full.
+_PAUSE = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class SendingContext(Protocol):
+    """The part of a module's context that sending takes."""
+
+    async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
+    async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
+
+
+class Sender:
+    """Sends to cloudhub and waits out its absence; `sent` counts what it took."""
+
+    def __init__(self, context: SendingContext) -> None:
+        self._context = context
+        self._blocked = False
+        self.sent = 0
+
+    async def send(self, message: Message) -> None:
+        """Send; returns when cloudhub's channel has the message."""
+        while not await self._attempt(message):  # noqa: ASYNC110 - nothing tells of room
+            await asyncio.sleep(_PAUSE)
+
+    async def _attempt(self, message: Message) -> bool:
+        try:
+            if message.reply_to:
+                await self._context.send_resp(message)
+            else:
+                await self._context.send(CLOUDHUB, message)
+        except MessageTooLarge as error:
+            log.error(f"{message.operation} {message.resource} is not sent: {error}")
+            return True
+        except (ChannelFull, ModuleUnavailable, UnknownModule) as error:
+            if not self._blocked:
+                log.warning(f"cannot reach cloudhub, waiting for it: {error}")
+            self._blocked = True
+            return False
+        if self._blocked:
+            log.info("cloudhub takes messages again")
+        self._blocked = False
+        self.sent += 1
+        return True

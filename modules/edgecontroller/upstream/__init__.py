@@ -1,0 +1,1 @@
+"""From the edge nodes to the Kubernetes API (controller/upstream.go)."""

@@ -1,0 +1,190 @@
+"""Sorting what comes from cloudhub: to a lane by its kind, in order by its object."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+
+import msgspec
+
+from ipc import Message
+from modules.common import resources
+from modules.common.kube import KubeError
+from modules.edgecontroller import messages
+from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.downstream.delivery import Delivery as Downward
+from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.outbox import Target
+from modules.edgecontroller.messages import CLOUDHUB, CONNECTED, DISCONNECTED, RESPONSE, UPDATE
+from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses
+from modules.edgecontroller.upstream.lanes import Delivery, Handler, Lane
+from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
+from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """Who serves the messages."""
+
+    nodes: NodeWriter
+    pods: PodWriter
+    queries: QueryAnswerer
+
+
+class Upstream:
+    """Takes messages and gives each to the lane of its kind.
+
+    A message is done, and so out of the channel, when its lane has handled it: what is being
+    handled when the process dies is handled by its successor.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        concern: NodeConcern,
+        downward: Downward,
+        config: EdgeControllerConfig,
+    ) -> None:
+        self._concern = concern
+        self._downward = downward
+        nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
+        workers = config.workers
+        self._node_status = Lane(
+            _guarded(nodes.write_status), workers.update_node_status, latest_only=True
+        )
+        self._pod_status = Lane(
+            _guarded(pods.write_status), workers.update_pod_status, latest_only=True
+        )
+        self._node_update = Lane(_guarded(nodes.write_annotations), workers.update_node)
+        self._query = Lane(_guarded(queries.answer), workers.query)
+        self._lanes = (self._node_status, self._pod_status, self._node_update, self._query)
+        self._room = asyncio.Semaphore(config.max_pending)
+        self.pending = 0
+
+    @property
+    def handled(self) -> int:
+        return sum(lane.handled for lane in self._lanes)
+
+    async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
+        """Dispatch until `take` raises, holding no more than `max_pending` messages."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes:
+                tasks.create_task(lane.run())
+            while True:
+                await self._room.acquire()
+                self.dispatch(_Held(await take(), self))
+
+    def let_go(self) -> None:
+        """Make room for one more message."""
+        self.pending -= 1
+        self._room.release()
+
+    def dispatch(self, delivery: Delivery) -> None:
+        """Give a message to its lane; one that is for none is logged and done."""
+        try:
+            taken = self._route(delivery)
+        except (resources.BadResource, BadContent) as error:
+            log.warning(f"message {delivery.message.id} is dropped: {error}")
+            taken = False
+        if not taken:
+            delivery.done()
+
+    def _route(self, delivery: Delivery) -> bool:
+        """Return whether a lane has taken the message and will call it done."""
+        message = delivery.message
+        if message.source == CLOUDHUB and message.operation in (CONNECTED, DISCONNECTED):
+            self._connection(message)
+            return False
+        about = resources.parse(message.resource)
+        if message.operation == RESPONSE:
+            target = Target(about.node, about.namespace, about.type, about.name)
+            self._downward.acknowledged(target, message.parent_id)
+            return False
+        if about.type == messages.POD_STATUS and message.operation == UPDATE:
+            return self._split(delivery, about)
+        lane = self._lane(about.type, message.operation)
+        if lane is None or not about.name:
+            log.warning(f"{message.operation} {message.resource} is nothing an edge can ask for")
+            return False
+        lane.put((about.type, about.namespace, about.name), delivery)
+        return True
+
+    def _lane(self, type_: str, operation: str) -> Lane | None:
+        if operation == messages.QUERY:
+            return self._query if type_ in ASKED_FOR else None
+        if operation == UPDATE:
+            return {
+                messages.NODE_STATUS: self._node_status,
+                messages.NODE: self._node_update,
+            }.get(type_)
+        return None
+
+    def _connection(self, message: Message) -> None:
+        node = resources.node_of(message.resource)
+        if message.operation == CONNECTED:
+            self._concern.connected(node)
+        else:
+            self._concern.disconnected(node)
+
+    def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
+        """Put each status of a list into the lane of its own pod, behind that pod's others."""
+        statuses = read_pod_statuses(delivery.message, one=bool(about.name))
+        parts = _Parts(delivery, len(statuses))
+        for status in statuses:
+            resource = resources.build(about.node, about.namespace, messages.POD, status.name)
+            part = msgspec.structs.replace(delivery.message, resource=resource, content=status)
+            key: Hashable = (about.node, about.namespace, status.name)
+            self._pod_status.put(key, _Part(part, parts))
+        return bool(statuses)
+
+
+class _Held:
+    """A delivery that counts against `max_pending` until it is done."""
+
+    def __init__(self, delivery: Delivery, upstream: Upstream) -> None:
+        self.message = delivery.message
+        self._delivery = delivery
+        self._upstream = upstream
+        upstream.pending += 1
+
+    def done(self) -> None:
+        self._delivery.done()
+        self._upstream.let_go()
+
+
+class _Parts:
+    """A delivery that is done when all of its parts are."""
+
+    def __init__(self, delivery: Delivery, count: int) -> None:
+        self._delivery = delivery
+        self._left = count
+
+    def done(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._delivery.done()
+
+
+class _Part:
+    def __init__(self, message: Message, parts: _Parts) -> None:
+        self.message = message
+        self._parts = parts
+
+    def done(self) -> None:
+        self._parts.done()
+
+
+def _guarded(handle: Handler) -> Handler:
+    """Let a message that cannot be served be one log line; any other fault ends the module."""
+
+    async def guarded(batch: list[Message]) -> None:
+        try:
+            await handle(batch)
+        except (KubeError, BadContent, resources.BadResource) as error:
+            log.warning(f"message {batch[-1].id} ({batch[-1].resource}): {error}")
+
+    return guarded

@@ -1,0 +1,85 @@
+"""Node status: one PATCH for each, where KubeEdge reads the node and writes it back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from modules.edgecontroller.objects import Object
+from modules.edgecontroller.upstream import times
+from modules.edgecontroller.upstream.content import NodeStatusRequest
+
+#: What KubeEdge puts NVIDIA GPUs under, besides the resource's own name (constants/service.go).
+GPU_ANNOTATION: Final = "huawei.com/gpu-status"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+
+_TIMES: Final = ("lastHeartbeatTime", "lastTransitionTime")
+
+#: Set by the edge as a whole: what is no longer in them is to go.
+_WHOLE_MAPS: Final = ("capacity", "allocatable")
+
+#: kube-controller-manager's.
+_NOT_THE_EDGES: Final = "volumesAttached"
+
+
+def status_patch(
+    request: NodeStatusRequest, node: Object | None, now: datetime, update_frequency: float
+) -> Object:
+    """Make the strategic merge patch that writes an edge's status of a node.
+
+    Conditions are merged by type, so that others' (a network plugin's) stay; addresses,
+    capacity and allocatable are replaced. `node` is the object as far as it is known, and
+    `update_frequency` is in seconds.
+    """
+    before = (node or {}).get("status") or {}
+    status = {key: value for key, value in request.status.items() if key != _NOT_THE_EDGES}
+    if status.get("conditions"):
+        status["conditions"] = [
+            _refreshed(condition, now, update_frequency) for condition in status["conditions"]
+        ]
+    if status.get("addresses") and before.get("addresses"):
+        # Only where there are some: a directive in a new list would become an item of it.
+        status["addresses"] = [{"$patch": "replace"}, *status["addresses"]]
+    for name in _WHOLE_MAPS:
+        if status.get(name):
+            status[name] = {**dict.fromkeys(before.get(name) or ()), **status[name]}
+    patch: Object = {"status": status}
+    annotations = extended_resources(request.extend_resources)
+    if annotations:
+        patch["metadata"] = {"annotations": annotations}
+    return patch
+
+
+def extended_resources(resources: dict[str, Any] | None) -> dict[str, str]:
+    """Describe extended resources in annotations, as JSON under the name of each."""
+    annotations: dict[str, str] = {}
+    for name, devices in (resources or {}).items():
+        annotations[name] = _json(devices)
+        if name == GPU_RESOURCE and devices:
+            gpus = [{"id": device.get("name", ""), "healthy": True} for device in devices]
+            annotations[GPU_ANNOTATION] = _json(gpus)
+    return annotations
+
+
+def _refreshed(condition: Object, now: datetime, update_frequency: float) -> Object:
+    """Replace times that are older than the update frequency (upstream.go, updateNodeStatus).
+
+    An edge that was cut off sends what it stored then, and would count as not ready.
+    """
+    return {
+        **condition,
+        **{name: _recent(condition.get(name), now, update_frequency) for name in _TIMES},
+    }
+
+
+def _recent(text: str | None, now: datetime, update_frequency: float) -> str:
+    time = times.parse(text)
+    if time is None or (now - time).total_seconds() > update_frequency:
+        time = now
+    return times.form(time)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

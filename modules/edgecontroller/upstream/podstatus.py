@@ -1,0 +1,98 @@
+"""Pod status as the edge has it, made what the API server takes (upstream.go, updatePodStatus)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from modules.edgecontroller.objects import Object
+from modules.edgecontroller.upstream import times
+
+#: The conditions that the edge sets without knowing since when they have been so.
+_EDGE_CONDITIONS: Final = ("Ready", "Initialized")
+
+_TERMINAL_PHASES: Final = ("Succeeded", "Failed")
+
+#: Fields that are gone when the edge no longer has them.
+_CLEARED: Final = ("message", "reason")
+
+
+def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
+    """Make the strategic merge patch that writes an edge's status of a pod.
+
+    Transition times of conditions that have not changed and the start time are kept, times are
+    brought into the API's form, and containers are sorted. Conditions of others stay.
+    """
+    before = pod.get("status") or {}
+    status: Object = {**dict.fromkeys(_CLEARED), **reported}
+    status["startTime"] = (
+        before.get("startTime") or times.normal(reported.get("startTime")) or times.form(now)
+    )
+    if reported.get("conditions"):
+        status["conditions"] = _conditions(before, reported["conditions"], now)
+    if reported.get("containerStatuses"):
+        containers = map(_container, reported["containerStatuses"])
+        status["containerStatuses"] = sorted(containers, key=lambda container: container["name"])
+    if reported.get("initContainerStatuses"):
+        order = _positions(pod["spec"].get("initContainers") or ())
+        status["initContainerStatuses"] = sorted(
+            map(_container, reported["initContainerStatuses"]),
+            key=lambda container: order.get(container["name"], len(order)),
+        )
+    return {"status": status}
+
+
+def deletion_complete(pod: Object) -> bool:
+    """Whether a pod that is being deleted has come to its end on its node.
+
+    As in KubeEdge when its phase is final and no container runs; besides, when all of its
+    containers have terminated, whatever phase the edge makes of that.
+    """
+    if not pod["metadata"].get("deletionTimestamp"):
+        return False
+    status = pod.get("status") or {}
+    states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
+    if status.get("phase") in _TERMINAL_PHASES:
+        return all("terminated" in state or "waiting" in state for state in states)
+    return bool(states) and all("terminated" in state for state in states)
+
+
+def _conditions(before: Object, reported: list[Object], now: datetime) -> list[Object]:
+    known = {condition["type"]: condition for condition in before.get("conditions") or ()}
+    return [_condition(known.get(condition["type"]), condition, now) for condition in reported]
+
+
+def _condition(before: Object | None, reported: Object, now: datetime) -> Object:
+    condition = {
+        **reported,
+        "lastProbeTime": times.normal(reported.get("lastProbeTime")),
+        "lastTransitionTime": times.normal(reported.get("lastTransitionTime")),
+    }
+    if condition["type"] in _EDGE_CONDITIONS:
+        unchanged = before is not None and before.get("status") == condition["status"]
+        since = before.get("lastTransitionTime") if before and unchanged else None
+        condition["lastTransitionTime"] = since or times.form(now)
+    return condition
+
+
+def _container(container: Object) -> Object:
+    return {
+        **container,
+        **{name: _state(container[name]) for name in ("state", "lastState") if container.get(name)},
+    }
+
+
+def _state(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        kind: {
+            key: times.normal(value) if key in ("startedAt", "finishedAt") else value
+            for key, value in details.items()
+        }
+        if isinstance(details, dict)
+        else details
+        for kind, details in state.items()
+    }
+
+
+def _positions(containers: Any) -> dict[str, int]:
+    return {container["name"]: index for index, container in enumerate(containers)}

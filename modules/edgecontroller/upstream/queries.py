@@ -1,0 +1,77 @@
+"""Answering what edges ask for: the object as the API has it now."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ipc import Message
+from modules.common import resources
+from modules.common.kube import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    SECRETS,
+    SERVICES,
+    VOLUMEATTACHMENTS,
+    KubeClient,
+    NotFound,
+    Resource,
+    retry,
+)
+from modules.edgecontroller import messages
+from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller.downstream.outbox import Target
+from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.messages import answer
+from modules.edgecontroller.objects import keep
+from modules.edgecontroller.sending import Sender
+
+#: Everything an edge may ask for, by the type in the message's resource.
+ASKED_FOR: Final[dict[str, Resource]] = {
+    messages.CONFIGMAP: CONFIGMAPS,
+    messages.SECRET: SECRETS,
+    messages.SERVICE: SERVICES,
+    messages.ENDPOINTS: ENDPOINTS,
+    messages.PERSISTENTVOLUME: PERSISTENTVOLUMES,
+    messages.PERSISTENTVOLUMECLAIM: PERSISTENTVOLUMECLAIMS,
+    messages.VOLUMEATTACHMENT: VOLUMEATTACHMENTS,
+    messages.NODE: NODES,
+}
+
+log = logging.getLogger(__name__)
+
+
+class QueryAnswerer:
+    """Answers with the object; a question about what does not exist has no answer.
+
+    None, because a v1.1 edge stores whatever it gets as the object it has asked for.
+    """
+
+    def __init__(self, client: KubeClient, sender: Sender, view: View, delivery: Delivery) -> None:
+        self._client = client
+        self._sender = sender
+        self._view = view
+        self._delivery = delivery
+
+    async def answer(self, questions: list[Message]) -> None:
+        for question in questions:
+            await self._answer(question)
+
+    async def _answer(self, question: Message) -> None:
+        about = resources.parse(question.resource)
+        resource = ASKED_FOR[about.type]
+        namespace = about.namespace if resource.namespaced else None
+        try:
+            found = await retry(lambda: self._client.get(resource, about.name, namespace))
+        except NotFound:
+            log.info(f"{about.node} asks for {resource.describe(namespace, about.name)}: not found")
+            return
+        target = Target(about.node, about.type, about.namespace, about.name)
+        if about.type in (messages.CONFIGMAP, messages.SECRET):
+            self._delivery.answered(target, found)
+        await self._sender.send(answer(question, str(about), keep(found)))
+        if about.type == messages.ENDPOINTS:
+            self._view.outbox.mark(target._replace(type=messages.PODLIST))

@@ -1,0 +1,172 @@
+"""Writing what edges report: node status, node annotations, pod status."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ipc import Message
+from modules.common import resources
+from modules.common.kube import (
+    NODES,
+    PODS,
+    Conflict,
+    KubeClient,
+    NotFound,
+    retry,
+)
+from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.messages import DELETE, NODE, OK, POD, answer, change
+from modules.edgecontroller.objects import Object, placeholder_pod
+from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream import nodestatus, podstatus, times
+from modules.edgecontroller.upstream.content import (
+    BadContent,
+    PodStatusRequest,
+    read_node_status,
+    read_node_update,
+    shape_of,
+)
+
+_STATUS: Final = "status"
+
+log = logging.getLogger(__name__)
+
+
+class NodeWriter:
+    """Node status and annotations; each is answered with OK when it has been written."""
+
+    def __init__(
+        self, client: KubeClient, sender: Sender, view: View, update_frequency: float
+    ) -> None:
+        self._client = client
+        self._sender = sender
+        self._view = view
+        self._update_frequency = update_frequency
+
+    async def write_status(self, messages: list[Message]) -> None:
+        """Write the last of a node's statuses, which stands for those it has replaced."""
+        message = messages[-1]
+        name = _own_node(message)
+        request = read_node_status(message)
+        node = self._view.nodes.get(("", name))
+        with shape_of(message):
+            patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
+        await retry(
+            lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS)
+        )
+        for written in messages:
+            await self._answer(written)
+
+    async def write_annotations(self, messages: list[Message]) -> None:
+        """Merge the annotations that an edge has put on its node."""
+        for message in messages:
+            name = _own_node(message)
+            annotations = read_node_update(message).metadata.annotations
+            if annotations:
+                await self._annotate(name, annotations)
+            await self._answer(message)
+
+    async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
+        patch = {"metadata": {"annotations": annotations}}
+        await retry(lambda: self._client.patch(NODES, name, patch))
+
+    async def _answer(self, message: Message) -> None:
+        about = resources.parse(message.resource)
+        resource = resources.build(about.node, about.namespace, NODE, about.name)
+        await self._sender.send(answer(message, resource, OK))
+
+
+class PodWriter:
+    """Pod status; a pod that the API does not have on that node is deleted from it."""
+
+    def __init__(self, client: KubeClient, sender: Sender, view: View) -> None:
+        self._client = client
+        self._sender = sender
+        self._view = view
+
+    async def write_status(self, messages: list[Message]) -> None:
+        """Write the last of a pod's statuses, and complete the pod's deletion if it is one."""
+        message = messages[-1]
+        about = resources.parse(message.resource)
+        reported: PodStatusRequest = message.content
+        pod = self._known(about, reported.uid) or await self._read(about)
+        if pod is None or pod["spec"].get("nodeName") != about.node:
+            await self._remove_from_node(about)
+        elif reported.uid and reported.uid != pod["metadata"]["uid"]:
+            log.info(f"{message.resource}: the status of an earlier pod of that name is dropped")
+        else:
+            await self._write(message, about, pod, reported)
+
+    async def _write(
+        self,
+        message: Message,
+        about: resources.ObjectResource,
+        pod: Object,
+        reported: PodStatusRequest,
+    ) -> None:
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        with shape_of(message):
+            patch = podstatus.status_patch(pod, reported.status, times.now())
+        try:
+            written = await retry(
+                lambda: self._client.patch(
+                    PODS, name, patch, namespace, type="strategic", subresource=_STATUS
+                )
+            )
+        except NotFound:
+            await self._remove_from_node(about)
+            return
+        if podstatus.deletion_complete(written):
+            await self._delete(written)
+
+    async def _delete(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+
+        async def attempt() -> None:
+            try:
+                await self._client.delete(
+                    PODS,
+                    metadata["name"],
+                    metadata["namespace"],
+                    grace_period=0,
+                    uid=metadata["uid"],
+                )
+            except (NotFound, Conflict):
+                log.debug(f"pod {metadata['namespace']}/{metadata['name']} is gone already")
+
+        await retry(attempt)
+
+    def _known(self, about: resources.ObjectResource, uid: str) -> Object | None:
+        """Find the pod in the cache.
+
+        An edge's list of all statuses goes under one namespace, whatever those of the pods are:
+        the uid says which pod is meant.
+        """
+        pods = self._view.stores[POD]
+        pod = pods.get((about.namespace, about.name))
+        if pod is not None or not uid:
+            return pod
+        on_node = (pods.get(key) for key in self._view.locations.pods_on(about.node))
+        return next((pod for pod in on_node if pod and pod["metadata"].get("uid") == uid), None)
+
+    async def _read(self, about: resources.ObjectResource) -> Object | None:
+        """Ask the API for a pod that is not in the cache, which can be a little behind."""
+        try:
+            return await retry(lambda: self._client.get(PODS, about.name, about.namespace))
+        except NotFound:
+            return None
+
+    async def _remove_from_node(self, about: resources.ObjectResource) -> None:
+        log.info(f"pod {about.namespace}/{about.name} is not to be on {about.node}: deleted there")
+        resource = resources.build(about.node, about.namespace, POD, about.name)
+        content = placeholder_pod(about.namespace, about.name)
+        await self._sender.send(change(DELETE, resource, content))
+
+
+def _own_node(message: Message) -> str:
+    """Return the node a message is about, which is to be the node it comes from."""
+    about = resources.parse(message.resource)
+    if about.name != about.node:
+        raise BadContent(f"{message.resource}: node {about.node} may not report for another one")
+    return about.name

@@ -1,0 +1,146 @@
+"""`cloudcore hollow`: simulated edge nodes on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import cloup
+
+from modules.common.certs_cli import data_dir_option
+from modules.hollow import tls
+from modules.hollow.edge import PROJECT_ID, HollowEdge
+from modules.hollow.events import Event
+from modules.hollow.timing import Timing
+
+
+@cloup.command("hollow")
+@cloup.argument("node", help="The node's name, as it has it in the Kubernetes API.")
+@cloup.option_group(
+    "Connection",
+    cloup.option(
+        "--server",
+        default="wss://127.0.0.1:10000",
+        show_default=True,
+        metavar="URL",
+        help="Where cloudcore listens for edges.",
+    ),
+    cloup.option(
+        "--certs",
+        type=cloup.dir_path(exists=True, path_type=Path),
+        help="Directory with rootCA.crt, edge.crt and edge.key (`cloudcore certs issue`). "
+        "Without it a certificate is issued by the CA in the data directory.",
+    ),
+    data_dir_option,
+    cloup.option("--project-id", default=PROJECT_ID, show_default=True, metavar="ID"),
+)
+@cloup.option_group(
+    "Simulation",
+    cloup.option(
+        "--count",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Simulate N nodes, NODE-0 to NODE-(N-1).",
+    ),
+    cloup.option(
+        "--heartbeat",
+        type=click.FloatRange(min=0, min_open=True),
+        default=Timing().heartbeat,
+        show_default=True,
+        metavar="SECONDS",
+        help="Between two keepalives.",
+    ),
+    cloup.option(
+        "--node-status",
+        type=click.FloatRange(min=0, min_open=True),
+        default=Timing().node_status,
+        show_default=True,
+        metavar="SECONDS",
+        help="Between two reports of the node's status.",
+    ),
+)
+@cloup.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The form of the lines, one for each event.",
+)
+def hollow(
+    *,
+    node: str,
+    server: str,
+    certs: Path | None,
+    data_dir: Path,
+    project_id: str,
+    count: int | None,
+    heartbeat: float,
+    node_status: float,
+    output: str,
+) -> None:
+    """Join simulated edge nodes to cloudcore, and print what happens to them.
+
+    A hollow node speaks the protocol of KubeEdge v1.1 as a real one does: it reports its status,
+    "runs" the pods it is given, and has devices that do what their twins say. It runs nothing
+    and needs nothing but a network connection. It should exist in the Kubernetes API:
+
+      kubectl create -f - <<< '{"apiVersion": "v1", "kind": "Node", "metadata":
+      {"name": "NODE", "labels": {"node-role.kubernetes.io/edge": ""}}}'
+
+    Ends on SIGINT and SIGTERM.
+    """
+    if not server.startswith("wss://"):
+        raise click.BadParameter(f"{server} does not start with wss://", param_hint="--server")
+    names = [node] if count is None else [f"{node}-{number}" for number in range(count)]
+    show: Callable[[Event], str] = Event.as_json if output == "json" else Event.as_text
+    timing = replace(Timing(), heartbeat=heartbeat, node_status=node_status)
+    try:
+        edges = [
+            HollowEdge(
+                name,
+                server,
+                context,
+                project_id=project_id,
+                timing=timing,
+                on_event=lambda event: click.echo(show(event)),
+                keep_messages=0,
+            )
+            for name, context in _contexts(names, certs, data_dir)
+        ]
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot use the certificates: {error}") from error
+    asyncio.run(_run(edges))
+
+
+def _contexts(
+    names: list[str], directory: Path | None, data_dir: Path
+) -> list[tuple[str, ssl.SSLContext]]:
+    if directory is not None:
+        shared = tls.from_directory(directory)
+        return [(name, shared) for name in names]
+    if not (data_dir / "pki" / "ca.crt").exists():
+        raise click.ClickException(
+            f"there is no CA in {data_dir / 'pki'}: start `cloudcore run` first, name its data "
+            "directory with --data-dir, or give certificates with --certs"
+        )
+    return [(name, tls.issue(data_dir / "pki", name)) for name in names]
+
+
+async def _run(edges: list[HollowEdge]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    for edge in edges:
+        await edge.__aenter__()
+    await stop.wait()
+    for edge in edges:
+        await edge.__aexit__(None, None, None)

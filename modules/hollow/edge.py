@@ -1,0 +1,205 @@
+"""HollowEdge: one simulated edge node, for tests, benchmarks and `cloudcore hollow`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ipc import Message
+from modules.hollow.devicetwin import DeviceTwin
+from modules.hollow.edged import Edged
+from modules.hollow.events import Event
+from modules.hollow.link import Link
+from modules.hollow.metamanager import MetaManager
+from modules.hollow.timing import Timing
+
+PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
+
+# Groups that an edge of v1.1 knows (edge/pkg/edgehub/controller.go); it discards the rest.
+_META_GROUPS: Final = ("resource", "func")
+_TWIN_GROUP: Final = "twin"
+
+
+def _present(_: Any) -> bool:
+    return True
+
+
+class HollowEdge:
+    """An edge node without a node; runs inside `async with`, or as long as `run()` does.
+
+    `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls).
+    What arrived is in `objects` (key `namespace/type/name`), `pods` and the like
+    (`namespace/name`) and `devices` (id); the last `keep_messages` messages are in `received`.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        server: str,
+        tls: ssl.SSLContext | None = None,
+        *,
+        project_id: str = PROJECT_ID,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
+        on_event: Callable[[Event], None] | None = None,
+        keep_messages: int = 1000,
+    ) -> None:
+        self.node = node
+        self.received: deque[Message] = deque(maxlen=keep_messages)
+        self.received_total = 0
+        self._on_event = on_event
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        self.link = Link(
+            f"{server.rstrip('/')}/{project_id}/{node}/events",
+            {"node_id": node, "project_id": project_id, "ConnectionUse": "msg"},
+            tls,
+            timing,
+            on_up=self._up,
+            on_message=self._dispatch,
+            emit=self._emit,
+        )
+        self.meta = MetaManager(self.link.send, self._emit, timing.query)
+        self.edged = Edged(node, self.meta, self.link.send, self._emit, timing)
+        self.twin = DeviceTwin(node, self.link.send, self._emit, timing)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.run(), name=f"hollow {self.node}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+
+    async def run(self) -> None:
+        """Connect, live as an edge does, reconnect, until cancelled."""
+        try:
+            await self.link.run()
+        finally:
+            self.edged.stop()
+            self.twin.stop()
+
+    @property
+    def connected(self) -> bool:
+        return self.link.connected
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        return self.meta.objects
+
+    @property
+    def pods(self) -> dict[str, Any]:
+        return self.meta.of_type("pod")
+
+    @property
+    def configmaps(self) -> dict[str, Any]:
+        return self.meta.of_type("configmap")
+
+    @property
+    def secrets(self) -> dict[str, Any]:
+        return self.meta.of_type("secret")
+
+    @property
+    def services(self) -> dict[str, Any]:
+        return self.meta.of_type("service")
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        return self.meta.of_type("endpoints")
+
+    @property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        return self.twin.devices
+
+    def get(self, key: str) -> Any:
+        """The object of a key, `default/pod/p1` or `device/led`; None if it is not here."""
+        kind, _, name = key.partition("/")
+        return self.devices.get(name) if kind == "device" else self.objects.get(key)
+
+    async def wait_for(
+        self, key: str, predicate: Callable[[Any], bool] = _present, timeout: float = 10.0
+    ) -> Any:
+        """Wait until the object is here and fits; TimeoutError says what was here instead."""
+
+        def fits() -> bool:
+            value = self.get(key)
+            return value is not None and predicate(value)
+
+        await self.wait_until(fits, timeout, f"{key} as wanted")
+        return self.get(key)
+
+    async def wait_gone(self, key: str, timeout: float = 10.0) -> None:
+        await self.wait_until(lambda: self.get(key) is None, timeout, f"{key} to be gone")
+
+    async def wait_connected(self, timeout: float = 10.0) -> None:
+        await self.wait_until(lambda: self.connected, timeout, "a connection")
+
+    async def wait_message(
+        self, predicate: Callable[[Message], bool], timeout: float = 10.0
+    ) -> Message:
+        """Wait for a message among those received, also in the past, that fits."""
+
+        def find() -> Message | None:
+            return next((message for message in self.received if predicate(message)), None)
+
+        await self.wait_until(lambda: find() is not None, timeout, "such a message")
+        found = find()
+        assert found is not None
+        return found
+
+    async def wait_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
+        """Wait for a condition on this edge; it is looked at after every event and message."""
+        if condition():
+            return
+        waiter = (condition, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter[1]
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.node} waited {timeout:g} s for {what}; it is "
+                f"{'connected' if self.connected else 'not connected'} and has "
+                f"{sorted([*self.objects, *(f'device/{name}' for name in self.devices)])}"
+            ) from None
+        finally:
+            self._waiters.remove(waiter)
+
+    def _up(self) -> None:
+        self.twin.connected()
+        if not self._started:
+            self._started = True
+            self.edged.start()
+
+    def _dispatch(self, message: Message) -> None:
+        self.received.append(message)
+        self.received_total += 1
+        if message.group in _META_GROUPS:
+            self.meta.handle(message)
+        elif message.group == _TWIN_GROUP:
+            self.twin.handle(message)
+        else:
+            self._emit("discarded", message.resource, f"unknown group {message.group!r}")
+        self._wake()
+
+    def _emit(self, kind: str, subject: str, detail: str) -> None:
+        if self._on_event is not None:
+            self._on_event(Event(self.node, kind, subject, detail))
+        self._wake()
+
+    def _wake(self) -> None:
+        for condition, future in self._waiters:
+            if not future.done() and condition():
+                future.set_result(None)

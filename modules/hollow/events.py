@@ -1,0 +1,42 @@
+"""What a hollow edge tells about itself, one line each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `kind` to `subject`, which is a resource or the server."""
+
+    node: str
+    kind: str
+    subject: str
+    detail: str = ""
+    at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    def as_text(self) -> str:
+        when = datetime.fromtimestamp(self.at).astimezone()
+        line = f"{when:%H:%M:%S}.{when.microsecond // 1000:03} {self.node} {self.kind}"
+        return " ".join(part for part in (line, self.subject, self.detail) if part)
+
+    def as_json(self) -> str:
+        when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
+        fields = {
+            "time": when.replace("+00:00", "Z"),
+            "node": self.node,
+            "event": self.kind,
+            "subject": self.subject,
+            "detail": self.detail,
+        }
+        return msgspec.json.encode(fields).decode()
+
+
+Emit = Callable[[str, str, str], None]
+"""Called with kind, subject and detail of an event."""

@@ -1,0 +1,200 @@
+"""The connection of a hollow edge, with the habits of the Go edge's.
+
+An edge of v1.1 (edge/pkg/edgehub/controller.go, clients/wsclient/websocket.go) does not look
+whether its link still stands: it finds out when it next writes, closes, waits two heartbeats and
+dials again. A dial that fails is tried again after 5 s, and after five of them there is a pause
+of a minute. What the edge's modules want to send meanwhile waits in a channel of 1024; the one
+message whose write found the link dead is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
+
+from ipc import Message
+from modules.common.wire import WireError
+from modules.common.wire.packed import DEFAULT_MAX_PAYLOAD, Decoder, encode
+from modules.hollow.events import Emit
+from modules.hollow.timing import Timing
+
+DIALS_BEFORE_PAUSE: Final = 5
+WAITING_MESSAGES: Final = 1024  # beehive's channel size
+READ_BUFFER: Final = 4096  # bytes at first; it grows for who needs more
+
+_DATA: Final = (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION)
+
+
+class Link:
+    """Keeps one edge connected for as long as `run` runs."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        tls: ssl.SSLContext | None,
+        timing: Timing,
+        *,
+        on_up: Callable[[], None],
+        on_message: Callable[[Message], None],
+        emit: Emit,
+    ) -> None:
+        self.url = url
+        self.connects = 0
+        self.sent = 0
+        self._headers = headers
+        self._tls = tls
+        self._timing = timing
+        self._on_up = on_up
+        self._on_message = on_message
+        self._emit = emit
+        self._transport: WSTransport | None = None
+        self._lost = asyncio.Event()  # the link is down, and we have noticed
+        self._outbox: deque[Message] = deque(maxlen=WAITING_MESSAGES)
+        self._keepalive: asyncio.TimerHandle | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can pass at this moment, noticed or not."""
+        return self._transport is not None and not self._transport.is_disconnected
+
+    async def run(self) -> None:
+        """Dial, stay, and dial again when the link is lost, until cancelled."""
+        failures = 0
+        try:
+            while True:
+                if await self._dial():
+                    failures = 0
+                    await self._lost.wait()
+                    await asyncio.sleep(2 * self._timing.heartbeat)
+                else:
+                    failures += 1
+                    await asyncio.sleep(self._timing.dial_retry)
+                    if failures % DIALS_BEFORE_PAUSE == 0:
+                        await asyncio.sleep(self._timing.dial_pause)
+        finally:
+            self._hang_up()
+
+    def send(self, message: Message) -> None:
+        """Write a message; while there is no link it waits for the next one."""
+        if self._transport is None:
+            self._outbox.append(message)
+            return
+        if self._transport.is_disconnected:
+            self._notice()
+            return
+        for part in encode(message):
+            self._transport.send(WSMsgType.BINARY, part)
+        self.sent += 1
+
+    def drop(self) -> None:
+        """Tear the connection without a word, as a broken network does."""
+        if self._transport is not None:
+            self._transport.underlying_transport.abort()
+
+    async def _dial(self) -> bool:
+        try:
+            transport, _ = await ws_connect(
+                lambda: _Connection(self),
+                self.url,
+                ssl_context=self._tls,
+                extra_headers=self._headers,
+                websocket_handshake_timeout=self._timing.handshake,
+                max_frame_size=DEFAULT_MAX_PAYLOAD,
+                read_buffer_init_size=READ_BUFFER,
+                max_redirects=0,
+                logger_name="hollow",
+            )
+        except WSHandshakeError as error:
+            self._emit("refused", self.url, _refusal(error))
+            return False
+        except (OSError, WSError, TimeoutError) as error:
+            self._emit("unreachable", self.url, str(error) or type(error).__name__)
+            return False
+        self._lost.clear()
+        self._transport = transport
+        self.connects += 1
+        self._emit("connected", self.url, "")
+        self._beat()
+        self._on_up()
+        while self._outbox and self.connected:
+            self.send(self._outbox.popleft())
+        return True
+
+    def _beat(self) -> None:
+        self._keepalive = asyncio.get_running_loop().call_later(self._timing.heartbeat, self._beat)
+        self.send(Message.build("websocket", "resource", "keepalive", "node", "ping"))
+
+    def _notice(self) -> None:
+        self._emit("lost", self.url, f"will dial again in {2 * self._timing.heartbeat:g} s")
+        self._hang_up()
+        self._lost.set()
+
+    def _hang_up(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+        if self._transport is not None:
+            if not self._transport.is_disconnected:
+                self._transport.send_close(WSCloseCode.OK)
+                self._transport.disconnect()
+            self._transport = None
+
+    def _closed(self, transport: WSTransport) -> None:
+        """Tell that the transport is gone; the edge itself has yet to notice."""
+        if transport is not self._transport:
+            return
+        received = transport.close_handshake.recv if transport.close_handshake else None
+        detail = f"{received.code} {received.reason}".strip() if received else "without a close"
+        self._emit("disconnected", self.url, detail)
+
+    def _refuse(self, transport: WSTransport, error: WireError) -> None:
+        self._emit("bad frame", self.url, str(error))
+        transport.send_close(WSCloseCode.PROTOCOL_ERROR)
+        transport.disconnect()
+
+
+class _Connection(WSListener):
+    """One websocket connection: frames in, messages out."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self._decoder = Decoder()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type in _DATA:
+            try:
+                messages = self._decoder.feed(frame.get_payload_as_memoryview())
+            except WireError as error:
+                self._link._refuse(transport, error)
+                return
+            for message in messages:
+                self._link._on_message(message)
+        elif frame.msg_type == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._link._closed(transport)
+
+
+def _refusal(error: WSHandshakeError) -> str:
+    """Say why the server did not upgrade: its status line and what it wrote."""
+    if error.response is None:
+        return str(error)
+    said = (error.raw_body or b"").decode(errors="replace").strip()
+    return f"HTTP {int(error.response.status)} {said}".strip()

@@ -1,0 +1,136 @@
+"""What metaManager of an edge does: keep what the cloud sends, answer OK, ask for the missing.
+
+After edge/pkg/metamanager/msg_processor.go. The store is keyed by the edge's resource string,
+`{namespace}/{type}/{name}`, as that one's database is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ipc import Message
+from modules.hollow.events import Emit
+
+LISTS: Final = {"servicelist": "service", "endpointslist": "endpoints"}
+SENSITIVE: Final = "secret"
+
+OnChange = Callable[[str, str, dict[str, Any]], None]
+"""Called with operation (insert, update, delete), key and object once the store has it."""
+
+
+class MetaManager:
+    """The store of one edge; `objects` maps key -> object as it last came."""
+
+    def __init__(self, send: Callable[[Message], None], emit: Emit, query_timeout: float) -> None:
+        self.objects: dict[str, Any] = {}
+        self.acknowledged = 0  # answers OK from the cloud, to status reports
+        self._send = send
+        self._emit = emit
+        self._query_timeout = query_timeout
+        self._listeners: list[OnChange] = []
+        self._queries: dict[str, str] = {}  # id of the question -> key it asks for
+
+    def subscribe(self, listener: OnChange) -> None:
+        self._listeners.append(listener)
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """All objects of a type, as `namespace/name` -> object."""
+        found = {}
+        for key, value in self.objects.items():
+            namespace, its_kind, name = _split(key)
+            if its_kind == kind:
+                found[f"{namespace}/{name}"] = value
+        return found
+
+    def handle(self, message: Message) -> None:
+        """Take a message of group `resource` from the cloud."""
+        match message.operation:
+            case "insert" | "update":
+                self._store(message)
+            case "delete":
+                value = self.objects.pop(message.resource, None)
+                self._changed("delete", message.resource, value or {})
+                self._answer(message)
+            case "response" | "error":
+                self._response(message)
+            case _:
+                self._emit("ignored", message.resource, f"operation {message.operation}")
+
+    def query(self, key: str) -> None:
+        """Ask the cloud for an object, unless it is here or has been asked for."""
+        if key in self.objects or key in self._queries.values():
+            return
+        question = Message.build("edged", "meta", "query", key)
+        self._queries[question.id] = key
+        asyncio.get_running_loop().call_later(
+            self._query_timeout, self._queries.pop, question.id, None
+        )
+        self._emit("query", key, "")
+        self._send(question)
+
+    def _store(self, message: Message) -> None:
+        try:
+            value = msgspec.json.decode(message.content)
+            found = dict(_items(message.resource, value))
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+            self._emit("unreadable", message.resource, f"{type(error).__name__}: {error}")
+            self._send(message.error(f"Error to unmarshal: {error}", source="metaManager"))
+            return
+        for key, item in found.items():
+            operation = "update" if key in self.objects else "insert"
+            self.objects[key] = item
+            self._changed(operation, key, item)
+        if not found:
+            self._emit(message.operation, message.resource, "nothing in it")
+        self._answer(message)
+
+    def _response(self, message: Message) -> None:
+        key = self._queries.pop(message.parent_id, None)
+        if message.content == b"OK":
+            self.acknowledged += 1
+            return
+        if key is None:
+            self._emit("unasked", message.resource, f"answer to {message.parent_id or 'nothing'}")
+            return
+        if message.operation == "error":
+            self._emit("query failed", key, message.content.decode(errors="replace"))
+            return
+        try:
+            value = msgspec.json.decode(message.content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._emit("query failed", key, f"unreadable answer: {error}")
+            return
+        if not value:
+            self._emit("query failed", key, "empty answer")
+            return
+        self.objects[key] = value
+        self._changed("insert", key, value)
+
+    def _answer(self, message: Message) -> None:
+        self._send(message.response("OK"))
+
+    def _changed(self, operation: str, key: str, value: dict[str, Any]) -> None:
+        self._emit(operation, key, "")
+        for listener in self._listeners:
+            listener(operation, key, value)
+
+
+def _items(resource: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Key and object of each object in a message; a podlist is kept as the whole it is."""
+    kind = LISTS.get(_split(resource)[1])
+    if kind is None:
+        yield resource, value
+        return
+    for item in value or ():
+        metadata = item["metadata"]
+        yield f"{metadata.get('namespace', '')}/{kind}/{metadata['name']}", item
+
+
+def _split(key: str) -> tuple[str, str, str]:
+    namespace, _, rest = key.partition("/")
+    kind, _, name = rest.partition("/")
+    return namespace, kind, name

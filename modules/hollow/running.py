@@ -1,0 +1,142 @@
+"""A cloudcore of one's own: a process on free ports, with directories that go away after it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from supervisor.module import Settings
+
+_COMMAND: Final = (sys.executable, "-m", "supervisor")
+_FREE_PORTS: Final = ("--set", "modules.apiserver.port=0", "--set", "modules.cloudhub.port=0")
+_LOOK_AGAIN: Final = 0.25
+_STOP: Final = 10.0
+
+
+class CloudcoreError(Exception):
+    """The process did not do what was asked of it; the text holds the end of its log."""
+
+
+class Cloudcore:
+    """A running `cloudcore run`; made by `running`."""
+
+    def __init__(self, base: Path, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.settings = Settings(data_dir=base / "data", run_dir=base / "run")
+        self.process = process
+        self.log = log
+
+    async def status(self) -> dict[str, Any]:
+        """What `cloudcore status -o json` prints; raises CloudcoreError if nothing is running."""
+        command = (*_COMMAND, "status", *_directories(self.settings), "-o", "json")
+        asked = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asked.communicate()
+        if asked.returncode not in {0, 1} or not out:  # 1: not all modules are ready
+            raise self.error(f"gave no status: {err.decode().strip()}")
+        document: dict[str, Any] = msgspec.json.decode(out)
+        return document
+
+    async def module(self, name: str) -> dict[str, Any]:
+        """One module's part of the status."""
+        modules: list[dict[str, Any]] = (await self.status())["modules"]
+        return next(module for module in modules if module["name"] == name)
+
+    async def wait_ready(self, timeout: float) -> dict[str, Any]:
+        """Wait until every module is ready, and return the status then."""
+        async with self._deadline(timeout, "to be ready"):
+            while True:
+                if self.process.returncode is not None:
+                    raise self.error(f"ended with status {self.process.returncode}")
+                # The admin socket is the last thing to appear before the modules start.
+                if (self.settings.run_dir / "admin.sock").exists():
+                    status = await self.status()
+                    if status["state"] == "running":
+                        return status
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    async def wait_restarted(self, name: str, old_pid: int, timeout: float) -> dict[str, Any]:
+        """Wait until a module is ready again in another process than `old_pid`."""
+        async with self._deadline(timeout, f"to have {name} restarted"):
+            while True:
+                module = await self.module(name)
+                if module["state"] == "ready" and module["pid"] != old_pid:
+                    return module
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    async def websocket_url(self) -> str:
+        """Where edges connect to."""
+        listen: str = (await self.module("cloudhub"))["details"]["listen"]["websocket"]
+        return f"wss://127.0.0.1:{listen.rpartition(':')[2]}"
+
+    async def stop(self, timeout: float) -> None:
+        """Ask it to stop; CloudcoreError if it does not, or not with exit status 0."""
+        self.process.send_signal(signal.SIGTERM)
+        async with self._deadline(timeout, "to stop"):
+            status = await self.process.wait()
+        if status != 0:
+            raise self.error(f"ended with status {status} instead of 0")
+
+    def error(self, what: str) -> CloudcoreError:
+        return CloudcoreError(f"cloudcore {what}\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 25) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    @asynccontextmanager
+    async def _deadline(self, seconds: float, what: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise self.error(f"took more than {seconds:g} s {what}") from None
+
+
+@asynccontextmanager
+async def running(*options: str) -> AsyncIterator[Cloudcore]:
+    """Start cloudcore with `options` besides, and see that nothing of it is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="cloudcore-") as name:
+        base = Path(name)
+        log = base / "log"
+        settings = Settings(data_dir=base / "data", run_dir=base / "run")
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND,
+                "run",
+                *_directories(settings),
+                *_FREE_PORTS,
+                *options,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        try:
+            yield Cloudcore(base, process, log)
+        finally:
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """See it off, in order if it can: its modules write into the directory to be removed."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _directories(settings: Settings) -> Sequence[str]:
+    return ("--run-dir", str(settings.run_dir), "--data-dir", str(settings.data_dir))

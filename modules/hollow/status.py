@@ -1,0 +1,152 @@
+"""Node and pod status as an edge of v1.1 reports them.
+
+After edge/pkg/edged/edged_status.go and pleg/generic.go; the requests around them are
+common/types/types.go. The machine is made up, but the same for the same node name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_NAMES: Final = uuid.UUID("8a5c1b2e-6f0d-4c53-9a77-0c1de5b2f6a4")
+RUNTIME: Final = "remote://18.9.6"
+VERSION: Final = "v1.10.9-kubeedge-v1.1.0"
+
+
+def now() -> str:
+    """Make a timestamp in the form of the Kubernetes API."""
+    return stamp(time.time())
+
+
+def stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node_address(node: str) -> str:
+    """An address in 10.0.0.0/8 that is the node's own, as far as a hash can tell."""
+    first, second, third = hashlib.sha256(node.encode()).digest()[:3]
+    return f"10.{first}.{second}.{third or 1}"
+
+
+def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
+    """NodeStatusRequest: a node that is well."""
+    machine = uuid.uuid5(_NAMES, node)
+    return {
+        "UID": str(machine),
+        "Status": {
+            "capacity": {"cpu": "4", "memory": "7983Mi", "pods": "110"},
+            "allocatable": {"cpu": "4", "memory": "7883Mi", "pods": "110"},
+            "phase": "Running",
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "True",
+                    "lastHeartbeatTime": now(),
+                    "lastTransitionTime": ready_since,
+                    "reason": "EdgeReady",
+                    "message": "edge is posting ready status",
+                }
+            ],
+            "addresses": [
+                {"type": "InternalIP", "address": node_address(node)},
+                {"type": "Hostname", "address": node},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+            "nodeInfo": {
+                "machineID": machine.hex,
+                "systemUUID": str(machine),
+                "bootID": str(uuid.uuid5(machine, "boot")),
+                "kernelVersion": "4.15.0-58-generic",
+                "osImage": "Ubuntu 18.04.3 LTS",
+                "containerRuntimeVersion": RUNTIME,
+                "kubeletVersion": VERSION,
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+            },
+        },
+        "ExtendResources": None,
+    }
+
+
+def pod_status_request(pod: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    """PodStatusRequest: one pod's status on its way up."""
+    metadata = pod["metadata"]
+    return {"UID": metadata.get("uid", ""), "Name": metadata["name"], "Status": status}
+
+
+def waiting(pod: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """A pod whose containers cannot start yet, for want of what it refers to."""
+    state = {"waiting": {"reason": "ContainerCreating", "message": f"waiting for {missing}"}}
+    return _status(pod, "Pending", state, ready=False)
+
+
+def running(pod: dict[str, Any], since: str, node: str) -> dict[str, Any]:
+    status = _status(pod, "Running", {"running": {"startedAt": since}}, ready=True)
+    address = node_address(node)
+    return status | {"startTime": since, "hostIP": address, "podIP": _pod_address(pod)}
+
+
+def terminated(pod: dict[str, Any], since: str, until: str) -> dict[str, Any]:
+    """A pod that was asked to go, and has: phase Succeeded, as edged has it."""
+    state = {
+        "terminated": {
+            "exitCode": 0,
+            "reason": "Completed",
+            "startedAt": since,
+            "finishedAt": until,
+        }
+    }
+    return _status(pod, "Succeeded", state, ready=False) | {"startTime": since}
+
+
+def _status(
+    pod: dict[str, Any], phase: str, state: dict[str, Any], *, ready: bool
+) -> dict[str, Any]:
+    initialized = phase != "Pending"
+    conditions = [
+        {"type": "Initialized", "status": str(initialized), "lastProbeTime": None},
+        {"type": "Ready", "status": str(ready), "lastProbeTime": None},
+        {"type": "PodScheduled", "status": "True", "lastProbeTime": None},
+    ]
+    if not ready:
+        conditions[1]["reason"] = "PodCompleted" if initialized else "ContainersNotReady"
+    return {
+        "phase": phase,
+        "conditions": conditions,
+        "containerStatuses": [
+            _container(pod, container, state, ready=ready)
+            for container in pod.get("spec", {}).get("containers") or ()
+        ],
+    }
+
+
+def _container(
+    pod: dict[str, Any], container: dict[str, Any], state: dict[str, Any], *, ready: bool
+) -> dict[str, Any]:
+    image = container.get("image", "")
+    status = {
+        "name": container["name"],
+        "state": state,
+        "lastState": {},
+        "ready": ready,
+        "restartCount": 0,
+        "image": image,
+        "imageID": "",
+    }
+    if "waiting" not in state:
+        uid = pod["metadata"].get("uid", "")
+        digest = hashlib.sha256(f"{uid}/{container['name']}".encode()).hexdigest()
+        status["containerID"] = f"docker://{digest}"
+        status["imageID"] = f"docker-pullable://{image}"
+    return status
+
+
+def _pod_address(pod: dict[str, Any]) -> str:
+    uid = pod["metadata"].get("uid", pod["metadata"]["name"])
+    second, third = hashlib.sha256(uid.encode()).digest()[:2]
+    return f"172.17.{second}.{third or 1}"

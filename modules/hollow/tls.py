@@ -1,0 +1,37 @@
+"""The TLS side of a hollow edge: its certificate, and whom it trusts."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from pathlib import Path
+
+from modules.common import certs
+
+
+def from_directory(directory: Path) -> ssl.SSLContext:
+    """Use `rootCA.crt`, `edge.crt` and `edge.key`, as `cloudcore certs issue` writes them.
+
+    OSError if a file cannot be read, ssl.SSLError (an OSError too) if they do not fit together.
+    """
+    # A Go edge of v1.1 verifies nothing. We do check the CA, but no name: nodes reach the cloud
+    # by whatever address their network has for it.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(directory / "rootCA.crt")
+    context.load_cert_chain(directory / "edge.crt", directory / "edge.key")
+    return context
+
+
+def issue(pki_dir: Path, node: str) -> ssl.SSLContext:
+    """Have cloudcore's own CA make a certificate for the node; nothing of it stays on disk.
+
+    ValueError for a name no node can have, OSError if the CA's directory cannot be used.
+    """
+    certificate, key = certs.issue_node(pki_dir, node)
+    with tempfile.TemporaryDirectory(prefix="cloudcore-hollow-") as name:
+        directory = Path(name)
+        certs.write_private(directory / "edge.key", key)
+        certs.write_public(directory / "edge.crt", certificate)
+        certs.write_public(directory / "rootCA.crt", (pki_dir / "ca.crt").read_bytes())
+        return from_directory(directory)

@@ -1,0 +1,46 @@
+"""The root of the command line, and where each of its commands is."""
+
+from __future__ import annotations
+
+import cloup
+
+from supervisor.cli.lazy import LazyCommand, LazyGroup
+from supervisor.cli.options import global_options, version_option
+
+COMMANDS = (
+    LazyCommand("run", "supervisor.cli.run:run", "Running", "Run cloudcore in the foreground."),
+    LazyCommand(
+        "status", "supervisor.cli.status:status", "Running", "Show how every module is doing."
+    ),
+    LazyCommand(
+        "stop", "supervisor.cli.stop:stop", "Running", "Stop cloudcore in order, and wait for it."
+    ),
+    LazyCommand(
+        "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
+    ),
+    LazyCommand(
+        "version", "supervisor.cli.version:version", "Other", "Print which cloudcore this is."
+    ),
+)
+
+
+@cloup.group(
+    cls=LazyGroup,
+    lazy_commands=COMMANDS,
+    entry_points="cloudcore.commands",
+    entry_points_section="Edge nodes",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
+    epilog="`cloudcore COMMAND --help` tells more of a command.",
+)
+@global_options
+@version_option
+def cloudcore() -> None:
+    """The cloud side of KubeEdge, each of its modules in a process of its own.
+
+    CloudHub holds the connections of edge nodes, EdgeController and DeviceController keep them
+    in step with the Kubernetes API, and a supervisor starts, restarts and stops the three.
+    """

@@ -1,0 +1,56 @@
+"""`cloudcore config`."""
+
+from __future__ import annotations
+
+import click
+import cloup
+
+from supervisor.cli.options import Globals, global_options
+
+
+@cloup.group()
+@global_options
+def config() -> None:
+    """Print or check a configuration."""
+
+
+@config.command("default")
+def default() -> None:
+    """Print the configuration that is shipped, every key with a comment."""
+    from supervisor.config.loading import default_file
+
+    click.echo(default_file().read_text("utf-8"), nl=False)
+
+
+@config.command("show")
+@cloup.option("-o", "--output", type=click.Choice(["toml", "json"]), default="toml")
+@global_options
+@click.pass_obj
+def show(said: Globals, output: str) -> None:
+    """Print the configuration in force: file, environment and --set taken together.
+
+    A comment says where a value comes from, unless it is the default.
+    """
+    from supervisor.config import showing
+
+    configuration = said.load()
+    if output == "json":
+        import json
+
+        click.echo(json.dumps(showing.effective(configuration), indent=2))
+    else:
+        click.echo(showing.render(configuration), nl=False)
+
+
+@config.command("check")
+@global_options
+@click.pass_obj
+def check(said: Globals) -> None:
+    """Check the configuration; every fault is told at once.
+
+    Exit status: 0 without a fault, 2 with one.
+    """
+    configuration = said.load()
+    enabled = [spec.name for spec in configuration.modules if spec.enabled]
+    source = said.config or "the default configuration"
+    click.echo(f"{source}: no fault; enabled: {', '.join(enabled)}")

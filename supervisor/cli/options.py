@@ -1,0 +1,166 @@
+"""The global options, which may stand before or after a command, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import cloup
+
+from supervisor import paths
+from supervisor.paths import Paths
+
+if TYPE_CHECKING:
+    from supervisor.config import Configuration
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass
+class Globals:
+    """The global options: the `obj` of every command's context."""
+
+    config: Path | None = None
+    sets: list[str] = field(default_factory=list)
+    run_dir: Path | None = None
+    data_dir_given: Path | None = None
+
+    def paths(self) -> Paths:
+        """Give the directories that the options, or the user's defaults, name."""
+        return paths.resolve(self.run_dir, self.data_dir_given)
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, for commands of other packages."""
+        return self.paths().data_dir
+
+    def load(self) -> Configuration:
+        """Load the configuration; FaultyConfiguration tells all its faults, exit status 2."""
+        from supervisor.cli.faults import FaultyConfiguration
+        from supervisor.config import ConfigError, load
+
+        try:
+            return load(self.config, self.sets)
+        except ConfigError as error:
+            raise FaultyConfiguration(error) from error
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Make a callback that keeps a given value in the context's Globals."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Globals), name, value)
+
+    return callback
+
+
+def _add_sets(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    ctx.ensure_object(Globals).sets.extend(values)
+
+
+def _add_verbosity(ctx: click.Context, _: click.Parameter, count: int) -> None:
+    if count:
+        ctx.ensure_object(Globals).sets.append(f"log.verbosity={min(count, 2)}")
+
+
+def _add_log_format(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value:
+        ctx.ensure_object(Globals).sets.append(f'log.format="{value}"')
+
+
+def _place_options(function: Function) -> Function:
+    """Add --run-dir and --data-dir."""
+    return cloup.option_group(
+        "Directories",
+        cloup.option(
+            "--run-dir",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_keep("run_dir"),
+            help="Directory of the admin socket and the pid file.",
+        ),
+        cloup.option(
+            "--data-dir",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_keep("data_dir_given"),
+            help="Directory of what outlives cloudcore: certificates, state.",
+        ),
+    )(function)
+
+
+def _config_options(function: Function) -> Function:
+    """Add --config and --set."""
+    return cloup.option_group(
+        "Configuration",
+        cloup.option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            callback=_keep("config"),
+            help="TOML file, laid over the defaults (`cloudcore config default`).",
+        ),
+        cloup.option(
+            "--set",
+            metavar="KEY=VALUE",
+            multiple=True,
+            expose_value=False,
+            callback=_add_sets,
+            help="Override one key, such as modules.cloudhub.port=10010; may be repeated.",
+        ),
+    )(function)
+
+
+def _log_options(function: Function) -> Function:
+    """Add --verbosity and --log-format."""
+    return cloup.option_group(
+        "Logs",
+        cloup.option(
+            "-v",
+            "--verbosity",
+            count=True,
+            show_default=False,
+            expose_value=False,
+            callback=_add_verbosity,
+            help="Log details too; twice for more.",
+        ),
+        cloup.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            expose_value=False,
+            callback=_add_log_format,
+            help="Form of the log lines.",
+        ),
+    )(function)
+
+
+def global_options(function: Function) -> Function:
+    """Add all of them, in sections."""
+    return _config_options(_place_options(_log_options(function)))
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from supervisor.version import current
+
+        click.echo(f"cloudcore {current()}")
+        ctx.exit()
+
+
+def version_option(function: Function) -> Function:
+    """Add --version."""
+    return cloup.option(
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Print which cloudcore this is, and exit.",
+    )(function)

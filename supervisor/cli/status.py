@@ -1,0 +1,124 @@
+"""`cloudcore status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import cloup
+
+from supervisor import client
+from supervisor.cli.options import Globals, global_options
+
+#: As LSB has them for init scripts.
+EXIT_NOT_READY = 1
+EXIT_NOT_RUNNING = 3
+
+# Exit statuses as LSB has them for the action `status` of an init script.
+ALL_READY: Final = 0
+NOT_ALL_READY: Final = 1
+NOT_RUNNING: Final = 3
+UNKNOWN: Final = 4
+
+
+@cloup.command()
+@cloup.option_group(
+    "Output",
+    cloup.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        help="A table for people, or all that is known for programs.",
+    ),
+    cloup.option("-w", "--watch", is_flag=True, help="Stay, and show it again and again."),
+    cloup.option(
+        "--interval",
+        type=click.FloatRange(min=0.1),
+        default=1.0,
+        metavar="SECONDS",
+        help="Between two looks of --watch.",
+    ),
+)
+@global_options
+@click.pass_obj
+def status(said: Globals, output: str, watch: bool, interval: float) -> None:
+    """Show how every module is doing.
+
+    Exit status: 0 if all enabled modules are ready, 1 if not all are, 3 if nothing is running,
+    4 if it cannot be told.
+    """
+    socket = said.paths().admin_socket
+    try:
+        if not watch:
+            document = client.request(socket, "GET", "/status")
+            _print(document, output)
+        elif output == "table" and sys.stdout.isatty():
+            document = _watch_live(socket, interval)
+        else:
+            document = _watch_printing(socket, interval, output)
+    except client.NotRunning as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_RUNNING)
+    except client.AdminError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNKNOWN)
+    sys.exit(exit_status(document))
+
+
+def exit_status(document: dict[str, Any]) -> int:
+    """Say in one number whether all enabled modules are ready."""
+    enabled = [module for module in document["modules"] if module["enabled"]]
+    ready = all(module["state"] == "ready" for module in enabled)
+    return ALL_READY if ready else NOT_ALL_READY
+
+
+def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> None:
+    if output == "json":
+        click.echo(json.dumps(document, indent=None if one_line else 2))
+    elif output == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=one_line), nl=False)
+    else:
+        from supervisor.cli import table
+
+        table.console().print(table.render(document))
+
+
+def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any]:
+    """Print one document after the other: JSON lines, YAML documents or tables."""
+    document: dict[str, Any] = {}
+    try:
+        for document in _looks(socket, interval):
+            _print(document, output, one_line=True)
+    except KeyboardInterrupt:
+        return document or {"modules": []}
+    raise AssertionError("looking ends only by an exception")
+
+
+def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
+    """Redraw one table in place until interrupted."""
+    from rich.live import Live
+
+    from supervisor.cli import table
+
+    document: dict[str, Any] = {"modules": []}
+    try:
+        with Live(console=table.console(), auto_refresh=False) as live:
+            for document in _looks(socket, interval):
+                live.update(table.render(document), refresh=True)
+    except KeyboardInterrupt:
+        return document
+    raise AssertionError("looking ends only by an exception")
+
+
+def _looks(socket: Path, interval: float) -> Iterator[dict[str, Any]]:
+    while True:
+        yield client.request(socket, "GET", "/status")
+        time.sleep(interval)

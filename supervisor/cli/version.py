@@ -1,0 +1,26 @@
+"""`cloudcore version`."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import click
+import cloup
+
+from supervisor.version import current
+
+
+@cloup.command()
+@cloup.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+def version(output: str) -> None:
+    """Print which cloudcore this is, and what it runs on."""
+    facts = {
+        "version": current(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+    if output == "json":
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"cloudcore {facts['version']}\nPython {facts['python']}\n{facts['platform']}")

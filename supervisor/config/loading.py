@@ -1,0 +1,254 @@
+"""From the places where something may be said to one checked Configuration."""
+
+from __future__ import annotations
+
+import graphlib
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from supervisor.config import faults, installed
+from supervisor.config.faults import ConfigError, Fault
+from supervisor.config.installed import Installed
+from supervisor.config.layers import (
+    DEFAULT,
+    Key,
+    Layers,
+    Unreadable,
+    dotted,
+    read_environment,
+    read_file,
+    read_set,
+)
+from supervisor.config.tables import KubernetesTable, LogSettings, SupervisorTable
+from supervisor.module import KubernetesSettings, Module, ModuleConfig
+from supervisor.policy import Supervision
+
+log = logging.getLogger(__name__)
+
+_TABLES: Final = ("kubernetes", "log", "modules", "supervisor")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """One installed module, as configured."""
+
+    name: str
+    enabled: bool
+    cls: type[Module]
+    config: ModuleConfig
+    supervision: Supervision
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that is configured, checked. `modules` has the enabled ones first, in their order."""
+
+    supervisor: SupervisorTable
+    log: LogSettings
+    kubernetes: KubernetesSettings
+    modules: tuple[ModuleSpec, ...]
+    layers: Layers
+
+    @property
+    def max_deliveries(self) -> int:
+        """How often a message is tried before it is set aside."""
+        return self.supervisor.max_deliveries
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds that the shutdown of all modules together may take."""
+        return self.supervisor.shutdown_timeout
+
+
+def default_file() -> Path:
+    """Return the configuration that is shipped: in a wheel, or in the source tree."""
+    here = Path(__file__).parent.parent
+    shipped = here / "cloudcore.toml"
+    return shipped if shipped.exists() else here.parent / "config" / "cloudcore.toml"
+
+
+def load(
+    path: str | Path | None = None,
+    sets: Sequence[str] = (),
+    environ: Mapping[str, str] = os.environ,
+    *,
+    modules: Installed | None = None,
+) -> Configuration:
+    """Read and check everything; raises ConfigError with all faults.
+
+    `path` is the file, which need not say everything; `sets` are KEY=VALUE of `--set`.
+    `modules` takes the place of the installed modules: a loader of each one's class, by name.
+    """
+    found: list[Fault] = []
+    layers = _read(Path(path) if path else None, sets, environ, found)
+    loading = _Loading(layers, installed.find() if modules is None else modules, found)
+    configuration = loading.configuration(Path(path).parent if path else Path())
+    if found or configuration is None:
+        raise ConfigError(found)
+    return configuration
+
+
+def _read(
+    path: Path | None, sets: Sequence[str], environ: Mapping[str, str], found: list[Fault]
+) -> Layers:
+    layers = Layers()
+    layers.lay(read_file(default_file()), DEFAULT)
+    try:
+        if path:
+            layers.lay(read_file(path), str(path))
+    except Unreadable as error:
+        found.append(Fault(error.source, "", error.found, error.allowed))
+    for variable, tree in read_environment(environ):
+        layers.lay(tree, variable)
+    for text in sets:
+        try:
+            layers.lay(read_set(text), "--set")
+        except Unreadable as error:
+            found.append(Fault(error.source, "", error.found, error.allowed))
+    return layers
+
+
+class _Loading:
+    """One load: checks the merged tree table by table and notes the faults."""
+
+    def __init__(self, layers: Layers, modules: Installed, found: list[Fault]) -> None:
+        self.layers = layers
+        self.modules = modules
+        self.faults = found
+
+    def configuration(self, directory: Path) -> Configuration | None:
+        for name in self.layers.tree:
+            if name not in _TABLES:
+                self.faults.append(faults.unknown(self.layers, (name,), _TABLES, "table"))
+        supervisor = self._table(SupervisorTable, ("supervisor",))
+        logs = self._table(LogSettings, ("log",))
+        kubernetes = self._kubernetes(directory)
+        modules = self._modules(supervisor or SupervisorTable())
+        self._check_order(modules)
+        if supervisor is None or logs is None or kubernetes is None:
+            return None
+        return Configuration(supervisor, logs, kubernetes, tuple(modules), self.layers)
+
+    def _kubernetes(self, directory: Path) -> KubernetesSettings | None:
+        table = self._table(KubernetesTable, ("kubernetes",))
+        if table is None:
+            return None
+        settings = table.model_dump()
+        if table.kubeconfig:
+            key = ("kubernetes", "kubeconfig")
+            path = Path(table.kubeconfig).expanduser()
+            if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
+                directory = Path()
+            settings["kubeconfig"] = str((directory / path).absolute())
+            if not Path(settings["kubeconfig"]).is_file():
+                self._fault(key, table.kubeconfig, f"a file; {directory / path} is none")
+        return KubernetesSettings(**settings)
+
+    def _modules(self, defaults: SupervisorTable) -> list[ModuleSpec]:
+        tree = self.layers.tree.get("modules", {})
+        if not isinstance(tree, dict):
+            self._fault(("modules",), tree, "a table")
+            return []
+        enabled = self._enabled(tree.get("enabled", []))
+        for name in tree:
+            if name not in self.modules and name != "enabled":
+                known = [*self.modules, "enabled"]
+                self.faults.append(faults.unknown(self.layers, ("modules", name), known, "module"))
+        disabled = sorted(name for name in self.modules if name not in enabled)
+        specs = [self._module(name, tree.get(name, {}), True, defaults) for name in enabled]
+        specs += [self._module(name, tree.get(name, {}), False, defaults) for name in disabled]
+        return [spec for spec in specs if spec]
+
+    def _enabled(self, names: Any) -> list[str]:
+        key = ("modules", "enabled")
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            self._fault(key, names, "a list of names of modules")
+            return []
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                self._fault(key, name, "each module once")
+            if name not in self.modules:
+                known = ", ".join(sorted(self.modules)) or "none is installed"
+                self._fault(key, name, f"the installed modules: {known}")
+        return [name for name in dict.fromkeys(names) if name in self.modules]
+
+    def _module(
+        self, name: str, tree: Any, enabled: bool, defaults: SupervisorTable
+    ) -> ModuleSpec | None:
+        key = ("modules", name)
+        try:
+            cls = installed.load(name, self.modules)
+        except installed.Unusable as error:
+            if enabled:
+                allowed = "modules that can be loaded; mend it, or take it out of the list"
+                fault = Fault(
+                    self.layers.source(("modules", "enabled")),
+                    "modules.enabled",
+                    str(error),
+                    allowed,
+                )
+                self.faults.append(fault)
+            else:
+                log.warning("the module %s, which is not enabled, cannot be loaded", error)
+            return None
+        if not isinstance(tree, dict):
+            self._fault(key, tree, "a table")
+            return None
+        own = {name: value for name, value in tree.items() if name != "supervision"}
+        config = self._validate(cls.Config, own, key)
+        supervision = self._supervision(tree.get("supervision", {}), defaults, key)
+        if config is None or supervision is None:
+            return None
+        return ModuleSpec(name, enabled, cls, config, supervision)
+
+    def _supervision(self, own: Any, defaults: SupervisorTable, module: Key) -> Supervision | None:
+        key = (*module, "supervision")
+        if not isinstance(own, dict):
+            self._fault(key, own, "a table")
+            return None
+        inherited = defaults.model_dump(include=set(Supervision.model_fields))
+        return self._validate(Supervision, inherited | own, key)
+
+    def _check_order(self, specs: Iterable[ModuleSpec]) -> None:
+        """`after` names installed modules and leads in no circle."""
+        graph = {}
+        for spec in specs:
+            key = ("modules", spec.name, "supervision", "after")
+            for name in spec.supervision.after:
+                if name not in self.modules:
+                    known = ", ".join(sorted(self.modules))
+                    self._fault(key, name, f"the installed modules: {known}")
+            graph[spec.name] = spec.supervision.after
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            circle: list[str] = error.args[1]
+            key = ("modules", circle[-1], "supervision", "after")
+            allowed = "modules that do not wait for this one themselves"
+            found = f"a circle, {' after '.join(reversed(circle))}"
+            self.faults.append(Fault(self.layers.source(key), dotted(key), found, allowed))
+
+    def _table(self, model: type[Model], key: Key) -> Model | None:
+        tree = self.layers.tree.get(key[0], {})
+        if not isinstance(tree, dict):
+            self._fault(key, tree, "a table")
+            return None
+        return self._validate(model, tree, key)
+
+    def _validate(self, model: type[Model], tree: Mapping[str, Any], key: Key) -> Model | None:
+        try:
+            return model.model_validate(tree)
+        except ValidationError as error:
+            self.faults.extend(faults.of_model(error, model, self.layers, key))
+            return None
+
+    def _fault(self, key: Key, value: Any, allowed: str) -> None:
+        self.faults.append(faults.of_value(self.layers, key, value, allowed))

@@ -1,0 +1,59 @@
+"""The steps of `make demo`, with real processes; and the demo as the program that people start."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from modules.hollow.running import running
+from modules.hollow.walk import walking
+
+STEPS = [
+    "cloudcore is running",
+    "edge-1 is connected",
+    "node edge-1 is Ready in the API",
+    "the pod arrived at the edge",
+    "the config map it refers to arrived at the edge",
+    "the pod is Running in the API",
+    "the device arrived at the edge",
+    "the device's twin says ON in the API",
+    "the changed twin arrived at the edge",
+    "the device's twin says OFF in the API",
+    "was killed with SIGKILL",
+    "the next change of the config map arrived",
+    "edgecontroller is back",
+    "the edge kept its connection",
+    "the deleted pod is gone from the edge",
+    "the deleted pod is gone from the API",
+]
+
+
+@pytest.mark.timeout(90)
+async def test_the_walk() -> None:
+    seen: list[str] = []
+    async with running() as cloudcore:
+        async with walking(cloudcore, seen.append) as walk:
+            await walk.take()
+        await cloudcore.stop(15)
+    assert len(seen) == len(STEPS)
+    for line, step in zip(seen, STEPS, strict=True):
+        assert step in line
+
+
+@pytest.mark.timeout(90)
+async def test_the_demo_ends_by_itself_with_status_0() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "modules.hollow.demo", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    lines = out.decode().splitlines()
+    assert process.returncode == 0, out.decode()
+    assert all(line.startswith("✓") for line in lines)
+    assert "everything was seen" in lines[-1]

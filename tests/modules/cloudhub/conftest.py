@@ -1,0 +1,172 @@
+"""A hub on a free port of 127.0.0.1, with real TLS and real channels, and edges for it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from ipc import AsyncContext, Message, open_contexts
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.hub import Hub
+from modules.cloudhub.tls import ServerTls, TlsFiles
+from modules.common.certs import Pki, ensure_pki, issue_node
+from tests.modules.cloudhub.edge import Edge
+
+PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
+DEADLINE = 10.0
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Modules run under uvloop, so their tests do."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+class HubContext(AsyncContext):
+    """What a module is given, as far as the hub uses it."""
+
+    def __init__(self, registry: Any, name: str) -> None:
+        super().__init__(registry, name)
+        self.is_ready = asyncio.Event()
+        self.details: dict[str, Any] = {}
+
+    def ready(self) -> None:
+        self.is_ready.set()
+
+    def report(self, **details: Any) -> None:
+        self.details.update(details)
+
+
+class Cloud:
+    """A running hub, and the two controllers' ends of the channels."""
+
+    def __init__(self, hub: Hub, context: HubContext, port: int, others: dict[str, AsyncContext]):
+        self.hub = hub
+        self.context = context
+        self.port = port
+        self.edgecontroller = others["edgecontroller"]
+        self.devicecontroller = others["devicecontroller"]
+
+    async def next(self, *, device: bool = False) -> Message:
+        controller = self.devicecontroller if device else self.edgecontroller
+        return await controller.receive(DEADLINE)
+
+    async def expect(self, node: str, operation: str) -> Message:
+        """The next message is the one that tells of a node's coming or going."""
+        message = await self.next()
+        assert (message.resource, message.operation) == (f"node/{node}", operation)
+        return message
+
+    async def send(self, node: str, resource: str, operation: str = "update", **more: Any) -> str:
+        route = {"source": "edgecontroller", "group": "resource", "content": {"n": 1}, **more}
+        message = Message.build(
+            route["source"],
+            route["group"],
+            operation,
+            f"node/{node}/{resource}",
+            route["content"],
+        )
+        await self.edgecontroller.send("cloudhub", message, DEADLINE)
+        return message.id
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return ensure_pki(tmp_path_factory.mktemp("pki"), [])
+
+
+@pytest.fixture(scope="session")
+def client_tls(
+    pki: Pki, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], ssl.SSLContext]:
+    """The TLS side of an edge with the certificate of a node."""
+    made: dict[str, ssl.SSLContext] = {}
+
+    def of(node: str) -> ssl.SSLContext:
+        if node not in made:
+            certificate, key = issue_node(pki.directory, node)
+            file: Path = tmp_path_factory.mktemp("edge") / "edge.pem"
+            file.write_bytes(key + certificate)
+            made[node] = ssl.create_default_context(cafile=str(pki.ca_cert))
+            made[node].check_hostname = False
+            made[node].load_cert_chain(file)
+        return made[node]
+
+    return of
+
+
+@pytest.fixture
+def run_hub(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a hub with these settings: `async with run_hub(node_limit=2) as cloud`."""
+    # Most of the tests' edges do not answer when the hub closes them.
+    monkeypatch.setattr("modules.cloudhub.hub._STOPPING", 0.3)
+
+    @asynccontextmanager
+    async def run(
+        *, modules: tuple[str, ...] = ("edgecontroller", "devicecontroller"), **settings: Any
+    ) -> AsyncIterator[Cloud]:
+        files = settings.pop("files", TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+        names = {"cloudhub": "cloudhub", "edgecontroller": "x", "devicecontroller": "x"}
+        contexts = open_contexts(names | {name: name for name in modules})
+        context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+            listener.setblocking(False)
+            hub = Hub(CloudHubConfig(**settings), context, ServerTls(files))  # type: ignore[arg-type]
+            running = asyncio.create_task(hub.run(listener))
+            ready = asyncio.create_task(context.is_ready.wait())
+            await asyncio.wait(
+                [running, ready], return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE
+            )
+            assert context.is_ready.is_set()
+            try:
+                yield Cloud(hub, context, listener.getsockname()[1], contexts)
+            finally:
+                context.stop()
+                await asyncio.wait_for(running, DEADLINE)
+                for each in (*contexts.values(), context):
+                    each.close()
+
+    return run
+
+
+@pytest.fixture
+async def cloud(run_hub: Callable[..., Any]) -> AsyncIterator[Cloud]:
+    async with run_hub() as running:
+        yield running
+
+
+Join = Callable[..., Any]
+
+
+@pytest.fixture
+async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Join]:
+    """Connect an edge, `await join(cloud, "edge-1")`; one that says something unless `silent`."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(
+            cloud: Cloud,
+            node: str = "edge-1",
+            *,
+            certificate: str | None = None,
+            silent: bool = False,
+            tls: ssl.SSLContext | None = None,
+        ) -> Edge:
+            edge = Edge()
+            stack.push_async_callback(edge.leave)
+            path = f"/{PROJECT}/{node}/events"
+            status = await edge.connect(
+                cloud.port, tls or client_tls(certificate or node), path, {"node_id": node}
+            )
+            assert status.startswith("HTTP/1.1 101 ")
+            if not silent:
+                await edge.keepalive()
+            return edge
+
+        yield connect

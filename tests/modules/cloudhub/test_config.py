@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from modules.cloudhub import CloudHub
+from modules.cloudhub.config import CloudHubConfig
+
+
+def test_the_listener_is_where_the_configuration_says() -> None:
+    config = CloudHubConfig(address="127.0.0.1", port=0)
+    assert CloudHub.listeners(config) == {"websocket": ("127.0.0.1", 0)}
+    assert CloudHub.listeners(CloudHubConfig()) == {"websocket": ("0.0.0.0", 10000)}
+
+
+def test_certificate_files_come_together() -> None:
+    CloudHubConfig(ca="ca.crt", cert="server.crt", key="server.key")
+    with pytest.raises(ValidationError, match="go together"):
+        CloudHubConfig(cert="server.crt", key="server.key")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": 65536},
+        {"node_limit": 0},
+        {"authorization": "none"},
+        {"keepalive": 30},
+        {"port": "1"},
+    ],
+)
+def test_faults_are_found(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        CloudHubConfig(**wrong)

@@ -1,0 +1,233 @@
+"""Who gets a session, and what the others are told."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modules.cloudhub.tls import ServerTls, TlsFiles
+from modules.common.certs import Pki, ensure_pki, issue_node
+from supervisor.module import CannotStart
+from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
+from tests.modules.cloudhub.edge import Edge
+
+TlsOf = Callable[[str], ssl.SSLContext]
+PATH = f"/{PROJECT}/edge-1/events"
+
+
+def tls_with(pki: Pki, node: str | None, directory: Path, signer: Path | None = None):
+    """The TLS side of an edge that trusts `pki`; its certificate may come from elsewhere."""
+    tls = ssl.create_default_context(cafile=str(pki.ca_cert))
+    tls.check_hostname = False
+    if node is not None:
+        certificate, key = issue_node(signer or pki.directory, node)
+        (directory / "edge.pem").write_bytes(key + certificate)
+        tls.load_cert_chain(directory / "edge.pem")
+    return tls
+
+
+async def refusal(cloud: Cloud, tls: ssl.SSLContext, path: str, headers: dict[str, str]) -> str:
+    edge = Edge()
+    answer = await edge.connect(cloud.port, tls, path, headers)
+    await edge.leave()
+    return answer
+
+
+async def until_refused(cloud: Cloud, cause: str) -> None:
+    async with asyncio.timeout(5):
+        while not cloud.hub.statistics.refused[cause]:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_edge_connects_and_the_controllers_are_told(cloud: Cloud, join: Join) -> None:
+    await join(cloud, "edge-1")
+    told = await cloud.expect("edge-1", "connected")
+    assert (told.source, told.group) == ("cloudhub", "resource")
+    assert told.content["event_type"] == "connected"
+    assert told.content["client_id"] == "edge-1"
+    assert isinstance(told.content["timestamp"], int)
+
+
+@pytest.mark.parametrize(
+    ("path", "node_id", "status"),
+    [
+        ("/events", "edge-1", "404"),
+        ("/", "edge-1", "404"),
+        (f"{PATH}/more", "edge-1", "404"),
+        (f"/{PROJECT}/Edge_1/events", "Edge_1", "400"),
+        (f"/{PROJECT}/-/events", "-", "400"),
+        (f"/{PROJECT}/{'a' * 254}/events", "a" * 254, "400"),
+        (PATH, "edge-2", "403"),
+        (PATH, "", "403"),
+        (f"/{PROJECT}/edge-2/events", "edge-2", "403"),
+    ],
+)
+async def test_header_path_and_certificate_have_to_agree(
+    cloud: Cloud, client_tls: TlsOf, path: str, node_id: str, status: str
+) -> None:
+    answer = await refusal(cloud, client_tls("edge-1"), path, {"node_id": node_id})
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert len(answer.split(": ", 1)[1]) > 10  # it says why
+    assert cloud.hub.statistics.refused.total() == 1
+    assert not cloud.hub.sessions
+
+
+async def test_the_header_is_needed(cloud: Cloud, client_tls: TlsOf) -> None:
+    answer = await refusal(cloud, client_tls("edge-1"), PATH, {})
+    assert answer.startswith("HTTP/1.1 403 ")
+
+
+async def test_any_trusted_lets_a_shared_certificate_in(run_hub: Callable, join: Join) -> None:
+    async with run_hub(authorization="any-trusted") as cloud:
+        await join(cloud, "edge-7", certificate="edge-1")
+        await cloud.expect("edge-7", "connected")
+
+
+async def test_without_a_certificate_there_is_no_handshake(
+    cloud: Cloud, pki: Pki, join: Join
+) -> None:
+    tls = tls_with(pki, None, Path())
+    with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+        await refusal(cloud, tls, PATH, {"node_id": "edge-1"})
+    await until_refused(cloud, "tls")
+    await join(cloud, "edge-1")
+    await cloud.expect("edge-1", "connected")
+
+
+async def test_a_certificate_of_another_ca_is_not_accepted(
+    cloud: Cloud, pki: Pki, tmp_path: Path
+) -> None:
+    tls = tls_with(pki, "edge-1", tmp_path, signer=tmp_path / "other")
+    with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+        await refusal(cloud, tls, PATH, {"node_id": "edge-1"})
+    await until_refused(cloud, "tls")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_both_versions_of_tls_with_the_suite_of_v1_1(
+    cloud: Cloud, join: Join, pki: Pki, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    tls = tls_with(pki, "edge-tls", tmp_path)
+    tls.minimum_version = tls.maximum_version = version
+    tls.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    await join(cloud, "edge-tls", tls=tls)
+    await cloud.expect("edge-tls", "connected")
+
+
+async def test_who_speaks_no_tls_is_turned_away(cloud: Cloud) -> None:
+    edge = Edge()
+    await edge.open(cloud.port, None)
+    edge.write(b"GET / HTTP/1.1\r\n\r\n")
+    await edge.gone()
+    await until_refused(cloud, "tls")
+    await edge.leave()
+
+
+async def test_a_request_that_is_none_is_answered_and_counted(
+    cloud: Cloud, client_tls: TlsOf
+) -> None:
+    edge = Edge()
+    await edge.open(cloud.port, client_tls("edge-1"))
+    edge.write(b"POST / HTTP/1.1\r\n\r\n")
+    await edge.gone()
+    await until_refused(cloud, "request")
+    await edge.leave()
+
+
+async def test_an_upgrade_that_is_none_leaves_nothing_behind(
+    cloud: Cloud, client_tls: TlsOf, join: Join
+) -> None:
+    bad = {"node_id": "edge-1", "Sec-WebSocket-Version": "1"}
+    answer = await refusal(cloud, client_tls("edge-1"), PATH, bad)
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert not cloud.hub.sessions
+    await join(cloud, "edge-1")
+    await cloud.expect("edge-1", "connected")
+
+
+async def test_who_says_nothing_is_not_waited_for(run_hub: Callable, client_tls: TlsOf) -> None:
+    async with run_hub(handshake_timeout=0.2) as cloud:
+        mute, half = Edge(), Edge()
+        await mute.open(cloud.port, None)
+        await half.open(cloud.port, client_tls("edge-1"))
+        half.write(b"GET /slow")
+        await mute.gone()
+        await half.gone()
+        await until_refused(cloud, "tls")
+        await until_refused(cloud, "request")
+        await mute.leave()
+        await half.leave()
+
+
+async def test_the_node_limit_is_exact(run_hub: Callable, join: Join, client_tls: TlsOf) -> None:
+    async with run_hub(node_limit=2) as cloud:
+        first = await join(cloud, "edge-1")
+        await join(cloud, "edge-2")
+        await cloud.expect("edge-1", "connected")
+        await cloud.expect("edge-2", "connected")
+        path = f"/{PROJECT}/edge-3/events"
+        answer = await refusal(cloud, client_tls("edge-3"), path, {"node_id": "edge-3"})
+        assert answer.startswith("HTTP/1.1 503 ")
+        assert "node_limit" in answer
+        assert cloud.hub.statistics.refused["limit"] == 1
+
+        await join(cloud, "edge-2")  # who is connected may come again
+        await cloud.expect("edge-2", "disconnected")
+        await cloud.expect("edge-2", "connected")
+
+        await first.leave()
+        await cloud.expect("edge-1", "disconnected")
+        await join(cloud, "edge-3")
+        await cloud.expect("edge-3", "connected")
+
+
+async def test_many_at_once_all_get_in(run_hub: Callable, join: Join) -> None:
+    many = 150
+    async with run_hub(authorization="any-trusted") as cloud:
+        names = [f"edge-{number}" for number in range(many)]
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(join(cloud, name, certificate="edge-1") for name in names))
+            told = [(await cloud.next()).resource for _ in names]
+        assert sorted(told) == sorted(f"node/{name}" for name in names)
+        assert not cloud.hub.statistics.refused
+
+
+async def test_changed_certificates_are_used_for_new_connections(
+    run_hub: Callable, join: Join, client_tls: TlsOf, tmp_path: Path, pki: Pki
+) -> None:
+    new = ensure_pki(tmp_path / "new", [])
+    files = TlsFiles(tmp_path / "ca.crt", tmp_path / "server.crt", tmp_path / "server.key")
+    files.ca.write_bytes(pki.ca_cert.read_bytes() + new.ca_cert.read_bytes())
+    files.cert.write_bytes(pki.server_cert.read_bytes())
+    files.key.write_bytes(pki.server_key.read_bytes())
+    async with run_hub(files=files) as cloud:
+        edge = await join(cloud, "edge-1")
+        await cloud.expect("edge-1", "connected")
+
+        files.cert.write_bytes(new.server_cert.read_bytes())
+        cloud.hub.tls.refresh()  # the key is not there yet: the old pair stays
+        await join(cloud, "edge-2")
+        await cloud.expect("edge-2", "connected")
+
+        files.key.write_bytes(new.server_key.read_bytes())
+        cloud.hub.tls.refresh()
+        await join(cloud, "edge-3", tls=tls_with(new, "edge-3", tmp_path))
+        await cloud.expect("edge-3", "connected")
+
+        await cloud.send("edge-1", "default/pod/p")
+        assert (await edge.receive()).resource == "default/pod/p"
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "other"])
+def test_unusable_certificates_are_no_reason_to_try_again(
+    pki: Pki, tmp_path: Path, damage: str
+) -> None:
+    key = tmp_path / "server.key"
+    if damage != "missing":
+        key.write_bytes(b"" if damage == "empty" else pki.admin_key.read_bytes())
+    with pytest.raises(CannotStart, match=r"server\.key"):
+        ServerTls(TlsFiles(pki.ca_cert, pki.server_cert, key))

@@ -1,0 +1,224 @@
+"""A session's life: keepalives, takeovers, bad frames, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ipc import Message
+from modules.common.wire.packed import encode
+from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.edge import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+
+HEADER = bytes.fromhex("01010100 01 00")
+
+
+def parts(resource: str = "default/podstatus") -> tuple[bytes, bytes]:
+    header, payload = encode(Message.build("edged", "resource", "update", resource, "{}"))
+    return header, payload
+
+
+async def test_a_newer_connection_takes_over_at_once(cloud: Cloud, join: Join) -> None:
+    older = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    newer = await join(cloud)
+    code, reason = await older.closed()
+    assert code == 1000
+    assert "newer connection" in reason
+    await cloud.expect("edge-1", "disconnected")
+    await cloud.expect("edge-1", "connected")
+    await cloud.send("edge-1", "default/pod/p")
+    assert (await newer.receive()).resource == "default/pod/p"
+    assert len(cloud.hub.sessions) == 1
+
+
+async def test_an_edge_without_keepalives_is_disconnected(run_hub: Callable, join: Join) -> None:
+    async with run_hub(keepalive_interval=0.4) as cloud:
+        mute, lively = await join(cloud, "edge-1"), await join(cloud, "edge-2")
+        await cloud.expect("edge-1", "connected")
+        await cloud.expect("edge-2", "connected")
+
+        async def beat() -> None:
+            while True:
+                await lively.keepalive()
+                await asyncio.sleep(0.1)
+
+        beating = asyncio.create_task(beat())
+        for part in parts():  # other messages do not count
+            mute.write(frame(part))
+        code, reason = await mute.closed()
+        beating.cancel()
+        assert (code, reason) == (1008, "no keepalive for 0.4 s")
+        assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
+        await cloud.expect("edge-1", "disconnected")
+        assert list(cloud.hub.sessions) == ["edge-2"]
+
+
+async def test_a_dead_edge_is_cut_off(run_hub: Callable, join: Join) -> None:
+    """One that does not answer the close frame either, as behind a broken network."""
+    async with run_hub(keepalive_interval=0.2) as cloud:
+        dead = await join(cloud)
+        await cloud.expect("edge-1", "connected")
+        await cloud.expect("edge-1", "disconnected")
+        await dead.gone()
+
+
+async def test_who_says_nothing_is_taken_for_v1_1(cloud: Cloud, join: Join) -> None:
+    quiet = await join(cloud, silent=True)
+    await cloud.expect("edge-1", "connected")
+    await cloud.send("edge-1", "default/pod/p")
+    assert (await quiet.receive()).resource == "default/pod/p"
+
+
+async def test_an_edge_that_closes_is_answered(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    edge.write(frame(struct.pack(">H", 4001) + b"bye", CLOSE))
+    assert await edge.read_frame() == (CLOSE, struct.pack(">H", 4001))
+    await cloud.expect("edge-1", "disconnected")
+    assert cloud.hub.statistics.ended == {"closed by edge": 1}
+
+
+async def test_an_edge_that_breaks_off_is_noticed(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    await edge.leave()
+    await cloud.expect("edge-1", "disconnected")
+    assert cloud.hub.statistics.ended == {"lost": 1}
+
+
+async def test_pings_are_answered(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud)
+    edge.write(frame(b"", PONG) + frame(b"are you there", PING))
+    assert await edge.read_frame() == (PONG, b"are you there")
+
+
+async def test_stopping_says_come_back(run_hub: Callable, join: Join) -> None:
+    async with run_hub() as cloud:
+        edge = await join(cloud)
+        await cloud.expect("edge-1", "connected")
+        cloud.context.stop()
+        code, reason = await edge.closed()
+        assert code == 1001
+        assert "connect again" in reason
+        await cloud.expect("edge-1", "disconnected")
+
+
+async def test_status_details(cloud: Cloud, join: Join) -> None:
+    assert cloud.context.details["connected_nodes"] == 0
+    assert cloud.context.details["port"] == cloud.port
+    await join(cloud)
+    async with asyncio.timeout(5):
+        while cloud.context.details["connected_nodes"] != 1:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "code"),
+    [
+        ("header and payload in one", lambda: frame(b"".join(parts())), 1002),
+        ("length zero", lambda: frame(HEADER + bytes(4)), 1002),
+        ("announced as huge", lambda: frame(HEADER + b"\xff" * 4), 1002),
+        ("no header", lambda: frame(parts()[1]), 1002),
+        ("version", lambda: frame(b"\2" + parts()[0][1:]), 1002),
+        ("package type", lambda: frame(parts()[0][:4] + b"\2" + parts()[0][5:]), 1002),
+        ("payload with more", lambda: frame(parts()[0]) + frame(parts()[1] + b"!"), 1002),
+        ("no protobuf", lambda: frame(HEADER + b"\0\0\0\3") + frame(b"\xff" * 3), 1002),
+        ("no router", lambda: frame(HEADER + b"\0\0\0\4") + frame(b"\x0a\2\x10\0"), 1002),
+        ("reserved bits", lambda: frame(parts()[0], reserved=4), 1002),
+        ("continuation of nothing", lambda: frame(b"x", CONTINUATION), 1002),
+        ("two beginnings", lambda: frame(b"x", fin=False) + frame(b"y", fin=False), 1002),
+        ("opcode", lambda: frame(b"x", 3), 1002),
+        ("long ping", lambda: frame(b"x" * 126, PING), 1002),
+        ("fragmented ping", lambda: frame(b"x", PING, fin=False), 1002),
+        ("not masked", lambda: b"\x82\x0a" + parts()[0], 1002),
+        ("frame too large", lambda: b"\x82\xff" + struct.pack(">Q", 1 << 40) + b"mask", 1009),
+        (
+            "fragments too large",
+            lambda: (
+                frame(b"x" * 65000, fin=False) + frame(b"x" * 65000, CONTINUATION, fin=False) * 20
+            ),
+            1009,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_fault_ends_that_session_alone(
+    run_hub: Callable, join: Join, name: str, written: Callable[[], bytes], code: int
+) -> None:
+    async with run_hub(max_message_bytes=1024 * 1024) as cloud:
+        good, bad = await join(cloud, "edge-1"), await join(cloud, "edge-2")
+        await cloud.expect("edge-1", "connected")
+        await cloud.expect("edge-2", "connected")
+        bad.write(written())
+        closed_with, reason = await bad.closed()
+        assert closed_with == code
+        assert reason
+        await cloud.expect("edge-2", "disconnected")
+        assert cloud.hub.statistics.ended == {"frame": 1}
+        for part in parts():
+            good.write(frame(part))
+        assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
+
+
+async def test_the_other_message_form_is_told_so(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud, silent=True)
+    edge.write(frame(b'{"header":{"msg_id":"1"}}\n', TEXT))
+    code, reason = await edge.closed()
+    assert code == 1002
+    assert "JSON" in reason
+
+
+async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud, silent=True)
+    header, payload = parts()
+    edge.write(frame(b"") + frame(header[:4]) + frame(header[4:], TEXT) + frame(b""))
+    edge.write(frame(payload[:20]) + frame(payload[20:], TEXT))
+    await cloud.expect("edge-1", "connected")
+    assert (await cloud.next()).content == b"{}"
+    # A Go client fragments what does not fit its buffer of 4096 bytes.
+    edge.write(frame(header, fin=False) + frame(b"", CONTINUATION))
+    pieces = [payload[at : at + 7] for at in range(0, len(payload), 7)]
+    for number, piece in enumerate(pieces):
+        kind = CONTINUATION if number else BINARY
+        edge.write(frame(piece, kind, fin=piece is pieces[-1]) + frame(b"", PING))
+    assert (await cloud.next()).content == b"{}"
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.binary(max_size=40).map(frame),
+            st.builds(
+                lambda payload, kind, fin: frame(payload, kind, fin=fin),
+                st.binary(max_size=20),
+                st.integers(0, 15),
+                st.booleans(),
+            ),
+            st.sampled_from([frame(part) for part in parts()]),
+        ),
+        max_size=8,
+    )
+)
+async def test_whatever_is_written_the_hub_goes_on(
+    cloud: Cloud, join: Join, written: list[bytes]
+) -> None:
+    bad = await join(cloud, "edge-2", silent=True)
+    bad.write(b"".join(written))
+    await bad.drain()
+    good = await join(cloud, "edge-1")
+    for part in parts("default/podstatus/mark"):
+        good.write(frame(part))
+    while (await cloud.next()).resource != "node/edge-1/default/podstatus/mark":
+        pass
+    await bad.leave()
+    await good.leave()

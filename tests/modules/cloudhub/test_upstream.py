@@ -1,0 +1,150 @@
+"""Edge to cloud: routing, recorded traffic, and what happens when nobody takes the messages."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ipc import Message
+from modules.cloudhub import upstream
+from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.edge import Edge, frame
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+def message(source: str, resource: str, operation: str = "update", content: str = "{}") -> Message:
+    return Message.build(source, "resource", operation, resource, content)
+
+
+async def test_twin_goes_to_the_devicecontroller_and_the_rest_to_the_edgecontroller(
+    cloud: Cloud, join: Join
+) -> None:
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    await edge.send(message("twin", "device/d/twin/edge_updated"))
+    await edge.send(message("edged", "default/nodestatus/edge-1"))
+    await edge.send(message("edgecontroller", "default/pod/p", "response", "OK"))
+    twin = await cloud.next(device=True)
+    assert (twin.source, twin.resource) == ("twin", "node/edge-1/device/d/twin/edge_updated")
+    status, acknowledged = await cloud.next(), await cloud.next()
+    assert status.resource == "node/edge-1/default/nodestatus/edge-1"
+    assert (acknowledged.operation, acknowledged.content) == ("response", b"OK")
+    assert cloud.hub.statistics.keepalives == 1
+
+
+async def test_the_recorded_session_goes_through(cloud: Cloud, join: Join) -> None:
+    lines = (DATA / "captures" / "v1.1-edge.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    recorded = [each for each in records if each["conn"] == 1 and each["dir"] == "edge->cloud"]
+    edge = await join(cloud, silent=True)
+    for each in recorded:
+        if "frame" in each:
+            edge.write(frame(base64.b64decode(each["frame"]["b64"]), each["frame"]["opcode"]))
+    await cloud.expect("edge-1", "connected")
+    sent = [each["message"] for each in recorded if "message" in each]
+    for each in sent:
+        route = each["route"]
+        if route["operation"] == "keepalive":
+            continue
+        got = await cloud.next(device=route["source"] == "twin")
+        assert got.resource == f"node/edge-1/{route['resource']}"
+        assert (got.source, got.group, got.operation) == (
+            *(route["source"], route["group"], route["operation"]),
+        )
+        assert (got.id, got.timestamp) == (each["header"]["msg_id"], each["header"]["timestamp"])
+        assert got.parent_id == each["header"].get("parent_msg_id", "")
+        assert got.content.decode() == each["content"]
+    assert cloud.hub.statistics.messages_up == len(sent)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.name[:-8] for path in (DATA / "frames/v1.1").glob("*.ws1.bin"))
+)
+async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name: str) -> None:
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    for number in (1, 2):
+        edge.write(frame((DATA / f"frames/v1.1/{name}.ws{number}.bin").read_bytes()))
+    said = json.loads((DATA / f"frames/v1.1/{name}.json").read_text())
+    if said["route"]["operation"] != "keepalive":
+        got = await cloud.next(device=said["route"]["source"] == "twin")
+        assert got.resource == f"node/edge-1/{said['route']['resource']}"
+        assert got.id == said["header"]["msg_id"]
+    assert "edge-1" in cloud.hub.sessions
+
+
+async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, nothing piles up, and another edge is still served."""
+    held = asyncio.Event()
+    send = cloud.context.send_to_group
+
+    async def send_when_released(group: str, each: Message) -> None:
+        if "podstatus" in each.resource:
+            await held.wait()
+        await send(group, each)
+
+    monkeypatch.setattr(cloud.context, "send_to_group", send_when_released)
+    flooding, other = await join(cloud, "edge-1"), await join(cloud, "edge-2")
+    await cloud.expect("edge-1", "connected")
+    await cloud.expect("edge-2", "connected")
+    count = 20_000
+    content = "x" * 500
+
+    async def flood() -> None:
+        for number in range(count):
+            await flooding.send(message("edged", f"default/podstatus/{number}", content=content))
+
+    writing = asyncio.create_task(flood())
+    session = cloud.hub.sessions["edge-1"]
+    most = 0
+    async with asyncio.timeout(10):
+        while session.on_the_way < upstream.SESSION_MESSAGES:
+            await asyncio.sleep(0.01)
+    for _ in range(20):
+        most = max(most, session.on_the_way)
+        await asyncio.sleep(0.01)
+    assert not writing.done()
+    assert most < 4 * upstream.SESSION_MESSAGES
+    await other.send(message("twin", "device/d/state"))  # it has a way of its own
+    assert (await cloud.next(device=True)).resource == "node/edge-2/device/d/state"
+
+    held.set()
+    for number in range(count):
+        assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
+    await asyncio.wait_for(writing, 10)
+    async with asyncio.timeout(5):
+        while session.on_the_way or session.bytes_on_the_way:
+            await asyncio.sleep(0.01)
+
+
+async def test_without_a_module_to_take_them_messages_are_counted(
+    run_hub: Callable, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run_hub(modules=("edgecontroller",)) as cloud:
+        edge = await join(cloud)
+        for _ in range(5):
+            await edge.send(message("twin", "device/d/state"))
+        await edge.send(message("edged", "default/podstatus"))
+        await cloud.expect("edge-1", "connected")
+        await cloud.next()
+        async with asyncio.timeout(5):
+            while cloud.hub.statistics.undeliverable_up < 5:
+                await asyncio.sleep(0.01)
+        assert len([each for each in caplog.records if "are dropped" in each.message]) == 1
+
+
+async def test_a_late_answer_from_a_volume_goes_nowhere(cloud: Cloud, join: Join) -> None:
+    edge: Edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    await edge.send(message("metaManager", "edge-1/volume/pvc-1", "response", "{}"))
+    await edge.send(message("edged", "default/podstatus"))
+    assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
+    assert cloud.hub.statistics.late_answers == 1

@@ -1,0 +1,303 @@
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from modules.common.kube import (
+    CONFIGMAPS,
+    DEVICES,
+    NODES,
+    PODS,
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    KubeClient,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+    WatchEvent,
+    retry,
+)
+from modules.common.kube.backoff import Backoff
+from modules.common.kube.ratelimit import TokenBucket
+
+from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (NODES.path(name="n1"), "/api/v1/nodes/n1"),
+        (PODS.path(), "/api/v1/pods"),
+        (PODS.path("default", "p", "status"), "/api/v1/namespaces/default/pods/p/status"),
+        (PODS.path("a/b", "x?y"), "/api/v1/namespaces/a%2Fb/pods/x%3Fy"),
+        (DEVICES.path("d"), "/apis/devices.kubeedge.io/v1alpha1/namespaces/d/devices"),
+    ],
+)
+def test_paths(path: str, expected: str) -> None:
+    assert path == expected
+
+
+async def test_get(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies(pod("p", 1)))
+    assert await client.get(PODS, "p", "default") == pod("p", 1)
+    assert server.requests[0].path == "/api/v1/namespaces/default/pods/p"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected"),
+    [
+        (404, "NotFound", NotFound),
+        (409, "Conflict", Conflict),
+        (409, "AlreadyExists", AlreadyExists),
+        (410, "Expired", Gone),
+        (410, "Gone", Gone),
+        (401, "Unauthorized", Unauthorized),
+        (403, "Forbidden", Forbidden),
+        (422, "Invalid", Invalid),
+        (500, "InternalError", ApiError),
+    ],
+)
+async def test_errors_are_typed(
+    server: FakeServer, client: KubeClient, code: int, reason: str, expected: type[ApiError]
+) -> None:
+    server.then(refuses(code, reason, "because"))
+    with pytest.raises(ApiError) as caught:
+        await client.get(PODS, "p", "default")
+    assert type(caught.value) is expected
+    assert (caught.value.status, caught.value.reason) == (code, reason)
+    assert str(caught.value) == f"get pods default/p: {code} {reason}: because"
+    assert client.statistics.errors == {str(code): 1}
+
+
+async def test_error_that_is_no_status(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies(b"<html>bad gateway</html>", 502))
+    with pytest.raises(ApiError, match="502 ApiError: <html>bad gateway</html>") as caught:
+        await client.get(PODS, "p", "default")
+    assert caught.value.retriable
+
+
+async def test_redirects_are_refused(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies(b"", 302, Location="http://example.invalid/"))
+    with pytest.raises(ApiError, match="302"):
+        await client.get(PODS, "p", "default")
+
+
+async def test_too_many_requests_says_when(server: FakeServer, client: KubeClient) -> None:
+    headers = {"Retry-After": "7"}
+    server.then(refuses(429, "TooManyRequests", **headers))
+    with pytest.raises(TooManyRequests) as caught:
+        await client.get(PODS, "p", "default")
+    assert caught.value.retry_after == 7
+
+
+async def test_no_answer_is_unreachable(server: FakeServer, client: KubeClient) -> None:
+    server.then(*[hangs_up()] * 2)
+    with pytest.raises(
+        Unreachable, match="patch pods default/p: no answer from http://127"
+    ) as caught:
+        await client.patch(PODS, "p", {}, "default")
+    assert caught.value.retriable
+    assert client.statistics.errors == {"unreachable": 1}
+
+
+async def test_answer_that_is_not_json(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies(b"[]"))
+    with pytest.raises(Unreachable, match="not Kubernetes JSON"):
+        await client.get(PODS, "p", "default")
+
+
+async def test_list_follows_pages(server: FakeServer, client: KubeClient) -> None:
+    server.then(listing(pod("a", 1), version="5", token="more"), listing(pod("b", 2), version="5"))
+    page = await client.list(PODS, label_selector="a=b", field_selector="spec.nodeName=n")
+    assert [item["metadata"]["name"] for item in page.items] == ["a", "b"]
+    assert page.resource_version == "5"
+    first, second = (dict(request.query) for request in server.requests)
+    assert first == {"labelSelector": "a=b", "fieldSelector": "spec.nodeName=n", "limit": "500"}
+    assert second == {**first, "continue": "more"}
+
+
+async def test_list_without_items(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies({"metadata": {"resourceVersion": "3"}, "items": None}))
+    assert await client.list(PODS) == ([], "3")
+
+
+async def test_create_adds_the_type(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies({}, 201))
+    await client.create(CONFIGMAPS, {"metadata": {"name": "c"}}, "default")
+    assert msgspec.json.decode(server.bodies[0]) == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c"},
+    }
+    assert server.requests[0].path == "/api/v1/namespaces/default/configmaps"
+
+
+async def test_replace_and_patch(server: FakeServer, client: KubeClient) -> None:
+    server.then(*[replies({})] * 4)
+    await client.replace(PODS, pod("p", 1), "default", subresource="status")
+    await client.patch(PODS, "p", {"a": 1}, "default", type="strategic", subresource="status")
+    await client.patch(PODS, "p", {"a": 1}, "default")
+    await client.patch(PODS, "p", [], "default", type="json")
+    put, strategic, merge, json = server.requests
+    assert (put.method, put.path) == ("PUT", "/api/v1/namespaces/default/pods/p/status")
+    assert strategic.content_type == "application/strategic-merge-patch+json"
+    assert merge.content_type == "application/merge-patch+json"
+    assert json.content_type == "application/json-patch+json"
+
+
+async def test_delete_options(server: FakeServer, client: KubeClient) -> None:
+    server.then(replies({}), replies({}))
+    await client.delete(PODS, "p", "default", grace_period=0, uid="u")
+    await client.delete(PODS, "p", "default")
+    with_options, plain = map(msgspec.json.decode, server.bodies)
+    assert with_options["gracePeriodSeconds"] == 0
+    assert with_options["preconditions"] == {"uid": "u"}
+    assert plain == {"kind": "DeleteOptions", "apiVersion": "v1"}
+
+
+async def test_watch(server: FakeServer, client: KubeClient) -> None:
+    large = pod("p", 11, data="x" * 3_000_000)
+    server.then(
+        streams(
+            {"type": "ADDED", "object": large},
+            b'{"type":"BOOKMARK","object":{"metadata":{"resour',
+            b'ceVersion":"12"}}}\n\n{"type":"DELETED","object":{"metadata":{}}}\n',
+        )
+    )
+    events = [event async for event in client.watch(PODS, resource_version="10", timeout=7)]
+    assert events[0] == WatchEvent("ADDED", large)
+    assert [event.type for event in events] == ["ADDED", "BOOKMARK", "DELETED"]
+    assert events[1].resource_version == "12"
+    assert dict(server.requests[0].query) == {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "7",
+        "resourceVersion": "10",
+    }
+
+
+async def test_watch_error_event(server: FakeServer, client: KubeClient) -> None:
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    server.then(streams({"type": "ERROR", "object": status}))
+    with pytest.raises(Gone, match="watch pods: 410 Expired: too old|too old"):
+        async for _ in client.watch(PODS, resource_version="1"):
+            pass
+
+
+async def test_watch_that_is_no_watch(server: FakeServer, client: KubeClient) -> None:
+    server.then(streams(b"hello\n"))
+    with pytest.raises(Unreachable, match="no watch event"):
+        async for _ in client.watch(PODS):
+            pass
+
+
+async def test_embedded_kubeconfig_is_waited_for(server: FakeServer, tmp_path: Path) -> None:
+    settings = server.settings(tmp_path, master="")
+
+    async def write_late() -> None:
+        await asyncio.sleep(0)
+        partial = tmp_path / "kubeconfig.new"
+        partial.write_text(kubeconfig(server.url))
+        partial.rename(tmp_path / "kubeconfig")
+
+    server.then(replies({}))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(write_late())
+        async with KubeClient.connect(settings) as client:
+            await client.get(NODES, "n")
+
+
+async def test_kubeconfig_written_anew_is_read(server: FakeServer, tmp_path: Path) -> None:
+    """The embedded server may come back on another port."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig("http://127.0.0.1:1"))
+    server.then(replies({"it": "works"}))
+    async with KubeClient.connect(server.settings(tmp_path, master="")) as client:
+        with pytest.raises(Unreachable):
+            await client.get(NODES, "n")
+        path.write_text(kubeconfig(server.url))
+        with pytest.raises(Unreachable):
+            await client.get(NODES, "n")
+        assert await client.get(NODES, "n") == {"it": "works"}
+
+
+async def test_half_written_kubeconfig_keeps_the_old(server: FakeServer, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig(server.url))
+    server.then(hangs_up(), hangs_up(), replies({}))
+    async with KubeClient.connect(server.settings(tmp_path, master="")) as client:
+        path.write_text("clusters: []")
+        with pytest.raises(Unreachable):
+            await client.patch(NODES, "n", {})
+        assert client.server == server.url
+
+
+async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) -> None:
+    server.then(
+        refuses(500, "InternalError"),
+        refuses(429, "TooManyRequests"),
+        refuses(409, "Conflict"),
+        refuses(503, "ServiceUnavailable"),
+        replies({"it": "worked"}),
+    )
+    backoff = Backoff(initial=0.001)
+    assert await retry(lambda: client.get(NODES, "n"), backoff) == {"it": "worked"}
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 422])
+async def test_retry_gives_up_on_what_stays_wrong(
+    server: FakeServer, client: KubeClient, code: int
+) -> None:
+    server.then(refuses(code, ""))
+    with pytest.raises(ApiError):
+        await retry(lambda: client.get(NODES, "n"))
+
+
+async def test_retry_waits_as_long_as_asked(server: FakeServer, client: KubeClient) -> None:
+    headers = {"Retry-After": "0.2"}
+    server.then(refuses(429, "TooManyRequests", **headers), replies({}))
+    began = time.monotonic()
+    await retry(lambda: client.get(NODES, "n"), Backoff(initial=0.001))
+    assert time.monotonic() - began >= 0.2
+
+
+def test_token_bucket() -> None:
+    now = 100.0
+    bucket = TokenBucket(qps=10, burst=3, clock=lambda: now)
+    assert [bucket.reserve() for _ in range(5)] == pytest.approx([0, 0, 0, 0.1, 0.2])
+    now += 0.3
+    assert bucket.reserve() == pytest.approx(0.0)
+    now += 60
+    assert [bucket.reserve() for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
+
+
+def test_no_limit() -> None:
+    bucket = TokenBucket(qps=0, burst=1)
+    assert sum(bucket.reserve() for _ in range(1000)) == 0
+
+
+def test_backoff_grows_and_starts_over() -> None:
+    backoff = Backoff(initial=1, maximum=8)
+    pauses = [backoff.next() for _ in range(6)]
+    for pause, ceiling in zip(pauses, [1, 2, 4, 8, 8, 8], strict=True):
+        assert ceiling / 2 <= pause <= ceiling
+    assert backoff.next(at_least=60) == 60
+    backoff.reset()
+    assert backoff.next() <= 1
+
+
+def kubeconfig(url: str) -> str:
+    return f"""
+clusters: [{{name: c, cluster: {{server: "{url}"}}}}]
+users: [{{name: u, user: {{}}}}]
+contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
+current-context: x
+"""

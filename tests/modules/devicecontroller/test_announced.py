@@ -1,0 +1,60 @@
+"""The record outlives the process, and its loss is survived."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from modules.devicecontroller.announced import Announced, Told
+from modules.devicecontroller.inventory import Slot
+from tests.modules.devicecontroller.samples import device
+
+
+def test_outlives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "controller" / "announced.sqlite3"
+    with Announced(path) as announced:
+        announced.record(Slot("n1", "a"), Told(device("a"), {"p": "1"}))
+        announced.record(Slot("n1", "b"), Told(device("b")))
+        announced.record(Slot("n1", "b"), Told(device("b", version="7")))
+        announced.record(Slot("n2", "c"), Told(device("c")))
+        announced.forget(Slot("n2", "c"))
+        announced.forget(Slot("n3", "never"))
+    with Announced(path) as announced:
+        assert set(announced.slots()) == {Slot("n1", "a"), Slot("n1", "b")}
+        assert announced.get(Slot("n1", "a")) == Told(device("a"), {"p": "1"})
+        assert announced.of_node("n1")["b"] == Told(device("b", version="7"))
+        assert announced.of_node("n2") == {}
+    assert path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", [b"no database" * 1000, None])
+def test_damaged_file_is_begun_anew(
+    tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "announced.sqlite3"
+    with Announced(path) as announced:
+        announced.record(Slot("n1", "a"), Told(device("a")))
+    if content is None:
+        database = sqlite3.connect(path)
+        database.execute("UPDATE told SET told = '{'")
+        database.commit()
+        database.close()
+    else:
+        path.write_bytes(content)
+    with Announced(path) as announced:
+        assert list(announced.slots()) == []
+        announced.record(Slot("n1", "b"), Told(device("b")))
+    assert "starting it anew" in caplog.text
+    with Announced(path) as announced:
+        assert list(announced.slots()) == [Slot("n1", "b")]
+
+
+def test_unusable_place_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "announced.sqlite3").mkdir()
+    with (
+        pytest.raises(sqlite3.OperationalError, match="unable to open"),
+        Announced(tmp_path / "announced.sqlite3"),
+    ):
+        pass

@@ -1,0 +1,237 @@
+"""What nodes are told, over real channels: each change once, a whole list when they ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ipc
+from modules.devicecontroller.announced import Announced
+from modules.devicecontroller.announcer import Announcer, Request
+from modules.devicecontroller.device import key_of
+from modules.devicecontroller.inventory import Inventory, Slot, slot_of
+from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
+
+HERE = Slot(NODE, LED)
+
+
+class Cloud:
+    """An announcer with an inventory that the test changes, and cloudhub's end of the channel."""
+
+    def __init__(self, path: Path) -> None:
+        contexts = ipc.open_contexts(
+            {"cloudhub": "cloudhub", "devicecontroller": "devicecontroller"}
+        )
+        self.cloudhub = contexts["cloudhub"]
+        self.store: dict[tuple[str, str], dict[str, Any]] = {}
+        self.inventory = Inventory(self.store, {})
+        self.announced = Announced(path)
+        self.context = contexts["devicecontroller"]
+        self.announcer = Announcer(self.context, self.inventory, self.announced)
+
+    def put(self, obj: dict[str, Any]) -> None:
+        old = self.store.pop(key_of(obj), None)
+        if old:
+            self.inventory.remove(old)
+        self.store[key_of(obj)] = obj
+        self.inventory.add(obj)
+        self._look(obj)
+        if old and slot_of(old) != slot_of(obj):
+            self._look(old)
+
+    def drop(self, obj: dict[str, Any]) -> None:
+        self.inventory.remove(self.store.pop(key_of(obj)))
+        slot = slot_of(obj)
+        assert slot
+        self.announcer.look_at(slot, obj)
+
+    def _look(self, obj: dict[str, Any]) -> None:
+        if slot := slot_of(obj):
+            self.announcer.look_at(slot)
+
+    async def said(self) -> ipc.Message:
+        return await self.cloudhub.receive(timeout=5)
+
+    async def quiet(self) -> None:
+        """Nothing more is said: what is asked now is answered next."""
+        self.announcer.tell_all("marker", Request("marker", "", lambda: None))
+        assert (await self.said()).parent_id == "marker"
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
+    cloud = Cloud(tmp_path / "announced.sqlite3")
+    with cloud.announced:
+        task = asyncio.create_task(cloud.announcer.run())
+        yield cloud
+        cloud.announcer.stop()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def content_like(message: ipc.Message, resource: str, which: int) -> None:
+    """A message is like the recorded one in all but ids, times and versions."""
+    original = recorded()[resource][which]
+    assert message.resource == f"node/{NODE}/{resource}"
+    assert (message.source, message.group, message.operation) == (
+        original["route"]["source"],
+        original["route"]["group"],
+        original["route"]["operation"],
+    )
+    assert message.parent_id == ""
+    assert shape(message.content) == shape(original["content"])
+
+
+async def test_life_of_a_device_as_recorded(cloud: Cloud) -> None:
+    cloud.put(device())
+    content_like(await cloud.said(), "membership", 0)
+    changed = device(version="225", twins={"power-status": "ON"})
+    cloud.put(changed)
+    content_like(await cloud.said(), f"device/{LED}/twin/cloud_updated", 1)
+    cloud.drop(changed)
+    content_like(await cloud.said(), "membership", 1)
+    await cloud.quiet()
+
+
+async def test_reported_value_sends_nothing_back(cloud: Cloud) -> None:
+    cloud.put(device())
+    await cloud.said()
+    echo = device(version="222")
+    echo["status"]["twins"][0]["reported"] = {"value": "ON", "metadata": {"type": "string"}}
+    cloud.put(echo)
+    await cloud.quiet()
+
+
+async def test_moved_device_is_added_there_then_removed_here(cloud: Cloud) -> None:
+    cloud.put(device())
+    await cloud.said()
+    cloud.put(device(node="other"))
+    there, here = await cloud.said(), await cloud.said()
+    assert there.resource == "node/other/membership"
+    assert there.content["added_devices"][0]["id"] == LED
+    assert here.resource == f"node/{NODE}/membership"
+    assert here.content["removed_devices"][0]["id"] == LED
+
+
+async def test_device_replaced_by_another_of_its_name(cloud: Cloud) -> None:
+    cloud.put(device())
+    await cloud.said()
+    cloud.put(device(uid="another"))
+    assert (await cloud.said()).content["removed_devices"]
+    assert (await cloud.said()).content["added_devices"]
+    await cloud.quiet()
+
+
+async def test_dropped_property_is_told_once_and_in_every_detail(cloud: Cloud) -> None:
+    cloud.put(device(twins={"a": "1", "b": "2"}))
+    await cloud.said()
+    cloud.put(device(twins={"b": "2"}))
+    twins = (await cloud.said()).content["twin"]
+    assert twins["a"]["metadata"] == {"type": "deleted"}
+    assert twins["a"]["expected"]["value"] == "1"
+    assert twins["b"]["metadata"] == {"type": "string"}
+    cloud.put(device(twins={"b": "3"}))
+    assert set((await cloud.said()).content["twin"]) == {"b"}
+    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    twins = (await cloud.said()).content["devices"][0]["twin"]
+    assert twins["a"]["metadata"] == {"type": "deleted"}
+    cloud.put(device(twins={"a": "4", "b": "3"}))
+    assert (await cloud.said()).content["twin"]["a"]["metadata"] == {"type": "string"}
+    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    twins = (await cloud.said()).content["devices"][0]["twin"]
+    assert twins["a"]["metadata"] == {"type": "string"}
+
+
+async def test_detail_is_the_whole_truth_and_counts_as_told(cloud: Cloud) -> None:
+    cloud.put(device("a"))
+    cloud.put(device("b", node="other"))
+    answered: list[str] = []
+    cloud.announcer.tell_all("other", Request("m2", "", lambda: answered.append("m2")))
+    cloud.announcer.tell_all(NODE, Request("m1", "123", lambda: answered.append("m1")))
+    messages = {message.resource: message for message in [await cloud.said() for _ in range(4)]}
+    detail = messages[f"node/{NODE}/membership/detail"]
+    assert (detail.source, detail.group) == ("devicecontroller", "twin")
+    assert (detail.operation, detail.parent_id) == ("response", "m1")
+    assert detail.content["event_id"] == "123"
+    assert [one["id"] for one in detail.content["devices"]] == ["a"]
+    await cloud.quiet()
+    assert sorted(answered) == ["m1", "m2"]
+
+
+async def test_node_without_devices_is_told_so(cloud: Cloud) -> None:
+    cloud.announcer.tell_all(NODE, Request("m", "123", lambda: None))
+    assert (await cloud.said()).content["devices"] == []
+
+
+async def test_connected_node_that_does_not_ask_is_told(cloud: Cloud) -> None:
+    cloud.announcer.tell_all_later("gone", 0.01)
+    cloud.announcer.gone("gone")
+    cloud.announcer.tell_all_later(NODE, 0.02)
+    message = await cloud.said()
+    assert message.resource == f"node/{NODE}/membership/detail"
+    assert message.parent_id == ""
+
+
+async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
+    path = tmp_path / "announced.sqlite3"
+    before = Cloud(path)
+    devices = {name: device(name) for name in ("kept", "changed", "moved", "removed")}
+    with before.announced:
+        task = asyncio.create_task(before.announcer.run())
+        for one in devices.values():
+            before.put(one)
+            await before.said()
+        task.cancel()
+        await asyncio.wait([task])
+
+    after = Cloud(path)
+    for name, one in devices.items():
+        now = {
+            "changed": device(name, twins={"power-status": "ON"}),
+            "moved": device(name, node="other"),
+        }.get(name, one)
+        if name != "removed":
+            after.store[key_of(now)] = now
+            after.inventory.add(now)
+    with after.announced:
+        after.announcer.look_at_everything()
+        task = asyncio.create_task(after.announcer.run())
+        said = [await after.said() for _ in range(4)]
+        await after.quiet()
+        task.cancel()
+        await asyncio.wait([task])
+    told: dict[str, Callable[[Any], bool]] = {
+        f"node/{NODE}/device/changed/twin/cloud_updated": lambda content: "twin" in content,
+        "node/other/membership": lambda content: content["added_devices"][0]["id"] == "moved",
+    }
+    for resource, right in told.items():
+        (message,) = [message for message in said if message.resource == resource]
+        assert right(message.content)
+    removed = [
+        message.content["removed_devices"][0]["id"]
+        for message in said
+        if message.resource == f"node/{NODE}/membership"
+    ]
+    assert sorted(removed) == ["moved", "removed"]
+
+
+async def test_unavailable_cloudhub_is_waited_for(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = cloud.context.send
+    failures = iter([ipc.ModuleUnavailable("module 'cloudhub' is stopped")])
+
+    async def sometimes(module: str, message: ipc.Message, timeout: float | None = None) -> None:
+        for failure in failures:
+            raise failure
+        await send(module, message)
+
+    monkeypatch.setattr(cloud.context, "send", sometimes)
+    answered = asyncio.Event()
+    cloud.announcer.tell_all(NODE, Request("m", "", answered.set))
+    assert (await cloud.said()).parent_id == "m"
+    assert answered.is_set()

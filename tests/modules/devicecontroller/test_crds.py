@@ -1,0 +1,80 @@
+"""deploy/crds: structural, with all that KubeEdge 1.1's have, and true to their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CRDS = Path(__file__).parents[3] / "deploy" / "crds"
+NAMES = ("devices", "devicemodels")
+
+
+def crd(plural: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(
+        (CRDS / f"devices.kubeedge.io_{plural}.yaml").read_text()
+    )
+    return found
+
+
+def schema_of(plural: str) -> dict[str, Any]:
+    (version,) = crd(plural)["spec"]["versions"]
+    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from nodes(inner, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from nodes(schema[key], f"{path}.{key}")
+
+
+@pytest.mark.parametrize("plural", NAMES)
+def test_names(plural: str) -> None:
+    found = crd(plural)
+    assert found["apiVersion"] == "apiextensions.k8s.io/v1"
+    assert found["metadata"]["name"] == f"{plural}.{found['spec']['group']}"
+    assert found["spec"]["scope"] == "Namespaced"
+    (version,) = found["spec"]["versions"]
+    assert (version["name"], version["served"], version["storage"]) == ("v1alpha1", True, True)
+
+
+@pytest.mark.parametrize("plural", NAMES)
+def test_schema_is_structural(plural: str) -> None:
+    """The rules of apiextensions.k8s.io/v1: a type everywhere, arrays with their items."""
+    for path, schema in nodes(schema_of(plural)):
+        free = schema.get("x-kubernetes-preserve-unknown-fields", False)
+        assert free or schema.get("type"), path
+        assert ("items" in schema) == (schema.get("type") == "array"), path
+        assert not ("properties" in schema and "additionalProperties" in schema), path
+        assert set(schema.get("required", ())) <= set(schema.get("properties", ())), path
+        for key in schema.get("x-kubernetes-list-map-keys", ()):
+            assert key in schema["items"]["required"], path
+
+
+@pytest.mark.parametrize("plural", NAMES)
+def test_printer_columns_name_what_is_there(plural: str) -> None:
+    schema = schema_of(plural)
+    (version,) = crd(plural)["spec"]["versions"]
+    for column in version["additionalPrinterColumns"]:
+        found = schema
+        for step in column["jsonPath"].replace("[0]", ".[0]").split(".")[1:]:
+            if step == "[0]":
+                found = found["items"]
+            elif found.get("properties"):
+                found = found["properties"][step]
+            else:
+                assert column["jsonPath"].startswith(".metadata.")
+                break
+
+
+def test_device_status_is_written_with_the_object() -> None:
+    """Desired values are in status, and people apply them: see the file's head."""
+    (version,) = crd("devices")["spec"]["versions"]
+    assert "subresources" not in version

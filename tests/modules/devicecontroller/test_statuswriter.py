@@ -1,0 +1,153 @@
+"""Writing reported values: nobody else's write is undone, with and without a subresource."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from modules.common.kube import DEVICES, Invalid, NotFound
+from modules.devicecontroller.device import keep_device, key_of
+from modules.devicecontroller.inventory import Inventory, Slot
+from modules.devicecontroller.statuswriter import StatusWriter
+from modules.devicecontroller.twin import Report
+from tests.modules.devicecontroller.conftest import Api
+from tests.modules.devicecontroller.samples import LED, NODE, device
+
+HERE = Slot(NODE, LED)
+
+
+class Client:
+    """The API's client, with a Device CRD as somebody's own may be; notes what is patched."""
+
+    def __init__(self, api: Api, *, subresource: bool) -> None:
+        self._api = api
+        self._subresource = subresource
+        self.patched: list[str] = []
+        self.refusals: list[Exception] = []
+
+    async def get(self, *args: Any) -> dict[str, Any]:
+        return await self._api.client.get(*args)
+
+    async def patch(
+        self, resource: Any, name: str, patch: dict[str, Any], namespace: str, subresource: str = ""
+    ) -> dict[str, Any]:
+        self.patched.append(subresource)
+        if self.refusals:
+            raise self.refusals.pop()
+        if subresource and not self._subresource:
+            raise NotFound(404, "NotFound", "the server could not find the requested resource")
+        if self._subresource and not subresource:
+            patch = {"metadata": patch["metadata"]}
+        return await self._api.client.patch(resource, name, patch, namespace)
+
+
+@asynccontextmanager
+async def writing(client: Any, *devices: dict[str, Any]) -> AsyncIterator[StatusWriter]:
+    """A status writer that knows these devices, however old."""
+    inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {})
+    for one in devices:
+        inventory.add(keep_device(one))
+    writer = StatusWriter(client, inventory)
+    task = asyncio.create_task(writer.run(2))
+    yield writer
+    writer.stop()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def written(writer: StatusWriter, **values: str) -> None:
+    """Write reported values of the led light and wait until that is done."""
+    finished = asyncio.Event()
+
+    async def done() -> None:
+        finished.set()
+
+    reports = {name: Report(value, 5, "string", 1) for name, value in values.items()}
+    writer.write(HERE, reports, done)
+    async with asyncio.timeout(10):
+        await finished.wait()
+
+
+async def twins(api: Api) -> dict[str, tuple[str | None, str | None]]:
+    """(desired, reported) by property."""
+    found = await api.client.get(DEVICES, LED, "default")
+    return {
+        twin["propertyName"]: (
+            twin.get("desired", {}).get("value"),
+            twin.get("reported", {}).get("value"),
+        )
+        for twin in found["status"]["twins"]
+    }
+
+
+async def test_desired_value_set_meanwhile_stays(api: Api) -> None:
+    stale = await api.create(DEVICES, device(twins={"a": "1", "b": "1"}))
+    await api.desire(LED, a="2", b="1", c="3")
+    async with writing(api.client, stale) as writer:
+        await written(writer, a="reported")
+    assert await twins(api) == {"a": ("2", "reported"), "b": ("1", None), "c": ("3", None)}
+
+
+async def test_status_subresource_is_found_and_kept_to(api: Api) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    client = Client(api, subresource=True)
+    async with writing(client, created) as writer:
+        await written(writer, a="x")
+        assert await twins(api) == {"a": ("1", "x")}
+        await written(writer, a="y")
+        assert await twins(api) == {"a": ("1", "y")}
+    assert client.patched == ["", "status", "status", "status"]  # the third is a Conflict
+
+
+async def test_crd_that_loses_its_subresource(api: Api) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    client = Client(api, subresource=True)
+    async with writing(client, created) as writer:
+        await written(writer, a="x")
+        client._subresource = False
+        await written(writer, a="y")
+    assert await twins(api) == {"a": ("1", "y")}
+
+
+async def test_device_that_is_gone(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    await api.client.delete(DEVICES, LED, "default")
+    async with writing(api.client, created) as writer:
+        with caplog.at_level("INFO"):
+            await written(writer, a="x")
+    assert f"default/{LED} was deleted before" in caplog.text
+
+
+async def test_refused_value_is_dropped_with_a_word(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    client = Client(api, subresource=False)
+    client.refusals = [Invalid(422, "Invalid", "status.twins[0]: no")]
+    async with writing(client, created) as writer:
+        await written(writer, a="x")
+        await written(writer, a="y")
+    assert "reported values of device" in caplog.text
+    assert await twins(api) == {"a": ("1", "y")}
+
+
+async def test_done_that_fails_is_tried_again(api: Api) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    finished = asyncio.Event()
+    attempts = []
+
+    async def done() -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise NotFound(404, "NotFound", "not yet")
+        finished.set()
+
+    async with writing(api.client, created) as writer:
+        writer.write(HERE, {"a": Report("x", 5, None, 1)}, done)
+        async with asyncio.timeout(10):
+            await finished.wait()
+    assert len(attempts) == 2

@@ -1,0 +1,113 @@
+"""The queue's promises: once for many changes, one at a time, again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from modules.devicecontroller.workqueue import WorkQueue
+
+
+class Broken(Exception):
+    pass
+
+
+@asynccontextmanager
+async def running(queue: WorkQueue[Any], workers: int = 1) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run(workers))
+    try:
+        async with asyncio.timeout(5):
+            yield
+    finally:
+        queue.stop()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class Recorder:
+    """A handler that notes what it is given, and can be held up."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.changed = asyncio.Condition()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failures = 0
+
+    async def __call__(self, item: str) -> None:
+        async with self.changed:
+            self.seen.append(item)
+            self.changed.notify_all()
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise Broken("not now")
+
+    async def until(self, condition: Callable[[list[str]], bool]) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: condition(self.seen))
+
+
+async def test_many_adds_are_one() -> None:
+    handle = Recorder()
+    queue = WorkQueue(handle, Broken)
+    for item in ("a", "b", "a", "a"):
+        queue.add(item)
+    async with running(queue):
+        await handle.until(lambda seen: len(seen) == 2)
+        queue.add("c")
+        await handle.until(lambda seen: seen[-1] == "c")
+    assert handle.seen == ["a", "b", "c"]
+
+
+async def test_added_while_handled_is_handled_again_afterwards() -> None:
+    handle = Recorder()
+    handle.gate.clear()
+    queue = WorkQueue(handle, Broken)
+    queue.add("a")
+    async with running(queue, workers=2):
+        await handle.until(lambda seen: seen == ["a"])
+        queue.add("a")
+        queue.add("b")
+        await handle.until(lambda seen: seen == ["a", "b"])
+        handle.gate.set()
+        await handle.until(lambda seen: seen == ["a", "b", "a"])
+
+
+async def test_failed_item_comes_again_and_others_go_on() -> None:
+    handle = Recorder()
+    handle.failures = 1
+    queue = WorkQueue(handle, Broken)
+    queue.add("a")
+    queue.add("b")
+    async with running(queue):
+        await handle.until(lambda seen: len(seen) == 3)
+    assert handle.seen == ["a", "b", "a"]
+
+
+async def test_unexpected_error_ends_the_queue() -> None:
+    async def handle(_: str) -> None:
+        raise ZeroDivisionError
+
+    queue = WorkQueue(handle, Broken)
+    queue.add("a")
+    with pytest.raises(ExceptionGroup) as caught:
+        await queue.run()
+    assert caught.value.subgroup(ZeroDivisionError)
+
+
+async def test_later_is_dropped_when_taken_back_and_merged_with_now() -> None:
+    handle = Recorder()
+    queue = WorkQueue(handle, Broken)
+    queue.add_later("dropped", 0.01)
+    queue.discard_later("dropped")
+    queue.add_later("merged", 0.01)
+    queue.add("merged")
+    queue.add_later("late", 0.02)
+    async with running(queue):
+        await handle.until(lambda seen: "late" in seen)
+    assert handle.seen == ["merged", "late"]

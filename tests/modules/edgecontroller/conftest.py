@@ -1,0 +1,188 @@
+"""A running edge controller between an embedded API server and a stand-in for cloudhub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipc import AsyncContext, Message, open_contexts
+from modules.common import resources
+from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient, NotFound
+from modules.edgecontroller import EdgeController
+from modules.edgecontroller.config import EdgeControllerConfig
+from supervisor.module import KubernetesSettings, Settings
+from tests.support.apiserver import Embedded, embedded_apiserver
+
+NODE = "edge-node-1"
+EDGE_LABEL = {"node-role.kubernetes.io/edge": ""}
+
+Json = dict[str, Any]
+
+
+class ModuleContext:
+    """The supervisor's part of a module's context, over a real channel."""
+
+    def __init__(self, context: AsyncContext) -> None:
+        self.send = context.send
+        self.send_resp = context.send_resp
+        self.take = context.take
+        self.stopped = context.stopped
+        self.is_ready = asyncio.Event()
+        self.details: Json = {}
+
+    def ready(self) -> None:
+        self.is_ready.set()
+
+    def report(self, **details: Any) -> None:
+        self.details.update(details)
+
+
+class Cloud:
+    """What a test does: to the API with `api`, as cloudhub with the rest."""
+
+    def __init__(
+        self, api: KubeClient, contexts: dict[str, AsyncContext], settings: Settings
+    ) -> None:
+        self.api = api
+        self.hub = contexts["cloudhub"]
+        self.settings = settings
+        self._controller = contexts["edgecontroller"]
+        self.context = ModuleContext(self._controller)
+
+    @asynccontextmanager
+    async def controller(self, **config: Any) -> AsyncIterator[None]:
+        """Run the controller; leaving is like its death: nothing is put in order."""
+        self.context = ModuleContext(self._controller)
+        module = EdgeController(EdgeControllerConfig(**config), self.settings)
+        task = asyncio.create_task(module.start(self.context))
+        ready = asyncio.create_task(self.context.is_ready.wait())
+        try:
+            async with asyncio.timeout(10):
+                await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+            yield
+            assert not task.done(), task.exception()
+        finally:
+            ready.cancel()
+            task.cancel()
+            await asyncio.wait((task, ready))
+
+    async def next(self) -> Message:
+        """Receive what the controller sends next."""
+        return await self.hub.receive(timeout=5)
+
+    async def until(self, operation: str, resource: str) -> Message:
+        """Receive until one message has come; whatever comes before it is passed over."""
+        while True:
+            message = await self.next()
+            if (message.operation, message.resource) == (operation, resource):
+                return message
+
+    async def drain(self) -> list[Message]:
+        """Receive all the controller has to say: up to the answer to a question asked last."""
+        question = await self.from_edge("query", "default/configmap/the-end")
+        drained = []
+        while (message := await self.next()).parent_id != question.id:
+            drained.append(message)
+        return drained
+
+    async def from_edge(
+        self, operation: str, resource: str, content: Any = None, *, node: str = NODE
+    ) -> Message:
+        """Pass a message on as cloudhub does with what an edge sends: content is bytes."""
+        data = content if content is None else msgspec.json.encode(content)
+        message = Message.build(
+            "edged", "meta", operation, resources.cloud_resource(node, resource), data
+        )
+        await self.hub.send("edgecontroller", message)
+        return message
+
+    async def connect(self, node: str = NODE, *, connected: bool = True) -> None:
+        """Say that a node has connected, or disconnected."""
+        operation = "connected" if connected else "disconnected"
+        content = {"event_type": operation, "timestamp": 1, "client_id": node}
+        message = Message.build("cloudhub", "resource", operation, f"node/{node}", content)
+        await self.hub.send("edgecontroller", message)
+
+    async def acknowledge(self, message: Message) -> None:
+        """Answer as an edge's metaManager does to whatever it is told."""
+        answer = Message.build(
+            message.source, message.group, "response", message.resource, b"OK",
+            parent_id=message.id,
+        )
+        await self.hub.send("edgecontroller", answer)
+
+
+def node(name: str = NODE, **more: Any) -> Json:
+    return {"metadata": {"name": name, "labels": EDGE_LABEL}, **more}
+
+
+def pod(name: str, on: str = NODE, *, spec: Json | None = None, **metadata: Any) -> Json:
+    container = {"name": "c", "image": "nginx:1"}
+    return {
+        "metadata": {"name": name, "namespace": "default", **metadata},
+        "spec": {"nodeName": on, "containers": [container], **(spec or {})},
+    }
+
+
+def configmap(name: str, **data: str) -> Json:
+    return {"metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def using(*configmaps: str) -> Json:
+    """Make the part of a pod's spec that refers to configmaps."""
+    volumes = [{"name": name, "configMap": {"name": name}} for name in configmaps]
+    return {"volumes": volumes}
+
+
+async def eventually(
+    get: Callable[[], Awaitable[Any]], accept: Callable[[Any], Any]
+) -> Any:
+    """Ask until the answer is acceptable; NotFound is an answer too, as None."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                found = await get()
+            except NotFound:
+                found = None
+            if accept(found):
+                return found
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Embedded]:
+    async with embedded_apiserver(tmp_path) as embedded:
+        yield embedded
+
+
+@pytest.fixture
+async def cloud(server: Embedded, tmp_path: Path) -> AsyncIterator[Cloud]:
+    kubernetes = KubernetesSettings(kubeconfig=str(server.kubeconfig), qps=0)
+    settings = Settings(tmp_path / "data", tmp_path / "run", kubernetes)
+    contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
+    async with KubeClient.connect(settings) as api:
+        await api.create(CONFIGMAPS, configmap("the-end"), "default")
+        yield Cloud(api, contexts, settings)
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture
+async def running(cloud: Cloud) -> AsyncIterator[Cloud]:
+    """A controller with one edge node, connected, that has been told all there is."""
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.connect()
+        await cloud.drain()
+        yield cloud
+
+
+__all__ = ["NODES", "PODS"]

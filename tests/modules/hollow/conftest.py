@@ -1,0 +1,195 @@
+"""A tiny cloud for hollow edges: a websocket server; it keeps what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from ipc import Message
+from modules.common import certs
+from modules.common.wire.packed import Decoder, encode
+from modules.hollow import tls
+from modules.hollow.edge import HollowEdge
+from modules.hollow.events import Event
+from modules.hollow.timing import Timing
+
+QUICK = Timing(
+    heartbeat=0.1,
+    node_status=30,
+    pod_status=0.01,
+    meta_sync=30,
+    confirm=30,
+    query=5,
+    dial_retry=0.05,
+    dial_pause=0.05,
+    device=0.01,
+)
+
+
+class Session(WSListener):
+    """One connection of an edge, seen from the cloud."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__()
+        self._cloud = cloud
+        self._decoder = Decoder()
+        self.transport: WSTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self._cloud.sessions.append(self)
+        self._cloud.wake()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
+            return
+        self._cloud.frames.append(frame.get_payload_as_bytes())
+        self._cloud.messages += self._decoder.feed(frame.get_payload_as_bytes())
+        self._cloud.wake()
+
+
+class Cloud:
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[WSUpgradeRequest] = []
+        self.sessions: list[Session] = []
+        self.frames: list[bytes] = []
+        self.messages: list[Message] = []
+        self.refuse_with: WSUpgradeResponse | None = None
+        self._changed = asyncio.Event()
+
+    def accept(self, request: WSUpgradeRequest) -> Session | WSUpgradeResponseWithListener:
+        self.requests.append(request)
+        if self.refuse_with is not None:
+            return WSUpgradeResponseWithListener(self.refuse_with, None)
+        return Session(self)
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def send(self, message: Message) -> Message:
+        self.send_raw(*encode(message))
+        return message
+
+    def send_raw(self, *parts: bytes) -> None:
+        transport = self.sessions[-1].transport
+        assert transport is not None
+        for part in parts:
+            transport.send(WSMsgType.BINARY, part)
+
+    def send_object(self, operation: str, resource: str, content: Any) -> Message:
+        return self.send(Message.build("edgecontroller", "resource", operation, resource, content))
+
+    def send_twin(self, resource: str, content: Any) -> Message:
+        return self.send(Message.build("devicecontroller", "twin", "update", resource, content))
+
+    async def wait(self, condition: Callable[[], Any], timeout: float = 5.0) -> None:
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def message(
+        self, operation: str, resource: str, *, skip: int = 0, **fields: Any
+    ) -> Message:
+        """The first such message from an edge (after `skip` others), now or soon."""
+
+        def found() -> list[Message]:
+            return [
+                message
+                for message in self.messages
+                if (message.operation, message.resource) == (operation, resource)
+                and all(getattr(message, name) == value for name, value in fields.items())
+            ]
+
+        await self.wait(lambda: len(found()) > skip)
+        return found()[skip]
+
+
+@asynccontextmanager
+async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Cloud]:
+    cloud = Cloud()
+    server = await ws_create_server(cloud.accept, "127.0.0.1", 0, ssl=context)
+    host, port = server.sockets[0].getsockname()
+    cloud.url = f"{'wss' if context else 'ws'}://{host}:{port}"
+    try:
+        yield cloud
+    finally:
+        for session in cloud.sessions:
+            if session.transport is not None:
+                session.transport.disconnect(graceful=False)
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Cloud]:
+    async with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+async def edge(cloud: Cloud, events: list[Event]) -> AsyncIterator[HollowEdge]:
+    async with HollowEdge("edge-1", cloud.url, timing=QUICK, on_event=events.append) as running:
+        await running.wait_connected()
+        await cloud.wait(lambda: cloud.sessions)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> certs.Pki:
+    return certs.ensure_pki(tmp_path_factory.mktemp("pki"), [])
+
+
+@pytest.fixture
+async def tls_cloud(pki: certs.Pki) -> AsyncIterator[Cloud]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    context.load_verify_locations(pki.ca_cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with serving(context) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def edge_certs(pki: certs.Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("edge")
+    certificate, key = certs.issue_node(pki.directory, "edge-1")
+    (directory / "edge.crt").write_bytes(certificate)
+    (directory / "edge.key").write_bytes(key)
+    (directory / "rootCA.crt").write_bytes(pki.ca_cert.read_bytes())
+    return directory
+
+
+@pytest.fixture
+def edge_tls(edge_certs: Path) -> ssl.SSLContext:
+    return tls.from_directory(edge_certs)
+
+
+def captured() -> list[dict[str, Any]]:
+    """The recorded session of a Go edge of v1.1, one dict a line."""
+    path = Path(__file__).parents[2] / "data" / "captures" / "v1.1-edge.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from supervisor.page import LastWords, Page
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    made = Page()
+    yield made
+    made.close()
+
+
+def test_a_new_page_says_nothing(page: Page) -> None:
+    assert (page.ready, page.cleaned, page.details(), page.last_words()) == (False, False, {}, None)
+
+
+def test_what_is_said_can_be_read(page: Page) -> None:
+    page.say_ready()
+    page.say_cleaned()
+    for number in range(3):
+        page.say_details({"number": number})
+    words = LastWords("why", "where", retry=False)
+    page.say_last_words(words)
+    assert (page.ready, page.cleaned) == (True, True)
+    assert page.details() == {"number": 2}
+    assert page.last_words() == words
+
+
+def test_details_that_are_too_large_are_refused_and_the_old_ones_stay(page: Page) -> None:
+    page.say_details({"a": 1})
+    with pytest.raises(ValueError, match="65536 are possible"):
+        page.say_details({"a": "x" * 70_000})
+    assert page.details() == {"a": 1}
+
+
+def test_last_words_that_are_too_long_keep_their_end(page: Page) -> None:
+    page.say_last_words(LastWords("why", "x" * 100_000 + "the end"))
+    words = page.last_words()
+    assert words
+    assert words.traceback.endswith("the end")

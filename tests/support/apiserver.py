@@ -1,0 +1,39 @@
+"""The embedded API server inside a test, on a free port and with real HTTPS."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from modules.apiserver.server import Server
+
+
+class Embedded(NamedTuple):
+    kubeconfig: Path
+    url: str
+
+
+@asynccontextmanager
+async def running_server(data_dir: Path) -> AsyncIterator[Server]:
+    """Run a server on `data_dir`; its kubeconfig is in there."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        listening.setblocking(False)
+        server = Server(data_dir)
+        try:
+            await server.start(listening)
+            yield server
+        finally:
+            await server.stop()
+
+
+@asynccontextmanager
+async def embedded_apiserver(tmp_path: Path) -> AsyncIterator[Embedded]:
+    """Run a server for other modules' tests: `async with … as (kubeconfig, url)`."""
+    with_data = tmp_path / "apiserver"
+    async with running_server(with_data) as server:
+        assert server.url
+        yield Embedded(with_data / "kubeconfig", server.url)

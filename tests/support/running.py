@@ -1,0 +1,100 @@
+"""A supervisor with modules of a test's own, in a process of its own, watched by its log."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from supervisor import client
+
+DEADLINE = 20.0
+
+
+class Running:
+    """`python -m tests.support.testbed MODULE...`; what it logs can be waited for."""
+
+    def __init__(self, base: Path, *modules: str, sets: tuple[str, ...] = ()) -> None:
+        self.base = base
+        self.admin_socket = base / "run" / "admin.sock"
+        command = [sys.executable, "-m", "tests.support.testbed", str(base), ",".join(modules)]
+        self.process = subprocess.Popen(
+            [*command, *sets], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
+        )
+        assert self.process.stderr
+        os.set_blocking(self.process.stderr.fileno(), False)
+        self.log = ""
+        self._seen = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pids = [module["pid"] for module in self._modules_or_none() if module["pid"]]
+        for pid in (self.process.pid, *pids):
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(DEADLINE)
+        assert self.process.stderr
+        self.process.stderr.close()
+
+    def wait_for(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
+        """Wait for a log line after those waited for before; AssertionError if none comes."""
+        deadline = time.monotonic() + timeout
+        assert self.process.stderr
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stderr, selectors.EVENT_READ)
+            while True:
+                found = re.compile(pattern).search(self.log, self._seen)
+                if found:
+                    self._seen = found.end()
+                    return found
+                left = deadline - time.monotonic()
+                assert left > 0, f"{pattern!r} was not logged after {self.log[self._seen :]!r}"
+                if selector.select(left):
+                    data = self.process.stderr.read()
+                    assert data != b"", f"ended before {pattern!r} was logged:\n{self.log}"
+                    self.log += (data or b"").decode()
+
+    def ready(self, *names: str) -> None:
+        for name in names:
+            self.wait_for(f"module {name}: starting -> ready")
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = client.request(self.admin_socket, "GET", "/status")
+        return document
+
+    def module(self, name: str) -> dict[str, Any]:
+        return next(module for module in self.status()["modules"] if module["name"] == name)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def lines(self, name: str) -> list[str]:
+        """Lines that a module of the testbed wrote into its notes."""
+        notes = self.base / "notes" / name
+        return notes.read_text().splitlines() if notes.exists() else []
+
+    def _modules_or_none(self) -> list[dict[str, Any]]:
+        try:
+            modules: list[dict[str, Any]] = self.status()["modules"]
+        except (client.NotRunning, client.AdminError):
+            return []
+        return modules
