@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Any, Final
 
-from supervisor.paths import Paths
+from supervisor.paths import Paths, resolve
 
-_SCHEMES: Final = {"websocket": "wss://", "https": "https://", "http": "http://"}
+_SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
+
+#: Where `cloudcore hollow` looks for cloudhub unless it is told.
+_HOLLOW_PORT: Final = "10000"
 
 
 def render(status: dict[str, Any], paths: Paths) -> str:
@@ -19,34 +25,46 @@ def render(status: dict[str, Any], paths: Paths) -> str:
 
 
 def _summary(modules: list[dict[str, Any]]) -> str:
-    late = [f"{module['name']} is {module['state']}" for module in modules if not _ready(module)]
+    late = [
+        f"{module['name']} is {module['state']}" for module in modules if module["state"] != "ready"
+    ]
     if late:
         return f"{len(modules) - len(late)} of {len(modules)} modules are ready; {', '.join(late)}"
     return f"all {len(modules)} modules are ready"
 
 
 def _facts(modules: list[dict[str, Any]], paths: Paths) -> list[tuple[str, str]]:
-    facts = [
-        (module["name"], f"{_SCHEMES.get(listener, '')}{address}")
+    listening = {
+        module["name"]: module["details"].get("listen", {})
         for module in modules
-        for listener, address in module["details"].get("listen", {}).items()
+        if module["details"].get("listen")
+    }
+    facts = [
+        (name, f"{_SCHEMES.get(listener, '')}{address}")
+        for name, addresses in listening.items()
+        for listener, address in addresses.items()
     ]
-    names = {module["name"] for module in modules}
-    if "apiserver" in names:
+    if "apiserver" in listening:
         facts.append(("kubeconfig", str(paths.kubeconfig)))
-        kubectl = ["kubectl", "--kubeconfig", str(paths.kubeconfig), "get", "nodes"]
-        facts.append(("kubectl", shlex.join(kubectl)))
-    if "cloudhub" in names:
-        facts.append(("join", f"{_command(paths, 'certs', 'issue')} NODE --out DIR"))
-        facts.append(("", "then copy DIR to the edge node, and point its edgecore at cloudhub"))
-        facts.append(("try", f"{_command(paths, 'hollow')} NODE    (a simulated edge node)"))
-    facts.append(("status", _command(paths, "status")))
+        facts.append(("kubectl", f"kubectl --kubeconfig {_quoted(paths.kubeconfig)} get nodes"))
+    default = resolve()
+    data = ["--data-dir", str(paths.data_dir)] if paths.data_dir != default.data_dir else []
+    run = ["--run-dir", str(paths.run_dir)] if paths.run_dir != default.run_dir else []
+    if websocket := listening.get("cloudhub", {}).get("websocket"):
+        port = websocket.rpartition(":")[2]
+        server = ["--server", f"wss://127.0.0.1:{port}"] if port != _HOLLOW_PORT else []
+        facts.append(("join", _command("certs", "issue", "NODE", "--out", "DIR", *data)))
+        facts.append(("", "then take DIR to the edge node, and point its edgecore at cloudhub"))
+        facts.append(("or try", _command("hollow", "NODE", *server, *data)))
+        facts.append(("", "a simulated edge node"))
+    facts.append(("status", _command("status", *run)))
     return facts
 
 
-def _command(paths: Paths, *words: str) -> str:
-    return shlex.join(["cloudcore", *paths.options(), *words])
+def _command(*words: str) -> str:
+    program = "cloudcore" if shutil.which("cloudcore") else sys.argv[0]
+    return shlex.join([program, *words])
 
 
-def _ready(module: dict[str, Any]) -> bool:
-    return bool(module["state"] == "ready")
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -58,16 +58,6 @@ class Paths:
                 ) from error
         check_owner(self.run_dir)
 
-    def options(self, environ: Mapping[str, str] = os.environ) -> list[str]:
-        """Return the command-line options that lead another `cloudcore` to these directories."""
-        default = resolve(environ=environ)
-        options = []
-        if self.run_dir != default.run_dir:
-            options += ["--run-dir", str(self.run_dir)]
-        if self.data_dir != default.data_dir:
-            options += ["--data-dir", str(self.data_dir)]
-        return options
-
 
 def resolve(
     run_dir: str | Path | None = None,

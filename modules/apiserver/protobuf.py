@@ -111,7 +111,9 @@ _MESSAGES: Mapping[str, Mapping[int, Field]] = {
         namespace="1", verb="2", group="3", version="4", resource="5", subresource="6", name="7"
     ),
     "PathAttributes": _message(path="1", verb="2"),
-    "AccessReviewStatus": _message(allowed="1 bool", reason="2", evaluationError="3", denied="4 bool"),
+    "AccessReviewStatus": _message(
+        allowed="1 bool", reason="2", evaluationError="3", denied="4 bool"
+    ),
 }  # fmt: skip
 
 _UNKNOWN = {1: "typeMeta", 2: "raw"}

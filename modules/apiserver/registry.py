@@ -135,7 +135,9 @@ class Registry:
         self._validate(resource, new)
         if new == old:
             return before
-        if "generation" in old["metadata"] and _essence(new) != _essence(old):
+        if "generation" in old["metadata"] and _essence(resource, new) != _essence(
+            resource, old
+        ):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         with self.store.transaction(dry_run=dry_run) as transaction:
             if deletion.is_due(new):
@@ -250,5 +252,7 @@ def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: st
     return merged
 
 
-def _essence(obj: Json) -> Json:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+def _essence(resource: Resource, obj: Json) -> Json:
+    """Return what the generation counts the changes of."""
+    apart = ("metadata", "status") if resource.status else ("metadata",)
+    return {key: value for key, value in obj.items() if key not in apart}

@@ -15,6 +15,8 @@ from modules.devicecontroller.upstream import Upstream
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
+    from modules.devicecontroller.device import Object
+    from modules.devicecontroller.inventory import Slot
     from supervisor.context import ModuleContext
     from supervisor.module import Settings
 
@@ -57,6 +59,7 @@ class _Controller:
             announced,
             namespace=settings.kubernetes.namespace or None,
             on_change=self._report_soon,
+            on_lost=self._restore,
         )
         self._writer = StatusWriter(client, self._downstream.inventory)
         self._upstream = Upstream(
@@ -106,6 +109,9 @@ class _Controller:
             self._context.report(waiting_for="")
         self._report()
         self._context.ready()
+
+    def _restore(self, slot: Slot, lost: dict[str, Object]) -> None:
+        self._writer.restore(slot, lost)
 
     def _report_soon(self) -> None:
         if not self._report_due:

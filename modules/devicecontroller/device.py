@@ -72,6 +72,18 @@ def _desired(twin_property: Object) -> Desired:
     return Desired(twin_property.get("value", ""), str(metadata.get("type", "string")))
 
 
+def lost_reports(old: Object, new: Object) -> dict[str, Object]:
+    """Find the `reported` of properties that the device still has, but without it.
+
+    `kubectl apply` of a file with desired values does that: it replaces the list of twins.
+    """
+    former = {
+        twin["propertyName"]: twin["reported"] for twin in twins_of(old) if "reported" in twin
+    }
+    without = (twin["propertyName"] for twin in twins_of(new) if "reported" not in twin)
+    return {name: former[name] for name in without if name in former}
+
+
 def keep_device(obj: Object) -> Object:
     """Cut a Device down to what this module uses, for the reflector's store."""
     return {

@@ -26,8 +26,9 @@ from modules.devicecontroller.device import (
     keep_device,
     keep_model,
     key_of,
+    lost_reports,
 )
-from modules.devicecontroller.inventory import Inventory, Profile, slot_of
+from modules.devicecontroller.inventory import Inventory, Profile, Slot, slot_of
 from modules.devicecontroller.profilewriter import SELECTOR, ProfileWriter, keep_profile
 from modules.devicecontroller.rejections import Rejections
 
@@ -42,10 +43,16 @@ class Downstream:
         announced: Announced,
         *,
         namespace: str | None,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None],
+        on_lost: Callable[[Slot, dict[str, Object]], None],
     ) -> None:
-        """Set up for one namespace or all (None); `on_change` is called after each change."""
+        """Set up for one namespace or all (None).
+
+        `on_change` is called after each change, `on_lost` with reported values by property when
+        somebody has overwritten them.
+        """
         self._on_change = on_change
+        self._on_lost = on_lost
         self._devices = Reflector(
             client, DEVICES, self._device_changed, namespace=namespace, keep=keep_device
         )
@@ -109,15 +116,21 @@ class Downstream:
             self._look_at(device, last=device)
         elif old is None:
             self._look_at(device)
-        elif old["spec"] == device["spec"]:
-            if slot := slot_of(device):
-                self.announcer.look_at(slot)
         else:
+            self._device_modified(device, old)
+        self._on_change()
+
+    def _device_modified(self, device: Object, old: Object) -> None:
+        slot = slot_of(device)
+        if old["spec"] != device["spec"]:
             # The new place first: as in Go, a device that moves is added there before it goes.
             self._look_at(device)
-            if slot_of(old) != slot_of(device):
+            if slot_of(old) != slot:
                 self._look_at(old, last=_at_version(old, device))
-        self._on_change()
+        elif slot:
+            self.announcer.look_at(slot)
+        if False:
+            self._on_lost(slot, lost)
 
     def _look_at(self, device: Object, last: Object | None = None) -> None:
         self._rejections.look_at(key_of(device))

@@ -28,6 +28,8 @@ from modules.devicecontroller.workqueue import WorkQueue
 
 Reports = dict[str, Report]
 Done = Callable[[], Awaitable[None]]
+Changes = dict[str, Object]
+"""`reported` by property"""
 
 _MAIN: Final = ""
 _STATUS: Final = "status"
@@ -49,6 +51,7 @@ class StatusWriter:
         self._inventory = inventory
         self._pending: dict[Slot, list[tuple[Reports, Done]]] = {}
         self._latest: dict[Slot, Reports] = {}
+        self._lost: dict[Slot, dict[str, Object]] = {}
         self._subresource = _MAIN
         self._queue: WorkQueue[Slot] = WorkQueue(self._handle, (KubeError, ipc.ChannelError))
 
@@ -60,6 +63,11 @@ class StatusWriter:
         self._pending.setdefault(slot, []).append((reports, done))
         self._queue.add(slot)
 
+    def restore(self, slot: Slot, lost: dict[str, Object]) -> None:
+        """Write `reported` of properties back, unless they have it again by then."""
+        self._lost.setdefault(slot, {}).update(lost)
+        self._queue.add(slot)
+
     async def run(self, workers: int) -> None:
         """Write until cancelled."""
         await self._queue.run(workers)
@@ -69,34 +77,41 @@ class StatusWriter:
 
     async def _handle(self, slot: Slot) -> None:
         batch = list(self._pending.get(slot, ()))
-        changes = self._changes(slot, [reports for reports, _ in batch])
         device = self._inventory.at(slot)
-        if changes and device:
-            await self._write(device, changes)
+        if device:
+            changes = self._restorable(slot, device)
+            changes |= self._news(slot, device, [reports for reports, _ in batch])
+            if changes:
+                await self._write(device, changes)
+        else:
+            self._latest.pop(slot, None)
+            if any(reports for reports, _ in batch):
+                log.info(f"node {slot.node} reports on device {slot.name}, which it does not have")
+        self._lost.pop(slot, None)
         for item in batch:
             await item[1]()
             self._pending[slot].remove(item)
         if not self._pending.get(slot):
             self._pending.pop(slot, None)
 
-    def _changes(self, slot: Slot, batch: list[Reports]) -> Reports:
+    def _restorable(self, slot: Slot, device: Object) -> Changes:
+        lost = self._lost.get(slot, {})
+        without = (twin["propertyName"] for twin in twins_of(device) if "reported" not in twin)
+        return {name: lost[name] for name in without if name in lost}
+
+    def _news(self, slot: Slot, device: Object, batch: list[Reports]) -> Changes:
         """Take the last report of each property, of those that the device has."""
-        device = self._inventory.at(slot)
-        if device is None:
-            self._latest.pop(slot, None)
-            if any(batch):
-                log.info(f"node {slot.node} reports on device {slot.name}, which it does not have")
-            return {}
         known = {twin["propertyName"] for twin in twins_of(device)}
         latest = self._latest.setdefault(slot, {})
-        changes: Reports = {}
+        changes: Changes = {}
         for reports in batch:
             for name, report in reports.items():
                 if name in known and not _outdated(report, latest.get(name)):
-                    changes[name] = latest[name] = report
+                    latest[name] = report
+                    changes[name] = report.as_reported()
         return changes
 
-    async def _write(self, device: Object, changes: Reports) -> None:
+    async def _write(self, device: Object, changes: Changes) -> None:
         try:
             await self._patch(device, changes)
         except NotFound:
@@ -104,7 +119,7 @@ class StatusWriter:
         except (Invalid, BadRequest) as error:
             log.warning(f"reported values of device {label(device)} are dropped: {error}")
 
-    async def _patch(self, device: Object, changes: Reports) -> None:
+    async def _patch(self, device: Object, changes: Changes) -> None:
         for _ in range(_ATTEMPTS - 1):
             try:
                 written = await self._send_patch(device, changes)
@@ -132,10 +147,10 @@ class StatusWriter:
                 f"device status is written by way of {subresource or 'the object'} from now on"
             )
 
-    async def _send_patch(self, device: Object, changes: Reports) -> Object:
+    async def _send_patch(self, device: Object, changes: Changes) -> Object:
         metadata = device["metadata"]
         twins = [
-            twin | {"reported": changes[twin["propertyName"]].as_reported()}
+            twin | {"reported": changes[twin["propertyName"]]}
             if twin["propertyName"] in changes
             else twin
             for twin in twins_of(device)
@@ -172,10 +187,10 @@ def _outdated(report: Report, latest: Report | None) -> bool:
     )
 
 
-def _has(device: Object, changes: Reports) -> bool:
+def _has(device: Object, changes: Changes) -> bool:
     """Whether a device has the reported values of those of its properties that changed."""
     return all(
-        twin.get("reported") == changes[twin["propertyName"]].as_reported()
+        twin.get("reported") == changes[twin["propertyName"]]
         for twin in twins_of(device)
         if twin["propertyName"] in changes
     )

@@ -38,7 +38,10 @@ class Cloudcore:
         """What `cloudcore status -o json` prints; raises CloudcoreError if nothing is running."""
         command = (*_COMMAND, "status", *_directories(self.settings), "-o", "json")
         asked = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(),
         )
         out, err = await asked.communicate()
         if asked.returncode not in {0, 1} or not out:  # 1: not all modules are ready
@@ -119,7 +122,7 @@ async def running(*options: str) -> AsyncIterator[Cloudcore]:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=_environment(),
             )
         try:
             yield Cloudcore(base, process, log)
@@ -136,6 +139,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The environment less what configures some other cloudcore."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CLOUDCORE_")}
 
 
 def _directories(settings: Settings) -> Sequence[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from modules.common.kube import (
@@ -16,19 +15,17 @@ from modules.common.kube import (
     NODES,
     PODS,
     KubeClient,
-    Resource,
 )
-from modules.hollow import manifests, tls
+from modules.hollow import manifests, seeing, tls
 from modules.hollow.edge import HollowEdge
 from modules.hollow.running import Cloudcore
+from modules.hollow.seeing import STEP, Predicate
 from modules.hollow.timing import Timing
 
 NODE: Final = "edge-1"
-STEP: Final = 15.0  # seconds that one step may take
 # Faster than a real edge, so that nobody has to wait for a report.
 TIMING: Final = Timing(node_status=1.0, pod_status=0.1)
 
-Predicate = Callable[[Any], bool]
 Step = Callable[[str], None]
 """Called with what has just been seen."""
 
@@ -54,7 +51,7 @@ class Walk:
         await self.edge.wait_connected(STEP)
         self.seen(f"{NODE} is connected")
         await self.api.create(NODES, manifests.node(NODE))
-        await self.in_api(NODES, NODE, None, _is_ready)
+        await seeing.in_api(self.api, NODES, NODE, None, _is_ready)
         self.seen(f"node {NODE} is Ready in the API")
 
     async def pod_runs_with_its_configmap(self) -> None:
@@ -64,7 +61,9 @@ class Walk:
         self.seen("the pod arrived at the edge")
         await self.edge.wait_for("default/configmap/greeting", _says("world"), STEP)
         self.seen("the config map it refers to arrived at the edge")
-        await self.in_api(PODS, "web", "default", lambda pod: pod["status"]["phase"] == "Running")
+        await seeing.in_api(
+            self.api, PODS, "web", "default", lambda pod: pod["status"]["phase"] == "Running"
+        )
         self.seen("the pod is Running in the API")
 
     async def device_follows_its_twin(self) -> None:
@@ -72,12 +71,12 @@ class Walk:
         await self.api.create(DEVICES, manifests.device("led-1", NODE, "ON"), "default")
         await self.edge.wait_for("device/led-1", _expects("ON"), STEP)
         self.seen("the device arrived at the edge, to be ON")
-        await self.in_api(DEVICES, "led-1", "default", _reports("ON"))
+        await seeing.in_api(self.api, DEVICES, "led-1", "default", _reports("ON"))
         self.seen("the device's twin says ON in the API")
         await self.desire("led-1", "OFF")
         await self.edge.wait_for("device/led-1", _expects("OFF"), STEP)
         self.seen("the changed twin arrived at the edge, to be OFF")
-        await self.in_api(DEVICES, "led-1", "default", _reports("OFF"))
+        await seeing.in_api(self.api, DEVICES, "led-1", "default", _reports("OFF"))
         self.seen("the device's twin says OFF in the API")
 
     async def edgecontroller_is_killed_and_nobody_notices(self) -> None:
@@ -105,7 +104,7 @@ class Walk:
         await self.api.delete(PODS, "web", "default")
         await self.edge.wait_gone("default/pod/web", STEP)
         self.seen("the deleted pod is gone from the edge")
-        await self.gone_from_api(PODS, "web", "default")
+        await seeing.gone_from_api(self.api, PODS, "web", "default")
         self.seen("the deleted pod is gone from the API")
 
     async def desire(self, device: str, value: str) -> None:
@@ -114,58 +113,6 @@ class Walk:
         found["status"]["twins"][0]["desired"]["value"] = value
         patch = {"status": {"twins": found["status"]["twins"]}}
         await self.api.patch(DEVICES, device, patch, "default")
-
-    async def in_api(
-        self, resource: Resource, name: str, namespace: str | None, predicate: Predicate
-    ) -> None:
-        """Wait until the object in the API is as wanted; TimeoutError says how it was."""
-        found: Any = None
-        try:
-            async with (
-                asyncio.timeout(STEP),
-                aclosing(self._versions(resource, name, namespace)) as versions,
-            ):
-                async for found in versions:
-                    if found is not None and _holds(predicate, found):
-                        return
-        except TimeoutError:
-            raise TimeoutError(
-                f"{resource.describe(namespace, name)} did not become as wanted in the API within "
-                f"{STEP:g} s; its status is {(found or {}).get('status')}"
-            ) from None
-
-    async def gone_from_api(self, resource: Resource, name: str, namespace: str | None) -> None:
-        try:
-            async with (
-                asyncio.timeout(STEP),
-                aclosing(self._versions(resource, name, namespace)) as versions,
-            ):
-                async for found in versions:
-                    if found is None:
-                        return
-        except TimeoutError:
-            raise TimeoutError(
-                f"{resource.describe(namespace, name)} is still in the API after {STEP:g} s"
-            ) from None
-
-    async def _versions(
-        self, resource: Resource, name: str, namespace: str | None
-    ) -> AsyncGenerator[Any]:
-        """The object as it is and then as it becomes, without end; None while there is none."""
-        selector = f"metadata.name={name}"
-        while True:
-            page = await self.api.list(resource, namespace, field_selector=selector)
-            yield page.items[0] if page.items else None
-            watch = self.api.watch(
-                resource,
-                namespace,
-                resource_version=page.resource_version,
-                field_selector=selector,
-            )
-            async with aclosing(watch) as events:
-                async for event in events:
-                    if event.type != "BOOKMARK":
-                        yield None if event.type == "DELETED" else event.object
 
 
 @asynccontextmanager
@@ -185,13 +132,6 @@ async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
 
 def _pids(status: dict[str, Any]) -> dict[str, int]:
     return {module["name"]: module["pid"] for module in status["modules"] if module["pid"]}
-
-
-def _holds(predicate: Predicate, found: Any) -> bool:
-    try:
-        return predicate(found)
-    except (KeyError, IndexError, TypeError):  # what it looks at is not there yet
-        return False
 
 
 def _is_ready(node: Any) -> bool:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -102,17 +103,21 @@ def _cells(module: dict[str, Any]) -> dict[str, Text | str]:
     }
 
 
-def _notes(modules: list[dict[str, Any]]) -> list[Text]:
+def _notes(modules: list[dict[str, Any]]) -> list[RenderableType]:
     """What the narrow table has no room for: why a module last ended, and its details."""
-    notes = []
+    notes: list[RenderableType] = []
     for module in modules:
         last = module["last_exit"]
         parts = []
         if last:
-            parts.append(f"last exit {_last_exit(last)}: {_printable(last['reason'])}")
+            reason = _printable(last["reason"])
+            parts.append(f"last ended {_last_exit(last)}{f' ({reason})' if reason else ''}")
         parts += [details] if (details := _details(module)) else []
         if parts:
-            notes.append(Text.assemble((module["name"], "bold"), f"  {'; '.join(parts)}"))
+            notes.append(Text(module["name"], style="bold"))
+            notes += [
+                Padding(Text(part, overflow="fold"), (0, 0, 0, 2), expand=False) for part in parts
+            ]
     return [Text(""), *notes] if notes else []
 
 
@@ -124,7 +129,8 @@ def _last_exit(last: dict[str, Any] | None) -> str:
 
 
 def _details(module: dict[str, Any]) -> str:
-    parts = [f"{name}={_detail(value)}" for name, value in module["details"].items()]
+    """What the module says of itself; zeros and what is empty are for `-o json`."""
+    parts = [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
     if dead := module["inbox"]["dead_letters"]:
         parts.append(f"dead_letters={dead}")
     return " ".join(parts)

@@ -15,9 +15,8 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, NODES, PODS, KubeClient
-from modules.hollow import manifests, tls
+from modules.hollow import manifests, seeing, tls
 from modules.hollow.running import Cloudcore, running
-from modules.hollow.walk import Walk
 from tests.e2e.recorded import Line, RecordedEdge, frames, handshake
 
 NODE = "edge-node-1"
@@ -43,7 +42,6 @@ class Replay:
     def __init__(self, api: KubeClient, first_pod: dict[str, Any]) -> None:
         self.api = api
         self.pod = first_pod
-        self.walk: Walk | None = None
         self._actions: dict[tuple[str, str], list[Callable[[], Awaitable[object]]]] = {
             ("insert", "default/pod/p1"): [self.create_pod],
             ("update", "default/pod/p1"): [self.label_pod, self.delete_pod],
@@ -147,7 +145,7 @@ async def replay(cloudcore: Cloudcore, api: KubeClient) -> None:
             if line.from_edge:
                 edge.send(line.payload)
                 if line.kind and line.kind[3].endswith("twin/edge_updated"):
-                    await reported(api, cloudcore)
+                    await reported(api)
             elif line.kind and line.kind[3].endswith("cloud_updated") and echoes < ECHO:
                 echoes += 1
             elif line.kind and line.message:
@@ -159,11 +157,14 @@ async def replay(cloudcore: Cloudcore, api: KubeClient) -> None:
     assert actions.done()
 
 
-async def reported(api: KubeClient, cloudcore: Cloudcore) -> None:
+async def reported(api: KubeClient) -> None:
     """Wait for the edge's report to be in the API: the next action looks at it."""
-    walk = Walk(cloudcore, None, api, lambda _: None)  # type: ignore[arg-type]
-    await walk.in_api(
-        DEVICES, LED, "default", lambda led: led["status"]["twins"][0]["reported"]["value"] == "ON"
+    await seeing.in_api(
+        api,
+        DEVICES,
+        LED,
+        "default",
+        lambda led: led["status"]["twins"][0]["reported"]["value"] == "ON",
     )
 
 

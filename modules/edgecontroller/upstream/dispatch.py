@@ -101,7 +101,7 @@ class Upstream:
             return False
         about = resources.parse(message.resource)
         if message.operation == RESPONSE:
-            target = Target(about.node, about.namespace, about.type, about.name)
+            target = Target(about.node, about.type, about.namespace, about.name)
             self._downward.acknowledged(target, message.parent_id)
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:

@@ -77,9 +77,16 @@ class Cloud:
         return message.id
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the hub tells nobody."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure_pki(tmp_path_factory.mktemp("pki"), [])
+    return ensure_pki(tmp_path_factory.mktemp("data") / "pki", [])
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import struct
@@ -111,17 +112,13 @@ class Edge:
     async def gone(self) -> None:
         """Read until the connection ends, in whatever way."""
         async with asyncio.timeout(DEADLINE):
-            try:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 while await self._reader.read(65536):
                     pass
-            except (ConnectionError, ssl.SSLError):
-                pass
 
     async def leave(self) -> None:
         """Break the connection off."""
         if self._writer is not None:
             self._writer.transport.abort()
-            try:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await self._writer.wait_closed()
-            except (ConnectionError, ssl.SSLError):
-                pass

@@ -12,7 +12,7 @@ import pytest
 from modules.cloudhub.tls import ServerTls, TlsFiles
 from modules.common.certs import Pki, ensure_pki, issue_node
 from supervisor.module import CannotStart
-from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
+from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge
 
 TlsOf = Callable[[str], ssl.SSLContext]
@@ -38,9 +38,7 @@ async def refusal(cloud: Cloud, tls: ssl.SSLContext, path: str, headers: dict[st
 
 
 async def until_refused(cloud: Cloud, cause: str) -> None:
-    async with asyncio.timeout(5):
-        while not cloud.hub.statistics.refused[cause]:
-            await asyncio.sleep(0.01)
+    await until(lambda: cloud.hub.statistics.refused[cause] > 0)
 
 
 async def test_an_edge_connects_and_the_controllers_are_told(cloud: Cloud, join: Join) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ipc import Message
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join, until
 from tests.modules.cloudhub.edge import BINARY
 
 
@@ -181,9 +181,7 @@ async def test_states_wait_for_a_slow_edge_and_only_the_last_is_sent(
     for number in range(50):
         await cloud.send("edge-1", "default/pod/p", content={"n": number})
     session = cloud.hub.sessions["edge-1"]
-    async with asyncio.timeout(5):
-        while session.queue.superseded < 49:
-            await asyncio.sleep(0.01)
+    await until(lambda: session.queue.superseded == 49)
     for number in range(100):
         assert (await slow.receive()).resource == f"default/configmap/c{number}"
     last = await slow.receive()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.conftest import Cloud, Join, until
 from tests.modules.cloudhub.edge import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 HEADER = bytes.fromhex("01010100 01 00")
@@ -113,9 +113,7 @@ async def test_status_details(cloud: Cloud, join: Join) -> None:
     assert cloud.context.details["connected_nodes"] == 0
     assert cloud.context.details["port"] == cloud.port
     await join(cloud)
-    async with asyncio.timeout(5):
-        while cloud.context.details["connected_nodes"] != 1:
-            await asyncio.sleep(0.05)
+    await until(lambda: cloud.context.details["connected_nodes"] == 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from ipc import Message
 from modules.cloudhub import upstream
-from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.conftest import Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge, frame
 
 DATA = Path(__file__).parents[2] / "data"
@@ -105,9 +105,7 @@ async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
     writing = asyncio.create_task(flood())
     session = cloud.hub.sessions["edge-1"]
     most = 0
-    async with asyncio.timeout(10):
-        while session.on_the_way < upstream.SESSION_MESSAGES:
-            await asyncio.sleep(0.01)
+    await until(lambda: session.on_the_way >= upstream.SESSION_MESSAGES)
     for _ in range(20):
         most = max(most, session.on_the_way)
         await asyncio.sleep(0.01)
@@ -120,9 +118,7 @@ async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
     for number in range(count):
         assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
     await asyncio.wait_for(writing, 10)
-    async with asyncio.timeout(5):
-        while session.on_the_way or session.bytes_on_the_way:
-            await asyncio.sleep(0.01)
+    await until(lambda: not (session.on_the_way or session.bytes_on_the_way))
 
 
 async def test_without_a_module_to_take_them_messages_are_counted(
@@ -135,9 +131,7 @@ async def test_without_a_module_to_take_them_messages_are_counted(
         await edge.send(message("edged", "default/podstatus"))
         await cloud.expect("edge-1", "connected")
         await cloud.next()
-        async with asyncio.timeout(5):
-            while cloud.hub.statistics.undeliverable_up < 5:
-                await asyncio.sleep(0.01)
+        await until(lambda: cloud.hub.statistics.undeliverable_up == 5)
         assert len([each for each in caplog.records if "are dropped" in each.message]) == 1
 
 

@@ -385,3 +385,21 @@ async def test_details_for_status(api: Api) -> None:
             "nodes_with_devices": 1,
             "rejected_devices": 0,
         }
+
+
+async def test_applying_desired_values_does_not_lose_reported_ones(
+    api: Api, controller: Controller
+) -> None:
+    """`kubectl apply` replaces the whole list of twins by what is in the file."""
+    await api.create(DEVICES, device(twins={"power-status": "OFF", "dropped": "1"}))
+    await controller.said()
+    await controller.hear(NODE, EDGE_UPDATED, report("ON", 1))
+    await controller.said()
+    applied = {"status": device(twins={"power-status": "ON", "new": "2"})["status"]}
+    await api.client.patch(DEVICES, LED, applied, "default")
+    found = await api.device(LED, lambda found: reported(found)["power-status"] is not None)
+    assert reported(found)["power-status"]["value"] == "ON"
+    assert reported(found)["new"] is None
+    assert "dropped" not in reported(found)
+    assert set((await controller.said()).content["twin"]) == {"power-status", "new", "dropped"}
+    await quiet(api, controller)

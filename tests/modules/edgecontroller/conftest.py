@@ -13,13 +13,24 @@ import pytest
 
 from ipc import AsyncContext, Message, open_contexts
 from modules.common import resources
-from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient, NotFound
+from modules.common.kube import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    NODES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    KubeClient,
+    NotFound,
+)
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.module import KubernetesSettings, Settings
 from tests.support.apiserver import Embedded, embedded_apiserver
 
 NODE = "edge-node-1"
+BARRIER = "barrier"
+_BARRIER_TYPES = ("pod", "configmap", "secret", "service", "endpoints")
 EDGE_LABEL = {"node-role.kubernetes.io/edge": ""}
 
 Json = dict[str, Any]
@@ -53,6 +64,7 @@ class Cloud:
         self.hub = contexts["cloudhub"]
         self.settings = settings
         self._controller = contexts["edgecontroller"]
+        self._mark = 0
         self.context = ModuleContext(self._controller)
 
     @asynccontextmanager
@@ -75,8 +87,11 @@ class Cloud:
             await asyncio.wait((task, ready))
 
     async def next(self) -> Message:
-        """Receive what the controller sends next."""
-        return await self.hub.receive(timeout=5)
+        """Receive what the controller sends next, the barrier's part aside."""
+        while True:
+            message = await self.hub.receive(timeout=5)
+            if BARRIER not in message.resource.split("/"):
+                return message
 
     async def until(self, operation: str, resource: str) -> Message:
         """Receive until one message has come; whatever comes before it is passed over."""
@@ -86,12 +101,48 @@ class Cloud:
                 return message
 
     async def drain(self) -> list[Message]:
-        """Receive all the controller has to say: up to the answer to a question asked last."""
-        question = await self.from_edge("query", "default/configmap/the-end")
+        """Receive all that the controller has to say about what has happened so far.
+
+        It watches each kind by itself, so a change of each kind is made, on a node that is for
+        this alone, and awaited; the messages for that node are not returned.
+        """
+        question = await self.from_edge("query", f"default/node/{BARRIER}", node=BARRIER)
+        self._mark += 1
+        await self._change_the_barrier()
+        awaited = {f"{type_}/barrier" for type_ in _BARRIER_TYPES} | {"endpoints", question.id}
         drained = []
-        while (message := await self.next()).parent_id != question.id:
-            drained.append(message)
+        while awaited:
+            message = await self.hub.receive(timeout=5)
+            if BARRIER not in message.resource.split("/"):
+                drained.append(message)
+            elif not message.resource.startswith(f"node/{BARRIER}/"):
+                continue  # services go to every node
+            elif message.parent_id:
+                awaited.discard(message.parent_id)
+            elif message.resource.endswith("endpointslist/endpoints"):
+                awaited.discard("endpoints")
+            elif _mark_of(message) == str(self._mark):
+                awaited.discard("/".join(message.resource.split("/")[-2:]))
         return drained
+
+    async def make_the_barrier(self) -> None:
+        await self.api.create(NODES, node(BARRIER))
+        metadata = {"name": "barrier", "namespace": "default"}
+        spec = {**using("barrier"), "imagePullSecrets": [{"name": "barrier"}]}
+        await self.api.create(PODS, pod("barrier", BARRIER, spec=spec), "default")
+        await self.api.create(CONFIGMAPS, {"metadata": metadata}, "default")
+        await self.api.create(SECRETS, {"metadata": metadata}, "default")
+        service = {"metadata": metadata, "spec": {"ports": [{"port": 1}]}}
+        await self.api.create(SERVICES, service, "default")
+        await self.api.create(ENDPOINTS, {"metadata": metadata}, "default")
+
+    async def _change_the_barrier(self) -> None:
+        patch = {"metadata": {"labels": {"mark": str(self._mark)}}}
+        for resource in (PODS, CONFIGMAPS, SECRETS, SERVICES, ENDPOINTS):
+            await self.api.patch(resource, "barrier", patch, "default")
+        for status in ("False", "True"):
+            ready = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+            await self.api.patch(NODES, BARRIER, ready, subresource="status")
 
     async def from_edge(
         self, operation: str, resource: str, content: Any = None, *, node: str = NODE
@@ -142,6 +193,11 @@ def using(*configmaps: str) -> Json:
     return {"volumes": volumes}
 
 
+def _mark_of(message: Message) -> str | None:
+    content = message.content
+    return content["metadata"].get("labels", {}).get("mark") if isinstance(content, dict) else None
+
+
 async def eventually(
     get: Callable[[], Awaitable[Any]], accept: Callable[[Any], Any]
 ) -> Any:
@@ -169,8 +225,9 @@ async def cloud(server: Embedded, tmp_path: Path) -> AsyncIterator[Cloud]:
     settings = Settings(tmp_path / "data", tmp_path / "run", kubernetes)
     contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
     async with KubeClient.connect(settings) as api:
-        await api.create(CONFIGMAPS, configmap("the-end"), "default")
-        yield Cloud(api, contexts, settings)
+        cloud = Cloud(api, contexts, settings)
+        await cloud.make_the_barrier()
+        yield cloud
     for context in contexts.values():
         context.close()
 
@@ -183,6 +240,3 @@ async def running(cloud: Cloud) -> AsyncIterator[Cloud]:
         await cloud.connect()
         await cloud.drain()
         yield cloud
-
-
-__all__ = ["NODES", "PODS"]

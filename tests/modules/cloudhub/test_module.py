@@ -1,0 +1,83 @@
+"""The module as the supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ipc import open_contexts
+from modules.cloudhub import CloudHub
+from modules.cloudhub.config import CloudHubConfig
+from modules.common.certs import Pki
+from supervisor.module import CannotStart, Settings
+from tests.modules.cloudhub.conftest import HubContext
+from tests.modules.cloudhub.edge import Edge
+
+
+def module(tmp_path: Path, **config: object) -> CloudHub:
+    settings = Settings(data_dir=tmp_path, run_dir=tmp_path)
+    return CloudHub(CloudHubConfig(**config), settings)
+
+
+def test_the_class_is_light() -> None:
+    """The supervisor imports it; what serves edges is for the module's own process."""
+    code = "import modules.cloudhub, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert not {"picows", "uvloop", "cryptography", "google.protobuf"} & set(done.stdout.split())
+
+
+async def test_it_makes_its_certificates_and_serves(tmp_path: Path) -> None:
+    contexts = open_contexts({"cloudhub": "cloudhub"})
+    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        context.sockets = {"websocket": listener}
+        running = asyncio.create_task(module(tmp_path).start(context))
+        await asyncio.wait_for(context.is_ready.wait(), 20)
+        assert (tmp_path / "pki" / "server.crt").exists()
+        context.stop()
+        await asyncio.wait_for(running, 10)
+        assert listener.fileno() >= 0  # it is the supervisor's, for the next start
+    context.close()
+
+
+async def test_wrong_certificates_end_it_for_good(tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("ca", "cert", "key")}
+    contexts = open_contexts({"cloudhub": "cloudhub"})
+    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    with pytest.raises(CannotStart, match="as the edges' CA: .*No such file"):
+        await module(tmp_path, **files).start(context)
+
+
+async def test_an_edge_that_comes_while_nobody_accepts_is_served_later(
+    pki: Pki, client_tls: Callable[[str], ssl.SSLContext]
+) -> None:
+    """As during a restart: the listening socket is the supervisor's, its backlog holds edges."""
+    contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
+    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    edge = Edge()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        context.sockets = {"websocket": listener}
+        port = listener.getsockname()[1]
+        connecting = asyncio.create_task(
+            edge.connect(port, client_tls("edge-1"), "/p/edge-1/events", {"node_id": "edge-1"})
+        )
+        await asyncio.sleep(0.1)
+        running = asyncio.create_task(module(pki.directory.parent).start(context))
+        assert " 101 " in await connecting
+        context.stop()
+        assert (await edge.closed())[0] == 1001
+        await asyncio.wait_for(running, 10)
+    await edge.leave()
+    for each in (context, *contexts.values()):
+        each.close()
