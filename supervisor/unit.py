@@ -103,12 +103,19 @@ class Unit:
     async def _live(self) -> None:
         policy = RestartPolicy(self.supervision)
         while True:
-            ended, ready_for = await self._one_life()
+            process = self.process = ModuleProcess(run_module, self.give_birth(self))
+            self._to(State.STARTING, "")
+            ready_for = await self._watch(process)
+            if self._stop_signal is None:
+                self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
+            if not process.page.cleaned:
+                await self._clean_up()
+            process.page.close()
+            self.process = None
             if self._stop_signal is not None:
-                self._to(State.STOPPED, ended.reason)
+                self._to(State.STOPPED, "")
                 return
-            self._to(State.CRASHED, ended.reason)
-            delay = self._delay(policy, ended, ready_for)
+            delay = self._delay(policy, ready_for)
             if delay is None:
                 return
             if await _happens(self._stop_asked, delay):
@@ -116,21 +123,14 @@ class Unit:
                 return
             self.restarts += 1
 
-    async def _one_life(self) -> tuple[Exit, float]:
-        """Run one process from its fork to its end, and clean up after it if it could not."""
-        self._to(State.STARTING, "")
-        process = self.process = ModuleProcess(run_module, self.give_birth(self))
+    async def _watch(self, process: ModuleProcess) -> float:
+        """Follow a process to its end; note how it ended, and return how long it was ready."""
         kill_reason = await self._become_ready(process)
-        ready = time.monotonic()
+        ready_since = time.monotonic()
         code = await process.wait()
         assert code is not None
-        ended = _describe(code, process.page.last_words(), kill_reason)
-        self.last_exit = ended
-        if not process.page.cleaned:
-            await self._clean_up()
-        process.page.close()
-        self.process = None
-        return ended, time.monotonic() - ready if process.ready.is_set() else 0.0
+        self.last_exit = _describe(code, process.page.last_words(), kill_reason)
+        return time.monotonic() - ready_since if process.ready.is_set() else 0.0
 
     async def _become_ready(self, process: ModuleProcess) -> str:
         """Wait for readiness; a process that takes too long is killed, and the reason returned."""
@@ -163,8 +163,10 @@ class Unit:
             log.error("the cleanup of module %s failed: %s", self.name, words and words.reason)
         birth.page.close()
 
-    def _delay(self, policy: RestartPolicy, ended: Exit, ready_for: float) -> float | None:
+    def _delay(self, policy: RestartPolicy, ready_for: float) -> float | None:
         """Decide on a restart: the delay, or None after going where it ends."""
+        ended = self.last_exit
+        assert ended is not None
         if ended.code == EXIT_CANNOT_START:
             self._to(State.FAILED, ended.reason)
             return None

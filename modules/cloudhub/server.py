@@ -26,7 +26,7 @@ from modules.cloudhub.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
-_HANDSHAKES_AT_ONCE: Final = 64
+_HANDSHAKES_AT_ONCE: Final = 1024
 #: Seconds without accepting after the process ran out of descriptors or memory.
 _ACCEPT_PAUSE: Final = 1.0
 #: Seconds that a closed connection may take to say goodbye in TLS.

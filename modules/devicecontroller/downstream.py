@@ -129,7 +129,7 @@ class Downstream:
                 self._look_at(old, last=_at_version(old, device))
         elif slot:
             self.announcer.look_at(slot)
-        if False:
+        if slot and (lost := lost_reports(old, device)):
             self._on_lost(slot, lost)
 
     def _look_at(self, device: Object, last: Object | None = None) -> None:

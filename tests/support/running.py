@@ -94,7 +94,8 @@ class Running:
 
     def _modules_or_none(self) -> list[dict[str, Any]]:
         try:
-            modules: list[dict[str, Any]] = self.status()["modules"]
+            status = self.status()
         except (client.NotRunning, client.AdminError):
             return []
-        return modules
+        modules: list[dict[str, Any]] = status["modules"]
+        return modules if status["pid"] == self.process.pid else []

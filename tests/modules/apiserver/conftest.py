@@ -8,7 +8,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -80,7 +80,7 @@ class WatchStream:
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._request = session.get(url)
 
-    async def __aenter__(self) -> WatchStream:
+    async def __aenter__(self) -> Self:
         self.response = await self._request.__aenter__()
         return self
 

@@ -1,0 +1,128 @@
+"""What the controller loses when the API server, cloudhub or it itself is away: nothing."""
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from ipc import Message, open_contexts
+from modules.common.kube import NODES, PODS, KubeClient
+from supervisor.module import KubernetesSettings, Settings
+from tests.support.apiserver import running_server
+
+from .conftest import NODE, Cloud, Json, eventually, node, pod
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def annotated(**annotations: str) -> Json:
+    return {"metadata": {"annotations": annotations}}
+
+
+async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) -> None:
+    """It comes back on another port, which its kubeconfig tells."""
+    data = tmp_path / "apiserver"
+    shutil.copytree(pki, data / "pki")
+    kubernetes = KubernetesSettings(kubeconfig=str(data / "kubeconfig"), qps=0)
+    settings = Settings(tmp_path, tmp_path, kubernetes)
+    contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
+    async with AsyncExitStack() as controller:
+        async with running_server(data):
+            async with KubeClient.connect(settings) as api:
+                cloud = Cloud(api, contexts, settings)
+                await cloud.make_the_barrier()
+                await api.create(NODES, node())
+                await controller.enter_async_context(cloud.controller())
+                await cloud.connect()
+                await cloud.drain()
+        questions = [
+            await cloud.from_edge("update", f"default/node/{NODE}", annotated(**{f"k{n}": "v"}))
+            for n in range(20)
+        ]
+        while cloud.context.details.get("pending") != len(questions):
+            await asyncio.sleep(0.05)
+        assert cloud.context.details["api_errors"]["unreachable"]
+        async with running_server(data), KubeClient.connect(settings) as api:
+            await api.create(PODS, pod("p"), "default")
+            found = await eventually(
+                lambda: api.get(NODES, NODE),
+                lambda found: len(found["metadata"].get("annotations", {})) == len(questions),
+            )
+            assert found
+            answered: set[str] = set()
+            pods: list[str] = []
+            while len(answered) < len(questions) or not pods:
+                message = await cloud.next()
+                answered.add(message.parent_id)
+                if message.resource.endswith("pod/p"):
+                    pods.append(message.operation)
+            assert {question.id for question in questions} <= answered
+            assert pods == ["insert"]
+            await controller.aclose()
+    for context in contexts.values():
+        context.close()
+
+
+async def test_what_was_not_written_is_handled_by_the_successor(cloud: Cloud) -> None:
+    """The predecessor has taken the messages, and dies before it has written them."""
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.drain()
+        for n in range(50):
+            await cloud.from_edge("update", f"default/node/{NODE}", annotated(**{f"k{n}": "v"}))
+    async with cloud.controller():
+        await eventually(
+            lambda: cloud.api.get(NODES, NODE),
+            lambda found: len(found["metadata"].get("annotations", {})) == 50,
+        )
+
+
+async def test_messages_of_one_object_are_written_in_order(running: Cloud) -> None:
+    for n in range(100):
+        await running.from_edge("update", f"default/node/{NODE}", annotated(last=str(n)))
+    await eventually(
+        lambda: running.api.get(NODES, NODE),
+        lambda found: found["metadata"].get("annotations") == {"last": "99"},
+    )
+    await running.drain()
+    assert (await running.api.get(NODES, NODE))["metadata"]["annotations"] == {"last": "99"}
+
+
+async def test_every_status_is_answered_and_the_last_is_written(running: Cloud) -> None:
+    sent = [
+        await running.from_edge(
+            "update", f"default/nodestatus/{NODE}", {"Status": {"capacity": {"cpu": str(n)}}}
+        )
+        for n in range(1, 101)
+    ]
+    answered: list[str] = []
+    while len(answered) < len(sent):
+        answered.append((await running.next()).parent_id)
+    assert answered == [message.id for message in sent]
+    assert (await running.api.get(NODES, NODE))["status"]["capacity"] == {"cpu": "100"}
+
+
+async def test_cloudhub_that_takes_nothing(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due then is kept as what it is about: the newest state goes out, once."""
+    from ipc import ModuleUnavailable
+
+    send, blocked = running.context.send, asyncio.Event()
+
+    async def refuse(module: str, message: Message, timeout: float | None = 30.0) -> None:
+        blocked.set()
+        raise ModuleUnavailable(f"{module} is stopped")
+
+    monkeypatch.setattr(running.context, "send", refuse)
+    await running.api.create(PODS, pod("p"), "default")
+    async with asyncio.timeout(5):
+        await blocked.wait()
+    await running.api.create(PODS, pod("q"), "default")
+    for n in range(10):
+        await running.api.patch(PODS, "q", {"metadata": {"labels": {"n": str(n)}}}, "default")
+    await asyncio.sleep(0.3)
+    monkeypatch.setattr(running.context, "send", send)
+    received = [m for m in await running.drain() if m.resource.endswith("/q")]
+    assert [m.operation for m in received] == ["insert"]
+    assert received[0].content["metadata"]["labels"] == {"n": "9"}
