@@ -26,7 +26,10 @@ from modules.cloudhub.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
-_HANDSHAKES_AT_ONCE: Final = 1024
+_HANDSHAKES_AT_ONCE: Final = 128
+#: Seconds after which a handshake may be broken off if others wait for its place, so that who
+#: connects and says nothing keeps nobody out for longer.
+_PATIENCE: Final = 1.0
 #: Seconds without accepting after the process ran out of descriptors or memory.
 _ACCEPT_PAUSE: Final = 1.0
 #: Seconds that a closed connection may take to say goodbye in TLS.
@@ -57,7 +60,7 @@ class Server:
         self._listener = listener
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], tuple[socket.socket, float]] = {}
         self._accepting = False
         self._stopped = False
 
@@ -68,7 +71,7 @@ class Server:
         """Accept no more; the listening socket stays open, it is the supervisor's."""
         self._stopped = True
         self._do_not_listen()
-        for handshake in self._handshakes:
+        for handshake in list(self._handshakes):
             handshake.cancel()
 
     def refuse(self, address: str, cause: str, reason: str) -> None:
@@ -86,7 +89,7 @@ class Server:
         self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
-        while len(self._handshakes) < _HANDSHAKES_AT_ONCE:
+        while len(self._handshakes) < _HANDSHAKES_AT_ONCE or self._make_room():
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -100,15 +103,31 @@ class Server:
                 return
             connection.setblocking(False)
             task = self._loop.create_task(self._shake_hands(connection, _text(address)))
-            self._handshakes.add(task)
+            self._handshakes[task] = connection, self._loop.time()
             task.add_done_callback(self._handshake_over)
-        self._do_not_listen()
+
+    def _make_room(self) -> bool:
+        """Break off the oldest handshake if it has had its time; else wait for one to end."""
+        oldest, (connection, began) = next(iter(self._handshakes.items()))
+        patience = began + _PATIENCE - self._loop.time()
+        if patience > 0:
+            self._do_not_listen()
+            self._loop.call_later(patience, self._listen)
+            return False
+        self.refuse(_peer(connection), "tls", "slow in the TLS handshake while others wait")
+        self._forget(oldest)
+        oldest.cancel()
+        return True
 
     def _handshake_over(self, task: asyncio.Task[None]) -> None:
-        was_full = len(self._handshakes) >= _HANDSHAKES_AT_ONCE
-        self._handshakes.discard(task)
-        if was_full and not self._accepting:
+        self._forget(task)
+        if not self._accepting:
             self._listen()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        connection, _ = self._handshakes.pop(task, (None, 0.0))
+        if connection is not None and task.cancelled():
+            connection.close()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
         try:
@@ -123,9 +142,6 @@ class Server:
             self.refuse(address, "tls", f"TLS: {_plain(error)}")
         except OSError as error:
             self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
-        except asyncio.CancelledError:
-            connection.close()
-            raise
 
 
 class _Connection(WSProtocol):  # type: ignore[misc]

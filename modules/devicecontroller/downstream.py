@@ -71,7 +71,7 @@ class Downstream:
         self.inventory = Inventory(self._devices.store, self._models.store)
         self.announcer = Announcer(context, self.inventory, announced)
         self._profile_writer = ProfileWriter(client, self.inventory, self._profiles.store)
-        self._rejections = Rejections(client, self.inventory)
+        self._rejections = Rejections(client, self.inventory, on_change)
 
     async def watch(self) -> None:
         """Watch until cancelled; what changes is noted for `run`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -60,16 +61,19 @@ def fault_of(device: Object, inventory: Inventory) -> Fault | None:
 class Rejections:
     """Writes one Event for each fault that begins."""
 
-    def __init__(self, client: KubeClient, inventory: Inventory, *, grace: float = _GRACE) -> None:
+    def __init__(
+        self, client: KubeClient, inventory: Inventory, on_change: Callable[[], None]
+    ) -> None:
+        """Set up; `on_change` is called when `count` has changed."""
         self._client = client
         self._inventory = inventory
-        self._grace = grace
+        self._on_change = on_change
         self._told: dict[Key, Fault] = {}
         self._queue: WorkQueue[Key] = WorkQueue(self._tell, KubeError)
 
     def look_at(self, device: Key) -> None:
         """Look for faults of a device that has changed, or on which something has."""
-        self._queue.add_later(device, self._grace)
+        self._queue.add_later(device, _GRACE)
 
     async def run(self) -> None:
         """Write Events until cancelled."""
@@ -87,11 +91,13 @@ class Rejections:
         device = self._inventory.devices.get(key)
         fault = fault_of(device, self._inventory) if device else None
         if device is None or fault is None:
-            self._told.pop(key, None)
+            if self._told.pop(key, None):
+                self._on_change()
         elif self._told.get(key) != fault:
             log.warning(f"device {label(device)} is rejected: {fault.message}")
             await self._write(device, fault)
-            self._told[key] = fault
+            pass
+            self._on_change()
 
     async def _write(self, device: Object, fault: Fault) -> None:
         namespace = device["metadata"]["namespace"]

@@ -38,13 +38,11 @@ class Upstream:
         writer: StatusWriter,
         *,
         limit: int,
-        ask_within: float = _ASK_WITHIN,
     ) -> None:
         """Set up; at most `limit` messages are handled at a time, others wait."""
         self._context = context
         self._announcer = announcer
         self._writer = writer
-        self._ask_within = ask_within
         self._handling = Handling(limit)
 
     async def run(self) -> None:
@@ -84,7 +82,7 @@ class Upstream:
 
     def _node_event(self, node: str, operation: str) -> None:
         if operation == "connected":
-            self._announcer.tell_all_later(node, self._ask_within)
+            self._announcer.tell_all_later(node, _ASK_WITHIN)
         elif operation == "disconnected":
             self._announcer.gone(node)
 

@@ -163,7 +163,10 @@ def test_connections_wait_while_their_module_restarts(tmp_path: Path) -> None:
         running.ready("listening")
         module = running.module("listening")
         host, port = module["details"]["listen"]["echo"].split(":")
-        os.kill(module["pid"], signal.SIGSTOP)
+        process = psutil.Process(module["pid"])
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:  # a signal takes effect in its own time
+            os.sched_yield()
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             os.kill(module["pid"], signal.SIGKILL)
             answered = int(connection.recv(100))

@@ -156,4 +156,9 @@ def _tolerates_all_of(new: Json, old: Json) -> bool:
 
 
 def _maps(items: Any) -> list[Json]:
-    return [item for item in items or () if isinstance(item, dict)]
+    """Return a list of maps as it is; TypeError for anything else but nothing at all."""
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise TypeError("there must be a list of objects where it has something else")
+    return items

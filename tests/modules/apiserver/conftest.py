@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -52,7 +53,8 @@ class Api:
         async with self.session.request(
             method,
             self.server.url + path,
-            data=None if body is None else data,
+            # From memory as a file: aiohttp warns of large bodies that are bytes.
+            data=None if body is None else io.BytesIO(data),
             headers={"Content-Type": content_type, "Accept": accept},
         ) as response:
             answer = await response.json(content_type=None)
@@ -112,6 +114,13 @@ def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     store = Store(tmp_path / "apiserver.db")
     yield Registry(store, Catalog(BUILTIN))
     store.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 Kubectl = Callable[..., Any]

@@ -12,7 +12,7 @@ from modules.apiserver.registry import Registry
 from modules.apiserver.selectors import Selector, parse_labels
 from modules.apiserver.server import Server
 from modules.apiserver.watch import PlainLines, Watch
-from tests.modules.apiserver.conftest import Api, pod
+from tests.modules.apiserver.conftest import Api, pod, until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -140,20 +140,14 @@ async def test_timeout_seconds_ends_a_watch(api: Api) -> None:
 
 async def test_a_client_that_goes_away_leaves_no_watch_behind(api: Api) -> None:
     async with api.watch(f"{CONFIGMAPS}?watch=1") as _:
-        async with asyncio.timeout(5):
-            while api.server.watches != 1:
-                await asyncio.sleep(0.01)
-    async with asyncio.timeout(5):
-        while api.server.watches:
-            await asyncio.sleep(0.01)
+        await until(lambda: api.server.watches == 1)
+    await until(lambda: api.server.watches == 0)
 
 
 async def test_stopping_the_server_ends_watches_in_order(api: Api, server: Server) -> None:
     async with api.watch(f"{CONFIGMAPS}?watch=1") as watch:
-        async with asyncio.timeout(5):
-            while not server.watches:
-                await asyncio.sleep(0.01)
-            server._handlers.stop_watches()
+        await until(lambda: server.watches == 1)
+        server._handlers.stop_watches()
         assert await watch.next() is None
 
 

@@ -128,10 +128,22 @@ class Controller:
         self.details: Object = {}
         self.is_ready = asyncio.Event()
         self.context.ready = self.is_ready.set
-        self.context.report = lambda **details: self.details.update(details)
+        self._reported = asyncio.Event()
+        self.context.report = self._report
         self._task = asyncio.create_task(
             run(self.context, DeviceControllerConfig(**config), settings)
         )
+
+    def _report(self, **details: Any) -> None:
+        self.details.update(details)
+        self._reported.set()
+
+    async def detail(self, name: str, value: Any) -> None:
+        """Wait until `cloudcore status` would show a detail with this value."""
+        async with asyncio.timeout(TIMEOUT):
+            while self.details.get(name) != value:
+                self._reported.clear()
+                await self._reported.wait()
 
     async def ready(self) -> None:
         async with asyncio.timeout(TIMEOUT):

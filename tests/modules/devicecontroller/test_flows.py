@@ -171,8 +171,10 @@ async def test_unknown_model_is_told_and_heals(api: Api, controller: Controller)
     assert event["type"] == "Warning"
     assert event["involvedObject"]["name"] == LED
     assert "no DeviceModel 'led-light' in namespace default" in event["message"]
+    await controller.detail("rejected_devices", 1)
     await api.create(DEVICEMODELS, model())
     await api.profile(NODE, lambda text: text is not None and LED in text)
+    await controller.detail("rejected_devices", 0)
 
 
 async def test_device_without_node_is_told(api: Api, controller: Controller) -> None:
@@ -241,7 +243,9 @@ async def test_profile_of_the_go_cloudcore_is_taken_over(api: Api) -> None:
         assert taken["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "cloudcore"
 
 
-async def test_restart_says_and_writes_nothing_again(api: Api) -> None:
+async def test_restart_says_and_writes_nothing_again(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
     await api.create(DEVICEMODELS, model())
     await api.create(DEVICES, device("kept"))
     await api.create(DEVICES, device("gone", node="other"))
@@ -251,16 +255,18 @@ async def test_restart_says_and_writes_nothing_again(api: Api) -> None:
         before = await api.profile(NODE, lambda text: text is not None)
         await api.profile("other", lambda text: text is not None)
     await api.client.delete(DEVICES, "gone", "default")
-    async with running(api.settings) as controller:
-        removed = await controller.said()
-        assert removed.resource == "node/other/membership"
-        assert removed.content["removed_devices"][0]["id"] == "gone"
-        await api.profile("other", lambda text: text is None)
-        await quiet(api, controller)
-        after = await api.profile(NODE, lambda text: text is not None)
+    with caplog.at_level(logging.INFO):
+        async with running(api.settings) as controller:
+            removed = await controller.said()
+            assert removed.resource == "node/other/membership"
+            assert removed.content["removed_devices"][0]["id"] == "gone"
+            await api.profile("other", lambda text: text is None)
+            await quiet(api, controller)
+            after = await api.profile(NODE, lambda text: text is not None)
     assert before
     assert after
     assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    assert "updated device profile" not in caplog.text
 
 
 async def test_restart_tells_a_fault_in_the_same_event(api: Api) -> None:
@@ -372,6 +378,14 @@ async def test_connected_node_is_left_to_ask(api: Api, controller: Controller) -
     assert (await controller.said()).parent_id == asked.id
     await controller.hear(NODE, "", event, "disconnected", "cloudhub")
     await quiet(api, controller)
+
+
+async def test_connected_node_that_does_not_ask_is_told(
+    api: Api, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.devicecontroller.upstream._ASK_WITHIN", 0.01)
+    await controller.hear(NODE, "", "", "connected", "cloudhub")
+    assert (await controller.said()).resource == f"node/{NODE}/membership/detail"
 
 
 async def test_details_for_status(api: Api) -> None:
