@@ -2,14 +2,15 @@
 
 PYTHON ?= python3
 ARGS ?=
+KILLS ?= 1000
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo clean
+.PHONY: help setup run test lint demo crash-ipc clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned dependencies and cloudcore in it
 
@@ -28,11 +29,15 @@ lint: $(STAMP) ## check style, types and who imports whom
 demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through a crash (1 min)
 	@$(BIN)/python -m modules.hollow.demo
 
+crash-ipc: $(STAMP) ## kill readers and writers of a channel at random moments (KILLS=1000)
+	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py
+
 clean: ## remove .venv and what tools have left behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp comes last: a set-up that was interrupted is done again.
+# The stamp comes last: a set-up that was interrupted is done again. An environment that works
+# is kept: made again with another python3, it would be a mixture of both.
 $(STAMP): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "make: there is no $(PYTHON); on Debian and Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
@@ -43,7 +48,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make virtual environments;" \
 	    "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

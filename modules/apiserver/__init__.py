@@ -5,7 +5,6 @@ Its state is one SQLite file in the data directory; see store.py for what is pro
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, ClassVar
@@ -36,6 +35,8 @@ class ApiServer(Module):
 
     async def start(self, context: ModuleContext) -> None:
         """Serve until asked to stop; raises CannotStart for a damaged file."""
+        import asyncio
+
         from modules.apiserver.server import Server
         from modules.apiserver.store import StoreError, StoreInUseError
 

@@ -59,10 +59,7 @@ class Registry:
 
     def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
         """Return what is selected, sorted; `namespace` "" means all."""
-        entries = self.store.collection(resource.storage).sorted(namespace)
-        if not selector:
-            return entries
-        return [entry for entry in entries if selector.matches(entry.labels, entry.fields)]
+        return self.store.collection(resource.storage).select(namespace, selector)
 
     def create(
         self, resource: Resource, namespace: str, body: Any, *, dry_run: bool = False
@@ -135,15 +132,15 @@ class Registry:
         self._validate(resource, new)
         if new == old:
             return before
-        if "generation" in old["metadata"] and _essence(resource, new) != _essence(
-            resource, old
-        ):
+        if "generation" in old["metadata"] and _essence(resource, new) != _essence(resource, old):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         with self.store.transaction(dry_run=dry_run) as transaction:
             if deletion.is_due(new):
                 entry = deletion.remove(transaction, self.catalog, resource, before.key, new)
             else:
                 entry = transaction.put(resource, before.key, new)
+            if resource.storage == "namespaces":
+                deletion.finish_namespace(transaction, self.catalog, name)
         if not dry_run:
             self._changed(resource, new, gone=deletion.is_due(new))
         return entry

@@ -98,9 +98,12 @@ class Catalog:
         self._resources[resource.group, resource.version, resource.plural] = resource
 
     def remove(self, storage: str) -> None:
-        """Stop serving what is stored as `storage`."""
-        for key in [key for key, value in self._resources.items() if value.storage == storage]:
-            del self._resources[key]
+        """Stop serving the custom resource that is stored as `storage`."""
+        self._resources = {
+            key: value
+            for key, value in self._resources.items()
+            if not (value.custom and value.storage == storage)
+        }
 
     def find(self, group: str, version: str, plural: str) -> Resource:
         """Raise ApiError (404) when there is no such resource."""

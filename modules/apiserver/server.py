@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -78,8 +77,8 @@ class Server:
         self._handlers.stop_watches()
         if self._upkeep is not None:
             self._upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._upkeep
+            # What it may have failed with is for `failed` to raise.
+            await asyncio.gather(self._upkeep, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
         self.store.close()

@@ -13,6 +13,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
@@ -20,6 +21,7 @@ from typing import IO, NamedTuple, Self
 from modules.apiserver.history import History
 from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
 from modules.apiserver.resources import Catalog, Resource
+from modules.apiserver.selectors import Selector
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ _REVISION = (
 CHECKPOINT_COMMITS = 2000
 # ... or here, holding everything up, should that not keep pace (pages of 4 KiB).
 CHECKPOINT_PAGES = 20_000
+# To this size the log's file goes back when it has been emptied.
+LOG_BYTES = 16 * 1024 * 1024
+_KEY = attrgetter("key")
 
 
 class StoreError(Exception):
@@ -63,10 +68,16 @@ class Collection:
         self.entries: dict[Key, Entry] = {}
         self.history = History(revision)
 
-    def sorted(self, namespace: str = "") -> list[Entry]:
-        """Return the entries by namespace and name, of one namespace or of all."""
-        keys = [key for key in self.entries if key[0] == namespace] if namespace else self.entries
-        return [self.entries[key] for key in sorted(keys)]
+    def select(self, namespace: str, selector: Selector) -> list[Entry]:
+        """Return what is selected, by namespace and name; `namespace` "" means all."""
+        found = [
+            entry
+            for entry in self.entries.values()
+            if (not namespace or entry.key[0] == namespace)
+            and (not selector or selector.matches(entry.labels, entry.fields))
+        ]
+        found.sort(key=_KEY)
+        return found
 
 
 class _Change(NamedTuple):
@@ -266,5 +277,6 @@ def _open(path: Path) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     database.executescript(_SCHEMA)
     return database

@@ -127,10 +127,9 @@ class Watch:
         revision = self.store.revision
         batch: list[bytes] = []
         size = 0
-        for entry in collection.sorted(self.namespace):
-            if self.selector.matches(entry.labels, entry.fields):
-                batch.append(self.lines.line("ADDED", entry))
-                size += len(batch[-1])
+        for entry in collection.select(self.namespace, self.selector):
+            batch.append(self.lines.line("ADDED", entry))
+            size += len(batch[-1])
             if size >= BATCH_BYTES:
                 await write(b"".join(batch))
                 batch, size = [], 0

@@ -69,7 +69,6 @@ class Hub:
                 server.start()
                 address, port = listener.getsockname()[:2]
                 log.info("edges connect to %s port %d", address, port)
-                self._context.report(address=address, port=port, node_limit=self.config.node_limit)
                 self._report()
                 self._context.ready()
                 await self._context.stopped()
@@ -77,13 +76,16 @@ class Hub:
                 await self._take_leave()
                 upstream.cancel()
                 sweep.cancel()
+                self._report()
         finally:
             server.stop()
 
     # From the server
 
     def admit(self, identity: Identity, address: str) -> Session:
-        """Make the session of a node that may connect; Refused at the node limit."""
+        """Make the session of a node that may connect; Refused at the node limit and the end."""
+        if self._context.stopping:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping")
         if identity.node not in self.sessions and len(self.sessions) >= self.config.node_limit:
             raise Refused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -165,6 +167,7 @@ class Hub:
         self._report_planned = False
         self._context.report(
             connected_nodes=sum(session.lane is not None for session in self.sessions.values()),
+            node_limit=self.config.node_limit,
             **self.statistics.as_details(),
         )
 

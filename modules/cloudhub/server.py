@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 _HANDSHAKES_AT_ONCE: Final = 128
 #: Seconds after which a handshake may be broken off if others wait for its place, so that who
 #: connects and says nothing keeps nobody out for longer.
-_PATIENCE: Final = 1.0
+_PATIENCE: Final = 3.0
 #: Seconds without accepting after the process ran out of descriptors or memory.
 _ACCEPT_PAUSE: Final = 1.0
 #: Seconds that a closed connection may take to say goodbye in TLS.
@@ -60,7 +61,7 @@ class Server:
         self._listener = listener
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._handshakes: dict[asyncio.Task[None], tuple[socket.socket, float]] = {}
+        self._handshakes: dict[asyncio.Task[None], float] = {}  # with when they began
         self._accepting = False
         self._stopped = False
 
@@ -72,7 +73,7 @@ class Server:
         self._stopped = True
         self._do_not_listen()
         for handshake in list(self._handshakes):
-            handshake.cancel()
+            handshake.cancel("cloudcore is stopping")
 
     def refuse(self, address: str, cause: str, reason: str) -> None:
         """Count and log a connection that gets no session."""
@@ -89,7 +90,9 @@ class Server:
         self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
-        while len(self._handshakes) < _HANDSHAKES_AT_ONCE or self._make_room():
+        if len(self._handshakes) >= _HANDSHAKES_AT_ONCE and not self._make_room():
+            return
+        while len(self._handshakes) < _HANDSHAKES_AT_ONCE:
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -103,31 +106,27 @@ class Server:
                 return
             connection.setblocking(False)
             task = self._loop.create_task(self._shake_hands(connection, _text(address)))
-            self._handshakes[task] = connection, self._loop.time()
-            task.add_done_callback(self._handshake_over)
+            self._handshakes[task] = self._loop.time()
+            task.add_done_callback(partial(self._handshake_over, connection))
 
     def _make_room(self) -> bool:
         """Break off the oldest handshake if it has had its time; else wait for one to end."""
-        oldest, (connection, began) = next(iter(self._handshakes.items()))
+        oldest, began = next(iter(self._handshakes.items()))
         patience = began + _PATIENCE - self._loop.time()
         if patience > 0:
             self._do_not_listen()
             self._loop.call_later(patience, self._listen)
             return False
-        self.refuse(_peer(connection), "tls", "slow in the TLS handshake while others wait")
-        self._forget(oldest)
-        oldest.cancel()
+        del self._handshakes[oldest]
+        oldest.cancel("slow in the TLS handshake while others wait")
         return True
 
-    def _handshake_over(self, task: asyncio.Task[None]) -> None:
-        self._forget(task)
+    def _handshake_over(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        if task.cancelled():
+            connection.close()
         if not self._accepting:
             self._listen()
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        connection, _ = self._handshakes.pop(task, (None, 0.0))
-        if connection is not None and task.cancelled():
-            connection.close()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
         try:
@@ -142,6 +141,9 @@ class Server:
             self.refuse(address, "tls", f"TLS: {_plain(error)}")
         except OSError as error:
             self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
+        except asyncio.CancelledError as cancelled:
+            self.refuse(address, "tls", f"{cancelled}")
+            raise
 
 
 class _Connection(WSProtocol):  # type: ignore[misc]

@@ -103,12 +103,12 @@ class Announcer:
     async def _add(self, slot: Slot, device: Object) -> None:
         await self._send(resources.build_membership(slot.node), membership.added(device, _now()))
         self._announced.record(slot, Told(_kept(device)))
-        log.info(f"told node {slot.node} of its device {slot.name}")
+        log.info(f"announced device {slot.name} to node {slot.node}")
 
     async def _remove(self, slot: Slot, last: Object) -> None:
         await self._send(resources.build_membership(slot.node), membership.removed(last, _now()))
         self._announced.forget(slot)
-        log.info(f"told node {slot.node} that device {slot.name} is no longer there")
+        log.info(f"announced to node {slot.node} that device {slot.name} is gone")
 
     async def _change(self, slot: Slot, device: Object, told: Told) -> None:
         dropped = _dropped(told, device)

@@ -96,7 +96,7 @@ class Rejections:
         elif self._told.get(key) != fault:
             log.warning(f"device {label(device)} is rejected: {fault.message}")
             await self._write(device, fault)
-            pass
+            self._told[key] = fault
             self._on_change()
 
     async def _write(self, device: Object, fault: Fault) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, closing
 from typing import Any, Final, Protocol
 
 from ipc import Message
@@ -16,6 +16,7 @@ from modules.common.kube import (
     PODS,
     SECRETS,
     SERVICES,
+    ConfigurationError,
     KubeClient,
     Reflector,
     Resource,
@@ -36,7 +37,7 @@ from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.lanes import Delivery as Taken
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
-from supervisor.module import Settings
+from supervisor.module import CannotStart, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="
@@ -58,21 +59,33 @@ class ControllerContext(Protocol):
 
 
 async def run(config: EdgeControllerConfig, settings: Settings, context: ControllerContext) -> None:
-    """Run the controller until it is asked to stop."""
-    async with KubeClient.connect(settings, user_agent="cloudcore/edgecontroller") as client:
-        with closing(Ledger(settings.data_dir / "edgecontroller.db")) as ledger:
-            namespace = settings.kubernetes.namespace
-            controller = Controller(config, namespace, client, ledger, context)
-            work = asyncio.create_task(controller.run())
-            stop = asyncio.create_task(context.stopped())
-            try:
-                await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                stop.cancel()
-                work.cancel()
-                await asyncio.wait((work, stop))
-            if not work.cancelled():
-                work.result()
+    """Run the controller until it is asked to stop; CannotStart if the kubeconfig is unusable."""
+    async with AsyncExitStack() as stack:
+        client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
+        try:
+            await stack.enter_async_context(client)
+        except ConfigurationError as error:
+            if settings.kubernetes.configured:
+                raise CannotStart(str(error)) from error
+            raise
+        ledger = stack.enter_context(closing(Ledger(settings.data_dir / "edgecontroller.db")))
+        namespace = settings.kubernetes.namespace
+        controller = Controller(config, namespace, client, ledger, context)
+        await _until_stopped(controller.run(), context)
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None], context: ControllerContext) -> None:
+    """Run until the module is asked to stop, or the work fails."""
+    working = asyncio.create_task(work)
+    stop = asyncio.create_task(context.stopped())
+    try:
+        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+        working.cancel()
+        await asyncio.wait((working, stop))
+    if not working.cancelled():
+        working.result()
 
 
 class Controller:

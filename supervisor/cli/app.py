@@ -8,18 +8,29 @@ from supervisor.cli.lazy import LazyCommand, LazyGroup
 from supervisor.cli.options import global_options, version_option
 
 COMMANDS = (
-    LazyCommand("run", "supervisor.cli.run:run", "Running", "Run cloudcore in the foreground."),
+    LazyCommand(
+        "run",
+        "supervisor.cli.run:run",
+        "Running",
+        "Run cloudcore in the foreground, until SIGINT or SIGTERM.",
+    ),
     LazyCommand(
         "status", "supervisor.cli.status:status", "Running", "Show how every module is doing."
     ),
     LazyCommand(
-        "stop", "supervisor.cli.stop:stop", "Running", "Stop cloudcore in order, and wait for it."
+        "stop",
+        "supervisor.cli.stop:stop",
+        "Running",
+        "Stop cloudcore in order, and wait until it has ended.",
     ),
     LazyCommand(
         "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
     ),
     LazyCommand(
-        "version", "supervisor.cli.version:version", "Other", "Print which cloudcore this is."
+        "version",
+        "supervisor.cli.version:version",
+        "Other",
+        "Print which cloudcore this is, and what it runs on.",
     ),
 )
 

@@ -173,9 +173,9 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """Write a number of bytes in binary units, with at most one decimal."""
-    units = iter(("B", "KiB", "MiB"))
-    unit = next(units)
-    while count >= 1024:
+    units = ["GiB", "MiB", "KiB", "B"]
+    while count >= 1024 and len(units) > 1:
         count /= 1024
-        unit = next(units, "GiB")
+        units.pop()
+    unit = units[-1]
     return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"

@@ -149,12 +149,28 @@ async def replay(cloudcore: Cloudcore, api: KubeClient) -> None:
             elif line.kind and line.kind[3].endswith("cloud_updated") and echoes < ECHO:
                 echoes += 1
             elif line.kind and line.message:
+                if line.kind[2] == "insert":
+                    await brought_up_to_date(edge)
                 await actions.before(line)
                 await same_kind(edge, line)
         assert not edge.closed
         assert not [message for message in edge.received if "cloud_updated" in message.resource]
         await edge.close()
     assert actions.done()
+
+
+async def brought_up_to_date(edge: RecordedEdge) -> None:
+    """Wait for what a node gets when it connects.
+
+    The recorded one had long been connected when the pod was created. An object that comes up
+    while a node is being brought up to date is an update, since the node may have it already.
+    """
+    for last in ("namespace/endpointslist/endpoints", "membership/detail"):
+        await edge.wait(about(last), last)
+
+
+def about(resource: str) -> Callable[[Message], bool]:
+    return lambda message: message.resource == resource
 
 
 async def reported(api: KubeClient) -> None:

@@ -8,6 +8,7 @@ import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from supervisor.config import Configuration, load, showing
 from supervisor.config.layers import parse_value
@@ -21,7 +22,7 @@ from supervisor.policy import Supervision
 class HubConfig(ModuleConfig):
     port: int = 10000
     mode: Literal["strict", "lax"] = "strict"
-    names: list[str] = []
+    names: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class Hub(Module):
@@ -102,7 +103,7 @@ def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
 def test_a_list_is_replaced_as_a_whole(tmp_path: Path) -> None:
     text = '[modules.hub]\nnames = ["a", "b"]\n'
     configuration = configured(text, 'modules.hub.names=["c"]', directory=tmp_path)
-    assert hub(configuration).names == ["c"]
+    assert hub(configuration).names == ("c",)
 
 
 def test_variables_that_are_not_meant_for_the_configuration_are_left_alone() -> None:

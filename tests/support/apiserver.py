@@ -19,7 +19,7 @@ class Embedded(NamedTuple):
 @asynccontextmanager
 async def running_server(data_dir: Path) -> AsyncIterator[Server]:
     """Run a server on `data_dir`; its kubeconfig is in there."""
-    data_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test can wait for that
+    data_dir.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         listening.setblocking(False)
         server = Server(data_dir)

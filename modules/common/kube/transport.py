@@ -132,7 +132,7 @@ class Transport:
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
         """Make the error of a request that got no whole answer, and look for a new address."""
         self.statistics.errors["unreachable"] += 1
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {reason}")
         self._reload()
         return unreachable

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
-from ipc import Message
+from ipc import Closed, Message
 from modules.common import resources
 from modules.common.kube import KubeError
 from modules.edgecontroller import messages
@@ -70,13 +71,17 @@ class Upstream:
         return sum(lane.handled for lane in self._lanes)
 
     async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
-        """Dispatch until `take` raises, holding no more than `max_pending` messages."""
+        """Dispatch until cancelled, holding no more than `max_pending` messages.
+
+        When the module is asked to stop nothing more is taken, but what is held goes on.
+        """
         async with asyncio.TaskGroup() as tasks:
             for lane in self._lanes:
                 tasks.create_task(lane.run())
-            while True:
-                await self._room.acquire()
-                self.dispatch(_Held(await take(), self))
+            with suppress(Closed):
+                while True:
+                    await self._room.acquire()
+                    self.dispatch(_Held(await take(), self))
 
     def let_go(self) -> None:
         """Make room for one more message."""
@@ -96,7 +101,7 @@ class Upstream:
     def _route(self, delivery: Delivery) -> bool:
         """Return whether a lane has taken the message and will call it done."""
         message = delivery.message
-        if message.source == CLOUDHUB and message.operation in (CONNECTED, DISCONNECTED):
+        if message.operation in (CONNECTED, DISCONNECTED):
             self._connection(message)
             return False
         about = resources.parse(message.resource)
@@ -125,6 +130,8 @@ class Upstream:
 
     def _connection(self, message: Message) -> None:
         node = resources.node_of(message.resource)
+        if message.source != CLOUDHUB or message.resource != f"{resources.NODE}/{node}":
+            raise BadContent(f"{message.operation} {message.resource} is for cloudhub to say")
         if message.operation == CONNECTED:
             self._concern.connected(node)
         else:

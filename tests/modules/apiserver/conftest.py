@@ -19,15 +19,16 @@ from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Catalog
 from modules.apiserver.server import Server
 from modules.apiserver.store import Store
+from modules.common.certs import Pki, ensure_pki
 from tests.support.apiserver import running_server
 
 KUBECTL_SECONDS = 20
 
 
-def tls(server: Server, *, certificate: str = "admin") -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(server.pki.ca_cert))
+def tls(pki: Pki, *, certificate: str = "admin") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(pki.ca_cert))
     if certificate:
-        directory = server.pki.directory
+        directory = pki.directory
         context.load_cert_chain(directory / f"{certificate}.crt", directory / f"{certificate}.key")
     return context
 
@@ -96,15 +97,22 @@ class WatchStream:
         return json.loads(line) if line else None
 
 
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make keys once: three RSA keys for every test would be most of the time it takes."""
+    return ensure_pki(tmp_path_factory.mktemp("pki"), []).directory
+
+
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
+async def server(tmp_path: Path, pki: Path) -> AsyncIterator[Server]:
+    shutil.copytree(pki, tmp_path / "data" / "pki")
     async with running_server(tmp_path / "data") as running:
         yield running
 
 
 @pytest.fixture
 async def api(server: Server) -> AsyncIterator[Api]:
-    connector = aiohttp.TCPConnector(ssl=tls(server))
+    connector = aiohttp.TCPConnector(ssl=tls(server.pki))
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**22) as session:
         yield Api(server, session)
 
@@ -119,7 +127,7 @@ def registry(tmp_path: Path) -> AsyncIterator[Registry]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what nobody tells."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import stat
+import time
 from typing import Any
 
 import aiohttp
 import pytest
 
+from modules.apiserver import events
 from modules.apiserver.handlers import Handlers
 from modules.apiserver.server import Server
 from modules.common.certs import issue_node
@@ -313,7 +315,7 @@ async def test_tables(api: Api) -> None:
 
 async def test_who_is_let_in(server: Server) -> None:
     async def ask(certificate: str, path: str) -> tuple[int, str]:
-        connector = aiohttp.TCPConnector(ssl=tls(server, certificate=certificate))
+        connector = aiohttp.TCPConnector(ssl=tls(server.pki, certificate=certificate))
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             session.get(server.url + path) as response,
@@ -405,3 +407,27 @@ async def test_many_writers_at_once_each_get_their_own_revision(api: Api) -> Non
     )
     assert len({answer["metadata"]["resourceVersion"] for answer in answers}) == 50
     assert len((await api.call("GET", f"{CONFIGMAPS}/a"))["data"]) == 50
+
+
+async def test_a_crd_does_not_hide_a_built_in_kind(api: Api) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    crd = {
+        "metadata": {"name": "leases.coordination.k8s.io"},
+        "spec": {
+            "group": "coordination.k8s.io", "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True}],
+            "names": {"plural": "leases", "kind": "Lease"},
+        },
+    }  # fmt: skip
+    await api.create(crds, **crd)
+    await api.call("DELETE", f"{crds}/leases.coordination.k8s.io")
+    await api.call("GET", "/apis/coordination.k8s.io/v1/leases")
+
+
+async def test_old_events_go(api: Api) -> None:
+    path = "/api/v1/namespaces/default/events"
+    for name, when in (("old", "2020-01-01T00:00:00Z"), ("odd", "yesterday")):
+        await api.create(path, metadata={"name": name}, lastTimestamp=when)
+    assert events.remove_old(api.server.registry) == 0
+    assert events.remove_old(api.server.registry, time.time() + 3700) == 2
+    assert (await api.call("GET", path))["items"] == []

@@ -150,3 +150,20 @@ async def test_the_usual_namespaces_exist(api: Api) -> None:
     names = {item["metadata"]["name"] for item in listed["items"]}
     assert {"default", "kube-system", "kube-public", "kubeedge"} <= names
     assert listed["items"][0]["metadata"]["labels"] == {"kubernetes.io/metadata.name": "default"}
+
+
+async def test_a_namespaces_own_finalizers_and_its_contents_both_hold_it(api: Api) -> None:
+    pods = "/api/v1/namespaces/team/pods"
+    await api.create("/api/v1/namespaces", metadata={"name": "team", "finalizers": ["x.io/wait"]})
+    await api.call("POST", pods, pod(node="n1"), expect=201)
+    await api.call("DELETE", "/api/v1/namespaces/team")
+    await api.patch("/api/v1/namespaces/team", {"metadata": {"finalizers": None}})
+    await api.call("GET", f"{pods}/p")
+    await api.call("GET", "/api/v1/namespaces/team")
+    await api.call("DELETE", f"{pods}/p?gracePeriodSeconds=0")
+    await api.call("GET", "/api/v1/namespaces/team", expect=404)
+    await api.create("/api/v1/namespaces", metadata={"name": "team", "finalizers": ["x.io/wait"]})
+    await api.call("DELETE", "/api/v1/namespaces/team")
+    await api.call("GET", "/api/v1/namespaces/team")
+    await api.patch("/api/v1/namespaces/team", {"metadata": {"finalizers": None}})
+    await api.call("GET", "/api/v1/namespaces/team", expect=404)

@@ -111,7 +111,7 @@ async def test_stopping_says_come_back(run_hub: Callable, join: Join) -> None:
 
 async def test_status_details(cloud: Cloud, join: Join) -> None:
     assert cloud.context.details["connected_nodes"] == 0
-    assert cloud.context.details["port"] == cloud.port
+    assert cloud.context.details["node_limit"] == 1000
     await join(cloud)
     await until(lambda: cloud.context.details["connected_nodes"] == 1)
 

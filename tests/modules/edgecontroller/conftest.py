@@ -65,14 +65,14 @@ class Cloud:
         self.api = api
         self.hub = contexts["cloudhub"]
         self.settings = settings
-        self._controller = contexts["edgecontroller"]
+        self.edge = contexts["edgecontroller"]
         self._mark = 0
-        self.context = ModuleContext(self._controller)
+        self.context = ModuleContext(self.edge)
 
     @asynccontextmanager
     async def controller(self, **config: Any) -> AsyncIterator[None]:
         """Run the controller; leaving is like its death: nothing is put in order."""
-        self.context = ModuleContext(self._controller)
+        self.context = ModuleContext(self.edge)
         module = EdgeController(EdgeControllerConfig(**config), self.settings)
         task = asyncio.create_task(module.start(self.context))
         ready = asyncio.create_task(self.context.is_ready.wait())
@@ -167,7 +167,11 @@ class Cloud:
     async def acknowledge(self, message: Message) -> None:
         """Answer as an edge's metaManager does to whatever it is told."""
         answer = Message.build(
-            message.source, message.group, "response", message.resource, b"OK",
+            message.source,
+            message.group,
+            "response",
+            message.resource,
+            b"OK",
             parent_id=message.id,
         )
         await self.hub.send("edgecontroller", answer)
@@ -200,9 +204,7 @@ def _mark_of(message: Message) -> str | None:
     return content["metadata"].get("labels", {}).get("mark") if isinstance(content, dict) else None
 
 
-async def eventually(
-    get: Callable[[], Awaitable[Any]], accept: Callable[[Any], Any]
-) -> Any:
+async def eventually(get: Callable[[], Awaitable[Any]], accept: Callable[[Any], Any]) -> Any:
     """Ask until the answer is acceptable; NotFound is an answer too, as None."""
     async with asyncio.timeout(5):
         while True:

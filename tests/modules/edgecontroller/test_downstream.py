@@ -18,8 +18,8 @@ async def test_pod_lifecycle(running: Cloud) -> None:
     message = await running.next()
     assert (message.source, message.group) == ("edgecontroller", "resource")
     assert (message.operation, message.resource) == ("insert", f"node/{NODE}/default/pod/p")
-    assert message.parent_id == "" and not message.sync
-    assert "kind" not in message.content and "apiVersion" not in message.content
+    assert (message.parent_id, message.sync) == ("", False)
+    assert set(message.content) == {"metadata", "spec", "status"}
     assert message.content["spec"] == created["spec"]
 
     await running.api.patch(PODS, "p", {"metadata": {"labels": {"x": "y"}}}, "default")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ipc import Message, open_contexts
+from ipc import Message, ModuleUnavailable, open_contexts
 from modules.common.kube import NODES, PODS, KubeClient
-from supervisor.module import KubernetesSettings, Settings
+from modules.edgecontroller import EdgeController
+from modules.edgecontroller.config import EdgeControllerConfig
+from supervisor.module import CannotStart, KubernetesSettings, Settings
 from tests.support.apiserver import running_server
 
 from .conftest import NODE, Cloud, Json, eventually, node, pod
@@ -29,20 +31,21 @@ async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) ->
     settings = Settings(tmp_path, tmp_path, kubernetes)
     contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
     async with AsyncExitStack() as controller:
-        async with running_server(data):
-            async with KubeClient.connect(settings) as api:
-                cloud = Cloud(api, contexts, settings)
-                await cloud.make_the_barrier()
-                await api.create(NODES, node())
-                await controller.enter_async_context(cloud.controller())
-                await cloud.connect()
-                await cloud.drain()
+        async with running_server(data), KubeClient.connect(settings) as api:
+            cloud = Cloud(api, contexts, settings)
+            await cloud.make_the_barrier()
+            await api.create(NODES, node())
+            await controller.enter_async_context(cloud.controller())
+            await cloud.connect()
+            await cloud.drain()
         questions = [
             await cloud.from_edge("update", f"default/node/{NODE}", annotated(**{f"k{n}": "v"}))
             for n in range(20)
         ]
-        while cloud.context.details.get("pending") != len(questions):
-            await asyncio.sleep(0.05)
+        await eventually(
+            lambda: asyncio.sleep(0, cloud.context.details.get("pending")),
+            lambda pending: pending == len(questions),
+        )
         assert cloud.context.details["api_errors"]["unreachable"]
         async with running_server(data), KubeClient.connect(settings) as api:
             await api.create(PODS, pod("p"), "default")
@@ -55,8 +58,9 @@ async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) ->
             pods: list[str] = []
             while len(answered) < len(questions) or not pods:
                 message = await cloud.next()
-                answered.add(message.parent_id)
-                if message.resource.endswith("pod/p"):
+                if message.parent_id:
+                    answered.add(message.parent_id)
+                elif message.resource.endswith("pod/p"):
                     pods.append(message.operation)
             assert {question.id for question in questions} <= answered
             assert pods == ["insert"]
@@ -106,8 +110,6 @@ async def test_every_status_is_answered_and_the_last_is_written(running: Cloud) 
 
 async def test_cloudhub_that_takes_nothing(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due then is kept as what it is about: the newest state goes out, once."""
-    from ipc import ModuleUnavailable
-
     send, blocked = running.context.send, asyncio.Event()
 
     async def refuse(module: str, message: Message, timeout: float | None = 30.0) -> None:
@@ -126,3 +128,31 @@ async def test_cloudhub_that_takes_nothing(running: Cloud, monkeypatch: pytest.M
     received = [m for m in await running.drain() if m.resource.endswith("/q")]
     assert [m.operation for m in received] == ["insert"]
     assert received[0].content["metadata"]["labels"] == {"n": "9"}
+
+
+async def test_stops_when_asked(cloud: Cloud) -> None:
+    context = cloud.context
+    task = asyncio.create_task(
+        EdgeController(EdgeControllerConfig(), cloud.settings).start(context)
+    )
+    async with asyncio.timeout(10):
+        await context.is_ready.wait()
+        cloud.edge.stop()
+        await task
+
+
+async def test_fault_ends_the_module(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise RuntimeError("fault")
+
+    monkeypatch.setattr(cloud.context, "take", fail)
+    with pytest.raises(ExceptionGroup) as caught:
+        await EdgeController(EdgeControllerConfig(), cloud.settings).start(cloud.context)
+    assert caught.group_contains(RuntimeError)
+
+
+async def test_unusable_kubeconfig_is_no_reason_to_try_again(cloud: Cloud, tmp_path: Path) -> None:
+    kubernetes = KubernetesSettings(kubeconfig=str(tmp_path / "none"))
+    settings = Settings(tmp_path, tmp_path, kubernetes)
+    with pytest.raises(CannotStart, match="none"):
+        await EdgeController(EdgeControllerConfig(), settings).start(cloud.context)

@@ -19,7 +19,9 @@ MADE_UP = ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 def recorded() -> list[tuple[Json, Json]]:
     """Return route and content of each message of the edge controller, in order."""
     lines = map(json.loads, CAPTURE.read_text().splitlines())
-    messages = [line["message"] for line in lines if line.get("dir") == "cloud->edge" and "message" in line]
+    messages = [
+        line["message"] for line in lines if line.get("dir") == "cloud->edge" and "message" in line
+    ]
     return [
         (message["route"], json.loads(message["content"]))
         for message in messages
@@ -38,7 +40,9 @@ def comparable(content: Json) -> Json:
 async def sent(running: Cloud) -> list[Any]:
     """Do to the API what was done in the recording, and return what is sent."""
     _, content = recorded()[0]
-    metadata = {key: content["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+    metadata = {
+        key: content["metadata"][key] for key in ("name", "namespace", "labels", "annotations")
+    }
     await running.api.create(PODS, {"metadata": metadata, "spec": content["spec"]}, "default")
     messages = [await running.next()]
     await running.api.patch(PODS, "p1", {"metadata": {"labels": {"x": "y"}}}, "default")

@@ -161,6 +161,7 @@ async def test_a_node_cannot_report_for_another(running: Cloud) -> None:
         ("query", "default/pod/p", None),
         ("query", "default/configmap", None),
         ("update", "nonsense", None),
+        ("disconnected", "x", None),
     ],
 )
 async def test_senseless_messages_do_no_harm(

@@ -1,0 +1,108 @@
+"""SIGKILL of readers and writers at random moments under full load.
+
+`KILLS` in the environment says how many (`make crash-ipc KILLS=1000` for the long run).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import time
+from typing import Any
+
+import pytest
+
+from ipc import Channel, Message
+from tests.ipc.conftest import Start
+
+KILLS = int(os.environ.get("KILLS", "40"))
+WRITERS = 2
+CONTENT = "x" * 220
+
+# Words of the ledger, which outlives everybody. A writer notes a number before it sends it and
+# after: one that was killed in between may or may not have sent it. The reader notes the last
+# number that it has handled of each writer.
+STOP, LOST, UNMARKED, HANDLED = 0, 1, 2, 3
+ABOUT, SENT, LAST, DOUBTS = 8, 16, 24, 32
+DOUBT = 64  # for each writer, the numbers of which nobody knows whether they were sent
+WORDS = DOUBT + WRITERS * KILLS
+
+
+def write(channel: Channel, ledger: Any, writer: int) -> None:
+    if ledger[ABOUT + writer] > ledger[SENT + writer]:
+        ledger[DOUBT + writer * KILLS + ledger[DOUBTS + writer]] = ledger[ABOUT + writer]
+        ledger[DOUBTS + writer] += 1
+        ledger[SENT + writer] = ledger[ABOUT + writer]
+    number = ledger[SENT + writer]
+    while not ledger[STOP]:
+        number += 1
+        ledger[ABOUT + writer] = number
+        message = Message.build(str(writer), "g", "update", str(number), CONTENT)
+        while not channel.try_put(message, prefer_slot=writer):
+            if ledger[STOP]:
+                ledger[ABOUT + writer] = number - 1
+                return
+        ledger[SENT + writer] = number
+
+
+def read(channel: Channel, ledger: Any) -> None:
+    while True:
+        message = channel.get()
+        writer, number = int(message.source), int(message.resource)
+        last = ledger[LAST + writer]
+        if number <= last:
+            ledger[UNMARKED] += message.redelivered == 0
+            continue
+        ledger[LOST] += len(set(range(last + 1, number)) - doubts(ledger, writer))
+        ledger[LAST + writer] = number
+        ledger[HANDLED] += 1
+
+
+def doubts(ledger: Any, writer: int) -> set[int]:
+    first = DOUBT + writer * KILLS
+    return set(ledger[first : first + ledger[DOUBTS + writer]])
+
+
+@pytest.mark.timeout(60 + KILLS)
+def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(start: Start) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    ledger = memoryview(mmap.mmap(-1, 8 * WORDS)).cast("Q")
+    channel = Channel("inbox", max_deliveries=255)
+    begin = [lambda: start(read, channel, ledger)]
+    begin += [lambda w=writer: start(write, channel, ledger, w) for writer in range(WRITERS)]  # type: ignore[misc]
+    processes = [each() for each in begin]
+    for _ in range(KILLS):
+        time.sleep(dice.expovariate(1 / 0.02))  # the moment is meant to be any
+        victim = dice.randrange(len(processes))
+        processes[victim].kill()
+        processes[victim].join(10)
+        processes[victim] = begin[victim]()
+    before = ledger[HANDLED]
+    wait_until(lambda: ledger[HANDLED] > before + 1000, "the reader to go on")
+    ledger[STOP] = 1
+    for writer in processes[1:]:
+        writer.join(10)
+        assert writer.exitcode == 0
+    wait_until(lambda: everything_arrived(ledger), "everything to arrive")
+    print(f"{KILLS} kills, {ledger[HANDLED]} messages, {channel.statistics()}")
+    assert (ledger[LOST], ledger[UNMARKED]) == (0, 0)
+
+
+def everything_arrived(ledger: Any) -> bool:
+    """What was sent is handled, but for a last one of which nobody knows whether it was sent."""
+    writers = range(WRITERS)
+    return all(
+        ledger[LAST + w] == ledger[SENT + w]
+        or (ledger[LAST + w] + 1 == ledger[SENT + w] and ledger[SENT + w] in doubts(ledger, w))
+        for w in writers
+    )
+
+
+def wait_until(condition: Any, what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        os.sched_yield()

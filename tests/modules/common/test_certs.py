@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import multiprocessing
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from modules.common import certs
+from modules.common.certs import ensure_pki, issue_node
+from modules.common.certs_cli import certs as command
+
+
+def names_of(path: Path) -> set[str]:
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return {str(name.value) for name in names.value}
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_everything_is_made_once(tmp_path: Path) -> None:
+    pki = ensure_pki(tmp_path / "pki", ["cloud.example.com", "10.0.0.1"])
+    before = snapshot(pki.directory)
+    assert ensure_pki(tmp_path / "pki", ["10.0.0.1"]) == pki
+    assert snapshot(pki.directory) == before
+    assert names_of(pki.server_cert) == {"localhost", "127.0.0.1", "cloud.example.com", "10.0.0.1"}
+    admin = x509.load_pem_x509_certificate(pki.admin_cert.read_bytes())
+    assert admin.subject.rfc4514_string() == "CN=kubernetes-admin,O=system:masters"
+    authority = x509.load_pem_x509_certificate(pki.ca_cert.read_bytes())
+    for path in (pki.server_cert, pki.admin_cert):
+        x509.load_pem_x509_certificate(path.read_bytes()).verify_directly_issued_by(authority)
+    for path in (pki.ca_key, pki.server_key, pki.admin_key):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        key = load_pem_private_key(path.read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        assert key.key_size == 2048
+
+
+def test_a_new_name_gets_a_new_certificate_with_the_old_names(tmp_path: Path) -> None:
+    pki = ensure_pki(tmp_path, ["a.example.com"])
+    authority = pki.ca_cert.read_bytes()
+    ensure_pki(tmp_path, ["b.example.com", "fd00:0::1"])
+    assert names_of(pki.server_cert) >= {"a.example.com", "b.example.com", "fd00::1"}
+    assert pki.ca_cert.read_bytes() == authority
+    before = pki.server_cert.read_bytes()
+    ensure_pki(tmp_path, ["fd00:0:0::1"])
+    assert pki.server_cert.read_bytes() == before
+
+
+def test_what_is_about_to_expire_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certs, "LEAF_LIFETIME", timedelta(days=10))
+    pki = ensure_pki(tmp_path, [])
+    before = snapshot(tmp_path)
+    monkeypatch.undo()
+    ensure_pki(tmp_path, [])
+    after = snapshot(tmp_path)
+    assert after["ca.crt"] == before["ca.crt"]
+    assert after["server.crt"] != before["server.crt"]
+    assert after["admin.crt"] != before["admin.crt"]
+    assert pki.server_cert.exists()
+
+
+def test_a_key_without_its_certificate_is_replaced(tmp_path: Path) -> None:
+    """A kill between the writing of the two leaves that."""
+    pki = ensure_pki(tmp_path, [])
+    pki.server_key.write_bytes(pki.admin_key.read_bytes())
+    ensure_pki(tmp_path, [])
+    key = load_pem_private_key(pki.server_key.read_bytes(), None)
+    certificate = x509.load_pem_x509_certificate(pki.server_cert.read_bytes())
+    assert key.public_key() == certificate.public_key()
+
+
+def test_a_ca_key_that_is_not_the_cas_is_an_error(tmp_path: Path) -> None:
+    pki = ensure_pki(tmp_path, [])
+    pki.ca_key.write_bytes(pki.admin_key.read_bytes())
+    with pytest.raises(ValueError, match=r"is not the key of .*ca\.crt"):
+        ensure_pki(tmp_path, [])
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    pki = ensure_pki(tmp_path, [])
+    pki.server_cert.write_text("nonsense")
+    with pytest.raises(ValueError, match=r"server\.crt"):
+        ensure_pki(tmp_path, [])
+
+
+def test_several_processes_at_once_agree(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=ensure_pki, args=(tmp_path, [f"{number}.example.com"]))
+        for number in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(20)
+        assert process.exitcode == 0
+    before = snapshot(tmp_path)
+    pki = ensure_pki(tmp_path, [f"{number}.example.com" for number in range(3)])
+    assert snapshot(tmp_path) == before
+    authority = x509.load_pem_x509_certificate(pki.ca_cert.read_bytes())
+    server = x509.load_pem_x509_certificate(pki.server_cert.read_bytes())
+    server.verify_directly_issued_by(authority)
+
+
+def test_a_nodes_certificate(tmp_path: Path) -> None:
+    pem, key_pem = issue_node(tmp_path, "edge-1.example.com")
+    certificate = x509.load_pem_x509_certificate(pem)
+    assert (
+        certificate.subject.rfc4514_string() == "CN=system:node:edge-1.example.com,O=system:nodes"
+    )
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    assert usage.value == x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    key = load_pem_private_key(key_pem, None)
+    assert key.public_key() == certificate.public_key()
+    certificate.verify_directly_issued_by(
+        x509.load_pem_x509_certificate((tmp_path / "ca.crt").read_bytes())
+    )
+
+
+@pytest.mark.parametrize("node", ["", "Upper", "-a", "a/b", "a b", "x" * 53])
+def test_names_that_no_node_can_have(tmp_path: Path, node: str) -> None:
+    with pytest.raises(ValueError, match="node's name"):
+        issue_node(tmp_path, node)
+
+
+def test_certs_issue(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    arguments = ["issue", "edge-1", "--out", str(out), "--data-dir", str(data)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    assert str(out) in result.output
+    assert {path.name for path in out.iterdir()} == {"rootCA.crt", "edge.crt", "edge.key"}
+    assert stat.S_IMODE((out / "edge.key").stat().st_mode) == 0o600
+    assert (out / "rootCA.crt").read_bytes() == (data / "pki" / "ca.crt").read_bytes()
+
+
+def test_certs_issue_takes_the_data_directory_of_the_whole_command(tmp_path: Path) -> None:
+    class Paths:
+        data_dir = tmp_path / "data"
+
+    result = CliRunner().invoke(command, ["issue", "n", "--out", str(tmp_path / "o")], obj=Paths())
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "data" / "pki" / "ca.crt").exists()
+
+
+def test_certs_issue_says_what_is_wrong(tmp_path: Path) -> None:
+    arguments = ["issue", "Bad_Name", "--out", str(tmp_path / "o"), "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert "Bad_Name" in result.output
+    (tmp_path / "file").write_text("")
+    arguments = ["issue", "n", "--out", str(tmp_path / "file" / "o"), "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert "cannot write" in result.output

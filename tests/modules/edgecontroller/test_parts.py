@@ -1,0 +1,281 @@
+"""The parts that need neither an API server nor a channel."""
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ipc import Message, MessageTooLarge
+from modules.edgecontroller import EdgeController
+from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Told
+from modules.edgecontroller.downstream.outbox import Outbox, Target
+from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
+from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream import times
+from modules.edgecontroller.upstream.lanes import Lane
+from modules.edgecontroller.upstream.podstatus import deletion_complete, status_patch
+
+CM = ("configmap", "ns", "cm")
+
+
+def test_module_names() -> None:
+    assert (EdgeController.name, EdgeController.group) == ("edgecontroller", "edgecontroller")
+    assert EdgeController.Config is EdgeControllerConfig
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"node_update_frequency": 0},
+        {"edge_node_selector": ""},
+        {"workers": {"query": 0}},
+        {"workers": {"other": 1}},
+        {"unknown": 1},
+    ],
+)
+def test_bad_config(config: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        EdgeControllerConfig.model_validate(config)
+
+
+def test_config_takes_whole_numbers_and_tables() -> None:
+    config = EdgeControllerConfig.model_validate(
+        {"node_update_frequency": 30, "workers": {"query": 2}}
+    )
+    assert (config.node_update_frequency, config.workers.query) == (30.0, 2)
+
+
+def test_ledger_outlives_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "deeper" / "ledger.db"
+    first = Ledger(path)
+    first.add([Told("n", CM, "1"), Told(EVERY_NODE, CM, "2")])
+    first.add([Told("n", CM, "3")])
+    second = Ledger(path)  # the first one has not been closed: it was killed
+    assert second.uid("n", CM) == "3"
+    assert second.items(EVERY_NODE) == {CM: "2"}
+    assert second.items("other") == {}
+    second.remove("n", [CM, ("pod", "ns", "p")])
+    second.close()
+    first.close()
+    third = Ledger(path)
+    assert third.uid("n", CM) is None
+    assert len(third) == 1
+    third.close()
+
+
+def test_unusable_ledger_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is no database, and long enough to be seen as such" * 100)
+    ledger = Ledger(path)
+    ledger.add([Told("n", CM, "1")])
+    ledger.close()
+    assert (tmp_path / "ledger.db.unusable").read_bytes().startswith(b"this")
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM told").fetchone() == (1,)
+    database.close()
+
+
+def target(name: str) -> Target:
+    return Target("n", "pod", "ns", name)
+
+
+async def test_outbox_keeps_order_and_merges() -> None:
+    outbox = Outbox()
+    outbox.mark(target("a"), fresh=True)
+    outbox.mark(target("b"), last={"was": 1})
+    outbox.mark(target("a"))
+    (a, first), (b, second) = await outbox.batch(10)
+    assert (a, b) == (target("a"), target("b"))
+    assert (first.fresh, first.last) == (True, None)
+    assert second.last == {"was": 1}
+    assert len(outbox) == 2
+
+
+async def test_outbox_keeps_what_is_marked_while_it_is_sent() -> None:
+    outbox = Outbox()
+    outbox.mark(target("a"))
+    [(a, pending)] = await outbox.batch(10)
+    outbox.mark(target("a"))
+    outbox.settle(a, pending)
+    [(a, pending)] = await outbox.batch(10)
+    outbox.settle(a, pending)
+    assert len(outbox) == 0
+    waiting = asyncio.create_task(outbox.batch(1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.mark(target("c"))
+    assert [found for found, _ in await waiting] == [target("c")]
+
+
+class FakeDelivery:
+    def __init__(self, name: str) -> None:
+        self.message = Message.build("s", "g", "update", "r", name)
+        self.name = name
+        self.is_done = False
+
+    def done(self) -> None:
+        assert not self.is_done
+        self.is_done = True
+
+
+class Work:
+    """A handler whose work ends when it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[Any]] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._go: asyncio.Semaphore = asyncio.Semaphore(0)
+
+    async def handle(self, messages: list[Message]) -> None:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        self.seen.append([message.content for message in messages])
+        await self._go.acquire()
+        self._at_once -= 1
+
+    async def let_go(self, count: int) -> None:
+        for _ in range(count):
+            self._go.release()
+        for _ in range(20 * count):
+            await asyncio.sleep(0)
+
+
+async def test_lane_keeps_the_order_of_an_object_and_works_on_others() -> None:
+    work = Work()
+    lane = Lane(work.handle, workers=3)
+    deliveries = [FakeDelivery(name) for name in ("a1", "a2", "b1", "a3", "c1", "d1")]
+    for delivery in deliveries:
+        lane.put(delivery.name[0], delivery)
+    running = asyncio.create_task(lane.run())
+    await work.let_go(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert work.seen == [["a1"], ["b1"], ["c1"]]
+    await work.let_go(6)
+    assert [c for [c] in work.seen if c.startswith("a")] == ["a1", "a2", "a3"]
+    assert len(work.seen) == 6
+    assert work.most_at_once == 3
+    assert all(delivery.is_done for delivery in deliveries)
+    assert lane.handled == 6
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_lane_of_statuses_replaces_what_waits() -> None:
+    work = Work()
+    lane = Lane(work.handle, workers=1, latest_only=True)
+    running = asyncio.create_task(lane.run())
+    deliveries = [FakeDelivery(name) for name in ("s1", "s2", "s3", "s4")]
+    lane.put("s", deliveries[0])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    for delivery in deliveries[1:]:
+        lane.put("s", delivery)
+    assert [delivery.is_done for delivery in deliveries] == [False, True, True, False]
+    await work.let_go(2)
+    assert work.seen == [["s1"], [None, None, "s4"]]
+    assert all(delivery.is_done for delivery in deliveries)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_fault_of_a_handler_ends_the_lane() -> None:
+    async def fail(_: list[Message]) -> None:
+        raise RuntimeError("fault")
+
+    lane = Lane(fail, workers=2)
+    delivery = FakeDelivery("a")
+    lane.put("a", delivery)
+    with pytest.raises(ExceptionGroup) as caught:
+        await lane.run()
+    assert caught.group_contains(RuntimeError)
+    assert not delivery.is_done
+
+
+async def test_too_large_a_message_does_not_stop_the_rest() -> None:
+    class Context:
+        async def send(self, module: str, message: Message, timeout: float | None = None) -> None:
+            raise MessageTooLarge("17 MB")
+
+        async def send_resp(self, message: Message, timeout: float | None = None) -> None:
+            raise AssertionError
+
+    await Sender(Context()).send(Message.build("s", "g", "update", "r"))
+
+
+def meta(**metadata: Any) -> dict[str, Any]:
+    return {"metadata": metadata, "spec": {"a": 1}}
+
+
+def test_what_is_news_of_a_pod() -> None:
+    old = {**meta(resourceVersion="1", generation=1), "status": {"phase": "Pending"}}
+    assert not pod_changed(old, {**meta(resourceVersion="2", generation=2), "status": {}})
+    assert pod_changed(old, {**meta(resourceVersion="2"), "spec": {"a": 2}})
+    assert pod_changed(old, meta(resourceVersion="2", labels={"x": "y"}))
+    assert pod_changed(old, meta(resourceVersion="2", deletionTimestamp="t"))
+
+
+def test_what_is_news_of_endpoints() -> None:
+    old = {"metadata": {"resourceVersion": "1"}, "subsets": []}
+    annotated = {"metadata": {"resourceVersion": "2", "annotations": {"a": "b"}}, "subsets": []}
+    assert not endpoints_changed(old, annotated)
+    assert endpoints_changed(old, {**annotated, "subsets": [1]})
+    assert endpoints_changed(old, {"metadata": {"labels": {"a": "b"}}, "subsets": []})
+
+
+def test_keep_leaves_the_original_alone() -> None:
+    obj = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "managedFields": []}}
+    assert keep(obj) == {"metadata": {"name": "p"}}
+    assert obj["kind"] == "Pod"
+    assert "managedFields" in obj["metadata"]
+
+
+def test_selects() -> None:
+    labelled = {"metadata": {"labels": {"a": "1", "b": "2"}}}
+    assert selects({"a": "1"}, labelled)
+    assert not selects({"a": "1", "b": "3"}, labelled)
+    assert not selects({"a": "1"}, {"metadata": {}})
+    assert not selects({}, labelled)
+    assert not selects(None, labelled)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05.999999999Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T05:04:05+02:00", "2026-01-02T03:04:05Z"),
+        ("", None),
+        (None, None),
+        ("yesterday", None),
+    ],
+)
+def test_times(text: str | None, expected: str | None) -> None:
+    assert times.normal(text) == expected
+
+
+def test_init_containers_are_sorted_as_in_the_spec() -> None:
+    pod = {"spec": {"initContainers": [{"name": "b"}, {"name": "a"}]}, "metadata": {}}
+    reported = {
+        "initContainerStatuses": [
+            {"name": "x"},
+            {"name": "a", "lastState": {"terminated": {"finishedAt": "2026-01-02T03:04:05.5Z"}}},
+            {"name": "b", "state": {"terminated": None}},
+        ]
+    }
+    patch = status_patch(pod, reported, datetime(2026, 1, 1, tzinfo=UTC))["status"]
+    statuses = patch["initContainerStatuses"]
+    assert [status["name"] for status in statuses] == ["b", "a", "x"]
+    assert statuses[1]["lastState"]["terminated"]["finishedAt"] == "2026-01-02T03:04:05Z"
+    assert patch["startTime"] == "2026-01-01T00:00:00Z"
+    assert patch["message"] is None
+
+
+def test_pod_that_is_not_being_deleted_is_left() -> None:
+    assert not deletion_complete({"metadata": {}, "status": {"phase": "Succeeded"}})

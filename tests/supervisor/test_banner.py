@@ -1,0 +1,75 @@
+"""What `cloudcore run` prints when it is up."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor import banner
+from supervisor.paths import Paths, resolve
+
+
+def module(name: str, state: str = "ready", **details: Any) -> dict[str, Any]:
+    return {"name": name, "enabled": True, "state": state, "details": details}
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/cloudcore")
+
+
+APISERVER = module("apiserver", listen={"https": "127.0.0.1:6443"})
+CLOUDHUB = module("cloudhub", listen={"websocket": "0.0.0.0:10000"})
+
+
+def rendered(paths: Paths, *modules: dict[str, Any]) -> list[str]:
+    text = banner.render({"version": "0.1.0", "modules": modules}, paths)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_it_says_what_listens_and_what_to_do_next() -> None:
+    paths = resolve()
+    lines = rendered(paths, APISERVER, CLOUDHUB)
+    assert lines == [
+        "cloudcore 0.1.0: all 2 modules are ready",
+        "",
+        "apiserver https://127.0.0.1:6443",
+        "cloudhub wss://0.0.0.0:10000",
+        f"kubeconfig {paths.kubeconfig}",
+        f"kubectl kubectl --kubeconfig {paths.kubeconfig} get nodes",
+        "join cloudcore certs issue NODE --out DIR",
+        "then take DIR to the edge node, and point its edgecore at cloudhub",
+        "or try cloudcore hollow NODE",
+        "a simulated edge node",
+        "status cloudcore status",
+    ]
+
+
+def test_commands_lead_to_where_this_one_is(tmp_path: Path) -> None:
+    cloudhub = module("cloudhub", listen={"websocket": "0.0.0.0:4711"})
+    lines = rendered(Paths(tmp_path / "run", tmp_path / "my data"), cloudhub)
+    data = f"--data-dir '{tmp_path}/my data'"
+    assert f"join cloudcore certs issue NODE --out DIR {data}" in lines
+    assert f"or try cloudcore hollow NODE --server wss://127.0.0.1:4711 {data}" in lines
+    assert f"status cloudcore status --run-dir {tmp_path}/run" in lines
+
+
+def test_with_a_cluster_there_is_no_kubeconfig_of_ours() -> None:
+    disabled = APISERVER | {"enabled": False, "state": "disabled", "details": {}}
+    lines = rendered(resolve(), CLOUDHUB, disabled)
+    assert lines[0] == "cloudcore 0.1.0: all 1 modules are ready"
+    assert not [line for line in lines if line.startswith("kube")]
+
+
+def test_it_says_who_is_not_ready() -> None:
+    lines = rendered(resolve(), APISERVER, module("cloudhub", "failed"))
+    assert lines[0] == "cloudcore 0.1.0: 1 of 2 modules are ready; cloudhub is failed"
+    assert not [line for line in lines if line.startswith("join")]
+
+
+def test_outside_of_the_path_the_command_is_named_as_it_was_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("sys.argv", [".venv/bin/cloudcore"])
+    assert rendered(resolve(), APISERVER)[-1] == "status .venv/bin/cloudcore status"
