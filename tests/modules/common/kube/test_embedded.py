@@ -90,7 +90,7 @@ async def test_long_list_and_what_follows(api: KubeClient) -> None:
         assert {f"c{n}" for n in range(1100)} <= mine
         await api.delete(CONFIGMAPS, "c7", "default")
         await api.patch(CONFIGMAPS, "c8", {"data": {"k": "v" * 900_000}}, "default")
-        while events[-1].type != "MODIFIED":  # noqa: ASYNC110 - the next event is what is awaited
+        while events[-1].type != "MODIFIED":
             await asyncio.sleep(0.01)
     assert ("default", "c7") not in reflector.store
     assert events[-1].object["metadata"]["name"] == "c8"

@@ -44,7 +44,7 @@ async def running(client: KubeClient, **options: Any) -> AsyncIterator[Running]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - counters signal nothing
+        while not condition():
             await asyncio.sleep(0.001)
 
 
