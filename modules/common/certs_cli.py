@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -11,16 +10,16 @@ import cloup
 from modules.common import certs as pki
 
 
-def _default_data_dir() -> Path:
-    """Return the data directory that `cloudcore run` has without options."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/cloudcore")
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "cloudcore"
+def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+    """Take what the command says, or else what `cloudcore` itself goes by."""
+    return value or getattr(context.obj, "data_dir", None)
 
 
-def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
-    return Path(value or getattr(context.obj, "data_dir", None) or _default_data_dir())
+def pki_directory(data_dir: Path | None) -> Path:
+    """Where the CA is; a usage error if nobody said what the data directory is."""
+    if data_dir is None:
+        raise click.UsageError("say which data directory has the CA, with --data-dir")
+    return data_dir / "pki"
 
 
 data_dir_option = cloup.option(
@@ -46,15 +45,16 @@ def certs() -> None:
     help="Where to write rootCA.crt, edge.crt and edge.key; made if missing.",
 )
 @data_dir_option
-def issue(node: str, directory: Path, data_dir: Path) -> None:
+def issue(node: str, directory: Path, data_dir: Path | None) -> None:
     """Make a certificate for the edge node NODE.
 
     Copy the three files to the node, to /etc/kubeedge/ca/rootCA.crt and /etc/kubeedge/certs/.
     """
+    source = pki_directory(data_dir)
     try:
-        certificate, key = pki.issue_node(data_dir / "pki", node)
+        certificate, key = pki.issue_node(source, node)
         directory.mkdir(parents=True, exist_ok=True)
-        pki.write_public(directory / "rootCA.crt", (data_dir / "pki" / "ca.crt").read_bytes())
+        pki.write_public(directory / "rootCA.crt", (source / "ca.crt").read_bytes())
         pki.write_private(directory / "edge.key", key)
         pki.write_public(directory / "edge.crt", certificate)
     except ValueError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import cloup
 
-from modules.common.certs_cli import data_dir_option
+from modules.common.certs_cli import data_dir_option, pki_directory
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event
@@ -77,7 +77,7 @@ def hollow(
     node: str,
     server: str,
     certs: Path | None,
-    data_dir: Path,
+    data_dir: Path | None,
     project_id: str,
     count: int | None,
     heartbeat: float,
@@ -121,17 +121,18 @@ def hollow(
 
 
 def _contexts(
-    names: list[str], directory: Path | None, data_dir: Path
+    names: list[str], directory: Path | None, data_dir: Path | None
 ) -> list[tuple[str, ssl.SSLContext]]:
     if directory is not None:
         shared = tls.from_directory(directory)
         return [(name, shared) for name in names]
-    if not (data_dir / "pki" / "ca.crt").exists():
+    source = pki_directory(data_dir)
+    if not (source / "ca.crt").exists():
         raise click.ClickException(
-            f"there is no CA in {data_dir / 'pki'}: start `cloudcore run` first, name its data "
+            f"there is no CA in {source}: start `cloudcore run` first, name its data "
             "directory with --data-dir, or give certificates with --certs"
         )
-    return [(name, tls.issue(data_dir / "pki", name)) for name in names]
+    return [(name, tls.issue(source, name)) for name in names]
 
 
 async def _run(edges: list[HollowEdge]) -> None:

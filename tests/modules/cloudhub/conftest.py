@@ -80,7 +80,7 @@ class Cloud:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what the hub tells nobody."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 

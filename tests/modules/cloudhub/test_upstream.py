@@ -142,3 +142,40 @@ async def test_a_late_answer_from_a_volume_goes_nowhere(cloud: Cloud, join: Join
     await edge.send(message("edged", "default/podstatus"))
     assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
     assert cloud.hub.statistics.late_answers == 1
+
+
+@pytest.mark.parametrize("how", ["breaks off", "is replaced", "is stopped"])
+async def test_a_session_may_end_while_it_is_not_read(
+    cloud: Cloud,
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    held = asyncio.Event()
+    send = cloud.context.send_to_group
+
+    async def send_when_released(group: str, each: Message) -> None:
+        await held.wait()
+        await send(group, each)
+
+    monkeypatch.setattr(cloud.context, "send_to_group", send_when_released)
+    edge = await join(cloud)
+    for number in range(3 * upstream.SESSION_MESSAGES):
+        await edge.send(message("edged", f"default/podstatus/{number}"))
+    session = cloud.hub.sessions["edge-1"]
+    await until(lambda: session.on_the_way >= upstream.SESSION_MESSAGES)
+    if how == "breaks off":
+        await edge.leave()
+    elif how == "is replaced":
+        await join(cloud)
+        assert (await edge.closed())[0] == 1000
+    else:
+        cloud.hub.downstream.dispatch(Message.build("x", "resource", "deleted", "node/edge-1"))
+        assert (await edge.closed())[0] == 1000
+    held.set()
+    while (await cloud.next()).operation != "disconnected":
+        pass
+    await until(lambda: not session.on_the_way)
+    assert session.over
+    assert not [each for each in caplog.records if each.levelname in ("ERROR", "CRITICAL")]
