@@ -177,3 +177,14 @@ def test_which_kubeconfig(tmp_path: Path) -> None:
     assert kubeconfig_path(settings(tmp_path, kubeconfig="/k")) == Path("/k")
     assert kubeconfig_path(settings(tmp_path, master="http://m")) is None
     assert kubeconfig_path(settings(tmp_path, in_cluster=True)) is None
+
+
+async def test_credentials_written_anew_are_used(server: FakeServer, tmp_path: Path) -> None:
+    """A renewed client certificate or token in the kubeconfig takes effect when it is needed."""
+    path = write_kubeconfig(tmp_path, server.url, {"token": "old"})
+    settings = server.settings(tmp_path, master="", kubeconfig=str(path))
+    server.then(refuses(401, "Unauthorized"), replies({}))
+    async with KubeClient.connect(settings) as client:
+        write_kubeconfig(tmp_path, server.url, {"token": "renewed"})
+        await client.get(NODES, "n")
+    assert authorizations(server) == ["Bearer old", "Bearer renewed"]

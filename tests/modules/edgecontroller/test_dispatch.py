@@ -1,0 +1,163 @@
+"""Dispatching and writing, with the API's side played by the test."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ipc import Message
+from modules.common.kube import Conflict, KubeClient, NotFound
+from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.messages import POD
+from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.content import PodStatusRequest
+from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
+from modules.edgecontroller.upstream.queries import QueryAnswerer
+from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+
+from .conftest import NODE, Json, pod
+
+
+class Channel:
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    async def send(self, module: str, message: Message, timeout: float | None = None) -> None:
+        self.sent.append(message)
+
+    async def send_resp(self, message: Message, timeout: float | None = None) -> None:
+        raise AssertionError
+
+
+class Api:
+    """Patches take as long as the test likes; deletes end as it says."""
+
+    def __init__(self) -> None:
+        self.patched: list[str] = []
+        self.deleted: list[tuple[str, dict[str, Any]]] = []
+        self.patch_answer: Json | Exception = {"metadata": {}}
+        self.delete_error: Exception | None = None
+        self.open = asyncio.Event()
+
+    async def patch(self, _: object, name: str, *args: Any, **options: Any) -> Json:
+        self.patched.append(name)
+        await self.open.wait()
+        if isinstance(self.patch_answer, Exception):
+            raise self.patch_answer
+        return self.patch_answer
+
+    async def delete(self, _: object, name: str, namespace: str, **options: Any) -> None:
+        self.deleted.append((name, options))
+        if self.delete_error:
+            raise self.delete_error
+
+
+class Taken:
+    def __init__(self, resource: str, content: Any = None) -> None:
+        self.message = Message.build("edged", "meta", "update", resource, content)
+        self.is_done = False
+
+    def done(self) -> None:
+        self.is_done = True
+
+
+class Bench:
+    def __init__(self, directory: Path, max_pending: int = 100) -> None:
+        self.api, self.channel = Api(), Channel()
+        client, sender = cast("KubeClient", self.api), Sender(self.channel)
+        self.view = View(Ledger(directory / "ledger.db"))
+        delivery = Delivery(self.view, sender)
+        self.pods = PodWriter(client, sender, self.view)
+        handlers = Handlers(
+            NodeWriter(client, sender, self.view, 20),
+            self.pods,
+            QueryAnswerer(client, sender, self.view, delivery),
+        )
+        config = EdgeControllerConfig(max_pending=max_pending)
+        self.upstream = Upstream(handlers, NodeConcern(self.view), delivery, config)
+
+    def add_pod(self, name: str) -> None:
+        self.view.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Any:
+    made = Bench(tmp_path)
+    yield made
+    made.view.ledger.close()
+
+
+async def settle() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_list_of_statuses_is_done_when_all_are_written(bench: Bench) -> None:
+    for name in ("a", "b"):
+        bench.add_pod(name)
+    statuses = [{"Name": name, "Status": {}} for name in ("a", "b")]
+    taken = Taken(f"node/{NODE}/default/podstatus", statuses)
+    inbox: asyncio.Queue[Taken] = asyncio.Queue()
+    inbox.put_nowait(taken)
+    running = asyncio.create_task(bench.upstream.run(inbox.get))
+    await settle()
+    assert sorted(bench.api.patched) == ["a", "b"]
+    assert (taken.is_done, bench.upstream.pending) == (False, 1)
+    bench.api.open.set()
+    await settle()
+    assert (taken.is_done, bench.upstream.pending) == (True, 0)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_takes_no_more_than_may_be_pending(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_pending=3)
+    inbox: asyncio.Queue[Taken] = asyncio.Queue()
+    for n in range(10):
+        content = {"metadata": {"annotations": {"n": str(n)}}}
+        inbox.put_nowait(Taken(f"node/n{n}/default/node/n{n}", content))
+    running = asyncio.create_task(bench.upstream.run(inbox.get))
+    await settle()
+    assert (inbox.qsize(), bench.upstream.pending) == (7, 3)
+    bench.api.open.set()
+    while bench.upstream.handled < 10:
+        await asyncio.sleep(0)
+    assert len(bench.api.patched) == 10
+    running.cancel()
+    await asyncio.wait([running])
+    bench.view.ledger.close()
+
+
+def status_of(name: str, uid: str) -> list[Message]:
+    request = PodStatusRequest(name, {"phase": "Succeeded"}, uid)
+    resource = f"node/{NODE}/default/pod/{name}"
+    return [Message.build("edged", "meta", "update", resource, request)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [None, NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another uid")],
+)
+async def test_only_the_very_pod_is_deleted(bench: Bench, error: Exception | None) -> None:
+    """One that has been created under its name since is left alone."""
+    bench.add_pod("p")
+    deleting = pod("p", uid="uid-p", deletionTimestamp="2026-01-02T03:04:05Z")
+    bench.api.patch_answer = {**deleting, "status": {"phase": "Succeeded"}}
+    bench.api.delete_error = error
+    bench.api.open.set()
+    await bench.pods.write_status(status_of("p", "uid-p"))
+    assert bench.api.deleted == [("p", {"grace_period": 0, "uid": "uid-p"})]
+
+
+async def test_pod_that_goes_while_its_status_is_written(bench: Bench) -> None:
+    bench.add_pod("p")
+    bench.api.patch_answer = NotFound(404, "NotFound", "gone")
+    bench.api.open.set()
+    await bench.pods.write_status(status_of("p", "uid-p"))
+    [message] = bench.channel.sent
+    assert (message.operation, message.resource) == ("delete", f"node/{NODE}/default/pod/p")
