@@ -135,7 +135,7 @@ def decode_body(data: bytes) -> Json:
                 f"this server takes {api_version} {kind} as application/json, not as {MEDIA_TYPE}"
             )
         content = _decode(name, envelope.get("raw", b""))
-    except (ValueError, IndexError, TypeError, OverflowError) as error:
+    except (ValueError, IndexError, TypeError, OverflowError, OSError) as error:
         raise bad_request(f"the protobuf body of the request is damaged: {error}") from error
     return {"apiVersion": api_version, "kind": kind, **content}
 
@@ -185,11 +185,12 @@ def _time(raw: bytes) -> str | None:
 def _map_entry(raw: bytes, *, as_bytes: bool) -> tuple[str, str]:
     entry = dict(_fields(raw))
     value = entry.get(2, b"")
-    return _text(entry.get(1, b"")), base64.b64encode(value).decode() if as_bytes else _text(value)
+    return _text(entry.get(1, b"")), base64.b64encode(_bytes(value)).decode() if as_bytes else _text(value)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+def _fields(raw: Any) -> Iterator[tuple[int, Any]]:
     """Yield (number, int or bytes) of a message's wire format."""
+    data = _bytes(raw)
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)
@@ -220,9 +221,18 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             raise ValueError("a number is longer than 64 bits")
 
 
-def _signed(value: int) -> int:
+def _signed(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError("a field has a length and bytes where it should be a number")
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode()
+def _text(raw: Any) -> str:
+    return _bytes(raw).decode()
+
+
+def _bytes(raw: Any) -> bytes:
+    """Refuse a number where the table says text or a message."""
+    if not isinstance(raw, bytes):
+        raise TypeError("a field is a number where it should have a length and bytes")
+    return raw

@@ -31,7 +31,7 @@ from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.pods import PodConcern
 from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
 from modules.edgecontroller.downstream.view import View
-from modules.edgecontroller.objects import keep
+from modules.edgecontroller.objects import keep, keep_node
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.lanes import Delivery as Taken
@@ -178,7 +178,7 @@ class Controller:
             resource,
             handle,
             namespace=self._namespace if resource.namespaced else None,
-            keep=keep,
+            keep=keep_node if resource is NODES else keep,
             resync=self._config.resync,
             store=store,
             label_selector=label_selector,
@@ -201,6 +201,7 @@ class Controller:
             "server": self._client.server,
             "cached": self._counts(),
             "connected_nodes": sum(self._view.connections.values()),
+            "told": len(self._view.ledger),
             "due": len(self._view.outbox),
             "sent": self._sender.sent,
             "pending": self._upstream.pending,

@@ -16,6 +16,9 @@ _UNTOLD_POD = frozenset({"resourceVersion", "generation"})
 #: The same for endpoints, whose annotations are leader election's heartbeat (location.go).
 _UNTOLD_ENDPOINTS = frozenset({"resourceVersion", "generation", "annotations"})
 
+_NODE_METADATA = ("name", "uid", "resourceVersion")
+_NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
+
 
 def keep(obj: Object) -> Object:
     """Reduce an object from the API to what is cached and sent."""
@@ -24,6 +27,15 @@ def keep(obj: Object) -> Object:
         key: value for key, value in obj["metadata"].items() if key != "managedFields"
     }
     return kept
+
+
+def keep_node(obj: Object) -> Object:
+    """Reduce a node to what is used of it: images alone would be most of it."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    return {
+        "metadata": {key: metadata[key] for key in _NODE_METADATA if key in metadata},
+        "status": {key: status[key] for key in _NODE_STATUS if key in status},
+    }
 
 
 def placeholder(namespace: str, name: str, **sections: Any) -> Object:

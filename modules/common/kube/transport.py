@@ -9,9 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Final
 
 import aiohttp
+from yarl import URL
 
 from modules.common.kube.credentials import (
     Access,
@@ -100,7 +102,8 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
             headers={"Accept": JSON, "User-Agent": self._user_agent},
-            trust_env=True,
+            # As client-go: a proxy from the environment, but never to this machine.
+            trust_env=not _is_loopback(self.server),
         )
 
     async def close(self) -> None:
@@ -203,6 +206,14 @@ class Transport:
                     "kubernetes.kubeconfig to use another cluster"
                 )
             await asyncio.sleep(_KUBECONFIG_POLL)
+
+
+def _is_loopback(server: str) -> bool:
+    host = URL(server).host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _make_socket(address: Any) -> socket.socket:

@@ -25,6 +25,10 @@ class NodeConcern:
         self._view.connections[node] = True
         self._view.mark_all(node)
 
+    def heard_from(self, node: str) -> None:
+        """Take a message as the sign that a node is connected, if nothing is known of it."""
+        self._view.connections.setdefault(node, True)
+
     def disconnected(self, node: str) -> None:
         self._view.connections[node] = False
 

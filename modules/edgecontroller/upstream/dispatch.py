@@ -105,6 +105,7 @@ class Upstream:
             self._connection(message)
             return False
         about = resources.parse(message.resource)
+        self._concern.heard_from(about.node)
         if message.operation == RESPONSE:
             target = Target(about.node, about.type, about.namespace, about.name)
             self._downward.acknowledged(target, message.parent_id)

@@ -83,6 +83,16 @@ async def test_what_was_not_written_is_handled_by_the_successor(cloud: Cloud) ->
         )
 
 
+async def test_connections_are_known_again_after_a_restart(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.from_edge("query", f"default/node/{NODE}")
+        await eventually(
+            lambda: asyncio.sleep(0, cloud.context.details.get("connected_nodes")),
+            lambda connected: connected == 1,
+        )
+
+
 async def test_messages_of_one_object_are_written_in_order(running: Cloud) -> None:
     for n in range(100):
         await running.from_edge("update", f"default/node/{NODE}", annotated(last=str(n)))

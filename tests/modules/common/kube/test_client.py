@@ -113,6 +113,18 @@ async def test_answer_that_is_not_json(server: FakeServer, client: KubeClient) -
         await client.get(PODS, "p", "default")
 
 
+async def test_no_proxy_to_this_machine(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server.then(replies({}))
+    async with KubeClient.connect(server.settings(tmp_path)) as client:
+        await client.get(NODES, "n")
+
+
 async def test_list_follows_pages(server: FakeServer, client: KubeClient) -> None:
     server.then(listing(pod("a", 1), version="5", token="more"), listing(pod("b", 2), version="5"))
     page = await client.list(PODS, label_selector="a=b", field_selector="spec.nodeName=n")
