@@ -184,8 +184,9 @@ def _time(raw: bytes) -> str | None:
 
 def _map_entry(raw: bytes, *, as_bytes: bool) -> tuple[str, str]:
     entry = dict(_fields(raw))
-    value = entry.get(2, b"")
-    return _text(entry.get(1, b"")), base64.b64encode(_bytes(value)).decode() if as_bytes else _text(value)
+    value = _bytes(entry.get(2, b""))
+    text = base64.b64encode(value).decode() if as_bytes else _text(value)
+    return _text(entry.get(1, b"")), text
 
 
 def _fields(raw: Any) -> Iterator[tuple[int, Any]]:
