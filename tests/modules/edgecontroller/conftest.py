@@ -102,13 +102,19 @@ class Cloud:
             if (message.operation, message.resource) == (operation, resource):
                 return message
 
+    async def answer_to(self, question: Message) -> Message:
+        """Receive until the answer to a message has come."""
+        while (message := await self.next()).parent_id != question.id:
+            pass
+        return message
+
     async def drain(self) -> list[Message]:
         """Receive all that the controller has to say about what has happened so far.
 
         It watches each kind by itself, so a change of each kind is made, on a node that is for
         this alone, and awaited; the messages for that node are not returned.
         """
-        question = await self.from_edge("query", f"default/node/{BARRIER}", node=BARRIER)
+        question = await self.from_edge("query", f"default/node/{BARRIER}", node="asker")
         self._mark += 1
         await self._change_the_barrier()
         awaited = {f"{type_}/barrier" for type_ in _BARRIER_TYPES} | {"endpoints", question.id}
@@ -117,10 +123,10 @@ class Cloud:
             message = await self.hub.receive(timeout=5)
             if BARRIER not in message.resource.split("/"):
                 drained.append(message)
-            elif not message.resource.startswith(f"node/{BARRIER}/"):
-                continue  # services go to every node
             elif message.parent_id:
                 awaited.discard(message.parent_id)
+            elif not message.resource.startswith(f"node/{BARRIER}/"):
+                continue  # services go to every node
             elif message.resource.endswith("endpointslist/endpoints"):
                 awaited.discard("endpoints")
             elif _mark_of(message) == str(self._mark):

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from pathlib import Path
 
 import msgspec
@@ -22,10 +21,7 @@ from modules.common.kube import (
     Unauthorized,
     Unreachable,
     WatchEvent,
-    retry,
 )
-from modules.common.kube.backoff import Backoff
-from modules.common.kube.ratelimit import TokenBucket
 
 from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
 
@@ -249,61 +245,6 @@ async def test_half_written_kubeconfig_keeps_the_old(server: FakeServer, tmp_pat
         with pytest.raises(Unreachable):
             await client.patch(NODES, "n", {})
         assert client.server == server.url
-
-
-async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) -> None:
-    server.then(
-        refuses(500, "InternalError"),
-        refuses(429, "TooManyRequests"),
-        refuses(409, "Conflict"),
-        refuses(503, "ServiceUnavailable"),
-        replies({"it": "worked"}),
-    )
-    backoff = Backoff(initial=0.001)
-    assert await retry(lambda: client.get(NODES, "n"), backoff) == {"it": "worked"}
-    assert len(server.requests) == 5
-
-
-@pytest.mark.parametrize("code", [400, 403, 404, 422])
-async def test_retry_gives_up_on_what_stays_wrong(
-    server: FakeServer, client: KubeClient, code: int
-) -> None:
-    server.then(refuses(code, ""))
-    with pytest.raises(ApiError):
-        await retry(lambda: client.get(NODES, "n"))
-
-
-async def test_retry_waits_as_long_as_asked(server: FakeServer, client: KubeClient) -> None:
-    headers = {"Retry-After": "0.2"}
-    server.then(refuses(429, "TooManyRequests", **headers), replies({}))
-    began = time.monotonic()
-    await retry(lambda: client.get(NODES, "n"), Backoff(initial=0.001))
-    assert time.monotonic() - began >= 0.2
-
-
-def test_token_bucket() -> None:
-    now = 100.0
-    bucket = TokenBucket(qps=10, burst=3, clock=lambda: now)
-    assert [bucket.reserve() for _ in range(5)] == pytest.approx([0, 0, 0, 0.1, 0.2])
-    now += 0.3
-    assert bucket.reserve() == pytest.approx(0.0)
-    now += 60
-    assert [bucket.reserve() for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
-
-
-def test_no_limit() -> None:
-    bucket = TokenBucket(qps=0, burst=1)
-    assert sum(bucket.reserve() for _ in range(1000)) == 0
-
-
-def test_backoff_grows_and_starts_over() -> None:
-    backoff = Backoff(initial=1, maximum=8)
-    pauses = [backoff.next() for _ in range(6)]
-    for pause, ceiling in zip(pauses, [1, 2, 4, 8, 8, 8], strict=True):
-        assert ceiling / 2 <= pause <= ceiling
-    assert backoff.next(at_least=60) == 60
-    backoff.reset()
-    assert backoff.next() <= 1
 
 
 def kubeconfig(url: str) -> str:
