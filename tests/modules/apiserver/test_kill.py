@@ -72,9 +72,10 @@ async def test_no_acknowledged_write_is_lost(tmp_path: Path, pki: Path) -> None:
                 async with asyncio.timeout(20):
                     assert await process.stdout.readline() == b"ready\n"
                 acknowledged = await kill_while_writing(tmp_path, listening, process, round_)
+            except BaseException:
+                process.kill()  # only then: killing what is dead already races with its reaping
+                raise
             finally:
-                if process.returncode is None:
-                    process.kill()
                 await process.wait()
             assert process.returncode == -signal.SIGKILL
             check(tmp_path, acknowledged)
