@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from modules.apiserver import patch, routing
 from modules.apiserver.kinds.mergekeys import COMMON
@@ -114,7 +115,8 @@ class Handlers:
             pass
         finally:
             self.watches.discard(watch)
-        await response.write_eof()
+        with contextlib.suppress(ClientConnectionResetError):  # the client has gone
+            await response.write_eof()
         return response
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
