@@ -1,0 +1,48 @@
+"""What every benchmark ends with: its figures as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+OUT = Path(__file__).parent / "out"
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One measured value: the median of the runs, if there was more than one."""
+
+    case: str
+    system: str
+    metric: str
+    value: float
+    unit: str
+
+
+def median(values: Sequence[float], digits: int = 2) -> float:
+    """Take the median, without the digits that say nothing."""
+    return round(statistics.median(values), digits)
+
+
+def publish(name: str, how: str, figures: Sequence[Figure]) -> None:
+    """Write bench/out/NAME.json and print the same; `how` says how often was measured what."""
+    OUT.mkdir(exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps(msgspec.to_builtins(figures), indent=1) + "\n")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=how, title_justify="left")
+    for column in ("case", "metric", "unit"):
+        table.add_column(column)
+    systems = list(dict.fromkeys(figure.system for figure in figures))
+    for system in systems:
+        table.add_column(system, justify="right")
+    values = {(f.case, f.metric, f.unit, f.system): f.value for f in figures}
+    for row in dict.fromkeys((f.case, f.metric, f.unit) for f in figures):
+        cells = (values.get((*row, system)) for system in systems)
+        table.add_row(*row, *("-" if cell is None else f"{cell:,g}" for cell in cells))
+    Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
+    print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
