@@ -43,6 +43,6 @@ def publish(name: str, how: str, figures: Sequence[Figure]) -> None:
     values = {(f.case, f.metric, f.unit, f.system): f.value for f in figures}
     for row in dict.fromkeys((f.case, f.metric, f.unit) for f in figures):
         cells = (values.get((*row, system)) for system in systems)
-        table.add_row(*row, *("-" if cell is None else f"{cell:,g}" for cell in cells))
+        table.add_row(*row, *("-" if cell is None else f"{cell:,}" for cell in cells))
     Console(highlight=False, width=None if Console().is_terminal else 160).print(table)
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
