@@ -261,6 +261,11 @@ class Channel:
             senders=len(used),
         )
 
+    @property
+    def reader_pid(self) -> int:
+        """The process that reads, or did last; 0 before the first."""
+        return self._segment.words[layout.READER_PID]
+
     # Its end
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import gc
 import inspect
+import io
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from ipc import Registry
+from supervisor import metrics
 from supervisor.context import BlockingModuleContext, ModuleContext
 from supervisor.module import CannotStart, Module
 from supervisor.page import LastWords, Page
@@ -37,6 +39,8 @@ EXIT_CANNOT_START: Final = 78  # EX_CONFIG
 class Birth:
     """Everything that a module's process is born with."""
 
+    name: str
+    """the unit's: the module's name, or NAME-2 and so on where it has several processes"""
     module: Module
     registry: Registry
     page: Page
@@ -44,6 +48,11 @@ class Birth:
     lifeline: int
     """a pipe that reads as closed when the supervisor is gone"""
     stop_timeout: float
+    beat: float
+    """seconds between two signs of life"""
+    output: int
+    """the pipe that stdout and stderr go to"""
+    metrics_dir: Path
     keep: frozenset[int]
     """descriptors it needs, beside the three standard ones"""
     set_up_logs: Callable[[str], None]
@@ -67,14 +76,27 @@ def _settle(birth: Birth) -> None:
     """Become a process of one's own: group, descriptors, signals, logs."""
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
+    console = _redirect(birth.output)
     for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    _let_go(birth.keep)
+    _let_go({*birth.keep, console})
     gc.freeze()
     faulthandler.enable()
-    birth.set_up_logs(birth.module.name)
-    threading.Thread(target=_follow, args=(birth,), name="lifeline", daemon=True).start()
+    birth.set_up_logs(birth.name)
+    metrics.belong_to(birth.name, birth.metrics_dir)
+    threading.Thread(target=_follow, args=(birth, console), name="lifeline", daemon=True).start()
+
+
+def _redirect(output: int) -> int:
+    """Send stdout and stderr to the supervisor; what stderr was before is returned."""
+    console = os.dup(2)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+    return console
 
 
 def _let_go(keep: Iterable[int]) -> None:
@@ -93,9 +115,10 @@ def _let_go(keep: Iterable[int]) -> None:
             os.dup2(null, number, inheritable=False)
 
 
-def _follow(birth: Birth) -> None:
+def _follow(birth: Birth, console: int) -> None:
     """Do not outlive the supervisor by more than the stop budget."""
     os.read(birth.lifeline, 1)
+    os.dup2(console, 2)
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(birth.stop_timeout)
@@ -128,8 +151,9 @@ def _start_async(birth: Birth) -> bool:
     import uvloop
 
     async def main() -> bool:
-        context = ModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+        context = ModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
         loop = asyncio.get_running_loop()
+        _beat(loop, birth)
         for number in _stop_signals():
             loop.add_signal_handler(number, context.stop)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -144,8 +168,14 @@ def _start_async(birth: Birth) -> bool:
     return uvloop.run(main())
 
 
+def _beat(loop: asyncio.AbstractEventLoop, birth: Birth) -> None:
+    """Let the event loop give signs of life, as long as it turns."""
+    birth.page.say_alive()
+    loop.call_later(birth.beat, _beat, loop, birth)
+
+
 def _start_blocking(birth: Birth) -> bool:
-    context = BlockingModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+    context = BlockingModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         context.stop()

@@ -38,6 +38,11 @@ class Paths:
         return self.run_dir / "admin.sock"
 
     @property
+    def crashes_dir(self) -> Path:
+        """Where crash reports are kept."""
+        return self.data_dir / "crashes"
+
+    @property
     def kubeconfig(self) -> Path:
         """Access to the embedded API server, written by it, mode 0600."""
         return self.data_dir / "kubeconfig"

@@ -9,26 +9,30 @@ import select
 import click
 import cloup
 
+from supervisor import client
+from supervisor.cli.asking import asking, module_arguments, timeout_option
 from supervisor.cli.options import Globals, global_options
 
 
 @cloup.command()
-@cloup.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    metavar="SECONDS",
-    help="How long to wait for it to end.",
-)
+@module_arguments(required=False)
+@timeout_option(60.0)
 @global_options
 @click.pass_obj
-def stop(said: Globals, timeout: float) -> None:
+def stop(said: Globals, modules: tuple[str, ...], timeout: float) -> None:
     """Stop cloudcore in order, and wait until it has ended.
 
-    Exit status: 0 when it has ended or was not running, 1 when it still runs.
+    With modules, only those stop, until they are started again: sending to them is an error
+    meanwhile. Exit status: 0 when all that has ended or was not running, 1 when it still runs.
     """
-    from supervisor import client
+    if modules:
+        from supervisor.cli.control import verb
 
+        with asking():
+            for module in modules:
+                verb(said.paths().admin_socket, "stop", module, timeout)
+        click.echo("stopped")
+        return
     try:
         answer = client.request(said.paths().admin_socket, "POST", "/stop")
     except client.NotRunning as error:

@@ -11,7 +11,7 @@ ALLOWED = {
     "stopped": "starting disabled",
     "starting": "ready crashed stopping",
     "ready": "crashed stopping",
-    "stopping": "stopped",
+    "stopping": "stopped backoff failed",
     "crashed": "backoff failed stopped",
     "backoff": "starting stopped",
     "failed": "starting stopped disabled",

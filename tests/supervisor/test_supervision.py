@@ -114,7 +114,7 @@ def test_a_module_that_ignores_the_signal_is_killed_after_its_time(tmp_path: Pat
     with Running(tmp_path, "deaf", "good", sets=sets) as running:
         running.ready("deaf", "good")
         running.signal(signal.SIGTERM)
-        running.wait_for("module deaf did not stop within 0 s: killing it")
+        running.wait_for("module deaf did not stop within 0.3 s: killing it")
         assert running.wait() == 0
         assert [line.split()[0] for line in running.lines("deaf")] == ["start", "cleanup"]
         assert [line.split()[0] for line in running.lines("good")] == [

@@ -71,8 +71,13 @@ class Running:
                     self.log += (data or b"").decode()
 
     def ready(self, *names: str) -> None:
+        """Wait until modules have become ready, in whatever order."""
+        start, ends = self._seen, [self._seen]
         for name in names:
+            self._seen = start
             self.wait_for(f"module {name}: starting -> ready")
+            ends.append(self._seen)
+        self._seen = max(ends)
 
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = client.request(self.admin_socket, "GET", "/status")

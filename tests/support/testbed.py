@@ -14,7 +14,7 @@ from ipc import Message
 from supervisor.config import installed, load
 from supervisor.module import CannotStart, Module
 from supervisor.paths import resolve
-from supervisor.supervisor import run
+from supervisor.running import run
 
 
 class Noting(Module):
@@ -156,16 +156,18 @@ def main() -> None:
     base, enabled, *sets = sys.argv[1:]
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
-    configuration = load(
-        None,
-        [f"modules.enabled=[{names}]", *sets],
+    file = Path(base) / "cloudcore.toml"
+    load_again = partial(
+        load,
+        file if file.exists() else None,
+        sets if file.exists() else [f"modules.enabled=[{names}]", *sets],
         {},
         modules={
             **installed.find(),
             **{module.name: partial(_given, module) for module in MODULES},
         },
     )
-    sys.exit(run(configuration, resolve(Path(base) / "run", Path(base))))
+    sys.exit(run(load_again(), resolve(Path(base) / "run", Path(base)), load_again))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""Crash reports: what is known of a module's death, kept as files that outlive everything."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+STDERR_LINES: Final = 200
+
+
+class CrashReport(msgspec.Struct, frozen=True):
+    """One death that nobody had asked for; `at` is in seconds since the epoch."""
+
+    id: str
+    module: str
+    at: float
+    pid: int
+    uptime_seconds: float
+    state: str
+    """what the module was doing: starting, ready or stopping"""
+    reason: str
+    code: int | None
+    """exit status, or else"""
+    signal: str | None
+    oom_killed: bool
+    """the kernel says that it has killed for want of memory"""
+    traceback: str
+    in_hand: list[dict[str, Any]]
+    """the messages that it was handling, without their content"""
+    stderr: list[str]
+    """the last lines that this process wrote; faulthandler's stacks are among them"""
+
+
+class UnknownReport(LookupError):
+    """There is no crash report of that id."""
+
+
+class CrashReports:
+    """A directory of reports, of which the newest `keep` stay."""
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory = directory
+        self.keep = keep
+
+    def new_id(self, module: str, pid: int) -> str:
+        """Make an id that sorts by time."""
+        moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"
+
+    def put(self, report: CrashReport) -> None:
+        """Write a report, whole or not at all, and drop the oldest ones."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.directory / f".{report.id}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(report), indent=1))
+        temporary.rename(self.directory / f"{report.id}.json")
+        for old in self._files()[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def reports(self, module: str = "") -> list[CrashReport]:
+        """All reports, of one module or of all, oldest first."""
+        found = [msgspec.json.decode(file.read_bytes(), type=CrashReport) for file in self._files()]
+        return [report for report in found if module in {"", report.module}]
+
+    def get(self, report_id: str) -> CrashReport:
+        """Read one report; UnknownReport if it is not there."""
+        for file in self._files():
+            if file.stem == report_id:
+                return msgspec.json.decode(file.read_bytes(), type=CrashReport)
+        raise UnknownReport(f"there is no crash report {report_id!r} (any more)")
+
+    def _files(self) -> list[Path]:
+        return sorted(self.directory.glob("*.json"))
