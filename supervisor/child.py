@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
+#: Signals that mean something else in the supervisor than in a module.
+_NOT_INHERITED: Final = (
+    *(signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGILL, signal.SIGTRAP, signal.SIGABRT),
+)
+
 EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
 
@@ -77,7 +83,7 @@ def _settle(birth: Birth) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     console = _redirect(birth.output)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _NOT_INHERITED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _let_go({*birth.keep, console})

@@ -33,7 +33,6 @@ class Console:
     """The supervisor's stderr, written to without ever waiting for it."""
 
     def __init__(self, fd: int = 2) -> None:
-        self._fd = fd
         self._own = self._reopen(fd)
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -48,6 +47,12 @@ class Console:
         if taken < len(data):
             self._put_off(data[taken:])
             self._watch()
+
+    def close(self) -> None:
+        if isinstance(self._own, socket.socket):
+            self._own.close()
+        else:
+            os.close(self._own)
 
     def _reopen(self, fd: int) -> int | socket.socket:
         """Get a descriptor that can be non-blocking alone: others share the inherited one."""

@@ -87,7 +87,7 @@ class Supervisor:
         self._lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._announced = False
+        self._announced = True  # there is nothing to tell before modules are started
 
     def set_up_logs(self) -> None:
         """Log as configured, the same way as what modules write."""
@@ -181,6 +181,8 @@ class Supervisor:
         """Start every registered module, each one when those it comes after are ready."""
         for unit in list(self.units.values()):
             self.start_in_turn(unit)
+        self._announced = False
+        self._tell_how_it_goes()
 
     def start_in_turn(self, unit: Unit, cause: Cause | None = None) -> None:
         """Start a module as soon as those that it comes after are ready."""

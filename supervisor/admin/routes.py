@@ -251,6 +251,8 @@ async def _pieces(
                 yield piece.result()
             else:
                 piece.cancel()
+        while not pieces.empty():
+            yield pieces.get_nowait()
     finally:
         closed.cancel()
         end()

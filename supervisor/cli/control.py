@@ -74,7 +74,8 @@ def enable(said: Globals, modules: tuple[str, ...], timeout: float, output: str)
 def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Do without modules that are enabled.
 
-    They stop and clean up, as if modules.enabled did not name them; it lasts until the next reload or restart of cloudcore.
+    They stop and clean up, as if modules.enabled did not name them; it lasts until the next
+    reload or restart of cloudcore.
     """
     _switch(said, "disable", modules, timeout, output)
 

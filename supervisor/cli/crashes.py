@@ -23,7 +23,8 @@ def crashes(
 ) -> None:
     """List the crash reports.
 
-    Those of one module or of all, the oldest first. They are files in the data directory, and can be read when nothing is running, too.
+    Those of one module or of all, the oldest first. They are files in the data directory, and
+    can be read when nothing is running, too.
     """
     from supervisor.crashes import CrashReports, UnknownReport
 

@@ -33,7 +33,8 @@ _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and sh
 def logs(said: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
     """Show the last lines that modules have written.
 
-    Without a module, those of all and of the supervisor. The supervisor keeps 256 KiB of each; all of it is on its own stderr.
+    Without a module, those of all and of the supervisor, which keeps 256 KiB of each. All of it
+    is on the supervisor's own stderr, too.
     """
     socket = said.paths().admin_socket
     query = {"lines": lines} | ({"module": module} if module else {})
