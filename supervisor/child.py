@@ -8,6 +8,7 @@ import gc
 import inspect
 import io
 import logging
+import math
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from typing import Final, NoReturn
 from ipc import Registry
 from supervisor import metrics
 from supervisor.context import BlockingModuleContext, ModuleContext
+from supervisor.leftovers import Lives
 from supervisor.module import CannotStart, Module
 from supervisor.page import LastWords, Page
 
@@ -59,6 +61,7 @@ class Birth:
     output: int
     """the pipe that stdout and stderr go to"""
     metrics_dir: Path
+    lives: Lives
     keep: frozenset[int]
     """descriptors it needs, beside the three standard ones"""
     set_up_logs: Callable[[str], None]
@@ -67,6 +70,7 @@ class Birth:
 def run_module(birth: Birth) -> NoReturn:
     """Run `start` and then `cleanup`, and end the process with what came of it."""
     _settle(birth)
+    birth.lives.begin(birth.name)
     failure = _guarded(birth, _start)
     cleanup_failure = _guarded(birth, _cleanup)
     _end(birth, failure or cleanup_failure)
@@ -128,7 +132,13 @@ def _follow(birth: Birth, console: int) -> None:
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(birth.stop_timeout)
-    os.killpg(0, signal.SIGKILL)
+    log.error("not stopped within %g s: killing what is left", birth.stop_timeout)
+    if os.fork():
+        signal.pause()  # for the end that the other one brings
+    os.setpgid(0, 0)
+    os.killpg(os.getppid(), signal.SIGKILL)
+    signal.alarm(math.ceil(birth.stop_timeout))
+    _end(birth, None if birth.page.cleaned else _guarded(birth, _cleanup))
 
 
 def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
@@ -204,6 +214,7 @@ def _cleanup(birth: Birth) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     birth.module.cleanup()
     birth.page.say_cleaned()
+    birth.lives.end(birth.name)
 
 
 def _end(birth: Birth, words: LastWords | None) -> NoReturn:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from supervisor import reload as reloading
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.reload import Changes
+from supervisor.restarts import Cause, Restart
 from supervisor.states import State
-from supervisor.unit import Cause, Restart, Unit
+from supervisor.unit import Unit
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from supervisor.output import last_lines
+
+if TYPE_CHECKING:
+    from supervisor.process import ModuleProcess
+    from supervisor.unit import Unit
 
 STDERR_LINES: Final = 200
 
@@ -35,6 +42,43 @@ class CrashReport(msgspec.Struct, frozen=True):
     """the last lines that this process wrote; faulthandler's stacks are among them"""
 
 
+def describe(
+    unit: Unit, process: ModuleProcess, code: int, reason: str, *, oom_killed: bool, since: int
+) -> CrashReport:
+    """Put together what is known of a process that has just ended.
+
+    `code` is as in multiprocessing, `reason` the supervisor's own if it has ended it, and `since`
+    the mark in the module's output from which on the process wrote.
+    """
+    words = process.page.last_words()
+    number = signal.Signals(-code).name if code < 0 else None
+    if not reason:
+        reason = words.reason if words else f"killed by {number}" if number else ""
+        reason = reason or f"exit status {code}"
+        reason += " (the kernel was out of memory)" if oom_killed else ""
+    return CrashReport(
+        id=_new_id(unit.name, process.pid),
+        module=unit.name,
+        at=time.time(),
+        pid=process.pid,
+        uptime_seconds=round(time.monotonic() - process.started, 3),
+        state=unit.state,
+        reason=reason,
+        code=None if code < 0 else code,
+        signal=number,
+        oom_killed=oom_killed,
+        traceback=words.traceback if words else "",
+        in_hand=[],
+        stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
+    )
+
+
+def _new_id(module: str, pid: int) -> str:
+    """Make an id that sorts by time."""
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"
+
+
 class UnknownReport(LookupError):
     """There is no crash report of that id."""
 
@@ -45,11 +89,6 @@ class CrashReports:
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = directory
         self.keep = keep
-
-    def new_id(self, module: str, pid: int) -> str:
-        """Make an id that sorts by time."""
-        moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"
 
     def put(self, report: CrashReport) -> None:
         """Write a report, whole or not at all, and drop the oldest ones."""

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import heapq
+import itertools
 import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 _KEPT: Final = 256 * 1024  # bytes of each module
@@ -107,24 +109,36 @@ class Recent:
     """The end of what was written, up to so many bytes."""
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
-        self.written = 0
-        """bytes so far: a position for `lines`"""
 
     def add(self, data: bytes) -> None:
-        self._pieces.append(data)
+        """Take whole lines; they get a place in the order of all that is written by anybody."""
+        self._pieces.append((next(_count), data))
         self._bytes += len(data)
-        self.written += len(data)
-        while self._bytes - len(self._pieces[0]) > _KEPT:
-            self._bytes -= len(self._pieces.popleft())
+        while self._bytes - len(self._pieces[0][1]) > _KEPT:
+            self._bytes -= len(self._pieces.popleft()[1])
 
-    def lines(self, last: int, since: int = 0) -> list[str]:
-        """Give the last lines that are kept, of those written after position `since`."""
-        kept = b"".join(self._pieces)
-        start = max(0, since - (self.written - len(kept)))
-        lines = kept[start:].decode("utf-8", "replace").split("\n")[:-1]
-        return lines[-last:] if last else []
+    @property
+    def end(self) -> int:
+        """A mark for `last_lines`: the place of the last piece so far, 0 before the first."""
+        return self._pieces[-1][0] if self._pieces else 0
+
+    @property
+    def pieces(self) -> Iterable[tuple[int, bytes]]:
+        """What is kept, with the place of each piece."""
+        return self._pieces
+
+
+_count = itertools.count(1)
+
+
+def last_lines(number: int, *kept: Recent, since: int = 0) -> list[str]:
+    """Give the last lines of one or more, in the order in which they came, after a mark."""
+    pieces = heapq.merge(*(recent.pieces for recent in kept))
+    data = b"".join(piece for place, piece in pieces if place > since)
+    lines = data.decode("utf-8", "replace").split("\n")[:-1]
+    return lines[-number:] if number else []
 
 
 class Output:

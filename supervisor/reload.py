@@ -18,8 +18,9 @@ from ipc import ChannelState
 from supervisor import sockets
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.module import Settings
+from supervisor.restarts import Cause, Restart
 from supervisor.states import State
-from supervisor.unit import Cause, Restart, Unit
+from supervisor.unit import Unit
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor

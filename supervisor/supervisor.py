@@ -21,23 +21,25 @@ from typing import Final
 import msgspec
 
 from ipc import ChannelState, Registry
-from supervisor import banner, logs, metrics, orphans, process, sockets, status
+from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
 from supervisor.admin import AdminServer
 from supervisor.child import Birth
 from supervisor.config import Configuration, ModuleSpec
-from supervisor.crashes import STDERR_LINES, CrashReport, CrashReports
+from supervisor.crashes import CrashReport, CrashReports
 from supervisor.events import EventLog
+from supervisor.leftovers import Lives
 from supervisor.module import Settings
 from supervisor.notify import Systemd
 from supervisor.oom import OomKills
-from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler, Recent
+from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler
 from supervisor.page import Page
 from supervisor.paths import Paths
 from supervisor.process import ModuleProcess
 from supervisor.reload import Loader
+from supervisor.restarts import Cause, Restart
 from supervisor.shutdown import Shutdown
 from supervisor.states import State
-from supervisor.unit import Cause, Restart, Unit
+from supervisor.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +73,10 @@ class Supervisor:
         """modules that are not enabled, and why"""
         self.events = EventLog()
         self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
+        self.lives = Lives(paths.run_dir / "lives")
         self.metrics_dir = paths.run_dir / "metrics"
-        console, self.recent_output = Console(), Recent()
-        self.output_followers: list[Follower] = [
-            lambda _, data: console.write(data),
-            lambda _, data: self.recent_output.add(data),
-        ]
+        console = Console()
+        self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
         self.own_output = Output("supervisor", self.output_followers)
         self.set_up_logs()
         self.changing = asyncio.Lock()
@@ -166,8 +166,11 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         orphans.reap_by(loop, ours=process.living)
         self.shutdown.listen(loop)
+        uncleaned = self.lives.end_leftovers(self.configuration.stop_timeout)
         for spec in self.configuration.modules:
             self.register(spec)
+        for name in uncleaned:
+            await self._clean_up_leftover(name)
         try:
             admin = await AdminServer(self).start()
         except OSError as error:
@@ -175,7 +178,15 @@ class Supervisor:
         async with admin:
             self.systemd.keep_alive(loop)
             self.start_modules()
-            return await self.shutdown.wait()
+            exit_status = await self.shutdown.wait()
+        self.lives.close()
+        return exit_status
+
+    async def _clean_up_leftover(self, name: str) -> None:
+        if name in self.units:
+            log.warning("module %s was not cleaned up after in an earlier run", name)
+            await self.units[name].clean_up()
+        self.lives.end(name)
 
     def start_modules(self) -> None:
         """Start every registered module, each one when those it comes after are ready."""
@@ -243,6 +254,7 @@ class Supervisor:
             beat=min(watchdog, _LONGEST_BEAT),
             output=unit.output.write_end,
             metrics_dir=self.metrics_dir,
+            lives=self.lives,
             keep=frozenset(keep),
             set_up_logs=partial(logs.setup, **self.configuration.log.model_dump()),
         )
@@ -268,27 +280,9 @@ class Supervisor:
         self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
     ) -> CrashReport:
         unit.output.drain()
-        words = process.page.last_words()
-        number = signal.Signals(-code).name if code < 0 else None
-        oom_killed = self._oom.happened() and number == "SIGKILL" and not reason
-        if not reason:
-            reason = words.reason if words else f"killed by {number}" if number else ""
-            reason = reason or f"exit status {code}"
-            reason += " (the kernel was out of memory)" if oom_killed else ""
-        report = CrashReport(
-            id=self.crashes.new_id(unit.name, process.pid),
-            module=unit.name,
-            at=time.time(),
-            pid=process.pid,
-            uptime_seconds=round(time.monotonic() - process.started, 3),
-            state=unit.state,
-            reason=reason,
-            code=None if code < 0 else code,
-            signal=number,
-            oom_killed=oom_killed,
-            traceback=words.traceback if words else "",
-            in_hand=[],
-            stderr=unit.output.recent.lines(STDERR_LINES, output_since),
+        oom_killed = self._oom.happened() and code == -signal.SIGKILL and not reason
+        report = crashes.describe(
+            unit, process, code, reason, oom_killed=oom_killed, since=output_since
         )
         try:
             self.crashes.put(report)

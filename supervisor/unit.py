@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,10 +18,12 @@ from supervisor import states
 from supervisor.child import EXIT_CANNOT_START, Birth, run_cleanup, run_module
 from supervisor.crashes import CrashReport
 from supervisor.health import Health
+from supervisor.leftovers import Lives
 from supervisor.module import Module
 from supervisor.output import ModuleOutput
 from supervisor.policy import RestartPolicy, Supervision
 from supervisor.process import ModuleProcess
+from supervisor.restarts import Cause, Restart, Verdict
 from supervisor.states import State
 
 log = logging.getLogger(__name__)
@@ -37,38 +38,10 @@ _CHANNEL_STATES: Final = {
 _ABORTING: Final = 5.0
 
 
-class Cause(enum.StrEnum):
-    """Why a module gets a new process; a label of the metric of restarts."""
-
-    CRASH = "crash"
-    HUNG = "hung"
-    LIMIT = "limit"
-    START_TIMEOUT = "start_timeout"
-    REQUEST = "request"
-    RELOAD = "reload"
-    STRATEGY = "strategy"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Why the supervisor has ended a process; a crash without a reason is its own doing."""
-
-    cause: Cause
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Restart:
-    """A restart that was asked for: `prepare` and `gate` come between the two processes."""
-
-    cause: Cause
-    why: str = ""
-    prepare: Callable[[], None] | None = None
-    gate: Callable[[], Awaitable[None]] | None = None
-
-
 class Host(Protocol):
     """What a unit needs of the supervisor."""
+
+    lives: Lives
 
     def birth(self, unit: Unit) -> Birth:
         """Make what a new process gets."""
@@ -241,7 +214,7 @@ class Unit:
 
         Returns why it ended, how long it was ready in seconds, and whether it was a failure.
         """
-        output_since = self.output.recent.written
+        output_since = self.output.recent.end
         self._kill_reason = ""
         process = self.process = ModuleProcess(run_module, self.host.birth(self))
         self._to(State.STARTING, "")
@@ -259,7 +232,8 @@ class Unit:
         if self._stop_signal is None and self.state is not State.STOPPING:
             self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
         if not process.page.cleaned:
-            await self._clean_up()
+            await self.clean_up()
+            self.host.lives.end(self.name)
         process.page.close()
         self.process = None
         return verdict, ready_for, failure
@@ -301,7 +275,7 @@ class Unit:
             self.kill("did not stop in time")
         return Verdict(Cause.LIMIT, ailment.reason)
 
-    async def _clean_up(self) -> None:
+    async def clean_up(self) -> None:
         """Run `cleanup` in a fresh process, with a deadline."""
         if type(self.module).cleanup is Module.cleanup:
             return

@@ -17,7 +17,7 @@ from supervisor.config import ConfigError
 from supervisor.control import Control, NotPossible, UnknownModule
 from supervisor.crashes import CrashReport, UnknownReport
 from supervisor.events import Event
-from supervisor.output import Output
+from supervisor.output import Output, last_lines
 from supervisor.reload import Changes
 from supervisor.states import State
 from supervisor.status import ModuleStatus, Status
@@ -173,8 +173,8 @@ async def _logs(router: Router, request: Request) -> Answer | Stream:
     if module and module not in outputs:
         raise UnknownModule(f"no module {module!r} runs here (known: {', '.join(outputs)})")
     last = _number(request, "lines", _LOG_LINES)
-    recent = outputs[module].recent if module else supervisor.recent_output
-    past = recent.lines(last)
+    asked = [outputs[module]] if module else list(outputs.values())
+    past = last_lines(last, *(output.recent for output in asked))
     text = "".join(f"{line}\n" for line in past)
     if not _flag(request, "follow"):
         return Answer(text)

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from supervisor.output import Console, Recent
+from supervisor.output import Console, Recent, last_lines
 from tests.support.running import Running
 
 
@@ -18,15 +18,22 @@ def test_the_end_of_what_was_written_is_kept() -> None:
     recent = Recent()
     for number in range(100_000):
         recent.add(f"line {number}\n".encode())
-    lines = recent.lines(10**9)
+    lines = last_lines(10**9, recent)
     assert lines[-1] == "line 99999"
     assert 20_000 < len(lines) < 40_000
-    assert recent.lines(2) == ["line 99998", "line 99999"]
-    assert recent.lines(0) == []
-    mark = recent.written
+    assert last_lines(2, recent) == ["line 99998", "line 99999"]
+    assert last_lines(0, recent) == []
+    mark = recent.end
     recent.add(b"new\n")
-    assert recent.lines(10, since=mark) == ["new"]
-    assert recent.lines(10, since=0)[-1] == "new"
+    assert last_lines(10, recent, since=mark) == ["new"]
+    assert last_lines(10, recent)[-1] == "new"
+
+
+def test_lines_of_several_come_in_their_order() -> None:
+    one, other = Recent(), Recent()
+    for number in range(4):
+        (one if number % 2 else other).add(f"{number}\n".encode())
+    assert last_lines(3, one, other) == ["1", "2", "3"]
 
 
 async def test_what_a_slow_reader_does_not_take_waits_and_then_is_dropped_and_counted() -> None:

@@ -156,6 +156,16 @@ class Listening(Noting):
                 connection.sendall(str(os.getpid()).encode())
 
 
+class Seized(Listening):
+    """Holds the interpreter's lock for ever: none of its threads runs any more."""
+
+    name = "seized"
+
+    def start(self, context: Any) -> None:
+        context.ready()
+        ctypes.PyDLL(None).sleep(3600)
+
+
 class Hanging(Noting):
     """Its event loop stops turning as soon as it is told to."""
 
@@ -342,5 +352,5 @@ class Orphaning(Noting):
 MODULES: tuple[type[Module], ...] = (
     *(Good, Asking, Raising, Returning, Refusing, Slow, Deaf, Parent, Listening),
     *(Hanging, Stuck, Telling, Greedy, Segfaulting, Chatty, Several, Measured),
-    *(Lingering, Environment, Orphaning),
+    *(Lingering, Environment, Orphaning, Seized),
 )
