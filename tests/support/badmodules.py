@@ -309,6 +309,22 @@ class Measured(Noting):
         await context.stopped()
 
 
+class Hearing(Noting):
+    """Stops only when it has heard SIGTERM and SIGHUP, both."""
+
+    name = "hearing"
+
+    def start(self, context: Any) -> None:
+        heard = set()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: heard.add(number))
+        context.ready()
+        while len(heard) < 2:
+            signal.pause()
+        context.stop()
+        self.note("unwound")
+
+
 class Lingering(Noting):
     """Its cleanup takes its time."""
 
@@ -352,5 +368,5 @@ class Orphaning(Noting):
 MODULES: tuple[type[Module], ...] = (
     *(Good, Asking, Raising, Returning, Refusing, Slow, Deaf, Parent, Listening),
     *(Hanging, Stuck, Telling, Greedy, Segfaulting, Chatty, Several, Measured),
-    *(Lingering, Environment, Orphaning, Seized),
+    *(Hearing, Lingering, Environment, Orphaning, Seized),
 )
