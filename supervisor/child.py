@@ -11,23 +11,20 @@ import logging
 import math
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from ipc import Registry
 from supervisor import metrics
+from supervisor.birth import Birth
 from supervisor.context import BlockingModuleContext, ModuleContext
-from supervisor.leftovers import Lives
-from supervisor.module import CannotStart, Module
-from supervisor.page import LastWords, Page
+from supervisor.module import CannotStart
+from supervisor.page import LastWords
 
 log = logging.getLogger(__name__)
 
@@ -41,30 +38,6 @@ _NOT_INHERITED: Final = (
 
 EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
-
-
-@dataclass(frozen=True)
-class Birth:
-    """Everything that a module's process is born with."""
-
-    name: str
-    """the unit's: the module's name, or NAME-2 and so on where it has several processes"""
-    module: Module
-    registry: Registry
-    page: Page
-    sockets: Mapping[str, socket.socket]
-    lifeline: int
-    """a pipe that reads as closed when the supervisor is gone"""
-    stop_timeout: float
-    beat: float
-    """seconds between two signs of life"""
-    output: int
-    """the pipe that stdout and stderr go to"""
-    metrics_dir: Path
-    lives: Lives
-    keep: frozenset[int]
-    """descriptors it needs, beside the three standard ones"""
-    set_up_logs: Callable[[str], None]
 
 
 def run_module(birth: Birth) -> NoReturn:

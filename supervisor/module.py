@@ -59,12 +59,15 @@ class Settings:
 class Module(ABC):
     """A part of cloudcore that runs in a process of its own.
 
-    Importing the class must be cheap, since the supervisor does it: what is heavy is imported
-    inside `start`.
+    Importing the class must be cheap, since the supervisor does it to check the configuration:
+    what is heavy is imported inside `start`. What `preload` names is imported by the supervisor
+    before it forks, so that a restart need not, and all modules share the memory of it. Such
+    an import must start no thread and open nothing.
     """
 
     name: ClassVar[str]
     group: ClassVar[str]
+    preload: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[ModuleConfig]] = ModuleConfig
 
     def __init__(self, config: Any, settings: Settings) -> None:

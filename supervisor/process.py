@@ -15,7 +15,7 @@ import msgspec
 import multiprocess
 import psutil
 
-from supervisor.child import Birth
+from supervisor.birth import Birth
 
 _fork = multiprocess.get_context("fork")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -33,7 +32,6 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
         pid_file, metrics_dir = paths.run_dir / "cloudcore.pid", paths.run_dir / "metrics"
         with _only_one(pid_file), metrics.kept_in(metrics_dir):
             supervisor = Supervisor(configuration, paths, load)
-            gc.freeze()  # collecting would write to pages that the modules share
             return asyncio.run(supervisor.run())
     except CannotRun as error:
         log.critical("%s", error)

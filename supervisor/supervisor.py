@@ -10,12 +10,13 @@ It carries no message: those go from module to module through the channels (ipc/
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import logging
 import os
 import signal
 import sys
 import time
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,7 +24,7 @@ import msgspec
 from ipc import ChannelState, Registry
 from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
 from supervisor.admin import AdminServer
-from supervisor.child import Birth
+from supervisor.birth import Birth, make_birth
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.crashes import CrashReport, CrashReports
 from supervisor.events import EventLog
@@ -32,7 +33,6 @@ from supervisor.module import Settings
 from supervisor.notify import Systemd
 from supervisor.oom import OomKills
 from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler
-from supervisor.page import Page
 from supervisor.paths import Paths
 from supervisor.process import ModuleProcess
 from supervisor.reload import Loader
@@ -45,10 +45,6 @@ log = logging.getLogger(__name__)
 
 EXIT_CANNOT_RUN: Final = 1
 EXIT_ESSENTIAL_FAILED: Final = 1
-
-#: A module gives this many signs of life within its watchdog's time, and one in 5 s at least.
-_BEATS: Final = 4
-_LONGEST_BEAT: Final = 5.0
 
 
 class CannotRun(Exception):
@@ -125,6 +121,16 @@ class Supervisor:
             raise CannotRun(f"module {spec.name}: {error}") from error
         self.add_units(spec, listening)
 
+    def preload(self) -> None:
+        """Import once what the processes of modules would import, each and again and again."""
+        for unit in self.units.values():
+            for name in unit.module.preload:
+                try:
+                    importlib.import_module(name)
+                except Exception:  # the module's own attempt tells what is to be done about it
+                    log.warning("module %s: %s cannot be preloaded", unit.name, name, exc_info=True)
+        gc.freeze()  # a collection would write to pages that the modules share
+
     def add_units(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:
         """Make the units of a module, one for each of its processes from the first on."""
         self.disabled.pop(spec.name, None)
@@ -169,6 +175,8 @@ class Supervisor:
         uncleaned = self.lives.end_leftovers(self.configuration.stop_timeout)
         for spec in self.configuration.modules:
             self.register(spec)
+        if self.configuration.supervisor.preload:
+            self.preload()
         for name in uncleaned:
             await self._clean_up_leftover(name)
         try:
@@ -234,30 +242,7 @@ class Supervisor:
 
     def birth(self, unit: Unit) -> Birth:
         metrics.forget_gauges(unit.name, self.metrics_dir)
-        page = Page()
-        keep = {
-            *self.registry.filenos(),
-            page.notice,
-            self._lifeline,
-            unit.output.write_end,
-            *(sock.fileno() for sock in unit.sockets.values()),
-        }
-        watchdog = unit.supervision.watchdog / _BEATS or _LONGEST_BEAT
-        return Birth(
-            name=unit.name,
-            module=unit.module,
-            registry=self.registry,
-            page=page,
-            sockets=unit.sockets,
-            lifeline=self._lifeline,
-            stop_timeout=unit.supervision.stop_timeout,
-            beat=min(watchdog, _LONGEST_BEAT),
-            output=unit.output.write_end,
-            metrics_dir=self.metrics_dir,
-            lives=self.lives,
-            keep=frozenset(keep),
-            set_up_logs=partial(logs.setup, **self.configuration.log.model_dump()),
-        )
+        return make_birth(self, unit, self._lifeline)
 
     def changed(self, unit: Unit, old: State) -> None:
         pid = unit.process.pid if unit.process else None

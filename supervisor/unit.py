@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 from ipc import ChannelState
 from ipc.registry import Line
 from supervisor import states
-from supervisor.child import EXIT_CANNOT_START, Birth, run_cleanup, run_module
+from supervisor.birth import Birth
+from supervisor.child import EXIT_CANNOT_START, run_cleanup, run_module
 from supervisor.crashes import CrashReport
 from supervisor.health import Health
 from supervisor.leftovers import Lives

@@ -73,6 +73,8 @@ class Configuration:
         changed = []
         if self.max_deliveries != old.max_deliveries:
             changed.append("supervisor.max_deliveries")
+        if self.supervisor.preload != old.supervisor.preload:
+            changed.append("supervisor.preload")
         return changed + [
             f"admin.{name}"
             for name, value in self.admin.model_dump().items()

@@ -23,6 +23,8 @@ class SupervisorTable(Supervision):
     shutdown_timeout: float = Field(25.0, gt=0)
     """seconds for all modules together, a little less than Kubernetes gives a pod (30 s)"""
 
+    preload: bool = True
+    """import what modules name for it once, in the supervisor"""
     crash_reports: int = Field(100, ge=1)
     """how many are kept"""
 

@@ -168,3 +168,17 @@ def test_a_second_cloudcore_in_the_same_place_is_refused(tmp_path: Path) -> None
             assert second.process.wait(10) == 1
             second.process.returncode = 1
         assert running.module("good")["state"] == "ready"
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_what_modules_name_is_imported_before_they_are_forked(
+    tmp_path: Path, preload: bool
+) -> None:
+    with Running(
+        tmp_path, "heavy", sets=(f"supervisor.preload={str(preload).lower()}",)
+    ) as running:
+        running.ready("heavy")
+        details = running.module("heavy")["details"]
+        assert (details["imported_by"] == running.process.pid) is preload
+        assert details["pid"] != running.process.pid
+        assert ("module heavy: tests.support.nowhere cannot be preloaded" in running.log) is preload

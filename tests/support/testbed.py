@@ -14,7 +14,8 @@ from supervisor.config import installed, load
 from supervisor.module import Module
 from supervisor.paths import resolve
 from supervisor.running import run
-from tests.support.badmodules import MODULES
+from tests.support.badmodules import BAD
+from tests.support.goodmodules import GOOD
 
 
 def _given(module: type[Module]) -> type[Module]:
@@ -33,7 +34,7 @@ def main() -> None:
         {},
         modules={
             **installed.find(),
-            **{module.name: partial(_given, module) for module in MODULES},
+            **{module.name: partial(_given, module) for module in (*GOOD, *BAD)},
         },
     )
     sys.exit(run(load_again(), resolve(Path(base) / "run", Path(base)), load_again))
