@@ -7,10 +7,10 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc clean
+.PHONY: help setup run test lint demo crash-ipc bench-supervisor clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned dependencies and cloudcore in it
 
@@ -31,6 +31,9 @@ demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through
 
 crash-ipc: $(STAMP) ## kill readers and writers of a channel at random moments (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py
+
+bench-supervisor: $(STAMP) ## time to replace a killed process, memory and CPU of the parent, beside circus
+	@$(BIN)/python -m bench.supervisor $(ARGS)
 
 clean: ## remove .venv and what tools have left behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
