@@ -12,17 +12,19 @@ import enum
 import os
 import queue
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ipc import inhand, statistics
 from ipc import segment as layout
 from ipc.deadletters import DeadLetterBox
 from ipc.errors import ChannelFull, Closed, MessageTooLarge, ModuleUnavailable
+from ipc.inhand import InHand
 from ipc.message import Message, encode
 from ipc.receiving import Delivery, Receiver
-from ipc.segment import MAX_PAYLOAD, MIB, RING, Segment
+from ipc.segment import MAX_CAPACITY, MAX_PAYLOAD, MIB, Segment
 from ipc.sending import Sender
+from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
 
 DEFAULT_CAPACITY: Final = 8 * MIB
@@ -39,31 +41,13 @@ class ChannelState(enum.IntEnum):
     DISABLED = 3
 
 
-@dataclass(frozen=True)
-class ChannelStatistics:
-    """A channel at one moment. Totals are since it was made; a kill may leave one off by one."""
-
-    messages: int
-    """waiting, including those being handled"""
-    bytes: int
-    """what they take in memory"""
-    capacity_bytes: int
-    """what each sender may have waiting before it has to wait itself"""
-    sent_total: int
-    received_total: int
-    """handled to the end"""
-    redelivered_total: int
-    dead_letters: int
-    senders: int
-    """slots in use: processes that have sent, a replacement counting as its predecessor"""
-
-
 class Channel:
     """A queue of messages to one reader, with the interface of `multiprocessing.Queue`.
 
     `capacity` is what each sender may have waiting, in bytes (a larger single message passes
-    when nothing else waits). `max_deliveries` is how many readers may die with a message before
-    it becomes a dead letter in the directory `dead_letters`; without one it is only counted.
+    when nothing else waits). `max_deliveries`, 1 to 255, is how many readers may die with a
+    message before it becomes a dead letter in the directory `dead_letters`; without one it is
+    only counted.
     """
 
     def __init__(
@@ -74,8 +58,10 @@ class Channel:
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
         dead_letters: Path | None = None,
     ) -> None:
-        if not 1 <= capacity <= RING:
-            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {RING}")
+        if not 1 <= capacity <= MAX_CAPACITY:
+            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {MAX_CAPACITY}")
+        if not 1 <= max_deliveries <= layout.DELIVERIES:
+            raise ValueError(f"{max_deliveries} deliveries; allowed are 1 to {layout.DELIVERIES}")
         self.name = name
         self.capacity = capacity
         self.max_deliveries = max_deliveries
@@ -134,14 +120,21 @@ class Channel:
             raise ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
         return self._sender.try_put(payload, prefer_slot)
 
-    def put(self, message: Message, block: bool = True, timeout: float | None = None) -> None:
+    def put(
+        self,
+        message: Message,
+        block: bool = True,
+        timeout: float | None = None,
+        *,
+        prefer_slot: int = 0,
+    ) -> None:
         """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
-        if self.try_put(message):
+        if self.try_put(message, prefer_slot=prefer_slot):
             return
         deadline = Deadline(timeout if block else 0)
         room = self.await_room()
         try:
-            while not self.try_put(message):
+            while not self.try_put(message, prefer_slot=prefer_slot):
                 if deadline.passed:
                     raise self.full_error()
                 room.wait(deadline.remaining())
@@ -166,6 +159,14 @@ class Channel:
             f"the channel of {self.name!r} is full: {waiting.messages} messages "
             f"({waiting.bytes} bytes) wait in it, and its reader makes no room"
         )
+
+    def note_round_trip(self, seconds: float) -> None:
+        """Count a question of this process's that was answered after so many seconds."""
+        self._sender.note(statistics.note_round_trip, seconds)
+
+    def note_unanswered(self) -> None:
+        """Count a question of this process's that was not answered in time."""
+        self._sender.note(statistics.note_unanswered)
 
     # Receiving
 
@@ -232,34 +233,19 @@ class Channel:
 
     def full(self) -> bool:
         """Whether some sender has no room left for even a small message."""
-        limit = self.capacity - _SMALL
-        slots = (self._segment.slot(index).words for index in self._segment.used_slots())
-        return any(words[layout.TAIL] - words[layout.FREED] > limit for words in slots)
+        return statistics.longest_wait(self._segment) > self.capacity - _SMALL
 
     def statistics(self) -> ChannelStatistics:
         """Read the counters in shared memory: any process may, at any time, at no one's cost."""
-        words = self._segment.words
-        messages = waiting_bytes = sent_total = received_total = 0
-        used = self._segment.used_slots()
-        for index in used:
-            slot = self._segment.slot(index).words
-            handled, head = slot[layout.HANDLED], slot[layout.HEAD]
-            sent, tail = slot[layout.SENT], slot[layout.TAIL]
-            sent_total += sent
-            received_total += handled
-            if tail > head:
-                waiting_bytes += tail - head
-                messages += max(1, sent - handled)
-        return ChannelStatistics(
-            messages=messages,
-            bytes=waiting_bytes,
-            capacity_bytes=self.capacity,
-            sent_total=sent_total,
-            received_total=received_total,
-            redelivered_total=words[layout.REDELIVERED],
-            dead_letters=words[layout.DEAD_LETTERS],
-            senders=len(used),
-        )
+        return statistics.read(self._segment, self.capacity)
+
+    def in_hand(self) -> list[InHand]:
+        """Tell which messages are handed out and not done; oldest first for each sender.
+
+        Any process may ask at any time. After the reader's death, and until its successor asks
+        for its first message, it is what the reader was handling when it died.
+        """
+        return inhand.read(self._segment)
 
     # Its end
 
@@ -293,4 +279,4 @@ def _begin_all() -> None:
 
 os.register_at_fork(after_in_child=_begin_all)
 
-__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery"]
+__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery", "InHand"]

@@ -92,8 +92,22 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=False):
         return answer
 
 
+class Envelope(msgspec.Struct, array_like=True, frozen=True):
+    """A message without its content: the fields before it, in the same order."""
+
+    id: str
+    parent_id: str
+    timestamp: int
+    sync: bool
+    source: str
+    group: str
+    operation: str
+    resource: str
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 
 
 def encode(message: Message) -> bytes:
@@ -115,6 +129,14 @@ def decode(data: bytes | memoryview) -> Message:
         return _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotAMessage(f"{len(data)} bytes that are not a message: {error}") from error
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Decode all but the content, which is skipped; empty if it is not a message."""
+    try:
+        return _decode_envelope(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Envelope("", "", 0, False, "", "", "", "")
 
 
 def _new_prefix() -> str:

@@ -18,30 +18,34 @@ from ipc.segment import (
     FREED,
     HANDLED,
     HEAD,
+    HELD,
     LENGTH,
     RING,
     SENT,
     SKIP,
+    SKIPPED,
     TAIL,
     WAITING,
     WEAK_MEMORY,
     Slot,
     fence,
     record_size,
+    skipped,
 )
 
 
 class Writer:
     """The sending end of a slot; the caller sees to it that only one thread is inside."""
 
-    __slots__ = ("_capacity", "_data", "_lengths", "_limit", "_sent", "_tail", "_words")
+    __slots__ = ("_capacity", "_data", "_lengths", "_limit", "_sent", "_tail", "words")
 
     def __init__(self, slot: Slot, capacity: int) -> None:
-        self._words, self._data, self._lengths = slot.words, slot.data, slot.lengths
+        self.words, self._data, self._lengths = slot.words, slot.data, slot.lengths
         self._capacity = capacity
-        self._tail = self._words[TAIL]
-        self._sent = self._words[SENT]
+        self._tail = self.words[TAIL]
+        self._sent = self.words[SENT]
         self._limit = 0
+        self.words[WAITING] = False  # a predecessor may have died waiting
 
     def write(self, payload: bytes) -> bool:
         """Append a record; False if there is no room for it now."""
@@ -57,13 +61,13 @@ class Writer:
         self._lengths[place >> 3] = length
         if WEAK_MEMORY:
             fence()
-        self._tail = self._words[TAIL] = end
-        self._sent = self._words[SENT] = self._sent + 1
+        self._tail = self.words[TAIL] = end
+        self._sent = self.words[SENT] = self._sent + 1
         return True
 
     def await_room(self, *, waiting: bool) -> None:
         """Ask the reader to tell when it has made room, or to no longer do so."""
-        self._words[WAITING] = waiting
+        self.words[WAITING] = waiting
         fence()
 
     def _make_room(self, size: int) -> bool:
@@ -71,21 +75,27 @@ class Writer:
 
         An empty ring takes any record, even one above the capacity, so the largest message
         passes the smallest channel. From an empty ring the writer also goes back to the start,
-        so that a channel with little traffic keeps using the same memory.
+        if the capacity lies before it, so that little traffic keeps using the same memory.
         """
-        freed, tail = self._words[FREED], self._tail
+        freed, tail = self.words[FREED], self._tail
+        end = freed - freed % CHUNK + RING  # FREED's chunk will be given back as a whole
         place = tail % RING
         empty = freed == tail
-        skip = place + size > RING or (empty and place >= max(CHUNK, size))
+        back = empty and place - place % CHUNK >= max(self._capacity, size, CHUNK)
+        skip = back or place + size > RING
         start = tail - place + RING if skip else tail
-        if not empty and tail + size - freed > self._capacity:
+        unused = skipped(self.words, freed)
+        if not empty and tail + size - freed - unused > self._capacity:
             return False
-        if start + size - freed > RING:
+        if start + size > end:
             return False
         if skip:
+            self.words[SKIPPED] = tail
             self._lengths[place >> 3] = SKIP
+            unused = start - tail
         self._tail = start
-        self._limit = min(max(freed + self._capacity, start + size), start - start % RING + RING)
+        allowed = max(freed + unused + self._capacity, start + size)
+        self._limit = min(allowed, end, start - start % RING + RING)
         return True
 
 
@@ -121,6 +131,7 @@ class Reader:
         self.handled = self.words[HANDLED]
         self.freed = self.words[FREED]
         self.free()  # a predecessor may have died before it did
+        self._let_go()
 
     def tail(self) -> int:
         """Where the written records end."""
@@ -149,14 +160,20 @@ class Reader:
             self._advance(self.cursor)
         return self.cursor
 
-    def done(self, position: int, end: int) -> None:
-        """Note that a record is handled, in whatever order: HEAD passes it when it can."""
+    def done(self, position: int, end: int) -> bool:
+        """Note that a record is handled, in whatever order: HEAD passes it when it can.
+
+        False if that was known already.
+        """
+        if position < self.head or self.word(position) & DONE:
+            return False
         self.handled = self.words[HANDLED] = self.handled + 1
         if position == self.head:
             self._advance(end)
             self.pass_done()
         else:
             self.set_word(position, self.word(position) | DONE)
+        return True
 
     def pass_done(self) -> None:
         """Move HEAD over the records behind it that were handled out of order."""
@@ -184,6 +201,20 @@ class Reader:
         fence()
         if self.words[WAITING]:
             self._on_room()
+
+    def _let_go(self) -> None:
+        """Note that the predecessor holds nothing any more: what it did is handed out again."""
+        position, tail = self.head, self.tail()
+        while position < tail:
+            word = self.word(position)
+            if word == SKIP:
+                position += RING - position % RING
+                continue
+            length = word & LENGTH
+            if word == length:
+                return
+            self.set_word(position, word & ~HELD)
+            position += record_size(length)
 
     def _advance(self, head: int) -> None:
         self.head = self.words[HEAD] = head

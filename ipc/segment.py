@@ -18,6 +18,7 @@ A record's word:
     bits 0-31   length of the payload in bytes; SKIP means: go on at the start of the ring
     bits 32-39  how often it was handed out
     bit  40     handled, though something before it is not yet
+    bit  41     handed out by the reader that there is, or was last
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Final
 PAGE: Final = mmap.PAGESIZE
 MIB: Final = 1 << 20
 RING: Final = 40 * MIB
+MAX_CAPACITY: Final = RING // 2  # beside it there is room for the ring's end, left unused
 CHUNK: Final = 1 * MIB  # the reader gives memory back in pieces of this size
 SLOTS: Final = 32
 MAX_PAYLOAD: Final = 16 * MIB + 64 * 1024  # 16 MiB of content, and the fields around it
@@ -48,9 +50,13 @@ CLAIMS: Final = 64  # one word a slot, the slot's writer's: somebody has used th
 TAIL: Final = 0  # the writer's: end of the last whole record
 SENT: Final = 1
 WAITING: Final = 2  # the writer's: it waits for room
+SKIPPED: Final = 3  # the writer's: where it last left the ring's end unused
 HEAD: Final = 16  # the reader's: everything before it is handled
 FREED: Final = 17  # the reader's: the writer may overwrite everything before it
 HANDLED: Final = 18
+UNANSWERED: Final = 32  # the writer's: how its questions fared (ipc/statistics.py)
+ROUND_TRIP_SUM: Final = 33
+ROUND_TRIP_COUNTS: Final = 34
 
 SKIP: Final = 0xFFFF_FFFF
 LENGTH: Final = 0xFFFF_FFFF
@@ -58,11 +64,23 @@ DELIVERY: Final = 1 << 32
 DELIVERIES_SHIFT: Final = 32
 DELIVERIES: Final = 0xFF
 DONE: Final = 1 << 40
+HELD: Final = 1 << 41
+HAND_OUT: Final = DELIVERY | HELD
 
 
 def record_size(length: int) -> int:
     """Bytes that a payload of `length` takes in the ring: its word, and padding to 8."""
     return (length + 15) & ~7
+
+
+def skipped(words: memoryview, since: int) -> int:
+    """Bytes of a slot's ring between `since` and TAIL that hold nothing.
+
+    At most one ring's end lies between the two, and its record is there or TAIL is not past it.
+    """
+    at = words[SKIPPED]
+    start = at - at % RING + RING
+    return start - at if since <= at and start < words[TAIL] else 0
 
 
 #: Bytes of the segment whose locks say who is there: a writer of each slot, and the reader.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from ipc import segment as layout
 from ipc.errors import ChannelError
 from ipc.ring import Writer
 from ipc.segment import SLOTS, Segment, fence
 from ipc.waiting import Event, Watch
+
+Figures = ParamSpec("Figures")
 
 
 class Sender:
@@ -49,6 +53,17 @@ class Sender:
             self._waiting -= 1
             if self._writer and not self._waiting:
                 self._writer.await_room(waiting=False)
+
+    def note(
+        self,
+        what: Callable[Concatenate[memoryview, Figures], None],
+        *figures: Figures.args,
+        **keywords: Figures.kwargs,
+    ) -> None:
+        """Keep count of something in this process's slot: nobody else writes there."""
+        with self._lock:
+            if self._writer:
+                what(self._writer.words, *figures, **keywords)
 
     def _claim(self, prefer: int) -> Writer:
         """Take a slot for this process: the one it prefers, or any other that is free.
