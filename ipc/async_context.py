@@ -59,9 +59,9 @@ class AsyncContext(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        inbox = self.registry.line(module).inbox
-        if not inbox.try_put(message, prefer_slot=self._line.slot):
-            await self._put_later(inbox, message, Deadline(timeout))
+        line = self._lines.get(module) or self.registry.line(module)
+        if not line.inbox.try_put(message, self._slot):
+            await self._put_later(line.inbox, message, Deadline(timeout))
 
     async def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -137,7 +137,7 @@ class AsyncContext(BaseContext):
     async def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Send an answer to whoever waits for it; it passes everything that is not an answer."""
         answers = self._answers_of(message)
-        if not answers.try_put(message, prefer_slot=self._line.slot):
+        if not answers.try_put(message, self._slot):
             await self._put_later(answers, message, Deadline(timeout))
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class AsyncContext(BaseContext):
     async def _put_later(self, channel: Channel, message: Message, deadline: Deadline) -> None:
         room = channel.await_room()
         try:
-            while not channel.try_put(message, prefer_slot=self._line.slot):
+            while not channel.try_put(message, self._slot):
                 if deadline.passed:
                     raise channel.full_error()
                 await _readable(room, deadline)

@@ -12,17 +12,18 @@ import enum
 import os
 import queue
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from ipc import inhand, statistics
 from ipc import segment as layout
 from ipc.deadletters import DeadLetterBox
-from ipc.errors import ChannelFull, Closed, MessageTooLarge, ModuleUnavailable
+from ipc.errors import ChannelError, ChannelFull, Closed, ModuleUnavailable
 from ipc.inhand import InHand
-from ipc.message import Message, encode
+from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
-from ipc.segment import MAX_CAPACITY, MAX_PAYLOAD, MIB, Segment
+from ipc.segment import MAX_CAPACITY, MIB, Segment
 from ipc.sending import Sender
 from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
@@ -93,6 +94,8 @@ class Channel:
         self._closed = False
         self._sender = Sender(self._segment, self._arrived, self.capacity)
         self._receiver: Receiver | None = None
+        self.try_put = self._sender.putter(self._unavailable)
+        self.try_get = self._first_get
         _channels.add(self)
 
     def filenos(self) -> tuple[int, ...]:
@@ -101,40 +104,34 @@ class Channel:
 
     # Sending
 
-    def try_put(self, message: Message, *, prefer_slot: int = 0) -> bool:
-        """Put the message if there is room; it is safe from any process's death from then on.
+    try_put: Callable[[Message, int], bool]
+    """Put the message if there is room; it is safe from any process's death from then on.
 
-        Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
-        """
-        payload = encode(message)
-        if len(payload) > MAX_PAYLOAD:
-            raise MessageTooLarge(
-                f"message {message.id} ({message.operation} {message.resource}) has "
-                f"{len(payload)} bytes; a channel carries up to {MAX_PAYLOAD}"
-            )
-        if self._closed:
-            raise Closed(f"channel {self.name!r} was closed in this process")
-        state = self._segment.words[layout.STATE]
-        if state:
-            reason = ChannelState(state).name.lower()
-            raise ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
-        return self._sender.try_put(payload, prefer_slot)
+    The number is that of the slot to prefer, if this process has none yet (0 if in doubt).
+    Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
+    """
+
+    def _unavailable(self) -> ChannelError:
+        reason = self.state.name.lower()
+        return ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
+
+    def _closed_error(self) -> Closed:
+        return Closed(f"channel {self.name!r} was closed in this process")
 
     def put(
         self,
         message: Message,
         block: bool = True,
         timeout: float | None = None,
-        *,
         prefer_slot: int = 0,
     ) -> None:
         """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
-        if self.try_put(message, prefer_slot=prefer_slot):
+        if self.try_put(message, prefer_slot):
             return
         deadline = Deadline(timeout if block else 0)
         room = self.await_room()
         try:
-            while not self.try_put(message, prefer_slot=prefer_slot):
+            while not self.try_put(message, prefer_slot):
                 if deadline.passed:
                     raise self.full_error()
                 room.wait(deadline.remaining())
@@ -184,9 +181,12 @@ class Channel:
             )
         return self._receiver
 
-    def try_get(self) -> Message | None:
-        """Hand out the next message, or None; acknowledges the one handed out before."""
-        return self.receiver.try_get()
+    try_get: Callable[[], Message | None]
+    """Hand out the next message, or None; acknowledges the one handed out before."""
+
+    def _first_get(self) -> Message | None:
+        self.try_get = self.receiver.try_get
+        return self.try_get()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Message:
         """Hand out the next message, waiting up to `timeout` seconds; queue.Empty after that.
@@ -199,7 +199,7 @@ class Channel:
         deadline = Deadline(timeout if block else 0)
         while message is None:
             if self._closed:
-                raise Closed(f"channel {self.name!r} was closed in this process")
+                raise self._closed_error()
             if deadline.passed:
                 raise queue.Empty
             arrivals = receiver.await_arrivals()
@@ -260,6 +260,11 @@ class Channel:
     def close(self) -> None:
         """Use the channel no more in this process; what waits in it stays for others."""
         self._closed = True
+
+        def try_put(_message: Message, _prefer_slot: int = 0) -> bool:
+            raise self._closed_error()
+
+        self.try_put = try_put
         self.wake()
 
     def join_thread(self) -> None:

@@ -64,6 +64,8 @@ class BaseContext:
         self.registry = registry
         self.name = name
         self._line: Line = registry.line(name)
+        self._lines = registry.lines
+        self._slot = self._line.slot
         self.unmatched_answers = 0
         """answers that came when nobody waited for them any more"""
 
@@ -126,6 +128,7 @@ class Context(BaseContext):
         self._questions: dict[str, _Question] = {}
         self._answered = threading.Condition()
         self._pumping = False
+        self._inbox = self._line.inbox
         self._late = 0  # answers that may still come, though nobody waits for them
 
     def send(self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
@@ -134,9 +137,9 @@ class Context(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        inbox = self.registry.line(module).inbox
-        if not inbox.try_put(message, prefer_slot=self._line.slot):
-            inbox.put(message, timeout=timeout)
+        line = self._lines.get(module) or self.registry.line(module)
+        if not line.inbox.try_put(message, self._slot):
+            line.inbox.put(message, timeout=timeout)
 
     def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -152,7 +155,7 @@ class Context(BaseContext):
         for name in self._group_targets(group):
             with failures:
                 inbox = self.registry.line(name).inbox
-                if not inbox.try_put(message, prefer_slot=self._line.slot):
+                if not inbox.try_put(message, self._slot):
                     waiting.append(name)
         for name in waiting:
             with failures:
@@ -161,7 +164,11 @@ class Context(BaseContext):
 
     def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
-        return self._next(self._line.inbox.receiver.try_get, timeout)
+        if not self.stopping and not self._late:
+            message = self._inbox.try_get()
+            if message is not None:
+                return message
+        return self._next(self._inbox.receiver.try_get, timeout)
 
     def take(self, timeout: float | None = None) -> Delivery:
         """Receive a message that is acknowledged by its own `done`, not by the next receive.
@@ -219,7 +226,7 @@ class Context(BaseContext):
     def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Send an answer to whoever waits for it; it passes everything that is not an answer."""
         answers = self._answers_of(message)
-        if not answers.try_put(message, prefer_slot=self._line.slot):
+        if not answers.try_put(message, self._slot):
             answers.put(message, timeout=timeout)
 
     def stop(self) -> None:

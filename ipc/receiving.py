@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from ipc import segment as layout
 from ipc.errors import ChannelError, NotAMessage
-from ipc.message import Message, decode
+from ipc.message import DECODING_ERRORS, Message, decode, decode_message
 from ipc.ring import Reader
 from ipc.segment import READER_LOCK, RING, SKIP, Segment, fence
 from ipc.waiting import Event, Watch
@@ -84,17 +86,24 @@ class Receiver:
         self._in_hand = 0  # taken and not done
         self._blocked = False  # until nothing is in hand
         self._messages = self._hand_out()
+        self._next = self._messages.__next__
         self._arrivals = Watch(arrived)
 
     def try_get(self) -> Message | None:
         """Hand out the next message, or None; acknowledges the one before it."""
-        with self._lock:
+        if self._in_hand:
+            with self._lock:
+                return self._step()
+        try:
             return self._next()
+        except BaseException as error:
+            self._recover(error)
+            return self.try_get()
 
     def try_take(self) -> Delivery | None:
         """Hand out the next message, or None, to be acknowledged by its own `done`."""
         with self._lock:
-            message = self._next()
+            message = self._step()
             if message is None or self._last is None:
                 return None
             self._taken = True
@@ -135,14 +144,23 @@ class Receiver:
         """End a wait that `await_arrivals` began: senders need not signal."""
         self._words[layout.SLEEPING] = 0
 
-    def _next(self) -> Message | None:
-        try:
-            return next(self._messages)
-        except BaseException:
-            self._messages = self._hand_out()  # a generator that has raised is at its end
-            raise
+    def _step(self) -> Message | None:
+        while True:
+            try:
+                return self._next()
+            except BaseException as error:
+                self._recover(error)
 
-    def _hand_out(self) -> Iterator[Message | None]:
+    def _recover(self, error: BaseException) -> None:
+        """Let another thread be done with the generator, or begin a new one and raise."""
+        if inspect.getgeneratorstate(self._messages) == inspect.GEN_RUNNING:
+            time.sleep(0)
+            return
+        self._messages = self._hand_out()  # one that has raised is at its end
+        self._next = self._messages.__next__
+        raise error
+
+    def _hand_out(self) -> Generator[Message | None, None, None]:
         """Yield message after message, and None whenever there is none.
 
         Being resumed means that the message yielded last is handled, unless it was taken.
@@ -170,9 +188,9 @@ class Receiver:
                         alone = False
                         lengths[place >> 3] = word + layout.HAND_OUT
                         try:
-                            message = decode(data[place + 8 : place + 8 + length])
-                        except NotAMessage as error:
-                            self._refuse(reader, start, cursor, 0, str(error))
+                            message = decode_message(data[place + 8 : place + 8 + length])
+                        except DECODING_ERRORS:
+                            self._refuse_unreadable(reader, start, cursor, 0)
                             continue
                     else:
                         alone = yield from self._make_way(word)
@@ -231,14 +249,20 @@ class Receiver:
             return None
         reader.set_word(start, (word + layout.DELIVERY) | layout.HELD)
         try:
-            message = decode(reader.payload(start))
-        except NotAMessage as error:
-            self._refuse(reader, start, end, before, str(error))
+            message = decode_message(reader.payload(start))
+        except DECODING_ERRORS:
+            self._refuse_unreadable(reader, start, end, before)
             return None
         if before:
             message.redelivered = before
             self._words[layout.REDELIVERED] += 1
         return message
+
+    def _refuse_unreadable(self, reader: Reader, start: int, end: int, deliveries: int) -> None:
+        try:
+            decode(reader.payload(start))
+        except NotAMessage as error:
+            self._refuse(reader, start, end, deliveries, str(error))
 
     def _refuse(self, reader: Reader, start: int, end: int, deliveries: int, reason: str) -> None:
         try:

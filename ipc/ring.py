@@ -35,49 +35,37 @@ from ipc.segment import (
 
 
 class Writer:
-    """The sending end of a slot; the caller sees to it that only one thread is inside."""
+    """The sending end of a slot; the caller sees to it that only one thread is inside.
 
-    __slots__ = ("_capacity", "_data", "_lengths", "_limit", "_sent", "_tail", "words")
+    `tail` is where the next record begins, `limit` where it has to end if there is to be no
+    `make_room` first. `ipc.sending` writes the records.
+    """
+
+    __slots__ = ("_capacity", "lengths", "limit", "mapping", "sent", "tail", "words")
 
     def __init__(self, slot: Slot, capacity: int) -> None:
-        self.words, self._data, self._lengths = slot.words, slot.data, slot.lengths
+        self.words, self.mapping, self.lengths = slot.words, slot.mapping, slot.lengths
         self._capacity = capacity
-        self._tail = self.words[TAIL]
-        self._sent = self.words[SENT]
-        self._limit = 0
+        self.tail: int = self.words[TAIL]
+        self.sent: int = self.words[SENT]
+        self.limit = 0
         self.words[WAITING] = False  # a predecessor may have died waiting
-
-    def write(self, payload: bytes) -> bool:
-        """Append a record; False if there is no room for it now."""
-        length = len(payload)
-        size = (length + 15) & ~7  # record_size, spelled out: the call would cost a tenth
-        end = self._tail + size
-        if end > self._limit:
-            if not self._make_room(size):
-                return False
-            end = self._tail + size
-        place = (end - size) % RING
-        self._data[place + 8 : place + 8 + length] = payload
-        self._lengths[place >> 3] = length
-        if WEAK_MEMORY:
-            fence()
-        self._tail = self.words[TAIL] = end
-        self._sent = self.words[SENT] = self._sent + 1
-        return True
 
     def await_room(self, *, waiting: bool) -> None:
         """Ask the reader to tell when it has made room, or to no longer do so."""
         self.words[WAITING] = waiting
         fence()
 
-    def _make_room(self, size: int) -> bool:
+    def make_room(self, size: int) -> bool:
         """Find out anew how far the writer may go, moving to the ring's start where needed.
+
+        False if there is no room for a record of this size.
 
         An empty ring takes any record, even one above the capacity, so the largest message
         passes the smallest channel. From an empty ring the writer also goes back to the start,
         if the capacity lies before it, so that little traffic keeps using the same memory.
         """
-        freed, tail = self.words[FREED], self._tail
+        freed, tail = self.words[FREED], self.tail
         end = freed - freed % CHUNK + RING  # FREED's chunk will be given back as a whole
         place = tail % RING
         empty = freed == tail
@@ -91,11 +79,11 @@ class Writer:
             return False
         if skip:
             self.words[SKIPPED] = tail
-            self._lengths[place >> 3] = SKIP
+            self.lengths[place >> 3] = SKIP
             unused = start - tail
-        self._tail = start
+        self.tail = start
         allowed = max(freed + unused + self._capacity, start + size)
-        self._limit = min(allowed, end, start - start % RING + RING)
+        self.limit = min(allowed, end, start - start % RING + RING)
         return True
 
 

@@ -218,9 +218,13 @@ def test_a_closed_channel_is_closed_in_this_process_only(start: Start) -> None:
     assert there.statistics().sent_total == 0
 
 
-def test_bytes_that_are_no_message_are_set_aside(tmp_path: Path) -> None:
+def test_bytes_that_are_no_message_are_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel = Channel("inbox", dead_letters=tmp_path)
-    channel._sender.try_put(b"\x93nonsense", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc.sending.encode_message", lambda _: b"\x93nonsense")
+        send(channel, [0])
     send(channel, [1])
     assert channel.get_nowait().resource == "1"
     (letter,) = DeadLetterBox(tmp_path).letters()
