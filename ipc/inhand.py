@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ipc import segment as layout
 from ipc.message import decode_envelope
-from ipc.segment import RING, SKIP, Segment, Slot, fence, record_size
+from ipc.segment import RING, Segment, Slot, fence, lap_after, record_size
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ def _slot(slot: Slot) -> Iterator[InHand]:
     words, lengths = slot.words, slot.lengths
     position = words[layout.HEAD]
     while position < words[layout.TAIL]:
+        if position == words[layout.SKIPPED] - 1:
+            position = lap_after(position)
+            continue
         place = position % RING
         word = lengths[place >> 3]
         length = word & layout.LENGTH
@@ -46,8 +49,6 @@ def _slot(slot: Slot) -> Iterator[InHand]:
         head = words[layout.HEAD]
         if head > position:
             position = head
-        elif word == SKIP:
-            position += RING - place
         elif word == length:
             return  # not handed out yet, and so is all that comes after it
         else:

@@ -13,7 +13,7 @@ from ipc import segment as layout
 from ipc.errors import ChannelError, NotAMessage
 from ipc.message import DECODING_ERRORS, Message, decode, decode_message
 from ipc.ring import Reader
-from ipc.segment import READER_LOCK, RING, SKIP, Segment, fence
+from ipc.segment import READER_LOCK, RING, Segment, fence
 from ipc.waiting import Event, Watch
 
 _BURST: Final = 64 * 1024  # bytes of one sender that are handed out before the next one's turn
@@ -174,13 +174,13 @@ class Receiver:
                 if cursor == stop:
                     continue
                 idle = False
+                lap_end = reader.lap_end()
                 data, lengths, words = reader.data, reader.lengths, reader.words
                 while cursor < stop:
+                    if cursor == lap_end:
+                        cursor = reader.begin_lap()
                     place = cursor % RING
                     word = lengths[place >> 3]
-                    if word == SKIP:
-                        cursor = reader.skip()
-                        continue
                     length = word & layout.LENGTH
                     start, cursor = cursor, cursor + ((length + 15) & ~7)
                     reader.cursor = cursor

@@ -5,33 +5,39 @@ between any two of them loses nothing:
 
     write   payload, record word, then TAIL: a record is there whole or not at all
     read    the record's delivery count, then the message is handed out, then HEAD
-    free    HEAD, then the memory goes back, then FREED lets the writer reuse it
+    free    HEAD, then FREED, which lets the writer reuse the memory before it
+
+Memory is in use only as far as the writer goes before it begins a new lap, at the ring's start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ipc.segment import (
-    CHUNK,
     DONE,
     FREED,
     HANDLED,
     HEAD,
     HELD,
+    KEPT,
     LENGTH,
     RING,
     SENT,
-    SKIP,
     SKIPPED,
     TAIL,
     WAITING,
     WEAK_MEMORY,
     Slot,
     fence,
+    lap_after,
     record_size,
     skipped,
 )
+
+#: An empty slot's writer begins a new lap after so many bytes: they stay in the CPU's cache.
+_LAP: Final = 256 * 1024
 
 
 class Writer:
@@ -41,15 +47,30 @@ class Writer:
     `make_room` first. `ipc.sending` writes the records.
     """
 
-    __slots__ = ("_capacity", "lengths", "limit", "mapping", "sent", "tail", "words")
+    __slots__ = (
+        "_capacity",
+        "_slot",
+        "_used",
+        "lengths",
+        "limit",
+        "mapping",
+        "sent",
+        "tail",
+        "words",
+    )
 
     def __init__(self, slot: Slot, capacity: int) -> None:
+        self._slot = slot
         self.words, self.mapping, self.lengths = slot.words, slot.mapping, slot.lengths
         self._capacity = capacity
         self.tail: int = self.words[TAIL]
         self.sent: int = self.words[SENT]
         self.limit = 0
-        self.words[WAITING] = False  # a predecessor may have died waiting
+        self._used = RING if self.tail else 0  # up to where memory may be in use
+        # A predecessor may have died while it waited, or before the first record of a lap.
+        self.words[WAITING] = False
+        if self.words[SKIPPED] == self.tail + 1:
+            self.words[SKIPPED] = 0
 
     def await_room(self, *, waiting: bool) -> None:
         """Ask the reader to tell when it has made room, or to no longer do so."""
@@ -57,33 +78,43 @@ class Writer:
         fence()
 
     def make_room(self, size: int) -> bool:
-        """Find out anew how far the writer may go, moving to the ring's start where needed.
+        """Find out anew how far the writer may go, beginning a new lap where it is time to.
 
-        False if there is no room for a record of this size.
-
-        An empty ring takes any record, even one above the capacity, so the largest message
-        passes the smallest channel. From an empty ring the writer also goes back to the start,
-        if the capacity lies before it, so that little traffic keeps using the same memory.
+        False if there is no room for a record of this size. An empty slot takes any record, so
+        the largest message passes the smallest channel.
         """
         freed, tail = self.words[FREED], self.tail
-        end = freed - freed % CHUNK + RING  # FREED's chunk will be given back as a whole
-        place = tail % RING
-        empty = freed == tail
-        back = empty and place - place % CHUNK >= max(self._capacity, size, CHUNK)
-        skip = back or place + size > RING
-        start = tail - place + RING if skip else tail
         unused = skipped(self.words, freed)
+        empty = freed == tail
         if not empty and tail + size - freed - unused > self._capacity:
             return False
-        if start + size > end:
+        place = tail % RING
+        # As many bytes as may wait have to fit before the place at which a lap ends.
+        lap = _LAP if empty else self._capacity + KEPT
+        back = place + size > RING or (place >= lap and (empty or size <= freed % RING))
+        if back:
+            if not self._begin_lap(size, freed):
+                return False
+            unused = self.tail - tail
+        # What is waiting begins at FREED, or at the lap's start if it was empty before.
+        first = freed + unused if self.words[SKIPPED] == freed + 1 else freed
+        allowed = max(freed + unused + self._capacity, self.tail + size)
+        often = self.tail + max(size, _LAP)
+        self.limit = min(allowed, first + RING, lap_after(self.tail), often)
+        return self.tail + size <= self.limit
+
+    def _begin_lap(self, size: int, freed: int) -> bool:
+        """Go on at the ring's start, if the record fits in before what waits there."""
+        tail, start = self.tail, lap_after(self.tail)
+        empty = freed == tail
+        if not empty and start + size > freed + RING:
             return False
-        if skip:
-            self.words[SKIPPED] = tail
-            self.lengths[place >> 3] = SKIP
-            unused = start - tail
+        self._used = max(self._used, tail % RING)
+        if empty and self._used > KEPT:
+            self._slot.release(KEPT, self._used)
+            self._used = 0
+        self.words[SKIPPED] = tail + 1
         self.tail = start
-        allowed = max(freed + unused + self._capacity, start + size)
-        self.limit = min(allowed, end, start - start % RING + RING)
         return True
 
 
@@ -97,7 +128,6 @@ class Reader:
 
     __slots__ = (
         "_on_room",
-        "_slot",
         "cursor",
         "data",
         "free_step",
@@ -109,7 +139,6 @@ class Reader:
     )
 
     def __init__(self, slot: Slot, on_room: Callable[[], None], free_step: int) -> None:
-        self._slot = slot
         self._on_room = on_room
         self.free_step = free_step
         self.words, self.data, self.lengths = slot.words, slot.data, slot.lengths
@@ -140,10 +169,15 @@ class Reader:
         place = position % RING
         return self.data[place + 8 : place + 8 + (self.word(position) & LENGTH)]
 
-    def skip(self) -> int:
+    def lap_end(self) -> int:
+        """Where the writer last began a new lap; asked for after `tail`."""
+        position: int = self.words[SKIPPED]
+        return position - 1
+
+    def begin_lap(self) -> int:
         """Move the cursor to the ring's start, where the writer went on."""
         at_head = self.head == self.cursor
-        self.cursor += RING - self.cursor % RING
+        self.cursor = lap_after(self.cursor)
         if at_head:
             self._advance(self.cursor)
         return self.cursor
@@ -165,11 +199,11 @@ class Reader:
 
     def pass_done(self) -> None:
         """Move HEAD over the records behind it that were handled out of order."""
-        head = self.head
+        head, lap_end = self.head, self.lap_end()
         while head < self.cursor:
             word = self.word(head)
-            if word == SKIP:
-                head += RING - head % RING
+            if head == lap_end:
+                head = lap_after(head)
             elif word & DONE:
                 head += record_size(word & LENGTH)
             else:
@@ -177,14 +211,11 @@ class Reader:
         self._advance(head)
 
     def free(self) -> None:
-        """Give the memory of what is handled back, and let the writer reuse it.
-
-        First HEAD, then the memory, then FREED: a death in between leaves something to free,
-        never something to read that is gone.
-        """
+        """Let the writer reuse the memory of what is handled."""
         if self.freed == self.head:
             return
-        self._release_chunks()
+        if WEAK_MEMORY:
+            fence()
         self.freed = self.words[FREED] = self.head
         fence()
         if self.words[WAITING]:
@@ -193,11 +224,12 @@ class Reader:
     def _let_go(self) -> None:
         """Note that the predecessor holds nothing any more: what it did is handed out again."""
         position, tail = self.head, self.tail()
+        lap_end = self.lap_end()
         while position < tail:
-            word = self.word(position)
-            if word == SKIP:
-                position += RING - position % RING
+            if position == lap_end:
+                position = lap_after(position)
                 continue
+            word = self.word(position)
             length = word & LENGTH
             if word == length:
                 return
@@ -208,15 +240,3 @@ class Reader:
         self.head = self.words[HEAD] = head
         if head - self.freed >= self.free_step:
             self.free()
-
-    def _release_chunks(self) -> None:
-        first, last = self.freed // CHUNK, self.head // CHUNK
-        if first == last:
-            return
-        start, end = first * CHUNK % RING, last * CHUNK % RING
-        if start < end:
-            self._slot.release(start, end)
-        else:
-            self._slot.release(start, RING)
-            if end:
-                self._slot.release(0, end)

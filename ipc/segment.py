@@ -15,7 +15,7 @@ is in use takes memory.
 
 A record's word:
 
-    bits 0-31   length of the payload in bytes; SKIP means: go on at the start of the ring
+    bits 0-31   length of the payload in bytes
     bits 32-39  how often it was handed out
     bit  40     handled, though something before it is not yet
     bit  41     handed out by the reader that there is, or was last
@@ -33,8 +33,8 @@ from typing import Final
 PAGE: Final = mmap.PAGESIZE
 MIB: Final = 1 << 20
 RING: Final = 40 * MIB
-MAX_CAPACITY: Final = RING // 2  # beside it there is room for the ring's end, left unused
-CHUNK: Final = 1 * MIB  # the reader gives memory back in pieces of this size
+MAX_CAPACITY: Final = RING // 2
+KEPT: Final = 1 * MIB  # the ring's start, whose memory is never given back
 SLOTS: Final = 32
 MAX_PAYLOAD: Final = 16 * MIB + 64 * 1024  # 16 MiB of content, and the fields around it
 
@@ -50,7 +50,7 @@ CLAIMS: Final = 64  # one word a slot, the slot's writer's: somebody has used th
 TAIL: Final = 0  # the writer's: end of the last whole record
 SENT: Final = 1
 WAITING: Final = 2  # the writer's: it waits for room
-SKIPPED: Final = 3  # the writer's: where it last left the ring's end unused
+SKIPPED: Final = 3  # the writer's: 1 + where it last left the rest of the ring unused, or 0
 HEAD: Final = 16  # the reader's: everything before it is handled
 FREED: Final = 17  # the reader's: the writer may overwrite everything before it
 HANDLED: Final = 18
@@ -58,7 +58,6 @@ UNANSWERED: Final = 32  # the writer's: how its questions fared (ipc/statistics.
 ROUND_TRIP_SUM: Final = 33
 ROUND_TRIP_COUNTS: Final = 34
 
-SKIP: Final = 0xFFFF_FFFF
 LENGTH: Final = 0xFFFF_FFFF
 DELIVERY: Final = 1 << 32
 DELIVERIES_SHIFT: Final = 32
@@ -73,14 +72,18 @@ def record_size(length: int) -> int:
     return (length + 15) & ~7
 
 
-def skipped(words: memoryview, since: int) -> int:
-    """Bytes of a slot's ring between `since` and TAIL that hold nothing.
+def lap_after(position: int) -> int:
+    """Where the ring begins again, after this position."""
+    return position - position % RING + RING
 
-    At most one ring's end lies between the two, and its record is there or TAIL is not past it.
+
+def skipped(words: memoryview, since: int) -> int:
+    """Bytes of a slot between `since` and TAIL that hold nothing: the writer began a new lap.
+
+    It does so at most once between the two, for it may not overtake the reader.
     """
-    at = words[SKIPPED]
-    start = at - at % RING + RING
-    return start - at if since <= at and start < words[TAIL] else 0
+    at = words[SKIPPED] - 1
+    return lap_after(at) - at if since <= at < words[TAIL] else 0
 
 
 #: Bytes of the segment whose locks say who is there: a writer of each slot, and the reader.
