@@ -28,6 +28,7 @@ import mmap
 import os
 import platform
 import threading
+import weakref
 from typing import Final
 
 PAGE: Final = mmap.PAGESIZE
@@ -130,6 +131,7 @@ class Segment:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        weakref.finalize(self, os.close, fd).atexit = False
         self._mapping = mmap.mmap(fd, PAGE)
         self.words = memoryview(self._mapping).cast("Q")
         self._slots: dict[int, Slot] = {}
