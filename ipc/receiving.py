@@ -172,6 +172,7 @@ class Receiver:
                 cursor = reader.cursor
                 stop = min(reader.tail(), cursor + _BURST)
                 if cursor == stop:
+                    reader.free()  # a sender may wait for all of its room
                     continue
                 idle = False
                 lap_end = reader.lap_end()
@@ -212,14 +213,8 @@ class Receiver:
                     else:
                         reader.done(start, cursor)
             if idle:
-                self._rest()
+                self._last = None
                 yield None
-
-    def _rest(self) -> None:
-        """Nothing waits: give back all memory, and let go of the last message."""
-        self._last = None
-        for reader in self._order:
-            reader.free()
 
     def _make_way(self, word: int) -> Generator[None, None, bool]:
         """Say whether a record's next delivery is its last; if so, not before it is alone."""

@@ -143,6 +143,7 @@ class ChannelMachine(RuleBasedStateMachine):
         sent, delivery = self.taken[number]
         self.end_the_reader(step, delivery.done)
         sent.perhaps_done = True
+        self.got = None
 
     def end_the_reader(self, step: int, operation: Any) -> None:
         for sent in self.all():

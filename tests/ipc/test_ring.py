@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import os
 from typing import Any
 
 import pytest
 
 from ipc import Channel, Message
-from ipc.segment import MAX_CAPACITY, MIB
+from ipc.segment import MAX_CAPACITY, MIB, SKIPPED, TAIL
 from tests.ipc.conftest import Start
 
 SIZE = 500_000
@@ -51,6 +52,36 @@ def test_a_sender_is_full_only_when_its_messages_fill_the_capacity() -> None:
     channel.put(sized(0, 10))
     assert not channel.full()
     assert channel.statistics().bytes < 1024
+
+
+def test_a_lap_that_a_killed_sender_did_not_begin_is_not_begun(start: Start) -> None:
+    channel = Channel("inbox")
+    start(pass_on, channel, 1, 1000).join(10)
+    words = channel._segment.slot(0).words
+    words[SKIPPED] = words[TAIL] + 1
+    channel.put(sized(7, 10))
+    assert channel.get_nowait().resource == "7"
+
+
+def send_to_slot(channel: Channel, slot: int) -> None:
+    for number in range(5000):
+        while not channel.try_put(sized(number, 100), slot):
+            os.sched_yield()
+
+
+def test_a_message_that_needs_all_the_room_passes_while_another_sender_floods(
+    start: Start,
+) -> None:
+    channel = Channel("inbox", capacity=64 * 1024)
+    flood = start(send_to_slot, channel, 5)
+    channel.get(timeout=10)
+    channel.put(sized(-1, 1000))
+    while channel.get(timeout=10).resource != "-1":
+        pass
+    for _ in range(50):
+        channel.get(timeout=10)
+    channel.put(sized(-2, 200_000), block=False)
+    assert flood.is_alive() or channel.qsize() > 0
 
 
 def put_one(channel: Channel, ledger: Any) -> None:
