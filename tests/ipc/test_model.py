@@ -49,6 +49,8 @@ class ChannelMachine(RuleBasedStateMachine):
         self.got: Sent | None = None
         self.taken: dict[int, tuple[Sent, Delivery]] = {}
         self.next_number = 0
+        self.rested = True
+        """the reader has found nothing since it handled the last one, and made room"""
 
     def set_aside(self, payload: bytes, deliveries: int, reason: str) -> None:
         from ipc.message import decode
@@ -73,7 +75,7 @@ class ChannelMachine(RuleBasedStateMachine):
         if self.puts[sender](message, sender):
             self.note_sent(sender, size, sure=True)
         else:
-            assert self.waiting(sender) > 0
+            assert self.waiting(sender) > 0 or not self.rested
             error = self.channel.full_error()
             assert isinstance(error, ChannelFull)
 
@@ -130,6 +132,7 @@ class ChannelMachine(RuleBasedStateMachine):
         delivery.done()
         delivery.done()
         sent.done = True
+        self.rested = False
 
     @rule(step=STEPS)
     def end_the_reader_in_a_get(self, step: int) -> None:
@@ -146,6 +149,7 @@ class ChannelMachine(RuleBasedStateMachine):
         self.got = None
 
     def end_the_reader(self, step: int, operation: Any) -> None:
+        self.rested = False
         for sent in self.all():
             sent.perhaps += 1
         with contextlib.suppress(steps.Ended):
@@ -179,12 +183,14 @@ class ChannelMachine(RuleBasedStateMachine):
                 earlier.done = True  # it was never sent, or it has come already
         sent.sure = True
         sent.handed_out += 1
+        self.rested = False
         return sent
 
     def nothing_came(self) -> None:
         """All is handled, or in hand; or something is in hand alone."""
         if self.taken and self.reader._blocked:
             return
+        self.rested = True
         for sent in self.all():
             assert (
                 sent.done
