@@ -67,11 +67,11 @@ class Queue:
     name = "multiprocess.Queue"
     count = 4000
 
-    def __init__(self, senders: int) -> None:
+    def __init__(self, _senders: int) -> None:
         self._queue: Any = multiprocess.Queue(1024)
         self._answers: Any = multiprocess.Queue(1024)
 
-    def sender(self, index: int) -> Send:
+    def sender(self, _index: int) -> Send:
         return self._queue.put
 
     def receiver(self) -> Receive:
@@ -146,7 +146,7 @@ class Zmq:
     name = "pyzmq"
     count = 100_000
 
-    def __init__(self, senders: int) -> None:
+    def __init__(self, _senders: int) -> None:
         self._directory = tempfile.TemporaryDirectory()
         self._address = f"ipc://{self._directory.name}/socket"
         self._sockets: list[Any] = []
@@ -159,7 +159,7 @@ class Zmq:
         self._sockets.append(socket)
         return socket
 
-    def sender(self, index: int) -> Send:
+    def sender(self, _index: int) -> Send:
         send = self._socket("PUSH", bind=False).send
         return lambda message: send(encode(message))
 
@@ -192,7 +192,7 @@ class FasterFifo:
     name = "faster-fifo"
     count = 40_000
 
-    def __init__(self, senders: int) -> None:
+    def __init__(self, _senders: int) -> None:
         import faster_fifo
 
         self._queues = [
@@ -200,7 +200,7 @@ class FasterFifo:
             for _ in range(2)
         ]
 
-    def sender(self, index: int) -> Send:
+    def sender(self, _index: int) -> Send:
         put = self._queues[0].put
         return lambda message: put(message, timeout=30)
 
