@@ -24,7 +24,7 @@ from ipc.inhand import InHand
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
 from ipc.segment import MAX_CAPACITY, MIB, Segment
-from ipc.sending import Sender
+from ipc.sending import Sender, TryPut
 from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
 
@@ -104,10 +104,9 @@ class Channel:
 
     # Sending
 
-    try_put: Callable[[Message, int], bool]
+    try_put: TryPut
     """Put the message if there is room; it is safe from any process's death from then on.
 
-    The number is that of the slot to prefer, if this process has none yet (0 if in doubt).
     Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
     """
 
@@ -261,7 +260,8 @@ class Channel:
         """Use the channel no more in this process; what waits in it stays for others."""
         self._closed = True
 
-        def try_put(_message: Message, _prefer_slot: int = 0) -> bool:
+        def try_put(message: Message, prefer_slot: int = 0) -> bool:
+            del message, prefer_slot
             raise self._closed_error()
 
         self.try_put = try_put

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, ParamSpec, Protocol
 
 from ipc import segment as layout
 from ipc.errors import ChannelError, MessageTooLarge
@@ -19,6 +19,12 @@ Figures = ParamSpec("Figures")
 _FIRST: Final = PAGE + 8
 
 
+class TryPut(Protocol):
+    """Puts a message if there is room; `prefer_slot` is for a process that has none yet."""
+
+    def __call__(self, message: Message, prefer_slot: int = 0) -> bool: ...
+
+
 class Sender:
     """Puts messages into this process's slot; any thread may."""
 
@@ -31,7 +37,7 @@ class Sender:
         self._writer: Writer | None = None
         self._waiting = 0
 
-    def putter(self, unavailable: Callable[[], ChannelError]) -> Callable[[Message, int], bool]:
+    def putter(self, unavailable: Callable[[], ChannelError]) -> TryPut:
         """Make the function that puts a message: everything that one send costs.
 
         It is one frame because each call more would cost as much as copying the message. The
