@@ -7,8 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
+from ipc.asking import Failures, no_answer
 from ipc.channel import Channel
-from ipc.context import DEFAULT_TIMEOUT, BaseContext, Failures, no_answer
+from ipc.context import DEFAULT_TIMEOUT, BaseContext
 from ipc.errors import ChannelError, Closed, Timeout
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver

@@ -9,9 +9,9 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from ipc.asking import Failures, Question, no_answer
 from ipc.channel import Channel
 from ipc.errors import ChannelError, Closed, Timeout
 from ipc.message import Message
@@ -23,38 +23,6 @@ Item = TypeVar("Item")
 
 #: Seconds that an operation waits if it is not told otherwise, as beehive's.
 DEFAULT_TIMEOUT: Final = 30.0
-
-
-class Failures:
-    """Errors of operations on several modules, of which none stops the others."""
-
-    def __init__(self) -> None:
-        self._errors: list[ChannelError] = []
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
-        if isinstance(error, ChannelError):
-            self._errors.append(error)
-            return True
-        return False
-
-    def raise_first(self) -> None:
-        """Raise the first error, if there is one, with the others as notes."""
-        if self._errors:
-            first, *others = self._errors
-            for other in others:
-                first.add_note(f"and: {other}")
-            raise first
-
-
-def no_answer(module: str, message: Message) -> Timeout:
-    """Make the error for a question that has waited long enough."""
-    return Timeout(
-        f"module {module!r} did not answer message {message.id} "
-        f"({message.operation} {message.resource}) in time"
-    )
 
 
 class BaseContext:
@@ -102,17 +70,6 @@ class BaseContext:
         return self.registry.line(message.reply_to).answers
 
 
-@dataclass
-class _Question:
-    """A message that waits for its answer; times are those of `time.perf_counter`."""
-
-    module: str
-    inbox: Channel
-    asked: float = field(default_factory=time.perf_counter)
-    answer: Message | None = None
-    answered: float = 0.0
-
-
 class Context(BaseContext):
     """The operations for a module that blocks; any of its threads may use them.
 
@@ -125,7 +82,7 @@ class Context(BaseContext):
     def __init__(self, registry: Registry, name: str) -> None:
         super().__init__(registry, name)
         self.stopping = False
-        self._questions: dict[str, _Question] = {}
+        self._questions: dict[str, Question] = {}
         self._answered = threading.Condition()
         self._pumping = False
         self._inbox = self._line.inbox
@@ -260,7 +217,7 @@ class Context(BaseContext):
     def _asking(self, questions: list[tuple[str, Message]]) -> Iterator[None]:
         """Be ready for the answers before the questions are sent; forget them afterwards."""
         for module, message in questions:
-            self._questions[message.id] = _Question(module, self.registry.line(module).inbox)
+            self._questions[message.id] = Question(module, self.registry.line(module).inbox)
             self._question(message)
         try:
             yield
