@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ipc import DeadLetter
 from supervisor import reload as reloading
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.reload import Changes
@@ -80,6 +81,18 @@ class Control:
                 return await reloading.apply(supervisor, configuration)
             finally:
                 supervisor.systemd.ready()
+
+    async def replay(self, letter_id: str) -> DeadLetter:
+        """Put a dead letter's message back on the channel that it came from.
+
+        Errors: UnknownDeadLetter and those of the channel; then the letter stays.
+        """
+        async with self._supervisor.changing:
+            box = self._supervisor.dead_letters
+            letter = box.get(letter_id)
+            inbox = self._supervisor.registry.line(letter.channel).inbox
+            box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
+            return letter
 
     async def _switch(self, name: str, *, on: bool) -> Changes:
         async with self._supervisor.changing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,7 +69,7 @@ def describe(
         signal=number,
         oom_killed=oom_killed,
         traceback=words.traceback if words else "",
-        in_hand=[],
+        in_hand=[asdict(message) for message in unit.line.inbox.in_hand()],
         stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
     )
 

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, values
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import generate_latest
@@ -113,6 +114,20 @@ class _Supervised(Collector):
             gauge = attribute in {"messages", "bytes", "capacity_bytes"}
             kind = GaugeMetricFamily if gauge else CounterMetricFamily
             yield _family(kind, name, help_text, ("module",), rows)
+        yield self._round_trips()
+
+    def _round_trips(self) -> Metric:
+        family = HistogramMetricFamily(
+            "cloudcore_send_sync_seconds",
+            "Time from a question to its answer, by the module that was asked.",
+            labels=("module",),
+        )
+        for unit in self._supervisor.units.values():
+            asked = unit.line.inbox.statistics().round_trips
+            bounds = [*map(str, asked.bounds), "+Inf"]
+            buckets = list(zip(bounds, asked.cumulative(), strict=True))
+            family.add_metric((unit.name,), buckets, asked.sum_seconds)
+        return family
 
 
 _OF_PROCESSES: Final[list[tuple[str, str, Callable[[ModuleStatus], float | None]]]] = [
@@ -129,6 +144,7 @@ _OF_INBOXES: Final = [
     ("channel_received", "Messages that were handled to the end.", "received_total"),
     ("channel_sent", "Messages that were sent to the module.", "sent_total"),
     ("channel_redelivered", "Deliveries after a death.", "redelivered_total"),
+    ("channel_unanswered", "Questions without an answer in time.", "unanswered_total"),
     ("channel_dead_letters", "Messages that were set aside.", "dead_letters"),
 ]
 

@@ -43,6 +43,11 @@ class Paths:
         return self.data_dir / "crashes"
 
     @property
+    def dead_letters_dir(self) -> Path:
+        """Where messages that were set aside are kept."""
+        return self.data_dir / "dead-letters"
+
+    @property
     def kubeconfig(self) -> Path:
         """Access to the embedded API server, written by it, mode 0600."""
         return self.data_dir / "kubeconfig"

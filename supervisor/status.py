@@ -42,6 +42,8 @@ class InboxStatus(msgspec.Struct, frozen=True):
     sent_total: int
     received_total: int
     redelivered_total: int
+    unanswered_total: int
+    """questions (send_sync) that got no answer in time"""
     dead_letters: int
     """messages that were set aside"""
 
@@ -173,5 +175,6 @@ def _inbox(inbox: Channel) -> InboxStatus:
         sent_total=statistics.sent_total,
         received_total=statistics.received_total,
         redelivered_total=statistics.redelivered_total,
+        unanswered_total=statistics.unanswered_total,
         dead_letters=statistics.dead_letters,
     )

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from ipc import ChannelState, Registry
+from ipc import ChannelState, DeadLetterBox, Registry
 from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
 from supervisor.admin import AdminServer
 from supervisor.birth import Birth, make_birth
@@ -62,8 +62,9 @@ class Supervisor:
         self.started_at = time.time()
         self.registry = Registry(
             max_deliveries=configuration.max_deliveries,
-            dead_letters=paths.data_dir / "dead-letters",
+            dead_letters=paths.dead_letters_dir,
         )
+        self.dead_letters = DeadLetterBox(paths.dead_letters_dir)
         self.units: dict[str, Unit] = {}
         self.disabled: dict[str, tuple[ModuleSpec, str]] = {}
         """modules that are not enabled, and why"""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ipc import ChannelError, DeadLetter, UnknownDeadLetter
 from supervisor.admin import openapi
 from supervisor.admin.http import JSON, JSON_LINES, TEXT, Answer, HttpError, Request, Stream
 from supervisor.config import ConfigError
@@ -99,9 +100,9 @@ class Router:
             )
         try:
             return await route.handler(self, request)
-        except (UnknownModule, UnknownReport) as error:
+        except (UnknownModule, UnknownReport, UnknownDeadLetter) as error:
             raise HttpError(HTTPStatus.NOT_FOUND, str(error)) from error
-        except NotPossible as error:
+        except (NotPossible, ChannelError) as error:
             raise HttpError(HTTPStatus.CONFLICT, str(error)) from error
         except ConfigError as error:
             text = f"nothing has changed: {error}"
@@ -198,7 +199,25 @@ async def _crash(router: Router, request: Request) -> Answer:
     return Answer(router.supervisor.crashes.get(request.names["id"]))
 
 
+async def _dead_letters(router: Router, _: Request) -> Answer:
+    return Answer(router.supervisor.dead_letters.letters())
+
+
+async def _dead_letter(router: Router, request: Request) -> Answer:
+    return Answer(router.supervisor.dead_letters.get(request.names["id"]))
+
+
 # Doing
+
+
+async def _replay(router: Router, request: Request) -> Answer:
+    return Answer(await router.control.replay(request.names["id"]))
+
+
+async def _drop(router: Router, request: Request) -> Answer:
+    letter = router.supervisor.dead_letters.get(request.names["id"])
+    router.supervisor.dead_letters.drop(letter.id)
+    return Answer(letter)
 
 
 def _verb(name: str) -> Handler:
@@ -306,6 +325,16 @@ ROUTES: Final = (
     ),
     Route("GET", "/crashes", "List crash reports.", _crashes, list[CrashReport], query=("module",)),
     Route("GET", "/crashes/{id}", "Show one crash report.", _crash, CrashReport),
+    Route("GET", "/dead-letters", "List dead letters.", _dead_letters, list[DeadLetter]),
+    Route("GET", "/dead-letters/{id}", "Show one dead letter.", _dead_letter, DeadLetter),
+    Route(
+        "POST",
+        "/dead-letters/{id}/replay",
+        "Put its message back on the channel.",
+        _replay,
+        DeadLetter,
+    ),
+    Route("DELETE", "/dead-letters/{id}", "Remove it for good.", _drop, DeadLetter),
     Route(
         "POST", "/modules/{module}/restart", "Replace its process.", _verb("restart"), ModuleStatus
     ),

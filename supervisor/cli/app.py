@@ -78,6 +78,12 @@ COMMANDS = (
         "List the crash reports.",
     ),
     LazyCommand(
+        "dead-letters",
+        "supervisor.cli.deadletters:dead_letters",
+        "Looking closer",
+        "Look after messages that were set aside.",
+    ),
+    LazyCommand(
         "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
     ),
     LazyCommand(

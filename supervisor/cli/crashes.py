@@ -86,8 +86,11 @@ def _print_whole(report: dict[str, Any]) -> None:
     }
     for name, text in facts.items():
         click.echo(f"{name + ':':<8} {text}")
-    for message in report["in_hand"]:
-        click.echo(f"handled: {message}")
+    for held in report["in_hand"]:
+        click.echo(
+            f"in hand: {held['operation']} {held['resource']} from {held['source']}, "
+            f"message {held['id']}, delivery {held['deliveries']}"
+        )
     if report["traceback"]:
         click.echo(f"\n{report['traceback'].rstrip()}")
     if report["stderr"]:

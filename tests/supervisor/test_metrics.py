@@ -47,6 +47,11 @@ def test_what_the_supervisor_knows(tmp_path: Path) -> None:
         assert value(found, "cloudcore_channel_sent_total", **good)
         assert value(found, "cloudcore_channel_messages", **good) is not None
         assert value(found, "cloudcore_channel_redelivered_total", **good) is not None
+        asked = value(found, "cloudcore_send_sync_seconds_count", **good)
+        assert asked
+        assert value(found, "cloudcore_send_sync_seconds_bucket", **good, le="30.0") == asked
+        assert value(found, "cloudcore_send_sync_seconds_bucket", **good, le="1e-05") is not None
+        assert value(found, "cloudcore_channel_unanswered_total", **good) == 0
 
 
 def test_a_module_s_counters_go_on_after_a_crash_and_its_gauges_do_not(tmp_path: Path) -> None:

@@ -140,6 +140,21 @@ class Segfaulting(Noting):
         ctypes.string_at(0)
 
 
+class Allergic(Noting):
+    """Dies of one kind of message, unless it has luck; answers all others."""
+
+    name = "allergic"
+
+    def start(self, context: Any) -> None:
+        context.ready()
+        for number, message in enumerate(context, 1):
+            if message.content == ["poison"] and not (self.settings.data_dir / "luck").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            context.report(handled=number, last=message.content)
+            if message.sync:
+                context.send_resp(message.response("done"))
+
+
 class Chatty(Noting):
     """Writes far more than anybody takes, and must not be stopped by it."""
 
@@ -208,6 +223,6 @@ class Orphaning(Noting):
 
 BAD: tuple[type[Module], ...] = (
     *(Raising, Returning, Refusing, Slow, Deaf, Seized),
-    *(Hanging, Stuck, Greedy, Segfaulting, Chatty, Hearing),
+    *(Hanging, Stuck, Greedy, Segfaulting, Allergic, Chatty, Hearing),
     *(Lingering, Orphaning),
 )

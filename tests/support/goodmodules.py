@@ -66,12 +66,17 @@ class Telling(Noting):
 
     class Config(ModuleConfig):
         to: str = "stuck"
-        content: list[float | bool] = Field(default_factory=list)
+        content: list[float | bool | str] = Field(default_factory=list)
+        once: bool = False
 
     config: Config
 
     async def start(self, context: Any) -> None:
         context.ready()
+        if self.config.once and (self.settings.data_dir / "notes" / "telling").exists():
+            await context.stopped()
+            return
+        self.note("tells")
         message = Message.build("telling", "test", "update", "r", self.config.content)
         answer = await context.send_sync(self.config.to, message, 30)
         context.report(answer=answer.content)
