@@ -52,6 +52,9 @@ class ControllerContext(Protocol):
 
     async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
     async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = ...
+    ) -> Message: ...
     async def take(self, timeout: float | None = None) -> Taken: ...
     async def stopped(self) -> None: ...
     def ready(self) -> None: ...
@@ -68,7 +71,9 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: Control
             if settings.kubernetes.configured:
                 raise CannotStart(str(error)) from error
             raise
-        ledger = stack.enter_context(closing(Ledger(settings.data_dir / "edgecontroller.db")))
+        ledger = stack.enter_context(
+            closing(Ledger(settings.data_dir / "edgecontroller" / "told.jsonl"))
+        )
         namespace = settings.kubernetes.namespace
         controller = Controller(config, namespace, client, ledger, context)
         await _until_stopped(controller.run(), context)
@@ -105,8 +110,8 @@ class Controller:
         self._context = context
         self._sender = Sender(context)
         self._view = View(ledger)
-        self._nodes = NodeConcern(self._view)
         self._delivery = Delivery(self._view, self._sender)
+        self._nodes = NodeConcern(self._view, self._delivery, context)
         self._upstream = Upstream(
             Handlers(
                 NodeWriter(client, self._sender, self._view, config.node_update_frequency),
@@ -125,22 +130,13 @@ class Controller:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
             await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
-            self._go_live()
+            log.info(f"in step with {self._client.server}: {self._counts()}")
+            self._nodes.go_live()
+            tasks.create_task(self._nodes.presence.run())
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._report())
             self._context.ready()
-
-    def _go_live(self) -> None:
-        """Tell every edge node everything: which of them are connected is not known yet.
-
-        What was sent by a predecessor may be out of date or never have arrived; cloudhub drops
-        what is for nodes that are not connected.
-        """
-        log.info(f"in step with {self._client.server}: {self._counts()}")
-        self._view.live = True
-        for _, node in self._view.nodes:
-            self._view.mark_all(node)
 
     def _make_reflectors(self) -> list[Reflector]:
         view = self._view
@@ -189,6 +185,7 @@ class Controller:
         """Bring the module's details in the status up to date, when they have changed."""
         shown: dict[str, Any] = {}
         while True:
+            self._view.ledger.flush()
             details = self._details()
             if details != shown:
                 self._context.report(**details)

@@ -30,6 +30,13 @@ def pod(name: str, node_name: str, configmap_name: str) -> dict[str, Any]:
     }
 
 
+def plain_pod(name: str, node_name: str) -> dict[str, Any]:
+    """A pod bound to the node that refers to nothing."""
+    made = pod(name, node_name, "")
+    del made["spec"]["containers"][0]["envFrom"]
+    return made
+
+
 def device_model() -> dict[str, Any]:
     kind = {"string": {"accessMode": "ReadWrite", "defaultValue": "OFF"}}
     properties = [{"name": PROPERTY, "description": "Whether the LED is ON or OFF", "type": kind}]
