@@ -121,15 +121,20 @@ class Edges:
             self.edges[number % len(self.edges)].report()
         await asyncio.sleep(0.5)
         late = sum(len(edge.asked) for edge in self.edges)
-        deadline = time.perf_counter() + 60
-        while any(edge.asked for edge in self.edges) and time.perf_counter() < deadline:
-            await asyncio.sleep(0.1)  # noqa: ASYNC110 - the last of many answers
+        await self._all_answered(60)
         return {
             "sent": count,
             "late": late,
             "lost": sum(len(edge.asked) for edge in self.edges),
             "took": [each for edge in self.edges for each in edge.answered],
         }
+
+    async def _all_answered(self, seconds: float) -> None:
+        deadline = time.perf_counter() + seconds
+        while any(edge.asked for edge in self.edges):
+            if time.perf_counter() > deadline:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def main(server: str, certificates: Path, prefix: str, count: int) -> None:

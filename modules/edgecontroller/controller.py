@@ -71,9 +71,8 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: Control
             if settings.kubernetes.configured:
                 raise CannotStart(str(error)) from error
             raise
-        ledger = stack.enter_context(
-            closing(Ledger(settings.data_dir / "edgecontroller" / "told.jsonl"))
-        )
+        path = settings.data_dir / "edgecontroller" / "told.jsonl"
+        ledger = stack.enter_context(closing(Ledger(path)))
         namespace = settings.kubernetes.namespace
         controller = Controller(config, namespace, client, ledger, context)
         await _until_stopped(controller.run(), context)

@@ -153,9 +153,8 @@ def list_target(node: str, type: str) -> Target:  # noqa: A002 - KubeEdge's word
 
 def list_of(target: Target) -> Target:
     """Return the list that an object which goes to every edge node is in."""
-    return list_target(
-        target.node, next(of for of, type_ in LISTED.items() if type_ == target.type)
-    )
+    whole = next(whole for whole, type_ in LISTED.items() if type_ == target.type)
+    return list_target(target.node, whole)
 
 
 def _version_of(objects: Iterable[Object]) -> str:

@@ -109,9 +109,9 @@ class Cloud:
             if message.operation == "request_exist":
                 await self.tell_presence(message)
                 continue
-            if self.acknowledging and not message.parent_id:
-                if resources.node_of(message.resource) == NODE:
-                    await self.acknowledge(message)
+            is_for_node = resources.node_of(message.resource) == NODE
+            if self.acknowledging and is_for_node and not message.parent_id:
+                await self.acknowledge(message)
             return message
 
     async def asked_about(self, node: str = NODE) -> None:
