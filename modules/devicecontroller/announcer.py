@@ -179,6 +179,7 @@ def _kept(device: Object) -> Object:
     twins = device["status"]["twins"]
     return {
         "metadata": device["metadata"],
+        "applied": device.get("applied", {}),
         "status": {
             "twins": [
                 {"propertyName": one["propertyName"], "desired": one.get("desired") or {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 LED = "led-light"
@@ -44,6 +45,13 @@ def device_model() -> dict[str, Any]:
         "metadata": {"name": LED, "namespace": "default"},
         "spec": {"properties": properties},
     }
+
+
+def applied(obj: dict[str, Any]) -> dict[str, Any]:
+    """The object as `kubectl apply` creates it: with an annotation of what was applied."""
+    text = json.dumps(obj)
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": text}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
 def device(name: str, node_name: str, desired: str) -> dict[str, Any]:
