@@ -12,6 +12,7 @@ from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.crds import see_to_crds
 from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.downstream import Downstream
+from modules.devicecontroller.metrics import QUEUE_DEPTH
 from modules.devicecontroller.statuswriter import StatusWriter
 from modules.devicecontroller.upstream import Upstream
 
@@ -31,6 +32,9 @@ _DRAIN: Final = 3.0
 
 #: Seconds between updates of the details in `cloudcore status`.
 _REPORT: Final = 0.2
+
+#: Seconds between updates of the metrics.
+_MEASURE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +88,7 @@ class _Controller:
         async with asyncio.TaskGroup() as tasks:
             parts = (
                 self._downstream.watch(),
+                self._measure(),
                 self._see_to_crds(),
                 self._work(),
                 self._recorder.run(),
@@ -140,6 +145,13 @@ class _Controller:
 
     def _adopt(self, slot: Slot, applied: dict[str, Object | None]) -> None:
         self._writer.adopt(slot, applied)
+
+    async def _measure(self) -> None:
+        """Bring the metrics up to date now and then."""
+        while True:
+            self._downstream.measure()
+            QUEUE_DEPTH.labels("statuses").set(len(self._writer))
+            await asyncio.sleep(_MEASURE)
 
     def _report_soon(self) -> None:
         if not self._report_due:

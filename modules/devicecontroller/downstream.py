@@ -7,7 +7,7 @@ derived from a change itself, only from what there is after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import ipc
@@ -21,6 +21,7 @@ from modules.common.kube import (
     Reflector,
     WatchEvent,
 )
+from modules.devicecontroller import metrics
 from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.announcer import Announcer
 from modules.devicecontroller.applied import difference
@@ -65,6 +66,7 @@ class Downstream:
         self._on_lost = on_lost
         self._on_applied = on_applied
         self._announced = announced
+        self._measured = 0
         self._devices = Reflector(
             client, DEVICES, self._device_changed, namespace=namespace, keep=keep_device
         )
@@ -119,6 +121,21 @@ class Downstream:
             "nodes_with_devices": self.inventory.nodes,
             "rejected_devices": self._rejections.count,
         }
+
+    def measure(self) -> None:
+        """Bring the metrics up to date."""
+        for reflector in self.reflectors:
+            reflector.measure()
+        queues: dict[str, Sized] = {
+            "announcements": self.announcer,
+            "profiles": self._profile_writer,
+            "rejections": self._rejections,
+        }
+        for name, queue in queues.items():
+            metrics.QUEUE_DEPTH.labels(name).set(len(queue))
+        metrics.REJECTED_DEVICES.set(self._rejections.count)
+        metrics.MESSAGES_SENT.inc(self.announcer.sent - self._measured)
+        self._measured = self.announcer.sent
 
     def _device_changed(self, event: WatchEvent) -> None:
         device, old = event.object, event.old

@@ -90,6 +90,9 @@ class Rejections:
     def stop(self) -> None:
         self._queue.stop()
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     @property
     def count(self) -> int:
         """How many devices have a fault that was told."""

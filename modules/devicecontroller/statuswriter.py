@@ -66,6 +66,9 @@ class StatusWriter:
     def stop(self) -> None:
         self._queue.stop()
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     async def _handle(self, slot: Slot) -> None:
         batch = list(self._pending.get(slot, ()))
         device = self._inventory.at(slot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
 from typing import Any, Final, Protocol
@@ -17,12 +18,13 @@ from modules.common.kube import (
     SECRETS,
     SERVICES,
     ConfigurationError,
+    EventRecorder,
     KubeClient,
     Reflector,
     Resource,
     WatchEvent,
 )
-from modules.edgecontroller import messages
+from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationConcern
 from modules.edgecontroller.downstream.delivery import Delivery
@@ -110,7 +112,8 @@ class Controller:
         self._sender = Sender(context)
         self._view = View(ledger)
         self._delivery = Delivery(self._view, self._sender)
-        self._nodes = NodeConcern(self._view, self._delivery, context)
+        self._recorder = EventRecorder(client, messages.SOURCE)
+        self._nodes = NodeConcern(self._view, self._delivery, context, self._recorder)
         self._upstream = Upstream(
             Handlers(
                 NodeWriter(client, self._sender, self._view, config.node_update_frequency),
@@ -122,6 +125,7 @@ class Controller:
             config,
         )
         self._reflectors = self._make_reflectors()
+        self._measured: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Run all parts; the first one that fails ends them all."""
@@ -134,6 +138,7 @@ class Controller:
             tasks.create_task(self._nodes.presence.run())
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._upstream.run(self._context.take))
+            tasks.create_task(self._recorder.run())
             tasks.create_task(self._report())
             self._context.ready()
 
@@ -185,11 +190,28 @@ class Controller:
         shown: dict[str, Any] = {}
         while True:
             self._view.ledger.flush()
+            self._measure()
             details = self._details()
             if details != shown:
                 self._context.report(**details)
                 shown = details
             await asyncio.sleep(_REPORT_SECONDS)
+
+    def _measure(self) -> None:
+        """Bring the metrics up to date; what is counted all the time is added up here."""
+        for reflector in self._reflectors:
+            reflector.measure()
+        metrics.QUEUE_DEPTH.labels("outbox").set(len(self._view.outbox))
+        for kind, lane in self._upstream.lanes.items():
+            metrics.QUEUE_DEPTH.labels(kind).set(len(lane))
+            metrics.MESSAGES_HANDLED.labels(kind).inc(self._news(kind, lane.handled))
+        metrics.MESSAGES_SENT.inc(self._news("sent", self._sender.sent))
+        metrics.CONNECTED_NODES.set(sum(self._view.connections.values()))
+
+    def _news(self, name: str, count: int) -> int:
+        """Return how much has come to a count since it was last asked for."""
+        before, self._measured[name] = self._measured[name], count
+        return count - before
 
     def _details(self) -> dict[str, Any]:
         statistics = [reflector.statistics for reflector in self._reflectors]

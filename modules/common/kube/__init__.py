@@ -22,7 +22,7 @@ from modules.common.kube.errors import (
     Unauthorized,
     Unreachable,
 )
-from modules.common.kube.events import EventRecorder, reference
+from modules.common.kube.events import EventRecorder, EventType, reference
 from modules.common.kube.reflector import Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.resources import (
     CONFIGMAPS,
@@ -68,6 +68,7 @@ __all__ = [
     "ConnectSettings",
     "CredentialsUnavailable",
     "EventRecorder",
+    "EventType",
     "Forbidden",
     "Gone",
     "Invalid",

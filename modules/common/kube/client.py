@@ -93,6 +93,11 @@ class KubeClient:
         return self._transport.server
 
     @property
+    def module(self) -> str:
+        """Whose client it is, by its user agent: for metrics."""
+        return self._transport.module
+
+    @property
     def statistics(self) -> Statistics:
         return self._transport.statistics
 

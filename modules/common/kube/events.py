@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
+from modules.common.kube import metrics
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import AlreadyExists, KubeError
 from modules.common.kube.ratelimit import TokenBucket
@@ -81,7 +82,7 @@ class EventRecorder:
         if not self._within_limit(identity[0]) or (
             len(self._due) >= _WAITING and key not in self._due
         ):
-            self.dropped += 1
+            self._drop()
             return
         found = _recall(self._events, key, lambda: _Event(self._body(key, involved, *identity[1:])))
         found.count += 1
@@ -100,7 +101,7 @@ class EventRecorder:
             try:
                 await retry(lambda event=event: self._write(event))  # type: ignore[misc]
             except KubeError as error:
-                self.dropped += 1
+                self._drop()
                 log.warning(f"an Event ({event.body['reason']}) is not written: {error}")
 
     async def _write(self, event: _Event) -> None:
@@ -120,6 +121,10 @@ class EventRecorder:
             change = {"count": count, "lastTimestamp": body["lastTimestamp"]}
             await self._client.patch(EVENTS, name, change, namespace)
         event.written = count
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        metrics.EVENTS_DROPPED.labels(self._component).inc()
 
     def _within_limit(self, about: str) -> bool:
         return _recall(

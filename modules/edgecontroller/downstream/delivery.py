@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from modules.edgecontroller.messages import (
     SECRET,
     UPDATE,
 )
+from modules.edgecontroller.metrics import SYNC_LATENCY
 from modules.edgecontroller.objects import Object, placeholder, placeholder_pod, pod_changed
 from modules.edgecontroller.sending import Sender
 
@@ -62,6 +64,8 @@ class Delivery:
                 for message in made:
                     self._note(target, message)
                     await self._sender.send(message)
+                if made:
+                    SYNC_LATENCY.observe(time.monotonic() - pending.since)
                 outbox.settle(target, pending)
             await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from modules.common.kube import WatchEvent
+from typing import Final
+
+from modules.common.kube import NODES, EventRecorder, EventType, WatchEvent, reference
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.presence import AskingContext, Presence
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object
 
+#: The reasons of Kubernetes Events about nodes.
+CONNECTED: Final = "EdgeConnected"
+DISCONNECTED: Final = "EdgeDisconnected"
+
 
 class NodeConcern:
     """Node objects, and whether each is connected."""
 
-    def __init__(self, view: View, delivery: Delivery, context: AskingContext) -> None:
+    def __init__(
+        self, view: View, delivery: Delivery, context: AskingContext, recorder: EventRecorder
+    ) -> None:
         self._view = view
+        self._recorder = recorder
         self._delivery = delivery
         self.presence = Presence(
             view.connections, context, on_found=self._found, on_gone=self.disconnected
@@ -38,6 +47,8 @@ class NodeConcern:
 
     def connected(self, node: str) -> None:
         """Tell a node that has just connected everything: it may have missed or lost any of it."""
+        if not self._view.connections.get(node):
+            self._tell(node, "Normal", CONNECTED, "the edge node has connected to cloudcore")
         self.presence.connected(node)
         self._view.ledger.forget_seen(node)
         self._view.mark_all(node)
@@ -46,6 +57,8 @@ class NodeConcern:
         self.presence.heard_from(node)
 
     def disconnected(self, node: str) -> None:
+        if self._view.connections.get(node):
+            self._tell(node, "Warning", DISCONNECTED, "cloudcore has lost the edge node")
         self.presence.disconnected(node)
         self._delivery.disconnected(node)
 
@@ -56,6 +69,12 @@ class NodeConcern:
             self._view.mark_all(node, unless_seen=True)
         else:
             self.presence.ask(node)
+
+    def _tell(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
+        """Write a Kubernetes Event about a node that there is in the API."""
+        found = self._view.nodes.get(("", node))
+        if found:
+            self._recorder.event(reference(NODES, found), type, reason, message)
 
     def _found(self, node: str) -> None:
         self._view.mark_all(node, unless_seen=True)

@@ -8,6 +8,7 @@ objects there are, however long cloudhub takes nothing.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -45,6 +46,8 @@ class Pending:
     fresh: bool = False
     last: Object | None = None
     unless_seen: bool = False
+    #: When it came up, by the monotonic clock.
+    since: float = 0.0
 
 
 class Outbox:
@@ -67,11 +70,12 @@ class Outbox:
     ) -> None:
         """Note that a target is due; one that is already keeps its place."""
         before = self._pending.get(target)
+        since = before.since if before else time.monotonic()
         if before:
             fresh = fresh or before.fresh
             last = last or before.last
             unless_seen = unless_seen and before.unless_seen
-        self._pending[target] = Pending(fresh, last, unless_seen)
+        self._pending[target] = Pending(fresh, last, unless_seen, since)
         self._filled.set()
 
     def has(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word

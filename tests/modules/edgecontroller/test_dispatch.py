@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ipc import Message
-from modules.common.kube import Conflict, KubeClient, NotFound
+from modules.common.kube import Conflict, EventRecorder, KubeClient, NotFound
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.ledger import Ledger
@@ -84,7 +84,7 @@ class Bench:
             QueryAnswerer(client, sender, self.view, delivery),
         )
         config = EdgeControllerConfig(max_pending=max_pending)
-        nodes = NodeConcern(self.view, delivery, self.channel)
+        nodes = NodeConcern(self.view, delivery, self.channel, EventRecorder(client, "test"))
         self.upstream = Upstream(handlers, nodes, delivery, config)
 
     def add_pod(self, name: str) -> None:
