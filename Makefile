@@ -3,14 +3,15 @@
 PYTHON ?= python3
 ARGS ?=
 KILLS ?= 1000
+RUNS ?= 300
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc clean
+.PHONY: help setup run test lint demo soak bench-controllers crash-ipc clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned dependencies and cloudcore in it
 
@@ -28,6 +29,12 @@ lint: $(STAMP) ## check style, types and who imports whom
 
 demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through a crash (1 min)
 	@$(BIN)/python -m modules.hollow.demo
+
+soak: $(STAMP) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
+	@SOAK=$(RUNS) $(BIN)/python -m pytest -s tests/e2e/test_convergence.py
+
+bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
+	@$(BIN)/python -m bench.controllers $(ARGS)
 
 crash-ipc: $(STAMP) ## kill readers and writers of a channel at random moments (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py
