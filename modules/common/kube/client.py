@@ -20,7 +20,7 @@ from modules.common.kube.transport import (
     Statistics,
     Transport,
 )
-from modules.common.kube.watching import Object, WatchEvent, read_events
+from modules.common.kube.watching import EventReader, Object, WatchEvent
 
 Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
@@ -243,9 +243,11 @@ class KubeClient:
         response = await self._transport.send(request)
         if on_open:
             on_open()
+        reader = EventReader(request.what)
         try:
-            async for event in read_events(response.content.iter_any(), request.what):
-                yield event
+            while chunk := await response.content.readany():
+                for event in reader.feed(chunk):
+                    yield event
         except (aiohttp.ClientError, OSError) as error:
             raise self._transport.unreachable(request, error) from error
         finally:

@@ -67,7 +67,8 @@ class Delivery:
                 if made:
                     SYNC_LATENCY.observe(time.monotonic() - pending.since)
                 outbox.settle(target, pending)
-            await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
+            if outbox:
+                await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 
     def acknowledged(self, target: Target, message_id: str) -> None:
         """Take note that a node has handled a message: it has the object, or no longer has it."""
@@ -146,9 +147,13 @@ class Delivery:
         return _change(DELETE, target, last or _placeholder(target))
 
     def _note(self, target: Target, message: Message) -> None:
-        deleted = message.operation == DELETE
-        content = None if deleted else message.content
-        version = "" if deleted else self._view.version(target)
+        content, version = message.content, ""
+        if message.operation == DELETE:
+            content = None
+        elif isinstance(content, dict):
+            version = content["metadata"].get("resourceVersion", "")
+        else:
+            version = self._view.version(target)
         self._awaited[target.node][target.item] = Sent(message.id, content, version)
 
     def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
