@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -134,6 +135,8 @@ class Controller:
                 tasks.create_task(reflector.run())
             await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
             log.info(f"in step with {self._client.server}: {self._counts()}")
+            # What has been listed stays: no collection need go through it again.
+            gc.freeze()
             self._nodes.go_live()
             tasks.create_task(self._nodes.presence.run())
             tasks.create_task(self._delivery.run())

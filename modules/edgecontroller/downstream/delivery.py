@@ -29,6 +29,9 @@ from modules.edgecontroller.sending import Sender
 #: Targets decided together, so that the ledger is written once for all of them.
 _BATCH = 64
 
+#: So many of them are sent until others have their turn, such as answers.
+_TURN = 16
+
 #: The uid of a list, which has none.
 _A_LIST = "list"
 
@@ -60,15 +63,15 @@ class Delivery:
             self._view.ledger.add(
                 row for (target, _), made in decided for row in self._to_be_told(target, made)
             )
-            for (target, pending), made in decided:
+            for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
                     self._note(target, message)
                     await self._sender.send(message)
                 if made:
                     SYNC_LATENCY.observe(time.monotonic() - pending.since)
                 outbox.settle(target, pending)
-            if outbox:
-                await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 
     def acknowledged(self, target: Target, message_id: str) -> None:
         """Take note that a node has handled a message: it has the object, or no longer has it."""
