@@ -39,8 +39,8 @@ EDGES = 500
 PODS_SENT, POD_RATE = 2000, 100.0
 SYNC = {"pods": 10_000, "nodes": 1_000, "configmaps": 5_000}
 #: Statuses a second that are tried, one after the other, for so many seconds each.
-STATUS_RATES = (150, 300, 450, 600, 750, 900, 1100, 1300)
-STATUS_SECONDS = 10.0
+STATUS_RATES = (300, 600, 750, 900, 1050, 1200)
+STATUS_SECONDS = 8.0
 #: Kept up with: all answered half a second after the last one, and the median within this.
 STATUS_MEDIAN_MS = 250.0
 WRITERS = 16

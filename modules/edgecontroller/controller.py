@@ -204,6 +204,7 @@ class Controller:
         """Bring the metrics up to date; what is counted all the time is added up here."""
         for reflector in self._reflectors:
             reflector.measure()
+        self._delivery.measure()
         metrics.QUEUE_DEPTH.labels("outbox").set(len(self._view.outbox))
         for kind, lane in self._upstream.lanes.items():
             metrics.QUEUE_DEPTH.labels(kind).set(len(lane))

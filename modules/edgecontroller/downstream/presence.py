@@ -67,10 +67,12 @@ class Presence:
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     def connected(self, node: str) -> None:
+        self._no_need_to_ask(node)
         self._connections[node] = True
         self._heard[node] = asyncio.get_running_loop().time()
 
     def disconnected(self, node: str) -> None:
+        self._no_need_to_ask(node)
         self._connections[node] = False
 
     def heard_from(self, node: str) -> None:
@@ -81,7 +83,8 @@ class Presence:
     def ask(self, node: str) -> None:
         """Ask cloudhub about a node, unless that is under way."""
         if node not in self._asking:
-            self._asking[node] = asyncio.create_task(self._ask(node))
+            asking = self._asking[node] = asyncio.create_task(self._ask(node))
+            asking.add_done_callback(lambda _: self._asking.pop(node))
 
     async def run(self) -> None:
         """Ask about nodes that have been silent for long, until cancelled."""
@@ -96,21 +99,23 @@ class Presence:
             for task in self._asking.values():
                 task.cancel()
 
+    def _no_need_to_ask(self, node: str) -> None:
+        task = self._asking.get(node)
+        if task and task is not asyncio.current_task():
+            task.cancel()
+
     async def _ask(self, node: str) -> None:
-        try:
-            async with self._room:
-                asked = asyncio.get_running_loop().time()
-                is_there = await self._is_there(node)
-            if self._heard.get(node, 0.0) > asked:
-                return  # it has come meanwhile, or said something: that is newer
-            if is_there:
-                self.heard_from(node)
-            if is_there is False:
-                self._on_gone(node)
-            else:
-                self._on_found(node)
-        finally:
-            del self._asking[node]
+        async with self._room:
+            asked = asyncio.get_running_loop().time()
+            is_there = await self._is_there(node)
+        if self._heard.get(node, 0.0) > asked:
+            is_there = True  # it has said something meanwhile, whatever cloudhub says
+        elif is_there:
+            self.heard_from(node)
+        if is_there is False:
+            self._on_gone(node)
+        else:
+            self._on_found(node)
 
     async def _is_there(self, node: str) -> bool | None:
         resource = f"{resources.NODE}/{node}"

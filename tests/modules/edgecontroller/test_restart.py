@@ -143,6 +143,18 @@ async def test_node_that_is_not_connected_is_told_nothing(furnished: Cloud) -> N
         assert told(await cloud.drain()) == EVERYTHING
 
 
+async def test_node_that_speaks_before_cloudhub_does(furnished: Cloud) -> None:
+    """It is there, whatever cloudhub says, and is told what it lacks."""
+    cloud = furnished
+    async with cloud.controller():
+        question = await cloud.hub.receive(timeout=5)
+        while question.resource != f"node/{NODE}":
+            question = await cloud.hub.receive(timeout=5)
+        await cloud.answer_to(await cloud.from_edge("query", f"default/node/{NODE}"))
+        await cloud.hub.send_resp(question.error("not connected"))
+        assert told(await cloud.drain()) == EVERYTHING
+
+
 async def test_cloudhub_that_says_nothing(
     furnished: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
