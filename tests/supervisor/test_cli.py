@@ -45,7 +45,8 @@ def test_help_lists_options_and_commands_in_sections() -> None:
     ]
     listed = lines[lines.index("Running:") :]
     commands = [line.split()[0] for line in listed if line[:2] == "  " and line[2:3].strip()]
-    assert commands == ["run", "status", "stop", "config", "version", "certs", "hollow"]
+    expected = ["run", "status", "stop", "config", "version", "certs", "crds", "hollow"]
+    assert commands == expected
     assert max(map(len, lines)) <= 80
 
 
