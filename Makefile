@@ -31,7 +31,7 @@ demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through
 	@$(BIN)/python -m modules.hollow.demo
 
 soak: $(STAMP) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
-	@SOAK=$(RUNS) $(BIN)/python -m pytest -s tests/e2e/test_convergence.py
+	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/e2e/test_convergence.py
 
 bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)

@@ -49,5 +49,5 @@ def manifest(*, status_subresource: bool = True) -> str:
 def _directory() -> Path:
     """In an installed cloudcore beside this file, in its sources in deploy/."""
     here = Path(__file__).parent
-    installed = here / "crds"
+    installed = here / "crd_manifests"
     return installed if installed.exists() else here.parents[1] / "deploy" / "crds"
