@@ -23,7 +23,10 @@ async def kubectl(api: Api, *arguments: str, stdin: Any = None) -> str:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"KUBECONFIG": str(api.settings.data_dir / "kubeconfig")},
+        env={
+            "HOME": str(api.settings.data_dir),  # where kubectl keeps its cache
+            "KUBECONFIG": str(api.settings.data_dir / "kubeconfig"),
+        },
     )
     out, err = await process.communicate(json.dumps(stdin).encode() if stdin else b"")
     assert process.returncode == 0, err.decode()
