@@ -90,7 +90,8 @@ class StatusWriter:
         try:
             changes = _restorable(lost, device) | self._news(slot, device, batch)
             for name, desired in (applied or {}).items():
-                changes[name] = desired and {**(changes.get(name) or {}), "desired": desired}
+                reported = changes.get(name) or {}
+                changes[name] = None if desired is None else {**reported, "desired": desired}
             if changes or applied is not None:
                 await self._write(device, changes)
         except KubeError:
