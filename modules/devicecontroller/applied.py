@@ -15,7 +15,7 @@ import msgspec
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 Desired = dict[str, dict[str, Any]]
-"""`desired` by property"""
+"""`desired` by property; empty for a property of which nothing is desired"""
 
 
 class _Twin(msgspec.Struct):

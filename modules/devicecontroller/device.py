@@ -97,8 +97,7 @@ def keep_device(obj: Object) -> Object:
         "metadata": _metadata(obj, "description"),
         "spec": obj.get("spec") or {},
         "status": {
-            "twins": twins
-            or [{"propertyName": name, "desired": desired} for name, desired in applied.items()],
+            "twins": twins or [_twin(name, desired) for name, desired in applied.items()],
             "conditions": (obj.get("status") or {}).get("conditions") or [],
         },
     }
@@ -106,6 +105,10 @@ def keep_device(obj: Object) -> Object:
         kept["applied"] = applied
         kept["seeded"] = not twins
     return kept
+
+
+def _twin(name: str, desired: Object) -> Object:
+    return {"propertyName": name, "desired": desired} if desired else {"propertyName": name}
 
 
 def keep_model(obj: Object) -> Object:

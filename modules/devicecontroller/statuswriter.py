@@ -152,6 +152,8 @@ def _changed(device: Object, changes: Changes) -> list[Object]:
             twins.pop(name, None)
         elif name in twins or "desired" in change:
             twins[name] = {"propertyName": name, **twins.get(name, {}), **change}
+            if not twins[name].get("desired"):
+                twins[name].pop("desired", None)
     return list(twins.values())
 
 

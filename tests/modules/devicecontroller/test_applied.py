@@ -45,6 +45,18 @@ async def test_applied_device_is_announced_with_its_desired_values(
     await quiet(api, controller)
 
 
+async def test_property_of_which_nothing_is_desired(api: Api, controller: Controller) -> None:
+    made = device(twins={"a": "1"})
+    made["status"]["twins"].append({"propertyName": "b"})
+    await api.create(DEVICES, made)
+    assert told((await controller.said()).content["added_devices"][0]) == {"a": "1", "b": ""}
+    found = await api.device(LED, lambda found: "twins" in found.get("status", {}))
+    assert found["status"]["twins"] == [*twin_list({"a": "1"}), {"propertyName": "b"}]
+    await apply(api, a="1", b="2")
+    assert told((await controller.said()).content) == {"a": "1", "b": "2"}
+    await api.device(LED, lambda found: desired(found) == {"a": "1", "b": "2"})
+
+
 async def test_manifest_that_is_applied_again(api: Api, controller: Controller) -> None:
     await api.create(DEVICES, device(twins={"a": "1", "b": "1", "c": "1"}))
     await controller.said()
