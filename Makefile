@@ -3,11 +3,12 @@
 PYTHON ?= python3
 ARGS ?=
 KILLS ?= 1000
+RUNS ?= 300
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run test lint demo crash-ipc soak bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,12 @@ bench-start: $(STAMP) ## restarts and memory under fork, forkserver and spawn
 
 bench-supervisor: $(STAMP) ## time to replace a killed process, memory and CPU of the parent, beside circus
 	@$(BIN)/python -m bench.supervisor $(ARGS)
+
+soak: $(STAMP) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
+	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/e2e/test_convergence.py
+
+bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
+	@$(BIN)/python -m bench.controllers $(ARGS)
 
 clean: ## remove .venv and what tools have left behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -38,8 +38,8 @@ class KubernetesSettings:
     master: str = ""
     in_cluster: bool = False
     namespace: str = ""
-    qps: float = 100.0
-    burst: int = 200
+    qps: float = 500.0
+    burst: int = 1000
 
     @property
     def configured(self) -> bool:

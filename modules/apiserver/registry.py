@@ -26,6 +26,7 @@ from modules.apiserver.status import (
     not_found,
 )
 from modules.apiserver.store import Store, Transaction
+from modules.common import crds as definitions
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
 _CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -208,8 +209,8 @@ class Registry:
         for name in NAMESPACES:
             self._ensure_one(namespaces, {"metadata": {"name": name}})
         crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-        for crd in customresources.BUILTIN_CRDS:
-            self._ensure_one(crds, crd)
+        for name in definitions.NAMES:
+            self._ensure_one(crds, definitions.load(name))
 
     def _ensure_one(self, resource: Resource, obj: Json) -> None:
         key = _key("", obj["metadata"]["name"])

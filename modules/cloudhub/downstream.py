@@ -82,7 +82,10 @@ class Downstream:
     def _answer_question(self, message: Message) -> None:
         message.parent_id, message.id = message.id, new_id()
         message.operation = _ANSWER
-        self._upstream.publish(message)
+        if message.reply_to:
+            self._upstream.answer(message)
+        else:
+            self._upstream.publish(message)
 
     def _drop(self, message: Message, reason: str) -> None:
         if message.reply_to:

@@ -17,6 +17,7 @@ from modules.devicecontroller import membership, twin
 from modules.devicecontroller.announced import Announced, Told
 from modules.devicecontroller.device import Object, desired_of, version_of
 from modules.devicecontroller.inventory import Inventory, Slot
+from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.workqueue import WorkQueue
 
 SOURCE: Final = "devicecontroller"
@@ -49,11 +50,14 @@ class Announcer:
         self._queue: WorkQueue[Slot | str] = WorkQueue(self._handle, ipc.ChannelError)
         self._last: dict[Slot, Object] = {}
         self._requests: dict[str, list[Request]] = {}
+        self._since: dict[Slot, float] = {}
+        self.sent = 0
 
     def look_at(self, slot: Slot, last: Object | None = None) -> None:
         """Compare a slot soon; `last` is the final state of a device that left it."""
         if last is not None:
             self._last[slot] = last
+        self._since.setdefault(slot, time.monotonic())
         self._queue.add(slot)
 
     def look_at_everything(self) -> None:
@@ -75,6 +79,9 @@ class Announcer:
         if node not in self._requests:
             self._queue.discard_later(node)
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     async def run(self) -> None:
         """Send what there is to say until cancelled."""
         await self._queue.run()
@@ -84,7 +91,11 @@ class Announcer:
 
     async def _handle(self, item: Slot | str) -> None:
         if isinstance(item, Slot):
+            before = self.sent
             await self._update(item)
+            since = self._since.pop(item, None)
+            if since is not None and self.sent > before:
+                SYNC_LATENCY.observe(time.monotonic() - since)
         else:
             await self._detail(item)
 
@@ -153,6 +164,7 @@ class Announcer:
             SOURCE, GROUP, operation, resource, content, parent_id=parent_id
         )
         await self._context.send("cloudhub", message)
+        self.sent += 1
 
 
 def _same(device: Object, told: Told) -> bool:
@@ -179,6 +191,7 @@ def _kept(device: Object) -> Object:
     twins = device["status"]["twins"]
     return {
         "metadata": device["metadata"],
+        "applied": device.get("applied", {}),
         "status": {
             "twins": [
                 {"propertyName": one["propertyName"], "desired": one.get("desired") or {}}

@@ -7,9 +7,12 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from modules.common.kube import KubeClient
+from modules.common.kube import EventRecorder, KubeClient
 from modules.devicecontroller.announced import Announced
+from modules.devicecontroller.crds import see_to_crds
+from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.downstream import Downstream
+from modules.devicecontroller.metrics import QUEUE_DEPTH
 from modules.devicecontroller.statuswriter import StatusWriter
 from modules.devicecontroller.upstream import Upstream
 
@@ -29,6 +32,9 @@ _DRAIN: Final = 3.0
 
 #: Seconds between updates of the details in `cloudcore status`.
 _REPORT: Final = 0.2
+
+#: Seconds between updates of the metrics.
+_MEASURE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +58,24 @@ class _Controller:
     ) -> None:
         self._context = context
         self._config = config
+        self._client = client
+        self._namespace = settings.kubernetes.namespace or None
         self._report_due = False
+        self._missing_crds = ""
+        self._recorder = EventRecorder(client, "devicecontroller")
+        status = DeviceStatus(client)
         self._downstream = Downstream(
             client,
             context,
             announced,
-            namespace=settings.kubernetes.namespace or None,
+            namespace=self._namespace,
             on_change=self._report_soon,
             on_lost=self._restore,
+            on_applied=self._adopt,
+            status=status,
+            recorder=self._recorder,
         )
-        self._writer = StatusWriter(client, self._downstream.inventory)
+        self._writer = StatusWriter(status, self._downstream.inventory)
         self._upstream = Upstream(
             context,
             self._downstream.announcer,
@@ -72,7 +86,14 @@ class _Controller:
     async def run(self) -> None:
         """Run until asked to stop; what was taken from the inbox by then is finished."""
         async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(self._downstream.watch()), tasks.create_task(self._work())]
+            parts = (
+                self._downstream.watch(),
+                self._measure(),
+                self._see_to_crds(),
+                self._work(),
+                self._recorder.run(),
+            )
+            work = [tasks.create_task(part) for part in parts]
             await self._context.stopped()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN):
@@ -89,6 +110,14 @@ class _Controller:
             tasks.create_task(self._writer.run(self._config.update_device_status_workers))
             tasks.create_task(self._upstream.run())
 
+    async def _see_to_crds(self) -> None:
+        install = self._config.install_crds
+        self._missing_crds = await see_to_crds(self._client, self._namespace, install=install)
+        if self._missing_crds:
+            # Ready all the same: a restart of this module would not bring them.
+            self._context.report(missing_crds=self._missing_crds)
+            self._context.ready()
+
     async def _read_all(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -100,18 +129,29 @@ class _Controller:
                 if not reflector.is_synced
             )
             log.warning(
-                f"no device can be synchronized yet: the Kubernetes API has not given {missing}; "
-                f"if the API itself works, install the CRDs: kubectl apply -f deploy/crds/"
+                f"no device can be synchronized yet: the Kubernetes API has not given {missing}"
             )
             self._context.report(waiting_for=missing)
             self._context.ready()
             await self._downstream.synced()
             self._context.report(waiting_for="")
+        if self._missing_crds:
+            self._context.report(missing_crds="")
         self._report()
         self._context.ready()
 
     def _restore(self, slot: Slot, lost: dict[str, Object]) -> None:
         self._writer.restore(slot, lost)
+
+    def _adopt(self, slot: Slot, applied: dict[str, Object | None]) -> None:
+        self._writer.adopt(slot, applied)
+
+    async def _measure(self) -> None:
+        """Bring the metrics up to date now and then."""
+        while True:
+            self._downstream.measure()
+            QUEUE_DEPTH.labels("statuses").set(len(self._writer))
+            await asyncio.sleep(_MEASURE)
 
     def _report_soon(self) -> None:
         if not self._report_due:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from modules.devicecontroller.applied import applied_to
+
 Object = dict[str, Any]
 Key = tuple[str, str]
 """(namespace, name)"""
@@ -85,12 +87,28 @@ def lost_reports(old: Object, new: Object) -> dict[str, Object]:
 
 
 def keep_device(obj: Object) -> Object:
-    """Cut a Device down to what this module uses, for the reflector's store."""
-    return {
+    """Cut a Device down to what this module uses, for the reflector's store.
+
+    A device without twins has those of the manifest that was applied (`seeded`).
+    """
+    applied = applied_to(obj)
+    twins = twins_of(obj)
+    kept = {
         "metadata": _metadata(obj, "description"),
         "spec": obj.get("spec") or {},
-        "status": {"twins": twins_of(obj)},
+        "status": {
+            "twins": twins or [_twin(name, desired) for name, desired in applied.items()],
+            "conditions": (obj.get("status") or {}).get("conditions") or [],
+        },
     }
+    if applied:
+        kept["applied"] = applied
+        kept["seeded"] = not twins
+    return kept
+
+
+def _twin(name: str, desired: Object) -> Object:
+    return {"propertyName": name, "desired": desired} if desired else {"propertyName": name}
 
 
 def keep_model(obj: Object) -> Object:
@@ -98,9 +116,21 @@ def keep_model(obj: Object) -> Object:
     return {"metadata": _metadata(obj), "spec": obj.get("spec") or {}}
 
 
+def keep_name(obj: Object) -> Object:
+    """Cut a Node down to the fact that there is one of its name."""
+    metadata = obj["metadata"]
+    # Always the same version: no change of a node is told.
+    return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
+
+
+def conditions_of(device: Object) -> list[Object]:
+    conditions: list[Object] = (device.get("status") or {}).get("conditions") or []
+    return conditions
+
+
 def _metadata(obj: Object, *labels: str) -> Object:
     metadata = obj["metadata"]
-    fields = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    fields = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
     kept = {field: metadata[field] for field in fields if field in metadata}
     given = metadata.get("labels") or {}
     if used := {name: given[name] for name in labels if name in given}:

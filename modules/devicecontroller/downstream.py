@@ -7,7 +7,7 @@ derived from a change itself, only from what there is after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import ipc
@@ -15,19 +15,26 @@ from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
     DEVICES,
+    NODES,
+    EventRecorder,
     KubeClient,
     Reflector,
     WatchEvent,
 )
+from modules.devicecontroller import metrics
 from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.announcer import Announcer
+from modules.devicecontroller.applied import difference
 from modules.devicecontroller.device import (
     Object,
     keep_device,
     keep_model,
+    keep_name,
     key_of,
     lost_reports,
+    twins_of,
 )
+from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Profile, Slot, slot_of
 from modules.devicecontroller.profilewriter import SELECTOR, ProfileWriter, keep_profile
 from modules.devicecontroller.rejections import Rejections
@@ -45,14 +52,21 @@ class Downstream:
         namespace: str | None,
         on_change: Callable[[], None],
         on_lost: Callable[[Slot, dict[str, Object]], None],
+        on_applied: Callable[[Slot, dict[str, Object | None]], None],
+        status: DeviceStatus,
+        recorder: EventRecorder,
     ) -> None:
         """Set up for one namespace or all (None).
 
         `on_change` is called after each change, `on_lost` with reported values by property when
-        somebody has overwritten them.
+        somebody has overwritten them, `on_applied` with desired ones that a manifest has and the
+        status has not.
         """
         self._on_change = on_change
         self._on_lost = on_lost
+        self._on_applied = on_applied
+        self._announced = announced
+        self._measured = 0
         self._devices = Reflector(
             client, DEVICES, self._device_changed, namespace=namespace, keep=keep_device
         )
@@ -67,11 +81,12 @@ class Downstream:
             label_selector=SELECTOR,
             keep=keep_profile,
         )
-        self.reflectors = (self._devices, self._models, self._profiles)
-        self.inventory = Inventory(self._devices.store, self._models.store)
+        self._nodes = Reflector(client, NODES, self._node_changed, keep=keep_name)
+        self.reflectors = (self._devices, self._models, self._profiles, self._nodes)
+        self.inventory = Inventory(self._devices.store, self._models.store, self._nodes.store)
         self.announcer = Announcer(context, self.inventory, announced)
         self._profile_writer = ProfileWriter(client, self.inventory, self._profiles.store)
-        self._rejections = Rejections(client, self.inventory, on_change)
+        self._rejections = Rejections(status, recorder, self.inventory, on_change)
 
     async def watch(self) -> None:
         """Watch until cancelled; what changes is noted for `run`."""
@@ -86,6 +101,7 @@ class Downstream:
 
     async def run(self, profile_workers: int) -> None:
         """Act on what has been read until cancelled; only then is all of it known."""
+        self._adopt_missed()
         self.announcer.look_at_everything()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.announcer.run())
@@ -106,12 +122,29 @@ class Downstream:
             "rejected_devices": self._rejections.count,
         }
 
+    def measure(self) -> None:
+        """Bring the metrics up to date."""
+        for reflector in self.reflectors:
+            reflector.measure()
+        queues: dict[str, Sized] = {
+            "announcements": self.announcer,
+            "profiles": self._profile_writer,
+            "rejections": self._rejections,
+        }
+        for name, queue in queues.items():
+            metrics.QUEUE_DEPTH.labels(name).set(len(queue))
+        metrics.REJECTED_DEVICES.set(self._rejections.count)
+        metrics.MESSAGES_SENT.inc(self.announcer.sent - self._measured)
+        self._measured = self.announcer.sent
+
     def _device_changed(self, event: WatchEvent) -> None:
         device, old = event.object, event.old
         if old:
             self.inventory.remove(old)
         if event.type != "DELETED":
             self.inventory.add(device)
+            if device.get("seeded") and (slot := slot_of(device)):
+                self._on_applied(slot, {})
         if event.type == "DELETED":
             self._look_at(device, last=device)
         elif old is None:
@@ -131,6 +164,23 @@ class Downstream:
             self.announcer.look_at(slot)
         if slot and (lost := lost_reports(old, device)):
             self._on_lost(slot, lost)
+        if slot and device.get("applied") != old.get("applied"):
+            self._adopt(slot, old, device)
+
+    def _adopt(self, slot: Slot, old: Object, device: Object) -> None:
+        """Carry what has changed in the applied manifest into the status."""
+        changed = difference(old.get("applied", {}), device.get("applied", {}))
+        present = {twin["propertyName"]: twin.get("desired") for twin in twins_of(device)}
+        news = {name: wanted for name, wanted in changed.items() if present.get(name) != wanted}
+        if news:
+            self._on_applied(slot, news)
+
+    def _adopt_missed(self) -> None:
+        """Do so for what was applied while nobody looked."""
+        for slot in self._announced.slots():
+            told, device = self._announced.get(slot), self.inventory.at(slot)
+            if told and device:
+                self._adopt(slot, told.device, device)
 
     def _look_at(self, device: Object, last: Object | None = None) -> None:
         self._rejections.look_at(key_of(device))
@@ -150,6 +200,11 @@ class Downstream:
             if slot := slot_of(device):
                 self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
         self._on_change()
+
+    def _node_changed(self, event: WatchEvent) -> None:
+        if event.type != "MODIFIED":
+            for device in self.inventory.bound_to(event.object["metadata"]["name"]):
+                self._rejections.look_at(device)
 
     def _profile_changed(self, event: WatchEvent) -> None:
         self._profile_writer.look_at_configmap(event.object)

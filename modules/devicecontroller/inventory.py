@@ -38,9 +38,15 @@ def slot_of(device: Object) -> Slot | None:
 class Inventory:
     """Indexes of the devices by slot and by model; the objects stay in the reflectors' stores."""
 
-    def __init__(self, devices: Mapping[Key, Object], models: Mapping[Key, Object]) -> None:
+    def __init__(
+        self,
+        devices: Mapping[Key, Object],
+        models: Mapping[Key, Object],
+        nodes: Mapping[Key, Object],
+    ) -> None:
         self.devices = devices
         self.models = models
+        self.known_nodes = nodes
         self._by_node: defaultdict[str, defaultdict[str, set[Key]]] = defaultdict(
             lambda: defaultdict(set)
         )
@@ -86,6 +92,11 @@ class Inventory:
         """The devices that belong in a profile, by name."""
         devices = self.on_node(profile.node)
         return [device for device in devices if key_of(device)[0] == profile.namespace]
+
+    def bound_to(self, node: str) -> list[Key]:
+        """The devices that name a node, whether or not they have a slot there."""
+        names: Mapping[str, set[Key]] = self._by_node.get(node, {})
+        return [key for claimants in names.values() for key in claimants]
 
     def using(self, model: Key) -> list[Object]:
         """The devices that refer to a model."""

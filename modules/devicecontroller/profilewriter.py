@@ -65,6 +65,9 @@ class ProfileWriter:
     def stop(self) -> None:
         self._queue.stop()
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     async def _write(self, item: Profile) -> None:
         name = profile.configmap_name(item.node)
         text = profile.build(self._inventory.in_profile(item), self._inventory.models)

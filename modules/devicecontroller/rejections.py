@@ -1,26 +1,24 @@
-"""Telling a cluster's operator, by Kubernetes Events, why a device does not work."""
+"""Telling a cluster's operator whether a device works: a condition, and Events of what is wrong."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from modules.common.kube import EVENTS, AlreadyExists, KubeClient, KubeError, NotFound
-from modules.devicecontroller.device import Key, Object, key_of, label, model_of
+from modules.common.kube import DEVICES, EventRecorder, KubeError, NotFound, reference
+from modules.devicecontroller.device import Key, Object, conditions_of, key_of, label, model_of
+from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, slot_of
 from modules.devicecontroller.workqueue import WorkQueue
 
-COMPONENT: Final = "devicecontroller"
+#: The type of the condition.
+ACCEPTED: Final = "Accepted"
 
 #: Seconds a fault must last to be told: `kubectl apply -f folder/` creates a device before its
 #: model when the files are named so.
 _GRACE: Final = 1.0
-
-#: Of the 253 characters of an object's name, those left beside the suffix.
-_NAME_ROOM: Final = 253 - 17
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +39,11 @@ def fault_of(device: Object, inventory: Inventory) -> Fault | None:
             "the device names no edge node: put the node's name into "
             "spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values[0]",
         )
+    if ("", slot.node) not in inventory.known_nodes:
+        return Fault(
+            "UnknownNode",
+            f"there is no node {slot.node!r}: the device is announced to it when it connects",
+        )
     holder = inventory.at(slot)
     if holder is not None and key_of(holder) != key_of(device):
         return Fault(
@@ -59,13 +62,18 @@ def fault_of(device: Object, inventory: Inventory) -> Fault | None:
 
 
 class Rejections:
-    """Writes one Event for each fault that begins."""
+    """Says of each device whether it is accepted, in a condition; and why not, in an Event."""
 
     def __init__(
-        self, client: KubeClient, inventory: Inventory, on_change: Callable[[], None]
+        self,
+        status: DeviceStatus,
+        recorder: EventRecorder,
+        inventory: Inventory,
+        on_change: Callable[[], None],
     ) -> None:
         """Set up; `on_change` is called when `count` has changed."""
-        self._client = client
+        self._status = status
+        self._recorder = recorder
         self._inventory = inventory
         self._on_change = on_change
         self._told: dict[Key, Fault] = {}
@@ -76,11 +84,14 @@ class Rejections:
         self._queue.add_later(device, _GRACE)
 
     async def run(self) -> None:
-        """Write Events until cancelled."""
+        """Write conditions until cancelled."""
         await self._queue.run()
 
     def stop(self) -> None:
         self._queue.stop()
+
+    def __len__(self) -> int:
+        return len(self._queue)
 
     @property
     def count(self) -> int:
@@ -90,54 +101,52 @@ class Rejections:
     async def _tell(self, key: Key) -> None:
         device = self._inventory.devices.get(key)
         fault = fault_of(device, self._inventory) if device else None
-        if device is None or fault is None:
-            if self._told.pop(key, None):
-                self._on_change()
+        if fault is None or device is None:
+            healed = self._told.pop(key, None)
         elif self._told.get(key) != fault:
             log.warning(f"device {label(device)} is rejected: {fault.message}")
-            await self._write(device, fault)
+            involved = reference(DEVICES, device)
+            self._recorder.event(involved, "Warning", fault.reason, fault.message)
             self._told[key] = fault
+            healed = fault
+        else:
+            healed = None
+        if healed:
             self._on_change()
+        if device:
+            await self._mark(device, fault)
 
-    async def _write(self, device: Object, fault: Fault) -> None:
-        namespace = device["metadata"]["namespace"]
-        event = _event(device, fault)
+    async def _mark(self, device: Object, fault: Fault | None) -> None:
+        """Bring a device's condition up to date."""
+        if _marked(device, fault):
+            return
         try:
-            await self._client.create(EVENTS, event, namespace)
-        except AlreadyExists:
-            # The same fault was told before this process began.
-            again = {"lastTimestamp": event["lastTimestamp"]}
-            await self._client.patch(EVENTS, event["metadata"]["name"], again, namespace)
-        except NotFound as error:
-            log.debug("no Event for device %s: %s", label(device), error)
+            await self._status.patch(
+                device,
+                lambda found: {"conditions": _conditions(found, fault)},
+                lambda found: _marked(found, fault),
+            )
+        except NotFound:
+            log.debug("device %s is gone", label(device))
 
 
-def _event(device: Object, fault: Fault) -> Object:
-    """Make the Event; its name is made of what it says, so that it is written once."""
-    metadata = device["metadata"]
-    identity = "\0".join((metadata.get("uid", ""), *fault))
-    suffix = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
-        "metadata": {
-            "name": f"{metadata['name'][:_NAME_ROOM].rstrip('.-')}.{suffix}",
-            "namespace": metadata["namespace"],
+def _marked(device: Object, fault: Fault | None) -> bool:
+    return _conditions(device, fault) == conditions_of(device)
+
+
+def _conditions(device: Object, fault: Fault | None) -> list[Object]:
+    """Return a device's conditions with ours as it is to be; those of others stay."""
+    others = [each for each in conditions_of(device) if each.get("type") != ACCEPTED]
+    before = next((each for each in conditions_of(device) if each.get("type") == ACCEPTED), {})
+    status = "False" if fault else "True"
+    unchanged = before.get("status") == status and before.get("lastTransitionTime")
+    return [
+        *others,
+        {
+            "type": ACCEPTED,
+            "status": status,
+            "reason": fault.reason if fault else ACCEPTED,
+            "message": fault.message if fault else "the device is known to its edge node",
+            "lastTransitionTime": unchanged or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         },
-        "involvedObject": {
-            "apiVersion": "devices.kubeedge.io/v1alpha1",
-            "kind": "Device",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata.get("uid", ""),
-            "resourceVersion": metadata.get("resourceVersion", ""),
-        },
-        "type": "Warning",
-        "reason": fault.reason,
-        "message": fault.message,
-        "source": {"component": COMPONENT},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-        "reportingComponent": COMPONENT,
-        "reportingInstance": COMPONENT,
-    }
+    ]

@@ -9,33 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import ipc
-from modules.common.kube import (
-    DEVICES,
-    BadRequest,
-    Conflict,
-    Invalid,
-    KubeClient,
-    KubeError,
-    NotFound,
-)
-from modules.devicecontroller.device import Object, keep_device, label, twins_of
+from modules.common.kube import BadRequest, Invalid, KubeError, NotFound
+from modules.devicecontroller.device import Object, label, twins_of
+from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Slot
 from modules.devicecontroller.twin import Report
 from modules.devicecontroller.workqueue import WorkQueue
 
 Reports = dict[str, Report]
 Done = Callable[[], Awaitable[None]]
-Changes = dict[str, Object]
-"""`reported` by property"""
-
-_MAIN: Final = ""
-_STATUS: Final = "status"
-
-#: How often a patch is tried before a pause, each time with the object read anew.
-_ATTEMPTS: Final = 4
+Changes = dict[str, Object | None]
+"""what is to be in a twin, by property; None: the property is dropped"""
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +32,13 @@ class StatusWriter:
     What a device reports while the API is slow or away is written together afterwards.
     """
 
-    def __init__(self, client: KubeClient, inventory: Inventory) -> None:
-        self._client = client
+    def __init__(self, status: DeviceStatus, inventory: Inventory) -> None:
+        self._status = status
         self._inventory = inventory
         self._pending: dict[Slot, list[tuple[Reports, Done]]] = {}
         self._latest: dict[Slot, Reports] = {}
         self._lost: dict[Slot, dict[str, Object]] = {}
-        self._subresource = _MAIN
+        self._applied: dict[Slot, dict[str, Object | None]] = {}
         self._queue: WorkQueue[Slot] = WorkQueue(self._handle, (KubeError, ipc.ChannelError))
 
     def write(self, slot: Slot, reports: Reports, done: Done) -> None:
@@ -68,6 +54,11 @@ class StatusWriter:
         self._lost.setdefault(slot, {}).update(lost)
         self._queue.add(slot)
 
+    def adopt(self, slot: Slot, applied: dict[str, Object | None]) -> None:
+        """Write desired values of an applied manifest; with none, those a device has from there."""
+        self._applied.setdefault(slot, {}).update(applied)
+        self._queue.add(slot)
+
     async def run(self, workers: int) -> None:
         """Write until cancelled."""
         await self._queue.run(workers)
@@ -75,29 +66,39 @@ class StatusWriter:
     def stop(self) -> None:
         self._queue.stop()
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     async def _handle(self, slot: Slot) -> None:
         batch = list(self._pending.get(slot, ()))
         device = self._inventory.at(slot)
         if device:
-            changes = self._restorable(slot, device)
-            changes |= self._news(slot, device, [reports for reports, _ in batch])
-            if changes:
-                await self._write(device, changes)
+            await self._update(slot, device, [reports for reports, _ in batch])
         else:
             self._latest.pop(slot, None)
             if any(reports for reports, _ in batch):
                 log.info(f"node {slot.node} reports on device {slot.name}, which it does not have")
-        self._lost.pop(slot, None)
         for item in batch:
             await item[1]()
             self._pending[slot].remove(item)
         if not self._pending.get(slot):
             self._pending.pop(slot, None)
 
-    def _restorable(self, slot: Slot, device: Object) -> Changes:
-        lost = self._lost.get(slot, {})
-        without = (twin["propertyName"] for twin in twins_of(device) if "reported" not in twin)
-        return {name: lost[name] for name in without if name in lost}
+    async def _update(self, slot: Slot, device: Object, batch: list[Reports]) -> None:
+        """Write all there is to write of a device; what fails to be is kept for another try."""
+        lost, applied = self._lost.pop(slot, {}), self._applied.pop(slot, None)
+        try:
+            changes = _restorable(lost, device) | self._news(slot, device, batch)
+            for name, desired in (applied or {}).items():
+                reported = changes.get(name) or {}
+                changes[name] = None if desired is None else {**reported, "desired": desired}
+            if changes or applied is not None:
+                await self._write(device, changes)
+        except KubeError:
+            self._lost[slot] = lost | self._lost.get(slot, {})
+            if applied is not None:
+                self._applied[slot] = applied | self._applied.get(slot, {})
+            raise
 
     def _news(self, slot: Slot, device: Object, batch: list[Reports]) -> Changes:
         """Take the last report of each property, of those that the device has."""
@@ -108,69 +109,20 @@ class StatusWriter:
             for name, report in reports.items():
                 if name in known and not _outdated(report, latest.get(name)):
                     latest[name] = report
-                    changes[name] = report.as_reported()
+                    changes[name] = {"reported": report.as_reported()}
         return changes
 
     async def _write(self, device: Object, changes: Changes) -> None:
         try:
-            await self._patch(device, changes)
+            await self._status.patch(
+                device,
+                lambda found: {"twins": _changed(found, changes)},
+                lambda found: _has(found, changes),
+            )
         except NotFound:
             log.info(f"device {label(device)} was deleted before its reported values were written")
         except (Invalid, BadRequest) as error:
             log.warning(f"reported values of device {label(device)} are dropped: {error}")
-
-    async def _patch(self, device: Object, changes: Changes) -> None:
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                written = await self._send_patch(device, changes)
-            except Conflict:
-                device = await self._read(device)
-            except NotFound:
-                # No such device, or no such subresource: reading it tells them apart.
-                device = await self._read(device)
-                self._switch(_MAIN)
-            else:
-                if self._subresource == _STATUS or _has(written, changes):
-                    return
-                device = written
-                self._switch(_STATUS)
-        await self._send_patch(device, changes)
-
-    def _switch(self, subresource: str) -> None:
-        """Follow the CRD: with a status subresource, a patch of the object leaves status alone.
-
-        The CRDs of KubeEdge have none; somebody's own may.
-        """
-        if subresource != self._subresource:
-            self._subresource = subresource
-            log.info(
-                f"device status is written by way of {subresource or 'the object'} from now on"
-            )
-
-    async def _send_patch(self, device: Object, changes: Changes) -> Object:
-        metadata = device["metadata"]
-        twins = [
-            twin | {"reported": changes[twin["propertyName"]]}
-            if twin["propertyName"] in changes
-            else twin
-            for twin in twins_of(device)
-        ]
-        patch = {
-            "metadata": {"resourceVersion": metadata["resourceVersion"]},
-            "status": {"twins": twins},
-        }
-        written = await self._client.patch(
-            DEVICES,
-            metadata["name"],
-            patch,
-            metadata["namespace"],
-            subresource=self._subresource,
-        )
-        return keep_device(written)
-
-    async def _read(self, device: Object) -> Object:
-        metadata = device["metadata"]
-        return keep_device(await self._client.get(DEVICES, metadata["name"], metadata["namespace"]))
 
 
 def _outdated(report: Report, latest: Report | None) -> bool:
@@ -187,10 +139,24 @@ def _outdated(report: Report, latest: Report | None) -> bool:
     )
 
 
+def _restorable(lost: dict[str, Object], device: Object) -> Changes:
+    without = (twin["propertyName"] for twin in twins_of(device) if "reported" not in twin)
+    return {name: {"reported": lost[name]} for name in without if name in lost}
+
+
+def _changed(device: Object, changes: Changes) -> list[Object]:
+    """Return a device's twins with what has changed in them."""
+    twins = {twin["propertyName"]: twin for twin in twins_of(device)}
+    for name, change in changes.items():
+        if change is None:
+            twins.pop(name, None)
+        elif name in twins or "desired" in change:
+            twins[name] = {"propertyName": name, **twins.get(name, {}), **change}
+            if not twins[name].get("desired"):
+                twins[name].pop("desired", None)
+    return list(twins.values())
+
+
 def _has(device: Object, changes: Changes) -> bool:
-    """Whether a device has the reported values of those of its properties that changed."""
-    return all(
-        twin.get("reported") == changes[twin["propertyName"]]
-        for twin in twins_of(device)
-        if twin["propertyName"] in changes
-    )
+    """Whether a device's twins, as they came back, are as they were to become."""
+    return _changed(device, changes) == twins_of(device) and not device.get("seeded")

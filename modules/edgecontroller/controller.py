@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
 from typing import Any, Final, Protocol
@@ -17,12 +19,13 @@ from modules.common.kube import (
     SECRETS,
     SERVICES,
     ConfigurationError,
+    EventRecorder,
     KubeClient,
     Reflector,
     Resource,
     WatchEvent,
 )
-from modules.edgecontroller import messages
+from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationConcern
 from modules.edgecontroller.downstream.delivery import Delivery
@@ -52,6 +55,9 @@ class ControllerContext(Protocol):
 
     async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
     async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = ...
+    ) -> Message: ...
     async def take(self, timeout: float | None = None) -> Taken: ...
     async def stopped(self) -> None: ...
     def ready(self) -> None: ...
@@ -68,7 +74,8 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: Control
             if settings.kubernetes.configured:
                 raise CannotStart(str(error)) from error
             raise
-        ledger = stack.enter_context(closing(Ledger(settings.data_dir / "edgecontroller.db")))
+        path = settings.data_dir / "edgecontroller" / "told.jsonl"
+        ledger = stack.enter_context(closing(Ledger(path)))
         namespace = settings.kubernetes.namespace
         controller = Controller(config, namespace, client, ledger, context)
         await _until_stopped(controller.run(), context)
@@ -105,8 +112,9 @@ class Controller:
         self._context = context
         self._sender = Sender(context)
         self._view = View(ledger)
-        self._nodes = NodeConcern(self._view)
         self._delivery = Delivery(self._view, self._sender)
+        self._recorder = EventRecorder(client, messages.SOURCE)
+        self._nodes = NodeConcern(self._view, self._delivery, context, self._recorder)
         self._upstream = Upstream(
             Handlers(
                 NodeWriter(client, self._sender, self._view, config.node_update_frequency),
@@ -118,6 +126,7 @@ class Controller:
             config,
         )
         self._reflectors = self._make_reflectors()
+        self._measured: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Run all parts; the first one that fails ends them all."""
@@ -125,22 +134,16 @@ class Controller:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
             await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
-            self._go_live()
+            log.info(f"in step with {self._client.server}: {self._counts()}")
+            # What has been listed stays: no collection need go through it again.
+            gc.freeze()
+            self._nodes.go_live()
+            tasks.create_task(self._nodes.presence.run())
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._upstream.run(self._context.take))
+            tasks.create_task(self._recorder.run())
             tasks.create_task(self._report())
             self._context.ready()
-
-    def _go_live(self) -> None:
-        """Tell every edge node everything: which of them are connected is not known yet.
-
-        What was sent by a predecessor may be out of date or never have arrived; cloudhub drops
-        what is for nodes that are not connected.
-        """
-        log.info(f"in step with {self._client.server}: {self._counts()}")
-        self._view.live = True
-        for _, node in self._view.nodes:
-            self._view.mark_all(node)
 
     def _make_reflectors(self) -> list[Reflector]:
         view = self._view
@@ -189,11 +192,30 @@ class Controller:
         """Bring the module's details in the status up to date, when they have changed."""
         shown: dict[str, Any] = {}
         while True:
+            self._view.ledger.flush()
+            self._measure()
             details = self._details()
             if details != shown:
                 self._context.report(**details)
                 shown = details
             await asyncio.sleep(_REPORT_SECONDS)
+
+    def _measure(self) -> None:
+        """Bring the metrics up to date; what is counted all the time is added up here."""
+        for reflector in self._reflectors:
+            reflector.measure()
+        self._delivery.measure()
+        metrics.QUEUE_DEPTH.labels("outbox").set(len(self._view.outbox))
+        for kind, lane in self._upstream.lanes.items():
+            metrics.QUEUE_DEPTH.labels(kind).set(len(lane))
+            metrics.MESSAGES_HANDLED.labels(kind).inc(self._news(kind, lane.handled))
+        metrics.MESSAGES_SENT.inc(self._news("sent", self._sender.sent))
+        metrics.CONNECTED_NODES.set(sum(self._view.connections.values()))
+
+    def _news(self, name: str, count: int) -> int:
+        """Return how much has come to a count since it was last asked for."""
+        before, self._measured[name] = self._measured[name], count
+        return count - before
 
     def _details(self) -> dict[str, Any]:
         statistics = [reflector.statistics for reflector in self._reflectors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 LED = "led-light"
@@ -30,6 +31,13 @@ def pod(name: str, node_name: str, configmap_name: str) -> dict[str, Any]:
     }
 
 
+def plain_pod(name: str, node_name: str) -> dict[str, Any]:
+    """A pod bound to the node that refers to nothing."""
+    made = pod(name, node_name, "")
+    del made["spec"]["containers"][0]["envFrom"]
+    return made
+
+
 def device_model() -> dict[str, Any]:
     kind = {"string": {"accessMode": "ReadWrite", "defaultValue": "OFF"}}
     properties = [{"name": PROPERTY, "description": "Whether the LED is ON or OFF", "type": kind}]
@@ -37,6 +45,13 @@ def device_model() -> dict[str, Any]:
         "metadata": {"name": LED, "namespace": "default"},
         "spec": {"properties": properties},
     }
+
+
+def applied(obj: dict[str, Any]) -> dict[str, Any]:
+    """The object as `kubectl apply` creates it: with an annotation of what was applied."""
+    text = json.dumps(obj)
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": text}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
 def device(name: str, node_name: str, desired: str) -> dict[str, Any]:

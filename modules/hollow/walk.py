@@ -68,7 +68,8 @@ class Walk:
 
     async def device_follows_its_twin(self) -> None:
         await self.api.create(DEVICEMODELS, manifests.device_model(), "default")
-        await self.api.create(DEVICES, manifests.device("led-1", NODE, "ON"), "default")
+        device = manifests.applied(manifests.device("led-1", NODE, "ON"))
+        await self.api.create(DEVICES, device, "default")
         await self.edge.wait_for("device/led-1", _expects("ON"), STEP)
         self.seen("the device arrived at the edge, to be ON")
         await seeing.in_api(self.api, DEVICES, "led-1", "default", _reports("ON"))
@@ -108,11 +109,14 @@ class Walk:
         self.seen("the deleted pod is gone from the API")
 
     async def desire(self, device: str, value: str) -> None:
-        """Change what a device's only twin property is to be, as `kubectl edit` would."""
+        """Change what a device's only twin property is to be.
+
+        As `kubectl edit --subresource=status` would.
+        """
         found = await self.api.get(DEVICES, device, "default")
         found["status"]["twins"][0]["desired"]["value"] = value
         patch = {"status": {"twins": found["status"]["twins"]}}
-        await self.api.patch(DEVICES, device, patch, "default")
+        await self.api.patch(DEVICES, device, patch, "default", subresource="status")
 
 
 @asynccontextmanager

@@ -58,8 +58,8 @@ class KubernetesTable(Table):
     master: str = Field("", pattern=r"^(https?://.+)?$")
     in_cluster: bool = False
     namespace: str = ""
-    qps: float = Field(100.0, gt=0)
-    burst: int = Field(200, ge=1)
+    qps: float = Field(500.0, gt=0)
+    burst: int = Field(1000, ge=1)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

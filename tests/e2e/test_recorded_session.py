@@ -71,14 +71,16 @@ class Replay:
 
     async def create_device(self) -> None:
         await self.api.create(DEVICEMODELS, manifests.device_model(), "default")
-        await self.api.create(DEVICES, manifests.device(LED, NODE, "OFF"), "default")
+        device = manifests.applied(manifests.device(LED, NODE, "OFF"))
+        await self.api.create(DEVICES, device, "default")
 
     async def switch_on(self) -> None:
         found = await self.api.get(DEVICES, LED, "default")
         twins = found["status"]["twins"]
         assert twins[0]["reported"]["value"] == "ON"  # the edge's report, sent before
         twins[0]["desired"]["value"] = "ON"
-        await self.api.patch(DEVICES, LED, {"status": {"twins": twins}}, "default")
+        patch = {"status": {"twins": twins}}
+        await self.api.patch(DEVICES, LED, patch, "default", subresource="status")
 
     async def delete_device(self) -> None:
         await self.api.delete(DEVICES, LED, "default")

@@ -22,6 +22,7 @@ from modules.common.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from modules.common.kube.events import EventRecorder, EventType, reference
 from modules.common.kube.reflector import Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.resources import (
     CONFIGMAPS,
@@ -66,6 +67,8 @@ __all__ = [
     "Conflict",
     "ConnectSettings",
     "CredentialsUnavailable",
+    "EventRecorder",
+    "EventType",
     "Forbidden",
     "Gone",
     "Invalid",
@@ -83,5 +86,6 @@ __all__ = [
     "Unreachable",
     "WatchEvent",
     "key_of",
+    "reference",
     "retry",
 ]

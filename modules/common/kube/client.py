@@ -20,7 +20,7 @@ from modules.common.kube.transport import (
     Statistics,
     Transport,
 )
-from modules.common.kube.watching import Object, WatchEvent, read_events
+from modules.common.kube.watching import EventReader, Object, WatchEvent
 
 Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
@@ -91,6 +91,11 @@ class KubeClient:
     def server(self) -> str:
         """The URL of the API server in use."""
         return self._transport.server
+
+    @property
+    def module(self) -> str:
+        """Whose client it is, by its user agent: for metrics."""
+        return self._transport.module
 
     @property
     def statistics(self) -> Statistics:
@@ -238,9 +243,11 @@ class KubeClient:
         response = await self._transport.send(request)
         if on_open:
             on_open()
+        reader = EventReader(request.what)
         try:
-            async for event in read_events(response.content.iter_any(), request.what):
-                yield event
+            while chunk := await response.content.readany():
+                for event in reader.feed(chunk):
+                    yield event
         except (aiohttp.ClientError, OSError) as error:
             raise self._transport.unreachable(request, error) from error
         finally:

@@ -21,13 +21,19 @@ class TokenBucket:
         self._filled = clock()
         self.waited = 0.0
 
+    def try_take(self) -> bool:
+        """Take a token if there is one, and say whether there was."""
+        self._fill()
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
     def reserve(self) -> float:
         """Take a token, on credit if there is none, and return how long to wait for it."""
         if self._qps <= 0:
             return 0.0
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._qps)
-        self._filled = now
+        self._fill()
         self._tokens -= 1
         return max(0.0, -self._tokens / self._qps)
 
@@ -37,3 +43,8 @@ class TokenBucket:
         if pause:
             self.waited += pause
             await asyncio.sleep(pause)
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._qps)
+        self._filled = now

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from modules.common.kube import metrics
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import ApiError, Gone, KubeError
@@ -92,6 +93,7 @@ class Reflector:
         self._keep = keep or (lambda obj: obj)
         self._resync = resync
         self._backoff = backoff or Backoff()
+        self._labels = client.module, resource.plural
         self._version = ""
         self._listed_at = 0.0
         self._synced = asyncio.Event()
@@ -130,6 +132,10 @@ class Reflector:
                     self._version = ""
                 await self._pause(error)
 
+    def measure(self) -> None:
+        """Bring the metric of the cache's size up to date."""
+        metrics.CACHED_OBJECTS.labels(*self._labels).set(len(self.store))
+
     async def _list(self) -> None:
         listed: dict[Key, Object] = {}
         version = ""
@@ -144,6 +150,8 @@ class Reflector:
                 version = page.resource_version
                 kept = [obj for obj in map(self._keep, page.items) if obj is not None]
                 listed.update((key_of(obj), obj) for obj in kept)
+        if self.statistics.lists:
+            metrics.RELISTS.labels(*self._labels).inc()
         self.statistics.lists += 1
         self._recovered()
         self._listed_at = time.monotonic()
@@ -156,6 +164,8 @@ class Reflector:
 
     async def _watch(self) -> None:
         began = time.monotonic()
+        if self.statistics.watches:
+            metrics.WATCH_RESTARTS.labels(*self._labels).inc()
         self.statistics.watches += 1
         events = self._client.watch(
             self.resource,

@@ -15,6 +15,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
+from modules.common.kube import metrics
 from modules.common.kube.credentials import (
     Access,
     ConnectSettings,
@@ -81,6 +82,7 @@ class Transport:
     def __init__(self, settings: ConnectSettings, user_agent: str) -> None:
         self._settings = settings
         self._user_agent = user_agent
+        self.module = user_agent.removeprefix("cloudcore").lstrip("/-") or "cloudcore"
         self._limit = TokenBucket(settings.kubernetes.qps, settings.kubernetes.burst)
         self._access: Access
         self._session: aiohttp.ClientSession
@@ -121,7 +123,10 @@ class Transport:
 
     async def send(self, request: Request) -> aiohttp.ClientResponse:
         """Send, and return the open answer; ApiError for any that is not a success."""
+        throttled = self._limit.waited
         await self._limit.acquire()
+        if self._limit.waited > throttled:
+            metrics.THROTTLED.labels(self.module).inc(self._limit.waited - throttled)
         access, authorization = self._access, await self._access.authenticator.header()
         response = await self._exchange(request, access, authorization)
         if response.status == 401 and await self._renew(access, authorization):
@@ -134,7 +139,7 @@ class Transport:
 
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
         """Make the error of a request that got no whole answer, and look for a new address."""
-        self.statistics.errors["unreachable"] += 1
+        self._count_error("unreachable")
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {reason}")
         self._reload()
@@ -149,6 +154,7 @@ class Transport:
         if request.data is not None:
             headers["Content-Type"] = request.content_type
         self.statistics.requests[request.method] += 1
+        metrics.API_REQUESTS.labels(self.module, request.method).inc()
         try:
             return await self._session.request(
                 request.method,
@@ -163,6 +169,10 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise self.unreachable(request, error) from error
 
+    def _count_error(self, code: str) -> None:
+        self.statistics.errors[code] += 1
+        metrics.API_ERRORS.labels(self.module, code).inc()
+
     async def _refusal(self, request: Request, response: aiohttp.ClientResponse) -> Exception:
         try:
             body = await response.read()
@@ -170,7 +180,7 @@ class Transport:
             return self.unreachable(request, error)
         finally:
             response.release()
-        self.statistics.errors[str(response.status)] += 1
+        self._count_error(str(response.status))
         after = response.headers.get("Retry-After")
         return error_from_body(body, request.what, response.status, after)
 

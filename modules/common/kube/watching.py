@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -37,28 +37,34 @@ class _Line(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
-async def read_events(chunks: AsyncIterable[bytes], what: str) -> AsyncIterator[WatchEvent]:
-    """Read events until the server ends the watch; an ERROR event is raised as its ApiError."""
-    async for line in _lines(chunks):
+class EventReader:
+    """Reads the events out of a watch's answer, chunk by chunk; `what` names it in errors."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._begun: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[WatchEvent]:
+        """Yield the events that are complete; an ERROR event is raised as its ApiError.
+
+        Events have a line each, of any length: an object may have more than a megabyte.
+        """
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            line = end
+            if self._begun:
+                line = b"".join((*self._begun, end))
+                self._begun.clear()
+            if line:
+                yield self._event(line)
+        if rest:
+            self._begun.append(rest)
+
+    def _event(self, line: bytes) -> WatchEvent:
         try:
             event = _decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unreachable(f"{what}: a line that is no watch event: {error}") from error
+            raise Unreachable(f"{self._what}: a line that is no watch event: {error}") from error
         if event.type == "ERROR":
-            raise error_from_status(event.object, request=what)
-        yield WatchEvent(event.type, event.object)
-
-
-async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Split into lines, of any length: an object may have more than a megabyte."""
-    begun: list[bytes] = []
-    async for chunk in chunks:
-        *ends, rest = chunk.split(b"\n")
-        for end in ends:
-            begun.append(end)
-            line = b"".join(begun)
-            begun.clear()
-            if line:
-                yield line
-        if rest:
-            begun.append(rest)
+            raise error_from_status(event.object, request=self._what)
+        return WatchEvent(event.type, event.object)

@@ -22,9 +22,11 @@ _ESCAPES: Final = (
     ("\u2029".encode(), rb"\u2029"),
 )
 
-# Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first
-# pattern finds the end of a float (or of a string that looks like it), the second reads tokens.
-_FLOAT_END: Final = re.compile(rb"[.e][-+]?\d+(?:[,}\]]|\Z)")
+# Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first two
+# patterns find the end of a float (or of a string that looks like it), the third reads tokens. As
+# one pattern, without a first byte to look for, the two take three times as long together.
+_FRACTION_END: Final = re.compile(rb"\.\d+(?:[,}\]]|\Z)")
+_EXPONENT_END: Final = re.compile(rb"e[-+]?\d+(?:[,}\]]|\Z)")
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
 _SHORT_ESCAPE: Final = re.compile(rb"\\(.)")
 
@@ -38,7 +40,8 @@ def dumps(value: Any) -> bytes:
     for raw, escaped in _ESCAPES:
         if raw in data:
             data = data.replace(raw, escaped)
-    if _FLOAT_END.search(data) or rb"\b" in data or rb"\f" in data:
+    has_floats = _FRACTION_END.search(data) or _EXPONENT_END.search(data)
+    if has_floats or rb"\b" in data or rb"\f" in data:
         data = _TOKEN.sub(_go_token, data)
     return data
 

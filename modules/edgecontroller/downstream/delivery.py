@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from ipc import Message
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Told
 from modules.edgecontroller.downstream.outbox import Pending, Target
-from modules.edgecontroller.downstream.view import View, for_every_node
+from modules.edgecontroller.downstream.references import Item
+from modules.edgecontroller.downstream.view import LISTED, View, for_every_node, list_of
 from modules.edgecontroller.messages import (
     DELETE,
-    ENDPOINTS,
-    ENDPOINTSLIST,
     INSERT,
     POD,
     PODLIST,
     SECRET,
-    SERVICE,
-    SERVICELIST,
     UPDATE,
 )
-from modules.edgecontroller.objects import Object, placeholder, placeholder_pod
+from modules.edgecontroller.metrics import SYNC_LATENCY
+from modules.edgecontroller.objects import Object, placeholder, placeholder_pod, pod_changed
 from modules.edgecontroller.sending import Sender
 
 #: Targets decided together, so that the ledger is written once for all of them.
 _BATCH = 64
 
-_LISTED = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
+#: So many of them are sent until others have their turn, such as answers.
+_TURN = 16
+
+#: The uid of a list, which has none.
+_A_LIST = "list"
+
+
+class Sent(NamedTuple):
+    """A message on its way to a node, or handled there and not yet acknowledged."""
+
+    message_id: str
+    #: What the node has then; None: nothing, the object is deleted.
+    content: Any
+    version: str
 
 
 class Delivery:
@@ -37,8 +51,9 @@ class Delivery:
     def __init__(self, view: View, sender: Sender) -> None:
         self._view = view
         self._sender = sender
-        #: Deletes that their nodes have not acknowledged, with the message's id.
-        self._deleting: dict[Target, str] = {}
+        #: The last message about each item that a node has not acknowledged.
+        self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
+        self._latencies: list[float] = []
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -49,35 +64,83 @@ class Delivery:
             self._view.ledger.add(
                 row for (target, _), made in decided for row in self._to_be_told(target, made)
             )
-            for (target, pending), made in decided:
+            for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
                     self._note(target, message)
                     await self._sender.send(message)
+                if made:
+                    self._latencies.append(time.monotonic() - pending.since)
                 outbox.settle(target, pending)
-            await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
+
+    def measure(self) -> None:
+        """Bring the metric up to date: in one go, since a single observation is expensive."""
+        for latency in self._latencies:
+            SYNC_LATENCY.observe(latency)
+        self._latencies.clear()
 
     def acknowledged(self, target: Target, message_id: str) -> None:
-        """Take note that a node has handled a message: a deleted object is off it now."""
-        if self._deleting.get(target) == message_id:
-            del self._deleting[target]
-            self._view.ledger.remove(target.node, [target.item])
+        """Take note that a node has handled a message: it has the object, or no longer has it."""
+        awaited = self._awaited.get(target.node, {})
+        sent = awaited.get(target.item)
+        if sent is None or sent.message_id != message_id:
+            return
+        del awaited[target.item]
+        ledger = self._view.ledger
+        if for_every_node(target.type):
+            self._acknowledge_list(target)
+        elif sent.content is None:
+            ledger.remove(target.node, [target.item])
+        else:
+            ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
 
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
-        self._deleting.pop(target, None)
+        self._awaited[target.node].pop(target.item, None)
         self._view.ledger.add([Told(target.node, target.item, _uid(obj))])
+
+    def disconnected(self, node: str) -> None:
+        """Wait for no more of a node's acknowledgements."""
+        self._awaited.pop(node, None)
+
+    def _version_acknowledged(self, target: Target, sent: Sent) -> str:
+        """Return what the node is up to date with: also with changes that are no news to it."""
+        if target.type == POD:
+            pod = self._view.desired(target)
+            if pod and pod is not sent.content and not pod_changed(sent.content, pod):
+                return self._view.version(target)
+        return sent.version
+
+    def _acknowledge_list(self, target: Target) -> None:
+        """Note that a node which has had the list has had all its changes, if it has."""
+        view, node = self._view, target.node
+        whole = list_of(target)
+        if (
+            view.ledger.seen(node, whole.item)
+            and not any(type_ == target.type for type_, *_ in self._awaited[node])
+            and not view.outbox.has(node, target.type)
+        ):
+            view.ledger.acknowledge(node, whole.item, view.version(whole))
 
     def decide(self, target: Target, pending: Pending) -> list[Message]:
         """Make the messages that bring a node up to date with a target."""
         view = self._view
-        if not view.reachable(target.node):
+        if not view.reachable(target.node) or (pending.unless_seen and self._has_seen(target)):
             return []
-        if target.type in _LISTED:
-            return [_change(UPDATE, target, list(view.stores[_LISTED[target.type]].values()))]
+        if target.type in LISTED:
+            return [_change(UPDATE, target, list(view.stores[LISTED[target.type]].values()))]
         if target.type == PODLIST:
             pods = view.pods_of_service(target.namespace, target.name)
             return [] if pods is None else [_change(UPDATE, target, pods)]
         return self._decide_object(target, pending)
+
+    def _has_seen(self, target: Target) -> bool:
+        """Whether a node has acknowledged the present state of a target."""
+        if for_every_node(target.type):
+            target = list_of(target)
+        version = self._view.version(target)
+        return bool(version) and self._view.ledger.seen(target.node, target.item) == version
 
     def _decide_object(self, target: Target, pending: Pending) -> list[Message]:
         obj = self._view.desired(target)
@@ -94,21 +157,27 @@ class Delivery:
         return _change(DELETE, target, last or _placeholder(target))
 
     def _note(self, target: Target, message: Message) -> None:
-        if message.operation == DELETE and not for_every_node(target.type):
-            self._deleting[target] = message.id
+        content, version = message.content, ""
+        if message.operation == DELETE:
+            content = None
+        elif isinstance(content, dict):
+            version = content["metadata"].get("resourceVersion", "")
         else:
-            self._deleting.pop(target, None)
+            version = self._view.version(target)
+        self._awaited[target.node][target.item] = Sent(message.id, content, version)
 
     def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
         for message in made:
-            if message.operation == DELETE or target.type == PODLIST:
+            if message.operation == DELETE:
                 continue
-            listed = _LISTED.get(target.type)
-            if listed is None:
+            if isinstance(message.content, list):
+                yield Told(target.node, target.item, _A_LIST)
+            else:
                 yield Told(_holder(target), target.item, _uid(message.content))
-                continue
-            for key, obj in self._view.stores[listed].items():
-                yield Told(EVERY_NODE, (listed, *key), _uid(obj))
+            if target.type in LISTED:
+                listed = LISTED[target.type]
+                for key, obj in self._view.stores[listed].items():
+                    yield Told(EVERY_NODE, (listed, *key), _uid(obj))
 
 
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:

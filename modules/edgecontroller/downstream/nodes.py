@@ -1,36 +1,83 @@
-"""Edge nodes: when one appears, connects or gets ready it is told everything it is to have."""
+"""Edge nodes: one that comes, connects or gets ready is told everything it is to have."""
 
 from __future__ import annotations
 
-from modules.common.kube import WatchEvent
+from typing import Final
+
+from modules.common.kube import NODES, EventRecorder, EventType, WatchEvent, reference
+from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller.downstream.presence import AskingContext, Presence
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object
 
+#: The reasons of Kubernetes Events about nodes.
+CONNECTED: Final = "EdgeConnected"
+DISCONNECTED: Final = "EdgeDisconnected"
+
 
 class NodeConcern:
-    """Node objects, and what cloudhub says of their connections."""
+    """Node objects, and whether each is connected."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(
+        self, view: View, delivery: Delivery, context: AskingContext, recorder: EventRecorder
+    ) -> None:
         self._view = view
+        self._recorder = recorder
+        self._delivery = delivery
+        self.presence = Presence(
+            view.connections, context, on_found=self._found, on_gone=self.disconnected
+        )
 
     def handle(self, event: WatchEvent) -> None:
         name = event.object["metadata"]["name"]
         if event.type == "ADDED":
-            self._view.mark_all(name)
+            self._came(name)
         elif _ready(event.object) and not _ready(event.old):
             self._got_ready(name)
 
+    def go_live(self) -> None:
+        """Begin with the nodes there are: see which of them are connected, and tell those.
+
+        What they have acknowledged to a predecessor they have, unless they connect anew: then
+        cloudhub says so, and its message waits in the channel.
+        """
+        self._view.live = True
+        for _, node in self._view.nodes:
+            self._came(node)
+
     def connected(self, node: str) -> None:
-        """Tell a node that has just connected everything: it may have missed any change."""
-        self._view.connections[node] = True
+        """Tell a node that has just connected everything: it may have missed or lost any of it."""
+        if not self._view.connections.get(node):
+            self._tell(node, "Normal", CONNECTED, "the edge node has connected to cloudcore")
+        self.presence.connected(node)
+        self._view.ledger.forget_seen(node)
         self._view.mark_all(node)
 
     def heard_from(self, node: str) -> None:
-        """Take a message as the sign that a node is connected, if nothing is known of it."""
-        self._view.connections.setdefault(node, True)
+        self.presence.heard_from(node)
 
     def disconnected(self, node: str) -> None:
-        self._view.connections[node] = False
+        if self._view.connections.get(node):
+            self._tell(node, "Warning", DISCONNECTED, "cloudcore has lost the edge node")
+        self.presence.disconnected(node)
+        self._delivery.disconnected(node)
+
+    def _came(self, node: str) -> None:
+        if not self._view.live:
+            return
+        if node in self._view.connections:
+            self._view.mark_all(node, unless_seen=True)
+        else:
+            self.presence.ask(node)
+
+    def _tell(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
+        """Write a Kubernetes Event about a node that there is in the API."""
+        found = self._view.nodes.get(("", node))
+        if found:
+            self._recorder.event(reference(NODES, found), type, reason, message)
+
+    def _found(self, node: str) -> None:
+        self._view.mark_all(node, unless_seen=True)
 
     def _got_ready(self, node: str) -> None:
         """Send the lists, as KubeEdge does, unless the node has had them when it connected."""

@@ -8,6 +8,7 @@ objects there are, however long cloudhub takes nothing.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -39,11 +40,14 @@ class Pending:
     """What is known of a target besides its name.
 
     `fresh`: the API has just created the object, so no node can have it. `last` is the state it
-    had when it was deleted.
+    had when it was deleted. `unless_seen`: what the node has acknowledged need not be told again.
     """
 
     fresh: bool = False
     last: Object | None = None
+    unless_seen: bool = False
+    #: When it came up, by the monotonic clock.
+    since: float = 0.0
 
 
 class Outbox:
@@ -56,14 +60,27 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
+    def mark(
+        self,
+        target: Target,
+        *,
+        fresh: bool = False,
+        last: Object | None = None,
+        unless_seen: bool = False,
+    ) -> None:
         """Note that a target is due; one that is already keeps its place."""
         before = self._pending.get(target)
+        since = before.since if before else time.monotonic()
         if before:
             fresh = fresh or before.fresh
             last = last or before.last
-        self._pending[target] = Pending(fresh, last)
+            unless_seen = unless_seen and before.unless_seen
+        self._pending[target] = Pending(fresh, last, unless_seen, since)
         self._filled.set()
+
+    def has(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word
+        """Whether anything of a type is due to a node."""
+        return any(target.node == node and target.type == type for target in self._pending)
 
     async def batch(self, size: int) -> list[tuple[Target, Pending]]:
         """Wait for targets and return the oldest; they stay due until `settle`."""

@@ -9,7 +9,7 @@ from modules.edgecontroller.downstream.locations import Need
 from modules.edgecontroller.downstream.outbox import Target
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import POD
-from modules.edgecontroller.objects import pod_changed
+from modules.edgecontroller.objects import Object, pod_changed
 
 
 class PodConcern:
@@ -19,6 +19,7 @@ class PodConcern:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:
+        self._view.changed()
         pod = event.object
         key = key_of(pod)
         target = Target(pod["spec"].get("nodeName", ""), POD, *key)
@@ -29,6 +30,14 @@ class PodConcern:
         elif event.old is None or pod_changed(event.old, pod):
             self._mark_needs(self._view.locations.place(key, pod))
             self._mark(target)
+        else:
+            self._keep_seen(target, event.old, pod)
+
+    def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
+        """Note that who has acknowledged the pod as it was is up to date with it as it is."""
+        ledger, before = self._view.ledger, old["metadata"]["resourceVersion"]
+        if ledger.seen(target.node, target.item) == before:
+            ledger.acknowledge(target.node, target.item, new["metadata"]["resourceVersion"])
 
     def _mark(self, target: Target, last: dict[str, object] | None = None) -> None:
         if self._view.live and self._view.reachable(target.node):

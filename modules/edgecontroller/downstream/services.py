@@ -17,7 +17,11 @@ class ServiceConcern:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:
+        self._view.changed()
         mark_everywhere(self._view, SERVICE, event)
+        if event.type == "DELETED":
+            for _, node in self._view.nodes:
+                self._view.ledger.remove(node, [(PODLIST, *key_of(event.object))])
 
 
 class EndpointsConcern:
@@ -27,6 +31,7 @@ class EndpointsConcern:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:
+        self._view.changed()
         modified = event.type == "MODIFIED" and event.old is not None
         if modified and not endpoints_changed(event.old or {}, event.object):
             return

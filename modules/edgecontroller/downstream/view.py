@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger
 from modules.edgecontroller.downstream.locations import Key, LocationCache
@@ -24,6 +26,10 @@ from modules.edgecontroller.messages import (
 from modules.edgecontroller.objects import Object, selects
 
 Store = dict[Key, Object]
+Value = TypeVar("Value")
+
+#: What each list holds: its objects go to every edge node, alone or in the list.
+LISTED: Final = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
 
 #: Services and endpoints that are gone and still told to nodes that connect: so many at most.
 _MAX_TOMBSTONES = 1000
@@ -48,6 +54,11 @@ class View:
     #: What cloudhub has said; a node it has not spoken of since the start may be connected.
     connections: dict[str, bool] = field(default_factory=dict)
     live: bool = False
+    _computed: dict[Hashable, Any] = field(default_factory=dict)
+
+    def changed(self) -> None:
+        """Take note that a store has changed: what was computed from them no longer holds."""
+        self._computed.clear()
 
     def reachable(self, node: str) -> bool:
         """Whether to send to a node: an edge node that is not known to be disconnected."""
@@ -67,36 +78,54 @@ class View:
             return obj if self.locations.needs(target.node, target.item) else None
         return obj
 
+    def version(self, target: Target) -> str:
+        """Return what tells this state of a target from any other; empty if there is none."""
+        if target.type in LISTED:
+            listed = self.stores[LISTED[target.type]]
+            return self._once(target.type, lambda: _version_of(listed.values()))
+        if target.type == PODLIST:
+            pods = self.pods_of_service(target.namespace, target.name) or ()
+            return self._once((target.type, target.item), lambda: _version_of(pods))
+        obj = self.desired(target)
+        return obj["metadata"].get("resourceVersion", "") if obj else ""
+
     def pods_of_service(self, namespace: str, name: str) -> list[Object] | None:
         """Return the pods behind a service; None where a selector does not say which."""
         service = self.stores[SERVICE].get((namespace, name))
         selector = service and service["spec"].get("selector")
         if not selector:
             return None
-        return [
-            pod
-            for (pod_namespace, _), pod in self.stores[POD].items()
-            if pod_namespace == namespace and selects(selector, pod)
-        ]
+        pods = self.stores[POD].items()
+        return self._once(
+            (namespace, name),
+            lambda: [pod for key, pod in pods if key[0] == namespace and selects(selector, pod)],
+        )
 
-    def mark_all(self, node: str) -> None:
-        """Make a node's whole state due: what its pods need, the pods, what is gone, the lists."""
+    def mark_all(self, node: str, *, unless_seen: bool = False) -> None:
+        """Make a node's whole state due: what its pods need, the pods, what is gone, the lists.
+
+        With `unless_seen` what it has acknowledged is left out: for one that has been connected
+        since, and so has it.
+        """
         if not self.live or not self.reachable(node):
             return
-        for item in self.locations.items_for(node):
-            self.outbox.mark(Target(node, *item))
-        for namespace, name in self.locations.pods_on(node):
-            self.outbox.mark(Target(node, POD, namespace, name))
-        for item in [*self.ledger.items(node), *self.tombstones()]:
-            self.outbox.mark(Target(node, *item))
-        self.mark_lists(node)
+        due = [
+            *self.locations.items_for(node),
+            *((POD, *key) for key in self.locations.pods_on(node)),
+            *(item for item in self.ledger.items(node) if item[0] in self.stores),
+            *self.tombstones(),
+        ]
+        for item in due:
+            self.outbox.mark(Target(node, *item), unless_seen=unless_seen)
+        self.mark_lists(node, unless_seen=unless_seen)
 
-    def mark_lists(self, node: str) -> None:
+    def mark_lists(self, node: str, *, unless_seen: bool = False) -> None:
         """Make services, the pods behind each and endpoints due, as a node gets ready."""
-        self.outbox.mark(Target(node, SERVICELIST, LIST_NAMESPACE, LIST_NAMES[SERVICELIST]))
+        mark = self.outbox.mark
+        mark(list_target(node, SERVICELIST), unless_seen=unless_seen)
         for namespace, name in self.stores[SERVICE]:
-            self.outbox.mark(Target(node, PODLIST, namespace, name))
-        self.outbox.mark(Target(node, ENDPOINTSLIST, LIST_NAMESPACE, LIST_NAMES[ENDPOINTSLIST]))
+            mark(Target(node, PODLIST, namespace, name), unless_seen=unless_seen)
+        mark(list_target(node, ENDPOINTSLIST), unless_seen=unless_seen)
 
     def tombstones(self) -> list[Item]:
         """Return the services and endpoints that nodes may have but that are no more."""
@@ -109,6 +138,30 @@ class View:
         if len(gone) > _MAX_TOMBSTONES:
             self.ledger.remove(EVERY_NODE, gone[:-_MAX_TOMBSTONES])
         return gone[-_MAX_TOMBSTONES:]
+
+    def _once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Compute what every node is told once, until a store has changed."""
+        if key not in self._computed:
+            self._computed[key] = compute()
+        value: Value = self._computed[key]
+        return value
+
+
+def list_target(node: str, type: str) -> Target:  # noqa: A002 - KubeEdge's word
+    return Target(node, type, LIST_NAMESPACE, LIST_NAMES[type])
+
+
+def list_of(target: Target) -> Target:
+    """Return the list that an object which goes to every edge node is in."""
+    whole = next(whole for whole, type_ in LISTED.items() if type_ == target.type)
+    return list_target(target.node, whole)
+
+
+def _version_of(objects: Iterable[Object]) -> str:
+    """Make one version of those of many objects."""
+    metadata = (obj["metadata"] for obj in objects)
+    versions = sorted((each.get("uid", ""), each.get("resourceVersion", "")) for each in metadata)
+    return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
 
 
 def for_every_node(type: str) -> bool:  # noqa: A002 - KubeEdge's word

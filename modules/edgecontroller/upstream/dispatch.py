@@ -62,13 +62,19 @@ class Upstream:
         )
         self._node_update = Lane(_guarded(nodes.write_annotations), workers.update_node)
         self._query = Lane(_guarded(queries.answer), workers.query)
-        self._lanes = (self._node_status, self._pod_status, self._node_update, self._query)
+        self.lanes = {
+            messages.NODE_STATUS: self._node_status,
+            messages.POD_STATUS: self._pod_status,
+            messages.NODE: self._node_update,
+            messages.QUERY: self._query,
+        }
+        """by what they are for"""
         self._room = asyncio.Semaphore(config.max_pending)
         self.pending = 0
 
     @property
     def handled(self) -> int:
-        return sum(lane.handled for lane in self._lanes)
+        return sum(lane.handled for lane in self.lanes.values())
 
     async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
         """Dispatch until cancelled, holding no more than `max_pending` messages.
@@ -76,7 +82,7 @@ class Upstream:
         When the module is asked to stop nothing more is taken, but what is held goes on.
         """
         async with asyncio.TaskGroup() as tasks:
-            for lane in self._lanes:
+            for lane in self.lanes.values():
                 tasks.create_task(lane.run())
             with suppress(Closed):
                 while True:

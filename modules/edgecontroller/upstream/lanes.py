@@ -39,6 +39,10 @@ class Lane:
         self._busy: set[Hashable] = set()
         self.handled = 0
 
+    def __len__(self) -> int:
+        """Count the messages that wait."""
+        return sum(map(len, self._waiting.values()))
+
     def put(self, key: Hashable, delivery: Delivery) -> None:
         """Queue a message of the object `key`."""
         waiting = self._waiting.setdefault(key, deque())

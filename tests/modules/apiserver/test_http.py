@@ -13,6 +13,7 @@ from modules.apiserver import events
 from modules.apiserver.handlers import Handlers
 from modules.apiserver.server import Server
 from modules.common.certs import issue_node
+from modules.common.crds import load
 from tests.modules.apiserver.conftest import Api, pod, tls
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -391,7 +392,19 @@ async def test_a_custom_resource_definition_is_served_at_once(api: Api) -> None:
     assert (await api.call("GET", "/apis/sea.io/v1/boats"))["items"] == []
 
 
-async def test_devices_take_their_status_on_their_own_path(api: Api) -> None:
+async def test_status_of_devices_has_a_path_of_its_own(api: Api) -> None:
+    twins = {"twins": [{"propertyName": "t", "desired": {"value": "1"}}]}
+    created = await api.create(DEVICES, metadata={"name": "d"}, spec={}, status=twins)
+    assert "status" not in created
+    assert "status" not in await api.patch(f"{DEVICES}/d", {"status": twins})
+    patched = await api.patch(f"{DEVICES}/d/status", {"status": twins})
+    assert patched["status"] == twins
+
+
+async def test_crd_of_devices_may_be_replaced_by_one_without_that_path(api: Api) -> None:
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/devices.devices.kubeedge.io"
+    crd = {**await api.call("GET", path), "spec": load("devices", status_subresource=False)["spec"]}
+    await api.call("PUT", path, crd)
     twins = {"twins": [{"propertyName": "t", "desired": {"value": "1"}}]}
     created = await api.create(DEVICES, metadata={"name": "d"}, spec={}, status=twins)
     assert created["status"] == twins

@@ -169,9 +169,10 @@ async def test_devices_and_models(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", stdin=MODEL)
     await kubectl("apply", "-f", "-", stdin=device("1"))
     header, row = (await kubectl("get", "devices")).splitlines()
-    assert header.split() == ["NAME", "MODEL", "NODE", "AGE"]
+    assert header.split() == ["NAME", "MODEL", "NODE", "ACCEPTED", "AGE"]
     assert row.split()[:3] == ["lamp", "lamps", "edge-1"]
-    assert "configured" in await kubectl("apply", "-f", "-", stdin=device("2"))
+    patch = json.dumps({"status": device("2")["status"]})
+    await kubectl("patch", "device", "lamp", "--subresource=status", "--type=merge", "-p", patch)
     value = await kubectl(
         "get", "device", "lamp", "-o", "jsonpath={.status.twins[0].desired.value}"
     )

@@ -79,6 +79,15 @@ async def test_whether_a_node_exists_is_answered_here(cloud: Cloud, join: Join) 
     assert answer.id != asked
 
 
+async def test_who_waits_for_it_is_told_whether_a_node_exists(cloud: Cloud, join: Join) -> None:
+    await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    for node, expected in (("edge-1", "response_exist"), ("edge-2", "error")):
+        question = Message.build("edgecontroller", "resource", "request_exist", f"node/{node}")
+        answer = await cloud.edgecontroller.send_sync("cloudhub", question, 10)
+        assert answer.operation == expected
+
+
 @pytest.mark.parametrize(
     ("operation", "content"), [("deleted", None), ("updated", {"action": "stop"})]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,9 +14,22 @@ import pytest
 
 import ipc
 from modules.apiserver.server import Server
-from modules.common.kube import CONFIGMAPS, DEVICES, EVENTS, KubeClient, NotFound, Resource
+from modules.common import crds
+from modules.common.kube import (
+    CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
+    DEVICES,
+    EVENTS,
+    NODES,
+    AlreadyExists,
+    KubeClient,
+    NotFound,
+    Resource,
+)
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import run
+from modules.devicecontroller.device import keep_device, node_of, twins_of
+from modules.hollow import manifests
 from supervisor.module import Settings
 from tests.modules.devicecontroller.samples import device, to_create
 
@@ -45,18 +59,35 @@ class Api:
             self._server = None
 
     async def create(self, resource: Resource, obj: Object) -> Object:
+        """Create as `kubectl apply` does, a device on a node that is there."""
+        if resource is DEVICES:
+            obj = to_create(obj)
+            obj = manifests.applied(obj)
+            if node := node_of(obj):
+                await self.make_node(node)
         return await self.client.create(resource, to_create(obj), obj["metadata"]["namespace"])
 
+    async def make_node(self, name: str) -> None:
+        with contextlib.suppress(AlreadyExists):
+            await self.client.create(NODES, manifests.node(name))
+
+    async def set_status_subresource(self, has_one: bool) -> None:
+        """Replace the CRD of devices by one with a status subresource or without."""
+        definition = crds.load("devices", status_subresource=has_one)
+        found = await self.client.get(CUSTOMRESOURCEDEFINITIONS, definition["metadata"]["name"])
+        await self.client.replace(CUSTOMRESOURCEDEFINITIONS, {**found, "spec": definition["spec"]})
+
     async def desire(self, name: str, namespace: str = "default", **twins: str) -> Object:
-        """Set desired values as `kubectl edit` would: reported ones stay."""
-        found = await self.client.get(DEVICES, name, namespace)
-        former = {twin["propertyName"]: twin for twin in found["status"]["twins"]}
+        """Set desired values as `kubectl edit --subresource=status` would: reported ones stay."""
+        found = keep_device(await self.client.get(DEVICES, name, namespace))
+        former = {twin["propertyName"]: twin for twin in twins_of(found)}
         listed = [
             former.get(twin, {"propertyName": twin})
             | {"desired": {"value": value, "metadata": {"type": "string"}}}
             for twin, value in twins.items()
         ]
-        return await self.client.patch(DEVICES, name, {"status": {"twins": listed}}, namespace)
+        patch = {"status": {"twins": listed}}
+        return await self.client.patch(DEVICES, name, patch, namespace, subresource="status")
 
     async def profile(
         self, node: str, condition: Callable[[str | None], bool], namespace: str = "default"

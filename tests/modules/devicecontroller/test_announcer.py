@@ -28,7 +28,7 @@ class Cloud:
         )
         self.cloudhub = contexts["cloudhub"]
         self.store: dict[tuple[str, str], dict[str, Any]] = {}
-        self.inventory = Inventory(self.store, {})
+        self.inventory = Inventory(self.store, {}, {})
         self.announced = Announced(path)
         self.context = contexts["devicecontroller"]
         self.announcer = Announcer(self.context, self.inventory, self.announced)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+
+from modules.common.crds_cli import crds as crds_command
 
 CRDS = Path(__file__).parents[3] / "deploy" / "crds"
 NAMES = ("devices", "devicemodels")
@@ -64,8 +68,9 @@ def test_printer_columns_name_what_is_there(plural: str) -> None:
     (version,) = crd(plural)["spec"]["versions"]
     for column in version["additionalPrinterColumns"]:
         found = schema
-        for step in column["jsonPath"].replace("[0]", ".[0]").split(".")[1:]:
-            if step == "[0]":
+        path = re.sub(r"\[.*?\)?\]", ".[]", column["jsonPath"])
+        for step in path.split(".")[1:]:
+            if step == "[]":
                 found = found["items"]
             elif found.get("properties"):
                 found = found["properties"][step]
@@ -74,7 +79,21 @@ def test_printer_columns_name_what_is_there(plural: str) -> None:
                 break
 
 
-def test_device_status_is_written_with_the_object() -> None:
-    """Desired values are in status, and people apply them: see the file's head."""
+def test_device_has_a_status_subresource() -> None:
     (version,) = crd("devices")["spec"]["versions"]
-    assert "subresources" not in version
+    assert version["subresources"] == {"status": {}}
+
+
+def test_command_prints_what_kubectl_takes() -> None:
+    printed = CliRunner().invoke(crds_command, []).output
+    assert list(yaml.safe_load_all(printed)) == [crd(plural) for plural in NAMES]
+    assert "# KubeEdge's own has no status subresource" in printed
+
+
+def test_variant_differs_by_the_subresource_alone() -> None:
+    printed = CliRunner().invoke(crds_command, ["--without-status-subresource"]).output
+    devices, models = yaml.safe_load_all(printed)
+    assert models == crd("devicemodels")
+    (version,) = devices["spec"]["versions"]
+    version["subresources"] = {"status": {}}
+    assert devices == crd("devices")

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, EVENTS, NAMESPACES
+from modules.common.kube import (
+    CONFIGMAPS,
+    DEVICEMODELS,
+    DEVICES,
+    EVENTS,
+    NAMESPACES,
+    NODES,
+)
 from tests.modules.devicecontroller.conftest import Api, Controller, quiet, running
 from tests.modules.devicecontroller.samples import (
     CAPTURE,
@@ -19,6 +26,7 @@ from tests.modules.devicecontroller.samples import (
     model,
     recorded,
     shape,
+    to_create,
 )
 
 MEMBERSHIP = f"node/{NODE}/membership"
@@ -41,6 +49,12 @@ def report(value: str, version: int, timestamp: int | None = None) -> bytes:
 def reported(found: dict[str, Any]) -> dict[str, Any]:
     """The reported values of a Device."""
     return {twin["propertyName"]: twin.get("reported") for twin in found["status"]["twins"]}
+
+
+def condition(found: dict[str, Any]) -> dict[str, Any]:
+    """The condition that says whether a device is accepted."""
+    conditions = found.get("status", {}).get("conditions", ())
+    return next((c for c in conditions if c["type"] == "Accepted"), {"status": "", "reason": ""})
 
 
 def recorded_payloads(resource: str) -> list[bytes]:
@@ -172,9 +186,39 @@ async def test_unknown_model_is_told_and_heals(api: Api, controller: Controller)
     assert event["involvedObject"]["name"] == LED
     assert "no DeviceModel 'led-light' in namespace default" in event["message"]
     await controller.detail("rejected_devices", 1)
+    rejected = condition(await api.device(LED, lambda found: condition(found)["status"] == "False"))
+    assert (rejected["reason"], rejected["message"]) == ("UnknownModel", event["message"])
     await api.create(DEVICEMODELS, model())
     await api.profile(NODE, lambda text: text is not None and LED in text)
     await controller.detail("rejected_devices", 0)
+    accepted = condition(await api.device(LED, lambda found: condition(found)["status"] == "True"))
+    assert accepted["reason"] == "Accepted"
+
+
+async def test_unknown_node_is_told_and_heals(api: Api, controller: Controller) -> None:
+    await api.create(DEVICEMODELS, model())
+    await api.client.create(DEVICES, to_create(device(node="nowhere")), "default")
+    assert (await controller.said()).resource == "node/nowhere/membership"
+    event = await api.event("UnknownNode")
+    assert "there is no node 'nowhere'" in event["message"]
+    await api.device(LED, lambda found: condition(found)["reason"] == "UnknownNode")
+    await api.make_node("nowhere")
+    await api.device(LED, lambda found: condition(found)["status"] == "True")
+    await api.client.delete(NODES, "nowhere")
+    await api.device(LED, lambda found: condition(found)["reason"] == "UnknownNode")
+
+
+async def test_condition_of_an_accepted_device_is_written_once(
+    api: Api, controller: Controller
+) -> None:
+    await api.create(DEVICEMODELS, model())
+    await api.create(DEVICES, device())
+    first = await api.device(LED, lambda found: condition(found)["status"] == "True")
+    change = {"metadata": {"labels": {"description": "another"}}}
+    await api.client.patch(DEVICES, LED, change, "default")
+    await controller.said()
+    await quiet(api, controller)
+    assert condition(await api.client.get(DEVICES, LED, "default")) == condition(first)
 
 
 async def test_device_without_node_is_told(api: Api, controller: Controller) -> None:
@@ -337,12 +381,13 @@ async def test_older_report_does_not_undo_a_newer_one(api: Api, controller: Cont
 
 
 async def test_report_of_another_node_changes_nothing(api: Api, controller: Controller) -> None:
-    created = await api.create(DEVICES, device())
+    await api.create(DEVICES, device())
     await controller.said()
+    before = await api.device(LED, lambda found: "twins" in found.get("status", {}))
     heard = await controller.hear("intruder", EDGE_UPDATED, report("ON", 1))
     assert (await controller.said()).parent_id == heard.id
     found = await api.client.get(DEVICES, LED, "default")
-    assert found["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
+    assert found["status"]["twins"] == before["status"]["twins"]
 
 
 async def test_what_cannot_be_used_is_dropped(
@@ -404,7 +449,8 @@ async def test_details_for_status(api: Api) -> None:
 async def test_applying_desired_values_does_not_lose_reported_ones(
     api: Api, controller: Controller
 ) -> None:
-    """`kubectl apply` replaces the whole list of twins by what is in the file."""
+    """`kubectl apply` replaces the list of twins, where that is part of the object."""
+    await api.set_status_subresource(False)
     await api.create(DEVICES, device(twins={"power-status": "OFF", "dropped": "1"}))
     await controller.said()
     await controller.hear(NODE, EDGE_UPDATED, report("ON", 1))
@@ -426,8 +472,8 @@ async def test_api_that_is_away_at_the_start_is_waited_for(
     await api.create(DEVICES, device())
     await api.stop()
     async with running(api.settings) as controller:
-        await controller.detail("waiting_for", "devices, devicemodels, configmaps")
-        assert "kubectl apply -f deploy/crds/" in caplog.text
+        await controller.detail("waiting_for", "devices, devicemodels, configmaps, nodes")
+        assert "the Kubernetes API has not given devices" in caplog.text
         await api.start()
         assert (await controller.said()).content["added_devices"][0]["id"] == LED
         await controller.detail("waiting_for", "")

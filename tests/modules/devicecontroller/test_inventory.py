@@ -13,7 +13,7 @@ from tests.modules.devicecontroller.samples import NODE, device
 
 
 def inventory_of(*devices: dict[str, Any]) -> Inventory:
-    inventory = Inventory({key_of(one): one for one in devices}, {})
+    inventory = Inventory({key_of(one): one for one in devices}, {}, {})
     for one in devices:
         inventory.add(one)
     return inventory
@@ -58,7 +58,7 @@ devices = st.builds(
 @given(st.lists(st.tuples(st.booleans(), devices)))
 def test_indexes_follow_the_store(changes: list[tuple[bool, dict[str, Any]]]) -> None:
     store: dict[tuple[str, str], dict[str, Any]] = {}
-    inventory = Inventory(store, {})
+    inventory = Inventory(store, {}, {})
     for add, changed in changes:
         key = key_of(changed)
         if key in store:

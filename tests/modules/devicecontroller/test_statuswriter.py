@@ -11,6 +11,7 @@ import pytest
 
 from modules.common.kube import DEVICES, Invalid, NotFound
 from modules.devicecontroller.device import keep_device, key_of
+from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Slot
 from modules.devicecontroller.statuswriter import StatusWriter
 from modules.devicecontroller.twin import Report
@@ -21,11 +22,10 @@ HERE = Slot(NODE, LED)
 
 
 class Client:
-    """The API's client, with a Device CRD as somebody's own may be; notes what is patched."""
+    """The API's client; notes what is patched, and refuses it for a reason of the test's own."""
 
-    def __init__(self, api: Api, *, subresource: bool) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._subresource = subresource
         self.patched: list[str] = []
         self.refusals: list[Exception] = []
 
@@ -38,20 +38,18 @@ class Client:
         self.patched.append(subresource)
         if self.refusals:
             raise self.refusals.pop()
-        if subresource and not self._subresource:
-            raise NotFound(404, "NotFound", "the server could not find the requested resource")
-        if self._subresource and not subresource:
-            patch = {"metadata": patch["metadata"]}
-        return await self._api.client.patch(resource, name, patch, namespace)
+        return await self._api.client.patch(
+            resource, name, patch, namespace, subresource=subresource
+        )
 
 
 @asynccontextmanager
 async def writing(client: Any, *devices: dict[str, Any]) -> AsyncIterator[StatusWriter]:
     """A status writer that knows these devices, however old."""
-    inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {})
+    inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {}, {})
     for one in devices:
         inventory.add(keep_device(one))
-    writer = StatusWriter(client, inventory)
+    writer = StatusWriter(DeviceStatus(client), inventory)
     task = asyncio.create_task(writer.run(2))
     yield writer
     writer.stop()
@@ -92,25 +90,44 @@ async def test_desired_value_set_meanwhile_stays(api: Api) -> None:
     assert await twins(api) == {"a": ("2", "reported"), "b": ("1", None), "c": ("3", None)}
 
 
-async def test_status_subresource_is_found_and_kept_to(api: Api) -> None:
+async def test_status_subresource_is_kept_to(api: Api) -> None:
     created = await api.create(DEVICES, device(twins={"a": "1"}))
-    client = Client(api, subresource=True)
+    client = Client(api)
     async with writing(client, created) as writer:
         await written(writer, a="x")
         assert await twins(api) == {"a": ("1", "x")}
         await written(writer, a="y")
         assert await twins(api) == {"a": ("1", "y")}
-    assert client.patched == ["", "status", "status", "status"]  # the third is a Conflict
+    assert client.patched == ["status", "status", "status"]  # the second is a Conflict
 
 
-async def test_crd_that_loses_its_subresource(api: Api) -> None:
+async def test_crd_without_a_status_subresource_is_found_out(api: Api) -> None:
+    await api.set_status_subresource(False)
     created = await api.create(DEVICES, device(twins={"a": "1"}))
-    client = Client(api, subresource=True)
+    client = Client(api)
     async with writing(client, created) as writer:
         await written(writer, a="x")
-        client._subresource = False
+        assert await twins(api) == {"a": ("1", "x")}
         await written(writer, a="y")
-    assert await twins(api) == {"a": ("1", "y")}
+        assert await twins(api) == {"a": ("1", "y")}
+    assert client.patched == ["status", "", "", ""]  # the third is a Conflict
+
+
+async def test_crd_that_changes_while_it_is_used(api: Api) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    async with writing(api.client, created) as writer:
+        for number, has_one in enumerate((True, False, True)):
+            await api.set_status_subresource(has_one)
+            await written(writer, a=f"x{number}")
+            assert await twins(api) == {"a": ("1", f"x{number}")}
+
+
+async def test_property_that_is_dropped_meanwhile_stays_dropped(api: Api) -> None:
+    stale = await api.create(DEVICES, device(twins={"a": "1", "b": "1"}))
+    await api.desire(LED, b="1")
+    async with writing(api.client, stale) as writer:
+        await written(writer, a="reported")
+    assert await twins(api) == {"b": ("1", None)}
 
 
 async def test_device_that_is_gone(api: Api, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,7 +143,7 @@ async def test_refused_value_is_dropped_with_a_word(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     created = await api.create(DEVICES, device(twins={"a": "1"}))
-    client = Client(api, subresource=False)
+    client = Client(api)
     client.refusals = [Invalid(422, "Invalid", "status.twins[0]: no")]
     async with writing(client, created) as writer:
         await written(writer, a="x")

@@ -44,6 +44,7 @@ class ModuleContext:
     def __init__(self, context: AsyncContext) -> None:
         self.send = context.send
         self.send_resp = context.send_resp
+        self.send_sync = context.send_sync
         self.take = context.take
         self.stopped = context.stopped
         self.is_ready = asyncio.Event()
@@ -67,6 +68,12 @@ class Cloud:
         self.settings = settings
         self.edge = contexts["edgecontroller"]
         self._mark = 0
+        self.absent: set[str] = set()
+        """nodes of which cloudhub says that they are not connected, when it is asked"""
+        self.unknown = {BARRIER}
+        """nodes of which it says nothing"""
+        self.acknowledging = False
+        """whether NODE answers all that it is told, as an edge does"""
         self.context = ModuleContext(self.edge)
 
     @asynccontextmanager
@@ -91,9 +98,40 @@ class Cloud:
     async def next(self) -> Message:
         """Receive what the controller sends next, the barrier's part aside."""
         while True:
-            message = await self.hub.receive(timeout=5)
+            message = await self._receive()
             if BARRIER not in message.resource.split("/"):
                 return message
+
+    async def _receive(self) -> Message:
+        """Receive a message that is for an edge; questions about nodes are answered."""
+        while True:
+            message = await self.hub.receive(timeout=5)
+            if message.operation == "request_exist":
+                await self.tell_presence(message)
+                continue
+            is_for_node = resources.node_of(message.resource) == NODE
+            if self.acknowledging and is_for_node and not message.parent_id:
+                await self.acknowledge(message)
+            return message
+
+    async def asked_about(self, node: str = NODE) -> None:
+        """Receive and answer questions until that about one node has been answered."""
+        while True:
+            question = await self.hub.receive(timeout=5)
+            assert question.operation == "request_exist", question
+            await self.tell_presence(question)
+            if resources.node_of(question.resource) == node:
+                return
+
+    async def tell_presence(self, question: Message) -> None:
+        """Say whether a node is connected, as cloudhub does."""
+        node = resources.node_of(question.resource)
+        if node in self.absent:
+            await self.hub.send_resp(question.error("not connected"))
+        elif node not in self.unknown:
+            answer = question.response()
+            answer.operation = "response_exist"
+            await self.hub.send_resp(answer)
 
     async def until(self, operation: str, resource: str) -> Message:
         """Receive until one message has come; whatever comes before it is passed over."""
@@ -120,7 +158,7 @@ class Cloud:
         awaited = {f"{type_}/barrier" for type_ in _BARRIER_TYPES} | {"endpoints", question.id}
         drained = []
         while awaited:
-            message = await self.hub.receive(timeout=5)
+            message = await self._receive()
             if BARRIER not in message.resource.split("/"):
                 drained.append(message)
             elif message.parent_id:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ipc import Message
-from modules.common.kube import Conflict, KubeClient, NotFound
+from modules.common.kube import Conflict, EventRecorder, KubeClient, NotFound
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.ledger import Ledger
@@ -31,6 +31,11 @@ class Channel:
         self.sent.append(message)
 
     async def send_resp(self, message: Message, timeout: float | None = None) -> None:
+        raise AssertionError
+
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = None
+    ) -> Message:
         raise AssertionError
 
 
@@ -70,7 +75,7 @@ class Bench:
     def __init__(self, directory: Path, max_pending: int = 100) -> None:
         self.api, self.channel = Api(), Channel()
         client, sender = cast("KubeClient", self.api), Sender(self.channel)
-        self.view = View(Ledger(directory / "ledger.db"))
+        self.view = View(Ledger(directory / "told.jsonl"))
         delivery = Delivery(self.view, sender)
         self.pods = PodWriter(client, sender, self.view)
         handlers = Handlers(
@@ -79,7 +84,8 @@ class Bench:
             QueryAnswerer(client, sender, self.view, delivery),
         )
         config = EdgeControllerConfig(max_pending=max_pending)
-        self.upstream = Upstream(handlers, NodeConcern(self.view), delivery, config)
+        nodes = NodeConcern(self.view, delivery, self.channel, EventRecorder(client, "test"))
+        self.upstream = Upstream(handlers, nodes, delivery, config)
 
     def add_pod(self, name: str) -> None:
         self.view.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")

@@ -289,6 +289,8 @@ async def test_lists_when_a_node_gets_ready(cloud: Cloud, known: bool) -> None:
     async with cloud.controller():
         if known:
             await cloud.connect()
+        else:
+            cloud.unknown.add(NODE)
         await cloud.drain()
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         await cloud.api.patch(NODES, NODE, ready, subresource="status")

@@ -1,7 +1,6 @@
 """The parts that need neither an API server nor a channel."""
 
 import asyncio
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from ipc import Message, MessageTooLarge
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Told
+from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row, Told
 from modules.edgecontroller.downstream.outbox import Outbox, Target
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
 from modules.edgecontroller.sending import Sender
@@ -51,13 +50,13 @@ def test_config_takes_whole_numbers_and_tables() -> None:
 
 
 def test_ledger_outlives_its_process(tmp_path: Path) -> None:
-    path = tmp_path / "deeper" / "ledger.db"
+    path = tmp_path / "deeper" / "told.jsonl"
     first = Ledger(path)
     first.add([Told("n", CM, "1"), Told(EVERY_NODE, CM, "2")])
     first.add([Told("n", CM, "3")])
     second = Ledger(path)  # the first one has not been closed: it was killed
     assert second.uid("n", CM) == "3"
-    assert second.items(EVERY_NODE) == {CM: "2"}
+    assert second.items(EVERY_NODE) == {CM: Row("2")}
     assert second.items("other") == {}
     second.remove("n", [CM, ("pod", "ns", "p")])
     second.close()
@@ -68,16 +67,50 @@ def test_ledger_outlives_its_process(tmp_path: Path) -> None:
     third.close()
 
 
-def test_unusable_ledger_is_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    path.write_bytes(b"this is no database, and long enough to be seen as such" * 100)
+def test_ledger_knows_what_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
+    first = Ledger(path)
+    first.acknowledge("n", CM, "7")  # of what it was never told
+    first.add([Told("n", CM, "1"), Told("m", CM, "1")])
+    first.acknowledge("n", CM, "8")
+    first.acknowledge("m", CM, "8")
+    first.forget_seen("m")
+    first.flush()
+    second = Ledger(path)
+    assert (second.seen("n", CM), second.seen("m", CM), second.seen("o", CM)) == ("8", "", "")
+    second.add([Told("n", CM, "2")])
+    assert second.seen("n", CM) == ""
+    first.close()
+    second.close()
+
+
+def test_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.edgecontroller.downstream.ledger._SLACK", 10)
+    path = tmp_path / "told.jsonl"
+    ledger = Ledger(path)
+    for n in range(100):
+        ledger.add([Told("n", CM, str(n))])
+    assert len(path.read_bytes().splitlines()) < 20
+    ledger.close()
+    again = Ledger(path)
+    assert again.uid("n", CM) == "99"
+    again.close()
+
+
+def test_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
     ledger = Ledger(path)
     ledger.add([Told("n", CM, "1")])
     ledger.close()
-    assert (tmp_path / "ledger.db.unusable").read_bytes().startswith(b"this")
-    with sqlite3.connect(path) as database:
-        assert database.execute("SELECT count(*) FROM told").fetchone() == (1,)
-    database.close()
+    with path.open("ab") as file:
+        file.write(b'["n","configmap","ns')
+    ledger = Ledger(path)
+    ledger.close()
+    assert ledger.uid("n", CM) == "1"
+    assert (tmp_path / "told.jsonl.unusable").read_bytes().endswith(b'"ns')
+    again = Ledger(path)
+    assert again.uid("n", CM) == "1"
+    again.close()
 
 
 def target(name: str) -> Target:

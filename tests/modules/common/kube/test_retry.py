@@ -49,6 +49,14 @@ def test_token_bucket() -> None:
     assert [bucket.reserve() for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
 
 
+def test_token_that_is_not_waited_for() -> None:
+    now = 100.0
+    bucket = TokenBucket(qps=0.5, burst=2, clock=lambda: now)
+    assert [bucket.try_take() for _ in range(3)] == [True, True, False]
+    now += 2
+    assert [bucket.try_take() for _ in range(2)] == [True, False]
+
+
 def test_no_limit() -> None:
     bucket = TokenBucket(qps=0, burst=1)
     assert sum(bucket.reserve() for _ in range(1000)) == 0

@@ -1,0 +1,346 @@
+"""What the controllers do at scale: first sync, pods to the edges, node statuses to the API.
+
+A whole cloudcore runs, with the embedded API server; 500 edges are in a process of their own and
+the load is made by this one. All share the machine's cores. What cloudcore needs is the CPU time
+of all its processes but the API server: the Go figures beside it (measured before, on another
+2-core machine, with kube-apiserver and etcd) are that of the one Go process.
+
+    python -m bench.controllers [--runs 3] [--only sync|pods|statuses]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+
+from bench.figures import Figure, median, publish
+from modules.common import certs
+from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
+from modules.hollow import manifests
+from modules.hollow.running import Cloudcore, running
+from supervisor import client as admin
+from supervisor.module import KubernetesSettings
+
+OURS, GO = "cloudcore", "Go 1.1.0"
+EDGES = 500
+PODS_SENT, POD_RATE = 2000, 100.0
+SYNC = {"pods": 10_000, "nodes": 1_000, "configmaps": 5_000}
+#: Statuses a second that are tried, one after the other, for so many seconds each.
+STATUS_RATES = (300, 600, 750, 900, 1050, 1200)
+STATUS_SECONDS = 8.0
+#: Kept up with: all answered half a second after the last one, and the median within this.
+STATUS_MEDIAN_MS = 250.0
+WRITERS = 16
+
+OPTIONS = (
+    *("--set", "kubernetes.qps=100000"),
+    *("--set", "kubernetes.burst=100000"),
+    *("--set", "modules.cloudhub.node_limit=2000"),
+    *("--set", "modules.cloudhub.authorization=any-trusted"),
+)
+
+
+class EdgeProcess:
+    """bench.edges in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def ask(self, *command: Any) -> Any:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        return await self.answer()
+
+    async def answer(self) -> Any:
+        assert self._process.stdout
+        return json.loads(await self._process.stdout.readline())
+
+
+@asynccontextmanager
+async def edges(cloudcore: Cloudcore) -> AsyncIterator[EdgeProcess]:
+    """Connect EDGES edges, all with one certificate."""
+    directory = cloudcore.settings.data_dir / "bench"
+    pki = cloudcore.settings.data_dir / "pki"
+    certificate, key = certs.issue_node(pki, "bench")
+    directory.mkdir()
+    certs.write_public(directory / "rootCA.crt", (pki / "ca.crt").read_bytes())
+    certs.write_public(directory / "edge.crt", certificate)
+    certs.write_private(directory / "edge.key", key)
+    url = await cloudcore.websocket_url()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**26,
+    )
+    try:
+        made = EdgeProcess(process)
+        assert await made.answer() == "connected"
+        yield made
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def at_once(calls: Iterable[Callable[[], Awaitable[Any]]]) -> None:
+    """Make calls, WRITERS at a time."""
+    waiting = iter(calls)
+
+    async def work() -> None:
+        for call in waiting:
+            await call()
+
+    await asyncio.gather(*(work() for _ in range(WRITERS)))
+
+
+@asynccontextmanager
+async def cloud(*options: str) -> AsyncIterator[tuple[Cloudcore, KubeClient]]:
+    async with running(*OPTIONS, *options) as cloudcore:
+        await cloudcore.wait_ready(60)
+        settings = replace(cloudcore.settings, kubernetes=KubernetesSettings(qps=0))
+        async with KubeClient.connect(settings, user_agent="bench") as api:
+            yield cloudcore, api
+
+
+async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
+    """CPU time so far by process: the supervisor and the modules."""
+    status = await cloudcore.status()
+    pids = {module["name"]: module["pid"] for module in status["modules"]}
+    pids["supervisor"] = status["pid"]
+    return {name: running_time(pid) for name, pid in pids.items()}
+
+
+def running_time(pid: int) -> float:
+    """CPU seconds of a process to the nanosecond, where /proc/PID/stat counts ticks of 10 ms."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {name: after[name] - before[name] for name in after}
+
+
+def ours(seconds: dict[str, float]) -> float:
+    return sum(each for name, each in seconds.items() if name != "apiserver")
+
+
+def percentile(values: list[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
+
+
+# ------------------------------------------------------------------------ the cases
+
+
+async def sync() -> dict[str, float]:
+    """Kill the edge controller among many objects, and see how soon its successor is ready."""
+    async with cloud() as (cloudcore, api):
+        nodes = [f"node-{number}" for number in range(SYNC["nodes"])]
+        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in nodes)
+        await at_once(
+            lambda number=number: api.create(
+                CONFIGMAPS, manifests.configmap(f"config-{number}", data="x" * 1000), "default"
+            )
+            for number in range(SYNC["configmaps"])
+        )
+        await at_once(
+            lambda number=number: api.create(
+                PODS,
+                manifests.pod(
+                    f"pod-{number}",
+                    nodes[number % len(nodes)],
+                    f"config-{number % SYNC['configmaps']}",
+                ),
+                "default",
+            )
+            for number in range(SYNC["pods"])
+        )
+        socket = cloudcore.settings.run_dir / "admin.sock"
+        before = await cloudcore.module("edgecontroller")
+        await settled(before["pid"])
+        began = time.perf_counter()
+        os.kill(before["pid"], signal.SIGKILL)
+        while True:
+            modules = admin.request(socket, "GET", "/status")["modules"]
+            after = next(each for each in modules if each["name"] == "edgecontroller")
+            if after["state"] == "ready" and after["pid"] != before["pid"]:
+                break
+            await asyncio.sleep(0.005)
+        took = time.perf_counter() - began
+        process = psutil.Process(after["pid"])
+        times, memory = process.cpu_times(), process.memory_info().rss
+        await settled(after["pid"])
+        return {
+            "kill to ready": took,
+            "CPU": times.user + times.system,
+            "resident when ready": memory / 2**20,
+            "resident when settled": process.memory_info().rss / 2**20,
+        }
+
+
+async def settled(pid: int) -> None:
+    """Wait until a process has hardly anything to do."""
+    process = psutil.Process(pid)
+    while True:
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(1)
+        if sum(process.cpu_times()[:2]) - before < 0.05:
+            return
+
+
+async def pods() -> dict[str, float]:
+    """Create pods at a steady rate, and see when each arrives at its edge."""
+    async with cloud() as (cloudcore, api):
+        names = [f"edge-{number}" for number in range(EDGES)]
+        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
+        async with edges(cloudcore) as there:
+            for name in ("cloudhub", "edgecontroller", "devicecontroller"):
+                await settled((await cloudcore.module(name))["pid"])
+            before = await cpu_seconds(cloudcore)
+            created: dict[str, int] = {}
+            answered: dict[str, int] = {}
+
+            async def create(resource: str, made: Any) -> None:
+                created[resource] = time.time_ns()
+                await api.create(PODS, made, "default")
+                answered[resource] = time.time_ns()
+
+            began = time.perf_counter()
+            creating = []
+            for number in range(PODS_SENT):
+                pause = began + number / POD_RATE - time.perf_counter()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                name = f"pod-{number}"
+                made = manifests.plain_pod(name, names[number % EDGES])
+                creating.append(asyncio.create_task(create(f"default/pod/{name}", made)))
+            await asyncio.gather(*creating)
+            await asyncio.sleep(1)
+            cpu = spent(before, await cpu_seconds(cloudcore))
+            arrived = await there.ask("arrivals")
+        missing = created.keys() - arrived.keys()
+        if missing:
+            raise SystemExit(f"{len(missing)} pods did not arrive, such as {min(missing)}")
+        took = [(arrived[name] - at) / 1e6 for name, at in created.items()]
+        after_answer = [(arrived[name] - at) / 1e6 for name, at in answered.items()]
+        print({name: round(each / PODS_SENT * 1e6) for name, each in cpu.items()})
+        return {
+            "create to arrival, p50": percentile(took, 0.5),
+            "create to arrival, p99": percentile(took, 0.99),
+            "API's answer to arrival, p50": percentile(after_answer, 0.5),
+            "CPU per pod": ours(cpu) / PODS_SENT * 1e6,
+            "API server's CPU per pod": cpu["apiserver"] / PODS_SENT * 1e6,
+        }
+
+
+async def statuses() -> dict[str, float]:
+    """Raise the rate of node statuses until they are no longer kept up with."""
+    async with cloud() as (cloudcore, api):
+        names = [f"edge-{number}" for number in range(EDGES)]
+        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
+        async with edges(cloudcore) as there:
+            await settled((await cloudcore.module("edgecontroller"))["pid"])
+            figures: dict[str, float] = {}
+            kept_up = 0.0
+            for rate in (100, *STATUS_RATES):
+                before = await cpu_seconds(cloudcore)
+                written = (await cloudcore.module("edgecontroller"))["details"]["handled"]
+                result = await there.ask("report", rate, STATUS_SECONDS)
+                cpu = spent(before, await cpu_seconds(cloudcore))
+                took = [each / 1e6 for each in result["took"]]
+                p50 = percentile(took, 0.5)
+                details = (await cloudcore.module("edgecontroller"))["details"]
+                print(
+                    f"{rate}/s: p50 {p50:.1f} ms, p99 {percentile(took, 0.99):.1f} ms, late "
+                    f"{result['late']}, lost {result['lost']}, written "
+                    f"{details['handled'] - written} of {result['sent']}, "
+                    f"{ours(cpu) / result['sent'] * 1e6:.0f} us each, API "
+                    f"{cpu['apiserver'] / result['sent'] * 1e6:.0f} us"
+                )
+                if rate == 100:
+                    figures["at 100/s, p50"] = p50
+                    figures["at 100/s, p99"] = percentile(took, 0.99)
+                    figures["at 100/s, CPU each"] = ours(cpu) / result["sent"] * 1e6
+                    continue
+                if result["late"] or result["lost"] or p50 > STATUS_MEDIAN_MS:
+                    break
+                kept_up = rate
+            figures["kept up with"] = kept_up
+            return figures
+
+
+UNITS = {
+    "kill to ready": "s",
+    "CPU": "s",
+    "resident when ready": "MiB",
+    "resident when settled": "MiB",
+    "create to arrival, p50": "ms",
+    "create to arrival, p99": "ms",
+    "API's answer to arrival, p50": "ms",
+    "CPU per pod": "us",
+    "API server's CPU per pod": "us",
+    "at 100/s, p50": "ms",
+    "at 100/s, p99": "ms",
+    "at 100/s, CPU each": "us",
+    "kept up with": "1/s",
+}
+CASES = {
+    "sync": ("first sync: 10,000 pods, 1,000 nodes, 5,000 configmaps", sync),
+    "pods": ("2,000 pods to 500 edges at 100/s", pods),
+    "statuses": ("node statuses of 500 edges", statuses),
+}
+GO_FIGURES = [
+    (CASES["pods"][0], "create to arrival, p50", 2.7),
+    (CASES["pods"][0], "create to arrival, p99", 6.1),
+    (CASES["pods"][0], "CPU per pod", 850.0),
+    (CASES["statuses"][0], "at 100/s, p50", 6.5),
+    (CASES["statuses"][0], "at 100/s, p99", 29.0),
+    (CASES["statuses"][0], "at 100/s, CPU each", 1800.0),
+    (CASES["statuses"][0], "kept up with", 300.0),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=list(CASES))
+    arguments = parser.parse_args()
+    figures = []
+    for case, (title, measure) in CASES.items():
+        if arguments.only not in {None, case}:
+            continue
+        runs = []
+        for number in range(arguments.runs):
+            print(f"{title}: run {number + 1} of {arguments.runs}", flush=True)
+            runs.append(uvloop.run(measure()))
+            print(runs[-1], flush=True)
+        figures += [
+            Figure(title, OURS, metric, median([run[metric] for run in runs]), UNITS[metric])
+            for metric in runs[0]
+        ]
+        figures += [
+            Figure(title, GO, metric, value, UNITS[metric])
+            for of, metric, value in GO_FIGURES
+            if of == title
+        ]
+    publish(
+        "controllers",
+        f"medians of {arguments.runs} runs; Go as measured before on another 2-core machine",
+        figures,
+    )
+
+
+if __name__ == "__main__":
+    main()

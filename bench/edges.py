@@ -1,0 +1,152 @@
+"""Many edges in a process of their own: they connect, say OK to what they get, and keep time.
+
+Talks to whoever started it in lines of JSON: a command on stdin, its result on stdout. Times are
+those of time.time_ns, which all processes of a machine share.
+
+    python -m bench.edges wss://127.0.0.1:10000 CERTIFICATES PREFIX COUNT
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from ipc import Message
+from modules.hollow import tls
+from modules.hollow.edge import PROJECT_ID
+from modules.hollow.link import Link
+from modules.hollow.status import node_status_request, now
+from modules.hollow.timing import Timing
+
+#: Edges that dial at the same time: the machine is to measure something else.
+DIALING = 16
+
+
+class Edge:
+    """A link, and what edged and metaManager would do with it, without keeping any object."""
+
+    def __init__(self, node: str, server: str, context: ssl.SSLContext) -> None:
+        self.node = node
+        self.arrived: dict[str, int] = {}
+        self.asked: dict[str, int] = {}
+        self.answered: list[int] = []
+        self.up = asyncio.Event()
+        self._status = node_status_request(node, now())
+        self.link = Link(
+            f"{server}/{PROJECT_ID}/{node}/events",
+            {"node_id": node, "project_id": PROJECT_ID, "ConnectionUse": "msg"},
+            context,
+            Timing(),
+            on_up=self.up.set,
+            on_message=self._take,
+            emit=lambda *_: None,
+        )
+
+    def report(self) -> None:
+        """Send the node's status, as an edge does every 10 s."""
+        resource = f"default/nodestatus/{self.node}"
+        message = Message.build("edged", "meta", "update", resource, self._status)
+        self.asked[message.id] = time.time_ns()
+        self.link.send(message)
+
+    def _take(self, message: Message) -> None:
+        at = time.time_ns()
+        if message.operation == "response":
+            asked = self.asked.pop(message.parent_id, None)
+            if asked is not None:
+                self.answered.append(at - asked)
+        elif message.group == "resource":
+            if message.operation == "insert":
+                self.arrived.setdefault(message.resource, at)
+            self.link.send(message.response("OK"))
+
+
+class Edges:
+    """All edges of this process, and the commands they take."""
+
+    def __init__(self, edges: list[Edge]) -> None:
+        self.edges = edges
+        self._commands: dict[str, Callable[..., Any]] = {
+            "arrivals": self.arrivals,
+            "report": self.report,
+        }
+
+    async def connect(self) -> None:
+        room = asyncio.Semaphore(DIALING)
+
+        async def connected(edge: Edge) -> None:
+            async with room:
+                tasks.add(asyncio.create_task(edge.link.run()))
+                await edge.up.wait()
+
+        tasks: set[asyncio.Task[None]] = set()
+        await asyncio.gather(*map(connected, self.edges))
+        self._tasks = tasks
+
+    async def obey(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            name, *arguments = json.loads(line)
+            print(json.dumps(await self._commands[name](*arguments)), flush=True)
+
+    async def arrivals(self) -> dict[str, int]:
+        """Tell when what was inserted arrived, by resource; forget it then."""
+        told: dict[str, int] = {}
+        for edge in self.edges:
+            told |= edge.arrived
+            edge.arrived = {}
+        return told
+
+    async def report(self, rate: float, seconds: float) -> dict[str, Any]:
+        """Report node statuses in turn, `rate` a second; tell how long each answer took.
+
+        Those that were not answered half a second after the last one was sent are `late`: they
+        wait somewhere, so the rate is more than what is kept up with.
+        """
+        for edge in self.edges:
+            edge.asked, edge.answered = {}, []
+        count = int(rate * seconds)
+        began = time.perf_counter()
+        for number in range(count):
+            pause = began + number / rate - time.perf_counter()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            self.edges[number % len(self.edges)].report()
+        await asyncio.sleep(0.5)
+        late = sum(len(edge.asked) for edge in self.edges)
+        await self._all_answered(60)
+        return {
+            "sent": count,
+            "late": late,
+            "lost": sum(len(edge.asked) for edge in self.edges),
+            "took": [each for edge in self.edges for each in edge.answered],
+        }
+
+    async def _all_answered(self, seconds: float) -> None:
+        deadline = time.perf_counter() + seconds
+        while any(edge.asked for edge in self.edges):
+            if time.perf_counter() > deadline:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def main(server: str, certificates: Path, prefix: str, count: int) -> None:
+    context = tls.from_directory(certificates)
+    edges = Edges([Edge(f"{prefix}-{number}", server, context) for number in range(count)])
+    await edges.connect()
+    reader = asyncio.StreamReader(limit=2**24)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    print(json.dumps("connected"), flush=True)
+    await edges.obey(reader)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))

@@ -1,0 +1,44 @@
+"""What the modules that talk to the Kubernetes API count; `module` says which one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+API_REQUESTS: Final = Counter(
+    "cloudcore_kube_api_requests_total",
+    "Requests to the Kubernetes API, watches included.",
+    ["module", "method"],
+)
+API_ERRORS: Final = Counter(
+    "cloudcore_kube_api_errors_total",
+    "Requests to the Kubernetes API that failed, by HTTP status; unreachable: there was no answer.",
+    ["module", "code"],
+)
+THROTTLED: Final = Counter(
+    "cloudcore_kube_throttled_seconds_total",
+    "Time that requests have been held back by kubernetes.qps and kubernetes.burst.",
+    ["module"],
+)
+WATCH_RESTARTS: Final = Counter(
+    "cloudcore_kube_watch_restarts_total",
+    "Watches begun after the first one of their kind; an API server ends each after some minutes.",
+    ["module", "resource"],
+)
+RELISTS: Final = Counter(
+    "cloudcore_kube_relists_total",
+    "Lists after the first one: the watch could not go on where it was (410), or a resync.",
+    ["module", "resource"],
+)
+CACHED_OBJECTS: Final = Gauge(
+    "cloudcore_kube_cached_objects",
+    "Objects of the Kubernetes API that are kept in memory.",
+    ["module", "resource"],
+    multiprocess_mode="livesum",
+)
+EVENTS_DROPPED: Final = Counter(
+    "cloudcore_kube_events_dropped_total",
+    "Kubernetes Events that were not written: too much is said of an object, or it was refused.",
+    ["module"],
+)

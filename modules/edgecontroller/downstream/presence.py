@@ -1,0 +1,128 @@
+"""Which edge nodes are connected: what cloudhub says, and what it answers when it is asked.
+
+Cloudhub tells of each connection that begins or ends. When it is killed, nobody tells of those
+that ended with it, and when this module has been, it does not know which there are. So it asks,
+by KubeEdge's own question (`request_exist`, cloud/pkg/cloudhub/channelq/channelq.go): about every
+node after a start, and about one from which nothing has come for longer than an edge is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ipc import ChannelError, Message
+from ipc.message import OP_ERROR
+from modules.common import resources
+from modules.edgecontroller.messages import CLOUDHUB, GROUP, SOURCE
+
+REQUEST_EXIST: Final = "request_exist"
+
+#: Seconds without a message from a node after which cloudhub is asked. Edges report their status
+#: every 10 s, by default.
+SILENCE: Final = 60.0
+
+#: Seconds between two looks for silent nodes, and for an answer.
+_LOOK: Final = 15.0
+_ANSWER: Final = 10.0
+
+#: Questions at a time.
+_AT_ONCE: Final = 32
+
+log = logging.getLogger(__name__)
+
+
+class AskingContext(Protocol):
+    """The part of a module's context that asking takes."""
+
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = ...
+    ) -> Message: ...
+
+
+class Presence:
+    """The connected nodes; `connections` says what is known, and is empty of what is not."""
+
+    def __init__(
+        self,
+        connections: dict[str, bool],
+        context: AskingContext,
+        *,
+        on_found: Callable[[str], None],
+        on_gone: Callable[[str], None],
+    ) -> None:
+        """Set up; the callbacks get the nodes that asking has shown to be there, or not to be.
+
+        A node of which cloudhub can say neither, since it is not there itself, counts as found:
+        what is sent to it waits with the question.
+        """
+        self._connections = connections
+        self._context = context
+        self._on_found = on_found
+        self._on_gone = on_gone
+        self._heard: dict[str, float] = {}
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    def connected(self, node: str) -> None:
+        self._no_need_to_ask(node)
+        self._connections[node] = True
+        self._heard[node] = asyncio.get_running_loop().time()
+
+    def disconnected(self, node: str) -> None:
+        self._no_need_to_ask(node)
+        self._connections[node] = False
+
+    def heard_from(self, node: str) -> None:
+        """Take a message as the sign that a node is connected, if nothing is known of it."""
+        self._connections.setdefault(node, True)
+        self._heard[node] = asyncio.get_running_loop().time()
+
+    def ask(self, node: str) -> None:
+        """Ask cloudhub about a node, unless that is under way."""
+        if node not in self._asking:
+            asking = self._asking[node] = asyncio.create_task(self._ask(node))
+            asking.add_done_callback(lambda _: self._asking.pop(node))
+
+    async def run(self) -> None:
+        """Ask about nodes that have been silent for long, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(min(_LOOK, SILENCE / 4))
+                since = asyncio.get_running_loop().time() - SILENCE
+                for node, is_connected in self._connections.items():
+                    if is_connected and self._heard.get(node, 0.0) < since:
+                        self.ask(node)
+        finally:
+            for task in self._asking.values():
+                task.cancel()
+
+    def _no_need_to_ask(self, node: str) -> None:
+        task = self._asking.get(node)
+        if task and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _ask(self, node: str) -> None:
+        async with self._room:
+            asked = asyncio.get_running_loop().time()
+            is_there = await self._is_there(node)
+        if self._heard.get(node, 0.0) > asked:
+            is_there = True  # it has said something meanwhile, whatever cloudhub says
+        elif is_there:
+            self.heard_from(node)
+        if is_there is False:
+            self._on_gone(node)
+        else:
+            self._on_found(node)
+
+    async def _is_there(self, node: str) -> bool | None:
+        resource = f"{resources.NODE}/{node}"
+        question = Message.build(SOURCE, GROUP, REQUEST_EXIST, resource)
+        try:
+            answer = await self._context.send_sync(CLOUDHUB, question, _ANSWER)
+        except ChannelError as error:
+            log.debug("cloudhub does not say whether node %s is connected: %s", node, error)
+            return None
+        return answer.operation != OP_ERROR

@@ -1,0 +1,33 @@
+"""What EdgeController counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SYNC_LATENCY: Final = Histogram(
+    "cloudcore_edgecontroller_sync_latency_seconds",
+    "From the moment an object is due to a node, by the API's event or since the node has "
+    "connected, until the message is in cloudhub's channel.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
+)
+MESSAGES_SENT: Final = Counter(
+    "cloudcore_edgecontroller_messages_sent_total", "Messages that cloudhub's channel has taken."
+)
+MESSAGES_HANDLED: Final = Counter(
+    "cloudcore_edgecontroller_messages_handled_total",
+    "Messages of edges that have been worked off.",
+    ["kind"],
+)
+QUEUE_DEPTH: Final = Gauge(
+    "cloudcore_edgecontroller_queue_depth",
+    "What waits: objects due to nodes (outbox), messages of edges by kind.",
+    ["queue"],
+    multiprocess_mode="livesum",
+)
+CONNECTED_NODES: Final = Gauge(
+    "cloudcore_edgecontroller_connected_nodes",
+    "Nodes that are known to be connected.",
+    multiprocess_mode="livesum",
+)

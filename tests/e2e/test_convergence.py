@@ -1,0 +1,87 @@
+"""Whatever happens to cloudcore and its edges, in the end each edge has what the API says.
+
+Real processes, SIGKILLs and broken connections. `make soak` runs hundreds of other examples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from modules.hollow.running import running
+
+from .world import EDGES, KINDS, NAMES, OPTIONS, VICTIMS, World, living
+
+#: Examples that are tried; more than the usual few are others every time.
+SOAK: Final = int(os.environ.get("SOAK", "0"))
+EXAMPLES: Final = SOAK or 4
+
+names, edges, values = st.sampled_from(NAMES), st.sampled_from(EDGES), st.sampled_from("xyz")
+
+#: People do more than fate; a pod is what most of it turns on.
+people = st.one_of(
+    st.tuples(st.just("pod"), names, edges, names),
+    st.tuples(st.just("pod"), names, edges, names),
+    st.tuples(st.just("configmap"), names, values),
+    st.tuples(st.just("secret"), names, values),
+    st.tuples(st.just("service"), names, values),
+    st.tuples(st.just("device"), names, edges, values),
+    st.tuples(st.just("delete"), st.sampled_from(sorted(KINDS)), names),
+    st.tuples(st.just("wait"), st.sampled_from((0.0, 0.05, 0.3))),
+)
+fate = st.one_of(
+    st.tuples(st.just("drop"), edges),
+    st.tuples(st.just("kill"), st.sampled_from(VICTIMS)),
+    st.tuples(st.just("outage"), st.sampled_from((0.2, 1.0))),
+)
+steps = st.lists(st.one_of(people, people, people, fate), min_size=15, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def world(runner: asyncio.Runner) -> Iterator[World]:
+    """One cloudcore for all examples: each goes on from where the one before has ended."""
+    stack = AsyncExitStack()
+
+    async def begin() -> World:
+        cloudcore = await stack.enter_async_context(running(*OPTIONS))
+        await cloudcore.wait_ready(30)
+        return await stack.enter_async_context(living(cloudcore))
+
+    try:
+        yield runner.run(begin())
+    finally:
+        runner.run(stack.aclose())
+
+
+@pytest.mark.timeout(240 if not SOAK else 0)
+@given(steps=steps)
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=not SOAK,
+    database=None,
+    # What went wrong once with real processes may not do so again: no shrinking.
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_edge_ends_with_what_the_api_says(
+    runner: asyncio.Runner, world: World, steps: list[tuple[Any, ...]]
+) -> None:
+    async def live() -> None:
+        for step, *arguments in steps:
+            await getattr(world, step)(*arguments)
+        await world.settled()
+
+    runner.run(live())

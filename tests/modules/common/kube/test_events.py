@@ -1,0 +1,132 @@
+"""Kubernetes Events: counted, limited, and never in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.common.kube import (
+    EVENTS,
+    NODES,
+    PODS,
+    EventRecorder,
+    KubeClient,
+    reference,
+)
+from modules.common.kube import events as events_module
+from supervisor.module import KubernetesSettings, Settings
+from tests.support.apiserver import embedded_apiserver
+
+from .conftest import FakeServer, refuses, replies
+
+POD = {"metadata": {"name": "web", "namespace": "default", "uid": "u1", "resourceVersion": "7"}}
+NODE = {"metadata": {"name": "edge-1", "uid": "u2"}}
+ABOUT_POD, ABOUT_NODE = reference(PODS, POD), reference(NODES, NODE)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[KubeClient]:
+    async with embedded_apiserver(tmp_path) as (kubeconfig, _):
+        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
+        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
+            yield client
+
+
+@asynccontextmanager
+async def recording(client: KubeClient) -> AsyncIterator[EventRecorder]:
+    recorder = EventRecorder(client, "tester")
+    task = asyncio.create_task(recorder.run())
+    yield recorder
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled(), task.exception()
+
+
+async def until(api: KubeClient, accept: Callable[[list[Any]], bool]) -> list[Any]:
+    async with asyncio.timeout(10):
+        while True:
+            found = (await api.list(EVENTS)).items
+            if accept(found):
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_what_an_event_says(api: KubeClient) -> None:
+    async with recording(api) as recorder:
+        recorder.event(ABOUT_POD, "Warning", "Strange", "it is strange")
+        recorder.event(ABOUT_NODE, "Normal", "Fine", "it is fine")
+        found = await until(api, lambda found: len(found) == 2)
+    node, pod = sorted(found, key=lambda event: event["reason"])
+    assert pod["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "name": "web",
+        "namespace": "default",
+        "uid": "u1",
+        "resourceVersion": "7",
+    }
+    assert (pod["type"], pod["reason"], pod["message"]) == ("Warning", "Strange", "it is strange")
+    assert (pod["source"], pod["count"]) == ({"component": "tester"}, 1)
+    assert pod["firstTimestamp"] == pod["lastTimestamp"]
+    assert (node["metadata"]["namespace"], node["involvedObject"]["kind"]) == ("default", "Node")
+
+
+async def test_the_same_again_is_counted(api: KubeClient) -> None:
+    async with recording(api) as recorder:
+        for _ in range(3):
+            recorder.event(ABOUT_POD, "Normal", "A", "m")
+        recorder.event(ABOUT_POD, "Normal", "A", "another")
+        await until(api, lambda found: {e["count"] for e in found} == {3, 1})
+        recorder.event(ABOUT_POD, "Normal", "A", "m")
+        await until(api, lambda found: {e["count"] for e in found} == {4, 1})
+    async with recording(api) as successor:
+        successor.event(ABOUT_POD, "Normal", "A", "m")
+        await until(api, lambda found: {e["count"] for e in found} == {5, 1})
+        successor.event(ABOUT_POD, "Normal", "A", "m")
+        await until(api, lambda found: {e["count"] for e in found} == {6, 1})
+
+
+async def test_too_much_about_one_object_is_dropped(api: KubeClient) -> None:
+    async with recording(api) as recorder:
+        for number in range(40):
+            recorder.event(ABOUT_POD, "Normal", "A", f"m{number}")
+        recorder.event(ABOUT_NODE, "Normal", "A", "m")
+        await until(api, lambda found: len(found) == 26)
+        assert recorder.dropped == 15
+
+
+async def test_api_that_is_away_is_waited_for(server: FakeServer, client: KubeClient) -> None:
+    server.then(refuses(503, "ServiceUnavailable"), refuses(429, "TooManyRequests"), replies({}))
+    async with recording(client) as recorder:
+        recorder.event(ABOUT_POD, "Normal", "A", "m")
+        async with asyncio.timeout(10):
+            while len(server.bodies) < 3:
+                await asyncio.sleep(0.01)
+    assert recorder.dropped == 0
+
+
+async def test_what_waits_is_bounded_and_what_is_refused_is_told(
+    server: FakeServer,
+    client: KubeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(events_module, "_WAITING", 2)
+    server.then(refuses(403, "Forbidden", "no rights"), replies({}))
+    recorder = EventRecorder(client, "tester")
+    for number in range(5):
+        recorder.event(ABOUT_POD, "Normal", "A", f"m{number}")
+    assert recorder.dropped == 3
+    task = asyncio.create_task(recorder.run())
+    async with asyncio.timeout(10):
+        while len(server.bodies) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    assert recorder.dropped == 4
+    assert "an Event (A) is not written" in caplog.text

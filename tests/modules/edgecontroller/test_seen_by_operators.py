@@ -1,0 +1,76 @@
+"""What a cluster's operator sees: Kubernetes Events, and metrics."""
+
+import asyncio
+from typing import Any
+
+from prometheus_client import REGISTRY
+
+from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
+
+from .conftest import NODE, Cloud, configmap, eventually, node, pod, using
+
+
+async def reasons(cloud: Cloud) -> dict[str, int]:
+    found = (await cloud.api.list(EVENTS)).items
+    return {
+        event["reason"]: event["count"]
+        for event in found
+        if event["involvedObject"]["name"] == NODE and event["involvedObject"]["kind"] == "Node"
+    }
+
+
+async def test_connections_are_events_of_their_node(running: Cloud) -> None:
+    assert await eventually(lambda: reasons(running), lambda found: found) == {"EdgeConnected": 1}
+    await running.connect()  # again, without a word of the end: a newer connection
+    await running.connect(connected=False)
+    await running.connect(connected=False)
+    await running.connect()
+    expected = {"EdgeConnected": 2, "EdgeDisconnected": 1}
+    await eventually(lambda: reasons(running), lambda found: found == expected)
+
+
+async def test_node_that_the_api_does_not_have_has_no_events(cloud: Cloud) -> None:
+    async with cloud.controller():
+        await cloud.connect()
+        await cloud.drain()
+        await cloud.api.create(NODES, node())
+        await cloud.drain()  # it has been seen
+        await cloud.connect(connected=False)
+        found = await eventually(lambda: reasons(cloud), lambda found: found)
+        assert found == {"EdgeDisconnected": 1}
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"cloudcore_{name}", labels) or 0.0
+
+
+async def test_metrics(running: Cloud) -> None:
+    module: Any = {"module": "edgecontroller"}
+
+    def now() -> dict[str, float]:
+        return {
+            "sent": sample("edgecontroller_messages_sent_total"),
+            "latencies": sample("edgecontroller_sync_latency_seconds_count"),
+            "queries": sample("edgecontroller_messages_handled_total", kind="query"),
+            "patches": sample("kube_api_requests_total", method="PATCH", **module),
+            "not found": sample("kube_api_errors_total", code="404", **module),
+        }
+
+    before = now()
+    await running.api.create(CONFIGMAPS, configmap("cm"), "default")
+    await running.api.create(PODS, pod("p", spec=using("cm")), "default")
+    await running.drain()
+    await running.from_edge("query", "default/configmap/none")
+    await running.from_edge(
+        "update", f"default/node/{NODE}", {"metadata": {"annotations": {"a": "b"}}}
+    )
+    async with asyncio.timeout(10):
+        while (after := now())["queries"] < before["queries"] + 2:
+            await asyncio.sleep(0.05)
+    assert after["sent"] >= before["sent"] + 2
+    assert after["latencies"] >= before["latencies"] + 2
+    assert after["patches"] == before["patches"] + 1
+    assert after["not found"] == before["not found"] + 1
+    assert sample("kube_cached_objects", resource="pods", **module) == 2  # with the barrier's
+    assert sample("edgecontroller_connected_nodes") == 2  # with who asks in `drain`
+    assert sample("edgecontroller_queue_depth", queue="outbox") == 0

@@ -1,0 +1,190 @@
+# ruff: noqa: F811 - fixtures are named as arguments
+"""deploy/rbac grants what the modules ask of the API server, and nothing else.
+
+Every request that the two controllers make is recorded while they go through all they do, against
+the embedded API server over HTTP; the set of them is the set of the rights granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from modules.common import crds
+from modules.common.kube import (
+    CUSTOMRESOURCEDEFINITIONS,
+    DEVICEMODELS,
+    DEVICES,
+    EVENTS,
+    NODES,
+    PODS,
+)
+from modules.common.kube.transport import Request, Transport
+from tests.modules.devicecontroller.conftest import Api, api, running  # noqa: F401 - a fixture
+from tests.modules.devicecontroller.samples import LED, device, model
+from tests.modules.devicecontroller.samples import NODE as DEVICE_NODE
+from tests.modules.edgecontroller.conftest import (  # noqa: F401 - fixtures
+    NODE,
+    Cloud,
+    cloud,
+    eventually,
+    node,
+    pki,
+    pod,
+    server,
+)
+
+RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
+MODULES = {"edgecontroller", "devicecontroller"}
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+Right = tuple[str, str, str]
+"""(verb, API group, resource or resource/subresource)"""
+
+
+def right_of(request: Request) -> Right:
+    """Return what a request takes, as RBAC names it."""
+    kind, *parts = (unquote(part) for part in request.path.strip("/").split("/"))
+    group = parts.pop(0) if kind == "apis" else ""
+    _version, *parts = parts
+    if len(parts) > 2 and parts[0] == "namespaces":
+        parts = parts[2:]
+    plural, name, subresource = (*parts, "", "")[:3]
+    if request.method == "GET":
+        watches = (request.query or {}).get("watch") == "true"
+        verb = "get" if name else "watch" if watches else "list"
+    else:
+        verb = VERBS[request.method]
+    return verb, group, f"{plural}/{subresource}" if subresource else plural
+
+
+def granted(file: str, role: str) -> set[Right]:
+    documents = list(yaml.safe_load_all((RBAC / file).read_text()))
+    (rules,) = (
+        document["rules"]
+        for document in documents
+        if (document["kind"], document["metadata"]["name"]) == ("ClusterRole", role)
+    )
+    return {
+        (verb, group, resource)
+        for rule in rules
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[Right]]:
+    """What the controllers have asked for so far."""
+    found: set[Right] = set()
+    send = Transport.send
+
+    async def noting(transport: Transport, request: Request) -> Any:
+        if transport.module in MODULES:
+            found.add(right_of(request))
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", noting)
+    return found
+
+
+async def edge_controller_does_all_it_does(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+    async with cloud.controller():
+        for count in (1, 2):  # an Event, and its count
+            await cloud.connect()
+            await cloud.connect(connected=False)
+            await eventually(
+                lambda: cloud.api.list(EVENTS),
+                lambda found, count=count: [e["count"] for e in found.items] == [count, count],
+            )
+        await cloud.connect()
+        await cloud.from_edge("update", f"default/nodestatus/{NODE}", {"Status": {"phase": "x"}})
+        annotated = {"metadata": {"annotations": {"a": "b"}}}
+        await cloud.from_edge("update", f"default/node/{NODE}", annotated)
+        unknown = {"Name": "unknown", "Status": {}}
+        await cloud.from_edge("update", "default/podstatus/unknown", unknown)
+        await cloud.until("delete", f"node/{NODE}/default/pod/unknown")
+        await cloud.api.delete(PODS, "p", "default")
+        ended = {"phase": "Succeeded", "containerStatuses": []}
+        await cloud.from_edge("update", "default/podstatus/p", {"Name": "p", "Status": ended})
+        await cloud.until("delete", f"node/{NODE}/default/pod/p")
+        for kind in ("configmap", "secret", "service", "endpoints", "persistentvolume"):
+            await cloud.from_edge("query", f"default/{kind}/x")
+        for kind in ("persistentvolumeclaim", "volumeattachment"):
+            await cloud.from_edge("query", f"default/{kind}/x")
+        await cloud.drain()
+
+
+async def device_controller_does_all_it_does(api: Api, asked: set[Right]) -> None:
+    async with running(api.settings) as controller:
+        await api.create(DEVICES, device())
+        await api.event("UnknownModel")
+        await api.create(DEVICEMODELS, model())
+        await api.profile(DEVICE_NODE, lambda text: text is not None)
+        await api.create(DEVICES, device("another"))
+        await api.profile(DEVICE_NODE, lambda text: text is not None and "another" in text)
+        while ("get", "devices.kubeedge.io", "devices") not in asked:
+            # Written while the controller is about to write: a conflict, sooner or later.
+            await api.desire(LED, **{"power-status": "ON"})
+            twin = {"power-status": {"actual": {"value": "ON"}, "metadata": {"type": "string"}}}
+            await controller.hear(DEVICE_NODE, f"device/{LED}/twin/edge_updated", {"twin": twin})
+            await api.desire(LED, **{"power-status": "OFF"})
+        for name in (LED, "another"):
+            await api.client.delete(DEVICES, name, "default")
+        await api.profile(DEVICE_NODE, lambda text: text is None)
+
+
+async def test_rights_are_those_that_are_used(
+    cloud: Cloud,
+    api: Api,
+    asked: set[Right],
+) -> None:
+    await edge_controller_does_all_it_does(cloud)
+    await device_controller_does_all_it_does(api, asked)
+    rights = granted("cloudcore.yaml", "cloudcore")
+    assert asked - rights == set(), "missing in deploy/rbac/cloudcore.yaml"
+    assert rights - asked == set(), "granted in deploy/rbac/cloudcore.yaml, and never used"
+
+
+async def test_rights_for_installing_the_crds(api: Api, asked: set[Right]) -> None:
+    for plural in crds.NAMES:
+        name = crds.load(plural)["metadata"]["name"]
+        await api.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
+    async with running(api.settings, install_crds=True) as controller:
+        await controller.detail("devices", 0)
+    more = asked - granted("cloudcore.yaml", "cloudcore")
+    assert more == granted("optional.yaml", "cloudcore-install-crds")
+
+
+async def test_rights_without_a_status_subresource(api: Api, asked: set[Right]) -> None:
+    await api.set_status_subresource(False)
+    await api.create(DEVICEMODELS, model())
+    async with running(api.settings):
+        await api.create(DEVICES, device())
+        await api.device(LED, lambda found: "conditions" in found.get("status", {}))
+    more = asked - granted("cloudcore.yaml", "cloudcore")
+    assert more == granted("optional.yaml", "cloudcore-without-status-subresource")
+
+
+def test_every_role_is_bound_to_the_service_account() -> None:
+    documents = [
+        document
+        for file in ("cloudcore.yaml", "optional.yaml")
+        for document in yaml.safe_load_all((RBAC / file).read_text())
+    ]
+    roles = [d["metadata"]["name"] for d in documents if d["kind"] == "ClusterRole"]
+    bindings = [d for d in documents if d["kind"] == "ClusterRoleBinding"]
+    assert [binding["roleRef"]["name"] for binding in bindings] == roles
+    account = {"kind": "ServiceAccount", "name": "cloudcore", "namespace": "kubeedge"}
+    assert all(binding["subjects"] == [account] for binding in bindings)
+    assert [d["metadata"] for d in documents if d["kind"] == "ServiceAccount"] == [
+        {"name": "cloudcore", "namespace": "kubeedge"}
+    ]
