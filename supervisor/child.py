@@ -31,10 +31,9 @@ log = logging.getLogger(__name__)
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 #: Signals that mean something else in the supervisor than in a module.
-_NOT_INHERITED: Final = (
-    *(signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGILL, signal.SIGTRAP, signal.SIGABRT),
-)
+_NOT_INHERITED: Final = (signal.SIGCHLD, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
+
+_orphaned = threading.Event()  # the supervisor is gone
 
 EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
@@ -101,6 +100,7 @@ def _let_go(keep: Iterable[int]) -> None:
 def _follow(birth: Birth, console: int) -> None:
     """Do not outlive the supervisor by more than the stop budget."""
     os.read(birth.lifeline, 1)
+    _orphaned.set()
     os.dup2(console, 2)
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
@@ -111,7 +111,7 @@ def _follow(birth: Birth, console: int) -> None:
     os.setpgid(0, 0)
     os.killpg(os.getppid(), signal.SIGKILL)
     signal.alarm(math.ceil(birth.stop_timeout))
-    _end(birth, None if birth.page.cleaned else _guarded(birth, _cleanup))
+    _end(birth, None if birth.page.cleaning else _guarded(birth, _cleanup))
 
 
 def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
@@ -185,15 +185,20 @@ def _cleanup(birth: Birth) -> None:
     for number in _stop_signals():
         signal.signal(number, signal.SIG_IGN)  # a cleanup is not to be interrupted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    birth.page.say_cleaning()
     birth.module.cleanup()
     birth.page.say_cleaned()
     birth.lives.end(birth.name)
 
 
 def _end(birth: Birth, words: LastWords | None) -> NoReturn:
-    if words is not None:
-        birth.page.say_last_words(words)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0 if words is None else EXIT_FAULT if words.retry else EXIT_CANNOT_START)
+    try:
+        if words is not None:
+            birth.page.say_last_words(words)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        if _orphaned.is_set():
+            os.killpg(0, signal.SIGKILL)  # what it has started does not outlive it
+        os._exit(0 if words is None else EXIT_FAULT if words.retry else EXIT_CANNOT_START)

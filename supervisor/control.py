@@ -6,6 +6,8 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ipc import DeadLetter
 from supervisor import reload as reloading
 from supervisor.config import Configuration, ModuleSpec
@@ -27,7 +29,11 @@ class NotPossible(Exception):
 
 
 class Control:
-    """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do."""
+    """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do.
+
+    Each waits until what it has begun is up, or has died once: what comes then is the restart
+    policy's, and does not hold up other verbs.
+    """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -36,30 +42,38 @@ class Control:
         """Start a module that is stopped or has failed, or that waits for its restart."""
         async with self._supervisor.changing:
             unit = self._unit(name)
-            if not unit.living and not unit.waits_for:
-                self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
-            elif unit.state is State.BACKOFF:
+            deaths = unit.transitions[State.CRASHED]
+            if unit.state is State.BACKOFF:
                 await unit.restart(Restart(Cause.REQUEST, "start requested"))
-            await self._settled(unit)
-            return unit
+            elif not unit.living:
+                self._start(unit)
+        await self._tried([(unit, deaths)])
+        return unit
 
     async def restart(self, name: str) -> Unit:
         """Replace a module's process; its channel and its listening sockets stay open."""
         async with self._supervisor.changing:
             unit = self._unit(name)
+            deaths = unit.transitions[State.CRASHED]
             if unit.living:
                 await unit.restart(Restart(Cause.REQUEST, "restart requested"))
             else:
-                self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
-            await self._settled(unit)
-            return unit
+                self._start(unit)
+        await self._tried([(unit, deaths)])
+        return unit
 
-    async def stop(self, name: str) -> Unit:
-        """Stop a module until it is started again; sending to it is an error meanwhile."""
+    async def stop(self, name: str) -> Unit | None:
+        """Stop a module until it is started again; sending to it is an error meanwhile.
+
+        None for one that is disabled.
+        """
         async with self._supervisor.changing:
+            if name in self._supervisor.disabled:
+                return None
             unit = self._unit(name)
             self._supervisor.cancel_turn(unit)
             await unit.stop(signal.SIGTERM, unit.supervision.stop_timeout, "stop requested")
+            unit.forget_failure()
             return unit
 
     async def enable(self, name: str) -> Changes:
@@ -78,9 +92,10 @@ class Control:
             configuration = supervisor.load()
             supervisor.systemd.reloading()
             try:
-                return await reloading.apply(supervisor, configuration)
+                changes = await self._apply(configuration)
             finally:
                 supervisor.systemd.ready()
+        return await self._outcome(changes)
 
     async def replay(self, letter_id: str) -> DeadLetter:
         """Put a dead letter's message back on the channel that it came from.
@@ -105,7 +120,26 @@ class Control:
             switched = replace(spec, enabled=on)
             if on and (reason := self._supervisor.why_disabled(switched)):
                 raise NotPossible(f"module {name} cannot be enabled: {reason}")
-            return await reloading.apply(self._supervisor, _with(configuration, switched))
+            changes = await self._apply(_with(configuration, switched))
+        return await self._outcome(changes)
+
+    async def _apply(self, configuration: Configuration) -> Changes:
+        try:
+            return await reloading.apply(self._supervisor, configuration)
+        except reloading.Interrupted as error:
+            raise NotPossible(str(error)) from error
+
+    async def _outcome(self, changes: Changes) -> Changes:
+        """Wait until what was begun is up, or has died, and say what is not up."""
+        names = {*changes.started, *changes.restarted}
+        units = [unit for unit in self._supervisor.units.values() if unit.module.name in names]
+        await self._tried([(unit, unit.transitions[State.CRASHED]) for unit in units])
+        not_ready = [
+            unit.name
+            for unit in units
+            if unit.state not in {State.READY, State.STOPPED} or unit.waits_for
+        ]
+        return msgspec.structs.replace(changes, not_ready=not_ready)
 
     def _unit(self, name: str) -> Unit:
         self._check_not_stopping()
@@ -120,8 +154,18 @@ class Control:
         if self._supervisor.stopping:
             raise NotPossible("cloudcore is stopping")
 
-    async def _settled(self, unit: Unit) -> None:
-        await self._supervisor.events.until(lambda: unit.settled or self._supervisor.stopping)
+    def _start(self, unit: Unit) -> None:
+        self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
+
+    async def _tried(self, begun: list[tuple[Unit, int]]) -> None:
+        """Wait until each is settled, or has died more often than before."""
+
+        def look() -> bool:
+            return self._supervisor.stopping or all(
+                unit.settled or unit.transitions[State.CRASHED] > deaths for unit, deaths in begun
+            )
+
+        await self._supervisor.events.until(look)
 
 
 def _with(configuration: Configuration, spec: ModuleSpec) -> Configuration:

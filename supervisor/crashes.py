@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from supervisor.unit import Unit
 
 STDERR_LINES: Final = 200
+
+log = logging.getLogger(__name__)
 
 
 class CrashReport(msgspec.Struct, frozen=True):
@@ -69,9 +72,17 @@ def describe(
         signal=number,
         oom_killed=oom_killed,
         traceback=words.traceback if words else "",
-        in_hand=[asdict(message) for message in unit.line.inbox.in_hand()],
+        in_hand=_in_hand(unit),
         stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
     )
+
+
+def _in_hand(unit: Unit) -> list[dict[str, Any]]:
+    try:
+        return [asdict(message) for message in unit.line.inbox.in_hand()]
+    except Exception:  # memory that a module could write to: anything may be in it
+        log.exception("what module %s had in hand cannot be told", unit.name)
+        return []
 
 
 def _new_id(module: str, pid: int) -> str:
@@ -95,24 +106,35 @@ class CrashReports:
         """Write a report, whole or not at all, and drop the oldest ones."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self.directory / f".{report.id}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(report), indent=1))
-        temporary.rename(self.directory / f"{report.id}.json")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(report), indent=1))
+            temporary.rename(self.directory / f"{report.id}.json")
+        finally:
+            temporary.unlink(missing_ok=True)
         for old in self._files()[: -self.keep]:
             old.unlink(missing_ok=True)
 
     def reports(self, module: str = "") -> list[CrashReport]:
         """All reports, of one module or of all, oldest first."""
-        found = [msgspec.json.decode(file.read_bytes(), type=CrashReport) for file in self._files()]
-        return [report for report in found if module in {"", report.module}]
+        found = [_read(file) for file in self._files()]
+        return [report for report in found if report and module in {"", report.module}]
 
     def get(self, report_id: str) -> CrashReport:
         """Read one report; UnknownReport if it is not there."""
         for file in self._files():
-            if file.stem == report_id:
-                return msgspec.json.decode(file.read_bytes(), type=CrashReport)
+            if file.stem == report_id and (report := _read(file)):
+                return report
         raise UnknownReport(f"there is no crash report {report_id!r} (any more)")
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("*.json"))
+
+
+def _read(file: Path) -> CrashReport | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=CrashReport)
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("the crash report %s cannot be read: %s", file, error)
+        return None

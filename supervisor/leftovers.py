@@ -8,10 +8,10 @@ supervisor is gone (supervisor/child.py), and then its cleanup is made up for.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
-import select
 import signal
 import time
 from pathlib import Path
@@ -38,25 +38,27 @@ class Lives:
 
     def begin(self, name: str) -> None:
         """Note the life of this process."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         life = _Life(os.getpid(), _started(os.getpid()) or 0)
-        (self._directory / name).write_bytes(msgspec.json.encode(life))
+        temporary = self._directory / f".{name}"
+        temporary.write_bytes(msgspec.json.encode(life))
+        temporary.rename(self._directory / name)
 
     def end(self, name: str) -> None:
         """Note that nothing of it is left to be cleaned up."""
         (self._directory / name).unlink(missing_ok=True)
 
-    def end_leftovers(self, timeout: float) -> list[str]:
+    async def end_leftovers(self, timeout: float) -> list[str]:
         """Wait until the processes left behind have ended, and kill those that take too long.
 
         Returns the names of modules whose cleanup has not run.
         """
         deadline = time.monotonic() + timeout
         for file in self._files():
-            life = msgspec.json.decode(file.read_bytes(), type=_Life)
-            if _started(life.pid) == life.started:
+            life = _read(file)
+            if life and _started(life.pid) == life.started:
                 log.warning("process %d of module %s still runs", life.pid, file.name)
-                _end(life.pid, deadline)
+                await _end(life.pid, deadline)
         return [file.name for file in self._files()]
 
     def close(self) -> None:
@@ -65,7 +67,14 @@ class Lives:
             self._directory.rmdir()
 
     def _files(self) -> list[Path]:
-        return sorted(self._directory.iterdir()) if self._directory.is_dir() else []
+        return sorted(self._directory.glob("[!.]*"))
+
+
+def _read(file: Path) -> _Life | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Life)
+    except (OSError, msgspec.MsgspecError):  # written by nobody who could have started a module
+        return None
 
 
 def _started(pid: int) -> int | None:
@@ -76,13 +85,18 @@ def _started(pid: int) -> int | None:
     return int(text.rpartition(")")[2].split()[_STARTED])
 
 
-def _end(pid: int, deadline: float) -> None:
+async def _end(pid: int, deadline: float) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
     with contextlib.suppress(ProcessLookupError), contextlib.ExitStack() as stack:
         pidfd = os.pidfd_open(pid)
         stack.callback(os.close, pidfd)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        loop.add_reader(pidfd, ended.set)
+        stack.callback(loop.remove_reader, pidfd)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await ended.wait()
+        except TimeoutError:
             log.error("process %d has not ended in time: killing it", pid)
             os.killpg(pid, signal.SIGKILL)
-            poll.poll()
+            await ended.wait()

@@ -48,7 +48,7 @@ def kept_in(directory: Path) -> Iterator[None]:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     yield
-    shutil.rmtree(directory)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def forget_gauges(module: str, directory: Path) -> None:

@@ -165,17 +165,20 @@ class ModuleOutput(Output):
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE)
         self._unfinished = b""
+        self._closed = False
         asyncio.get_running_loop().add_reader(self._read_end, self._read)
 
     def drain(self) -> None:
-        """Take what a process that has ended left in the pipe."""
-        while self._read():
-            pass
+        """Take what a process that has ended left in the pipe; others may still be writing."""
+        for _ in range(2 * _PIPE // _READ):
+            if self._closed or not self._read():
+                break
         if self._unfinished:
             self.add(self._unfinished + b"\n")
             self._unfinished = b""
 
     def close(self) -> None:
+        self._closed = True
         asyncio.get_running_loop().remove_reader(self._read_end)
         os.close(self._read_end)
         os.close(self.write_end)

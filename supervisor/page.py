@@ -16,7 +16,7 @@ import msgspec
 
 _SIZE: Final = 64 * 1024
 # Indices of 8-byte words; three lengths: of the details, twice, and of the last words.
-_READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE = 0, 1, 2, 3, 6
+_READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE, _CLEANING = 0, 1, 2, 3, 6, 7
 _WORDS_END: Final = 64
 _LAST_WORDS_AT: Final = _WORDS_END + 2 * _SIZE
 
@@ -48,8 +48,12 @@ class Page:
         """Give a sign of life, for the watchdog."""
         self._words[_ALIVE] = time.monotonic_ns()
 
+    def say_cleaning(self) -> None:
+        """Note that `cleanup` has begun: it is not to be run a second time."""
+        self._words[_CLEANING] = 1
+
     def say_cleaned(self) -> None:
-        """Note that `cleanup` has run, and need not run in a fresh process."""
+        """Note that `cleanup` has run to its end."""
         self._words[_CLEANED] = 1
 
     def say_details(self, details: dict[str, Any]) -> None:
@@ -64,6 +68,7 @@ class Page:
         self._words[_WHICH] = which
 
     def say_last_words(self, words: LastWords) -> None:
+        words = LastWords(_utf8(words.reason), _utf8(words.traceback), words.retry)
         data = msgspec.json.encode(words)
         if len(data) > _SIZE:
             kept = words.traceback[-_SIZE // 4 :]
@@ -76,6 +81,11 @@ class Page:
     @property
     def ready(self) -> bool:
         return bool(self._words[_READY])
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether `cleanup` has begun."""
+        return bool(self._words[_CLEANING])
 
     @property
     def cleaned(self) -> bool:
@@ -97,10 +107,18 @@ class Page:
 
     def last_words(self) -> LastWords | None:
         data = self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + self._words[_LENGTHS + 2]]
-        return msgspec.json.decode(data, type=LastWords) if data else None
+        try:
+            return msgspec.json.decode(data, type=LastWords) if data else None
+        except msgspec.MsgspecError:  # the module has scribbled on its own page
+            return None
 
     def close(self) -> None:
         self._words.release()
         self._view.release()
         self._memory.close()
         os.close(self.notice)
+
+
+def _utf8(text: str) -> str:
+    """Make a text one that can be encoded: file names may bring lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()

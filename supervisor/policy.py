@@ -24,12 +24,13 @@ class Supervision(BaseModel):
     restart: Restart = "always"
     backoff_initial: float = Field(0.0, ge=0)
     """before the first restart; the following ones wait 0.1 s times the factor and so on"""
-    backoff_max: float = Field(30.0, ge=0)
+    backoff_max: float = Field(10.0, ge=0)
     backoff_factor: float = Field(2.0, ge=1)
     jitter: float = Field(0.1, ge=0, le=1)
     max_restarts: int = Field(10, ge=0)
     """more than so many within `period`, and the module has failed for good"""
-    period: float = Field(60.0, gt=0)
+    period: float = Field(600.0, gt=0)
+    """longer than so many restarts of a module that takes `start_timeout` to die, and the waits"""
     healthy_after: float = Field(10.0, ge=0)
     """being ready for so long forgets earlier failures"""
     start_timeout: float = Field(30.0, gt=0)
@@ -54,7 +55,7 @@ class RestartPolicy:
     def __init__(self, supervision: Supervision) -> None:
         self._supervision = supervision
         self._deaths: deque[float] = deque()
-        self._in_a_row = 0
+        self._delay: float | None = None
 
     def wanted(self, *, failure: bool) -> bool:
         """Whether a death of this kind is followed by a restart at all."""
@@ -65,19 +66,20 @@ class RestartPolicy:
         """Note a death and say how long to wait; None when there have been too many."""
         rules = self._supervision
         if ready_for >= rules.healthy_after:
-            self._in_a_row = 0
+            self._delay = None
             self._deaths.clear()
         self._deaths.append(now)
         while self._deaths[0] <= now - rules.period:
             self._deaths.popleft()
         if len(self._deaths) > rules.max_restarts:
             return None
-        self._in_a_row += 1
-        if self._in_a_row == 1:
+        if self._delay is None:
+            self._delay = 0.0
             return rules.backoff_initial
-        grown = max(rules.backoff_initial, _STEP) * rules.backoff_factor ** (self._in_a_row - 2)
+        grown = self._delay * rules.backoff_factor or max(rules.backoff_initial, _STEP)
+        self._delay = min(grown, rules.backoff_max)
         spread = 1 + random.uniform(-rules.jitter, rules.jitter)  # noqa: S311 - not for secrets
-        return min(grown, rules.backoff_max) * spread
+        return min(self._delay * spread, rules.backoff_max)
 
 
 _STEP = 0.1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import msgspec
-import multiprocess
+import multiprocess.process
 import psutil
 
 from supervisor.birth import Birth
@@ -52,6 +52,8 @@ class ModuleProcess:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        # multiprocess would reap it behind our back whenever another process is started.
+        multiprocess.process._children.discard(self._process)
         self.pid: int = self._process.pid
         living.add(self.pid)
         with contextlib.suppress(OSError):  # the child does it too: whoever comes first
@@ -68,7 +70,8 @@ class ModuleProcess:
     def send_signal(self, number: int) -> None:
         """Signal the module's process; nothing happens if it has ended."""
         if not self.exited.done():
-            signal.pidfd_send_signal(self._pidfd, number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
         """End the process and everything that it has started."""

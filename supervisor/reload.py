@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 Loader = Callable[[], Configuration]
 
 
+class Interrupted(Exception):
+    """A shutdown came in between: what was not changed by then is not."""
+
+
 class Changes(msgspec.Struct, frozen=True):
     """What a change of configuration did, in names of modules."""
 
@@ -37,8 +41,10 @@ class Changes(msgspec.Struct, frozen=True):
     restarted: list[str]
     stopped: list[str]
     unchanged: list[str]
+    not_ready: list[str]
+    """of those that started or restarted"""
     needs_restart: list[str]
-    """keys that have changed and are in force only when cloudcore is started again"""
+    """what has changed and is in force only when cloudcore is started again"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class _Plan:
     restarted: list[ModuleSpec]
     stopped: list[ModuleSpec]
     unchanged: list[str]
+    unknown: list[str]
+    """installed since cloudcore was started: the modules that run know no channel of theirs"""
     sockets: dict[str, sockets.Sockets]
 
 
@@ -68,17 +76,18 @@ async def apply(supervisor: Supervisor, configuration: Configuration) -> Changes
         await _stop(supervisor, spec)
     for spec in plan.restarted:
         await _restart(supervisor, spec, plan.sockets[spec.name])
+    _check_not_stopping(supervisor)
     for spec in plan.started:
         for unit in supervisor.add_units(spec, plan.sockets[spec.name]):
             supervisor.start_in_turn(unit)
     _put_in_order(supervisor)
-    await supervisor.events.until(lambda: all(u.settled for u in supervisor.units.values()))
     return Changes(
         started=[spec.name for spec in plan.started],
         restarted=[spec.name for spec in plan.restarted],
         stopped=[spec.name for spec in plan.stopped],
         unchanged=plan.unchanged,
-        needs_restart=needs_restart,
+        not_ready=[],
+        needs_restart=[*needs_restart, *plan.unknown],
     )
 
 
@@ -87,8 +96,13 @@ def _plan(supervisor: Supervisor, new: Configuration) -> _Plan:
     settings = Settings(supervisor.paths.data_dir, supervisor.paths.run_dir, new.kubernetes)
     shared_changed = (old.kubernetes, old.log) != (new.kubernetes, new.log)
     before = {spec.name: spec for spec in old.modules}
-    plan = _Plan([], [], [], [], {})
+    plan = _Plan([], [], [], [], [], {})
+    known = {spec.name for spec in new.modules}
+    plan.stopped.extend(spec for spec in old.modules if spec.name not in known)
     for spec in new.modules:
+        if spec.name not in before:
+            plan.unknown.append(f"modules.{spec.name}")
+            continue
         runs = bool(_units(supervisor, spec.name))
         reason = supervisor.why_disabled(spec, settings)
         if reason:
@@ -127,18 +141,25 @@ def _open_sockets(supervisor: Supervisor, plan: _Plan, before: dict[str, ModuleS
 async def _stop(supervisor: Supervisor, spec: ModuleSpec) -> None:
     for unit in reversed(_units(supervisor, spec.name)):
         await remove(supervisor, unit)
-    supervisor.disable(spec, supervisor.why_disabled(spec, supervisor.settings) or "")
+        _check_not_stopping(supervisor)
+    reason = supervisor.why_disabled(spec, supervisor.settings) or "it is not installed any more"
+    supervisor.disable(spec, reason)
+
+
+def _check_not_stopping(supervisor: Supervisor) -> None:
+    if supervisor.stopping:
+        raise Interrupted("cloudcore is stopping")
 
 
 async def remove(supervisor: Supervisor, unit: Unit) -> None:
     """Stop a unit for good, and let go of what the supervisor holds for it."""
     supervisor.cancel_turn(unit)
     await unit.stop(signal.SIGTERM, unit.supervision.stop_timeout, "disabled")
-    if unit.state is not State.DISABLED:
-        unit.disable()
+    _check_not_stopping(supervisor)
+    del supervisor.units[unit.name]
+    unit.disable()
     unit.output.drain()
     unit.output.close()
-    del supervisor.units[unit.name]
     if not _units(supervisor, unit.module.name):
         sockets.close_all(unit.sockets)
 
@@ -154,13 +175,19 @@ async def _restart(supervisor: Supervisor, spec: ModuleSpec, new: sockets.Socket
     for unit in units[:number]:
         prepare = partial(_adopt, supervisor, unit, spec, new)
         gate = partial(supervisor.events.until, partial(_all_settled, supervisor.before(unit)))
-        if not unit.living and unit.state is not State.FAILED:  # waits its turn, or was stopped
-            prepare()
-        else:
+        if unit.living:
             await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
+            continue
+        begins = unit.waits_for is not None or unit.state is State.FAILED
+        prepare()
+        if begins:  # one that was stopped stays so
+            supervisor.start_in_turn(unit, Cause.RELOAD if unit.first_started else None)
     for unit in supervisor.add_units(spec, new, first=len(units) + 1):
         supervisor.start_in_turn(unit)
-    await supervisor.events.until(lambda: all(unit.sockets is new for unit in units[:number]))
+    await supervisor.events.until(
+        lambda: supervisor.stopping or all(unit.sockets is new for unit in units[:number])
+    )
+    _check_not_stopping(supervisor)
     sockets.close_all({name: sock for name, sock in held.items() if sock is not new.get(name)})
 
 

@@ -28,6 +28,20 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class End:
+    """How one process's life ended."""
+
+    cause: Cause
+    reason: str
+    """why the supervisor has ended it; empty if it did so itself"""
+    ready_for: float
+    """seconds"""
+    failure: bool
+    for_good: str = ""
+    """why no other one is to be started, if it said so"""
+
+
+@dataclass(frozen=True)
 class Restart:
     """A restart that was asked for: `prepare` and `gate` come between the two processes."""
 

@@ -14,11 +14,16 @@ from supervisor.child import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
+    from supervisor.unit import Unit
 
 log = logging.getLogger(__name__)
 
 #: beehive shuts down on these too (vendor/github.com/kubeedge/beehive/pkg/core/core.go).
 SIGNALS: Final = (*STOP_SIGNALS, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
+
+
+#: Seconds that a cleanup has when the budget is used up.
+_LAST_CLEANUP: Final = 2.0
 
 
 def hold_signals() -> None:
@@ -57,6 +62,7 @@ class Shutdown:
         """Begin the shutdown, as the signal would; the supervisor exits with that status."""
         if self._begun and not self._begun.done():
             self._exit_status = exit_status
+            self._seen.add(number)
             self._begun.set_result(number)
 
     async def wait(self) -> int:
@@ -70,30 +76,39 @@ class Shutdown:
         """Stop one module after the other; all share one budget, and who exceeds it is killed."""
         supervisor = self._supervisor
         supervisor.systemd.stopping()
-        units = sorted(supervisor.units.values(), key=lambda unit: unit.first_started)
-        running = [unit for unit in units if unit.living]
-        log.info("%s: stopping %d modules", signal.Signals(number).name, len(running))
-        for unit in units:
+        log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
+        for unit in supervisor.units.values():
             supervisor.cancel_turn(unit)
         forwarded = number if number in STOP_SIGNALS else int(signal.SIGTERM)
         deadline = time.monotonic() + supervisor.configuration.stop_timeout
-        for unit in reversed(running):
-            budget = min(deadline - time.monotonic(), unit.supervision.stop_timeout)
-            budget = 0.0 if self._insisted else max(0.0, budget)
-            await unit.stop(forwarded, budget)
-        for unit in units:
+        while running := self._running():  # a reload may have been under way
+            left = deadline - time.monotonic()
+            if left > 0 and not self._insisted:
+                await self._stop(running[-1], forwarded, left)
+            else:
+                await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
+        for unit in supervisor.units.values():
             unit.output.drain()
         log.info("all modules have stopped")
 
+    def _running(self) -> list[Unit]:
+        """Those that live, in order of start."""
+        units = sorted(self._supervisor.units.values(), key=lambda unit: unit.first_started)
+        return [unit for unit in units if unit.living]
+
+    async def _stop(self, unit: Unit, number: int, left: float) -> None:
+        timeout = min(left, unit.supervision.stop_timeout)
+        cleanup = min(max(left, _LAST_CLEANUP), unit.supervision.stop_timeout)
+        await unit.stop(number, timeout, cleanup_timeout=cleanup)
+
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
-        again = number in self._seen
-        self._seen.add(number)
         if not self.begun:
             log.info("got %s", name)
             self.begin(number)
-        elif not again:
+        elif number not in self._seen:
             log.info("got %s while stopping", name)
+            self._seen.add(number)
             for unit in self._supervisor.units.values():
                 unit.forward(number)
         elif not self._insisted:

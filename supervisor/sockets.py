@@ -34,9 +34,9 @@ def _open(name: str, address: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot listen on {address}:{port} for {name}: {error.strerror}"
-        ) from error
+    except (OSError, UnicodeError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        text = f"cannot listen on {address}:{port} for {name}: {why}"
+        raise OSError(getattr(error, "errno", None), text) from error
     sock.setblocking(False)
     return sock

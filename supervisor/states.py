@@ -32,7 +32,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.STOPPING: frozenset({State.STOPPED, State.BACKOFF, State.FAILED}),
     State.CRASHED: frozenset({State.BACKOFF, State.FAILED, State.STOPPED}),
     State.BACKOFF: frozenset({State.STARTING, State.STOPPED}),
-    State.FAILED: frozenset({State.STARTING, State.DISABLED}),
+    State.FAILED: frozenset({State.STARTING, State.STOPPED, State.DISABLED}),
 }
 
 

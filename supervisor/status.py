@@ -103,6 +103,18 @@ def render(supervisor: Supervisor) -> Status:
     )
 
 
+def without_traces(status: Status) -> Status:
+    """Leave out what is for whoever may read logs."""
+    replace = msgspec.structs.replace
+    modules = [
+        replace(module, last_exit=replace(module.last_exit, traceback=""))
+        if module.last_exit
+        else module
+        for module in status.modules
+    ]
+    return replace(status, modules=modules)
+
+
 def timestamp(seconds: float) -> str:
     """Write seconds since the epoch as RFC 3339, UTC, in milliseconds."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -15,8 +15,8 @@ import importlib
 import logging
 import os
 import signal
-import sys
 import time
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 EXIT_CANNOT_RUN: Final = 1
 EXIT_ESSENTIAL_FAILED: Final = 1
+EXIT_BUG: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
 class CannotRun(Exception):
@@ -173,28 +174,36 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         orphans.reap_by(loop, ours=process.living)
         self.shutdown.listen(loop)
-        uncleaned = self.lives.end_leftovers(self.configuration.stop_timeout)
-        for spec in self.configuration.modules:
-            self.register(spec)
-        if self.configuration.supervisor.preload:
-            self.preload()
-        for name in uncleaned:
-            await self._clean_up_leftover(name)
+        try:
+            return await self._run()
+        finally:
+            os.close(self._lifeline_held)  # what still lives is on its own
+
+    async def _run(self) -> int:
         try:
             admin = await AdminServer(self).start()
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise CannotRun(f"the admin interface: {error}") from error
         async with admin:
-            self.systemd.keep_alive(loop)
+            self.systemd.keep_alive(asyncio.get_running_loop())
+            uncleaned = await self.lives.end_leftovers(self.configuration.stop_timeout)
+            for spec in self.configuration.modules:
+                self.register(spec)
+            if self.configuration.supervisor.preload:
+                self.preload()
+            for name in uncleaned:
+                await self._clean_up_leftover(name)
             self.start_modules()
             exit_status = await self.shutdown.wait()
         self.lives.close()
         return exit_status
 
     async def _clean_up_leftover(self, name: str) -> None:
+        log.warning("module %s was not cleaned up after in an earlier run", name)
         if name in self.units:
-            log.warning("module %s was not cleaned up after in an earlier run", name)
             await self.units[name].clean_up()
+        else:
+            log.error("module %s does not run any more: its cleanup is left out", name)
         self.lives.end(name)
 
     def start_modules(self) -> None:
@@ -207,6 +216,8 @@ class Supervisor:
     def start_in_turn(self, unit: Unit, cause: Cause | None = None) -> None:
         """Start a module as soon as those that it comes after are ready."""
         self.cancel_turn(unit)
+        if self.stopping:
+            return
         unit.waits_for = self._not_ready_before(unit)
         if unit.waits_for:
             log.info("module %s %s", unit.name, unit.reason)
@@ -232,8 +243,11 @@ class Supervisor:
     async def _start_later(self, unit: Unit, cause: Cause | None) -> None:
         while other := self._not_ready_before(unit):
             unit.waits_for = other
-            await self.events.until(lambda other=other: other.state is State.READY)  # type: ignore[misc]
+            await self.events.until(partial(self._moves_on, unit, other))
         self._start(unit, cause)
+
+    def _moves_on(self, unit: Unit, waits_for: Unit) -> bool:
+        return self._not_ready_before(unit) is not waits_for
 
     def _start(self, unit: Unit, cause: Cause | None) -> None:
         log.info("starting module %s", unit.name)
@@ -279,7 +293,7 @@ class Supervisor:
     def _restart_others(self, died: Unit) -> None:
         """Do what the strategy of a module that has died says (supervisor.erl's words)."""
         strategy = died.supervision.strategy
-        order = list(self.units.values())
+        order = sorted(self.units.values(), key=lambda unit: unit.first_started)
         later = order[order.index(died) + 1 :]
         others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
 
@@ -296,12 +310,14 @@ class Supervisor:
         units = self.units.values()
         ready = sum(unit.state is State.READY for unit in units)
         self.systemd.status(f"{ready} of {len(units)} modules ready")
-        if not self._announced and all(unit.settled for unit in units):
+        if not self._announced and all(unit.tried for unit in units):
             self._announced = True
             self.systemd.ready()
             status = msgspec.to_builtins(self.status())
-            sys.stdout.write(banner.render(status, self.paths) + "\n")
-            sys.stdout.flush()
+            Console(1).write(f"{banner.render(status, self.paths)}\n".encode())
+
+    def give_up(self) -> None:
+        self.shutdown.begin(signal.SIGTERM, exit_status=EXIT_BUG)
 
     def status(self) -> status.Status:
         """What `cloudcore status -o json` shows."""

@@ -24,7 +24,7 @@ from supervisor.module import Module
 from supervisor.output import ModuleOutput
 from supervisor.policy import RestartPolicy, Supervision
 from supervisor.process import ModuleProcess
-from supervisor.restarts import Cause, Restart, Verdict
+from supervisor.restarts import Cause, End, Restart, Verdict
 from supervisor.states import State
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class Host(Protocol):
 
     def changed(self, unit: Unit, old: State) -> None:
         """Hear of a transition."""
+
+    def give_up(self) -> None:
+        """Shut everything down: the supervisor itself has failed."""
 
     def died(
         self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
@@ -82,6 +85,7 @@ class Unit:
     _kill_reason: str = ""
     _stop_signal: int | None = None
     _again: Restart | None = None
+    _cleanup_timeout: float | None = None
     _stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -96,6 +100,13 @@ class Unit:
     def living(self) -> bool:
         """Whether it has been started, and neither stopped nor failed for good since."""
         return self._living
+
+    @property
+    def tried(self) -> bool:
+        """Whether it has been up or has died, since its start, or nothing is going to happen."""
+        if self.waits_for:
+            return self.waits_for.state is not State.READY and self.waits_for.tried
+        return self.settled or self.transitions[State.CRASHED] > 0
 
     @property
     def settled(self) -> bool:
@@ -118,16 +129,23 @@ class Unit:
         self.waits_for = None
         self.first_started = self.first_started or time.monotonic()
         self._living = True
+        self._cleanup_timeout = None
         self._stop_signal = None
         self._stop_asked.clear()
         self._task = asyncio.create_task(self._live(), name=f"unit {self.name}")
-        self._task.add_done_callback(_no_silent_end)
+        self._task.add_done_callback(self._no_silent_end)
 
-    async def stop(self, number: int, timeout: float, why: str = "") -> None:
-        """Forward the signal, wait until the module has unwound, and kill it after `timeout`."""
+    async def stop(
+        self, number: int, timeout: float, why: str = "", *, cleanup_timeout: float | None = None
+    ) -> None:
+        """Forward the signal, wait until the module has unwound, and kill it after `timeout`.
+
+        If it has to be cleaned up after, that may take `stop_timeout`, or `cleanup_timeout`.
+        """
         if self._task is None or not self._living:
             return
         self._again = None
+        self._cleanup_timeout = cleanup_timeout
         self._ask_to_stop(number, why)
         await asyncio.wait([self._task], timeout=timeout)
         if not self._task.done():
@@ -137,19 +155,19 @@ class Unit:
     async def restart(self, restart: Restart) -> None:
         """Replace its process, and return when the old one has ended.
 
-        Its channel stays open meanwhile, so nobody who sends to it notices.
+        It has to be living. Its channel stays open, so nobody who sends to it notices.
         """
-        if not self._living:
-            if restart.prepare:
-                restart.prepare()
-            self.start(restart.cause)
-            return
         self._again = restart
         process, timeout = self.process, self.supervision.stop_timeout
         self._ask_to_stop(signal.SIGTERM, restart.why)
         if process and await process.wait(timeout) is None:
             self.kill(f"did not stop within {timeout:.3g} s")
             await process.wait()
+
+    def forget_failure(self) -> None:
+        """Be stopped instead of failed."""
+        if self.state is State.FAILED:
+            self._to(State.STOPPED, "")
 
     def forward(self, number: int) -> None:
         """Pass on a signal that came while the module was stopping already."""
@@ -179,10 +197,10 @@ class Unit:
     async def _live(self) -> None:
         policy = RestartPolicy(self.supervision)
         while True:
-            verdict, ready_for, failure = await self._live_once()
-            cause = verdict.cause
+            end = await self._live_once()
+            cause = end.cause
             if self._stop_signal is None:
-                delay = self._delay(policy, verdict, ready_for, failure=failure)
+                delay = self._delay(policy, end)
                 if delay is None:
                     return
                 await _happens(self._stop_asked, delay)
@@ -210,14 +228,14 @@ class Unit:
         if restart.prepare and self._stop_signal is None:
             restart.prepare()
 
-    async def _live_once(self) -> tuple[Verdict, float, bool]:
-        """Follow one process from its birth until all that is left of it is put away.
-
-        Returns why it ended, how long it was ready in seconds, and whether it was a failure.
-        """
+    async def _live_once(self) -> End:
+        """Follow one process from its birth until all that is left of it is put away."""
         output_since = self.output.recent.end
         self._kill_reason = ""
-        process = self.process = ModuleProcess(run_module, self.host.birth(self))
+        try:
+            process = self.process = ModuleProcess(run_module, self.host.birth(self))
+        except OSError as error:  # no memory, no descriptors, no process ids left
+            return self._stillborn(error)
         self._to(State.STARTING, "")
         verdict = await self._become_ready(process)
         ready_since = time.monotonic()
@@ -233,11 +251,23 @@ class Unit:
         if self._stop_signal is None and self.state is not State.STOPPING:
             self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
         if not process.page.cleaned:
-            await self.clean_up()
+            if process.page.cleaning:
+                log.error("the cleanup of module %s did not come to its end", self.name)
+            else:
+                await self.clean_up()
             self.host.lives.end(self.name)
         process.page.close()
         self.process = None
-        return verdict, ready_for, failure
+        for_good = code == EXIT_CANNOT_START and self.last_exit is not None
+        why = self.last_exit.reason if for_good and self.last_exit else ""
+        return End(verdict.cause, verdict.reason, ready_for, failure=failure, for_good=why)
+
+    def _stillborn(self, error: OSError) -> End:
+        reason = f"no process can be started: {error.strerror or error}"
+        self._to(State.STARTING, "")
+        if self._stop_signal is None:
+            self._to(State.CRASHED, reason)
+        return End(Cause.CRASH, reason, 0.0, failure=True)
 
     async def _become_ready(self, process: ModuleProcess) -> Verdict:
         """Wait for readiness; a process that takes too long is killed."""
@@ -251,7 +281,7 @@ class Unit:
             if process.ready.is_set():
                 self._to(State.READY, "")
             elif not process.exited.done():
-                process.kill()
+                await self._abort(process)
                 return Verdict(Cause.START_TIMEOUT, f"not ready within {timeout:g} s")
         return Verdict(Cause.CRASH)
 
@@ -266,9 +296,7 @@ class Unit:
         ailment = ailing.result()
         log.error("module %s: %s", self.name, ailment.reason)
         if ailment.hung:
-            process.send_signal(signal.SIGABRT)  # faulthandler writes all threads' stacks
-            if await process.wait(_ABORTING) is None:
-                process.kill()
+            await self._abort(process)
             return Verdict(Cause.HUNG, ailment.reason)
         self._to(State.STOPPING, ailment.reason)
         process.send_signal(signal.SIGTERM)
@@ -276,13 +304,25 @@ class Unit:
             self.kill("did not stop in time")
         return Verdict(Cause.LIMIT, ailment.reason)
 
+    async def _abort(self, process: ModuleProcess) -> None:
+        """End a process that hangs so that faulthandler writes the stacks of all its threads."""
+        process.send_signal(signal.SIGABRT)
+        if await process.wait(_ABORTING) is None:
+            process.kill()
+
     async def clean_up(self) -> None:
         """Run `cleanup` in a fresh process, with a deadline."""
         if type(self.module).cleanup is Module.cleanup:
             return
+        timeout = self._cleanup_timeout or self.supervision.stop_timeout
         birth = self.host.birth(self)
-        process = ModuleProcess(run_cleanup, birth)
-        if await process.wait(self.supervision.stop_timeout) is None:
+        try:
+            process = ModuleProcess(run_cleanup, birth)
+        except OSError as error:
+            log.error("module %s cannot be cleaned up after: %s", self.name, error)
+            birth.page.close()
+            return
+        if await process.wait(timeout) is None:
             log.error("the cleanup of module %s took too long: killing it", self.name)
             process.kill()
             await process.wait()
@@ -291,26 +331,28 @@ class Unit:
             log.error("the cleanup of module %s failed: %s", self.name, words and words.reason)
         birth.page.close()
 
-    def _delay(
-        self, policy: RestartPolicy, verdict: Verdict, ready_for: float, *, failure: bool
-    ) -> float | None:
+    def _delay(self, policy: RestartPolicy, end: End) -> float | None:
         """Decide on a restart: the delay, or None after going where it ends."""
-        ended = self.last_exit
-        assert ended is not None
-        if ended.code == EXIT_CANNOT_START:
-            self._to(State.FAILED, ended.reason)
+        if end.for_good:
+            self._to(State.FAILED, end.for_good)
             return None
-        if not policy.wanted(failure=failure):
-            self._to(State.STOPPED, "not to be restarted")
+        if not policy.wanted(failure=end.failure):
+            restart = f'restart = "{self.supervision.restart}"'
+            self._to(State.FAILED if end.failure else State.STOPPED, restart)
             return None
-        delay = policy.delay(time.monotonic(), ready_for)
+        delay = policy.delay(time.monotonic(), end.ready_for)
         if delay is None:
             rules = self.supervision
             self._to(State.FAILED, f"more than {rules.max_restarts} restarts in {rules.period:g} s")
             return None
-        why = f", because of {verdict.reason}" if verdict.cause is Cause.LIMIT else ""
+        why = f", because of {end.reason}" if end.cause is Cause.LIMIT else ""
         self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
         return delay
+
+    def _no_silent_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
+            self.host.give_up()
 
     def _to(self, state: State, reason: str) -> None:
         states.check(self.name, self.state, state)
@@ -338,9 +380,3 @@ async def _happens(event: asyncio.Event, within: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _no_silent_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
-        signal.raise_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 import msgspec
@@ -59,10 +59,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """A body without an end, piece after piece."""
+    """A body without an end, piece after piece; `close` is called when it is over, however."""
 
     pieces: AsyncIterator[bytes]
     type: str
+    close: Callable[[], None]
 
 
 class HttpError(Exception):
@@ -96,8 +97,17 @@ async def serve_one(
         answer = Answer({"error": str(error)}, HTTPStatus(error.error_status_hint))
     except HttpError as error:
         answer = error.answer
+    except ConnectionError:
+        raise
+    except Exception as error:
+        log.exception("a bug in the supervisor: an admin request failed")
+        text = f"a bug in the supervisor: {type(error).__name__}: {error}"
+        answer = Answer({"error": text}, HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(answer, Stream):
-        await _stream(connection, answer, reader, writer)
+        try:
+            await _stream(connection, answer, reader, writer)
+        finally:
+            answer.close()
         return
     kind, body = answer.encoded()
     await _begin(connection, writer, answer.status, kind, ("Content-Length", str(len(body))))
@@ -125,10 +135,13 @@ async def _read(
         elif isinstance(event, h11.ConnectionClosed):
             return None
     assert request is not None
-    target = urlsplit(request.target.decode("ascii"))
+    try:
+        target = urlsplit(request.target.decode("ascii"))
+    except ValueError as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, f"no target of a request: {error}") from error
     headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
     query = dict(parse_qsl(target.query, keep_blank_values=True))
-    return Request(request.method.decode(), target.path, query, is_trusted(headers))
+    return Request(request.method.decode(), unquote(target.path), query, is_trusted(headers))
 
 
 async def _stream(

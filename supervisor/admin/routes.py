@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ import msgspec
 from ipc import ChannelError, DeadLetter, UnknownDeadLetter
 from supervisor.admin import openapi
 from supervisor.admin.http import JSON, JSON_LINES, TEXT, Answer, HttpError, Request, Stream
+from supervisor.admin.streams import Feed, Streams
 from supervisor.config import ConfigError
 from supervisor.control import Control, NotPossible, UnknownModule
 from supervisor.crashes import CrashReport, UnknownReport
@@ -21,15 +21,14 @@ from supervisor.events import Event
 from supervisor.output import Output, last_lines
 from supervisor.reload import Changes
 from supervisor.states import State
-from supervisor.status import ModuleStatus, Status
+from supervisor.status import ModuleStatus, Status, without_traces
 from supervisor.unit import Unit
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
 
 _LOG_LINES: Final = 200
-_SLOWEST_FOLLOWER: Final = 1000
-"""pieces that wait for who follows a stream, before it is ended"""
+_DIGITS: Final = 18
 
 Handler = Callable[["Router", Request], Awaitable[Answer | Stream]]
 
@@ -50,13 +49,6 @@ class Route:
     status: HTTPStatus = HTTPStatus.OK
 
 
-class LogLine(msgspec.Struct, frozen=True):
-    """One line that a module, or the supervisor, has written."""
-
-    module: str
-    line: str
-
-
 class Stopping(msgspec.Struct, frozen=True):
     """Who is about to end."""
 
@@ -69,18 +61,23 @@ class Router:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
         self.control = Control(supervisor)
-        self.closed = asyncio.Event()
+        self._streams = {True: Streams(), False: Streams()}
+
+    def streams(self, request: Request) -> Streams:
+        """Those of who may do everything, or of all others: these cannot keep those out."""
+        return self._streams[request.trusted]
 
     def close(self) -> None:
         """End the streams."""
-        self.closed.set()
+        for streams in self._streams.values():
+            streams.close()
 
     async def respond(self, request: Request) -> Answer | Stream:
         """Answer a request; HttpError for what cannot be."""
         allowed = []
         for route, pattern in _PATTERNS:
             match = pattern.fullmatch(request.path)
-            if match and route.method == request.method:
+            if match and request.method in {route.method, route.method.replace("GET", "HEAD")}:
                 return await self._use(route, replace(request, names=match.groupdict()))
             if match:
                 allowed.append(route.method)
@@ -115,8 +112,9 @@ class Router:
 # Looking
 
 
-async def _status(router: Router, _: Request) -> Answer:
-    return Answer(router.supervisor.status())
+async def _status(router: Router, request: Request) -> Answer:
+    status = router.supervisor.status()
+    return Answer(status if request.trusted else without_traces(status))
 
 
 async def _livez(_router: Router, _: Request) -> Answer:
@@ -154,16 +152,18 @@ async def _events(router: Router, request: Request) -> Answer | Stream:
     past = log.since(_number(request, "since", 0), module)
     if not _flag(request, "follow"):
         return Answer(past)
-    pieces: asyncio.Queue[bytes] = asyncio.Queue(_SLOWEST_FOLLOWER)
 
-    def follow(event: Event) -> None:
-        if module in {"", event.module}:
-            _offer(pieces, _line(event))
+    def subscribe(feed: Feed) -> Callable[[], None]:
+        def follow(event: Event) -> None:
+            if module in {"", event.module}:
+                feed.offer(msgspec.json.encode(event) + b"\n")
 
-    log.followers.append(follow)
-    for event in past:
-        _offer(pieces, _line(event))
-    return Stream(_pieces(router, pieces, lambda: log.followers.remove(follow)), JSON_LINES)
+        for event in past:
+            follow(event)
+        log.followers.append(follow)
+        return lambda: log.followers.remove(follow)
+
+    return router.streams(request).open(JSON_LINES, subscribe)
 
 
 async def _logs(router: Router, request: Request) -> Answer | Stream:
@@ -173,22 +173,22 @@ async def _logs(router: Router, request: Request) -> Answer | Stream:
     outputs["supervisor"] = supervisor.own_output
     if module and module not in outputs:
         raise UnknownModule(f"no module {module!r} runs here (known: {', '.join(outputs)})")
-    last = _number(request, "lines", _LOG_LINES)
     asked = [outputs[module]] if module else list(outputs.values())
-    past = last_lines(last, *(output.recent for output in asked))
+    past = last_lines(_number(request, "lines", _LOG_LINES), *(each.recent for each in asked))
     text = "".join(f"{line}\n" for line in past)
     if not _flag(request, "follow"):
         return Answer(text)
-    pieces: asyncio.Queue[bytes] = asyncio.Queue(_SLOWEST_FOLLOWER)
 
-    def follow(name: str, data: bytes) -> None:
-        if module in {"", name}:
-            _offer(pieces, data)
+    def subscribe(feed: Feed) -> Callable[[], None]:
+        def follow(name: str, data: bytes) -> None:
+            if module in {"", name}:
+                feed.offer(data)
 
-    supervisor.output_followers.append(follow)
-    _offer(pieces, text.encode())
-    remove = supervisor.output_followers.remove
-    return Stream(_pieces(router, pieces, lambda: remove(follow)), TEXT)
+        feed.offer(text.encode())
+        supervisor.output_followers.append(follow)
+        return lambda: supervisor.output_followers.remove(follow)
+
+    return router.streams(request).open(TEXT, subscribe)
 
 
 async def _crashes(router: Router, request: Request) -> Answer:
@@ -223,9 +223,9 @@ async def _drop(router: Router, request: Request) -> Answer:
 def _verb(name: str) -> Handler:
     async def handler(router: Router, request: Request) -> Answer:
         verb: Callable[[str], Awaitable[Unit]] = getattr(router.control, name)
-        unit = await verb(request.names["module"])
-        status = next(m for m in router.supervisor.status().modules if m.name == unit.name)
-        return Answer(status)
+        module = request.names["module"]
+        await verb(module)
+        return Answer(next(m for m in router.supervisor.status().modules if m.name == module))
 
     return handler
 
@@ -252,42 +252,13 @@ async def _stop(router: Router, _: Request) -> Answer:
 # What they share
 
 
-def _offer(pieces: asyncio.Queue[bytes], piece: bytes) -> None:
-    """Let a follower have a piece; one that is too slow loses it, and sees the gap."""
-    if not pieces.full():
-        pieces.put_nowait(piece)
-
-
-async def _pieces(
-    router: Router, pieces: asyncio.Queue[bytes], end: Callable[[], None]
-) -> AsyncIterator[bytes]:
-    closed = asyncio.create_task(router.closed.wait())
-    try:
-        while not closed.done():
-            piece = asyncio.create_task(pieces.get())
-            await asyncio.wait([piece, closed], return_when=asyncio.FIRST_COMPLETED)
-            if piece.done():
-                yield piece.result()
-            else:
-                piece.cancel()
-        while not pieces.empty():
-            yield pieces.get_nowait()
-    finally:
-        closed.cancel()
-        end()
-
-
-def _line(event: Event) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
-
-
 def _flag(request: Request, name: str) -> bool:
     return request.query.get(name, "false") in {"", "1", "true"}
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _DIGITS:
         raise HttpError(HTTPStatus.BAD_REQUEST, f"{name}={text!r} is not a number")
     return int(text)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from supervisor.admin.http import IsTrusted, serve_one
+from supervisor.admin.http import TIMEOUT, IsTrusted, serve_one
 from supervisor.admin.routes import Router
 
 if TYPE_CHECKING:
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS: Final = 64
+_TOO_MANY: Final = b"HTTP/1.1 503 Too Many Connections\r\nContent-Length: 0\r\n\r\n"
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class AdminServer:
@@ -82,23 +84,28 @@ class AdminServer:
         log.info("admin interface on http://%s:%d", *address[:2])
         self._servers.append(server)
 
-    def _handler(self, is_trusted: IsTrusted):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def _handler(self, is_trusted: IsTrusted) -> Handler:
+        """Make what serves a connection of one listener; each has a limit of its own."""
+        here: set[asyncio.Task[None]] = set()
+
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
-            self._connections.add(task)
+            for tasks in (here, self._connections):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
             try:
-                if len(self._connections) <= _MAX_CONNECTIONS:
+                if len(here) > _MAX_CONNECTIONS:
+                    writer.write(_TOO_MANY)
+                else:
                     await serve_one(reader, writer, self._router.respond, is_trusted)
+                writer.close()
+                async with asyncio.timeout(TIMEOUT):
+                    await writer.wait_closed()
             except (TimeoutError, ConnectionError):
                 log.debug("an admin connection ended early")
-            except Exception:
-                log.exception("a bug in the supervisor: an admin request was not answered")
             finally:
-                self._connections.discard(task)
-                writer.close()
-                with contextlib.suppress(ConnectionError):
-                    await writer.wait_closed()
+                writer.transport.abort()
 
         return handle
 

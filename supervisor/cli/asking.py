@@ -15,10 +15,12 @@ from supervisor import client
 from supervisor.cli.options import Globals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Item = TypeVar("Item")
 
 #: Exit statuses as LSB has them for init scripts.
 EXIT_FAILED: Final = 1
 EXIT_NOT_RUNNING: Final = 3
+EXIT_INTERRUPTED: Final = 130  # as a shell has it
 
 
 def output_option(*forms: str) -> Callable[[Function], Function]:
@@ -53,7 +55,15 @@ def asking() -> Iterator[None]:
     except client.AdminError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        sys.exit(0)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def until_interrupted(items: Iterator[Item]) -> Iterator[Item]:
+    """Give what comes until Ctrl-C, which is how following ends."""
+    try:
+        yield from items
+    except KeyboardInterrupt:
+        return
 
 
 def print_json(document: Any) -> None:

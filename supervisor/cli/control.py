@@ -105,17 +105,26 @@ def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]
 
 def _all(said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str) -> None:
     socket = said.paths().admin_socket
-    with asking():
-        done = [verb(socket, name, module, timeout) for module in modules]
+    done = []
+    for module in modules:
+        with asking():
+            try:
+                done.append(verb(socket, name, module, timeout))
+            except client.Refused as error:
+                click.echo(f"Error: {error}", err=True)
+                continue
+        if output != "json":
+            _tell_state(done[-1])
     if output == "json":
         print_json(done)
-    for module in done:
-        if output != "json":
-            reason = f" ({module['reason']})" if module["reason"] else ""
-            pid = f", process {module['pid']}" if module["pid"] else ""
-            click.echo(f"{module['name']}: {module['state']}{reason}{pid}")
-    if any(module["state"] != "ready" for module in done):
+    if len(done) < len(modules) or any(module["state"] != "ready" for module in done):
         sys.exit(EXIT_FAILED)
+
+
+def _tell_state(module: dict[str, Any]) -> None:
+    reason = f" ({module['reason']})" if module["reason"] else ""
+    pid = f", process {module['pid']}" if module["pid"] else ""
+    click.echo(f"{module['name']}: {module['state']}{reason}{pid}")
 
 
 def _switch(
@@ -131,10 +140,20 @@ def _switch(
 def _tell_changes(changes: dict[str, list[str]], output: str) -> None:
     if output == "json":
         print_json(changes)
-        return
+    else:
+        _print_changes(changes)
+    if changes["not_ready"]:
+        sys.exit(EXIT_FAILED)
+
+
+def _print_changes(changes: dict[str, list[str]]) -> None:
     for what in ("started", "restarted", "stopped", "unchanged"):
         if changes[what]:
             click.echo(f"{what}: {', '.join(changes[what])}")
+    if changes["not_ready"]:
+        click.echo(
+            f"not ready: {', '.join(changes['not_ready'])}; see `cloudcore status`", err=True
+        )
     if changes["needs_restart"]:
         keys = ", ".join(changes["needs_restart"])
         click.echo(f"in force only after a restart of cloudcore: {keys}", err=True)

@@ -35,6 +35,8 @@ def crashes(
         raise click.ClickException(str(error)) from error
     if last:
         found = found[-1:]
+    if last and not found:
+        raise click.ClickException("no crash reports")
     import msgspec
 
     documents: list[dict[str, Any]] = msgspec.to_builtins(found)

@@ -10,7 +10,7 @@ import click
 import cloup
 
 from supervisor import client
-from supervisor.cli.asking import asking, module_argument, output_option
+from supervisor.cli.asking import asking, module_argument, output_option, until_interrupted
 from supervisor.cli.options import Globals, global_options
 
 _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and show what comes.")
@@ -41,7 +41,7 @@ def logs(said: Globals, module: str | None, follow: bool, lines: int, output: st
     with asking():
         if follow:
             target = f"/logs?{urlencode(query | {'follow': 'true'})}"
-            for line in client.stream(socket, target):
+            for line in until_interrupted(client.stream(socket, target)):
                 _print_line(line, module, output)
         else:
             text = client.text(socket, f"/logs?{urlencode(query)}")
@@ -65,7 +65,7 @@ def events(said: Globals, module: str | None, follow: bool, output: str) -> None
     with asking():
         if follow:
             target = f"/events?{urlencode(query | {'follow': 'true'})}"
-            for line in client.stream(socket, target):
+            for line in until_interrupted(client.stream(socket, target)):
                 _print_event(json.loads(line), output)
         else:
             for event in client.request(socket, "GET", f"/events?{urlencode(query)}"):
@@ -74,7 +74,8 @@ def events(said: Globals, module: str | None, follow: bool, output: str) -> None
 
 def _print_line(line: str, module: str | None, output: str) -> None:
     if output == "json":
-        click.echo(json.dumps({"module": module, "line": line}, ensure_ascii=False))
+        told = {"module": module} if module else {}
+        click.echo(json.dumps(told | {"line": line}, ensure_ascii=False))
     else:
         click.echo(line)
 

@@ -16,10 +16,6 @@ import cloup
 from supervisor import client
 from supervisor.cli.options import Globals, global_options
 
-#: As LSB has them for init scripts.
-EXIT_NOT_READY = 1
-EXIT_NOT_RUNNING = 3
-
 # Exit statuses as LSB has them for the action `status` of an init script.
 ALL_READY: Final = 0
 NOT_ALL_READY: Final = 1

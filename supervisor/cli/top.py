@@ -14,7 +14,7 @@ import click
 import cloup
 
 from supervisor import client
-from supervisor.cli.asking import asking, output_option
+from supervisor.cli.asking import asking, output_option, until_interrupted
 from supervisor.cli.options import Globals, global_options
 
 _COLUMNS = (
@@ -42,7 +42,7 @@ def top(said: Globals, interval: float, count: int | None, output: str) -> None:
     """
     socket = said.paths().admin_socket
     with asking():
-        looks = itertools.islice(_looks(socket, interval), count)
+        looks = until_interrupted(itertools.islice(_looks(socket, interval), count))
         if output == "json":
             for look in looks:
                 click.echo(json.dumps(look))

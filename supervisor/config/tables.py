@@ -46,7 +46,7 @@ class LogSettings(Table):
 class AdminTable(Table):
     """`[admin]`: the admin interface over TCP, beside the Unix socket."""
 
-    address: str = Field("", pattern=r"^(.+:[0-9]+)?$")
+    address: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
     token_file: str = ""
 
 

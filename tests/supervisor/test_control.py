@@ -122,6 +122,7 @@ def test_reload_starts_stops_restarts_and_leaves_alone(tmp_path: Path) -> None:
             "restarted": ["several"],
             "stopped": ["deaf"],
             "unchanged": ["good"],
+            "not_ready": [],
             "needs_restart": [],
         }
         status = {module["name"]: module for module in running.status()["modules"]}

@@ -38,6 +38,7 @@ def told(*arguments: str) -> Deed:
 
 
 NEVER = ('supervisor.restart="never"',)
+SHORT = ("supervisor.stop_timeout=3.0",)
 LATER = ("supervisor.backoff_initial=1000.0", "supervisor.backoff_max=1000.0")
 TOO_MUCH = (
     "modules.greedy.descriptors=300",
@@ -64,8 +65,12 @@ LIVES = {
     "has failed, and is disabled": Life(
         "refusing", f"{BORN} crashed [failed] disabled", told("disable", "refusing")
     ),
-    "is not to be restarted": Life(
-        "good", f"{BORN} [ready] crashed stopped", killed("good"), NEVER
+    "is not to be restarted": Life("good", f"{BORN} [ready] crashed failed", killed("good"), NEVER),
+    "is stopped while it is cleaned up after": Life(
+        "fragile", f"{BORN} ready [crashed] stopped", told("stop", "fragile"), SHORT
+    ),
+    "has failed, and is stopped": Life(
+        "refusing", f"{BORN} crashed [failed] stopped", told("stop", "refusing")
     ),
     "is restarted": Life(
         "good", f"{BORN} [ready] stopping backoff starting ready", told("restart", "good")

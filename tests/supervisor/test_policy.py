@@ -34,7 +34,7 @@ def test_being_healthy_forgets_earlier_deaths() -> None:
 def test_jitter_stays_within_its_part() -> None:
     policy = RestartPolicy(Supervision(jitter=0.5, max_restarts=1000, backoff_max=10))
     waits = delays(policy, *range(200))[50:]
-    assert all(wait is not None and 5 <= wait <= 15 for wait in waits)
+    assert all(wait is not None and 5 <= wait <= 10 for wait in waits)
     assert len(set(waits)) > 1
 
 
@@ -48,3 +48,24 @@ def test_whether_a_death_is_followed_by_a_restart(
     policy = RestartPolicy(Supervision(restart=restart))
     assert policy.wanted(failure=True) is after_failure
     assert policy.wanted(failure=False) is after_success
+
+
+def test_a_module_that_dies_for_ever_is_waited_for_no_longer_than_the_maximum() -> None:
+    policy = RestartPolicy(Supervision(max_restarts=10_000, period=1e9, backoff_factor=1e200))
+    waits = delays(policy, *range(3000))
+    assert all(wait is not None and wait <= 10 for wait in waits)
+
+
+@pytest.mark.parametrize("life", [0.01, 0.3, 1.0, 10.0, 30.0])
+def test_by_default_one_that_never_becomes_ready_is_given_up(life: float) -> None:
+    """However long it takes to die, up to its start_timeout."""
+    policy, now, deaths = RestartPolicy(Supervision()), 0.0, 0
+    while True:
+        now += life
+        deaths += 1
+        delay = policy.delay(now, ready_for=0)
+        if delay is None:
+            break
+        now += delay
+        assert deaths < 100
+    assert deaths == Supervision().max_restarts + 1

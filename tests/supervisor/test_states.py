@@ -14,7 +14,7 @@ ALLOWED = {
     "stopping": "stopped backoff failed",
     "crashed": "backoff failed stopped",
     "backoff": "starting stopped",
-    "failed": "starting disabled",
+    "failed": "starting stopped disabled",
 }
 
 

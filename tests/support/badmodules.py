@@ -207,6 +207,17 @@ class Lingering(Noting):
         time.sleep(3600)
 
 
+class Fragile(Lingering):
+    """Dies as soon as it is ready, and its cleanup takes its time."""
+
+    name = "fragile"
+
+    def start(self, context: Any) -> None:
+        context.ready()
+        time.sleep(0.2)  # so that it is seen
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Orphaning(Noting):
     """Its children leave children of their own behind, which end later."""
 
@@ -224,5 +235,5 @@ class Orphaning(Noting):
 BAD: tuple[type[Module], ...] = (
     *(Raising, Returning, Refusing, Slow, Deaf, Seized),
     *(Hanging, Stuck, Greedy, Segfaulting, Allergic, Chatty, Hearing),
-    *(Lingering, Orphaning),
+    *(Lingering, Orphaning, Fragile),
 )

@@ -1,0 +1,79 @@
+"""Streams that follow what happens: bounded, whoever reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from typing import Final
+
+from supervisor.admin.http import HttpError, Stream
+
+_MOST: Final = 32
+_WAITING: Final = 1 << 20  # bytes that may wait for one follower
+
+
+class Streams:
+    """All that are open to one kind of asker."""
+
+    def __init__(self) -> None:
+        self._open: set[Feed] = set()
+
+    def open(self, kind: str, subscribe: Callable[[Feed], Callable[[], None]]) -> Stream:
+        """Begin a stream; `subscribe` says to what, and returns what ends that.
+
+        HttpError when there are too many.
+        """
+        if len(self._open) >= _MOST:
+            text = f"{_MOST} streams are open already"
+            raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        feed = Feed()
+        self._open.add(feed)
+        unsubscribe = subscribe(feed)
+
+        def close() -> None:
+            unsubscribe()
+            self._open.discard(feed)
+
+        return Stream(feed.pieces(), kind, close)
+
+    def close(self) -> None:
+        """Let all of them end when what was offered has been taken."""
+        for feed in self._open:
+            feed.end()
+
+
+class Feed:
+    """What waits for one follower; one that is too slow is told so, and its stream ends."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._ended = False
+
+    def offer(self, piece: bytes) -> None:
+        if self._ended:
+            return
+        if self._bytes + len(piece) > _WAITING:
+            self.end()
+            return
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        self._news.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._news.set()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                self._bytes -= len(piece)
+                yield piece
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()
