@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
+import time
 from typing import Final, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -24,11 +26,21 @@ _KEEPALIVE: Final = "keepalive"
 _FIRST_MESSAGE: Final = 1.0
 #: Bytes in this process that make a write wait; the kernel has its own buffer beside.
 _WRITE_BUFFER: Final = 64 * 1024
+#: Seconds that who has sent too much is not read beyond what its rate asks for.
+_RATE_PAUSE: Final = 0.1
 #: How many answers, and for how many seconds, are waited for from one edge.
 _MAX_AWAITED: Final = 1024
 _AWAIT: Final = 120.0
 #: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
 _MAX_REASON: Final = 123
+
+
+class _Hold(enum.IntFlag):
+    """Why a connection is not read."""
+
+    UPSTREAM = 1  # its messages are not taken as fast as they come
+    RATE = 2  # it has sent more than it may
+    GRANT = 4  # the first process has not let it in yet
 
 
 class Owner(Protocol):
@@ -51,11 +63,12 @@ class Session(WSListener):
     __slots__ = (
         "_awaited",
         "_decoder",
+        "_earned",
         "_fragments",
+        "_held",
         "_loop",
         "_outbound",
         "_owner",
-        "_read_paused",
         "_transport",
         "_write_paused_at",
         "address",
@@ -63,9 +76,12 @@ class Session(WSListener):
         "identity",
         "lane",
         "last_keepalive",
+        "messages_in",
+        "messages_out",
         "node",
         "on_the_way",
         "over",
+        "serial",
         "since",
     )
 
@@ -79,12 +95,15 @@ class Session(WSListener):
         """the message form, known once the session is enrolled"""
         self.over = False
         self.since = self.last_keepalive = self._loop.time()
+        self.serial = _new_serial()
+        self.messages_in = self.messages_out = 0
         self.on_the_way = self.bytes_on_the_way = 0
         self._transport: WSTransport
         self._decoder: Decoder
         self._fragments: bytearray | None = None
         self._outbound = Outbound(owner.config.queue_messages, owner.config.queue_bytes)
-        self._read_paused = False
+        self._held = 0
+        self._earned = 0.0  # when all that it has sent would have come at its rate
         self._write_paused_at: float | None = None
         self._awaited: dict[str, tuple[str, float]] = {}
 
@@ -92,6 +111,16 @@ class Session(WSListener):
     def queue(self) -> Outbound:
         """What waits to be written."""
         return self._outbound
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether it has said something, so that its message form is known."""
+        return self.lane is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the first process has yet to let it in."""
+        return bool(self._held & _Hold.GRANT)
 
     # From picows
 
@@ -171,19 +200,30 @@ class Session(WSListener):
         while outbound and self._write_paused_at is None and not self.over:
             for frame in outbound.pop():
                 send(WSMsgType.BINARY, frame)
+            self.messages_out += 1
             self._owner.statistics.messages_down += 1
 
     # Edge to cloud
 
     def pause_reading(self) -> None:
-        self._read_paused = True
-        self._transport.underlying_transport.pause_reading()
+        self._hold(_Hold.UPSTREAM)
 
     def resume_reading(self) -> None:
-        self._read_paused = False
-        # Its keepalives were waiting to be read, too.
-        self.last_keepalive = self._loop.time()
-        self._transport.underlying_transport.resume_reading()
+        self._let_go(_Hold.UPSTREAM)
+
+    def _hold(self, reason: _Hold) -> None:
+        if not self._held:
+            self._transport.underlying_transport.pause_reading()
+        self._held |= reason
+
+    def _let_go(self, reason: _Hold) -> None:
+        if not self._held & reason:
+            return
+        self._held &= ~reason
+        if not self._held and not self.over:
+            # Its keepalives were waiting to be read, too.
+            self.last_keepalive = self._loop.time()
+            self._transport.underlying_transport.resume_reading()
 
     def _assemble(self, kind: WSMsgType, frame: WSFrame) -> bytes | bytearray | None:
         """Return the websocket message that the frame completes (RFC 6455, 5.4)."""
@@ -209,7 +249,10 @@ class Session(WSListener):
         if self.lane is None:
             self._enroll(lane_of(data))
         for message in self._decoder.feed(data):
+            self.messages_in += 1
             self._owner.statistics.messages_up += 1
+            if self._owner.config.rate_limit:
+                self._earn(self._owner.config.rate_limit, self._owner.config.rate_burst)
             if message.operation == _KEEPALIVE:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
@@ -219,7 +262,39 @@ class Session(WSListener):
             else:
                 self._owner.upstream.receive(message, self)
 
+    def _earn(self, rate: float, burst: int) -> None:
+        """Take account of a message; who has sent more than a burst is not read for a while.
+
+        A generic cell rate algorithm (ITU-T I.371): one time to keep, and no timer but for
+        those that send too much.
+        """
+        now = self._loop.time()
+        self._earned = max(self._earned, now - burst / rate) + 1 / rate
+        if self._earned > now and not self._held & _Hold.RATE:
+            self._owner.statistics.throttled += 1
+            self._hold(_Hold.RATE)
+            self._loop.call_at(self._earned + _RATE_PAUSE, self._let_go, _Hold.RATE)
+
     # Life
+
+    def await_grant(self) -> None:
+        """Do not read until the first process has let it in."""
+        self._hold(_Hold.GRANT)
+
+    def granted(self) -> None:
+        """Begin: the node is this session's."""
+        self._owner.statistics.accepted += 1
+        self._let_go(_Hold.GRANT)
+
+    def refused(self, reason: str) -> None:
+        self.end(WSCloseCode.TRY_AGAIN_LATER, "limit", reason)
+
+    def replaced(self) -> None:
+        reason = f"replaced by a newer connection of node {self.node}"
+        self.end(WSCloseCode.OK, "replaced", reason)
+
+    def start_over(self, reason: str) -> None:
+        self.end(WSCloseCode.SERVICE_RESTART, "started over", f"{reason}: connect again")
 
     def _enroll(self, lane: Lane) -> None:
         self.lane = lane
@@ -231,7 +306,11 @@ class Session(WSListener):
         config = self._owner.config
         if self._write_paused_at is not None and now - self._write_paused_at > config.write_timeout:
             self.abort("write", f"a write took longer than {config.write_timeout:g} s")
-        elif not self._read_paused and now - self.last_keepalive > config.keepalive_interval:
+        elif self.pending:
+            if now - self.since > config.handshake_timeout:
+                reason = "the first process of cloudhub does not answer: connect again"
+                self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
+        elif not self._held and now - self.last_keepalive > config.keepalive_interval:
             reason = f"no keepalive for {config.keepalive_interval:g} s"
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
         elif self.lane is None and now - self.since > _FIRST_MESSAGE:
@@ -250,7 +329,7 @@ class Session(WSListener):
         # Cut at a character: the reason has to be UTF-8.
         short = reason.encode()[:_MAX_REASON].decode(errors="ignore")
         self._transport.send_close(code, short.encode())
-        if self._read_paused:
+        if self._held:
             self._transport.underlying_transport.resume_reading()
         self._owner.closing(self._transport)
 
@@ -282,3 +361,13 @@ def _disconnected(node: str, asked: str, reply_to: str) -> Message:
     answer = Message.build("cloudhub", "resource", "error", f"node/{node}", text, parent_id=asked)
     answer.reply_to = reply_to
     return answer
+
+
+_last_serial = 0
+
+
+def _new_serial() -> int:
+    """Number a session by the time, which is the same clock in all processes."""
+    global _last_serial  # noqa: PLW0603 - what makes it unique is the process
+    _last_serial = max(_last_serial + 1, time.monotonic_ns())
+    return _last_serial

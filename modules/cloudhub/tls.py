@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.certs import ensure_pki
 from supervisor.module import CannotStart, Settings
@@ -50,6 +52,8 @@ class ServerTls:
         self._files = files
         self._stamps = self._read_stamps()
         self.context = _server_context(files)
+        self.expires = _expiry(files.cert)
+        """when the server's certificate ends, in seconds since the epoch"""
 
     def refresh(self) -> None:
         """Read the files again if they changed; connections that exist go on with the old ones.
@@ -65,6 +69,7 @@ class ServerTls:
         except CannotStart as error:
             log.warning("certificates have changed and are not used yet: %s", error)
         else:
+            self.expires = _expiry(self._files.cert)
             log.info("certificates have changed: new connections use %s", self._files.cert)
 
     def _read_stamps(self) -> list[tuple[int, int] | None]:
@@ -77,6 +82,12 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino
+
+
+def _expiry(path: Path) -> float:
+    # The first certificate of a chain is the server's own.
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
 
 
 def _server_context(files: TlsFiles) -> ssl.SSLContext:
