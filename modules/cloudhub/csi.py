@@ -39,10 +39,10 @@ class CsiServer(UnixServer):
             async with asyncio.timeout(_REQUEST):
                 request = await self._read(reader)
         except (WireError, TimeoutError) as error:
-            log.warning("a message of the CSI driver is not valid: %s", error or "it did not come")
-            request = Message.build("cloudhub", "resource", "", "")
-            answer = request.error(f"no message: {error or 'it did not come in time'}")
-            answer.parent_id = ""
+            reason = str(error) or "it did not come in time"
+            log.warning("no message of the CSI driver: %s", reason)
+            text = f"no message: {reason}"
+            answer = Message.build("cloudhub", "resource", "error", "", text)
         else:
             if request is None:
                 return

@@ -93,7 +93,7 @@ class Downstream:
     def _answer_question(self, message: Message) -> None:
         message.parent_id, message.id = message.id, new_id()
         message.operation = _ANSWER
-        self._upstream.publish(message)
+        self._upstream.tell(message)
 
     def _drop(self, message: Message, reason: str) -> None:
         if message.reply_to:

@@ -28,6 +28,7 @@ from modules.cloudhub.tls import ServerTls
 log = logging.getLogger(__name__)
 
 _HANDSHAKES_AT_ONCE: Final = 128
+_TAKEN_AT_ONCE: Final = 4
 #: Seconds after which a handshake may be broken off if others wait for its place, so that who
 #: connects and says nothing keeps nobody out for longer.
 _PATIENCE: Final = 3.0
@@ -92,7 +93,9 @@ class Server:
     def _accept(self) -> None:
         if len(self._handshakes) >= _HANDSHAKES_AT_ONCE and not self._make_room():
             return
-        while len(self._handshakes) < _HANDSHAKES_AT_ONCE:
+        # With other processes at the same socket, each takes a few and leaves them the rest.
+        most = _HANDSHAKES_AT_ONCE if self.owner.config.processes == 1 else _TAKEN_AT_ONCE
+        for _ in range(min(most, _HANDSHAKES_AT_ONCE - len(self._handshakes))):
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):

@@ -273,7 +273,13 @@ class Session(WSListener):
         if self._earned > now and not self._held & _Hold.RATE:
             self._owner.statistics.throttled += 1
             self._hold(_Hold.RATE)
-            self._loop.call_at(self._earned + _RATE_PAUSE, self._let_go, _Hold.RATE)
+            self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
+
+    def _earned_it(self) -> None:
+        if self._earned > self._loop.time():  # more had been read already when it was held
+            self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
+        else:
+            self._let_go(_Hold.RATE)
 
     # Life
 

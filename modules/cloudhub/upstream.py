@@ -94,9 +94,17 @@ class Upstream:
         """Give an answer to the module named in its reply_to."""
         self._put(self._answers, message, session)
 
-    def publish(self, message: Message) -> None:
-        """Send what CloudHub itself has to tell, such as connected and disconnected."""
+    def tell(self, message: Message) -> None:
+        """Send a message of CloudHub's own the way that an edge's would take."""
         self._put(self._outbox_to(message), message, None)
+
+    def publish(self, message: Message) -> None:
+        """Tell all controllers what CloudHub itself has to say: connected and disconnected.
+
+        Go tells EdgeController alone; DeviceController brings a node up to date as well.
+        """
+        for outbox in self._groups.values():
+            self._put(outbox, message, None)
 
     def _outbox(self, name: str, send: Callable[[Message], Awaitable[None]]) -> Outbox[Note]:
         return Outbox(name, send, sent=self._sent, dropped=self._dropped)

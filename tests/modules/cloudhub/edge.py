@@ -100,6 +100,16 @@ class Edge:
             for message in self._decoder.feed(payload):
                 return message
 
+    def local_address(self) -> str:
+        assert self._writer
+        host, port = self._writer.get_extra_info("sockname")
+        return f"{host}:{port}"
+
+    async def is_served(self) -> bool:
+        """Whether a ping is answered, and not with a close frame."""
+        self.write(frame(b"", PING))
+        return (await self.read_frame())[0] == PONG
+
     async def closed(self) -> tuple[int, str]:
         """Read until the close frame, answer it, and return its code and reason."""
         while True:
