@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from functools import partial
@@ -67,6 +68,9 @@ class Server:
         self._stopped = False
 
     def start(self) -> None:
+        # Who connects and says nothing waits in the kernel, and takes nobody's place.
+        patience = math.ceil(self.owner.config.handshake_timeout)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, patience)
         self._listen()
 
     def stop(self) -> None:
@@ -168,7 +172,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
             auto_ping_idle_timeout=1,
             auto_ping_reply_timeout=1,
             auto_ping_strategy=1,
-            enable_auto_pong=True,
+            enable_auto_pong=False,
             max_frame_size=config.max_message_bytes,
             extra_headers=None,
             read_buffer_init_size=_READ_BUFFER,

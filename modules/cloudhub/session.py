@@ -28,6 +28,10 @@ _FIRST_MESSAGE: Final = 1.0
 _WRITE_BUFFER: Final = 64 * 1024
 #: Seconds that who has sent too much is not read beyond what its rate asks for.
 _RATE_PAUSE: Final = 0.1
+#: What a frame counts beside the messages in it: floods of empty ones are floods too, while a
+#: large message of a Go client, which is fragmented at 4096 bytes, is not.
+_FRAME_COST: Final = 1 / 16
+_CONTROL: Final = (WSMsgType.PING, WSMsgType.PONG)
 #: How many answers, and for how many seconds, are waited for from one edge.
 _MAX_AWAITED: Final = 1024
 _AWAIT: Final = 120.0
@@ -129,19 +133,22 @@ class Session(WSListener):
         transport.underlying_transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self._owner.opened(self)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
             self._peer_closes(frame)
-        elif self.over or kind == WSMsgType.PONG:
+        elif self.over:
             return
+        elif kind in _CONTROL:
+            self._earn(1)
+            if kind == WSMsgType.PING and self._write_paused_at is None:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
         else:
             try:
                 data = self._assemble(kind, frame)
-                if data:
-                    self._read(data)
+                self._earn(_FRAME_COST + (self._read(data) if data else 0))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
             except Exception:
@@ -245,14 +252,14 @@ class Session(WSListener):
         whole, self._fragments = self._fragments, None
         return whole
 
-    def _read(self, data: bytes | bytearray) -> None:
+    def _read(self, data: bytes | bytearray) -> int:
+        """Take a websocket message; return how many messages it has completed."""
         if self.lane is None:
             self._enroll(lane_of(data))
-        for message in self._decoder.feed(data):
+        messages = self._decoder.feed(data)
+        for message in messages:
             self.messages_in += 1
             self._owner.statistics.messages_up += 1
-            if self._owner.config.rate_limit:
-                self._earn(self._owner.config.rate_limit, self._owner.config.rate_burst)
             if message.operation == _KEEPALIVE:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
@@ -262,14 +269,20 @@ class Session(WSListener):
             else:
                 self._owner.upstream.receive(message, self)
 
-    def _earn(self, rate: float, burst: int) -> None:
-        """Take account of a message; who has sent more than a burst is not read for a while.
+        return len(messages)
+
+    def _earn(self, cost: float) -> None:
+        """Take account of so many messages; who has sent more than a burst is not read for a while.
 
         A generic cell rate algorithm (ITU-T I.371): one time to keep, and no timer but for
         those that send too much.
         """
+        rate = self._owner.config.rate_limit
+        if not rate:
+            return
+        burst = self._owner.config.rate_burst
         now = self._loop.time()
-        self._earned = max(self._earned, now - burst / rate) + 1 / rate
+        self._earned = max(self._earned, now - burst / rate) + cost / rate
         if self._earned > now and not self._held & _Hold.RATE:
             self._owner.statistics.throttled += 1
             self._hold(_Hold.RATE)

@@ -23,9 +23,10 @@ DEFAULT_MAX_MESSAGE: Final = 16 * 1024 * 1024
 
 
 class _Header(msgspec.Struct, omit_defaults=True):
-    id: str = msgspec.field(name="msg_id")
+    # What has a factory may be missing in what is read, and is always written.
+    id: str = msgspec.field(name="msg_id", default_factory=str)
     parent_id: str = msgspec.field(name="parent_msg_id", default="")
-    timestamp: int = msgspec.field(default=-1)
+    timestamp: int = msgspec.field(default_factory=int)
     sync: bool = False
 
 
@@ -37,8 +38,8 @@ class _Route(msgspec.Struct, omit_defaults=True):
 
 
 class _Document(msgspec.Struct):
-    header: _Header
-    route: _Route
+    header: _Header = msgspec.field(default_factory=_Header)
+    route: _Route = msgspec.field(default_factory=_Route)
     content: Any = None
 
 
@@ -85,7 +86,7 @@ class Decoder:
             Message(
                 header.id,
                 header.parent_id,
-                max(header.timestamp, 0),
+                header.timestamp,
                 header.sync,
                 route.source,
                 route.group,

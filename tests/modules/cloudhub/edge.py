@@ -44,8 +44,11 @@ class Edge:
     ) -> str:
         """Make the request; return the answer's status line, with the body if it is refused."""
         await self.open(port, tls)
+        return await self.request(path, headers)
+
+    async def request(self, path: str, headers: dict[str, str]) -> str:
         request = {
-            "Host": f"127.0.0.1:{port}",
+            "Host": "127.0.0.1",
             "Connection": "Upgrade",
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
