@@ -79,7 +79,7 @@ async def test_gauges_tell_of_all_sessions(cloud: Cloud, join: Join) -> None:
 
 def test_every_metric_has_a_help_text_and_no_label_for_a_node() -> None:
     ours = [each for each in REGISTRY.collect() if each.name.startswith(PREFIX)]
-    assert len(ours) == 14
+    assert len(ours) == 13
     for each in ours:
         assert each.documentation.endswith(".")
         for sample in each.samples:
