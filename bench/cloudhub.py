@@ -162,7 +162,8 @@ class Edges:
     async def _tell(
         self, process: asyncio.subprocess.Process, command: dict[str, Any]
     ) -> dict[str, Any]:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         process.stdin.write(json.dumps(command).encode() + b"\n")
         line = await asyncio.wait_for(process.stdout.readline(), 300)
         if not line:
@@ -298,9 +299,7 @@ async def up(hub: Hub, edges: Edges, nodes: int) -> Run:
 
 def to_edge(number: int, nodes: int) -> Message:
     resource = f"node/edge-{number % nodes}/default/pod/p{number}"
-    return Message.build(
-        "edgecontroller", "resource", "insert", resource, str(time.monotonic_ns())
-    )
+    return Message.build("edgecontroller", "resource", "insert", resource, str(time.monotonic_ns()))
 
 
 def percentile(values: Sequence[float], which: int) -> float:

@@ -67,7 +67,7 @@ class Edge(WSListener):
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self.transport = None
         self.writable.set()
 

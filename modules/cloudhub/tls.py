@@ -11,17 +11,14 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.common.certs import ensure_pki
+from modules.common.certs import WILDCARDS, ensure_pki
 from supervisor.module import CannotStart, Settings
 
 log = logging.getLogger(__name__)
-
-_WILDCARDS: Final = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
     """Name the configured files, or make those in the data directory; CannotStart if neither."""
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
-    names = [*config.names, *(() if config.address in _WILDCARDS else (config.address,))]
+    names = [*config.names, *(() if config.address in WILDCARDS else (config.address,))]
     try:
         pki = ensure_pki(settings.data_dir / "pki", names)
     except (OSError, ValueError) as error:
