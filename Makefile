@@ -3,14 +3,20 @@
 PYTHON ?= python3
 ARGS ?=
 KILLS ?= 1000
+FUZZ_SECONDS ?= 600
+FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_message_or_a_wire_error \
+  tests/modules/common/wire/test_packed.py::test_any_message_survives_the_wire_in_any_pieces \
+  tests/modules/common/wire/test_plain.py::test_no_input_does_worse_than_a_wire_error \
+  tests/modules/common/wire/test_plain.py::test_what_is_encoded_decodes \
+  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc clean
+.PHONY: help setup run test lint demo crash-ipc fuzz bench-cloudhub clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned dependencies and cloudcore in it
 
@@ -31,6 +37,17 @@ demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through
 
 crash-ipc: $(STAMP) ## kill readers and writers of a channel at random moments (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py
+
+fuzz: $(STAMP) ## write anything to the readers of frames and messages (FUZZ_SECONDS=600)
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
+	    $(FUZZED) >.fuzz.log 2>&1 || { cat .fuzz.log; exit 1; }; \
+	  rounds=$$((rounds + 1)); \
+	done; rm -f .fuzz.log; echo "nothing found in $$rounds rounds, $(FUZZ_SECONDS) s"
+
+bench-cloudhub: $(STAMP) ## measure CloudHub with hollow edges (ARGS="--nodes 100 --at-once 500 --repeats 1")
+	@$(BIN)/python -m bench.cloudhub $(ARGS)
 
 clean: ## remove .venv and what tools have left behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import resource
 import socket
+import ssl
 import statistics
 import sys
 import tempfile
@@ -34,7 +36,9 @@ import uvloop
 from bench.figures import Figure, median, publish
 from ipc import AsyncContext, Message, Registry, open_contexts
 from modules.cloudhub.config import CloudHubConfig
-from modules.common.certs import ensure_pki, issue_node, write_private, write_public
+from modules.cloudhub.tls import TlsFiles, _server_context
+from modules.common.certs import Pki, ensure_pki, issue_node, write_private, write_public
+from modules.hollow import tls
 from supervisor.module import Settings
 
 _spawn = multiprocess.get_context("spawn")
@@ -46,6 +50,7 @@ RATE = 1000
 SECONDS = 5
 DOWN = UP = 60_000
 SETTLE = 2.0
+HANDSHAKES = 100
 
 #: (value, unit) by metric, of one run
 Run = dict[str, tuple[float, str]]
@@ -306,6 +311,35 @@ def percentile(values: Sequence[float], which: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[which - 1]
 
 
+# ------------------------------------------------------------------------------ the peer
+
+
+def handshake(directory: Path, certs: Path) -> float:
+    """Milliseconds of CPU that OpenSSL takes for the server's side of a handshake, in memory.
+
+    Measured in the same minute as each case: it tells how fast the machine is just then, and
+    how much of a connect is left to CloudHub.
+    """
+    pki = Pki(directory / "pki")
+    server = _server_context(TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+    client = tls.from_directory(certs)
+    spent = 0.0
+    for _ in range(HANDSHAKES):
+        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        sides = {
+            True: server.wrap_bio(up, down, server_side=True),
+            False: client.wrap_bio(down, up, server_side=False),
+        }
+        while sides:
+            for is_server, side in list(sides.items()):
+                began = time.process_time()
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+                    del sides[is_server]
+                spent += (time.process_time() - began) * is_server
+    return spent / HANDSHAKES * 1e3
+
+
 # --------------------------------------------------------------------------------- runs
 
 
@@ -330,11 +364,14 @@ async def run_all(options: argparse.Namespace) -> list[Figure]:
         cases += [(f"{nodes:,} edges at once", nodes, True) for nodes in options.at_once]
         for case, nodes, at_once in cases:
             runs: dict[tuple[str, str], list[float]] = defaultdict(list)
+            alone: list[float] = []
             for number in range(options.repeats):
                 print(f"{case}, run {number + 1}", file=sys.stderr, flush=True)
+                alone.append(handshake(directory, certs))
                 found = await measure(directory, certs, nodes, at_once=at_once)
                 for metric, (value, unit) in found.items():
                     runs[metric, unit].append(value)
+            figures.append(Figure(case, "OpenSSL alone", "CPU per connect", median(alone), "ms"))
             figures += [
                 Figure(case, "cloudcore", metric, median(values), unit)
                 for (metric, unit), values in runs.items()

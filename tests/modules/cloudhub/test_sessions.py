@@ -261,7 +261,8 @@ async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> No
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples * 3 // 5,  # each is a connection
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(
