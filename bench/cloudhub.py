@@ -36,7 +36,7 @@ import uvloop
 from bench.figures import Figure, median, publish
 from ipc import AsyncContext, Message, Registry, open_contexts
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.tls import TlsFiles, _server_context
+from modules.cloudhub.tls import TlsFiles, server_context
 from modules.common.certs import Pki, ensure_pki, issue_node, write_private, write_public
 from modules.hollow import tls
 from supervisor.module import Settings
@@ -321,7 +321,7 @@ def handshake(directory: Path, certs: Path) -> float:
     how much of a connect is left to CloudHub.
     """
     pki = Pki(directory / "pki")
-    server = _server_context(TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+    server = server_context(TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
     client = tls.from_directory(certs)
     spent = 0.0
     for _ in range(HANDSHAKES):

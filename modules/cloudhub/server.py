@@ -136,9 +136,10 @@ class Server:
             self._listen()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        made = _Connection(self, address)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: _Connection(self, address),
+                lambda: made,
                 connection,
                 ssl=self._tls.context,
                 ssl_handshake_timeout=self.owner.config.handshake_timeout,
@@ -149,6 +150,7 @@ class Server:
         except OSError as error:
             self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
         except asyncio.CancelledError as cancelled:
+            made.refused()
             self.refuse(address, "tls", f"{cancelled}")
             raise
 
@@ -180,6 +182,10 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         self._server = server
         self._address = address
         self._answered = False
+
+    def refused(self) -> None:
+        """Somebody else has said why it gets no session."""
+        self._answered = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._answered:

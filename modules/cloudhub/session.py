@@ -11,7 +11,9 @@ from typing import Final, Protocol
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from ipc import Message
+from modules.cloudhub.awaited import Awaited
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.fragments import Fragments, TooBig
 from modules.cloudhub.identity import Identity
 from modules.cloudhub.lanes import PACKED, Decoder, Lane, lane_of
 from modules.cloudhub.outbound import Outbound
@@ -32,9 +34,6 @@ _RATE_PAUSE: Final = 0.1
 #: large message of a Go client, which is fragmented at 4096 bytes, is not.
 _FRAME_COST: Final = 1 / 16
 _CONTROL: Final = (WSMsgType.PING, WSMsgType.PONG)
-#: How many answers, and for how many seconds, are waited for from one edge.
-_MAX_AWAITED: Final = 1024
-_AWAIT: Final = 120.0
 #: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
 _MAX_REASON: Final = 123
 
@@ -104,12 +103,12 @@ class Session(WSListener):
         self.on_the_way = self.bytes_on_the_way = 0
         self._transport: WSTransport
         self._decoder: Decoder
-        self._fragments: bytearray | None = None
+        self._fragments = Fragments(owner.config.max_message_bytes)
         self._outbound = Outbound(owner.config.queue_messages, owner.config.queue_bytes)
         self._held = 0
         self._earned = 0.0  # when all that it has sent would have come at its rate
         self._write_paused_at: float | None = None
-        self._awaited: dict[str, tuple[str, float]] = {}
+        self._awaited = Awaited()
 
     @property
     def queue(self) -> Outbound:
@@ -147,10 +146,12 @@ class Session(WSListener):
             self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
         else:
             try:
-                data = self._assemble(kind, frame)
+                data = self._fragments.add(frame)
                 self._earn(_FRAME_COST + (self._read(data) if data else 0))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
+            except TooBig as error:
+                self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", str(error))
             except Exception:
                 log.exception("node %s: a message could not be handled", self.node)
                 self.end(WSCloseCode.INTERNAL_ERROR, "internal", "internal error, see the log")
@@ -198,9 +199,7 @@ class Session(WSListener):
 
     def await_answer(self, message: Message) -> None:
         """Remember who asked, so that the edge's answer finds its way back."""
-        self._awaited[message.id] = message.reply_to, self._loop.time() + _AWAIT
-        if len(self._awaited) > _MAX_AWAITED:
-            del self._awaited[next(iter(self._awaited))]
+        self._awaited.add(message, self._loop.time())
 
     def _flush(self) -> None:
         send, outbound = self._transport.send, self._outbound
@@ -232,26 +231,6 @@ class Session(WSListener):
             self.last_keepalive = self._loop.time()
             self._transport.underlying_transport.resume_reading()
 
-    def _assemble(self, kind: WSMsgType, frame: WSFrame) -> bytes | bytearray | None:
-        """Return the websocket message that the frame completes (RFC 6455, 5.4)."""
-        if (kind == WSMsgType.CONTINUATION) != (self._fragments is not None):
-            raise WireError("fragments of websocket messages out of order")
-        if self._fragments is None:
-            if frame.fin:
-                return frame.get_payload_as_bytes()
-            self._fragments = bytearray()
-        self._fragments += frame.get_payload_as_memoryview()
-        if len(self._fragments) > self._owner.config.max_message_bytes:
-            reason = (
-                f"a websocket message of more than {self._owner.config.max_message_bytes} bytes"
-            )
-            self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", reason)
-            return None
-        if not frame.fin:
-            return None
-        whole, self._fragments = self._fragments, None
-        return whole
-
     def _read(self, data: bytes | bytearray) -> int:
         """Take a websocket message; return how many messages it has completed."""
         if self.lane is None:
@@ -263,8 +242,7 @@ class Session(WSListener):
             if message.operation == _KEEPALIVE:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
-            elif message.parent_id in self._awaited:
-                message.reply_to, _ = self._awaited.pop(message.parent_id)
+            elif self._awaited.take(message):
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)
@@ -334,11 +312,7 @@ class Session(WSListener):
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
         elif self.lane is None and now - self.since > _FIRST_MESSAGE:
             self._enroll(PACKED)
-        while self._awaited:
-            asked, (_, deadline) = next(iter(self._awaited.items()))
-            if now <= deadline:
-                break
-            del self._awaited[asked]
+        self._awaited.expire(now)
 
     def end(self, code: WSCloseCode, cause: str, reason: str) -> None:
         """Close with a code and a reason; the edge has a moment to answer."""
@@ -368,18 +342,10 @@ class Session(WSListener):
     def _leave(self, cause: str, reason: str) -> None:
         if not self.over:
             self.over = True
-            self._fragments = None
+            self._fragments.clear()
             self._owner.ended(self, cause, reason)
-            for asked, (reply_to, _) in self._awaited.items():
-                self._owner.upstream.answer(_disconnected(self.node, asked, reply_to))
-            self._awaited.clear()
-
-
-def _disconnected(node: str, asked: str, reply_to: str) -> Message:
-    text = f"node {node} was disconnected before it answered"
-    answer = Message.build("cloudhub", "resource", "error", f"node/{node}", text, parent_id=asked)
-    answer.reply_to = reply_to
-    return answer
+            for answer in self._awaited.give_up(self.node):
+                self._owner.upstream.answer(answer)
 
 
 _last_serial = 0

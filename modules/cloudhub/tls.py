@@ -48,7 +48,7 @@ class ServerTls:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = self._read_stamps()
-        self.context = _server_context(files)
+        self.context = server_context(files)
         self.expires = _expiry(files.cert)
         """when the server's certificate ends, in seconds since the epoch"""
 
@@ -62,7 +62,7 @@ class ServerTls:
             return
         self._stamps = stamps
         try:
-            self.context = _server_context(self._files)
+            self.context = server_context(self._files)
         except CannotStart as error:
             log.warning("certificates have changed and are not used yet: %s", error)
         else:
@@ -87,7 +87,7 @@ def _expiry(path: Path) -> float:
     return certificate.not_valid_after_utc.timestamp()
 
 
-def _server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
