@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from picows import WSFrame, WSMsgType
 
 from modules.common.wire import WireError
+
+_CONTINUATION: Final = WSMsgType.CONTINUATION.value
 
 
 class TooBig(Exception):
@@ -20,12 +24,12 @@ class Fragments:
         self._most = most
         self._pieces: bytearray | None = None
 
-    def add(self, frame: WSFrame) -> bytes | bytearray | None:
-        """Return the message that the frame completes, None if it goes on.
+    def add(self, frame: WSFrame, kind: int) -> bytes | bytearray | None:
+        """Return the message that the frame, which is of this kind, completes, if it does.
 
         WireError for frames out of order; TooBig.
         """
-        if (frame.msg_type == WSMsgType.CONTINUATION) != (self._pieces is not None):
+        if (kind == _CONTINUATION) != (self._pieces is not None):
             raise WireError("fragments of websocket messages out of order")
         if self._pieces is None:
             if frame.fin:

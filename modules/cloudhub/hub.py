@@ -57,6 +57,8 @@ class Hub:
     ) -> None:
         """`units` are the names of all processes, the first one's first; none: there is one."""
         self.config = config
+        self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
+        self.burst_time = config.rate_burst * self.message_time
         self.statistics = Statistics()
         self.sessions: dict[str, Session] = {}
         """the sessions of this process that are not over, by node"""

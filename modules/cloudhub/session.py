@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from typing import Final, Protocol
@@ -33,17 +32,16 @@ _RATE_PAUSE: Final = 0.1
 #: What a frame counts beside the messages in it: floods of empty ones are floods too, while a
 #: large message of a Go client, which is fragmented at 4096 bytes, is not.
 _FRAME_COST: Final = 1 / 16
-_CONTROL: Final = (WSMsgType.PING, WSMsgType.PONG)
 #: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
 _MAX_REASON: Final = 123
+# Why a connection is not read, as bits. Plain numbers, here and below: the enumerations of
+# picows and of the standard library would be a good part of what a keepalive costs.
+_UPSTREAM: Final = 1  # its messages are not taken as fast as they come
+_RATE: Final = 2  # it has sent more than it may
+_GRANT: Final = 4  # the first process has not let it in yet
 
-
-class _Hold(enum.IntFlag):
-    """Why a connection is not read."""
-
-    UPSTREAM = 1  # its messages are not taken as fast as they come
-    RATE = 2  # it has sent more than it may
-    GRANT = 4  # the first process has not let it in yet
+_CLOSE: Final = WSMsgType.CLOSE.value
+_PING: Final = WSMsgType.PING.value
 
 
 class Owner(Protocol):
@@ -52,6 +50,10 @@ class Owner(Protocol):
     config: CloudHubConfig
     statistics: Statistics
     upstream: Upstream
+    message_time: float
+    """seconds in which a node may send one message; 0 if it may send as many as it likes"""
+    burst_time: float
+    """seconds in which it earns a burst"""
 
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
@@ -123,7 +125,7 @@ class Session(WSListener):
     @property
     def pending(self) -> bool:
         """Whether the first process has yet to let it in."""
-        return bool(self._held & _Hold.GRANT)
+        return bool(self._held & _GRANT)
 
     # From picows
 
@@ -133,20 +135,20 @@ class Session(WSListener):
         self._owner.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
+        kind: int = frame.msg_type  # type: ignore[assignment]  # it is an IntEnum at runtime
+        if kind == _CLOSE:
             self._peer_closes(frame)
         elif self.over:
             return
-        elif kind in _CONTROL:
+        elif kind >= _PING:
             self._earn(1)
-            if kind == WSMsgType.PING and self._write_paused_at is None:
+            if kind == _PING and self._write_paused_at is None:
                 transport.send_pong(frame.get_payload_as_bytes())
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
         else:
             try:
-                data = self._fragments.add(frame)
+                data = self._fragments.add(frame, kind)
                 self._earn(_FRAME_COST + (self._read(data) if data else 0))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
@@ -212,17 +214,17 @@ class Session(WSListener):
     # Edge to cloud
 
     def pause_reading(self) -> None:
-        self._hold(_Hold.UPSTREAM)
+        self._hold(_UPSTREAM)
 
     def resume_reading(self) -> None:
-        self._let_go(_Hold.UPSTREAM)
+        self._let_go(_UPSTREAM)
 
-    def _hold(self, reason: _Hold) -> None:
+    def _hold(self, reason: int) -> None:
         if not self._held:
             self._transport.underlying_transport.pause_reading()
         self._held |= reason
 
-    def _let_go(self, reason: _Hold) -> None:
+    def _let_go(self, reason: int) -> None:
         if not self._held & reason:
             return
         self._held &= ~reason
@@ -246,7 +248,6 @@ class Session(WSListener):
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)
-
         return len(messages)
 
     def _earn(self, cost: float) -> None:
@@ -255,33 +256,32 @@ class Session(WSListener):
         A generic cell rate algorithm (ITU-T I.371): one time to keep, and no timer but for
         those that send too much.
         """
-        rate = self._owner.config.rate_limit
-        if not rate:
-            return
-        burst = self._owner.config.rate_burst
-        now = self._loop.time()
-        self._earned = max(self._earned, now - burst / rate) + cost / rate
-        if self._earned > now and not self._held & _Hold.RATE:
-            self._owner.statistics.throttled += 1
-            self._hold(_Hold.RATE)
-            self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
+        owner = self._owner
+        if owner.message_time:
+            now = self._loop.time()
+            earned = max(self._earned, now - owner.burst_time) + cost * owner.message_time
+            self._earned = earned
+            if earned > now and not self._held & _RATE:
+                owner.statistics.throttled += 1
+                self._hold(_RATE)
+                self._loop.call_at(earned + _RATE_PAUSE, self._earned_it)
 
     def _earned_it(self) -> None:
         if self._earned > self._loop.time():  # more had been read already when it was held
             self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
         else:
-            self._let_go(_Hold.RATE)
+            self._let_go(_RATE)
 
     # Life
 
     def await_grant(self) -> None:
         """Do not read until the first process has let it in."""
-        self._hold(_Hold.GRANT)
+        self._hold(_GRANT)
 
     def granted(self) -> None:
         """Begin: the node is this session's."""
         self._owner.statistics.accepted += 1
-        self._let_go(_Hold.GRANT)
+        self._let_go(_GRANT)
 
     def refused(self, reason: str) -> None:
         self.end(WSCloseCode.TRY_AGAIN_LATER, "limit", reason)
