@@ -13,10 +13,10 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc fuzz bench-cloudhub clean
+.PHONY: help setup run test lint demo crash-ipc bench-ipc bench-start bench-supervisor fuzz bench-cloudhub clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned dependencies and cloudcore in it
 
@@ -35,8 +35,17 @@ lint: $(STAMP) ## check style, types and who imports whom
 demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through a crash (1 min)
 	@$(BIN)/python -m modules.hollow.demo
 
-crash-ipc: $(STAMP) ## kill readers and writers of a channel at random moments (KILLS=1000)
-	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py
+crash-ipc: $(STAMP) ## kill readers and writers of a channel, at random and at every step (KILLS=1000)
+	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py tests/ipc/test_every_step.py
+
+bench-ipc: $(STAMP) ## channels beside multiprocess's, pyzmq and faster-fifo (ARGS="--runs 5")
+	@$(BIN)/python -m bench.ipc $(ARGS)
+
+bench-start: $(STAMP) ## restarts and memory under fork, forkserver and spawn
+	@$(BIN)/python -m bench.start_methods $(ARGS)
+
+bench-supervisor: $(STAMP) ## time to replace a killed process, memory and CPU of the parent, beside circus
+	@$(BIN)/python -m bench.supervisor $(ARGS)
 
 fuzz: $(STAMP) ## write anything to the readers of frames and messages (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \

@@ -1,7 +1,7 @@
 """How modules talk to one another: messages, channels and the context (beehive's words)."""
 
 from ipc.async_context import AsyncContext, open_contexts
-from ipc.channel import Channel, ChannelState, ChannelStatistics
+from ipc.channel import Channel, ChannelState
 from ipc.context import Context
 from ipc.deadletters import DeadLetter, DeadLetterBox
 from ipc.errors import (
@@ -12,11 +12,14 @@ from ipc.errors import (
     ModuleUnavailable,
     NotAMessage,
     Timeout,
+    UnknownDeadLetter,
     UnknownModule,
 )
+from ipc.inhand import InHand
 from ipc.message import Message
 from ipc.receiving import Delivery
 from ipc.registry import Registry
+from ipc.statistics import ChannelStatistics, Histogram
 
 __all__ = [
     "AsyncContext",
@@ -30,12 +33,15 @@ __all__ = [
     "DeadLetter",
     "DeadLetterBox",
     "Delivery",
+    "Histogram",
+    "InHand",
     "Message",
     "MessageTooLarge",
     "ModuleUnavailable",
     "NotAMessage",
     "Registry",
     "Timeout",
+    "UnknownDeadLetter",
     "UnknownModule",
     "open_contexts",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
 
+from ipc.asking import Failures, no_answer
 from ipc.channel import Channel
 from ipc.context import DEFAULT_TIMEOUT, BaseContext
-from ipc.errors import Closed, Timeout
+from ipc.errors import ChannelError, Closed, Timeout
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
 from ipc.registry import Registry
@@ -23,8 +25,10 @@ _TURN: Final = 64
 class AsyncContext(BaseContext):
     """The operations for a module that runs an event loop; tasks of that loop may use them.
 
-    `receive` acknowledges the message it handed out before; one task at a time may call it.
-    `take` is for handling several messages at a time: each is acknowledged by its own `done`.
+    Acknowledging: `receive` (and iterating) acknowledges the message it handed out before, so
+    one task at a time may call it. `take` is for handling several messages at a time: each is
+    acknowledged by its own `done`. What is not acknowledged when the process ends is delivered
+    again to its successor; docs/channels.md says how.
     """
 
     def __init__(self, registry: Registry, name: str) -> None:
@@ -56,16 +60,19 @@ class AsyncContext(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        inbox = self.registry.line(module).inbox
-        if not inbox.try_put(message, prefer_slot=self._line.slot):
-            await self._put_later(inbox, message, Deadline(timeout))
+        line = self._lines.get(module) or self.registry.line(module)
+        if not line.inbox.try_put(message, self._slot):
+            await self._put_later(line.inbox, message, Deadline(timeout))
 
     async def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send to every other module of a group."""
-        for name in self._group_targets(group):
-            await self.send(name, message, timeout)
+        """Send to every other module of a group, all within `timeout` seconds.
+
+        A member that cannot be sent to stops none of the others; the first such error is
+        raised in the end, the others are notes on it.
+        """
+        await _all(self.send(name, message, timeout) for name in self._group_targets(group))
 
     async def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
@@ -73,7 +80,12 @@ class AsyncContext(BaseContext):
         return await self._next(receiver.try_get, timeout)
 
     async def take(self, timeout: float | None = None) -> Delivery:
-        """Receive a message that is acknowledged by its own `done`, not by the next receive."""
+        """Receive a message that is acknowledged by its own `done`, not by the next receive.
+
+        A message that others have died with twice (`max_deliveries` less one) is handed out
+        when all that was taken is done, and nothing else is until it is done itself: do not
+        wait for more messages before you handle those you have.
+        """
         return await self._next(self._line.inbox.receiver.try_take, timeout)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -88,35 +100,45 @@ class AsyncContext(BaseContext):
     async def send_sync(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Message:
-        """Send, and wait for the message that answers it; Timeout after `timeout` seconds."""
+        """Send, and wait for the message that answers it; Timeout after `timeout` seconds.
+
+        Errors beside it: those of `send`. An answer that comes later is dropped and counted.
+        """
         self._listen_for_answers()
+        inbox = self.registry.line(module).inbox
         waiter: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiters[message.id] = waiter
+        asked, deadline = time.perf_counter(), Deadline(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                await self.send(module, self._question(message), None)
-                return await waiter
+            await self.send(module, self._question(message), timeout)
+            async with asyncio.timeout(deadline.remaining()):
+                answer = await waiter
+        except ChannelError:
+            raise
         except TimeoutError as error:
-            raise Timeout(
-                f"module {module!r} did not answer message {message.id} ({message.operation} "
-                f"{message.resource}) within {timeout:g} s"
-            ) from error
+            inbox.note_unanswered()
+            raise no_answer(module, message) from error
         finally:
             del self._waiters[message.id]
+        inbox.note_round_trip(time.perf_counter() - asked)
+        return answer
 
     async def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> list[Message]:
-        """Send to every other module of a group, and wait for one answer from each."""
-        asked = [
+        """Send to every other module of a group, and wait for one answer from each.
+
+        All are asked and waited for, within `timeout` seconds in all; the first error is raised
+        then, the others are notes on it.
+        """
+        return await _all(
             self.send_sync(name, message.clone(), timeout) for name in self._group_targets(group)
-        ]
-        return list(await asyncio.gather(*asked))
+        )
 
     async def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Send an answer to whoever waits for it; it passes everything that is not an answer."""
         answers = self._answers_of(message)
-        if not answers.try_put(message, prefer_slot=self._line.slot):
+        if not answers.try_put(message, self._slot):
             await self._put_later(answers, message, Deadline(timeout))
 
     def close(self) -> None:
@@ -131,7 +153,7 @@ class AsyncContext(BaseContext):
     async def _put_later(self, channel: Channel, message: Message, deadline: Deadline) -> None:
         room = channel.await_room()
         try:
-            while not channel.try_put(message, prefer_slot=self._line.slot):
+            while not channel.try_put(message, self._slot):
                 if deadline.passed:
                     raise channel.full_error()
                 await _readable(room, deadline)
@@ -211,6 +233,22 @@ class Inbox:
 
     def close(self) -> None:
         self._loop.remove_reader(self._arrivals.fileno())
+
+
+async def _all(operations: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
+    """Do all at once, each to its end; then raise the first error, or return what they did."""
+    tasks = [asyncio.ensure_future(operation) for operation in operations]
+    failures = Failures()
+    results = []
+    try:
+        for task in tasks:
+            with failures:
+                results.append(await task)
+    finally:
+        for task in tasks:
+            task.cancel()
+    failures.raise_first()
+    return results
 
 
 async def _readable(watch: Watch, deadline: Deadline) -> None:

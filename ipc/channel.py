@@ -12,17 +12,20 @@ import enum
 import os
 import queue
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ipc import inhand, statistics
 from ipc import segment as layout
 from ipc.deadletters import DeadLetterBox
-from ipc.errors import ChannelFull, Closed, MessageTooLarge, ModuleUnavailable
-from ipc.message import Message, encode
+from ipc.errors import ChannelError, ChannelFull, Closed, ModuleUnavailable
+from ipc.inhand import InHand
+from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
-from ipc.segment import MAX_PAYLOAD, MIB, RING, Segment
-from ipc.sending import Sender
+from ipc.segment import MAX_CAPACITY, MIB, Segment
+from ipc.sending import Sender, TryPut
+from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
 
 DEFAULT_CAPACITY: Final = 8 * MIB
@@ -39,31 +42,13 @@ class ChannelState(enum.IntEnum):
     DISABLED = 3
 
 
-@dataclass(frozen=True)
-class ChannelStatistics:
-    """A channel at one moment. Totals are since it was made; a kill may leave one off by one."""
-
-    messages: int
-    """waiting, including those being handled"""
-    bytes: int
-    """what they take in memory"""
-    capacity_bytes: int
-    """what each sender may have waiting before it has to wait itself"""
-    sent_total: int
-    received_total: int
-    """handled to the end"""
-    redelivered_total: int
-    dead_letters: int
-    senders: int
-    """slots in use: processes that have sent, a replacement counting as its predecessor"""
-
-
 class Channel:
     """A queue of messages to one reader, with the interface of `multiprocessing.Queue`.
 
     `capacity` is what each sender may have waiting, in bytes (a larger single message passes
-    when nothing else waits). `max_deliveries` is how many readers may die with a message before
-    it becomes a dead letter in the directory `dead_letters`; without one it is only counted.
+    when nothing else waits). `max_deliveries`, 1 to 255, is how many readers may die with a
+    message before it becomes a dead letter in the directory `dead_letters`; without one it is
+    only counted.
     """
 
     def __init__(
@@ -74,8 +59,10 @@ class Channel:
         max_deliveries: int = DEFAULT_MAX_DELIVERIES,
         dead_letters: Path | None = None,
     ) -> None:
-        if not 1 <= capacity <= RING:
-            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {RING}")
+        if not 1 <= capacity <= MAX_CAPACITY:
+            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {MAX_CAPACITY}")
+        if not 1 <= max_deliveries <= layout.DELIVERIES:
+            raise ValueError(f"{max_deliveries} deliveries; allowed are 1 to {layout.DELIVERIES}")
         self.name = name
         self.capacity = capacity
         self.max_deliveries = max_deliveries
@@ -107,6 +94,8 @@ class Channel:
         self._closed = False
         self._sender = Sender(self._segment, self._arrived, self.capacity)
         self._receiver: Receiver | None = None
+        self.try_put = self._sender.putter(self._unavailable)
+        self.try_get = self._first_get
         _channels.add(self)
 
     def filenos(self) -> tuple[int, ...]:
@@ -115,33 +104,33 @@ class Channel:
 
     # Sending
 
-    def try_put(self, message: Message, *, prefer_slot: int = 0) -> bool:
-        """Put the message if there is room; it is safe from any process's death from then on.
+    try_put: TryPut
+    """Put the message if there is room; it is safe from any process's death from then on.
 
-        Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
-        """
-        payload = encode(message)
-        if len(payload) > MAX_PAYLOAD:
-            raise MessageTooLarge(
-                f"message {message.id} ({message.operation} {message.resource}) has "
-                f"{len(payload)} bytes; a channel carries up to {MAX_PAYLOAD}"
-            )
-        if self._closed:
-            raise Closed(f"channel {self.name!r} was closed in this process")
-        state = self._segment.words[layout.STATE]
-        if state:
-            reason = ChannelState(state).name.lower()
-            raise ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
-        return self._sender.try_put(payload, prefer_slot)
+    Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
+    """
 
-    def put(self, message: Message, block: bool = True, timeout: float | None = None) -> None:
+    def _unavailable(self) -> ChannelError:
+        reason = self.state.name.lower()
+        return ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
+
+    def _closed_error(self) -> Closed:
+        return Closed(f"channel {self.name!r} was closed in this process")
+
+    def put(
+        self,
+        message: Message,
+        block: bool = True,
+        timeout: float | None = None,
+        prefer_slot: int = 0,
+    ) -> None:
         """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
-        if self.try_put(message):
+        if self.try_put(message, prefer_slot):
             return
         deadline = Deadline(timeout if block else 0)
         room = self.await_room()
         try:
-            while not self.try_put(message):
+            while not self.try_put(message, prefer_slot):
                 if deadline.passed:
                     raise self.full_error()
                 room.wait(deadline.remaining())
@@ -167,6 +156,14 @@ class Channel:
             f"({waiting.bytes} bytes) wait in it, and its reader makes no room"
         )
 
+    def note_round_trip(self, seconds: float) -> None:
+        """Count a question of this process's that was answered after so many seconds."""
+        self._sender.note(statistics.note_round_trip, seconds)
+
+    def note_unanswered(self) -> None:
+        """Count a question of this process's that was not answered in time."""
+        self._sender.note(statistics.note_unanswered)
+
     # Receiving
 
     @property
@@ -183,9 +180,12 @@ class Channel:
             )
         return self._receiver
 
-    def try_get(self) -> Message | None:
-        """Hand out the next message, or None; acknowledges the one handed out before."""
-        return self.receiver.try_get()
+    try_get: Callable[[], Message | None]
+    """Hand out the next message, or None; acknowledges the one handed out before."""
+
+    def _first_get(self) -> Message | None:
+        self.try_get = self.receiver.try_get
+        return self.try_get()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Message:
         """Hand out the next message, waiting up to `timeout` seconds; queue.Empty after that.
@@ -198,7 +198,7 @@ class Channel:
         deadline = Deadline(timeout if block else 0)
         while message is None:
             if self._closed:
-                raise Closed(f"channel {self.name!r} was closed in this process")
+                raise self._closed_error()
             if deadline.passed:
                 raise queue.Empty
             arrivals = receiver.await_arrivals()
@@ -232,34 +232,24 @@ class Channel:
 
     def full(self) -> bool:
         """Whether some sender has no room left for even a small message."""
-        limit = self.capacity - _SMALL
-        slots = (self._segment.slot(index).words for index in self._segment.used_slots())
-        return any(words[layout.TAIL] - words[layout.FREED] > limit for words in slots)
+        return statistics.longest_wait(self._segment) > self.capacity - _SMALL
 
     def statistics(self) -> ChannelStatistics:
         """Read the counters in shared memory: any process may, at any time, at no one's cost."""
-        words = self._segment.words
-        messages = waiting_bytes = sent_total = received_total = 0
-        used = self._segment.used_slots()
-        for index in used:
-            slot = self._segment.slot(index).words
-            handled, head = slot[layout.HANDLED], slot[layout.HEAD]
-            sent, tail = slot[layout.SENT], slot[layout.TAIL]
-            sent_total += sent
-            received_total += handled
-            if tail > head:
-                waiting_bytes += tail - head
-                messages += max(1, sent - handled)
-        return ChannelStatistics(
-            messages=messages,
-            bytes=waiting_bytes,
-            capacity_bytes=self.capacity,
-            sent_total=sent_total,
-            received_total=received_total,
-            redelivered_total=words[layout.REDELIVERED],
-            dead_letters=words[layout.DEAD_LETTERS],
-            senders=len(used),
-        )
+        return statistics.read(self._segment, self.capacity)
+
+    def in_hand(self) -> list[InHand]:
+        """Tell which messages are handed out and not done; oldest first for each sender.
+
+        Any process may ask at any time. After the reader's death, and until its successor asks
+        for its first message, it is what the reader was handling when it died.
+        """
+        return inhand.read(self._segment)
+
+    @property
+    def reader_pid(self) -> int:
+        """The process that reads, or did last; 0 before the first."""
+        return self._segment.words[layout.READER_PID]
 
     # Its end
 
@@ -274,6 +264,12 @@ class Channel:
     def close(self) -> None:
         """Use the channel no more in this process; what waits in it stays for others."""
         self._closed = True
+
+        def try_put(message: Message, prefer_slot: int = 0) -> bool:
+            del message, prefer_slot
+            raise self._closed_error()
+
+        self.try_put = try_put
         self.wake()
 
     def join_thread(self) -> None:
@@ -293,4 +289,4 @@ def _begin_all() -> None:
 
 os.register_at_fork(after_in_child=_begin_all)
 
-__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery"]
+__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery", "InHand"]

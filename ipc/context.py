@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
+from ipc.asking import Failures, Question, no_answer
 from ipc.channel import Channel
 from ipc.errors import ChannelError, Closed, Timeout
 from ipc.message import Message
@@ -29,6 +32,8 @@ class BaseContext:
         self.registry = registry
         self.name = name
         self._line: Line = registry.line(name)
+        self._lines = registry.lines
+        self._slot = self._line.slot
         self.unmatched_answers = 0
         """answers that came when nobody waited for them any more"""
 
@@ -68,16 +73,20 @@ class BaseContext:
 class Context(BaseContext):
     """The operations for a module that blocks; any of its threads may use them.
 
-    A message is acknowledged by asking for the next one: until then it stays in the channel,
-    and if the process dies it is delivered to its successor.
+    Acknowledging: `receive` (and iterating) acknowledges the message it handed out before, so
+    one thread at a time may call it. `take` is for handling several messages at a time: each is
+    acknowledged by its own `done`. What is not acknowledged when the process ends is delivered
+    again to its successor; docs/channels.md says how.
     """
 
     def __init__(self, registry: Registry, name: str) -> None:
         super().__init__(registry, name)
         self.stopping = False
-        self._waiters: dict[str, Message | None] = {}
+        self._questions: dict[str, Question] = {}
         self._answered = threading.Condition()
         self._pumping = False
+        self._inbox = self._line.inbox
+        self._late = 0  # answers that may still come, though nobody waits for them
 
     def send(self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Send; on return the message is safe from the death of any module.
@@ -85,23 +94,46 @@ class Context(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        inbox = self.registry.line(module).inbox
-        if not inbox.try_put(message, prefer_slot=self._line.slot):
-            inbox.put(message, timeout=timeout)
+        line = self._lines.get(module) or self.registry.line(module)
+        if not line.inbox.try_put(message, self._slot):
+            line.inbox.put(message, timeout=timeout)
 
     def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send to every other module of a group."""
+        """Send to every other module of a group, all within `timeout` seconds.
+
+        A member that cannot be sent to stops none of the others; the first such error is
+        raised in the end, the others are notes on it.
+        """
+        deadline = Deadline(timeout)
+        failures = Failures()
+        waiting = []
         for name in self._group_targets(group):
-            self.send(name, message, timeout)
+            with failures:
+                inbox = self.registry.line(name).inbox
+                if not inbox.try_put(message, self._slot):
+                    waiting.append(name)
+        for name in waiting:
+            with failures:
+                self.send(name, message, deadline.remaining())
+        failures.raise_first()
 
     def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
-        return self._next(self._line.inbox.receiver.try_get, timeout)
+        if not self.stopping and not self._late:
+            message = self._inbox.try_get()
+            if message is not None:
+                return message
+        return self._next(self._inbox.receiver.try_get, timeout)
 
     def take(self, timeout: float | None = None) -> Delivery:
-        """Receive a message that is acknowledged by its own `done`, not by the next receive."""
+        """Receive a message that is acknowledged by its own `done`, not by the next receive.
+
+        A message that others have died with twice (`max_deliveries` less one) is handed out
+        when all that was taken is done, and nothing else is until it is done itself: do not
+        wait for more messages before you handle those you have.
+        """
         return self._next(self._line.inbox.receiver.try_take, timeout)
 
     def __iter__(self) -> Iterator[Message]:
@@ -115,34 +147,43 @@ class Context(BaseContext):
     def send_sync(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Message:
-        """Send, and wait for the message that answers it; Timeout after `timeout` seconds."""
+        """Send, and wait for the message that answers it; Timeout after `timeout` seconds.
+
+        Errors beside it: those of `send`. An answer that comes later is dropped and counted.
+        """
         deadline = Deadline(timeout)
-        self._waiters[message.id] = None
-        try:
-            self.send(module, self._question(message), timeout)
-            return self._await_answer(module, message, deadline)
-        finally:
-            del self._waiters[message.id]
+        with self._asking([(module, message)]):
+            self.send(module, message, timeout)
+            return self._await_answer(message, deadline)
 
     def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> list[Message]:
-        """Send to every other module of a group, and wait for one answer from each."""
+        """Send to every other module of a group, and wait for one answer from each.
+
+        All are asked and waited for, within `timeout` seconds in all; the first error is raised
+        then, the others are notes on it.
+        """
         deadline = Deadline(timeout)
         questions = [(name, message.clone()) for name in self._group_targets(group)]
-        self._waiters.update({question.id: None for _, question in questions})
-        try:
+        failures = Failures()
+        answers = []
+        asked = []
+        with self._asking(questions):
             for name, question in questions:
-                self.send(name, self._question(question), deadline.remaining())
-            return [self._await_answer(name, asked, deadline) for name, asked in questions]
-        finally:
-            for _, question in questions:
-                del self._waiters[question.id]
+                with failures:
+                    self.send(name, question, deadline.remaining())
+                    asked.append(question)
+            for question in asked:
+                with failures:
+                    answers.append(self._await_answer(question, deadline))
+        failures.raise_first()
+        return answers
 
     def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Send an answer to whoever waits for it; it passes everything that is not an answer."""
         answers = self._answers_of(message)
-        if not answers.try_put(message, prefer_slot=self._line.slot):
+        if not answers.try_put(message, self._slot):
             answers.put(message, timeout=timeout)
 
     def stop(self) -> None:
@@ -153,6 +194,8 @@ class Context(BaseContext):
     def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
         """Wait for what `attempt` hands out, until the timeout or the module's end."""
         receiver = self._line.inbox.receiver
+        if self._late:
+            self._drop_late()
         if self.stopping:
             receiver.acknowledge()
             raise Closed(f"module {self.name!r} is asked to stop")
@@ -170,20 +213,33 @@ class Context(BaseContext):
             receiver.awake()
         return item
 
-    def _await_answer(self, module: str, message: Message, deadline: Deadline) -> Message:
+    @contextlib.contextmanager
+    def _asking(self, questions: list[tuple[str, Message]]) -> Iterator[None]:
+        """Be ready for the answers before the questions are sent; forget them afterwards."""
+        for module, message in questions:
+            self._questions[message.id] = Question(module, self.registry.line(module).inbox)
+            self._question(message)
+        try:
+            yield
+        finally:
+            for _, message in questions:
+                del self._questions[message.id]
+
+    def _await_answer(self, message: Message, deadline: Deadline) -> Message:
         """Wait until one of the threads that wait has read the answer for this one."""
+        question = self._questions[message.id]
         with self._answered:
-            while (answer := self._waiters[message.id]) is None:
+            while question.answer is None:
                 if deadline.passed:
-                    raise Timeout(
-                        f"module {module!r} did not answer message {message.id} "
-                        f"({message.operation} {message.resource}) in time"
-                    )
+                    question.inbox.note_unanswered()
+                    self._late += 1
+                    raise no_answer(question.module, message)
                 if self._pumping:
                     self._answered.wait(deadline.remaining())
                 else:
                     self._pump(deadline)
-        return answer
+        question.inbox.note_round_trip(question.answered - question.asked)
+        return question.answer
 
     def _pump(self, deadline: Deadline) -> None:
         """Read answers for all threads; called and left holding the condition."""
@@ -203,8 +259,20 @@ class Context(BaseContext):
                     receiver.awake()
                     self._answered.notify_all()
                 return
-        if answer.parent_id in self._waiters:
-            self._waiters[answer.parent_id] = answer
-            self._answered.notify_all()
-        else:
+        self._hand_over(answer)
+
+    def _drop_late(self) -> None:
+        """Let answers that nobody waits for any more not fill the channel."""
+        with self._answered:
+            while not self._pumping and (answer := self._line.answers.receiver.try_get()):
+                self._hand_over(answer)
+
+    def _hand_over(self, answer: Message) -> None:
+        question = self._questions.get(answer.parent_id)
+        if question is None or question.answer is not None:
             self.unmatched_answers += 1
+            self._late = max(0, self._late - 1)
+        else:
+            question.answered = time.perf_counter()
+            question.answer = answer
+            self._answered.notify_all()

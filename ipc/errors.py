@@ -31,5 +31,9 @@ class MessageTooLarge(ChannelError, ValueError):
     """The message is larger than a channel carries; nothing was sent."""
 
 
+class UnknownDeadLetter(ChannelError, LookupError):
+    """No dead letter of that id is in the directory."""
+
+
 class NotAMessage(ChannelError, TypeError):
     """What was put or read is not a Message, or its content is not JSON-like."""

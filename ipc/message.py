@@ -92,8 +92,28 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=False):
         return answer
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Message).decode
+class Envelope(msgspec.Struct, array_like=True, frozen=True):
+    """A message without its content: the fields before it, in the same order."""
+
+    id: str
+    parent_id: str
+    timestamp: int
+    sync: bool
+    source: str
+    group: str
+    operation: str
+    resource: str
+
+
+#: The encoding itself, for those who cannot afford `encode` around it; what it may raise.
+encode_message = msgspec.msgpack.Encoder().encode
+ENCODING_ERRORS: Final = (TypeError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+#: The same for `decode`.
+decode_message = msgspec.msgpack.Decoder(Message).decode
+DECODING_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+_decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 
 
 def encode(message: Message) -> bytes:
@@ -101,8 +121,8 @@ def encode(message: Message) -> bytes:
     if type(message) is not Message:
         raise NotAMessage(f"a channel carries ipc.Message, not {type(message).__name__}")
     try:
-        return _encode(message)
-    except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        return encode_message(message)
+    except ENCODING_ERRORS as error:
         raise NotAMessage(
             f"message {message.id} ({message.operation} {message.resource}) has content that is "
             f"not JSON-like: {error}"
@@ -112,9 +132,17 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes | memoryview) -> Message:
     """Decode what `encode` made; anything else is refused with NotAMessage."""
     try:
-        return _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return decode_message(data)
+    except DECODING_ERRORS as error:
         raise NotAMessage(f"{len(data)} bytes that are not a message: {error}") from error
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Decode all but the content, which is skipped; empty if it is not a message."""
+    try:
+        return _decode_envelope(data)
+    except DECODING_ERRORS:
+        return Envelope("", "", 0, False, "", "", "", "")
 
 
 def _new_prefix() -> str:

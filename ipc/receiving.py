@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from ipc import segment as layout
 from ipc.errors import ChannelError, NotAMessage
-from ipc.message import Message, decode
+from ipc.message import DECODING_ERRORS, Message, decode, decode_message
 from ipc.ring import Reader
-from ipc.segment import READER_LOCK, RING, SKIP, Segment, fence
+from ipc.segment import READER_LOCK, RING, Segment, fence
 from ipc.waiting import Event, Watch
 
 _BURST: Final = 64 * 1024  # bytes of one sender that are handed out before the next one's turn
@@ -23,26 +24,37 @@ _FREE_STEP: Final = 64 * 1024
 SetAside = Callable[[bytes, int, str], None]
 
 
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """A message that was taken, to be handled at any pace beside others.
 
     Until `done` is called the message stays in the channel: if this process dies, its
-    successor gets it again. Deliveries may be done in any order.
+    successor gets it again. Deliveries may be done in any order, by any thread.
     """
 
-    message: Message
-    _reader: Reader
-    _position: int
-    _end: int
+    __slots__ = ("_receiver", "_record", "message")
+
+    def __init__(
+        self, message: Message, receiver: Receiver, record: tuple[Reader, int, int]
+    ) -> None:
+        self.message = message
+        self._receiver = receiver
+        self._record = record
 
     def done(self) -> None:
-        """Say that the message is handled: it will not be delivered again."""
-        self._reader.done(self._position, self._end)
+        """Say that the message is handled: it will not be delivered again.
+
+        Said a second time it means nothing.
+        """
+        self._receiver.done(self._record)
 
 
 class Receiver:
-    """Hands out the channel's messages; claims the channel's reading end for this process."""
+    """Hands out the channel's messages; claims the channel's reading end for this process.
+
+    A message whose next death would make it a dead letter is handed out alone: not before all
+    that was taken is done, and nothing else before it is. So when the process dies with it, it
+    was this message and no other, however many are handled at a time.
+    """
 
     def __init__(
         self,
@@ -60,6 +72,7 @@ class Receiver:
         segment.words[layout.READER_PID] = os.getpid()
         self._segment = segment
         self._words = segment.words
+        self._arrived = arrived
         self._room = room
         self._free_step = min(_FREE_STEP, capacity // 4)
         self._max_deliveries = max_deliveries
@@ -70,22 +83,43 @@ class Receiver:
         self._lock = threading.Lock()
         self._last: tuple[Reader, int, int] | None = None
         self._taken = False
-        self._next = self._messages().__next__
+        self._in_hand = 0  # taken and not done
+        self._blocked = False  # until nothing is in hand
+        self._messages = self._hand_out()
+        self._next = self._messages.__next__
         self._arrivals = Watch(arrived)
 
     def try_get(self) -> Message | None:
         """Hand out the next message, or None; acknowledges the one before it."""
-        with self._lock:
+        if self._in_hand:
+            with self._lock:
+                return self._step()
+        try:
             return self._next()
+        except BaseException as error:
+            self._recover(error)
+            return self.try_get()
 
     def try_take(self) -> Delivery | None:
         """Hand out the next message, or None, to be acknowledged by its own `done`."""
         with self._lock:
-            message = self._next()
+            message = self._step()
             if message is None or self._last is None:
                 return None
             self._taken = True
-            return Delivery(message, *self._last)
+            self._in_hand += 1
+            return Delivery(message, self, self._last)
+
+    def done(self, record: tuple[Reader, int, int]) -> None:
+        """Acknowledge one that was taken."""
+        reader, position, end = record
+        with self._lock:
+            if not reader.done(position, end):
+                return
+            self._in_hand -= 1
+            if self._in_hand or not self._blocked:
+                return
+        self._arrived.signal()
 
     def acknowledge(self) -> None:
         """Acknowledge what `try_get` handed out, without asking for more."""
@@ -95,7 +129,9 @@ class Receiver:
                 self._last[0].done(*self._last[1:])
 
     def pending(self) -> bool:
-        """Whether there is something that has not been handed out."""
+        """Whether there is something that can be handed out."""
+        if self._blocked and self._in_hand:
+            return False
         return any(reader.tail() != reader.cursor for reader in self._active_readers())
 
     def await_arrivals(self) -> Watch:
@@ -108,37 +144,57 @@ class Receiver:
         """End a wait that `await_arrivals` began: senders need not signal."""
         self._words[layout.SLEEPING] = 0
 
-    def _messages(self) -> Iterator[Message | None]:
+    def _step(self) -> Message | None:
+        while True:
+            try:
+                return self._next()
+            except BaseException as error:
+                self._recover(error)
+
+    def _recover(self, error: BaseException) -> None:
+        """Let another thread be done with the generator, or begin a new one and raise."""
+        if inspect.getgeneratorstate(self._messages) == inspect.GEN_RUNNING:
+            time.sleep(0)
+            return
+        self._messages = self._hand_out()  # one that has raised is at its end
+        self._next = self._messages.__next__
+        raise error
+
+    def _hand_out(self) -> Generator[Message | None, None, None]:
         """Yield message after message, and None whenever there is none.
 
         Being resumed means that the message yielded last is handled, unless it was taken.
         """
+        shared = self._max_deliveries > 1  # whether a first delivery may be beside others
         while True:
             idle = True
             for reader in self._active_readers():
                 cursor = reader.cursor
                 stop = min(reader.tail(), cursor + _BURST)
                 if cursor == stop:
+                    reader.free()  # a sender may wait for all of its room
                     continue
                 idle = False
+                lap_end = reader.lap_end()
                 data, lengths, words = reader.data, reader.lengths, reader.words
                 while cursor < stop:
+                    if cursor == lap_end:
+                        cursor = reader.begin_lap()
                     place = cursor % RING
                     word = lengths[place >> 3]
-                    if word == SKIP:
-                        cursor = reader.skip()
-                        continue
                     length = word & layout.LENGTH
                     start, cursor = cursor, cursor + ((length + 15) & ~7)
                     reader.cursor = cursor
-                    if word == length:
-                        lengths[place >> 3] = word + layout.DELIVERY
+                    if word == length and shared:
+                        alone = False
+                        lengths[place >> 3] = word + layout.HAND_OUT
                         try:
-                            message = decode(data[place + 8 : place + 8 + length])
-                        except NotAMessage as error:
-                            self._refuse(reader, start, cursor, 0, str(error))
+                            message = decode_message(data[place + 8 : place + 8 + length])
+                        except DECODING_ERRORS:
+                            self._refuse_unreadable(reader, start, cursor, 0)
                             continue
                     else:
+                        alone = yield from self._make_way(word)
                         again = self._again(reader, start, cursor)
                         if again is None:
                             continue
@@ -147,6 +203,8 @@ class Receiver:
                     yield message
                     if self._taken:
                         self._taken = False
+                        if alone:
+                            yield from self._until_nothing_is_in_hand()
                     elif reader.head == start:
                         reader.head = words[layout.HEAD] = cursor
                         reader.handled = words[layout.HANDLED] = reader.handled + 1
@@ -156,12 +214,25 @@ class Receiver:
                         reader.done(start, cursor)
             if idle:
                 self._last = None
-                for reader in self._readers.values():
-                    reader.free()
                 yield None
 
+    def _make_way(self, word: int) -> Generator[None, None, bool]:
+        """Say whether a record's next delivery is its last; if so, not before it is alone."""
+        before = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
+        if word & layout.DONE or before != self._max_deliveries - 1:
+            return False
+        yield from self._until_nothing_is_in_hand()
+        return True
+
+    def _until_nothing_is_in_hand(self) -> Iterator[None]:
+        while self._in_hand:
+            self._blocked = True
+            self._last = None
+            yield None
+        self._blocked = False
+
     def _again(self, reader: Reader, start: int, end: int) -> Message | None:
-        """Hand out what a predecessor died with, unless it was done or has died too often."""
+        """Hand out what predecessors died with, unless it was done or they died too often."""
         word = reader.word(start)
         if word & layout.DONE:
             reader.pass_done()
@@ -171,18 +242,29 @@ class Receiver:
             reason = f"{before} times the module died while it handled this message"
             self._refuse(reader, start, end, before, reason)
             return None
-        reader.set_word(start, word + layout.DELIVERY)
+        reader.set_word(start, (word + layout.DELIVERY) | layout.HELD)
         try:
-            message = decode(reader.payload(start))
-        except NotAMessage as error:
-            self._refuse(reader, start, end, before, str(error))
+            message = decode_message(reader.payload(start))
+        except DECODING_ERRORS:
+            self._refuse_unreadable(reader, start, end, before)
             return None
-        message.redelivered = before
-        self._words[layout.REDELIVERED] += 1
+        if before:
+            message.redelivered = before
+            self._words[layout.REDELIVERED] += 1
         return message
 
+    def _refuse_unreadable(self, reader: Reader, start: int, end: int, deliveries: int) -> None:
+        try:
+            decode(reader.payload(start))
+        except NotAMessage as error:
+            self._refuse(reader, start, end, deliveries, str(error))
+
     def _refuse(self, reader: Reader, start: int, end: int, deliveries: int, reason: str) -> None:
-        self._set_aside(bytes(reader.payload(start)), deliveries, reason)
+        try:
+            self._set_aside(bytes(reader.payload(start)), deliveries, reason)
+        except OSError:
+            reader.cursor = start  # it stays in the channel
+            raise
         self._words[layout.DEAD_LETTERS] += 1
         reader.done(start, end)
 

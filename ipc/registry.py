@@ -38,11 +38,12 @@ class Registry:
         self._capacity = capacity
         self._max_deliveries = max_deliveries
         self._dead_letters = dead_letters
-        self._lines: dict[str, Line] = {}
+        self.lines: dict[str, Line] = {}
+        """by the modules' names"""
 
     def add_module(self, name: str, group: str = "") -> None:
         """Make the module's channels; nothing happens if it has them."""
-        if name in self._lines:
+        if name in self.lines:
             return
         inbox = Channel(
             name,
@@ -51,12 +52,12 @@ class Registry:
             dead_letters=self._dead_letters,
         )
         answers = Channel(f"{name}-answers", capacity=self._capacity)
-        self._lines[name] = Line(group, len(self._lines), inbox, answers)
+        self.lines[name] = Line(group, len(self.lines), inbox, answers)
 
     def add_module_group(self, name: str, group: str) -> None:
         """Put the module into a group, for `send_to_group`."""
         line = self.line(name)
-        self._lines[name] = Line(group, line.slot, line.inbox, line.answers)
+        self.lines[name] = Line(group, line.slot, line.inbox, line.answers)
 
     def set_state(self, name: str, state: ChannelState) -> None:
         """Say for all processes whether the module is going to read."""
@@ -65,7 +66,7 @@ class Registry:
 
     def cleanup(self, name: str) -> None:
         """Forget a module and its channels, in this process."""
-        line = self._lines.pop(name, None)
+        line = self.lines.pop(name, None)
         if line:
             line.inbox.close()
             line.answers.close()
@@ -73,16 +74,16 @@ class Registry:
     def line(self, name: str) -> Line:
         """Get a module's channels; UnknownModule if it has none."""
         try:
-            return self._lines[name]
+            return self.lines[name]
         except KeyError:
-            known = ", ".join(sorted(self._lines)) or "none"
+            known = ", ".join(sorted(self.lines)) or "none"
             raise UnknownModule(f"no module is named {name!r} (known: {known})") from None
 
     def members(self, group: str) -> list[str]:
         """Names of the modules in a group; UnknownModule if there are none."""
-        names = [name for name, line in self._lines.items() if line.group == group]
+        names = [name for name, line in self.lines.items() if line.group == group]
         if not names:
-            known = ", ".join(sorted({line.group for line in self._lines.values()})) or "none"
+            known = ", ".join(sorted({line.group for line in self.lines.values()})) or "none"
             raise UnknownModule(f"no module is in a group {group!r} (known: {known})")
         return names
 
@@ -90,10 +91,10 @@ class Registry:
         """Descriptors that a process needs to use all these channels."""
         return [
             number
-            for line in self._lines.values()
+            for line in self.lines.values()
             for number in (*line.inbox.filenos(), *line.answers.filenos())
         ]
 
     @property
     def names(self) -> list[str]:
-        return list(self._lines)
+        return list(self.lines)

@@ -15,9 +15,10 @@ is in use takes memory.
 
 A record's word:
 
-    bits 0-31   length of the payload in bytes; SKIP means: go on at the start of the ring
+    bits 0-31   length of the payload in bytes
     bits 32-39  how often it was handed out
     bit  40     handled, though something before it is not yet
+    bit  41     handed out by the reader that there is, or was last
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ import mmap
 import os
 import platform
 import threading
+import weakref
 from typing import Final
 
 PAGE: Final = mmap.PAGESIZE
 MIB: Final = 1 << 20
 RING: Final = 40 * MIB
-CHUNK: Final = 1 * MIB  # the reader gives memory back in pieces of this size
+MAX_CAPACITY: Final = RING // 2
+KEPT: Final = 1 * MIB  # the ring's start, whose memory is never given back
 SLOTS: Final = 32
 MAX_PAYLOAD: Final = 16 * MIB + 64 * 1024  # 16 MiB of content, and the fields around it
 
@@ -48,21 +51,40 @@ CLAIMS: Final = 64  # one word a slot, the slot's writer's: somebody has used th
 TAIL: Final = 0  # the writer's: end of the last whole record
 SENT: Final = 1
 WAITING: Final = 2  # the writer's: it waits for room
+SKIPPED: Final = 3  # the writer's: 1 + where it last left the rest of the ring unused, or 0
 HEAD: Final = 16  # the reader's: everything before it is handled
 FREED: Final = 17  # the reader's: the writer may overwrite everything before it
 HANDLED: Final = 18
+UNANSWERED: Final = 32  # the writer's: how its questions fared (ipc/statistics.py)
+ROUND_TRIP_SUM: Final = 33
+ROUND_TRIP_COUNTS: Final = 34
 
-SKIP: Final = 0xFFFF_FFFF
 LENGTH: Final = 0xFFFF_FFFF
 DELIVERY: Final = 1 << 32
 DELIVERIES_SHIFT: Final = 32
 DELIVERIES: Final = 0xFF
 DONE: Final = 1 << 40
+HELD: Final = 1 << 41
+HAND_OUT: Final = DELIVERY | HELD
 
 
 def record_size(length: int) -> int:
     """Bytes that a payload of `length` takes in the ring: its word, and padding to 8."""
     return (length + 15) & ~7
+
+
+def lap_after(position: int) -> int:
+    """Where the ring begins again, after this position."""
+    return position - position % RING + RING
+
+
+def skipped(words: memoryview, since: int) -> int:
+    """Bytes of a slot between `since` and TAIL that hold nothing: the writer began a new lap.
+
+    It does so at most once between the two, for it may not overtake the reader.
+    """
+    at = words[SKIPPED] - 1
+    return lap_after(at) - at if since <= at < words[TAIL] else 0
 
 
 #: Bytes of the segment whose locks say who is there: a writer of each slot, and the reader.
@@ -109,6 +131,7 @@ class Segment:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        weakref.finalize(self, os.close, fd).atexit = False
         self._mapping = mmap.mmap(fd, PAGE)
         self.words = memoryview(self._mapping).cast("Q")
         self._slots: dict[int, Slot] = {}

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, Protocol
 
 from ipc import segment as layout
-from ipc.errors import ChannelError
+from ipc.errors import ChannelError, MessageTooLarge
+from ipc.message import ENCODING_ERRORS, Message, encode, encode_message
 from ipc.ring import Writer
-from ipc.segment import SLOTS, Segment, fence
+from ipc.segment import MAX_PAYLOAD, PAGE, RING, SENT, SLEEPING, SLOTS, STATE, TAIL, Segment, fence
 from ipc.waiting import Event, Watch
+
+Figures = ParamSpec("Figures")
+
+#: Where a slot's first record begins in its mapping, behind the record's word.
+_FIRST: Final = PAGE + 8
+
+
+class TryPut(Protocol):
+    """Puts a message if there is room; `prefer_slot` is for a process that has none yet."""
+
+    def __call__(self, message: Message, prefer_slot: int = 0) -> bool: ...
 
 
 class Sender:
-    """Puts encoded messages into this process's slot; any thread may."""
+    """Puts messages into this process's slot; any thread may."""
 
     def __init__(self, segment: Segment, arrived: Event, capacity: int) -> None:
         self._segment = segment
@@ -23,15 +37,53 @@ class Sender:
         self._writer: Writer | None = None
         self._waiting = 0
 
-    def try_put(self, payload: bytes, prefer_slot: int) -> bool:
-        """Put a message if there is room; it is safe from any process's death from then on."""
-        with self._lock:
-            written = (self._writer or self._claim(prefer_slot)).write(payload)
-        if layout.WEAK_MEMORY:
-            fence()  # elsewhere releasing the lock was one
-        if self._words[layout.SLEEPING]:
-            self._arrived.signal()
-        return written
+    def putter(self, unavailable: Callable[[], ChannelError]) -> TryPut:
+        """Make the function that puts a message: everything that one send costs.
+
+        It is one frame because each call more would cost as much as copying the message. The
+        order of its stores is what makes a message safe (ipc/ring.py).
+        """
+        shared, signal = self._words, self._arrived.signal
+        acquire, release = self._lock.acquire, self._lock.release
+        weak_memory = layout.WEAK_MEMORY
+
+        def try_put(message: Message, prefer_slot: int = 0) -> bool:
+            if type(message) is not Message:
+                encode(message)  # raises
+            try:
+                payload = encode_message(message)
+            except ENCODING_ERRORS:
+                payload = encode(message)  # raises
+            length = len(payload)
+            if length > MAX_PAYLOAD:
+                raise too_large(message, length)
+            if shared[STATE]:
+                raise unavailable()
+            acquire()
+            try:
+                size = (length + 15) & ~7  # record_size, spelled out
+                writer = self._writer or self._claim(prefer_slot)
+                written = writer.tail + size <= writer.limit or writer.make_room(size)
+                if written:
+                    tail = writer.tail
+                    place = tail % RING
+                    start = _FIRST + place
+                    writer.mapping[start : start + length] = payload
+                    writer.lengths[place >> 3] = length
+                    if weak_memory:
+                        fence()
+                    words = writer.words
+                    words[TAIL] = writer.tail = tail + size
+                    words[SENT] = writer.sent = writer.sent + 1
+            finally:
+                release()
+            if weak_memory:
+                fence()  # elsewhere releasing the lock was one
+            if shared[SLEEPING]:
+                signal()
+            return written
+
+        return try_put
 
     def await_room(self, room: Event) -> Watch:
         """Begin to wait for room: try once more before sleeping on the result."""
@@ -50,6 +102,17 @@ class Sender:
             if self._writer and not self._waiting:
                 self._writer.await_room(waiting=False)
 
+    def note(
+        self,
+        what: Callable[Concatenate[memoryview, Figures], None],
+        *figures: Figures.args,
+        **keywords: Figures.kwargs,
+    ) -> None:
+        """Keep count of something in this process's slot: nobody else writes there."""
+        with self._lock:
+            if self._writer:
+                what(self._writer.words, *figures, **keywords)
+
     def _claim(self, prefer: int) -> Writer:
         """Take a slot for this process: the one it prefers, or any other that is free.
 
@@ -61,3 +124,11 @@ class Sender:
                 self._words[layout.CLAIMS + index] = 1
                 return self._writer
         raise ChannelError(f"{SLOTS} processes send to this channel already; no slot is free")
+
+
+def too_large(message: Message, length: int) -> MessageTooLarge:
+    """Make the error for a message that no channel carries."""
+    return MessageTooLarge(
+        f"message {message.id} ({message.operation} {message.resource}) has "
+        f"{length} bytes; a channel carries up to {MAX_PAYLOAD}"
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import time
+import weakref
 
 
 class Event:
@@ -18,13 +19,11 @@ class Event:
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if fd is None else fd
+        weakref.finalize(self, os.close, self.fd).atexit = False
 
     def signal(self) -> None:
         """Wake everybody who watches the event."""
         os.eventfd_write(self.fd, 1)
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 class Watch:

@@ -6,52 +6,44 @@ import asyncio
 import faulthandler
 import gc
 import inspect
+import io
 import logging
+import math
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from ipc import Registry
+from supervisor import metrics
+from supervisor.birth import Birth
 from supervisor.context import BlockingModuleContext, ModuleContext
-from supervisor.module import CannotStart, Module
-from supervisor.page import LastWords, Page
+from supervisor.module import CannotStart
+from supervisor.page import LastWords
 
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
+#: Signals that mean something else in the supervisor than in a module.
+_NOT_INHERITED: Final = (
+    *(signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGILL, signal.SIGTRAP, signal.SIGABRT),
+)
+
 EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
-
-
-@dataclass(frozen=True)
-class Birth:
-    """Everything that a module's process is born with."""
-
-    module: Module
-    registry: Registry
-    page: Page
-    sockets: Mapping[str, socket.socket]
-    lifeline: int
-    """a pipe that reads as closed when the supervisor is gone"""
-    stop_timeout: float
-    keep: frozenset[int]
-    """descriptors it needs, beside the three standard ones"""
-    set_up_logs: Callable[[str], None]
 
 
 def run_module(birth: Birth) -> NoReturn:
     """Run `start` and then `cleanup`, and end the process with what came of it."""
     _settle(birth)
+    birth.lives.begin(birth.name)
     failure = _guarded(birth, _start)
     cleanup_failure = _guarded(birth, _cleanup)
     _end(birth, failure or cleanup_failure)
@@ -67,14 +59,27 @@ def _settle(birth: Birth) -> None:
     """Become a process of one's own: group, descriptors, signals, logs."""
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2):
+    console = _redirect(birth.output)
+    for number in _NOT_INHERITED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    _let_go(birth.keep)
+    _let_go({*birth.keep, console})
     gc.freeze()
     faulthandler.enable()
-    birth.set_up_logs(birth.module.name)
-    threading.Thread(target=_follow, args=(birth,), name="lifeline", daemon=True).start()
+    birth.set_up_logs(birth.name)
+    metrics.belong_to(birth.name, birth.metrics_dir)
+    threading.Thread(target=_follow, args=(birth, console), name="lifeline", daemon=True).start()
+
+
+def _redirect(output: int) -> int:
+    """Send stdout and stderr to the supervisor; what stderr was before is returned."""
+    console = os.dup(2)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+    return console
 
 
 def _let_go(keep: Iterable[int]) -> None:
@@ -93,13 +98,20 @@ def _let_go(keep: Iterable[int]) -> None:
             os.dup2(null, number, inheritable=False)
 
 
-def _follow(birth: Birth) -> None:
+def _follow(birth: Birth, console: int) -> None:
     """Do not outlive the supervisor by more than the stop budget."""
     os.read(birth.lifeline, 1)
+    os.dup2(console, 2)
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(birth.stop_timeout)
-    os.killpg(0, signal.SIGKILL)
+    log.error("not stopped within %g s: killing what is left", birth.stop_timeout)
+    if os.fork():
+        signal.pause()  # for the end that the other one brings
+    os.setpgid(0, 0)
+    os.killpg(os.getppid(), signal.SIGKILL)
+    signal.alarm(math.ceil(birth.stop_timeout))
+    _end(birth, None if birth.page.cleaned else _guarded(birth, _cleanup))
 
 
 def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
@@ -128,8 +140,9 @@ def _start_async(birth: Birth) -> bool:
     import uvloop
 
     async def main() -> bool:
-        context = ModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+        context = ModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
         loop = asyncio.get_running_loop()
+        _beat(loop, birth)
         for number in _stop_signals():
             loop.add_signal_handler(number, context.stop)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -144,8 +157,14 @@ def _start_async(birth: Birth) -> bool:
     return uvloop.run(main())
 
 
+def _beat(loop: asyncio.AbstractEventLoop, birth: Birth) -> None:
+    """Let the event loop give signs of life, as long as it turns."""
+    birth.page.say_alive()
+    loop.call_later(birth.beat, _beat, loop, birth)
+
+
 def _start_blocking(birth: Birth) -> bool:
-    context = BlockingModuleContext(birth.registry, birth.module.name, birth.page, birth.sockets)
+    context = BlockingModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         context.stop()
@@ -168,6 +187,7 @@ def _cleanup(birth: Birth) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     birth.module.cleanup()
     birth.page.say_cleaned()
+    birth.lives.end(birth.name)
 
 
 def _end(birth: Birth, words: LastWords | None) -> NoReturn:

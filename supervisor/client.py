@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ class NotRunning(Exception):
 
 class AdminError(Exception):
     """The supervisor, or something in its place, gave no usable answer."""
+
+
+class Refused(AdminError):
+    """The supervisor will not do what it was asked; the text is its own."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -45,12 +55,42 @@ def request(path: Path, method: str, target: str, *, timeout: float = 5.0) -> An
     `timeout` is in seconds, for each step of the exchange. Raises NotRunning when nobody
     listens there, and AdminError when the answer is late, an error, or not JSON.
     """
+    with _exchange(path, method, target, timeout) as response:
+        return _parse(response, f"{method} {target} at {path}")
+
+
+def stream(path: Path, target: str, *, timeout: float = 5.0) -> Iterator[str]:
+    """Follow a stream of the admin socket, line after line, until it ends.
+
+    `timeout` is in seconds, for it to begin; raises as `request` does.
+    """
+    with _exchange(path, "GET", target, timeout) as response:
+        if response.status >= http.client.BAD_REQUEST:
+            _parse(response, f"GET {target} at {path}")
+        if response.fp.raw._sock is not None:  # type: ignore[attr-defined]
+            response.fp.raw._sock.settimeout(None)  # type: ignore[attr-defined]
+        for line in response:
+            yield line.decode("utf-8", "replace").rstrip("\n")
+
+
+def text(path: Path, target: str, *, timeout: float = 5.0) -> str:
+    """Send a GET request to the admin socket and return its answer's text."""
+    with _exchange(path, "GET", target, timeout) as response:
+        if response.status >= http.client.BAD_REQUEST:
+            _parse(response, f"GET {target} at {path}")
+        return response.read().decode("utf-8", "replace")
+
+
+@contextmanager
+def _exchange(
+    path: Path, method: str, target: str, timeout: float
+) -> Iterator[http.client.HTTPResponse]:
+    """Send a request, and hand out the response; what goes wrong becomes one of our errors."""
     _check(path)
     connection = _UnixConnection(path, timeout)
     try:
         connection.request(method, target)
-        response = connection.getresponse()
-        body = response.read()
+        yield connection.getresponse()
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"nothing is running: nobody listens at {path}") from error
     except TimeoutError as error:
@@ -61,7 +101,6 @@ def request(path: Path, method: str, target: str, *, timeout: float = 5.0) -> An
         raise AdminError(f"the answer at {path} is not HTTP: {error!r}") from error
     finally:
         connection.close()
-    return _parse(f"{method} {target} at {path}", response.status, body)
 
 
 def _check(path: Path) -> None:
@@ -74,12 +113,13 @@ def _check(path: Path) -> None:
         raise AdminError(str(error)) from error
 
 
-def _parse(asked: str, status: int, body: bytes) -> Any:
+def _parse(response: http.client.HTTPResponse, asked: str) -> Any:
+    """Read the JSON of an answer; Refused if it is an error."""
     try:
-        answer = json.loads(body)
+        answer = json.loads(response.read())
     except ValueError as error:
-        raise AdminError(f"{asked}: answered {status} without JSON") from error
-    if status >= http.client.BAD_REQUEST:
+        raise AdminError(f"{asked}: answered {response.status} without JSON") from error
+    if response.status >= http.client.BAD_REQUEST:
         said = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise AdminError(f"{asked}: {status} {said}")
+        raise Refused(response.status, str(said))
     return answer

@@ -26,6 +26,10 @@ class _Life:
         """Say that the module does its work from now on."""
         self._page.say_ready()
 
+    def alive(self) -> None:
+        """Give the watchdog a sign of life, in the middle of work that takes its time."""
+        self._page.say_alive()
+
     def report(self, **details: Any) -> None:
         """Update the module's `details` in `cloudcore status`: JSON-like, 64 KiB in all.
 

@@ -72,13 +72,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, ensure_ascii=False)
 
 
-def setup(module: str, verbosity: int = 0, format: str = "text") -> None:  # noqa: A002
-    """Send this process's log records to stderr, as those of `module`.
+def setup(
+    module: str,
+    verbosity: int = 0,
+    format: str = "text",  # noqa: A002
+    handler: logging.Handler | None = None,
+) -> None:
+    """Send this process's log records to stderr, as those of `module`, or to `handler`.
 
     `verbosity` 0 shows info and above, 1 our own debug records too, 2 those of libraries as
     well; `format` is "text" or "json". A later call replaces what an earlier one set.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(module) if format == "json" else TextFormatter(module))
     logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger().setLevel(logging.DEBUG if verbosity >= 2 else logging.INFO)

@@ -59,12 +59,15 @@ class Settings:
 class Module(ABC):
     """A part of cloudcore that runs in a process of its own.
 
-    Importing the class must be cheap, since the supervisor does it: what is heavy is imported
-    inside `start`.
+    Importing the class must be cheap, since the supervisor does it to check the configuration:
+    what is heavy is imported inside `start`. What `preload` names is imported by the supervisor
+    before it forks, so that a restart need not, and all modules share the memory of it. Such
+    an import must start no thread and open nothing.
     """
 
     name: ClassVar[str]
     group: ClassVar[str]
+    preload: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[ModuleConfig]] = ModuleConfig
 
     def __init__(self, config: Any, settings: Settings) -> None:
@@ -77,6 +80,10 @@ class Module(ABC):
 
         `async def` gets a `ModuleContext` and runs under uvloop; a plain function gets a
         `BlockingModuleContext`. Returning without having been asked to is a fault.
+
+        A module that is ready and gives no sign of life for the `watchdog`'s seconds is killed
+        as hung. A turn of the event loop is one, and so is a message that a blocking module
+        has handled; in work that takes longer than that it calls `context.alive()`.
         """
 
     def cleanup(self) -> None:  # noqa: B027 - having nothing to clean up is usual
@@ -93,6 +100,15 @@ class Module(ABC):
         They outlive the module: while it restarts, connections wait in the backlog.
         """
         return {}
+
+    @classmethod
+    def processes(cls, config: Any) -> int:  # noqa: ARG003
+        """Say in how many processes the module runs, each supervised on its own.
+
+        They are called NAME, NAME-2, NAME-3 and so on (`context.name`), have the configuration
+        and the listening sockets in common, and an inbox each. Only the first is in the group.
+        """
+        return 1
 
     @classmethod
     def not_needed(cls, settings: Settings) -> str | None:  # noqa: ARG003

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from typing import Any, Final
 
 import msgspec
 
 _SIZE: Final = 64 * 1024
-_READY, _CLEANED, _WHICH, _LENGTHS = 0, 1, 2, 3  # indices of 8-byte words
+# Indices of 8-byte words; three lengths: of the details, twice, and of the last words.
+_READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE = 0, 1, 2, 3, 6
 _WORDS_END: Final = 64
 _LAST_WORDS_AT: Final = _WORDS_END + 2 * _SIZE
 
@@ -41,6 +43,10 @@ class Page:
     def say_ready(self) -> None:
         self._words[_READY] = 1
         os.eventfd_write(self.notice, 1)
+
+    def say_alive(self) -> None:
+        """Give a sign of life, for the watchdog."""
+        self._words[_ALIVE] = time.monotonic_ns()
 
     def say_cleaned(self) -> None:
         """Note that `cleanup` has run, and need not run in a fresh process."""
@@ -74,6 +80,11 @@ class Page:
     @property
     def cleaned(self) -> bool:
         return bool(self._words[_CLEANED])
+
+    @property
+    def alive_at(self) -> float:
+        """When the last sign of life was given, on the monotonic clock; 0.0 before the first."""
+        return self._words[_ALIVE] / 1e9
 
     def details(self) -> dict[str, Any]:
         which = self._words[_WHICH]

@@ -38,6 +38,16 @@ class Paths:
         return self.run_dir / "admin.sock"
 
     @property
+    def crashes_dir(self) -> Path:
+        """Where crash reports are kept."""
+        return self.data_dir / "crashes"
+
+    @property
+    def dead_letters_dir(self) -> Path:
+        """Where messages that were set aside are kept."""
+        return self.data_dir / "dead-letters"
+
+    @property
     def kubeconfig(self) -> Path:
         """Access to the embedded API server, written by it, mode 0600."""
         return self.data_dir / "kubeconfig"

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Restart = Literal["always", "on-failure", "never"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
 
 class Supervision(BaseModel):
@@ -33,6 +34,16 @@ class Supervision(BaseModel):
     """being ready for so long forgets earlier failures"""
     start_timeout: float = Field(30.0, gt=0)
     stop_timeout: float = Field(10.0, gt=0)
+    essential: bool = False
+    """when it has failed for good, cloudcore shuts down with exit status 1"""
+    strategy: Strategy = "one_for_one"
+    """who is restarted with it when it dies: nobody, all others, those that start after it"""
+    watchdog: float = Field(60.0, ge=0)
+    """a module that is ready and gives no sign of life for so long is killed; 0: never"""
+    max_rss: int = Field(0, ge=0)
+    """bytes; a module that takes more for `limit_grace` is restarted; 0: no limit"""
+    max_fds: int = Field(0, ge=0)
+    limit_grace: float = Field(5.0, ge=0)
     after: tuple[str, ...] = ()
     """start when these are ready, of those that are enabled"""
 

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import msgspec
 import multiprocess
 import psutil
 
-from supervisor.child import Birth
+from supervisor.birth import Birth
 
 _fork = multiprocess.get_context("fork")
+
+#: Process ids of those that have not been reaped.
+living: set[int] = set()
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a process uses; `cpu_percent` of one core, since it was asked last."""
+
+    cpu_percent: float | None = None
+    cpu_seconds: float | None = None
+    rss_bytes: int | None = None
+    threads: int | None = None
+    fds: int | None = None
 
 
 class ModuleProcess:
@@ -27,15 +42,18 @@ class ModuleProcess:
 
     def __init__(self, target: Callable[[Birth], NoReturn], birth: Birth) -> None:
         self.page = birth.page
+        self.beats = inspect.iscoroutinefunction(birth.module.start)
+        """its event loop gives the signs of life"""
         self.started_at = time.time()
         self.started = time.monotonic()
-        self._process = _fork.Process(target=target, args=(birth,), name=birth.module.name)
+        self._process = _fork.Process(target=target, args=(birth,), name=birth.name)
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         self.pid: int = self._process.pid
+        living.add(self.pid)
         with contextlib.suppress(OSError):  # the child does it too: whoever comes first
             os.setpgid(self.pid, self.pid)
         self._loop = asyncio.get_running_loop()
@@ -44,8 +62,8 @@ class ModuleProcess:
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._reap)
         self._loop.add_reader(self.page.notice, self._heed)
-        self._usage = psutil.Process(self.pid)
-        self._usage.cpu_percent()
+        self.usage_of = psutil.Process(self.pid)
+        self.usage_of.cpu_percent()
 
     def send_signal(self, number: int) -> None:
         """Signal the module's process; nothing happens if it has ended."""
@@ -62,18 +80,20 @@ class ModuleProcess:
         await asyncio.wait([self.exited], timeout=timeout)
         return self.exited.result() if self.exited.done() else None
 
-    def usage(self) -> dict[str, Any]:
-        """What the process uses now; empty when it has just ended."""
+    def usage(self) -> Usage:
+        """What the process uses now; nothing is known when it has just ended."""
         try:
-            with self._usage.oneshot():
-                return {
-                    "cpu_percent": self._usage.cpu_percent(),
-                    "rss_bytes": self._usage.memory_info().rss,
-                    "threads": self._usage.num_threads(),
-                    "fds": self._usage.num_fds(),
-                }
+            with self.usage_of.oneshot():
+                times = self.usage_of.cpu_times()
+                return Usage(
+                    cpu_percent=self.usage_of.cpu_percent(),
+                    cpu_seconds=round(times.user + times.system, 2),
+                    rss_bytes=self.usage_of.memory_info().rss,
+                    threads=self.usage_of.num_threads(),
+                    fds=self.usage_of.num_fds(),
+                )
         except psutil.Error:
-            return {}
+            return Usage()
 
     def _heed(self) -> None:
         os.eventfd_read(self.page.notice)
@@ -81,10 +101,11 @@ class ModuleProcess:
             self.ready.set()
 
     def _reap(self) -> None:
+        self.kill()  # what it started does not outlive it
         self._process.join()
+        living.discard(self.pid)
         self._loop.remove_reader(self._pidfd)
         self._loop.remove_reader(self.page.notice)
         os.close(self._pidfd)
-        self.kill()  # what it started does not outlive it
         self.exited.set_result(self._process.exitcode)
         self._process.close()

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
+Sockets = Mapping[str, socket.socket]
+
 #: Connections that wait to be accepted; the kernel caps it (net.core.somaxconn).
 _BACKLOG: Final = 4096
 
@@ -21,6 +23,11 @@ def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socke
             sock.close()
         raise
     return opened
+
+
+def close_all(listening: Sockets) -> None:
+    for sock in listening.values():
+        sock.close()
 
 
 def _open(name: str, address: str, port: int) -> socket.socket:

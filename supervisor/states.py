@@ -29,10 +29,10 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.STOPPED: frozenset({State.STARTING, State.DISABLED}),
     State.STARTING: frozenset({State.READY, State.CRASHED, State.STOPPING}),
     State.READY: frozenset({State.CRASHED, State.STOPPING}),
-    State.STOPPING: frozenset({State.STOPPED}),
+    State.STOPPING: frozenset({State.STOPPED, State.BACKOFF, State.FAILED}),
     State.CRASHED: frozenset({State.BACKOFF, State.FAILED, State.STOPPED}),
     State.BACKOFF: frozenset({State.STARTING, State.STOPPED}),
-    State.FAILED: frozenset({State.STARTING, State.STOPPED, State.DISABLED}),
+    State.FAILED: frozenset({State.STARTING, State.DISABLED}),
 }
 
 

@@ -4,37 +4,103 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ipc import Channel
 from supervisor import version
+from supervisor.process import Usage
 from supervisor.states import State
-from supervisor.unit import Exit, Unit
+from supervisor.unit import Unit
 
 if TYPE_CHECKING:
-    from ipc import Registry
     from supervisor.config import ModuleSpec
     from supervisor.supervisor import Supervisor
 
-_NO_USAGE = {"cpu_percent": None, "rss_bytes": None, "threads": None, "fds": None}
+
+class ExitStatus(msgspec.Struct, frozen=True):
+    """How a module's process ended that nobody had asked to."""
+
+    at: str
+    code: int | None
+    signal: str | None
+    reason: str
+    traceback: str
+    oom_killed: bool
+    report: str
+    """id of its crash report"""
 
 
-def render(supervisor: Supervisor) -> dict[str, Any]:
-    """Describe the whole: JSON-like, times in RFC 3339, sizes in bytes."""
+class InboxStatus(msgspec.Struct, frozen=True):
+    """A module's channel; the totals are since cloudcore was started."""
+
+    messages: int
+    bytes: int
+    capacity_bytes: int
+    sent_total: int
+    received_total: int
+    redelivered_total: int
+    unanswered_total: int
+    """questions (send_sync) that got no answer in time"""
+    dead_letters: int
+    """messages that were set aside"""
+
+
+class ModuleStatus(msgspec.Struct, frozen=True):
+    """One module, or one of its processes; what is null is not known or does not exist now."""
+
+    name: str
+    group: str
+    enabled: bool
+    state: str
+    reason: str
+    """why it is in this state, where there is something to say"""
+    since: str | None
+    pid: int | None
+    started_at: str | None
+    uptime_seconds: float | None
+    restarts: int
+    restarts_by_cause: dict[str, int]
+    last_exit: ExitStatus | None
+    cpu_percent: float | None
+    cpu_seconds: float | None
+    rss_bytes: int | None
+    threads: int | None
+    fds: int | None
+    inbox: InboxStatus
+    details: dict[str, Any]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole: times in RFC 3339 (UTC), sizes in bytes."""
+
+    version: str
+    pid: int
+    started_at: str
+    state: str
+    """running (all are ready), degraded or stopping"""
+    modules: list[ModuleStatus]
+
+
+def render(supervisor: Supervisor) -> Status:
+    """Describe everything as it is now."""
     units = supervisor.units.values()
     all_ready = all(unit.state is State.READY for unit in units)
-    state = "stopping" if supervisor.stopping else "running" if all_ready else "degraded"
-    return {
-        "version": version.current(),
-        "pid": os.getpid(),
-        "started_at": timestamp(supervisor.started_at),
-        "state": state,
-        "modules": [
-            *(_module(unit, supervisor.registry) for unit in units),
-            *(_disabled(spec, supervisor.registry) for spec in supervisor.disabled.values()),
+    return Status(
+        version=version.current(),
+        pid=os.getpid(),
+        started_at=timestamp(supervisor.started_at),
+        state="stopping" if supervisor.stopping else "running" if all_ready else "degraded",
+        modules=[
+            *(_module(unit) for unit in units),
+            *(
+                _disabled(spec, reason, supervisor.registry.line(spec.name).inbox)
+                for spec, reason in supervisor.disabled.values()
+            ),
         ],
-    }
+    )
 
 
 def timestamp(seconds: float) -> str:
@@ -43,52 +109,72 @@ def timestamp(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def _module(unit: Unit, registry: Registry) -> dict[str, Any]:
+def _module(unit: Unit) -> ModuleStatus:
     process = unit.process
-    return {
-        "name": unit.name,
-        "group": unit.module.group,
-        "enabled": True,
-        "state": unit.state.value,
-        "pid": process.pid if process else None,
-        "started_at": timestamp(process.started_at) if process else None,
-        "uptime_seconds": round(time.monotonic() - process.started, 3) if process else None,
-        "restarts": unit.restarts,
-        "last_exit": _exit(unit.last_exit),
-        **(_NO_USAGE | (process.usage() if process else {})),
-        "inbox": _inbox(unit.name, registry),
-        "details": unit.details(),
-    }
+    usage = process.usage() if process else Usage()
+    return ModuleStatus(
+        name=unit.name,
+        group=unit.module.group,
+        enabled=True,
+        state=unit.state,
+        reason=unit.reason,
+        since=timestamp(unit.since),
+        pid=process.pid if process else None,
+        started_at=timestamp(process.started_at) if process else None,
+        uptime_seconds=round(time.monotonic() - process.started, 3) if process else None,
+        restarts=unit.restarts.total(),
+        restarts_by_cause=dict(unit.restarts),
+        last_exit=_exit(unit),
+        inbox=_inbox(unit.line.inbox),
+        details=unit.details(),
+        **msgspec.structs.asdict(usage),
+    )
 
 
-def _disabled(spec: ModuleSpec, registry: Registry) -> dict[str, Any]:
-    return {
-        "name": spec.name,
-        "group": spec.cls.group,
-        "enabled": False,
-        "state": State.DISABLED.value,
-        "pid": None,
-        "started_at": None,
-        "uptime_seconds": None,
-        "restarts": 0,
-        "last_exit": None,
-        **_NO_USAGE,
-        "inbox": _inbox(spec.name, registry),
-        "details": {},
-    }
+def _disabled(spec: ModuleSpec, reason: str, inbox: Channel) -> ModuleStatus:
+    return ModuleStatus(
+        name=spec.name,
+        group=spec.cls.group,
+        enabled=False,
+        state=State.DISABLED,
+        reason=reason,
+        since=None,
+        pid=None,
+        started_at=None,
+        uptime_seconds=None,
+        restarts=0,
+        restarts_by_cause={},
+        last_exit=None,
+        inbox=_inbox(inbox),
+        details={},
+        **msgspec.structs.asdict(Usage()),
+    )
 
 
-def _exit(last: Exit | None) -> dict[str, Any] | None:
-    return asdict(last) | {"at": timestamp(last.at)} if last else None
+def _exit(unit: Unit) -> ExitStatus | None:
+    last = unit.last_exit
+    if last is None:
+        return None
+    return ExitStatus(
+        at=timestamp(last.at),
+        code=last.code,
+        signal=last.signal,
+        reason=last.reason,
+        traceback=last.traceback,
+        oom_killed=last.oom_killed,
+        report=last.id,
+    )
 
 
-def _inbox(name: str, registry: Registry) -> dict[str, int]:
-    statistics = registry.line(name).inbox.statistics()
-    return {
-        "messages": statistics.messages,
-        "bytes": statistics.bytes,
-        "capacity_bytes": statistics.capacity_bytes,
-        "received_total": statistics.received_total,
-        "redelivered_total": statistics.redelivered_total,
-        "dead_letters": statistics.dead_letters,
-    }
+def _inbox(inbox: Channel) -> InboxStatus:
+    statistics = inbox.statistics()
+    return InboxStatus(
+        messages=statistics.messages,
+        bytes=statistics.bytes,
+        capacity_bytes=statistics.capacity_bytes,
+        sent_total=statistics.sent_total,
+        received_total=statistics.received_total,
+        redelivered_total=statistics.redelivered_total,
+        unanswered_total=statistics.unanswered_total,
+        dead_letters=statistics.dead_letters,
+    )

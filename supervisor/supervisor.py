@@ -10,36 +10,41 @@ It carries no message: those go from module to module through the channels (ipc/
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
+import gc
+import importlib
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ipc import ChannelState, Registry
-from supervisor import banner, logs, sockets
+import msgspec
+
+from ipc import ChannelState, DeadLetterBox, Registry
+from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
 from supervisor.admin import AdminServer
-from supervisor.child import STOP_SIGNALS, Birth
+from supervisor.birth import Birth, make_birth
 from supervisor.config import Configuration, ModuleSpec
+from supervisor.crashes import CrashReport, CrashReports
+from supervisor.events import EventLog
+from supervisor.leftovers import Lives
 from supervisor.module import Settings
-from supervisor.page import Page
+from supervisor.notify import Systemd
+from supervisor.oom import OomKills
+from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler
 from supervisor.paths import Paths
+from supervisor.process import ModuleProcess
+from supervisor.reload import Loader
+from supervisor.restarts import Cause, Restart
+from supervisor.shutdown import Shutdown
 from supervisor.states import State
-from supervisor.status import render
 from supervisor.unit import Unit
 
 log = logging.getLogger(__name__)
 
-#: beehive shuts down on these too (vendor/github.com/kubeedge/beehive/pkg/core/core.go).
-_SHUTDOWN_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
-
 EXIT_CANNOT_RUN: Final = 1
+EXIT_ESSENTIAL_FAILED: Final = 1
 
 
 class CannotRun(Exception):
@@ -49,207 +54,259 @@ class CannotRun(Exception):
 class Supervisor:
     """All modules of one cloudcore, under one parent."""
 
-    def __init__(self, configuration: Configuration, paths: Paths) -> None:
+    def __init__(self, configuration: Configuration, paths: Paths, load: Loader) -> None:
         self.configuration = configuration
         self.paths = paths
+        self.load = load
+        """reads the configuration again, from where it was read first"""
         self.started_at = time.time()
-        self.settings = Settings(paths.data_dir, paths.run_dir, configuration.kubernetes)
         self.registry = Registry(
             max_deliveries=configuration.max_deliveries,
-            dead_letters=paths.data_dir / "dead-letters",
+            dead_letters=paths.dead_letters_dir,
         )
+        self.dead_letters = DeadLetterBox(paths.dead_letters_dir)
         self.units: dict[str, Unit] = {}
-        self.disabled: dict[str, ModuleSpec] = {}
-        self.stopping = False
+        self.disabled: dict[str, tuple[ModuleSpec, str]] = {}
+        """modules that are not enabled, and why"""
+        self.events = EventLog()
+        self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
+        self.lives = Lives(paths.run_dir / "lives")
+        self.metrics_dir = paths.run_dir / "metrics"
+        console = Console()
+        self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
+        self.own_output = Output("supervisor", self.output_followers)
+        self.set_up_logs()
+        self.changing = asyncio.Lock()
+        """one change of what runs at a time: a reload, or a verb of the admin socket"""
+        self.shutdown = Shutdown(self)
+        self.systemd = Systemd()
+        self._oom = OomKills()
         self._lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
-        self._shutdown: asyncio.Future[int] | None = None
-        self._starting: list[asyncio.Task[None]] = []
-        self._started: list[Unit] = []
+        self._turns: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announced = True  # there is nothing to tell before modules are started
+
+    def set_up_logs(self) -> None:
+        """Log as configured, the same way as what modules write."""
+        handler = OutputHandler(self.own_output)
+        logs.setup("supervisor", **self.configuration.log.model_dump(), handler=handler)
+
+    @property
+    def settings(self) -> Settings:
+        """What modules may know of the whole."""
+        return Settings(self.paths.data_dir, self.paths.run_dir, self.configuration.kubernetes)
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    @property
+    def stopping(self) -> bool:
+        return self.shutdown.begun
+
+    # Registering
 
     def register(self, spec: ModuleSpec) -> None:
         """Take a module in: its channels are made, and its listening sockets opened.
 
         A module that is not enabled is only known, so that sending to it is told from a typo.
         """
-        self.registry.add_module(spec.name, spec.cls.group)
-        reason = self._why_disabled(spec)
+        reason = self.why_disabled(spec)
         if reason:
-            self.disabled[spec.name] = spec
-            self.registry.set_state(spec.name, ChannelState.DISABLED)
             log.info("module %s is not registered: %s", spec.name, reason)
+            self.disable(spec, reason)
             return
         try:
             listening = sockets.open_all(spec.cls.listeners(spec.config))
         except OSError as error:
             raise CannotRun(f"module {spec.name}: {error}") from error
-        unit = Unit(
-            module=spec.cls(spec.config, self.settings),
-            supervision=spec.supervision,
-            line=self.registry.line(spec.name),
-            sockets=listening,
-            give_birth=self._give_birth,
-            on_change=self._on_change,
-        )
-        unit.enable()
-        self.units[spec.name] = unit
-        log.info("module %s registered", spec.name)
+        self.add_units(spec, listening)
+
+    def preload(self) -> None:
+        """Import once what the processes of modules would import, each and again and again."""
+        for unit in self.units.values():
+            for name in unit.module.preload:
+                try:
+                    importlib.import_module(name)
+                except Exception:  # the module's own attempt tells what is to be done about it
+                    log.warning("module %s: %s cannot be preloaded", unit.name, name, exc_info=True)
+        gc.freeze()  # a collection would write to pages that the modules share
+
+    def add_units(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:
+        """Make the units of a module, one for each of its processes from the first on."""
+        self.disabled.pop(spec.name, None)
+        units = []
+        for number in range(first, spec.cls.processes(spec.config) + 1):
+            name = spec.name if number == 1 else f"{spec.name}-{number}"
+            self.registry.add_module(name, spec.cls.group if number == 1 else "")
+            unit = Unit(
+                name=name,
+                module=spec.cls(spec.config, self.settings),
+                supervision=spec.supervision,
+                line=self.registry.line(name),
+                sockets=listening,
+                output=ModuleOutput(name, self.output_followers),
+                host=self,
+            )
+            self.units[name] = unit
+            unit.enable()
+            units.append(unit)
+            log.info("module %s registered", name)
+        return units
+
+    def disable(self, spec: ModuleSpec, reason: str) -> None:
+        """Know a module, though it does not run: sending to it is told from a typo."""
+        self.registry.add_module(spec.name, spec.cls.group)
+        self.registry.set_state(spec.name, ChannelState.DISABLED)
+        self.disabled[spec.name] = (spec, reason)
+
+    def why_disabled(self, spec: ModuleSpec, settings: Settings | None = None) -> str | None:
+        """Say why a module is not to run; None if it is."""
+        if not spec.enabled:
+            return "modules.enabled does not name it"
+        return spec.cls.not_needed(settings or self.settings)
+
+    # Running
 
     async def run(self) -> int:
         """Start everything, stay until a signal, shut down in order; the exit status."""
         loop = asyncio.get_running_loop()
-        self._shutdown = loop.create_future()
-        for number in _SHUTDOWN_SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                loop.add_signal_handler(number, self._on_signal, number)
-        async with AdminServer(self.paths.admin_socket, self):
+        orphans.reap_by(loop, ours=process.living)
+        self.shutdown.listen(loop)
+        uncleaned = self.lives.end_leftovers(self.configuration.stop_timeout)
+        for spec in self.configuration.modules:
+            self.register(spec)
+        if self.configuration.supervisor.preload:
+            self.preload()
+        for name in uncleaned:
+            await self._clean_up_leftover(name)
+        try:
+            admin = await AdminServer(self).start()
+        except OSError as error:
+            raise CannotRun(f"the admin interface: {error}") from error
+        async with admin:
+            self.systemd.keep_alive(loop)
             self.start_modules()
-            announcing = asyncio.create_task(self._announce())
-            received = await self._shutdown
-            announcing.cancel()
-            await self.graceful_shutdown(received)
-        return 0
+            exit_status = await self.shutdown.wait()
+        self.lives.close()
+        return exit_status
+
+    async def _clean_up_leftover(self, name: str) -> None:
+        if name in self.units:
+            log.warning("module %s was not cleaned up after in an earlier run", name)
+            await self.units[name].clean_up()
+        self.lives.end(name)
 
     def start_modules(self) -> None:
         """Start every registered module, each one when those it comes after are ready."""
-        self._starting = [
-            asyncio.create_task(self._start_in_turn(unit)) for unit in self.units.values()
-        ]
+        for unit in list(self.units.values()):
+            self.start_in_turn(unit)
+        self._announced = False
+        self._tell_how_it_goes()
 
-    async def graceful_shutdown(self, number: int) -> None:
-        """Forward the signal to the modules in reverse order of start; each cleans up.
+    def start_in_turn(self, unit: Unit, cause: Cause | None = None) -> None:
+        """Start a module as soon as those that it comes after are ready."""
+        self.cancel_turn(unit)
+        unit.waits_for = self._not_ready_before(unit)
+        if unit.waits_for:
+            log.info("module %s %s", unit.name, unit.reason)
+            self._turns[unit.name] = asyncio.create_task(self._start_later(unit, cause))
+        else:
+            self._start(unit, cause)
 
-        They share one budget; who is not done when it is used up is killed.
-        """
-        log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._started))
-        self.stopping = True
-        for task in self._starting:
-            task.cancel()
-        forwarded = number if number in STOP_SIGNALS else int(signal.SIGTERM)
-        deadline = time.monotonic() + self.configuration.stop_timeout
-        for unit in reversed(self._started):
-            budget = min(deadline - time.monotonic(), unit.supervision.stop_timeout)
-            await unit.stop(forwarded, max(0.0, budget))
-        log.info("all modules have stopped")
+    def cancel_turn(self, unit: Unit) -> None:
+        """Give up a start that waits for others."""
+        if turn := self._turns.pop(unit.name, None):
+            turn.cancel()
+        unit.waits_for = None
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Begin the shutdown, as the signal would."""
-        if self._shutdown and not self._shutdown.done():
-            self._shutdown.set_result(number)
+    def before(self, unit: Unit) -> list[Unit]:
+        """Those that have to be ready before this one starts."""
+        names = unit.supervision.after
+        return [other for other in self.units.values() if other.module.name in names]
 
-    def status(self) -> dict[str, Any]:
-        """What `cloudcore status -o json` shows."""
-        return render(self)
+    def _not_ready_before(self, unit: Unit) -> Unit | None:
+        before = self.before(unit)
+        return next((other for other in before if other.state is not State.READY), None)
 
-    def _on_signal(self, number: int) -> None:
-        if self._shutdown and not self._shutdown.done():
-            log.info("got %s", signal.Signals(number).name)
-            self._shutdown.set_result(number)
-            return
-        log.warning("got %s while stopping: ending at once", signal.Signals(number).name)
-        for unit in self.units.values():
-            if unit.process:
-                unit.process.kill()
-        with contextlib.suppress(FileNotFoundError):
-            self.paths.admin_socket.unlink()
-        os._exit(128 + number)
+    async def _start_later(self, unit: Unit, cause: Cause | None) -> None:
+        while other := self._not_ready_before(unit):
+            unit.waits_for = other
+            await self.events.until(lambda other=other: other.state is State.READY)  # type: ignore[misc]
+        self._start(unit, cause)
 
-    async def _start_in_turn(self, unit: Unit) -> None:
-        for other in [self.units[name] for name in unit.supervision.after if name in self.units]:
-            await other.settled.wait()
-            if other.state is not State.READY:
-                log.error(
-                    "module %s is not started: it comes after %s, which is %s",
-                    unit.name,
-                    other.name,
-                    other.state,
-                )
-                unit.settled.set()
-                return
-        self._started.append(unit)
+    def _start(self, unit: Unit, cause: Cause | None) -> None:
         log.info("starting module %s", unit.name)
-        unit.start()
+        unit.start(cause)
 
-    async def _announce(self) -> None:
-        for unit in self.units.values():
-            await unit.settled.wait()
-        sys.stdout.write(banner.render(self.status(), self.paths) + "\n")
-        sys.stdout.flush()
+    # What units tell and ask (unit.Host)
 
-    def _why_disabled(self, spec: ModuleSpec) -> str | None:
-        if not spec.enabled:
-            return "modules.enabled does not name it"
-        return spec.cls.not_needed(self.settings)
+    def birth(self, unit: Unit) -> Birth:
+        metrics.forget_gauges(unit.name, self.metrics_dir)
+        return make_birth(self, unit, self._lifeline)
 
-    def _give_birth(self, unit: Unit) -> Birth:
-        page = Page()
-        keep = {
-            *self.registry.filenos(),
-            page.notice,
-            self._lifeline,
-            *(sock.fileno() for sock in unit.sockets.values()),
-        }
-        return Birth(
-            module=unit.module,
-            registry=self.registry,
-            page=page,
-            sockets=unit.sockets,
-            lifeline=self._lifeline,
-            stop_timeout=unit.supervision.stop_timeout,
-            keep=frozenset(keep),
-            set_up_logs=_logs_for(self.configuration),
-        )
-
-    def _on_change(self, unit: Unit, old: State, reason: str) -> None:
+    def changed(self, unit: Unit, old: State) -> None:
+        pid = unit.process.pid if unit.process else None
+        self.events.add(unit.name, old, unit.state, unit.reason, pid)
         loud = unit.state in {State.CRASHED, State.FAILED}
-        note = f" ({reason})" if reason else ""
-        log.log(
-            logging.ERROR if loud else logging.INFO,
-            "module %s: %s -> %s%s",
-            unit.name,
-            old,
-            unit.state,
-            note,
+        note = f" ({unit.reason})" if unit.reason else ""
+        level = logging.ERROR if loud else logging.INFO
+        level = logging.DEBUG if old is State.DISABLED else level  # "registered" says it already
+        log.log(level, "module %s: %s -> %s%s", unit.name, old, unit.state, note)
+        if self.stopping:
+            return
+        if unit.state is State.CRASHED:
+            self._restart_others(unit)
+        elif unit.state is State.FAILED and unit.supervision.essential:
+            log.critical("module %s is essential, and has failed for good", unit.name)
+            self.shutdown.begin(signal.SIGTERM, exit_status=EXIT_ESSENTIAL_FAILED)
+        self._tell_how_it_goes()
+
+    def died(
+        self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
+    ) -> CrashReport:
+        unit.output.drain()
+        oom_killed = self._oom.happened() and code == -signal.SIGKILL and not reason
+        report = crashes.describe(
+            unit, process, code, reason, oom_killed=oom_killed, since=output_since
         )
-
-
-def _logs_for(configuration: Configuration) -> Callable[[str], None]:
-    return partial(
-        logs.setup, verbosity=configuration.log.verbosity, format=configuration.log.format
-    )
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Any:
-    """Hold the pid file while running; CannotRun if another cloudcore does.
-
-    The lock on it, not its being there, says so: it ends with the process.
-    """
-    with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise CannotRun(
-                f"another cloudcore (process {file.read().strip()}) runs in {path.parent}: "
-                "stop it, or use another --run-dir"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-        path.unlink(missing_ok=True)
+            self.crashes.put(report)
+        except OSError as error:
+            log.error("no crash report of module %s: %s", unit.name, error)
+        return report
 
+    def _restart_others(self, died: Unit) -> None:
+        """Do what the strategy of a module that has died says (supervisor.erl's words)."""
+        strategy = died.supervision.strategy
+        order = list(self.units.values())
+        later = order[order.index(died) + 1 :]
+        others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
 
-def run(configuration: Configuration, paths: Paths) -> int:
-    """Run cloudcore in the foreground until a signal; the process's exit status."""
-    logs.setup("supervisor", verbosity=configuration.log.verbosity, format=configuration.log.format)
-    try:
-        paths.create()
-        with _only_one(paths.run_dir / "cloudcore.pid"):
-            supervisor = Supervisor(configuration, paths)
-            for spec in configuration.modules:
-                supervisor.register(spec)
-            return asyncio.run(supervisor.run())
-    except CannotRun as error:
-        log.critical("%s", error)
-        return EXIT_CANNOT_RUN
+        async def settled() -> None:
+            await self.events.until(lambda: died.settled)
+
+        why = f"{died.name} has died: {strategy}"
+        restart = Restart(Cause.STRATEGY, why, gate=settled)
+        for other in reversed(others):
+            if other is not died and other.state in {State.STARTING, State.READY}:
+                self._keep(asyncio.create_task(other.restart(restart)))
+
+    def _tell_how_it_goes(self) -> None:
+        units = self.units.values()
+        ready = sum(unit.state is State.READY for unit in units)
+        self.systemd.status(f"{ready} of {len(units)} modules ready")
+        if not self._announced and all(unit.settled for unit in units):
+            self._announced = True
+            self.systemd.ready()
+            status = msgspec.to_builtins(self.status())
+            sys.stdout.write(banner.render(status, self.paths) + "\n")
+            sys.stdout.flush()
+
+    def status(self) -> status.Status:
+        """What `cloudcore status -o json` shows."""
+        return status.render(self)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -7,152 +7,280 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Protocol
 
 from ipc import ChannelState
 from ipc.registry import Line
 from supervisor import states
-from supervisor.child import EXIT_CANNOT_START, Birth, run_cleanup, run_module
+from supervisor.birth import Birth
+from supervisor.child import EXIT_CANNOT_START, run_cleanup, run_module
+from supervisor.crashes import CrashReport
+from supervisor.health import Health
+from supervisor.leftovers import Lives
 from supervisor.module import Module
-from supervisor.page import LastWords, Page
+from supervisor.output import ModuleOutput
 from supervisor.policy import RestartPolicy, Supervision
 from supervisor.process import ModuleProcess
+from supervisor.restarts import Cause, Restart, Verdict
 from supervisor.states import State
 
 log = logging.getLogger(__name__)
 
 #: What others may send to a module in this state; elsewhere its channel is open.
-_CHANNEL_STATES = {
+_CHANNEL_STATES: Final = {
     State.DISABLED: ChannelState.DISABLED,
     State.STOPPED: ChannelState.STOPPED,
     State.FAILED: ChannelState.FAILED,
 }
+#: Seconds that a hung module has to write its stacks (and the kernel its core).
+_ABORTING: Final = 5.0
 
 
-@dataclass(frozen=True)
-class Exit:
-    """How a module's process ended; `at` is in seconds since the epoch."""
+class Host(Protocol):
+    """What a unit needs of the supervisor."""
 
-    at: float
-    code: int | None
-    signal: str | None
-    reason: str
-    traceback: str
+    lives: Lives
+
+    def birth(self, unit: Unit) -> Birth:
+        """Make what a new process gets."""
+
+    def changed(self, unit: Unit, old: State) -> None:
+        """Hear of a transition."""
+
+    def died(
+        self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
+    ) -> CrashReport:
+        """Note a death that nobody had asked for."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Unit:
-    """A module and everything the supervisor knows of it.
+    """A module, or one of its processes, and everything the supervisor knows of it."""
 
-    `give_birth` makes what a new process gets; `on_change` is told of every transition.
-    """
-
+    name: str
     module: Module
     supervision: Supervision
     line: Line
     sockets: Mapping[str, socket.socket]
-    give_birth: Callable[[Unit], Birth]
-    on_change: Callable[[Unit, State, str], None]
+    output: ModuleOutput
+    host: Host
     state: State = State.DISABLED
-    restarts: int = 0
-    last_exit: Exit | None = None
+    since: float = field(default_factory=time.time)
+    restarts: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[str] = field(default_factory=Counter)
+    last_exit: CrashReport | None = None
     process: ModuleProcess | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """it is ready, or will not be"""
+    waits_for: Unit | None = None
+    """it starts when this one is ready"""
+    first_started: float = 0.0
+    """on the monotonic clock; who started last is stopped first"""
+    _living: bool = False
+    _reason: str = ""
+    _kill_reason: str = ""
     _stop_signal: int | None = None
+    _again: Restart | None = None
     _stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
     @property
-    def name(self) -> str:
-        return self.module.name
+    def reason(self) -> str:
+        """Why it is in its state, where there is something to say."""
+        if self.waits_for:
+            return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
+        return self._reason
 
     @property
-    def page(self) -> Page | None:
-        return self.process.page if self.process else None
+    def living(self) -> bool:
+        """Whether it has been started, and neither stopped nor failed for good since."""
+        return self._living
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is going to happen by itself: it is up, or it will not be."""
+        if self.waits_for:
+            return self.waits_for.state is not State.READY and self.waits_for.settled
+        return self.state is State.READY or not self._living
 
     def enable(self) -> None:
-        self._to(State.STOPPED, "enabled")
+        self._to(State.STOPPED, "")
 
-    def start(self) -> None:
+    def disable(self) -> None:
+        """Nobody is to send to it any more; it has stopped before."""
+        self._to(State.DISABLED, "")
+
+    def start(self, cause: Cause | None = None) -> None:
         """Begin the module's life; it goes on by itself until `stop`, or until it has failed."""
+        if cause:
+            self.restarts[cause] += 1
+        self.waits_for = None
+        self.first_started = self.first_started or time.monotonic()
+        self._living = True
         self._stop_signal = None
         self._stop_asked.clear()
         self._task = asyncio.create_task(self._live(), name=f"unit {self.name}")
         self._task.add_done_callback(_no_silent_end)
 
-    async def stop(self, number: int, timeout: float) -> None:
+    async def stop(self, number: int, timeout: float, why: str = "") -> None:
         """Forward the signal, wait until the module has unwound, and kill it after `timeout`."""
-        if self._task is None:
+        if self._task is None or not self._living:
             return
-        deadline = time.monotonic() + timeout
+        self._again = None
+        self._ask_to_stop(number, why)
+        await asyncio.wait([self._task], timeout=timeout)
+        if not self._task.done():
+            self.kill(f"did not stop within {timeout:.3g} s")
+            await asyncio.wait([self._task])  # its cleanup has a deadline of its own
+
+    async def restart(self, restart: Restart) -> None:
+        """Replace its process, and return when the old one has ended.
+
+        Its channel stays open meanwhile, so nobody who sends to it notices.
+        """
+        if not self._living:
+            if restart.prepare:
+                restart.prepare()
+            self.start(restart.cause)
+            return
+        self._again = restart
+        process, timeout = self.process, self.supervision.stop_timeout
+        self._ask_to_stop(signal.SIGTERM, restart.why)
+        if process and await process.wait(timeout) is None:
+            self.kill(f"did not stop within {timeout:.3g} s")
+            await process.wait()
+
+    def forward(self, number: int) -> None:
+        """Pass on a signal that came while the module was stopping already."""
+        if self.process and self.state is State.STOPPING:
+            self.process.send_signal(number)
+
+    def kill(self, reason: str) -> None:
+        """End the module's process now; its cleanup runs in a fresh one."""
+        if self.process and not self.process.exited.done():
+            log.error("module %s %s: killing it", self.name, reason)
+            self._kill_reason = reason
+            self.process.kill()
+
+    def details(self) -> dict[str, Any]:
+        """What the module reported, and where it listens."""
+        listening = {name: address(sock) for name, sock in self.sockets.items()}
+        reported = self.process.page.details() if self.process else {}
+        return {**({"listen": listening} if listening else {}), **reported}
+
+    def _ask_to_stop(self, number: int, why: str) -> None:
         self._stop_signal = number
         self._stop_asked.set()
         if self.process and self.state in {State.STARTING, State.READY}:
-            self._to(State.STOPPING, signal.Signals(number).name)
+            self._to(State.STOPPING, why or signal.Signals(number).name)
             self.process.send_signal(number)
-        await asyncio.wait([self._task], timeout=timeout)
-        if not self._task.done() and self.process:
-            log.error("module %s did not stop within %.0f s: killing it", self.name, timeout)
-            self.process.kill()
-            remaining = max(0.0, deadline - time.monotonic())
-            await asyncio.wait([self._task], timeout=remaining + self.supervision.stop_timeout)
 
     async def _live(self) -> None:
         policy = RestartPolicy(self.supervision)
         while True:
-            process = self.process = ModuleProcess(run_module, self.give_birth(self))
-            self._to(State.STARTING, "")
-            ready_for = await self._watch(process)
+            verdict, ready_for, failure = await self._live_once()
+            cause = verdict.cause
             if self._stop_signal is None:
-                self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
-            if not process.page.cleaned:
-                await self._clean_up()
-            process.page.close()
-            self.process = None
-            if self._stop_signal is not None:
-                self._to(State.STOPPED, "")
-                return
-            delay = self._delay(policy, ready_for)
-            if delay is None:
-                return
-            if await _happens(self._stop_asked, delay):
-                self._to(State.STOPPED, "asked to stop while it waited for its restart")
-                return
-            self.restarts += 1
+                delay = self._delay(policy, verdict, ready_for, failure=failure)
+                if delay is None:
+                    return
+                await _happens(self._stop_asked, delay)
+            while self._stop_signal is not None:
+                again, self._again = self._again, None
+                if again is None:
+                    self._to(State.STOPPED, "")
+                    return
+                cause, policy = again.cause, RestartPolicy(self.supervision)
+                await self._between(again)
+            self.restarts[cause] += 1
 
-    async def _watch(self, process: ModuleProcess) -> float:
-        """Follow a process to its end; note how it ended, and return how long it was ready."""
-        kill_reason = await self._become_ready(process)
+    async def _between(self, restart: Restart) -> None:
+        """Do what a restart has to do when the old process is gone; a new stop ends it early."""
+        self._stop_signal = None
+        self._stop_asked.clear()
+        if self.state is not State.BACKOFF:
+            self._to(State.BACKOFF, restart.why or f"restart: {restart.cause}")
+        if restart.gate:
+            passing = asyncio.ensure_future(restart.gate())
+            stop = asyncio.ensure_future(self._stop_asked.wait())
+            await asyncio.wait([passing, stop], return_when=asyncio.FIRST_COMPLETED)
+            passing.cancel()
+            stop.cancel()
+        if restart.prepare and self._stop_signal is None:
+            restart.prepare()
+
+    async def _live_once(self) -> tuple[Verdict, float, bool]:
+        """Follow one process from its birth until all that is left of it is put away.
+
+        Returns why it ended, how long it was ready in seconds, and whether it was a failure.
+        """
+        output_since = self.output.recent.end
+        self._kill_reason = ""
+        process = self.process = ModuleProcess(run_module, self.host.birth(self))
+        self._to(State.STARTING, "")
+        verdict = await self._become_ready(process)
         ready_since = time.monotonic()
+        if self.state is State.READY:
+            verdict = await self._stay_ready(process)
         code = await process.wait()
         assert code is not None
-        self.last_exit = _describe(code, process.page.last_words(), kill_reason)
-        return time.monotonic() - ready_since if process.ready.is_set() else 0.0
+        ready_for = time.monotonic() - ready_since if process.ready.is_set() else 0.0
+        failure = code != 0 or verdict.cause is not Cause.CRASH
+        if self._stop_signal is None or failure:
+            reason = verdict.reason or self._kill_reason
+            self.last_exit = self.host.died(self, process, code, reason, output_since)
+        if self._stop_signal is None and self.state is not State.STOPPING:
+            self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
+        if not process.page.cleaned:
+            await self.clean_up()
+            self.host.lives.end(self.name)
+        process.page.close()
+        self.process = None
+        return verdict, ready_for, failure
 
-    async def _become_ready(self, process: ModuleProcess) -> str:
-        """Wait for readiness; a process that takes too long is killed, and the reason returned."""
+    async def _become_ready(self, process: ModuleProcess) -> Verdict:
+        """Wait for readiness; a process that takes too long is killed."""
         said: asyncio.Future[Any] = asyncio.create_task(process.ready.wait())
         timeout = self.supervision.start_timeout
         await asyncio.wait(
             [said, process.exited], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
         said.cancel()
-        if process.ready.is_set():
-            if self.state is State.STARTING:
+        if self.state is State.STARTING:
+            if process.ready.is_set():
                 self._to(State.READY, "")
-        elif not process.exited.done() and self.state is State.STARTING:
-            process.kill()
-            return f"not ready within {timeout:g} s"
-        return ""
+            elif not process.exited.done():
+                process.kill()
+                return Verdict(Cause.START_TIMEOUT, f"not ready within {timeout:g} s")
+        return Verdict(Cause.CRASH)
 
-    async def _clean_up(self) -> None:
+    async def _stay_ready(self, process: ModuleProcess) -> Verdict:
+        """Watch over a ready process until it ends, by itself or because something is wrong."""
+        health = Health(process, self.line.inbox, self.supervision)
+        ailing = asyncio.create_task(health.ailment())
+        await asyncio.wait([ailing, process.exited], return_when=asyncio.FIRST_COMPLETED)
+        if not ailing.done() or self.state is not State.READY:
+            ailing.cancel()
+            return Verdict(Cause.CRASH)
+        ailment = ailing.result()
+        log.error("module %s: %s", self.name, ailment.reason)
+        if ailment.hung:
+            process.send_signal(signal.SIGABRT)  # faulthandler writes all threads' stacks
+            if await process.wait(_ABORTING) is None:
+                process.kill()
+            return Verdict(Cause.HUNG, ailment.reason)
+        self._to(State.STOPPING, ailment.reason)
+        process.send_signal(signal.SIGTERM)
+        if await process.wait(self.supervision.stop_timeout) is None:
+            self.kill("did not stop in time")
+        return Verdict(Cause.LIMIT, ailment.reason)
+
+    async def clean_up(self) -> None:
         """Run `cleanup` in a fresh process, with a deadline."""
         if type(self.module).cleanup is Module.cleanup:
             return
-        birth = self.give_birth(self)
+        birth = self.host.birth(self)
         process = ModuleProcess(run_cleanup, birth)
         if await process.wait(self.supervision.stop_timeout) is None:
             log.error("the cleanup of module %s took too long: killing it", self.name)
@@ -163,14 +291,16 @@ class Unit:
             log.error("the cleanup of module %s failed: %s", self.name, words and words.reason)
         birth.page.close()
 
-    def _delay(self, policy: RestartPolicy, ready_for: float) -> float | None:
+    def _delay(
+        self, policy: RestartPolicy, verdict: Verdict, ready_for: float, *, failure: bool
+    ) -> float | None:
         """Decide on a restart: the delay, or None after going where it ends."""
         ended = self.last_exit
         assert ended is not None
         if ended.code == EXIT_CANNOT_START:
             self._to(State.FAILED, ended.reason)
             return None
-        if not policy.wanted(failure=ended.code != 0):
+        if not policy.wanted(failure=failure):
             self._to(State.STOPPED, "not to be restarted")
             return None
         delay = policy.delay(time.monotonic(), ready_for)
@@ -178,52 +308,26 @@ class Unit:
             rules = self.supervision
             self._to(State.FAILED, f"more than {rules.max_restarts} restarts in {rules.period:g} s")
             return None
-        self._to(State.BACKOFF, f"restart in {delay:.1f} s")
+        why = f", because of {verdict.reason}" if verdict.cause is Cause.LIMIT else ""
+        self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
         return delay
 
     def _to(self, state: State, reason: str) -> None:
         states.check(self.name, self.state, state)
         old, self.state = self.state, state
+        self._reason, self.since = reason, time.time()
+        self.transitions[state] += 1
         channel_state = _CHANNEL_STATES.get(state, ChannelState.OPEN)
         self.line.inbox.state = self.line.answers.state = channel_state
-        if state in {State.READY, State.FAILED} or (
-            state is State.STOPPED and old is not State.DISABLED
-        ):
-            self.settled.set()
-        elif state is not State.STOPPING:
-            self.settled.clear()
-        self.on_change(self, old, reason)
-
-    def details(self) -> dict[str, Any]:
-        """What the module reported, and where it listens."""
-        listening = {name: address(sock) for name, sock in self.sockets.items()}
-        reported = self.page.details() if self.page else {}
-        return {**({"listen": listening} if listening else {}), **reported}
+        if state in {State.STOPPED, State.FAILED, State.DISABLED}:
+            self._living = False
+        self.host.changed(self, old)
 
 
 def address(sock: socket.socket) -> str:
     """Write a socket's own address as HOST:PORT."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _describe(code: int, words: LastWords | None, kill_reason: str) -> Exit:
-    number = signal.Signals(-code).name if code < 0 else None
-    if kill_reason:
-        reason = kill_reason
-    elif words:
-        reason = words.reason
-    elif number:
-        reason = f"killed by {number}"
-    else:
-        reason = "" if code == 0 else f"exit status {code}"
-    return Exit(
-        at=time.time(),
-        code=None if code < 0 else code,
-        signal=number,
-        reason=reason,
-        traceback=words.traceback if words else "",
-    )
 
 
 async def _happens(event: asyncio.Event, within: float) -> bool:

@@ -21,6 +21,7 @@ REPORT_SECONDS = 5.0
 class ApiServer(Module):
     name: ClassVar[str] = "apiserver"
     group: ClassVar[str] = "apiserver"
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.apiserver.server")
     Config: ClassVar[type[ModuleConfig]] = ApiServerConfig
 
     @classmethod

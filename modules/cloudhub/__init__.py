@@ -19,6 +19,7 @@ class CloudHub(Module):
 
     name: ClassVar[str] = "cloudhub"
     group: ClassVar[str] = "cloudhub"
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.cloudhub.hub")
     Config: ClassVar[type[ModuleConfig]] = CloudHubConfig
     config: CloudHubConfig
 

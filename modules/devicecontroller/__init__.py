@@ -25,6 +25,7 @@ class DeviceController(Module):
     """The module `devicecontroller` (cloud/pkg/devicecontroller/module.go)."""
 
     name = "devicecontroller"
+    preload = ("uvloop", "modules.devicecontroller.controller")
     group = "devicecontroller"
     Config = DeviceControllerConfig
 

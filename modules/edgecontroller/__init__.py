@@ -16,6 +16,7 @@ class EdgeController(Module):
 
     name: ClassVar[str] = "edgecontroller"
     group: ClassVar[str] = "edgecontroller"
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.edgecontroller.controller")
     Config: ClassVar[type[ModuleConfig]] = EdgeControllerConfig
 
     config: EdgeControllerConfig

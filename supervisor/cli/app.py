@@ -24,7 +24,73 @@ COMMANDS = (
         "Stop cloudcore in order, and wait until it has ended.",
     ),
     LazyCommand(
+        "reload",
+        "supervisor.cli.control:reload",
+        "Running",
+        "Let the running cloudcore read its configuration again.",
+    ),
+    LazyCommand(
+        "restart",
+        "supervisor.cli.control:restart",
+        "Modules",
+        "Give modules a new process, and wait until it is ready.",
+    ),
+    LazyCommand(
+        "start",
+        "supervisor.cli.control:start",
+        "Modules",
+        "Start modules that are stopped or have failed, and wait until they are ready.",
+    ),
+    LazyCommand(
+        "enable",
+        "supervisor.cli.control:enable",
+        "Modules",
+        "Run modules as if modules.enabled named them.",
+    ),
+    LazyCommand(
+        "disable",
+        "supervisor.cli.control:disable",
+        "Modules",
+        "Do without modules that are enabled.",
+    ),
+    LazyCommand(
+        "top",
+        "supervisor.cli.top:top",
+        "Looking closer",
+        "Show live what every module uses and handles.",
+    ),
+    LazyCommand(
+        "logs",
+        "supervisor.cli.logs:logs",
+        "Looking closer",
+        "Show the last lines that modules have written.",
+    ),
+    LazyCommand(
+        "events",
+        "supervisor.cli.logs:events",
+        "Looking closer",
+        "Show how modules went from state to state.",
+    ),
+    LazyCommand(
+        "crashes",
+        "supervisor.cli.crashes:crashes",
+        "Looking closer",
+        "List the crash reports.",
+    ),
+    LazyCommand(
+        "dead-letters",
+        "supervisor.cli.deadletters:dead_letters",
+        "Looking closer",
+        "Look after messages that were set aside.",
+    ),
+    LazyCommand(
         "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
+    ),
+    LazyCommand(
+        "completion",
+        "supervisor.cli.completion:completion",
+        "Other",
+        "Print a script that completes cloudcore's commands in a shell.",
     ),
     LazyCommand(
         "version",

@@ -40,12 +40,18 @@ class Globals:
     def load(self) -> Configuration:
         """Load the configuration; FaultyConfiguration tells all its faults, exit status 2."""
         from supervisor.cli.faults import FaultyConfiguration
-        from supervisor.config import ConfigError, load
+        from supervisor.config import ConfigError
 
         try:
-            return load(self.config, self.sets)
+            return self.load_again()
         except ConfigError as error:
             raise FaultyConfiguration(error) from error
+
+    def load_again(self) -> Configuration:
+        """Load the configuration from the same places; raises ConfigError."""
+        from supervisor.config import load
+
+        return load(self.config, self.sets)
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

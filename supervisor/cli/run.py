@@ -29,6 +29,6 @@ def run(said: Globals) -> None:
         paths.create()
     except PathError as error:
         raise click.ClickException(str(error)) from error
-    from supervisor.supervisor import run as supervise
+    from supervisor.running import run as supervise
 
-    sys.exit(supervise(configuration, paths))
+    sys.exit(supervise(configuration, paths, said.load_again))

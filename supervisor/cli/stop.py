@@ -5,30 +5,42 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+from typing import Any
 
 import click
 import cloup
 
+from supervisor import client
+from supervisor.cli.asking import (
+    asking,
+    module_arguments,
+    output_option,
+    print_json,
+    timeout_option,
+)
 from supervisor.cli.options import Globals, global_options
 
 
 @cloup.command()
-@cloup.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    default=60.0,
-    metavar="SECONDS",
-    help="How long to wait for it to end.",
-)
+@module_arguments(required=False)
+@timeout_option(60.0)
+@output_option("text")
 @global_options
 @click.pass_obj
-def stop(said: Globals, timeout: float) -> None:
+def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Stop cloudcore in order, and wait until it has ended.
 
-    Exit status: 0 when it has ended or was not running, 1 when it still runs.
+    With modules, only those stop, until they are started again: sending to them is an error
+    meanwhile. Exit status: 0 when all that has ended or was not running, 1 when it still runs.
     """
-    from supervisor import client
+    if modules:
+        from supervisor.cli.control import verb
 
+        with asking():
+            socket = said.paths().admin_socket
+            done = [verb(socket, "stop", module, timeout) for module in modules]
+        _tell(done, output)
+        return
     try:
         answer = client.request(said.paths().admin_socket, "POST", "/stop")
     except client.NotRunning as error:
@@ -42,7 +54,14 @@ def stop(said: Globals, timeout: float) -> None:
             f"process {pid} has not ended within {timeout:g} s; `cloudcore status` shows what it "
             "waits for, and a second SIGTERM ends it at once"
         )
-    click.echo("stopped")
+    _tell({"pid": pid}, output)
+
+
+def _tell(stopped: Any, output: str) -> None:
+    if output == "json":
+        print_json(stopped)
+    else:
+        click.echo("stopped")
 
 
 def _ended(pid: int, timeout: float) -> bool:

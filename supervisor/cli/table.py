@@ -59,11 +59,10 @@ class _Status:
 
 
 def _headline(document: dict[str, Any]) -> Text:
-    state = document["state"]
     up = duration(_age(document["started_at"]))
     return Text.assemble(
         f"cloudcore {document['version']}  pid {document['pid']}  up {up}  ",
-        (state, _STYLES.get(state, "")),
+        state(document["state"]),
     )
 
 
@@ -85,18 +84,17 @@ def _table(columns: tuple[str, ...], modules: list[dict[str, Any]]) -> Table:
 
 
 def _cells(module: dict[str, Any]) -> dict[str, Text | str]:
-    state = module["state"]
     up = module["uptime_seconds"]
     cpu, rss = module["cpu_percent"], module["rss_bytes"]
     return {
         "NAME": module["name"],
         "GROUP": module["group"],
-        "STATE": Text(state, style=_STYLES.get(state, "")),
-        "PID": _or_dash(module["pid"]),
-        "UP": _or_dash(None if up is None else duration(up)),
+        "STATE": state(module["state"]),
+        "PID": or_dash(module["pid"]),
+        "UP": or_dash(None if up is None else duration(up)),
         "RESTARTS": str(module["restarts"]),
-        "CPU": _or_dash(None if cpu is None else f"{cpu:.1f}%"),
-        "RSS": _or_dash(None if rss is None else size(rss)),
+        "CPU": or_dash(None if cpu is None else f"{cpu:.1f}%"),
+        "RSS": or_dash(None if rss is None else size(rss)),
         "INBOX": str(module["inbox"]["messages"]),
         "LAST EXIT": _last_exit(module["last_exit"]) or "-",
         "DETAILS": _details(module) or "-",
@@ -110,7 +108,7 @@ def _notes(modules: list[dict[str, Any]]) -> list[RenderableType]:
         last = module["last_exit"]
         parts = []
         if last:
-            reason = _printable(last["reason"])
+            reason = printable(last["reason"])
             parts.append(f"last ended {_last_exit(last)}{f' ({reason})' if reason else ''}")
         parts += [details] if (details := _details(module)) else []
         if parts:
@@ -129,8 +127,10 @@ def _last_exit(last: dict[str, Any] | None) -> str:
 
 
 def _details(module: dict[str, Any]) -> str:
-    """What the module says of itself; zeros and what is empty are for `-o json`."""
-    parts = [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
+    """Why it is not ready, and what it says of itself; what is empty is for `-o json`."""
+    reason = module.get("reason", "") if module["state"] != "ready" else ""
+    parts = [printable(reason)] if reason else []
+    parts += [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
     if dead := module["inbox"]["dead_letters"]:
         parts.append(f"dead_letters={dead}")
     return " ".join(parts)
@@ -140,17 +140,28 @@ def _detail(value: Any) -> str:
     if isinstance(value, dict) and all(isinstance(item, str | int) for item in value.values()):
         return ",".join(f"{name}:{_detail(item)}" for name, item in value.items())
     if isinstance(value, str):
-        return _printable(value)
+        return printable(value)
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Make a module's own words safe for a terminal, and one line."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _or_dash(value: Any) -> str:
+def or_dash(value: Any) -> str:
     return "-" if value is None else str(value)
+
+
+def state(name: str) -> Text:
+    """Write a state in its colour."""
+    return Text(name, style=_STYLES.get(name, ""))
+
+
+def when(seconds: float) -> str:
+    """Write a moment in local time, to the millisecond."""
+    moment = time.localtime(seconds)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{int(seconds % 1 * 1000):03d}"
 
 
 def _age(timestamp: str) -> float:

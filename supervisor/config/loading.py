@@ -25,13 +25,13 @@ from supervisor.config.layers import (
     read_file,
     read_set,
 )
-from supervisor.config.tables import KubernetesTable, LogSettings, SupervisorTable
+from supervisor.config.tables import AdminTable, KubernetesTable, LogSettings, SupervisorTable
 from supervisor.module import KubernetesSettings, Module, ModuleConfig
 from supervisor.policy import Supervision
 
 log = logging.getLogger(__name__)
 
-_TABLES: Final = ("kubernetes", "log", "modules", "supervisor")
+_TABLES: Final = ("admin", "kubernetes", "log", "modules", "supervisor")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,6 +53,7 @@ class Configuration:
 
     supervisor: SupervisorTable
     log: LogSettings
+    admin: AdminTable
     kubernetes: KubernetesSettings
     modules: tuple[ModuleSpec, ...]
     layers: Layers
@@ -66,6 +67,19 @@ class Configuration:
     def stop_timeout(self) -> float:
         """Seconds that the shutdown of all modules together may take."""
         return self.supervisor.shutdown_timeout
+
+    def fixed_keys_changed(self, old: Configuration) -> list[str]:
+        """Name the keys that differ and that only a new start of cloudcore takes over."""
+        changed = []
+        if self.max_deliveries != old.max_deliveries:
+            changed.append("supervisor.max_deliveries")
+        if self.supervisor.preload != old.supervisor.preload:
+            changed.append("supervisor.preload")
+        return changed + [
+            f"admin.{name}"
+            for name, value in self.admin.model_dump().items()
+            if value != getattr(old.admin, name)
+        ]
 
 
 def default_file() -> Path:
@@ -130,12 +144,20 @@ class _Loading:
                 self.faults.append(faults.unknown(self.layers, (name,), _TABLES, "table"))
         supervisor = self._table(SupervisorTable, ("supervisor",))
         logs = self._table(LogSettings, ("log",))
+        admin = self._admin(directory)
         kubernetes = self._kubernetes(directory)
         modules = self._modules(supervisor or SupervisorTable())
         self._check_order(modules)
-        if supervisor is None or logs is None or kubernetes is None:
+        if supervisor is None or logs is None or admin is None or kubernetes is None:
             return None
-        return Configuration(supervisor, logs, kubernetes, tuple(modules), self.layers)
+        return Configuration(supervisor, logs, admin, kubernetes, tuple(modules), self.layers)
+
+    def _admin(self, directory: Path) -> AdminTable | None:
+        table = self._table(AdminTable, ("admin",))
+        if table is None or not table.token_file:
+            return table
+        key = ("admin", "token_file")
+        return table.model_copy(update={"token_file": self._file(key, table.token_file, directory)})
 
     def _kubernetes(self, directory: Path) -> KubernetesSettings | None:
         table = self._table(KubernetesTable, ("kubernetes",))
@@ -144,13 +166,17 @@ class _Loading:
         settings = table.model_dump()
         if table.kubeconfig:
             key = ("kubernetes", "kubeconfig")
-            path = Path(table.kubeconfig).expanduser()
-            if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
-                directory = Path()
-            settings["kubeconfig"] = str((directory / path).absolute())
-            if not Path(settings["kubeconfig"]).is_file():
-                self._fault(key, table.kubeconfig, f"a file; {directory / path} is none")
+            settings["kubeconfig"] = self._file(key, table.kubeconfig, directory)
         return KubernetesSettings(**settings)
+
+    def _file(self, key: Key, said: str, directory: Path) -> str:
+        """Find a file that the configuration names, relative to where it was named."""
+        if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
+            directory = Path()
+        path = directory / Path(said).expanduser()
+        if not path.is_file():
+            self._fault(key, said, f"a file; {path} is none")
+        return str(path.absolute())
 
     def _modules(self, defaults: SupervisorTable) -> list[ModuleSpec]:
         tree = self.layers.tree.get("modules", {})

@@ -19,6 +19,7 @@ def effective(configuration: Configuration) -> dict[str, Any]:
     return {
         "supervisor": configuration.supervisor.model_dump(mode="json", exclude={"after"}),
         "log": configuration.log.model_dump(mode="json"),
+        "admin": configuration.admin.model_dump(mode="json"),
         "kubernetes": asdict(configuration.kubernetes),
         "modules": {"enabled": enabled, **modules},
     }

@@ -23,6 +23,11 @@ class SupervisorTable(Supervision):
     shutdown_timeout: float = Field(25.0, gt=0)
     """seconds for all modules together, a little less than Kubernetes gives a pod (30 s)"""
 
+    preload: bool = True
+    """import what modules name for it once, in the supervisor"""
+    crash_reports: int = Field(100, ge=1)
+    """how many are kept"""
+
     @field_validator("after")
     @classmethod
     def _only_for_one_module(cls, after: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,6 +41,13 @@ class LogSettings(Table):
 
     verbosity: int = Field(0, ge=0, le=2)
     format: Literal["text", "json"] = "text"
+
+
+class AdminTable(Table):
+    """`[admin]`: the admin interface over TCP, beside the Unix socket."""
+
+    address: str = Field("", pattern=r"^(.+:[0-9]+)?$")
+    token_file: str = ""
 
 
 class KubernetesTable(Table):

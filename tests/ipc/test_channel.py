@@ -20,7 +20,7 @@ from ipc import (
     MessageTooLarge,
     ModuleUnavailable,
 )
-from ipc.segment import CHUNK, MIB, RING
+from ipc.segment import KEPT, MIB, RING
 from tests.ipc.conftest import Start
 
 
@@ -164,15 +164,36 @@ def test_a_message_that_is_too_large_is_refused_and_nothing_is_sent() -> None:
     assert channel.empty()
 
 
-def test_the_memory_in_use_stays_small_however_much_passes() -> None:
-    channel = Channel("inbox")
+def memory_in_use(channel: Channel) -> int:
+    return os.fstat(channel.filenos()[0]).st_blocks * 512
+
+
+def test_the_memory_in_use_is_bounded_however_much_passes() -> None:
+    channel = Channel("inbox", capacity=2 * MIB)
     for number in range(3 * RING // (MIB // 4)):
         channel.put(numbered(number, MIB // 4))
         assert channel.get_nowait().resource == str(number)
-    with pytest.raises(queue.Empty):
-        channel.get_nowait()
-    used = os.fstat(channel.filenos()[0]).st_blocks * 512
-    assert used <= 3 * CHUNK
+    assert memory_in_use(channel) <= channel.capacity + 2 * KEPT
+
+
+def test_memory_goes_back_when_the_channel_is_empty() -> None:
+    channel = Channel("inbox")
+    channel.put(numbered(0, 16 * MIB))
+    channel.get_nowait()
+    assert channel.try_get() is None
+    assert memory_in_use(channel) > 16 * MIB
+    channel.put(numbered(1))
+    assert memory_in_use(channel) <= 2 * KEPT
+    assert channel.get_nowait().resource == "1"
+
+
+def test_little_traffic_uses_little_memory() -> None:
+    channel = Channel("inbox")
+    for number in range(10_000):
+        channel.put(numbered(number, 1000))
+        assert channel.get_nowait().resource == str(number)
+        assert channel.try_get() is None
+    assert memory_in_use(channel) <= KEPT
 
 
 def test_the_ring_wraps_without_loss() -> None:
@@ -218,9 +239,13 @@ def test_a_closed_channel_is_closed_in_this_process_only(start: Start) -> None:
     assert there.statistics().sent_total == 0
 
 
-def test_bytes_that_are_no_message_are_set_aside(tmp_path: Path) -> None:
+def test_bytes_that_are_no_message_are_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel = Channel("inbox", dead_letters=tmp_path)
-    channel._sender.try_put(b"\x93nonsense", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("ipc.sending.encode_message", lambda _: b"\x93nonsense")
+        send(channel, [0])
     send(channel, [1])
     assert channel.get_nowait().resource == "1"
     (letter,) = DeadLetterBox(tmp_path).letters()

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import random
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ipc import Channel, Message
+from ipc import AsyncContext, Channel, Delivery, Message, Registry
 from tests.ipc.conftest import Start
 
 KILLS = int(os.environ.get("KILLS", "40"))
@@ -46,17 +49,60 @@ def write(channel: Channel, ledger: Any, writer: int) -> None:
         ledger[SENT + writer] = number
 
 
-def read(channel: Channel, ledger: Any) -> None:
+def get(channel: Channel, ledger: Any) -> None:
     while True:
-        message = channel.get()
-        writer, number = int(message.source), int(message.resource)
-        last = ledger[LAST + writer]
-        if number <= last:
-            ledger[UNMARKED] += message.redelivered == 0
-            continue
-        ledger[LOST] += len(set(range(last + 1, number)) - doubts(ledger, writer))
-        ledger[LAST + writer] = number
-        ledger[HANDLED] += 1
+        handle(channel.get(), ledger)
+
+
+def take(channel: Channel, ledger: Any) -> None:
+    """Hold up to 16 at a time, and be done with them in any order."""
+    receiver = channel.receiver
+    dice = random.Random(os.getpid())
+    while True:
+        held = []
+        while len(held) < 16 and (delivery := receiver.try_take()) is not None:
+            held.append(delivery)
+            handle(delivery.message, ledger)
+        dice.shuffle(held)
+        for delivery in held:
+            delivery.done()
+
+
+def take_in_a_loop(channel: Channel, ledger: Any) -> None:
+    """Handle up to 16 at a time as tasks of an event loop."""
+
+    async def handled(delivery: Delivery, room: asyncio.Semaphore) -> None:
+        await asyncio.sleep(0)
+        delivery.done()
+        room.release()
+
+    async def main() -> None:
+        registry = Registry()
+        registry.add_module("reader")
+        registry.lines["reader"] = replace(registry.line("reader"), inbox=channel)
+        context = AsyncContext(registry, "reader")
+        room = asyncio.Semaphore(16)
+        tasks = set()
+        while True:
+            await room.acquire()
+            delivery = await context.take()
+            handle(delivery.message, ledger)
+            task = asyncio.create_task(handled(delivery, room))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    asyncio.run(main())
+
+
+def handle(message: Message, ledger: Any) -> None:
+    writer, number = int(message.source), int(message.resource)
+    last = ledger[LAST + writer]
+    if number <= last:
+        ledger[UNMARKED] += message.redelivered == 0
+        return
+    ledger[LOST] += len(set(range(last + 1, number)) - doubts(ledger, writer))
+    ledger[LAST + writer] = number
+    ledger[HANDLED] += 1
 
 
 def doubts(ledger: Any, writer: int) -> set[int]:
@@ -65,7 +111,10 @@ def doubts(ledger: Any, writer: int) -> set[int]:
 
 
 @pytest.mark.timeout(60 + KILLS)
-def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(start: Start) -> None:
+@pytest.mark.parametrize("read", [get, take, take_in_a_loop])
+def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(
+    start: Start, read: Callable[[Channel, Any], None]
+) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     dice = random.Random(seed)

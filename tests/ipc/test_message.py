@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipc import Message, NotAMessage
-from ipc.message import decode, encode, new_id
+from ipc.message import Envelope, decode, decode_envelope, encode, new_id
 
 JSON_LIKE = st.recursive(
     st.none()
@@ -34,6 +34,19 @@ def test_what_is_encoded_decodes_to_the_same(
 ) -> None:
     message = Message("id", "parent", timestamp, sync, "s", "g", "o", resource, content, "me", 2)
     assert decode(encode(message)) == message
+
+
+@given(JSON_LIKE)
+def test_an_envelope_is_the_message_without_its_content(content: Any) -> None:
+    message = a_message(content)
+    told = decode_envelope(encode(message))
+    for field in Envelope.__struct_fields__:
+        assert getattr(told, field) == getattr(message, field)
+
+
+@given(st.binary())
+def test_the_envelope_of_what_is_not_a_message_is_empty(data: bytes) -> None:
+    assert decode_envelope(data) == Envelope("", "", 0, False, "", "", "", "")
 
 
 @given(st.binary())

@@ -1,6 +1,7 @@
 """The command line: what it takes, what it says, and what it does not import."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,13 +40,20 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         "Logs:",
         "Other options:",
         "Running:",
+        "Modules:",
+        "Looking closer:",
         "Configuration:",
         "Other:",
         "Edge nodes:",
     ]
     listed = lines[lines.index("Running:") :]
     commands = [line.split()[0] for line in listed if line[:2] == "  " and line[2:3].strip()]
-    assert commands == ["run", "status", "stop", "config", "version", "certs", "hollow"]
+    assert commands == [
+        *("run", "status", "stop", "reload"),
+        *("restart", "start", "enable", "disable"),
+        *("top", "logs", "events", "crashes", "dead-letters"),
+        *("config", "completion", "version", "certs", "hollow"),
+    ]
     assert max(map(len, lines)) <= 80
 
 
@@ -71,7 +79,7 @@ def test_no_arguments_show_help() -> None:
 def test_a_mistyped_command() -> None:
     result = invoke("statsu")
     assert result.exit_code == 2
-    assert "Did you mean 'status'?" in result.stderr
+    assert "'status'" in result.stderr
 
 
 def test_a_mistyped_command_of_another_package() -> None:
@@ -181,7 +189,7 @@ def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("other_packages")
 class TestCommandsOfOtherPackages:
     def test_they_are_listed_with_their_own_line(self) -> None:
-        assert "where    Say where data is kept." in invoke("--help").stdout
+        assert re.search(r"where +Say where data is kept\.", invoke("--help").stdout)
 
     def test_they_get_the_global_options(self, tmp_path: Path) -> None:
         assert invoke("--data-dir", str(tmp_path), "where").stdout == f"{tmp_path}\n"

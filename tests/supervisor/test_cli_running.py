@@ -199,7 +199,7 @@ def test_status_into_a_pipe_has_one_line_a_module_and_no_colour(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (answering({"error": "no such thing"}, 404), "GET /status at {}: 404 no such thing"),
+        (answering({"error": "no such thing"}, 404), "Error: no such thing"),
         (lambda _: (200, b"<html>"), "GET /status at {}: answered 200 without JSON"),
     ],
 )

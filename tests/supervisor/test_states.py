@@ -11,10 +11,10 @@ ALLOWED = {
     "stopped": "starting disabled",
     "starting": "ready crashed stopping",
     "ready": "crashed stopping",
-    "stopping": "stopped",
+    "stopping": "stopped backoff failed",
     "crashed": "backoff failed stopped",
     "backoff": "starting stopped",
-    "failed": "starting stopped disabled",
+    "failed": "starting disabled",
 }
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +22,23 @@ DEADLINE = 20.0
 class Running:
     """`python -m tests.support.testbed MODULE...`; what it logs can be waited for."""
 
-    def __init__(self, base: Path, *modules: str, sets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *modules: str,
+        sets: tuple[str, ...] = (),
+        wrapper: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.base = base
         self.admin_socket = base / "run" / "admin.sock"
         command = [sys.executable, "-m", "tests.support.testbed", str(base), ",".join(modules)]
         self.process = subprocess.Popen(
-            [*command, *sets], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0
+            [*wrapper, *command, *sets],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+            env=os.environ | (env or {}),
         )
         assert self.process.stderr
         os.set_blocking(self.process.stderr.fileno(), False)
@@ -71,8 +83,13 @@ class Running:
                     self.log += (data or b"").decode()
 
     def ready(self, *names: str) -> None:
+        """Wait until modules have become ready, in whatever order."""
+        start, ends = self._seen, [self._seen]
         for name in names:
+            self._seen = start
             self.wait_for(f"module {name}: starting -> ready")
+            ends.append(self._seen)
+        self._seen = max(ends)
 
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = client.request(self.admin_socket, "GET", "/status")
@@ -80,6 +97,35 @@ class Running:
 
     def module(self, name: str) -> dict[str, Any]:
         return next(module for module in self.status()["modules"] if module["name"] == name)
+
+    def events(self, module: str = "") -> list[str]:
+        """Every transition so far, of one module or of all, as `old -> new`."""
+        found = client.request(self.admin_socket, "GET", f"/events?module={module}")
+        return [f"{event['old']} -> {event['new']}" for event in found]
+
+    def post(self, target: str) -> Any:
+        return client.request(self.admin_socket, "POST", target, timeout=DEADLINE)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `cloudcore` command against it."""
+        return subprocess.run(
+            [sys.executable, "-m", "supervisor", *arguments, *self.directories],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    @property
+    def directories(self) -> list[str]:
+        return ["--run-dir", str(self.base / "run"), "--data-dir", str(self.base)]
+
+    def detail(self, module: str, key: str) -> Any:
+        """Wait until a module reports something under a key that is not 0 or empty."""
+        deadline = time.monotonic() + DEADLINE
+        while not (found := self.module(module)["details"].get(key)):
+            assert time.monotonic() < deadline, f"{module} did not report {key}:\n{self.log}"
+        return found
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

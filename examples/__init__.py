@@ -1,0 +1,1 @@
+"""Programs that use the channels alone: `python -m examples.talk`, and so on."""

@@ -1,0 +1,34 @@
+"""Two modules that talk, each in a process of its own: `python -m examples.talk`."""
+
+import multiprocess
+
+from ipc import Context, Message, Registry
+
+
+def listen(registry: Registry) -> None:
+    context = Context(registry, "listener")
+    for message in context:
+        print(f"{message.source} says {message.content!r} about {message.resource}", flush=True)
+        if message.operation == "goodbye":
+            context.stop()
+
+
+def talk(registry: Registry) -> None:
+    context = Context(registry, "talker")
+    for operation, content in [("update", "hello"), ("update", b"bytes"), ("goodbye", {"n": 3})]:
+        context.send("listener", Message.build("talker", "", operation, "weather", content))
+
+
+def main() -> None:
+    registry = Registry()
+    registry.add_module("talker")
+    registry.add_module("listener")
+    processes = [multiprocess.Process(target=run, args=(registry,)) for run in (listen, talk)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a reader holds: messages handed out and not yet done, as another process sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ipc import segment as layout
+from ipc.message import decode_envelope
+from ipc.segment import RING, Segment, Slot, fence, lap_after, record_size
+
+
+@dataclass(frozen=True)
+class InHand:
+    """A message that was handed out and is not done; what it says stays in the channel.
+
+    The texts are empty if the bytes are no message: then decoding them is what goes on.
+    """
+
+    id: str
+    source: str
+    operation: str
+    resource: str
+    deliveries: int
+    """how often it was handed out, this time included"""
+
+
+def read(segment: Segment) -> list[InHand]:
+    """Look at the records without a lock, whether the reader lives or not.
+
+    Each is copied first; then the reader's HEAD says whether the copy is of a message in hand
+    or of memory that was given back meanwhile.
+    """
+    return [held for index in segment.used_slots() for held in _slot(segment.slot(index))]
+
+
+def _slot(slot: Slot) -> Iterator[InHand]:
+    words, lengths = slot.words, slot.lengths
+    position = words[layout.HEAD]
+    while position < words[layout.TAIL]:
+        if position == words[layout.SKIPPED] - 1:
+            position = lap_after(position)
+            continue
+        place = position % RING
+        word = lengths[place >> 3]
+        length = word & layout.LENGTH
+        payload = bytes(slot.data[place + 8 : place + 8 + length])
+        fence()
+        head = words[layout.HEAD]
+        if head > position:
+            position = head
+        elif word == length:
+            return  # not handed out yet, and so is all that comes after it
+        else:
+            if word & layout.HELD and not word & layout.DONE:
+                yield _describe(payload, word)
+            position += record_size(length)
+
+
+def _describe(payload: bytes, word: int) -> InHand:
+    told = decode_envelope(payload)
+    deliveries = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
+    return InHand(told.id, told.source, told.operation, told.resource, deliveries)

@@ -1,0 +1,183 @@
+"""One HTTP/1.1 connection: a request in, an answer or a stream out.
+
+h11 keeps to the protocol, asyncio to the connection: the supervisor stays small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import h11
+import msgspec
+
+log = logging.getLogger(__name__)
+
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/x-ndjson"
+TEXT: Final = "text/plain; charset=utf-8"
+
+#: Seconds for a request to arrive, and for a piece of its answer to be taken.
+TIMEOUT: Final = 10.0
+_LARGEST_BODY: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked; `trusted` says whether the asker may change things and read logs."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    trusted: bool
+    names: Mapping[str, str] = field(default_factory=dict)
+    """the parts of the path that its route names"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON-like body or a msgspec structure, a text, or bytes of the given type."""
+
+    body: Any
+    status: HTTPStatus = HTTPStatus.OK
+    type: str = ""
+
+    def encoded(self) -> tuple[str, bytes]:
+        """Give the content type and the body's bytes."""
+        match self.body:
+            case bytes():
+                return self.type, self.body
+            case str():
+                return self.type or TEXT, self.body.encode()
+        return JSON, msgspec.json.encode(self.body) + b"\n"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A body without an end, piece after piece."""
+
+    pieces: AsyncIterator[bytes]
+    type: str
+
+
+class HttpError(Exception):
+    """Becomes an answer with this status, and the text as its `error`."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.answer = Answer({"error": text}, status)
+
+
+Respond = Callable[[Request], Awaitable[Answer | Stream]]
+IsTrusted = Callable[[Mapping[str, str]], bool]
+"""decides from the request's headers, by lower-case name"""
+
+
+async def serve_one(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    respond: Respond,
+    is_trusted: IsTrusted,
+) -> None:
+    """Answer one request; the connection is then to be closed."""
+    connection = h11.Connection(h11.SERVER)
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            request = await _read(connection, reader, is_trusted)
+        if request is None:
+            return
+        answer = await respond(request)
+    except h11.RemoteProtocolError as error:
+        answer = Answer({"error": str(error)}, HTTPStatus(error.error_status_hint))
+    except HttpError as error:
+        answer = error.answer
+    if isinstance(answer, Stream):
+        await _stream(connection, answer, reader, writer)
+        return
+    kind, body = answer.encoded()
+    await _begin(connection, writer, answer.status, kind, ("Content-Length", str(len(body))))
+    await _send(connection, writer, h11.Data(data=body), h11.EndOfMessage())
+
+
+async def _read(
+    connection: h11.Connection, reader: asyncio.StreamReader, is_trusted: IsTrusted
+) -> Request | None:
+    """Read a whole request; None if the other side went away before."""
+    request: h11.Request | None = None
+    body = 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(65536))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.Data):  # no request needs one
+            body += len(event.data)
+            if body > _LARGEST_BODY:
+                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no request needs a body")
+        elif isinstance(event, h11.EndOfMessage):
+            break
+        elif isinstance(event, h11.ConnectionClosed):
+            return None
+    assert request is not None
+    target = urlsplit(request.target.decode("ascii"))
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+    query = dict(parse_qsl(target.query, keep_blank_values=True))
+    return Request(request.method.decode(), target.path, query, is_trusted(headers))
+
+
+async def _stream(
+    connection: h11.Connection,
+    stream: Stream,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Send pieces until there are no more, or the other side has gone."""
+    await _begin(connection, writer, HTTPStatus.OK, stream.type, ("Transfer-Encoding", "chunked"))
+    gone = asyncio.create_task(reader.read(1))
+    sending = asyncio.create_task(_send_pieces(connection, stream, writer))
+    try:
+        await asyncio.wait([gone, sending], return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            sending.result()
+    finally:
+        gone.cancel()
+        sending.cancel()
+        await asyncio.wait([gone, sending])
+
+
+async def _send_pieces(
+    connection: h11.Connection, stream: Stream, writer: asyncio.StreamWriter
+) -> None:
+    async for piece in stream.pieces:
+        await _send(connection, writer, h11.Data(data=piece))
+    await _send(connection, writer, h11.EndOfMessage())
+
+
+async def _begin(
+    connection: h11.Connection,
+    writer: asyncio.StreamWriter,
+    status: HTTPStatus,
+    kind: str,
+    length: tuple[str, str],
+) -> None:
+    headers = [("Content-Type", kind), length, ("Connection", "close")]
+    await _send(
+        connection,
+        writer,
+        h11.Response(status_code=status, headers=headers, reason=status.phrase),
+    )
+
+
+async def _send(
+    connection: h11.Connection, writer: asyncio.StreamWriter, *events: h11.Event
+) -> None:
+    for event in events:
+        writer.write(connection.send(event) or b"")
+    async with asyncio.timeout(TIMEOUT):
+        await writer.drain()

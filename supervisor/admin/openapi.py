@@ -1,0 +1,76 @@
+"""The admin interface as an OpenAPI 3.1 document, made from the table of routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from supervisor import version
+
+if TYPE_CHECKING:
+    from supervisor.admin.routes import Route
+
+
+class Error(msgspec.Struct, frozen=True):
+    """What went wrong, for people."""
+
+    error: str
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """Describe every route, with the schemas of what it answers."""
+    types = [route.returns for route in routes if route.returns is not None]
+    schemas, components = msgspec.json.schema_components(
+        [*types, Error], ref_template="#/components/schemas/{name}"
+    )
+    by_type = dict(zip(map(str, [*types, Error]), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        schema = by_type.get(str(route.returns), {"type": "string"})
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(
+            route, schema, by_type[str(Error)]
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cloudcore admin interface",
+            "version": version.current(),
+            "description": "Served on the Unix socket admin.sock, and on TCP where [admin] "
+            "address says. Over TCP, operations with a security requirement want the token of "
+            "[admin] token_file.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: Route, schema: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
+    names = re.findall(r"\{(\w+)\}", route.path)
+    parameters = [_parameter(name, "path") for name in names]
+    parameters += [_parameter(name, "query") for name in route.query]
+    media = route.type.partition(";")[0]
+    failed = {"description": "error", "content": {"application/json": {"schema": error}}}
+    return {
+        "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
+        "summary": route.summary,
+        "parameters": parameters,
+        "security": [] if route.open else [{"token": []}],
+        "responses": {
+            str(int(route.status)): {
+                "description": route.status.phrase,
+                "content": {media: {"schema": schema}},
+            },
+            "default": failed,
+        },
+    }
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    kind = {"since": "integer", "lines": "integer", "follow": "boolean"}.get(name, "string")
+    return {"name": name, "in": place, "required": place == "path", "schema": {"type": kind}}

@@ -1,0 +1,110 @@
+"""Listening for admin requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from supervisor.admin.http import IsTrusted, serve_one
+from supervisor.admin.routes import Router
+
+if TYPE_CHECKING:
+    from supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_MAX_CONNECTIONS: Final = 64
+
+
+class AdminServer:
+    """Listens from `start` until it is left: on the Unix socket, and where `[admin]` says.
+
+    Whoever can open the Unix socket is trusted. Over TCP one has to show the token to be, if
+    there is one; without it, only what gives nothing away is answered.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._path = supervisor.paths.admin_socket
+        self._settings = supervisor.configuration.admin
+        self._router = Router(supervisor)
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def start(self) -> Self:
+        """Begin; raises OSError if the TCP address or the token's file cannot be used."""
+        self._path.unlink(missing_ok=True)  # left behind by one that was killed
+        if self._settings.address:
+            token = self._settings.token_file and _read_token(Path(self._settings.token_file))
+            await self._listen_on_tcp(token)
+        old_umask = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._handler(lambda _: True), self._path)
+        finally:
+            os.umask(old_umask)
+        self._servers.append(server)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for server in self._servers:
+            server.close()
+        self._path.unlink(missing_ok=True)
+        self._router.close()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=1)
+        for task in self._connections:
+            task.cancel()
+
+    async def _listen_on_tcp(self, token: str) -> None:
+        host, _, port = self._settings.address.rpartition(":")
+
+        def is_trusted(headers: Mapping[str, str]) -> bool:
+            shown = headers.get("authorization", "").removeprefix("Bearer ")
+            return bool(token) and hmac.compare_digest(shown.encode(), token.encode())
+
+        handler = self._handler(is_trusted)
+        server = await asyncio.start_server(handler, host.strip("[]"), int(port))
+        address = server.sockets[0].getsockname()
+        log.info("admin interface on http://%s:%d", *address[:2])
+        self._servers.append(server)
+
+    def _handler(self, is_trusted: IsTrusted):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._connections.add(task)
+            try:
+                if len(self._connections) <= _MAX_CONNECTIONS:
+                    await serve_one(reader, writer, self._router.respond, is_trusted)
+            except (TimeoutError, ConnectionError):
+                log.debug("an admin connection ended early")
+            except Exception:
+                log.exception("a bug in the supervisor: an admin request was not answered")
+            finally:
+                self._connections.discard(task)
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+        return handle
+
+
+def _read_token(file: Path) -> str:
+    token = file.read_text("utf-8").strip()
+    if not token:
+        raise OSError(0, "the file of the admin token is empty", str(file))
+    return token

@@ -1,0 +1,140 @@
+"""`cloudcore start`, `restart`, `enable`, `disable` and `reload`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import cloup
+
+from supervisor import client
+from supervisor.cli.asking import (
+    EXIT_FAILED,
+    asking,
+    module_arguments,
+    output_option,
+    print_json,
+    timeout_option,
+)
+from supervisor.cli.options import Globals, global_options
+
+
+@cloup.command()
+@module_arguments()
+@timeout_option(60.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def start(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+    """Start modules that are stopped or have failed, and wait until they are ready.
+
+    Exit status: 0 when they are ready, 1 when one is not, 3 if nothing is running.
+    """
+    _all(said, "start", modules, timeout, output)
+
+
+@cloup.command()
+@module_arguments()
+@timeout_option(60.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def restart(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+    """Give modules a new process, and wait until it is ready.
+
+    Messages and connections wait meanwhile; the other modules do not notice. Exit status: 0
+    when they are ready, 1 when one is not, 3 if nothing is running.
+    """
+    _all(said, "restart", modules, timeout, output)
+
+
+@cloup.command()
+@module_arguments()
+@timeout_option(60.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def enable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+    """Run modules as if modules.enabled named them.
+
+    It lasts until the next reload or restart of cloudcore.
+    """
+    _switch(said, "enable", modules, timeout, output)
+
+
+@cloup.command()
+@module_arguments()
+@timeout_option(60.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+    """Do without modules that are enabled.
+
+    They stop and clean up, as if modules.enabled did not name them; it lasts until the next
+    reload or restart of cloudcore.
+    """
+    _switch(said, "disable", modules, timeout, output)
+
+
+@cloup.command()
+@timeout_option(120.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def reload(said: Globals, timeout: float, output: str) -> None:
+    """Let the running cloudcore read its configuration again.
+
+    Newly enabled modules start, dropped ones stop and clean up, changed ones restart, unchanged
+    ones keep their process. A faulty configuration changes nothing.
+    """
+    with asking():
+        changes = client.request(said.paths().admin_socket, "POST", "/reload", timeout=timeout)
+    _tell_changes(changes, output)
+
+
+def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]:
+    """Ask for something to be done with a module; returns what `GET /status` has of it."""
+    target = f"/modules/{quote(module, safe='')}/{name}"
+    answer: dict[str, Any] = client.request(socket, "POST", target, timeout=timeout)
+    return answer
+
+
+def _all(said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str) -> None:
+    socket = said.paths().admin_socket
+    with asking():
+        done = [verb(socket, name, module, timeout) for module in modules]
+    if output == "json":
+        print_json(done)
+    for module in done:
+        if output != "json":
+            reason = f" ({module['reason']})" if module["reason"] else ""
+            pid = f", process {module['pid']}" if module["pid"] else ""
+            click.echo(f"{module['name']}: {module['state']}{reason}{pid}")
+    if any(module["state"] != "ready" for module in done):
+        sys.exit(EXIT_FAILED)
+
+
+def _switch(
+    said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str
+) -> None:
+    socket = said.paths().admin_socket
+    for module in modules:
+        with asking():
+            changes = verb(socket, name, module, timeout)
+        _tell_changes(changes, output)
+
+
+def _tell_changes(changes: dict[str, list[str]], output: str) -> None:
+    if output == "json":
+        print_json(changes)
+        return
+    for what in ("started", "restarted", "stopped", "unchanged"):
+        if changes[what]:
+            click.echo(f"{what}: {', '.join(changes[what])}")
+    if changes["needs_restart"]:
+        keys = ", ".join(changes["needs_restart"])
+        click.echo(f"in force only after a restart of cloudcore: {keys}", err=True)

@@ -1,0 +1,140 @@
+"""`cloudcore dead-letters`."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+import click
+import cloup
+
+from supervisor import client
+from supervisor.cli.asking import asking, output_option, print_json, timeout_option
+from supervisor.cli.options import Globals, global_options
+
+
+@cloup.group("dead-letters")
+@global_options
+def dead_letters() -> None:
+    """Look after messages that were set aside.
+
+    A message with which its module has died again and again no longer stops the module: it
+    becomes a file in the data directory, until it is replayed or dropped.
+    """
+
+
+@dead_letters.command("list")
+@output_option("table")
+@global_options
+@click.pass_obj
+def list_(said: Globals, output: str) -> None:
+    """List them, oldest first."""
+    from rich.table import Table
+
+    from supervisor.cli import table
+
+    letters = _box(said).letters()
+    if output == "json":
+        print_json([_document(letter) for letter in letters])
+        return
+    if not letters:
+        click.echo("no dead letters")
+        return
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("ID", "FOR", "WHEN", "DEATHS", "FROM", "OPERATION", "RESOURCE", "SIZE"):
+        drawn.add_column(column, no_wrap=column == "ID", overflow="fold")
+    for letter in letters:
+        drawn.add_row(
+            letter.id,
+            letter.channel,
+            table.when(letter.at),
+            str(letter.deliveries),
+            *(table.printable(text) for text in (letter.source, letter.operation, letter.resource)),
+            table.size(letter.size),
+        )
+    table.console().print(drawn)
+
+
+@dead_letters.command()
+@cloup.argument("letter_id", metavar="ID")
+@output_option("text")
+@global_options
+@click.pass_obj
+def show(said: Globals, letter_id: str, output: str) -> None:
+    """Show one, with its message's content."""
+    document = _document(_get(said, letter_id))
+    if output == "json":
+        print_json(document)
+        return
+    from supervisor.cli import table
+
+    document["at"] = table.when(document["at"])
+    for name, value in document.items():
+        click.echo(f"{name + ':':<12} {table.printable(str(value))}")
+
+
+@dead_letters.command()
+@cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
+@timeout_option(5.0)
+@output_option("text")
+@global_options
+@click.pass_obj
+def replay(said: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
+    """Send them to their module again, as if for the first time."""
+    for letter_id in ids:
+        target = f"/dead-letters/{quote(letter_id, safe='')}/replay"
+        with asking():
+            letter = client.request(said.paths().admin_socket, "POST", target, timeout=timeout)
+        if output == "json":
+            print_json(letter)
+        else:
+            click.echo(f"{letter_id}: sent to {letter['channel']}")
+
+
+@dead_letters.command()
+@cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
+@output_option("text")
+@global_options
+@click.pass_obj
+def drop(said: Globals, ids: tuple[str, ...], output: str) -> None:
+    """Remove them for good."""
+    for letter_id in ids:
+        letter = _get(said, letter_id)
+        _box(said).drop(letter_id)
+        if output == "json":
+            print_json(_document(letter))
+        else:
+            click.echo(f"{letter_id}: dropped")
+
+
+def _box(said: Globals) -> Any:
+    from ipc import DeadLetterBox
+
+    return DeadLetterBox(said.paths().dead_letters_dir)
+
+
+def _get(said: Globals, letter_id: str) -> Any:
+    from ipc import UnknownDeadLetter
+
+    try:
+        return _box(said).get(letter_id)
+    except UnknownDeadLetter as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _document(letter: Any) -> dict[str, Any]:
+    """Say what a letter is, with the content in place of the encoded message."""
+    import msgspec
+
+    from ipc import NotAMessage
+
+    document: dict[str, Any] = msgspec.to_builtins(letter)
+    payload = document.pop("payload")
+    try:
+        content = letter.message().content
+    except NotAMessage as error:
+        return document | {"undecodable": str(error), "payload": payload}
+    if isinstance(content, bytes):
+        return document | {"content_base64": base64.b64encode(content).decode()}
+    return document | {"content": content}

@@ -1,0 +1,92 @@
+"""`cloudcore logs` and `cloudcore events`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+import cloup
+
+from supervisor import client
+from supervisor.cli.asking import asking, module_argument, output_option
+from supervisor.cli.options import Globals, global_options
+
+_follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and show what comes.")
+
+
+@cloup.command()
+@module_argument
+@_follow_option
+@cloup.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=200,
+    metavar="N",
+    help="How many of the last lines.",
+)
+@output_option("text")
+@global_options
+@click.pass_obj
+def logs(said: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
+    """Show the last lines that modules have written.
+
+    Without a module, those of all and of the supervisor, which keeps 256 KiB of each. All of it
+    is on the supervisor's own stderr, too.
+    """
+    socket = said.paths().admin_socket
+    query = {"lines": lines} | ({"module": module} if module else {})
+    with asking():
+        if follow:
+            target = f"/logs?{urlencode(query | {'follow': 'true'})}"
+            for line in client.stream(socket, target):
+                _print_line(line, module, output)
+        else:
+            text = client.text(socket, f"/logs?{urlencode(query)}")
+            for line in text.split("\n")[:-1]:
+                _print_line(line, module, output)
+
+
+@cloup.command()
+@module_argument
+@_follow_option
+@output_option("text")
+@global_options
+@click.pass_obj
+def events(said: Globals, module: str | None, follow: bool, output: str) -> None:
+    """Show how modules went from state to state.
+
+    The last 1,000 transitions are kept. With -o json, one event a line.
+    """
+    socket = said.paths().admin_socket
+    query = {"module": module} if module else {}
+    with asking():
+        if follow:
+            target = f"/events?{urlencode(query | {'follow': 'true'})}"
+            for line in client.stream(socket, target):
+                _print_event(json.loads(line), output)
+        else:
+            for event in client.request(socket, "GET", f"/events?{urlencode(query)}"):
+                _print_event(event, output)
+
+
+def _print_line(line: str, module: str | None, output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps({"module": module, "line": line}, ensure_ascii=False))
+    else:
+        click.echo(line)
+
+
+def _print_event(event: dict[str, Any], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(event, ensure_ascii=False))
+        return
+    from supervisor.cli.table import printable, when
+
+    reason = f" ({printable(event['reason'])})" if event["reason"] else ""
+    pid = f" [{event['pid']}]" if event["pid"] else ""
+    click.echo(
+        f"{when(event['at'])} {event['module']}{pid}: {event['old']} -> {event['new']}{reason}"
+    )

@@ -1,0 +1,126 @@
+"""`cloudcore top`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import cloup
+
+from supervisor import client
+from supervisor.cli.asking import asking, output_option
+from supervisor.cli.options import Globals, global_options
+
+_COLUMNS = (
+    "NAME", "STATE", "PID", "CPU", "RSS", "THREADS", "FDS", "SENT/s", "HANDLED/s", "WAITING",
+    "REDELIVERED",
+)  # fmt: skip
+
+
+@cloup.command()
+@cloup.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@cloup.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many looks.")
+@output_option("table")
+@global_options
+@click.pass_obj
+def top(said: Globals, interval: float, count: int | None, output: str) -> None:
+    """Show live what every module uses and handles.
+
+    With -o json, one look a line.
+    """
+    socket = said.paths().admin_socket
+    with asking():
+        looks = itertools.islice(_looks(socket, interval), count)
+        if output == "json":
+            for look in looks:
+                click.echo(json.dumps(look))
+        elif sys.stdout.isatty():
+            _live(looks)
+        else:
+            from supervisor.cli import table
+
+            for look in looks:
+                table.console().print(_table(look))
+
+
+def _live(looks: Iterator[list[dict[str, Any]]]) -> None:
+    from rich.live import Live
+
+    from supervisor.cli import table
+
+    with Live(console=table.console(), auto_refresh=False, screen=True) as live:
+        for look in looks:
+            live.update(_table(look), refresh=True)
+
+
+def _looks(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
+    """Give what each module did between two looks, for ever; rates are per second."""
+    before = client.request(socket, "GET", "/status")
+    then = time.monotonic()
+    while True:
+        time.sleep(interval)
+        status, now = client.request(socket, "GET", "/status"), time.monotonic()
+        old = {module["name"]: module for module in before["modules"]}
+        yield [
+            _look(module, old.get(module["name"], module), now - then)
+            for module in status["modules"]
+            if module["enabled"]
+        ]
+        before, then = status, now
+
+
+def _look(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def rate(counter: str) -> float:
+        more: int = module["inbox"][counter] - old["inbox"][counter]
+        return round(max(0, more) / seconds, 1)
+
+    kept = ("name", "state", "pid", "cpu_percent", "rss_bytes", "threads", "fds")
+    return {name: module[name] for name in kept} | {
+        "sent_per_second": rate("sent_total"),
+        "handled_per_second": rate("received_total"),
+        "waiting": module["inbox"]["messages"],
+        "redelivered_total": module["inbox"]["redelivered_total"],
+    }
+
+
+def _table(look: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    from supervisor.cli import table
+
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in _COLUMNS:
+        drawn.add_column(column, justify="left" if column in {"NAME", "STATE"} else "right")
+    for row in look:
+        cpu, rss = row["cpu_percent"], row["rss_bytes"]
+        drawn.add_row(
+            row["name"],
+            table.state(row["state"]),
+            *(
+                table.or_dash(value)
+                for value in (
+                    row["pid"],
+                    None if cpu is None else f"{cpu:.1f}%",
+                    None if rss is None else table.size(rss),
+                    row["threads"],
+                    row["fds"],
+                    f"{row['sent_per_second']:,.0f}",
+                    f"{row['handled_per_second']:,.0f}",
+                    row["waiting"],
+                    row["redelivered_total"],
+                )
+            ),
+        )
+    return drawn

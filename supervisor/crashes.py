@@ -1,0 +1,118 @@
+"""Crash reports: what is known of a module's death, kept as files that outlive everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from supervisor.output import last_lines
+
+if TYPE_CHECKING:
+    from supervisor.process import ModuleProcess
+    from supervisor.unit import Unit
+
+STDERR_LINES: Final = 200
+
+
+class CrashReport(msgspec.Struct, frozen=True):
+    """One death that nobody had asked for; `at` is in seconds since the epoch."""
+
+    id: str
+    module: str
+    at: float
+    pid: int
+    uptime_seconds: float
+    state: str
+    """what the module was doing: starting, ready or stopping"""
+    reason: str
+    code: int | None
+    """exit status, or else"""
+    signal: str | None
+    oom_killed: bool
+    """the kernel says that it has killed for want of memory"""
+    traceback: str
+    in_hand: list[dict[str, Any]]
+    """the messages that it was handling, without their content"""
+    stderr: list[str]
+    """the last lines that this process wrote; faulthandler's stacks are among them"""
+
+
+def describe(
+    unit: Unit, process: ModuleProcess, code: int, reason: str, *, oom_killed: bool, since: int
+) -> CrashReport:
+    """Put together what is known of a process that has just ended.
+
+    `code` is as in multiprocessing, `reason` the supervisor's own if it has ended it, and `since`
+    the mark in the module's output from which on the process wrote.
+    """
+    words = process.page.last_words()
+    number = signal.Signals(-code).name if code < 0 else None
+    if not reason:
+        reason = words.reason if words else f"killed by {number}" if number else ""
+        reason = reason or f"exit status {code}"
+        reason += " (the kernel was out of memory)" if oom_killed else ""
+    return CrashReport(
+        id=_new_id(unit.name, process.pid),
+        module=unit.name,
+        at=time.time(),
+        pid=process.pid,
+        uptime_seconds=round(time.monotonic() - process.started, 3),
+        state=unit.state,
+        reason=reason,
+        code=None if code < 0 else code,
+        signal=number,
+        oom_killed=oom_killed,
+        traceback=words.traceback if words else "",
+        in_hand=[asdict(message) for message in unit.line.inbox.in_hand()],
+        stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
+    )
+
+
+def _new_id(module: str, pid: int) -> str:
+    """Make an id that sorts by time."""
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"
+
+
+class UnknownReport(LookupError):
+    """There is no crash report of that id."""
+
+
+class CrashReports:
+    """A directory of reports, of which the newest `keep` stay."""
+
+    def __init__(self, directory: Path, keep: int) -> None:
+        self.directory = directory
+        self.keep = keep
+
+    def put(self, report: CrashReport) -> None:
+        """Write a report, whole or not at all, and drop the oldest ones."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.directory / f".{report.id}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(report), indent=1))
+        temporary.rename(self.directory / f"{report.id}.json")
+        for old in self._files()[: -self.keep]:
+            old.unlink(missing_ok=True)
+
+    def reports(self, module: str = "") -> list[CrashReport]:
+        """All reports, of one module or of all, oldest first."""
+        found = [msgspec.json.decode(file.read_bytes(), type=CrashReport) for file in self._files()]
+        return [report for report in found if module in {"", report.module}]
+
+    def get(self, report_id: str) -> CrashReport:
+        """Read one report; UnknownReport if it is not there."""
+        for file in self._files():
+            if file.stem == report_id:
+                return msgspec.json.decode(file.read_bytes(), type=CrashReport)
+        raise UnknownReport(f"there is no crash report {report_id!r} (any more)")
+
+    def _files(self) -> list[Path]:
+        return sorted(self.directory.glob("*.json"))

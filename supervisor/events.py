@@ -1,0 +1,66 @@
+"""Every transition of every module, kept for a while and told to those who follow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+_KEPT: Final = 1000
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One transition; `at` is in seconds since the epoch, `number` counts them all."""
+
+    number: int
+    at: float
+    module: str
+    old: str
+    new: str
+    reason: str
+    pid: int | None
+
+
+class EventLog:
+    """The last events, and who wants to be told of the next ones."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=_KEPT)
+        self._number = 0
+        self.followers: list[Callable[[Event], None]] = []
+
+    def add(self, module: str, old: str, new: str, reason: str, pid: int | None) -> Event:
+        self._number += 1
+        event = Event(self._number, time.time(), module, old, new, reason, pid)
+        self._events.append(event)
+        for follower in list(self.followers):
+            follower(event)
+        return event
+
+    def since(self, number: int = 0, module: str = "") -> list[Event]:
+        """Give the kept events after that number, of one module or of all."""
+        return [
+            event
+            for event in self._events
+            if event.number > number and module in {"", event.module}
+        ]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it holds; it is looked at after every transition."""
+        if condition():
+            return
+        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def look(_: Event) -> None:
+            if not held.done() and condition():
+                held.set_result(None)
+
+        self.followers.append(look)
+        try:
+            await held
+        finally:
+            self.followers.remove(look)

@@ -1,0 +1,88 @@
+"""What a supervisor that was killed has left behind, and how its successor puts it away.
+
+A module's process notes its life in a file, RUN_DIR/lives/NAME, and removes it when its cleanup
+has run; after a crash the supervisor does. A file that is there at a start is a life whose end
+nobody has seen: its process is given the time to stop that it takes by itself once its
+supervisor is gone (supervisor/child.py), and then its cleanup is made up for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+_STARTED: Final = 19  # index of starttime among the fields after the name, proc(5)
+
+
+class _Life(msgspec.Struct, frozen=True):
+    pid: int
+    started: int
+    """in the kernel's ticks since the machine was: a process id alone may be another's by now"""
+
+
+class Lives:
+    """The directory of the files."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def begin(self, name: str) -> None:
+        """Note the life of this process."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        life = _Life(os.getpid(), _started(os.getpid()) or 0)
+        (self._directory / name).write_bytes(msgspec.json.encode(life))
+
+    def end(self, name: str) -> None:
+        """Note that nothing of it is left to be cleaned up."""
+        (self._directory / name).unlink(missing_ok=True)
+
+    def end_leftovers(self, timeout: float) -> list[str]:
+        """Wait until the processes left behind have ended, and kill those that take too long.
+
+        Returns the names of modules whose cleanup has not run.
+        """
+        deadline = time.monotonic() + timeout
+        for file in self._files():
+            life = msgspec.json.decode(file.read_bytes(), type=_Life)
+            if _started(life.pid) == life.started:
+                log.warning("process %d of module %s still runs", life.pid, file.name)
+                _end(life.pid, deadline)
+        return [file.name for file in self._files()]
+
+    def close(self) -> None:
+        """Remove the directory, if nothing is left in it."""
+        with contextlib.suppress(OSError):
+            self._directory.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._directory.iterdir()) if self._directory.is_dir() else []
+
+
+def _started(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[_STARTED])
+
+
+def _end(pid: int, deadline: float) -> None:
+    with contextlib.suppress(ProcessLookupError), contextlib.ExitStack() as stack:
+        pidfd = os.pidfd_open(pid)
+        stack.callback(os.close, pidfd)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            log.error("process %d has not ended in time: killing it", pid)
+            os.killpg(pid, signal.SIGKILL)
+            poll.poll()

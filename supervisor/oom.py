@@ -1,0 +1,51 @@
+"""Whether the kernel has killed for want of memory.
+
+A process that is killed by the kernel cannot be told from one that somebody killed, but the
+kernel counts: for each cgroup (memory.events in version 2, memory.oom_control in version 1),
+and for the whole machine (/proc/vmstat, since Linux 4.13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class OomKills:
+    """The kernel's count, from the most exact source that this machine has."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._source = next((file for file in _sources(root) if _count(file) is not None), None)
+        self._seen = self._read()
+
+    def happened(self) -> bool:
+        """Say whether it has killed since this was asked last."""
+        before, self._seen = self._seen, self._read()
+        return self._seen > before
+
+    def _read(self) -> int:
+        return (_count(self._source) if self._source else None) or 0
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            yield root / f"sys/fs/cgroup{group}" / "memory.events"
+        elif "memory" in controllers.split(","):
+            yield root / f"sys/fs/cgroup/memory{group}" / "memory.oom_control"
+            yield root / "sys/fs/cgroup/memory/memory.oom_control"  # inside a container
+    yield root / "proc/vmstat"
+
+
+def _count(file: Path) -> int | None:
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    counts = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(counts["oom_kill"]) if "oom_kill" in counts else None

@@ -1,0 +1,208 @@
+"""What modules write to stdout and stderr: kept for crash reports, and passed on to stderr.
+
+    module's fd 1, 2 --> pipe --> ModuleOutput --> Console --> the supervisor's own stderr
+                                       |
+                                       +--> Recent; who follows (`cloudcore logs -f`)
+
+Nobody can be stopped by it: writing to a full pipe fails at once for a module, and what a
+stopped terminal does not take is dropped and counted by the console.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import heapq
+import itertools
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+_KEPT: Final = 256 * 1024  # bytes of each module
+_PIPE: Final = 1 << 20  # bytes, the most that an unprivileged user may ask for
+_READ: Final = 64 * 1024
+_WAITING: Final = 1 << 20  # bytes that may wait for a slow terminal
+
+Follower = Callable[[str, bytes], None]
+"""is told of every piece, with the name of the module; a piece is one or more whole lines"""
+
+
+class Console:
+    """The supervisor's stderr, written to without ever waiting for it."""
+
+    def __init__(self, fd: int = 2) -> None:
+        self._own = self._reopen(fd)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines now or as soon as they are taken; drop them when too many wait."""
+        if self._waiting:
+            self._put_off(data)
+            return
+        taken = self._try(data)
+        if taken < len(data):
+            self._put_off(data[taken:])
+            self._watch()
+
+    def close(self) -> None:
+        if isinstance(self._own, socket.socket):
+            self._own.close()
+        else:
+            os.close(self._own)
+
+    def _reopen(self, fd: int) -> int | socket.socket:
+        """Get a descriptor that can be non-blocking alone: others share the inherited one."""
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            return os.open(f"/proc/self/fd/{fd}", flags)
+        except OSError:
+            try:
+                return socket.socket(fileno=os.dup(fd))  # journald's
+            except OSError:  # a terminal of another user's
+                return os.dup(fd)
+
+    def _try(self, data: bytes) -> int:
+        try:
+            if isinstance(self._own, socket.socket):
+                return self._own.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return os.write(self._own, data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # nobody reads it any more: there is nobody to tell, either
+            return len(data)
+
+    def _put_off(self, data: bytes) -> None:
+        if self._waiting_bytes + len(data) > _WAITING:
+            self._dropped += data.count(b"\n")
+            return
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+
+    def _watch(self) -> None:
+        with contextlib.suppress(RuntimeError, PermissionError):  # no loop, or a plain file
+            asyncio.get_running_loop().add_writer(self._own, self._flush)
+
+    def _flush(self) -> None:
+        while self._waiting:
+            data = self._waiting[0]
+            taken = self._try(data)
+            self._waiting_bytes -= taken
+            if taken < len(data):
+                self._waiting[0] = data[taken:]
+                return
+            self._waiting.popleft()
+            if not self._waiting and self._dropped:
+                note = f"({self._dropped} log lines were dropped: they were not taken in time)\n"
+                self._dropped = 0
+                self._waiting.append(note.encode())
+                self._waiting_bytes += len(note)
+        asyncio.get_running_loop().remove_writer(self._own)
+
+
+class Recent:
+    """The end of what was written, up to so many bytes."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0
+
+    def add(self, data: bytes) -> None:
+        """Take whole lines; they get a place in the order of all that is written by anybody."""
+        self._pieces.append((next(_count), data))
+        self._bytes += len(data)
+        while self._bytes - len(self._pieces[0][1]) > _KEPT:
+            self._bytes -= len(self._pieces.popleft()[1])
+
+    @property
+    def end(self) -> int:
+        """A mark for `last_lines`: the place of the last piece so far, 0 before the first."""
+        return self._pieces[-1][0] if self._pieces else 0
+
+    @property
+    def pieces(self) -> Iterable[tuple[int, bytes]]:
+        """What is kept, with the place of each piece."""
+        return self._pieces
+
+
+_count = itertools.count(1)
+
+
+def last_lines(number: int, *kept: Recent, since: int = 0) -> list[str]:
+    """Give the last lines of one or more, in the order in which they came, after a mark."""
+    pieces = heapq.merge(*(recent.pieces for recent in kept))
+    data = b"".join(piece for place, piece in pieces if place > since)
+    lines = data.decode("utf-8", "replace").split("\n")[:-1]
+    return lines[-number:] if number else []
+
+
+class Output:
+    """What one of us writes: kept, and told to all who follow."""
+
+    def __init__(self, name: str, followers: list[Follower]) -> None:
+        self.name = name
+        self.recent = Recent()
+        self._followers = followers
+
+    def add(self, data: bytes) -> None:
+        """Take whole lines."""
+        self.recent.add(data)
+        for follower in list(self._followers):
+            follower(self.name, data)
+
+
+class ModuleOutput(Output):
+    """What a module writes, through a pipe that outlives its processes."""
+
+    def __init__(self, name: str, followers: list[Follower]) -> None:
+        super().__init__(name, followers)
+        self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._unfinished = b""
+        asyncio.get_running_loop().add_reader(self._read_end, self._read)
+
+    def drain(self) -> None:
+        """Take what a process that has ended left in the pipe."""
+        while self._read():
+            pass
+        if self._unfinished:
+            self.add(self._unfinished + b"\n")
+            self._unfinished = b""
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._read_end)
+        os.close(self._read_end)
+        os.close(self.write_end)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._read_end, _READ)
+        except BlockingIOError:
+            return False
+        whole, newline, rest = (self._unfinished + data).rpartition(b"\n")
+        if len(rest) > _READ:  # no line: passed on as it is
+            whole, newline, rest = whole + newline + rest, b"\n", b""
+        self._unfinished = rest
+        if newline:
+            self.add(whole + newline)
+        return True
+
+
+class OutputHandler(logging.Handler):
+    """Sends the supervisor's own records the same way as what modules write."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.add(self.format(record).encode("utf-8", "replace") + b"\n")
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,184 @@
+"""Changing what runs: from the configuration in force to another one, without a restart.
+
+`cloudcore reload`, `enable` and `disable` differ only in where the other one comes from.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ipc import ChannelState
+from supervisor import sockets
+from supervisor.config import Configuration, ModuleSpec
+from supervisor.module import Settings
+from supervisor.restarts import Cause, Restart
+from supervisor.states import State
+from supervisor.unit import Unit
+
+if TYPE_CHECKING:
+    from supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+Loader = Callable[[], Configuration]
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What a change of configuration did, in names of modules."""
+
+    started: list[str]
+    restarted: list[str]
+    stopped: list[str]
+    unchanged: list[str]
+    needs_restart: list[str]
+    """keys that have changed and are in force only when cloudcore is started again"""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to happen, found out and opened before anything is touched."""
+
+    started: list[ModuleSpec]
+    restarted: list[ModuleSpec]
+    stopped: list[ModuleSpec]
+    unchanged: list[str]
+    sockets: dict[str, sockets.Sockets]
+
+
+async def apply(supervisor: Supervisor, configuration: Configuration) -> Changes:
+    """Make the configuration the one in force.
+
+    Newly enabled modules start, dropped ones stop and are cleaned up, changed ones restart,
+    the others keep their process. Raises OSError, before anything has changed, if an address
+    cannot be listened on.
+    """
+    plan = _plan(supervisor, configuration)
+    needs_restart = configuration.fixed_keys_changed(supervisor.configuration)
+    supervisor.configuration = configuration
+    supervisor.set_up_logs()
+    supervisor.crashes.keep = configuration.supervisor.crash_reports
+    for spec in reversed(plan.stopped):
+        await _stop(supervisor, spec)
+    for spec in plan.restarted:
+        await _restart(supervisor, spec, plan.sockets[spec.name])
+    for spec in plan.started:
+        for unit in supervisor.add_units(spec, plan.sockets[spec.name]):
+            supervisor.start_in_turn(unit)
+    _put_in_order(supervisor)
+    await supervisor.events.until(lambda: all(u.settled for u in supervisor.units.values()))
+    return Changes(
+        started=[spec.name for spec in plan.started],
+        restarted=[spec.name for spec in plan.restarted],
+        stopped=[spec.name for spec in plan.stopped],
+        unchanged=plan.unchanged,
+        needs_restart=needs_restart,
+    )
+
+
+def _plan(supervisor: Supervisor, new: Configuration) -> _Plan:
+    old = supervisor.configuration
+    settings = Settings(supervisor.paths.data_dir, supervisor.paths.run_dir, new.kubernetes)
+    shared_changed = (old.kubernetes, old.log) != (new.kubernetes, new.log)
+    before = {spec.name: spec for spec in old.modules}
+    plan = _Plan([], [], [], [], {})
+    for spec in new.modules:
+        runs = bool(_units(supervisor, spec.name))
+        reason = supervisor.why_disabled(spec, settings)
+        if reason:
+            supervisor.disable(spec, reason) if not runs else plan.stopped.append(spec)
+        elif not runs:
+            plan.started.append(spec)
+        elif shared_changed or spec != before[spec.name]:
+            plan.restarted.append(spec)
+        else:
+            plan.unchanged.append(spec.name)
+    _open_sockets(supervisor, plan, before)
+    return plan
+
+
+def _open_sockets(supervisor: Supervisor, plan: _Plan, before: dict[str, ModuleSpec]) -> None:
+    """Open what is new; a listener that stays the same keeps its socket and its backlog."""
+    opened: list[sockets.Sockets] = []
+    try:
+        for spec in (*plan.restarted, *plan.started):
+            units = _units(supervisor, spec.name)
+            held = units[0].sockets if units else {}
+            old = before[spec.name].cls.listeners(before[spec.name].config)
+            wanted = spec.cls.listeners(spec.config)
+            kept = {
+                name: held[name] for name in wanted if name in held and old[name] == wanted[name]
+            }
+            missing = {name: at for name, at in wanted.items() if name not in kept}
+            opened.append(sockets.open_all(missing))
+            plan.sockets[spec.name] = {**kept, **opened[-1]}
+    except OSError:
+        for each in opened:
+            sockets.close_all(each)
+        raise
+
+
+async def _stop(supervisor: Supervisor, spec: ModuleSpec) -> None:
+    for unit in reversed(_units(supervisor, spec.name)):
+        await remove(supervisor, unit)
+    supervisor.disable(spec, supervisor.why_disabled(spec, supervisor.settings) or "")
+
+
+async def remove(supervisor: Supervisor, unit: Unit) -> None:
+    """Stop a unit for good, and let go of what the supervisor holds for it."""
+    supervisor.cancel_turn(unit)
+    await unit.stop(signal.SIGTERM, unit.supervision.stop_timeout, "disabled")
+    if unit.state is not State.DISABLED:
+        unit.disable()
+    unit.output.drain()
+    unit.output.close()
+    del supervisor.units[unit.name]
+    if not _units(supervisor, unit.module.name):
+        sockets.close_all(unit.sockets)
+
+
+async def _restart(supervisor: Supervisor, spec: ModuleSpec, new: sockets.Sockets) -> None:
+    """Replace a module's processes by such of its new configuration."""
+    units = _units(supervisor, spec.name)
+    number = spec.cls.processes(spec.config)
+    held = units[0].sockets
+    for surplus in reversed(units[number:]):
+        await remove(supervisor, surplus)
+        supervisor.registry.set_state(surplus.name, ChannelState.DISABLED)
+    for unit in units[:number]:
+        prepare = partial(_adopt, supervisor, unit, spec, new)
+        gate = partial(supervisor.events.until, partial(_all_settled, supervisor.before(unit)))
+        if not unit.living and unit.state is not State.FAILED:  # waits its turn, or was stopped
+            prepare()
+        else:
+            await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
+    for unit in supervisor.add_units(spec, new, first=len(units) + 1):
+        supervisor.start_in_turn(unit)
+    await supervisor.events.until(lambda: all(unit.sockets is new for unit in units[:number]))
+    sockets.close_all({name: sock for name, sock in held.items() if sock is not new.get(name)})
+
+
+def _adopt(supervisor: Supervisor, unit: Unit, spec: ModuleSpec, new: sockets.Sockets) -> None:
+    unit.module = spec.cls(spec.config, supervisor.settings)
+    unit.supervision = spec.supervision
+    unit.sockets = new
+
+
+def _all_settled(units: list[Unit]) -> bool:
+    return all(unit.settled for unit in units)
+
+
+def _units(supervisor: Supervisor, module: str) -> list[Unit]:
+    return [unit for unit in supervisor.units.values() if unit.module.name == module]
+
+
+def _put_in_order(supervisor: Supervisor) -> None:
+    order = [spec.name for spec in supervisor.configuration.modules]
+    units = sorted(supervisor.units.values(), key=lambda unit: order.index(unit.module.name))
+    supervisor.units = {unit.name: unit for unit in units}

@@ -1,0 +1,37 @@
+"""Why a module gets a new process, and what is to happen in between."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+
+class Cause(enum.StrEnum):
+    """Why a module gets a new process; a label of the metric of restarts."""
+
+    CRASH = "crash"
+    HUNG = "hung"
+    LIMIT = "limit"
+    START_TIMEOUT = "start_timeout"
+    REQUEST = "request"
+    RELOAD = "reload"
+    STRATEGY = "strategy"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why the supervisor has ended a process; a crash without a reason is its own doing."""
+
+    cause: Cause
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A restart that was asked for: `prepare` and `gate` come between the two processes."""
+
+    cause: Cause
+    why: str = ""
+    prepare: Callable[[], None] | None = None
+    gate: Callable[[], Awaitable[None]] | None = None

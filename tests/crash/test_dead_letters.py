@@ -1,0 +1,93 @@
+"""A message that kills its module: set aside, looked at, replayed, dropped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.running import Running
+
+POISON = (
+    'modules.telling.to="allergic"',
+    'modules.telling.content=["poison"]',
+    "modules.telling.once=true",
+)
+
+
+def poisoned(base: Path) -> Running:
+    return Running(base, "allergic", "telling", sets=POISON)
+
+
+def wait_until_set_aside(running: Running) -> str:
+    """After three deaths the module lives on without the message; its letter's id."""
+    for _ in range(3):
+        running.wait_for(r"allergic: ready -> crashed \(killed by SIGKILL\)")
+    running.ready("allergic")
+    while not (letters := json.loads(running.cli("dead-letters", "list", "-o", "json").stdout)):
+        pass
+    assert len(letters) == 1
+    return str(letters[0]["id"])
+
+
+def test_it_is_set_aside_and_can_be_looked_at(tmp_path: Path) -> None:
+    with poisoned(tmp_path) as running:
+        letter_id = wait_until_set_aside(running)
+        assert running.module("allergic")["inbox"]["dead_letters"] == 1
+        assert "dead_letters=1" in running.cli("status").stdout
+        shown = json.loads(running.cli("dead-letters", "show", letter_id, "-o", "json").stdout)
+        assert shown["content"] == ["poison"]
+        assert (shown["channel"], shown["deliveries"]) == ("allergic", 3)
+        assert (shown["source"], shown["operation"], shown["resource"]) == (
+            "telling",
+            "update",
+            "r",
+        )
+        listed = running.cli("dead-letters", "list").stdout
+        assert letter_id in listed
+        assert "telling" in listed
+
+
+def test_the_crash_reports_tell_which_message_was_in_hand(tmp_path: Path) -> None:
+    with poisoned(tmp_path) as running:
+        wait_until_set_aside(running)
+        reports = json.loads(running.cli("crashes", "allergic", "-o", "json").stdout)
+        held = [report["in_hand"] for report in reports]
+        assert [len(each) for each in held] == [1, 1, 1]
+        assert [each[0]["deliveries"] for each in held] == [1, 2, 3]
+        assert {each[0]["resource"] for each in held} == {"r"}
+        assert "poison" not in json.dumps(held)
+        shown = running.cli("crashes", "allergic", "--last").stdout
+        assert "in hand: update r from telling, message " in shown
+
+
+def test_replayed_it_kills_again_or_is_handled(tmp_path: Path) -> None:
+    with poisoned(tmp_path) as running:
+        letter_id = wait_until_set_aside(running)
+        done = running.cli("dead-letters", "replay", letter_id)
+        assert done.stdout == f"{letter_id}: sent to allergic\n"
+        assert wait_until_set_aside(running) == letter_id
+        (tmp_path / "luck").touch()
+        running.cli("dead-letters", "replay", letter_id)
+        assert running.detail("allergic", "last") == ["poison"]
+        assert running.cli("dead-letters", "list").stdout == "no dead letters\n"
+
+
+def test_one_for_a_module_that_takes_nothing_stays(tmp_path: Path) -> None:
+    with poisoned(tmp_path) as running:
+        letter_id = wait_until_set_aside(running)
+        running.cli("stop", "allergic")
+        done = running.cli("dead-letters", "replay", letter_id)
+        assert done.returncode == 1
+        assert "module 'allergic' takes no messages: it is stopped" in done.stderr
+        assert letter_id in running.cli("dead-letters", "list").stdout
+
+
+def test_drop_and_ids_that_are_none(tmp_path: Path) -> None:
+    with poisoned(tmp_path) as running:
+        letter_id = wait_until_set_aside(running)
+        for arguments in (("show", "none"), ("drop", "../x"), ("replay", "none")):
+            done = running.cli("dead-letters", *arguments)
+            assert done.returncode == 1
+            assert repr(arguments[1]) in done.stderr
+        assert running.cli("dead-letters", "drop", letter_id).stdout == f"{letter_id}: dropped\n"
+        assert running.cli("dead-letters", "list").stdout == "no dead letters\n"

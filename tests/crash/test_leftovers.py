@@ -1,0 +1,66 @@
+"""SIGKILL of the supervisor, with modules that are in no state to stop by themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from tests.support.running import Running
+
+QUICK = ("supervisor.stop_timeout=0.3",)
+
+
+def kinds(running: Running, module: str) -> list[str]:
+    return [line.split()[0] for line in running.lines(module)]
+
+
+def kill_supervisor(running: Running, *modules: str) -> list[psutil.Process]:
+    processes = [psutil.Process(running.module(name)["pid"]) for name in modules]
+    running.process.kill()
+    running.process.wait(20)
+    return processes
+
+
+def test_a_deaf_module_is_killed_and_cleaned_up_after(tmp_path: Path) -> None:
+    with Running(tmp_path, "deaf", "good", sets=QUICK) as running:
+        running.ready("deaf", "good")
+        processes = kill_supervisor(running, "deaf", "good")
+        assert psutil.wait_procs(processes, timeout=15)[1] == []
+    with Running(tmp_path, "good") as again:
+        again.ready("good")
+        assert kinds(again, "deaf") == ["start", "cleanup"]
+        assert kinds(again, "good") == ["start", "unwound", "cleanup", "start"]
+        assert "was not cleaned up after" not in again.log
+
+
+def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path) -> None:
+    with Running(tmp_path, "seized", "good", sets=QUICK) as running:
+        running.ready("seized", "good")
+        port = running.module("seized")["details"]["listen"]["echo"].rpartition(":")[2]
+        (process,) = kill_supervisor(running, "seized")
+        sets = (f"modules.seized.port={port}", "supervisor.shutdown_timeout=0.5")
+        with Running(tmp_path, "seized", "good", sets=(*QUICK, *sets)) as again:
+            again.wait_for(f"process {process.pid} of module seized still runs")
+            again.wait_for(f"process {process.pid} has not ended in time: killing it")
+            again.wait_for("module seized was not cleaned up after in an earlier run")
+            again.ready("seized", "good")
+            assert kinds(again, "seized") == ["cleanup"]
+            again.post("/modules/seized/stop")
+            again.signal(signal.SIGTERM)
+            assert again.wait() == 0
+            assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_note_of_another_process_s_is_not_believed(tmp_path: Path) -> None:
+    """A process id in a stale file may be anybody's by now."""
+    lives = tmp_path / "run" / "lives"
+    lives.mkdir(parents=True, mode=0o700)
+    (lives / "good").write_text(f'{{"pid": {os.getpid()}, "started": 1}}')
+    with Running(tmp_path, "good") as running:
+        running.wait_for("module good was not cleaned up after in an earlier run")
+        running.ready("good")
+        assert "still runs" not in running.log
+        assert kinds(running, "good") == ["cleanup", "start"]

@@ -1,0 +1,246 @@
+"""SIGKILL of a sender and of a reader at every step that it takes, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc import AsyncContext, Channel, Context, DeadLetterBox, Message, Registry
+from ipc.segment import HEAD, KEPT, MAX_CAPACITY, RING, TAIL
+from tests.ipc import steps
+
+COUNT = 3
+
+#: Where a step takes long, `make test` tries some of them and `make crash-ipc` all.
+QUICK = "KILLS" not in os.environ
+
+
+def numbered(number: int, size: int = 20) -> Message:
+    return Message.build("test", "g", "update", str(number), "x" * size)
+
+
+def survive(child: Callable[[], Any], step: int) -> bool:
+    """Fork, and kill the child at this step; whether it got there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            steps.run_until(step, child, at_step=steps.kill)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return os.WIFSIGNALED(status)
+
+
+def every_step(stride: int) -> Iterator[int]:
+    """Numbers of steps without end, with those of the `stride` that take longer left out."""
+    gc.collect()
+    gc.freeze()
+    for step in itertools.count(1, stride if QUICK else 1):
+        yield step
+        if step % 64 == 0:
+            gc.collect()  # channels of former steps
+
+
+@pytest.fixture
+def ledger() -> memoryview:
+    return memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
+
+
+def drained(channel: Channel) -> list[Message]:
+    found = []
+    while (message := channel.try_get()) is not None:
+        found.append(message)
+    return found
+
+
+def at_lap_s_end(channel: Channel) -> None:
+    """Let the next message be the first of a new lap."""
+    words = channel._segment.slot(0).words
+    words[TAIL] = words[HEAD] = words[HEAD + 1] = RING - 64
+
+
+def as_new(_channel: Channel) -> None:
+    pass
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("size", "stride"), [(20, 5), (2 * KEPT, 40)], ids=["small", "large"])
+@pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
+def test_a_sender_killed_at_any_step_loses_nothing_that_was_sent(
+    ledger: memoryview, prepare: Callable[[Channel], None], size: int, stride: int
+) -> None:
+    for step in every_step(stride):
+        channel = Channel("inbox", capacity=MAX_CAPACITY)
+        prepare(channel)
+        ledger[0] = 0
+
+        def send(channel: Channel = channel) -> None:
+            for number in range(COUNT):
+                channel.put(numbered(number, size), block=False)
+                ledger[0] = number + 1
+
+        killed = survive(send, step)
+        sent = ledger[0]
+        numbers = list(range(COUNT, COUNT + 3))
+        for number in numbers:
+            channel.put(numbered(number, size), block=False)
+        found = [int(message.resource) for message in drained(channel)]
+        begun = list(range(sent))
+        assert found in ([*begun, *numbers], [*begun, sent, *numbers]), f"killed at step {step}"
+        assert channel.statistics().senders == 1
+        if not killed:
+            assert sent == COUNT
+            return
+
+
+def test_a_sender_killed_while_it_waits_for_room_loses_nothing(ledger: memoryview) -> None:
+    for step in every_step(11):
+        channel = Channel("inbox", capacity=4096)
+
+        def fill(channel: Channel = channel) -> None:
+            number = 0
+            while True:
+                try:
+                    channel.put(numbered(number, 1000), timeout=0.001)
+                except TimeoutError:
+                    return
+                number += 1
+                ledger[0] = number
+
+        killed = survive(fill, step)
+        found = [int(message.resource) for message in drained(channel)]
+        assert found in (list(range(ledger[0])), list(range(ledger[0] + 1)))
+        channel.put(numbered(9, 1000), timeout=0)
+        assert [message.resource for message in drained(channel)] == ["9"]
+        if not killed:
+            return
+
+
+def get_all(channel: Channel, ledger: memoryview) -> None:
+    while (message := channel.try_get()) is not None:
+        ledger[1 + int(message.resource)] += 1
+        ledger[0] += 1
+
+
+def take_all(channel: Channel, ledger: memoryview) -> None:
+    """Hold all, and be done with them in another order."""
+    held = []
+    while (delivery := channel.receiver.try_take()) is not None:
+        ledger[1 + int(delivery.message.resource)] += 1
+        held.append(delivery)
+    for delivery in (*held[1::2], *held[::2]):
+        delivery.done()
+        ledger[32 + int(delivery.message.resource)] = 1
+    channel.try_get()
+
+
+def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
+    """The same with an asyncio context."""
+
+    async def main() -> None:
+        registry = Registry()
+        registry.add_module("reader")
+        line = registry.line("reader")
+        registry.lines["reader"] = type(line)("", 0, channel, line.answers)
+        context = AsyncContext(registry, "reader")
+        held = [await context.take(5) for _ in range(COUNT)]
+        for delivery in held:
+            ledger[1 + int(delivery.message.resource)] += 1
+        for delivery in reversed(held):
+            delivery.done()
+            ledger[32 + int(delivery.message.resource)] = 1
+        context.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("read", "stride"),
+    [(get_all, 5), (take_all, 11), (take_in_a_loop, 40)],
+    ids=["get", "take", "async"],
+)
+@pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
+def test_a_reader_killed_at_any_step_loses_nothing(
+    ledger: memoryview,
+    read: Callable[[Channel, memoryview], None],
+    stride: int,
+    prepare: Callable[[Channel], None],
+) -> None:
+    for step in every_step(stride):
+        channel = Channel("inbox", max_deliveries=9)
+        prepare(channel)
+        for number in range(COUNT):
+            channel.put(numbered(number))
+        ledger[:64] = memoryview(bytes(64 * 8)).cast("Q")
+        killed = survive(lambda c=channel: read(c, ledger), step)  # type: ignore[misc]
+        rest = drained(channel)
+        numbers = [int(message.resource) for message in rest]
+        assert numbers == sorted(set(numbers)), f"killed at step {step}"
+        for message in rest:
+            number = int(message.resource)
+            assert not ledger[32 + number], f"{number} was done, and came again: step {step}"
+            assert message.redelivered >= ledger[1 + number]
+        handed_out = {n for n in range(COUNT) if ledger[1 + n]}
+        assert handed_out | set(numbers) == set(range(COUNT)), f"killed at step {step}"
+        if not killed:
+            assert len(handed_out) == COUNT
+            return
+
+
+@pytest.mark.timeout(300)
+def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path) -> None:
+    for step in every_step(11):
+        letters = tmp_path / str(step)
+        channel = Channel("inbox", max_deliveries=1, dead_letters=letters)
+        for number in range(2):
+            channel.put(numbered(number))
+        survive(channel.try_get, 10**9)  # the process ends with the message in hand
+        killed = survive(channel.try_get, step)
+        rest = {message.resource for message in drained(channel)}
+        kept = DeadLetterBox(letters).letters()
+        assert {"0", "1"} == rest | {letter.resource for letter in kept}, f"killed at step {step}"
+        assert len({letter.id for letter in kept}) == len(kept) <= 2
+        assert kept[0].resource == "0"
+        if not killed:
+            return
+
+
+@pytest.mark.timeout(300)
+def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
+    """The one that is left gets an error or goes on; neither side's channels are damaged."""
+    registry = Registry()
+    for name in ("a", "b"):
+        registry.add_module(name)
+    inbox = registry.line("b").inbox
+
+    def ask() -> None:
+        Context(registry, "a").send_sync("b", numbered(0), 0)
+
+    for step in every_step(11):
+        try:
+            killed = survive(ask, step)
+        except TimeoutError:
+            killed = False
+        inbox.put(numbered(1))
+        found = sorted(message.resource for message in drained(inbox))
+        assert found in (["1"], ["0", "1"]), f"killed at step {step}"
+        if not killed:
+            return
+
+
+def test_every_store_of_a_writer_is_a_step() -> None:
+    """The hook sees the code that it is meant to see."""
+    channel = Channel("inbox")
+    few = steps.run_until(-1, lambda: None, at_step=steps.end)
+    some = steps.run_until(-1, lambda: channel.put(numbered(0)), at_step=steps.end)
+    assert few == 0
+    assert some > 100

@@ -1,0 +1,230 @@
+"""A channel beside a model of it, with ends of senders and readers at any step."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ipc import Channel, ChannelFull, Delivery, Message
+from ipc.receiving import Receiver
+from ipc.segment import KEPT, MIB
+from ipc.sending import Sender
+from tests.ipc import steps
+
+SENDERS = 3
+SIZES = st.sampled_from([0, 1, 100, 5000, 70_000, KEPT, 2 * MIB])
+STEPS = st.integers(1, 700)
+
+
+class Sent:
+    """What the model knows of a message."""
+
+    def __init__(self, number: int, size: int, *, sure: bool) -> None:
+        self.number = number
+        self.size = size
+        self.sure = sure
+        """its send has returned; else the sender ended within it"""
+        self.handed_out = 0
+        self.perhaps = 0
+        """times that a reader ended while it was perhaps about to hand it out"""
+        self.done = False
+        self.perhaps_done = False
+
+
+class ChannelMachine(RuleBasedStateMachine):
+    """Ends are done in this process: a new Sender or Receiver takes over, as a process would."""
+
+    @initialize(capacity=st.sampled_from([4096, MIB, 8 * MIB]), kills=st.sampled_from([1, 2, 200]))
+    def begin(self, capacity: int, kills: int) -> None:
+        self.channel = Channel("inbox", capacity=capacity, max_deliveries=kills)
+        self.letters: list[int] = []
+        self.channel._set_aside = self.set_aside  # type: ignore[method-assign]
+        self.sent: list[list[Sent]] = [[] for _ in range(SENDERS)]
+        self.puts = [self.new_sender(index) for index in range(SENDERS)]
+        self.reader = self.new_reader()
+        self.got: Sent | None = None
+        self.taken: dict[int, tuple[Sent, Delivery]] = {}
+        self.next_number = 0
+        self.rested = True
+        """the reader has found nothing since it handled the last one, and made room"""
+
+    def set_aside(self, payload: bytes, deliveries: int, reason: str) -> None:
+        from ipc.message import decode
+
+        self.letters.append(int(decode(payload).resource))
+
+    def new_sender(self, index: int) -> Any:
+        channel = self.channel
+        sender = Sender(channel._segment, channel._arrived, channel.capacity)
+        sender._claim(index)
+        return sender.putter(channel._unavailable)
+
+    def new_reader(self) -> Receiver:
+        self.channel._receiver = None
+        return self.channel.receiver
+
+    # Sending
+
+    @rule(sender=st.integers(0, SENDERS - 1), size=SIZES)
+    def send(self, sender: int, size: int) -> None:
+        message = self.message(sender, size)
+        if self.puts[sender](message, sender):
+            self.note_sent(sender, size, sure=True)
+        else:
+            assert self.waiting(sender) > 0 or not self.rested
+            error = self.channel.full_error()
+            assert isinstance(error, ChannelFull)
+
+    @rule(sender=st.integers(0, SENDERS - 1), size=SIZES, step=STEPS)
+    def end_a_sender(self, sender: int, size: int, step: int) -> None:
+        message = self.message(sender, size)
+        put = self.puts[sender]
+        written = []
+        try:
+            steps.run_until(step, lambda: written.append(put(message, sender)), at_step=steps.end)
+        except steps.Ended:
+            self.note_sent(sender, size, sure=False)
+        else:
+            if written[0]:
+                self.note_sent(sender, size, sure=True)
+        self.puts[sender] = self.new_sender(sender)
+
+    def message(self, sender: int, size: int) -> Message:
+        return Message.build(str(sender), "g", "update", str(self.next_number), "x" * size)
+
+    def note_sent(self, sender: int, size: int, *, sure: bool) -> None:
+        self.sent[sender].append(Sent(self.next_number, size, sure=sure))
+        self.next_number += 1
+
+    def waiting(self, sender: int) -> int:
+        return sum(not sent.done for sent in self.sent[sender])
+
+    # Receiving
+
+    @rule()
+    def get(self) -> None:
+        message = self.reader.try_get()
+        self.acknowledged(sure=True)
+        if message is None:
+            self.nothing_came()
+        else:
+            self.got = self.handed_out(message)
+
+    @rule()
+    def take(self) -> None:
+        delivery = self.reader.try_take()
+        self.acknowledged(sure=True)
+        if delivery is None:
+            self.nothing_came()
+        else:
+            sent = self.handed_out(delivery.message)
+            self.taken[sent.number] = (sent, delivery)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.taken)))
+        sent, delivery = self.taken.pop(number)
+        delivery.done()
+        delivery.done()
+        sent.done = True
+        self.rested = False
+
+    @rule(step=STEPS)
+    def end_the_reader_in_a_get(self, step: int) -> None:
+        self.end_the_reader(step, self.reader.try_get)
+        self.acknowledged(sure=False)
+
+    @precondition(lambda self: self.taken)
+    @rule(step=st.integers(1, 120), data=st.data())
+    def end_the_reader_in_a_done(self, step: int, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.taken)))
+        sent, delivery = self.taken[number]
+        self.end_the_reader(step, delivery.done)
+        sent.perhaps_done = True
+        self.got = None
+
+    def end_the_reader(self, step: int, operation: Any) -> None:
+        self.rested = False
+        for sent in self.all():
+            sent.perhaps += 1
+        with contextlib.suppress(steps.Ended):
+            steps.run_until(step, operation, at_step=steps.end)
+        self.reader = self.new_reader()
+        self.taken.clear()
+
+    def acknowledged(self, *, sure: bool) -> None:
+        if self.got:
+            self.got.done = self.got.done or sure
+            self.got.perhaps_done = True
+        self.got = None
+
+    def handed_out(self, message: Message) -> Sent:
+        """Check a message against the model: in its order, whole, and marked if it came before."""
+        sender, number = int(message.source), int(message.resource)
+        before = [sent for sent in self.sent[sender] if sent.number < number]
+        (sent,) = [sent for sent in self.sent[sender] if sent.number == number]
+        assert not sent.done
+        assert len(message.content) == sent.size
+        assert sent.handed_out <= message.redelivered <= sent.handed_out + sent.perhaps
+        for earlier in before:
+            assert (
+                earlier.done
+                or earlier.perhaps_done
+                or not earlier.sure
+                or earlier.number in self.taken
+                or earlier.number in self.letters
+            ), f"{number} overtook {earlier.number}"
+            if not earlier.sure:
+                earlier.done = True  # it was never sent, or it has come already
+        sent.sure = True
+        sent.handed_out += 1
+        self.rested = False
+        return sent
+
+    def nothing_came(self) -> None:
+        """All is handled, or in hand; or something is in hand alone."""
+        if self.taken and self.reader._blocked:
+            return
+        self.rested = True
+        for sent in self.all():
+            assert (
+                sent.done
+                or sent.perhaps_done
+                or not sent.sure
+                or sent.number in self.taken
+                or sent.number in self.letters
+            ), f"{sent.number} is lost"
+            if sent.number not in self.taken:
+                sent.done = True
+
+    def all(self) -> list[Sent]:
+        return [sent for one in self.sent for sent in one]
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        if hasattr(self, "channel"):
+            seen = self.channel.statistics()
+            assert 0 <= seen.messages <= len(self.all()) + 1
+            assert seen.bytes <= SENDERS * (self.channel.capacity + 3 * MIB)
+            held = {int(item.resource) for item in self.channel.in_hand()}
+            assert held >= set(self.taken)
+
+    def teardown(self) -> None:
+        """Everything comes in the end."""
+        if hasattr(self, "channel"):
+            for _sent, delivery in self.taken.values():
+                delivery.done()
+                _sent.done = True
+            self.taken.clear()
+            for _ in range(len(self.all()) + 1):
+                self.get()
+            assert self.channel.empty()
+
+
+TestChannel = ChannelMachine.TestCase
+TestChannel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,113 @@
+"""Hung modules, and those that take too much."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.support.running import Running
+
+WATCHDOG = ("supervisor.watchdog=0.6",)
+
+
+def telling(seconds: float, *, alive: bool) -> tuple[str, ...]:
+    """Let the module `stuck` handle one message for so long."""
+    return (*WATCHDOG, f"modules.telling.content=[{seconds}, {str(alive).lower()}]")
+
+
+def test_an_event_loop_that_hangs_is_aborted_with_its_stacks(tmp_path: Path) -> None:
+    sets = (*WATCHDOG, 'modules.telling.to="hanging"')
+    with Running(tmp_path, "hanging", "telling", sets=sets) as running:
+        running.ready("hanging", "telling")
+        running.wait_for(r"module hanging: hung: no sign of life for \d")
+        running.wait_for(r"hanging: ready -> crashed \(hung: no sign of life")
+        running.ready("hanging")
+        module = running.module("hanging")
+        assert module["last_exit"]["signal"] == "SIGABRT"
+        assert module["restarts_by_cause"] == {"hung": 1}
+        shown = running.cli("crashes", "hanging", "--last").stdout
+        assert "hung: no sign of life" in shown
+        assert "Fatal Python error: Aborted" in shown
+        assert "in start" in shown
+        assert "badmodules.py" in shown
+
+
+def test_a_hung_process_that_cannot_even_abort_is_killed(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "asking", sets=WATCHDOG) as running:
+        running.ready("good", "asking")
+        os.kill(running.module("good")["pid"], signal.SIGSTOP)
+        running.wait_for(r"good: ready -> crashed \(hung: no sign of life", timeout=30)
+        running.ready("good")
+        assert running.module("good")["last_exit"]["signal"] == "SIGKILL"
+
+
+def test_a_blocking_module_that_hangs_in_a_message_is_aborted(tmp_path: Path) -> None:
+    sets = telling(3600, alive=False)
+    with Running(tmp_path, "stuck", "telling", sets=sets) as running:
+        running.ready("stuck", "telling")
+        running.wait_for(r"stuck: ready -> crashed \(hung: no sign of life")
+
+
+def test_one_that_says_it_is_alive_is_left_alone(tmp_path: Path) -> None:
+    sets = telling(2, alive=True)
+    with Running(tmp_path, "stuck", "telling", sets=sets) as running:
+        running.ready("stuck", "telling")
+        assert running.detail("telling", "answer") == "done"
+        assert running.events("stuck")[-1] == "starting -> ready"
+
+
+def test_idle_and_busy_modules_are_left_alone(tmp_path: Path) -> None:
+    """`good` is asked without a pause, then nobody asks it; `deaf` receives nothing at all."""
+    with Running(tmp_path, "good", "asking", "deaf", sets=WATCHDOG) as running:
+        running.ready("good", "asking", "deaf")
+        before = running.detail("asking", "asked")
+        while running.module("good")["uptime_seconds"] < 1.5:
+            pass
+        assert running.module("asking")["details"]["asked"] > before
+        running.cli("stop", "asking")
+        while running.module("good")["uptime_seconds"] < 3:
+            pass
+        assert running.events("good")[-1] == "starting -> ready"
+        assert running.events("deaf")[-1] == "starting -> ready"
+
+
+def test_the_watchdog_can_be_off(tmp_path: Path) -> None:
+    sets = ("supervisor.watchdog=0.0", 'modules.telling.to="hanging"')
+    with Running(tmp_path, "hanging", "telling", sets=sets) as running:
+        running.ready("hanging", "telling")
+        while not running.lines("hanging") or running.module("hanging")["uptime_seconds"] < 2:
+            pass
+        assert running.events("hanging")[-1] == "starting -> ready"
+
+
+def test_too_much_memory_is_a_restart_in_order(tmp_path: Path) -> None:
+    sets = (
+        "modules.greedy.mebibytes=150",
+        "modules.greedy.supervision.max_rss=120000000",
+        "modules.greedy.supervision.limit_grace=0.3",
+        "modules.greedy.supervision.max_restarts=1",
+    )
+    with Running(tmp_path, "greedy", sets=sets) as running:
+        running.ready("greedy")
+        over = r"resident memory [\d,]+ bytes, over max_rss = 120,000,000 for \d"
+        running.wait_for(rf"greedy: ready -> stopping \({over}")
+        running.wait_for(rf"greedy: stopping -> backoff \(restart in 0.0 s, because of {over}")
+        running.wait_for(r"greedy: stopping -> failed \(more than 1 restarts in 60 s\)")
+        module = running.module("greedy")
+        assert module["restarts_by_cause"] == {"limit": 1}
+        assert "over max_rss" in module["last_exit"]["reason"]
+        kinds = [line.split()[0] for line in running.lines("greedy")]
+        assert kinds == ["start", "unwound", "cleanup"] * 2
+
+
+def test_too_many_descriptors_are_a_restart(tmp_path: Path) -> None:
+    sets = (
+        "modules.greedy.descriptors=300",
+        "modules.greedy.supervision.max_fds=250",
+        "modules.greedy.supervision.limit_grace=0.3",
+    )
+    with Running(tmp_path, "greedy", "good", sets=sets) as running:
+        running.ready("greedy", "good")
+        running.wait_for(r"greedy: ready -> stopping \(\d+ descriptors, over max_fds = 250 for")
+        assert running.events("good")[-1] == "starting -> ready"

@@ -1,0 +1,103 @@
+"""Start order, strategies and essential modules, with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.running import Running
+
+
+def kill(running: Running, module: str) -> None:
+    os.kill(running.module(module)["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "restarted"),
+    [
+        ("one_for_one", {"asking"}),
+        ("one_for_all", {"good", "asking", "listening"}),
+        ("rest_for_one", {"asking", "listening"}),
+    ],
+)
+def test_who_is_restarted_with_a_module_that_dies(
+    tmp_path: Path, strategy: str, restarted: set[str]
+) -> None:
+    names = ("good", "asking", "listening")
+    sets = (
+        f'modules.asking.supervision.strategy="{strategy}"',
+        "modules.listening.supervision.stop_timeout=0.2",  # it hears no signal while it accepts
+    )
+    with Running(tmp_path, *names, sets=sets) as running:
+        running.ready(*names)
+        before = {name: running.module(name)["pid"] for name in names}
+        kill(running, "asking")
+        running.ready(*restarted)
+        after = {name: running.module(name) for name in names}
+        assert {name for name in names if after[name]["pid"] != before[name]} == restarted
+        assert after["asking"]["restarts_by_cause"] == {"crash": 1}
+        for name in restarted - {"asking"}:
+            assert after[name]["restarts_by_cause"] == {"strategy": 1}
+            assert f"backoff (asking has died: {strategy})" in running.log
+            back = running.log.index(f"module {name}: backoff -> starting")
+            assert running.log.rindex("asking: starting -> ready") < back
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def test_an_essential_module_that_fails_ends_everything_with_status_1(tmp_path: Path) -> None:
+    sets = ("modules.refusing.supervision.essential=true",)
+    with Running(tmp_path, "good", "refusing", sets=sets) as running:
+        running.wait_for("module refusing is essential, and has failed for good")
+        running.wait_for("all modules have stopped")
+        assert running.wait() == 1
+        kinds = [line.split()[0] for line in running.lines("good")]
+        assert kinds.count("start") == kinds.count("cleanup")
+
+
+def test_any_other_that_fails_leaves_the_rest_running(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "refusing") as running:
+        running.ready("good")
+        running.wait_for("refusing: crashed -> failed")
+        assert running.status()["state"] == "degraded"
+        assert running.module("good")["state"] == "ready"
+
+
+def test_one_that_comes_after_a_failed_one_waits_visibly_and_starts_when_it_can(
+    tmp_path: Path,
+) -> None:
+    sets = (
+        'modules.good.supervision.after=["raising"]',
+        "modules.raising.supervision.max_restarts=0",
+    )
+    with Running(tmp_path, "raising", "good", sets=sets) as running:
+        running.wait_for("module good waits for raising, which is stopped")
+        running.wait_for("raising: crashed -> failed")
+        module = running.module("good")
+        assert module["state"] == "stopped"
+        assert module["reason"] == "waits for raising, which is failed"
+        assert "waits for raising, which is failed" in running.cli("status").stdout
+        (tmp_path / "luck").touch()
+        running.post("/modules/raising/start")
+        running.ready("good")
+        assert running.module("good")["reason"] == ""
+
+
+def test_a_module_in_several_processes(tmp_path: Path) -> None:
+    with Running(tmp_path, "several", "good", sets=("modules.several.processes=3",)) as running:
+        names = ["several", "several-2", "several-3"]
+        running.ready(*names)
+        modules = [running.module(name) for name in names]
+        assert [module["details"]["name"] for module in modules] == names
+        assert [module["details"]["group"] for module in modules] == ["test", "", ""]
+        assert len({module["details"]["listen"]["shared"] for module in modules}) == 1
+        kill(running, "several-2")
+        running.ready("several-2")
+        assert running.module("several")["restarts"] == 0
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        cleanups = [line for line in running.lines("several") if line.startswith("cleanup")]
+        assert len(cleanups) == 4

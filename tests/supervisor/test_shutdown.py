@@ -1,0 +1,109 @@
+"""Signals: forwarded as themselves, never lost, insisted on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.running import Running
+
+
+def kinds(running: Running, module: str) -> list[str]:
+    return [line.split()[0] for line in running.lines(module)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGILL, signal.SIGTRAP, signal.SIGABRT])
+def test_what_beehive_shuts_down_on_too(tmp_path: Path, number: signal.Signals) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        running.signal(number)
+        running.wait_for(f"got {number.name}")
+        running.wait_for(r"module good: ready -> stopping \(SIGTERM\)")
+        assert running.wait() == 0
+        assert kinds(running, "good") == ["start", "unwound", "cleanup"]
+
+
+def test_a_signal_during_start_up_is_kept(tmp_path: Path) -> None:
+    """It comes right after the signals are held, before there is anything that could hear it."""
+    code = (
+        "import os, signal, sys, supervisor.shutdown as s; from tests.support import testbed;"
+        "hold = s.hold_signals; "
+        "import supervisor.running as r; "
+        "r.hold_signals = lambda: (hold(), os.kill(os.getpid(), signal.SIGTERM));"
+        f"sys.argv = ['testbed', {str(tmp_path)!r}, 'good']; testbed.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "got SIGTERM" in done.stderr
+    assert "all modules have stopped" in done.stderr
+
+
+def test_another_signal_during_the_shutdown_is_forwarded_and_kills_nothing(tmp_path: Path) -> None:
+    with Running(tmp_path, "hearing") as running:
+        running.ready("hearing")
+        running.signal(signal.SIGTERM)
+        running.wait_for(r"hearing: ready -> stopping \(SIGTERM\)")
+        running.signal(signal.SIGHUP)
+        running.wait_for("got SIGHUP while stopping")
+        assert running.wait() == 0
+        assert kinds(running, "hearing") == ["unwound", "cleanup"]
+
+
+def test_the_same_signal_again_kills_and_still_cleans_up(tmp_path: Path) -> None:
+    with Running(tmp_path, "deaf", "good") as running:
+        running.ready("deaf", "good")
+        pid = running.module("deaf")["pid"]
+        running.cli("stop", "good")
+        running.signal(signal.SIGTERM)
+        running.wait_for("deaf: ready -> stopping")
+        running.signal(signal.SIGTERM)
+        running.wait_for(r"deaf was to end at once \(SIGTERM again\): killing it")
+        assert running.wait() == 128 + signal.SIGTERM
+        assert not psutil.pid_exists(pid)
+        assert kinds(running, "deaf") == ["start", "cleanup"]
+        assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_third_time_ends_all_at_once(tmp_path: Path) -> None:
+    with Running(tmp_path, "deaf", "lingering") as running:
+        running.ready("deaf", "lingering")
+        running.signal(signal.SIGINT)
+        running.wait_for("-> stopping")
+        running.signal(signal.SIGINT)
+        running.wait_for("got SIGINT again")
+        running.signal(signal.SIGINT)
+        running.wait_for("got SIGINT once more")
+        assert running.wait() == 128 + signal.SIGINT
+
+
+def test_under_nohup_a_hangup_is_ignored(tmp_path: Path) -> None:
+    """By the supervisor, and by the modules: `good` would unwind."""
+    with Running(tmp_path, "good", wrapper=("nohup",)) as running:
+        running.ready("good")
+        running.signal(signal.SIGHUP)
+        psutil.Process(running.module("good")["pid"]).send_signal(signal.SIGHUP)
+        answer = running.post("/modules/good/restart")
+        assert answer["state"] == "ready"
+        assert running.events("good").count("ready -> stopping") == 1
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        assert "got SIGHUP" not in running.log
+
+
+def test_modules_have_process_groups_of_their_own(tmp_path: Path) -> None:
+    """Ctrl-C signals the terminal's foreground group: only the supervisor is in it."""
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        groups = {running.module(name)["pid"] for name in ("good", "asking")}
+        for name in ("good", "asking"):
+            pid = running.module(name)["pid"]
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            assert int(fields[2]) == pid
+        assert running.process.pid not in groups

@@ -1,0 +1,5 @@
+"""Tells who has imported it."""
+
+import os
+
+IMPORTED_BY = os.getpid()
