@@ -21,8 +21,7 @@ from modules.cloudhub.unixsocket import UnixServer
 
 #: Seconds for a request to come, and for each part of the answer to be taken.
 _TIMEOUT: Final = 10.0
-#: Rows that are written at a time, some 60 KB: a few of them fill the socket, and while the
-#: client reads, what else there is to do is done.
+#: Rows that are written at a time: what else there is to do is done between two times.
 _ROWS: Final = 200
 
 SOCKET_SUFFIX: Final = ".sock"
@@ -62,6 +61,7 @@ class NodesServer(UnixServer):
             writer.write(connection.send(h11.Data(data=part)) or b"")
             async with asyncio.timeout(_TIMEOUT):
                 await writer.drain()
+            await asyncio.sleep(0)  # drain goes on at once if the socket has taken all
         writer.write(connection.send(h11.EndOfMessage()) or b"")
         async with asyncio.timeout(_TIMEOUT):
             await writer.drain()

@@ -141,7 +141,7 @@ async def test_ten_thousand_nodes(
         rows = await shown(tmp_path)
         counting.cancel()
     assert len(rows) == 10_000
-    assert len(made_in) > 5
+    assert len(made_in) >= 50  # 200 rows at a time
 
 
 async def test_nobody_is_connected_or_nothing_runs(cloud: Cloud, tmp_path: Path) -> None:
