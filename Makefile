@@ -4,11 +4,17 @@ PYTHON ?= python3
 ARGS ?=
 KILLS ?= 1000
 RUNS ?= 300
+FUZZ_SECONDS ?= 600
+FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_message_or_a_wire_error \
+  tests/modules/common/wire/test_packed.py::test_any_message_survives_the_wire_in_any_pieces \
+  tests/modules/common/wire/test_plain.py::test_no_input_does_worse_than_a_wire_error \
+  tests/modules/common/wire/test_plain.py::test_what_is_encoded_decodes \
+  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc soak bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run test lint demo crash-ipc soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +53,17 @@ soak: $(STAMP) ## hundreds of random histories with kills and outages: every edg
 
 bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
+
+fuzz: $(STAMP) ## write anything to the readers of frames and messages (FUZZ_SECONDS=600)
+	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
+	    $(FUZZED) >.fuzz.log 2>&1 || { cat .fuzz.log; exit 1; }; \
+	  rounds=$$((rounds + 1)); \
+	done; rm -f .fuzz.log; echo "nothing found in $$rounds rounds, $(FUZZ_SECONDS) s"
+
+bench-cloudhub: $(STAMP) ## measure CloudHub with hollow edges (ARGS="--nodes 100 --at-once 500 --repeats 1")
+	@$(BIN)/python -m bench.cloudhub $(ARGS)
 
 clean: ## remove .venv and what tools have left behind
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

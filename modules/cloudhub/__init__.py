@@ -27,10 +27,19 @@ class CloudHub(Module):
     def listeners(cls, config: CloudHubConfig) -> dict[str, tuple[str, int]]:
         return {"websocket": (config.address, config.port)}
 
+    @classmethod
+    def processes(cls, config: CloudHubConfig) -> int:
+        """How many processes share the listening socket."""
+        return config.processes
+
     async def start(self, context: ModuleContext) -> None:
         """Serve edges until asked to stop; CannotStart when the certificates are unusable."""
-        from modules.cloudhub.hub import Hub
-        from modules.cloudhub.tls import ServerTls, tls_files
+        from modules.cloudhub.running import run
 
-        tls = ServerTls(tls_files(self.config, self.settings))
-        await Hub(self.config, context, tls).run(context.sockets["websocket"])
+        await run(self.config, self.settings, context)
+
+    def cleanup(self) -> None:
+        """Remove the sockets of processes that were killed."""
+        from modules.cloudhub.unixsocket import remove_dead
+
+        remove_dead(self.settings.run_dir, self.name)

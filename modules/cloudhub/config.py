@@ -41,6 +41,14 @@ class CloudHubConfig(ModuleConfig):
         10.0, gt=0, description="seconds that TLS, and then the websocket request, may take"
     )
 
+    rate_limit: float = Field(
+        1000.0,
+        ge=0,
+        description="messages a second that a node may send before it is not read for a while; "
+        "0: as many as it likes",
+    )
+    rate_burst: int = Field(2000, ge=1, description="how many more at once for a moment")
+
     queue_messages: int = Field(
         4096, ge=1, description="messages that may wait for a slow node before it is disconnected"
     )
@@ -48,6 +56,23 @@ class CloudHubConfig(ModuleConfig):
     max_message_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="largest message that a node may send"
     )
+
+    processes: int = Field(1, ge=1, le=16, description="processes that share the work")
+    stop_spread: float = Field(
+        3.0,
+        ge=0,
+        description="seconds over which the nodes are told to come back when cloudhub stops, so "
+        "that they do not all come at once",
+    )
+    uds_address: str = Field(
+        "", description="unix:///PATH of a socket for the CSI driver; empty: none"
+    )
+
+    @model_validator(mode="after")
+    def _uds_address_is_one(self) -> Self:
+        if self.uds_address and not self.uds_address.startswith("unix:///"):
+            raise ValueError(f"uds_address = {self.uds_address!r}: it has to be unix:///PATH")
+        return self
 
     @model_validator(mode="after")
     def _all_files_or_none(self) -> Self:

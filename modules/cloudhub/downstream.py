@@ -15,6 +15,7 @@ from picows import WSCloseCode
 
 from ipc import AsyncContext, Message
 from ipc.message import new_id
+from modules.cloudhub.processes import GROUP, Processes
 from modules.cloudhub.session import Session
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
@@ -38,9 +39,14 @@ class Downstream:
     """Hands what comes from other modules to sessions."""
 
     def __init__(
-        self, sessions: Mapping[str, Session], upstream: Upstream, statistics: Statistics
+        self,
+        sessions: Mapping[str, Session],
+        processes: Processes,
+        upstream: Upstream,
+        statistics: Statistics,
     ) -> None:
         self._sessions = sessions
+        self._processes = processes
         self._upstream = upstream
         self._statistics = statistics
 
@@ -55,6 +61,9 @@ class Downstream:
 
     def dispatch(self, message: Message) -> None:
         """Put one message into the queue of its node; never waits for an edge."""
+        if message.group == GROUP:
+            self._processes.handle(message)
+            return
         try:
             node = node_of(message.resource)
         except BadResource as error:
@@ -62,7 +71,9 @@ class Downstream:
             log.warning("%s from %s was dropped: %s", message.operation, message.source, error)
             return
         session = self._sessions.get(node)
-        if session is None or session.lane is None:
+        if session is None or not session.enrolled:
+            if session is None and self._processes.forward(message, node):
+                return
             self._statistics.not_connected += 1
             self._drop(message, f"node {node} is not connected")
             log.debug("node %s is not connected: %s dropped", node, message.resource)
@@ -85,7 +96,7 @@ class Downstream:
         if message.reply_to:
             self._upstream.answer(message)
         else:
-            self._upstream.publish(message)
+            self._upstream.tell(message)
 
     def _drop(self, message: Message, reason: str) -> None:
         if message.reply_to:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,11 @@ from picows import WSCloseCode, WSTransport
 from ipc import Message
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.downstream import Downstream
+from modules.cloudhub.following import Following
 from modules.cloudhub.identity import Identity, Refused
+from modules.cloudhub.leading import Leading
+from modules.cloudhub.metrics import Exporter
+from modules.cloudhub.processes import Processes
 from modules.cloudhub.server import Server
 from modules.cloudhub.session import Session
 from modules.cloudhub.statistics import Statistics
@@ -32,29 +37,49 @@ _SWEEP: Final = 1.0
 _REPORT: Final = 0.25
 #: Seconds that an edge has to answer a close frame.
 _CLOSING: Final = 2.0
-#: Seconds for the farewells when the module stops.
+#: Seconds for the last farewells when the module stops.
 _STOPPING: Final = 3.0
-#: Seconds between two looks at the certificates' files.
-_TLS_REFRESH: Final = 5.0
+#: Edges that are told to come back within a second, at least, when the module stops.
+_LEAVING: Final = 100
+#: Seconds between two looks at the certificates' files, and at all sessions for the metrics.
+_REFRESH: Final = 5.0
 
 
 class Hub:
     """Everything of one start of the module."""
 
-    def __init__(self, config: CloudHubConfig, context: ModuleContext, tls: ServerTls) -> None:
+    def __init__(
+        self,
+        config: CloudHubConfig,
+        context: ModuleContext,
+        tls: ServerTls,
+        units: Sequence[str] = (),
+    ) -> None:
+        """`units` are the names of all processes, the first one's first; none: there is one."""
         self.config = config
+        self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
+        self.burst_time = config.rate_burst * self.message_time
         self.statistics = Statistics()
         self.sessions: dict[str, Session] = {}
-        """the sessions that are not over, by node"""
+        """the sessions of this process that are not over, by node"""
         self.upstream = Upstream(context, self.statistics)
-        self.downstream = Downstream(self.sessions, self.upstream, self.statistics)
+        self.processes = self._join(context, units)
+        self.downstream = Downstream(self.sessions, self.processes, self.upstream, self.statistics)
         self._context = context
         self.tls = tls
+        self._exporter = Exporter(self.statistics, config.node_limit)
         self._loop = asyncio.get_running_loop()
         self._closing: dict[WSTransport, float] = {}
         self._all_closed = asyncio.Event()
         self._all_closed.set()
         self._report_planned = False
+
+    def _join(self, context: ModuleContext, units: Sequence[str]) -> Processes:
+        first, *others = units or (context.name,)
+        if context.name != first:
+            return Following(context, first, self.sessions)
+        limit = self.config.node_limit
+        return Leading(context, others, limit, self.sessions, self._publish)
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the module is asked to stop, then take leave of every edge."""
@@ -63,9 +88,13 @@ class Hub:
         server = Server(self, listener, self.tls)
         try:
             async with asyncio.TaskGroup() as tasks:
-                upstream = tasks.create_task(self.upstream.run())
-                sweep = tasks.create_task(self._sweep())
+                running = [
+                    tasks.create_task(self.upstream.run()),
+                    tasks.create_task(self.processes.run()),
+                    tasks.create_task(self._sweep()),
+                ]
                 tasks.create_task(self.downstream.run(self._context))
+                await self.processes.joined()
                 server.start()
                 address, port = listener.getsockname()[:2]
                 log.info("edges connect to %s port %d", address, port)
@@ -74,8 +103,8 @@ class Hub:
                 await self._context.stopped()
                 server.stop()
                 await self._take_leave()
-                upstream.cancel()
-                sweep.cancel()
+                for task in running:
+                    task.cancel()
                 self._report()
         finally:
             server.stop()
@@ -86,42 +115,34 @@ class Hub:
         """Make the session of a node that may connect; Refused at the node limit and the end."""
         if self._context.stopping:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping")
-        if identity.node not in self.sessions and len(self.sessions) >= self.config.node_limit:
-            raise Refused(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "limit",
-                f"node {identity.node!r} would be one more than node_limit = "
-                f"{self.config.node_limit} allows",
-            )
+        self.processes.check(identity.node)
         return Session(self, identity, address)
 
     # From sessions
 
     def opened(self, session: Session) -> None:
         """Let a session begin; an older one of the same node is over at once."""
-        self.statistics.accepted += 1
-        older = self.sessions.get(session.node)
-        if older is not None:
-            reason = f"replaced by a newer connection of node {session.node}"
-            older.end(WSCloseCode.OK, "replaced", f"{reason}, from {session.address}")
+        self.processes.claim(session)
         self.sessions[session.node] = session
+        if not session.pending:
+            session.granted()
 
     def enrolled(self, session: Session) -> None:
-        log.info(
-            "node %s connected from %s (%d of %d)",
-            *(session.node, session.address, len(self.sessions), self.config.node_limit),
-        )
-        self._publish(session.node, "connected")
+        log.info("node %s connected from %s", session.node, session.address)
+        self.processes.enroll(session)
         self._plan_report()
 
     def ended(self, session: Session, cause: str, reason: str) -> None:
-        self.statistics.ended[cause] += 1
-        self.statistics.superseded += session.queue.superseded
-        log.info("node %s at %s disconnected: %s", session.node, session.address, reason)
+        if session.pending:
+            self.statistics.refused[cause] += 1
+            log.warning("connection from %s refused: %s", session.address, reason)
+        else:
+            self.statistics.ended[cause] += 1
+            self.statistics.superseded += session.queue.superseded
+            log.info("node %s at %s disconnected: %s", session.node, session.address, reason)
         if self.sessions.get(session.node) is session:
             del self.sessions[session.node]
-        if session.lane is not None:
-            self._publish(session.node, "disconnected")
+        self.processes.release(session)
         self._plan_report()
 
     def closing(self, transport: WSTransport) -> None:
@@ -145,18 +166,19 @@ class Hub:
     async def _sweep(self) -> None:
         """Look after all sessions now and then, instead of a timer for each."""
         pause = min(_SWEEP, self.config.keepalive_interval / 4, self.config.write_timeout / 4)
-        refresh = self._loop.time() + _TLS_REFRESH
+        refresh = self._loop.time()
         while True:
-            await asyncio.sleep(pause)
             now = self._loop.time()
             for session in list(self.sessions.values()):
                 session.check(now)
             for transport in [each for each, at in self._closing.items() if now > at]:
                 transport.disconnect(graceful=False)
-            if now > refresh:
-                refresh = now + _TLS_REFRESH
+            if now >= refresh:
+                refresh = now + _REFRESH
                 self.tls.refresh()
+                self._exporter.sessions(self.sessions.values(), time.time(), self.tls.expires)
             self._report()
+            await asyncio.sleep(pause)
 
     def _plan_report(self) -> None:
         if not self._report_planned:
@@ -165,17 +187,28 @@ class Hub:
 
     def _report(self) -> None:
         self._report_planned = False
+        self._exporter.totals()
         self._context.report(
-            connected_nodes=sum(session.lane is not None for session in self.sessions.values()),
+            connected_nodes=sum(session.enrolled for session in self.sessions.values()),
             node_limit=self.config.node_limit,
             **self.statistics.as_details(),
         )
 
+    # The end
+
     async def _take_leave(self) -> None:
-        for session in list(self.sessions.values()):
+        """Tell every edge to come back, one after the other, so that they do not come at once."""
+        sessions = list(self.sessions.values())
+        began = self._loop.time()
+        spread = min(self.config.stop_spread, len(sessions) / _LEAVING)
+        for number, session in enumerate(sessions):
+            ahead = began + spread * number / len(sessions) - self._loop.time()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
             session.end(WSCloseCode.GOING_AWAY, "stopping", "cloudcore is stopping: connect again")
         try:
             async with asyncio.timeout(_STOPPING):
+                await self.processes.drained()
                 await self.upstream.drained()
                 await self._all_closed.wait()
         except TimeoutError:

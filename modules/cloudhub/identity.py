@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from ssl import cert_time_to_seconds
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class Identity:
 
     node: str
     common_name: str
-    expires: str
-    """the certificate's end, as OpenSSL writes it"""
+    expires: int
+    """the certificate's end, in seconds since the epoch"""
 
 
 class Refused(Exception):
@@ -74,7 +75,8 @@ def identify(
             "identity",
             f"a certificate of {common_name!r} does not speak for node {node!r}",
         )
-    return Identity(node, common_name, certificate.get("notAfter", ""))
+    expires = certificate.get("notAfter")
+    return Identity(node, common_name, cert_time_to_seconds(expires) if expires else 0)
 
 
 def _common_name(certificate: Mapping[str, Any]) -> str:

@@ -5,9 +5,9 @@ A further form is one file in modules/common/wire and one line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ipc import Message
 from modules.common.wire import WireError, packed
@@ -24,17 +24,31 @@ class Lane:
     """One message form."""
 
     name: str
+    begins: Callable[[bytes], bool]
+    """tells whether the first bytes of a connection, of which there are some, are of this form"""
     encode: Callable[[Message], tuple[bytes, ...]]
     """a message into the websocket messages to write; WireError if that is impossible"""
     decoder: Callable[[int], Decoder]
     """makes a reader, given the largest message in bytes"""
 
 
-PACKED = Lane("packed", packed.encode, packed.Decoder)
+def _is_json(first: bytes) -> bool:
+    return first.lstrip().startswith(b"{")
+
+
+PACKED: Final = Lane("packed", lambda first: not _is_json(first), packed.encode, packed.Decoder)
+
+#: The forms that are served. JSON, which edges of KubeEdge v1.2 and later speak, would be
+#: Lane("json", _is_json, plain.encode, plain.Decoder) of modules/common/wire/plain.py; what else
+#: such an edge expects of the cloud is not there.
+LANES: Sequence[Lane] = (PACKED,)
+
+_FIRST_BYTES: Final = 16
 
 
 def lane_of(first: bytes | bytearray) -> Lane:
     """Tell the form from a connection's first websocket message, which is not empty."""
-    if first.lstrip()[:1] == b"{":
-        raise WireError("messages in JSON, the form of KubeEdge v1.2 and later, are not served")
-    return PACKED
+    for lane in LANES:
+        if lane.begins(bytes(first[:_FIRST_BYTES])):
+            return lane
+    raise WireError("messages in JSON, the form of KubeEdge v1.2 and later, are not served")

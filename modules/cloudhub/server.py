@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from functools import partial
@@ -28,6 +29,7 @@ from modules.cloudhub.tls import ServerTls
 log = logging.getLogger(__name__)
 
 _HANDSHAKES_AT_ONCE: Final = 128
+_TAKEN_AT_ONCE: Final = 4
 #: Seconds after which a handshake may be broken off if others wait for its place, so that who
 #: connects and says nothing keeps nobody out for longer.
 _PATIENCE: Final = 3.0
@@ -66,6 +68,9 @@ class Server:
         self._stopped = False
 
     def start(self) -> None:
+        # Who connects and says nothing waits in the kernel, and takes nobody's place.
+        patience = math.ceil(self.owner.config.handshake_timeout)
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, patience)
         self._listen()
 
     def stop(self) -> None:
@@ -92,7 +97,9 @@ class Server:
     def _accept(self) -> None:
         if len(self._handshakes) >= _HANDSHAKES_AT_ONCE and not self._make_room():
             return
-        while len(self._handshakes) < _HANDSHAKES_AT_ONCE:
+        # With other processes at the same socket, each takes a few and leaves them the rest.
+        most = _HANDSHAKES_AT_ONCE if self.owner.config.processes == 1 else _TAKEN_AT_ONCE
+        for _ in range(min(most, _HANDSHAKES_AT_ONCE - len(self._handshakes))):
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -129,9 +136,10 @@ class Server:
             self._listen()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        made = _Connection(self, address)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: _Connection(self, address),
+                lambda: made,
                 connection,
                 ssl=self._tls.context,
                 ssl_handshake_timeout=self.owner.config.handshake_timeout,
@@ -142,6 +150,7 @@ class Server:
         except OSError as error:
             self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
         except asyncio.CancelledError as cancelled:
+            made.refused()
             self.refuse(address, "tls", f"{cancelled}")
             raise
 
@@ -165,7 +174,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
             auto_ping_idle_timeout=1,
             auto_ping_reply_timeout=1,
             auto_ping_strategy=1,
-            enable_auto_pong=True,
+            enable_auto_pong=False,
             max_frame_size=config.max_message_bytes,
             extra_headers=None,
             read_buffer_init_size=_READ_BUFFER,
@@ -173,6 +182,10 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         self._server = server
         self._address = address
         self._answered = False
+
+    def refused(self) -> None:
+        """Somebody else has said why it gets no session."""
+        self._answered = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._answered:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from ipc import Message
+from modules.cloudhub.awaited import Awaited
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.fragments import Fragments, TooBig
 from modules.cloudhub.identity import Identity
 from modules.cloudhub.lanes import PACKED, Decoder, Lane, lane_of
 from modules.cloudhub.outbound import Outbound
@@ -24,11 +27,21 @@ _KEEPALIVE: Final = "keepalive"
 _FIRST_MESSAGE: Final = 1.0
 #: Bytes in this process that make a write wait; the kernel has its own buffer beside.
 _WRITE_BUFFER: Final = 64 * 1024
-#: How many answers, and for how many seconds, are waited for from one edge.
-_MAX_AWAITED: Final = 1024
-_AWAIT: Final = 120.0
+#: Seconds that who has sent too much is not read beyond what its rate asks for.
+_RATE_PAUSE: Final = 0.1
+#: What a frame counts beside the messages in it: floods of empty ones are floods too, while a
+#: large message of a Go client, which is fragmented at 4096 bytes, is not.
+_FRAME_COST: Final = 1 / 16
 #: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
 _MAX_REASON: Final = 123
+# Why a connection is not read, as bits. Plain numbers, here and below: the enumerations of
+# picows and of the standard library would be a good part of what a keepalive costs.
+_UPSTREAM: Final = 1  # its messages are not taken as fast as they come
+_RATE: Final = 2  # it has sent more than it may
+_GRANT: Final = 4  # the first process has not let it in yet
+
+_CLOSE: Final = WSMsgType.CLOSE.value
+_PING: Final = WSMsgType.PING.value
 
 
 class Owner(Protocol):
@@ -37,6 +50,10 @@ class Owner(Protocol):
     config: CloudHubConfig
     statistics: Statistics
     upstream: Upstream
+    message_time: float
+    """seconds in which a node may send one message; 0 if it may send as many as it likes"""
+    burst_time: float
+    """seconds in which it earns a burst"""
 
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
@@ -51,11 +68,12 @@ class Session(WSListener):
     __slots__ = (
         "_awaited",
         "_decoder",
+        "_earned",
         "_fragments",
+        "_held",
         "_loop",
         "_outbound",
         "_owner",
-        "_read_paused",
         "_transport",
         "_write_paused_at",
         "address",
@@ -63,9 +81,12 @@ class Session(WSListener):
         "identity",
         "lane",
         "last_keepalive",
+        "messages_in",
+        "messages_out",
         "node",
         "on_the_way",
         "over",
+        "serial",
         "since",
     )
 
@@ -79,19 +100,32 @@ class Session(WSListener):
         """the message form, known once the session is enrolled"""
         self.over = False
         self.since = self.last_keepalive = self._loop.time()
+        self.serial = _new_serial()
+        self.messages_in = self.messages_out = 0
         self.on_the_way = self.bytes_on_the_way = 0
         self._transport: WSTransport
         self._decoder: Decoder
-        self._fragments: bytearray | None = None
+        self._fragments = Fragments(owner.config.max_message_bytes)
         self._outbound = Outbound(owner.config.queue_messages, owner.config.queue_bytes)
-        self._read_paused = False
+        self._held = 0
+        self._earned = 0.0  # when all that it has sent would have come at its rate
         self._write_paused_at: float | None = None
-        self._awaited: dict[str, tuple[str, float]] = {}
+        self._awaited = Awaited()
 
     @property
     def queue(self) -> Outbound:
         """What waits to be written."""
         return self._outbound
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether it has said something, so that its message form is known."""
+        return self.lane is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the first process has yet to let it in."""
+        return bool(self._held & _GRANT)
 
     # From picows
 
@@ -100,21 +134,26 @@ class Session(WSListener):
         transport.underlying_transport.set_write_buffer_limits(high=_WRITE_BUFFER)
         self._owner.opened(self)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002
-        kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind: int = frame.msg_type  # type: ignore[assignment]  # it is an IntEnum at runtime
+        if kind == _CLOSE:
             self._peer_closes(frame)
-        elif self.over or kind == WSMsgType.PONG:
+        elif self.over:
             return
+        elif kind >= _PING:
+            self._earn(1)
+            if kind == _PING and self._write_paused_at is None:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
         else:
             try:
-                data = self._assemble(kind, frame)
-                if data:
-                    self._read(data)
+                data = self._fragments.add(frame, kind)
+                self._earn(_FRAME_COST + (self._read(data) if data else 0))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
+            except TooBig as error:
+                self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", str(error))
             except Exception:
                 log.exception("node %s: a message could not be handled", self.node)
                 self.end(WSCloseCode.INTERNAL_ERROR, "internal", "internal error, see the log")
@@ -162,64 +201,97 @@ class Session(WSListener):
 
     def await_answer(self, message: Message) -> None:
         """Remember who asked, so that the edge's answer finds its way back."""
-        self._awaited[message.id] = message.reply_to, self._loop.time() + _AWAIT
-        if len(self._awaited) > _MAX_AWAITED:
-            del self._awaited[next(iter(self._awaited))]
+        self._awaited.add(message, self._loop.time())
 
     def _flush(self) -> None:
         send, outbound = self._transport.send, self._outbound
         while outbound and self._write_paused_at is None and not self.over:
             for frame in outbound.pop():
                 send(WSMsgType.BINARY, frame)
+            self.messages_out += 1
             self._owner.statistics.messages_down += 1
 
     # Edge to cloud
 
     def pause_reading(self) -> None:
-        self._read_paused = True
-        self._transport.underlying_transport.pause_reading()
+        self._hold(_UPSTREAM)
 
     def resume_reading(self) -> None:
-        self._read_paused = False
-        # Its keepalives were waiting to be read, too.
-        self.last_keepalive = self._loop.time()
-        self._transport.underlying_transport.resume_reading()
+        self._let_go(_UPSTREAM)
 
-    def _assemble(self, kind: WSMsgType, frame: WSFrame) -> bytes | bytearray | None:
-        """Return the websocket message that the frame completes (RFC 6455, 5.4)."""
-        if (kind == WSMsgType.CONTINUATION) != (self._fragments is not None):
-            raise WireError("fragments of websocket messages out of order")
-        if self._fragments is None:
-            if frame.fin:
-                return frame.get_payload_as_bytes()
-            self._fragments = bytearray()
-        self._fragments += frame.get_payload_as_memoryview()
-        if len(self._fragments) > self._owner.config.max_message_bytes:
-            reason = (
-                f"a websocket message of more than {self._owner.config.max_message_bytes} bytes"
-            )
-            self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", reason)
-            return None
-        if not frame.fin:
-            return None
-        whole, self._fragments = self._fragments, None
-        return whole
+    def _hold(self, reason: int) -> None:
+        if not self._held:
+            self._transport.underlying_transport.pause_reading()
+        self._held |= reason
 
-    def _read(self, data: bytes | bytearray) -> None:
+    def _let_go(self, reason: int) -> None:
+        if not self._held & reason:
+            return
+        self._held &= ~reason
+        if not self._held and not self.over:
+            # Its keepalives were waiting to be read, too.
+            self.last_keepalive = self._loop.time()
+            self._transport.underlying_transport.resume_reading()
+
+    def _read(self, data: bytes | bytearray) -> int:
+        """Take a websocket message; return how many messages it has completed."""
         if self.lane is None:
             self._enroll(lane_of(data))
-        for message in self._decoder.feed(data):
+        messages = self._decoder.feed(data)
+        for message in messages:
+            self.messages_in += 1
             self._owner.statistics.messages_up += 1
             if message.operation == _KEEPALIVE:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
-            elif message.parent_id in self._awaited:
-                message.reply_to, _ = self._awaited.pop(message.parent_id)
+            elif self._awaited.take(message):
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)
+        return len(messages)
+
+    def _earn(self, cost: float) -> None:
+        """Take account of so many messages; who has sent more than a burst is not read for a while.
+
+        A generic cell rate algorithm (ITU-T I.371): one time to keep, and no timer but for
+        those that send too much.
+        """
+        owner = self._owner
+        if owner.message_time:
+            now = self._loop.time()
+            earned = max(self._earned, now - owner.burst_time) + cost * owner.message_time
+            self._earned = earned
+            if earned > now and not self._held & _RATE:
+                owner.statistics.throttled += 1
+                self._hold(_RATE)
+                self._loop.call_at(earned + _RATE_PAUSE, self._earned_it)
+
+    def _earned_it(self) -> None:
+        if self._earned > self._loop.time():  # more had been read already when it was held
+            self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
+        else:
+            self._let_go(_RATE)
 
     # Life
+
+    def await_grant(self) -> None:
+        """Do not read until the first process has let it in."""
+        self._hold(_GRANT)
+
+    def granted(self) -> None:
+        """Begin: the node is this session's."""
+        self._owner.statistics.accepted += 1
+        self._let_go(_GRANT)
+
+    def refused(self, reason: str) -> None:
+        self.end(WSCloseCode.TRY_AGAIN_LATER, "limit", reason)
+
+    def replaced(self) -> None:
+        reason = f"replaced by a newer connection of node {self.node}"
+        self.end(WSCloseCode.OK, "replaced", reason)
+
+    def start_over(self, reason: str) -> None:
+        self.end(WSCloseCode.SERVICE_RESTART, "started over", f"{reason}: connect again")
 
     def _enroll(self, lane: Lane) -> None:
         self.lane = lane
@@ -231,16 +303,16 @@ class Session(WSListener):
         config = self._owner.config
         if self._write_paused_at is not None and now - self._write_paused_at > config.write_timeout:
             self.abort("write", f"a write took longer than {config.write_timeout:g} s")
-        elif not self._read_paused and now - self.last_keepalive > config.keepalive_interval:
+        elif self.pending:
+            if now - self.since > config.handshake_timeout:
+                reason = "the first process of cloudhub does not answer: connect again"
+                self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
+        elif not self._held and now - self.last_keepalive > config.keepalive_interval:
             reason = f"no keepalive for {config.keepalive_interval:g} s"
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
         elif self.lane is None and now - self.since > _FIRST_MESSAGE:
             self._enroll(PACKED)
-        while self._awaited:
-            asked, (_, deadline) = next(iter(self._awaited.items()))
-            if now <= deadline:
-                break
-            del self._awaited[asked]
+        self._awaited.expire(now)
 
     def end(self, code: WSCloseCode, cause: str, reason: str) -> None:
         """Close with a code and a reason; the edge has a moment to answer."""
@@ -250,7 +322,7 @@ class Session(WSListener):
         # Cut at a character: the reason has to be UTF-8.
         short = reason.encode()[:_MAX_REASON].decode(errors="ignore")
         self._transport.send_close(code, short.encode())
-        if self._read_paused:
+        if self._held:
             self._transport.underlying_transport.resume_reading()
         self._owner.closing(self._transport)
 
@@ -270,15 +342,17 @@ class Session(WSListener):
     def _leave(self, cause: str, reason: str) -> None:
         if not self.over:
             self.over = True
-            self._fragments = None
+            self._fragments.clear()
             self._owner.ended(self, cause, reason)
-            for asked, (reply_to, _) in self._awaited.items():
-                self._owner.upstream.answer(_disconnected(self.node, asked, reply_to))
-            self._awaited.clear()
+            for answer in self._awaited.give_up(self.node):
+                self._owner.upstream.answer(answer)
 
 
-def _disconnected(node: str, asked: str, reply_to: str) -> Message:
-    text = f"node {node} was disconnected before it answered"
-    answer = Message.build("cloudhub", "resource", "error", f"node/{node}", text, parent_id=asked)
-    answer.reply_to = reply_to
-    return answer
+_last_serial = 0
+
+
+def _new_serial() -> int:
+    """Number a session by the time, which is the same clock in all processes."""
+    global _last_serial  # noqa: PLW0603 - what makes it unique is the process
+    _last_serial = max(_last_serial + 1, time.monotonic_ns())
+    return _last_serial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -23,22 +23,13 @@ class Statistics:
     """messages for nodes that were not connected"""
     superseded: int = 0
     """messages that a later state of the same object made superfluous"""
+    throttled: int = 0
+    """times that a node was not read because it sent more than it may"""
     late_answers: int = 0
     undeliverable_up: int = 0
     undeliverable_down: int = 0
 
     def as_details(self) -> dict[str, Any]:
         """Return the counts as a module's details are shown."""
-        return {
-            "accepted": self.accepted,
-            "refused": dict(self.refused),
-            "ended": dict(self.ended),
-            "messages_up": self.messages_up,
-            "messages_down": self.messages_down,
-            "keepalives": self.keepalives,
-            "not_connected": self.not_connected,
-            "superseded": self.superseded,
-            "late_answers": self.late_answers,
-            "undeliverable_up": self.undeliverable_up,
-            "undeliverable_down": self.undeliverable_down,
-        }
+        details = {each.name: getattr(self, each.name) for each in fields(self)}
+        return details | {"refused": dict(self.refused), "ended": dict(self.ended)}

@@ -11,15 +11,14 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+
+from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.common.certs import ensure_pki
+from modules.common.certs import WILDCARDS, ensure_pki
 from supervisor.module import CannotStart, Settings
 
 log = logging.getLogger(__name__)
-
-_WILDCARDS: Final = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
     """Name the configured files, or make those in the data directory; CannotStart if neither."""
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
-    names = [*config.names, *(() if config.address in _WILDCARDS else (config.address,))]
+    names = [*config.names, *(() if config.address in WILDCARDS else (config.address,))]
     try:
         pki = ensure_pki(settings.data_dir / "pki", names)
     except (OSError, ValueError) as error:
@@ -49,7 +48,9 @@ class ServerTls:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = self._read_stamps()
-        self.context = _server_context(files)
+        self.context = server_context(files)
+        self.expires = _expiry(files.cert)
+        """when the server's certificate ends, in seconds since the epoch"""
 
     def refresh(self) -> None:
         """Read the files again if they changed; connections that exist go on with the old ones.
@@ -61,10 +62,11 @@ class ServerTls:
             return
         self._stamps = stamps
         try:
-            self.context = _server_context(self._files)
+            self.context = server_context(self._files)
         except CannotStart as error:
             log.warning("certificates have changed and are not used yet: %s", error)
         else:
+            self.expires = _expiry(self._files.cert)
             log.info("certificates have changed: new connections use %s", self._files.cert)
 
     def _read_stamps(self) -> list[tuple[int, int] | None]:
@@ -79,7 +81,13 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_ino
 
 
-def _server_context(files: TlsFiles) -> ssl.SSLContext:
+def _expiry(path: Path) -> float:
+    # The first certificate of a chain is the server's own.
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from ipc import AsyncContext, ChannelError, ChannelFull, Message
+from ipc import AsyncContext, ChannelError, Message
+from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.statistics import Statistics
 from modules.common import resources
 
@@ -48,7 +48,8 @@ class Source(Protocol):
     def resume_reading(self) -> None: ...
 
 
-Item = tuple[Message, Source | None, int]
+Note = tuple[Source | None, int]
+"""the session that a message came from, and its size"""
 
 
 class Upstream:
@@ -62,22 +63,22 @@ class Upstream:
         def to_group(group: str) -> Callable[[Message], Awaitable[None]]:
             return lambda message: context.send_to_group(group, message)
 
-        self._lanes = {
-            EDGE_CONTROLLER: _Lane(EDGE_CONTROLLER, to_group(EDGE_CONTROLLER), self),
-            DEVICE_CONTROLLER: _Lane(DEVICE_CONTROLLER, to_group(DEVICE_CONTROLLER), self),
+        self._groups = {
+            group: self._outbox(group, to_group(group))
+            for group in (EDGE_CONTROLLER, DEVICE_CONTROLLER)
         }
-        self._answers = _Lane("whoever asked", context.send_resp, self)
+        self._answers = self._outbox("whoever asked", context.send_resp)
 
     async def run(self) -> None:
         """Send until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for lane in (*self._lanes.values(), self._answers):
-                tasks.create_task(lane.run())
+            for outbox in (*self._groups.values(), self._answers):
+                tasks.create_task(outbox.run())
 
     async def drained(self) -> None:
         """Wait until all that was published has been sent."""
-        for lane in (*self._lanes.values(), self._answers):
-            await lane.idle.wait()
+        for outbox in (*self._groups.values(), self._answers):
+            await outbox.idle.wait()
 
     def receive(self, message: Message, session: Source) -> None:
         """Pass on what an edge sent: `node/{node}/` goes in front of its resource."""
@@ -87,19 +88,30 @@ class Upstream:
             log.debug("node %s: late answer %s for %s", session.node, message.id, message.resource)
             return
         message.resource = resources.cloud_resource(session.node, message.resource)
-        self._put(self._lane_of(message), message, session)
+        self._put(self._outbox_to(message), message, session)
 
     def answer(self, message: Message, session: Source | None = None) -> None:
         """Give an answer to the module named in its reply_to."""
         self._put(self._answers, message, session)
 
-    def publish(self, message: Message) -> None:
-        """Send what CloudHub itself has to tell, such as connected and disconnected."""
-        self._put(self._lane_of(message), message, None)
+    def tell(self, message: Message) -> None:
+        """Send a message of CloudHub's own the way that an edge's would take."""
+        self._put(self._outbox_to(message), message, None)
 
-    def sent(self, item: Item) -> None:
+    def publish(self, message: Message) -> None:
+        """Tell all controllers what CloudHub itself has to say: connected and disconnected.
+
+        Go tells EdgeController alone; DeviceController brings a node up to date as well.
+        """
+        for outbox in self._groups.values():
+            self._put(outbox, message, None)
+
+    def _outbox(self, name: str, send: Callable[[Message], Awaitable[None]]) -> Outbox[Note]:
+        return Outbox(name, send, sent=self._sent, dropped=self._dropped)
+
+    def _sent(self, note: Note) -> None:
         """Take account of a message that has left; read again from those that had to wait."""
-        _, session, size = item
+        session, size = note
         before, self._bytes = self._bytes, self._bytes - size
         if session is not None:
             session.on_the_way -= 1
@@ -112,8 +124,7 @@ class Upstream:
         elif session is not None and session in self._paused:
             self._read_again(session)
 
-    def dropped(self) -> None:
-        """Count a message that no module takes."""
+    def _dropped(self, _message: Message, _error: ChannelError) -> None:
         self._statistics.undeliverable_up += 1
 
     def _read_again(self, session: Source) -> None:
@@ -121,10 +132,10 @@ class Upstream:
             del self._paused[session]
             session.resume_reading()
 
-    def _lane_of(self, message: Message) -> _Lane:
-        return self._lanes[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
+    def _outbox_to(self, message: Message) -> Outbox[Note]:
+        return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
 
-    def _put(self, lane: _Lane, message: Message, session: Source | None) -> None:
+    def _put(self, outbox: Outbox[Note], message: Message, session: Source | None) -> None:
         content = message.content
         size = _OVERHEAD + (len(content) if isinstance(content, bytes | str) else 0)
         self._bytes += size
@@ -138,55 +149,4 @@ class Upstream:
             ) and session not in self._paused:
                 self._paused[session] = None
                 session.pause_reading()
-        lane.put((message, session, size))
-
-
-class _Lane:
-    """The way to one destination."""
-
-    def __init__(
-        self, name: str, send: Callable[[Message], Awaitable[None]], upstream: Upstream
-    ) -> None:
-        self._name = name
-        self._send = send
-        self._upstream = upstream
-        self._items: deque[Item] = deque()
-        self._failure = ""
-        self._filled = asyncio.Event()
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    def put(self, item: Item) -> None:
-        self._items.append(item)
-        if len(self._items) == 1:
-            self._filled.set()
-            self.idle.clear()
-
-    async def run(self) -> None:
-        while True:
-            await self._filled.wait()
-            while self._items:
-                await self._deliver(self._items[0][0])
-                self._upstream.sent(self._items.popleft())
-            self._filled.clear()
-            self.idle.set()
-
-    async def _deliver(self, message: Message) -> None:
-        while True:
-            try:
-                await self._send(message)
-            except ChannelFull as error:
-                # It is read again when there is room; until then the edges are not read.
-                log.warning("%s does not keep up: %s", self._name, error)
-            except ChannelError as error:
-                self._upstream.dropped()
-                if str(error) != self._failure:  # once for each cause, not for each message
-                    self._failure = str(error)
-                    log.warning(
-                        "messages for %s are dropped, first %s %s: %s",
-                        *(self._name, message.operation, message.resource, error),
-                    )
-                return
-            else:
-                self._failure = ""
-                return
+        outbox.put(message, (session, size))

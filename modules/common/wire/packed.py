@@ -105,6 +105,9 @@ class Decoder:
         return [_parse(payload)]
 
     def _read_header(self, data: bytes | bytearray | memoryview) -> None:
+        if len(data) == _HEADER.size and not self._header:  # as every edge writes it
+            self._expect(_check_start(data))
+            return
         surplus = len(self._header) + len(data) - _HEADER.size
         if surplus > 0:
             whole = bytes(self._header) + bytes(data[: _HEADER.size])
@@ -115,6 +118,9 @@ class Decoder:
             return
         length = _check_start(bytes(self._header))
         self._header.clear()
+        self._expect(length)
+
+    def _expect(self, length: int) -> None:
         if length == 0:
             raise WireError("header announces a payload of zero bytes")
         if length > self._max_payload:
@@ -124,7 +130,7 @@ class Decoder:
         self._missing = length
 
 
-def _check_start(header: bytes) -> int:
+def _check_start(header: bytes | bytearray | memoryview) -> int:
     """Check version and type, return the payload's length."""
     version, kind, _flags, length = _HEADER.unpack(header)
     if version != VERSION:

@@ -16,6 +16,7 @@ import uvloop
 from ipc import AsyncContext, Message, open_contexts
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.hub import Hub
+from modules.cloudhub.processes import unit_names
 from modules.cloudhub.tls import ServerTls, TlsFiles
 from modules.common.certs import Pki, ensure_pki, issue_node
 from tests.modules.cloudhub.edge import Edge
@@ -55,8 +56,13 @@ class Cloud:
         self.devicecontroller = others["devicecontroller"]
 
     async def next(self, *, device: bool = False) -> Message:
-        controller = self.devicecontroller if device else self.edgecontroller
-        return await controller.receive(DEADLINE)
+        """The next message to a controller; the device controller's without comings and goings."""
+        if not device:
+            return await self.edgecontroller.receive(DEADLINE)
+        while True:
+            message = await self.devicecontroller.receive(DEADLINE)
+            if message.operation not in {"connected", "disconnected"}:
+                return message
 
     async def expect(self, node: str, operation: str) -> Message:
         """The next message is the one that tells of a node's coming or going."""
@@ -110,10 +116,8 @@ def client_tls(
 
 
 @pytest.fixture
-def run_hub(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def run_hub(pki: Pki) -> Callable[..., Any]:
     """Run a hub with these settings: `async with run_hub(node_limit=2) as cloud`."""
-    # Most of the tests' edges do not answer when the hub closes them.
-    monkeypatch.setattr("modules.cloudhub.hub._STOPPING", 0.3)
 
     @asynccontextmanager
     async def run(
@@ -141,6 +145,50 @@ def run_hub(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
                     each.close()
 
     return run
+
+
+@pytest.fixture
+def run_hubs(pki: Pki) -> Callable[..., Any]:
+    """Run so many hubs as CloudHub's processes, each with a port of its own."""
+
+    @asynccontextmanager
+    async def run(count: int, **settings: Any) -> AsyncIterator[list[Cloud]]:
+        files = TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+        units = list(unit_names(count))
+        names = dict.fromkeys(units, "") | {units[0]: "cloudhub"}
+        controllers = {name: name for name in ("edgecontroller", "devicecontroller")}
+        contexts = open_contexts(names | controllers)
+        clouds: list[Cloud] = []
+        running: list[asyncio.Task[None]] = []
+        async with AsyncExitStack() as stack:
+            for unit in units:
+                context = HubContext(contexts[unit].registry, unit)
+                stack.callback(context.close)
+                listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
+                listener.setblocking(False)
+                config = CloudHubConfig(processes=count, stop_spread=0, **settings)
+                hub = Hub(config, context, ServerTls(files), units)  # type: ignore[arg-type]
+                running.append(asyncio.create_task(hub.run(listener)))
+                clouds.append(Cloud(hub, context, listener.getsockname()[1], contexts))
+            async with asyncio.timeout(DEADLINE):
+                for cloud in clouds:
+                    await cloud.context.is_ready.wait()
+            try:
+                yield clouds
+            finally:
+                for cloud in reversed(clouds):
+                    cloud.context.stop()
+                await asyncio.wait_for(asyncio.gather(*running), DEADLINE)
+                for each in contexts.values():
+                    each.close()
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Most of the tests' edges do not answer when the hub closes them.
+    monkeypatch.setattr("modules.cloudhub.hub._STOPPING", 0.3)
 
 
 @pytest.fixture

@@ -44,8 +44,11 @@ class Edge:
     ) -> str:
         """Make the request; return the answer's status line, with the body if it is refused."""
         await self.open(port, tls)
+        return await self.request(path, headers)
+
+    async def request(self, path: str, headers: dict[str, str]) -> str:
         request = {
-            "Host": f"127.0.0.1:{port}",
+            "Host": "127.0.0.1",
             "Connection": "Upgrade",
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
@@ -99,6 +102,16 @@ class Edge:
             assert kind == BINARY, (kind, payload)
             for message in self._decoder.feed(payload):
                 return message
+
+    def local_address(self) -> str:
+        assert self._writer
+        host, port = self._writer.get_extra_info("sockname")
+        return f"{host}:{port}"
+
+    async def is_served(self) -> bool:
+        """Whether a ping is answered, and not with a close frame."""
+        self.write(frame(b"", PING))
+        return (await self.read_frame())[0] == PONG
 
     async def closed(self) -> tuple[int, str]:
         """Read until the close frame, answer it, and return its code and reason."""

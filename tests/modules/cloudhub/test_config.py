@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.processes import unit_names
 
 
 def test_the_listener_is_where_the_configuration_says() -> None:
@@ -27,8 +28,19 @@ def test_certificate_files_come_together() -> None:
         {"authorization": "none"},
         {"keepalive": 30},
         {"port": "1"},
+        {"processes": 0},
+        {"rate_limit": -1.0},
+        {"stop_spread": -1.0},
+        {"uds_address": "/var/lib/kubeedge/kubeedge.sock"},
+        {"uds_address": "tcp://127.0.0.1:1"},
     ],
 )
 def test_faults_are_found(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         CloudHubConfig(**wrong)
+
+
+def test_processes_are_as_many_as_configured() -> None:
+    assert CloudHub.processes(CloudHubConfig()) == 1
+    assert CloudHub.processes(CloudHubConfig(processes=3)) == 3
+    assert unit_names(3) == ["cloudhub", "cloudhub-2", "cloudhub-3"]

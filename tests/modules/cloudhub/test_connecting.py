@@ -147,36 +147,6 @@ async def test_an_upgrade_that_is_none_leaves_nothing_behind(
     await cloud.expect("edge-1", "connected")
 
 
-async def test_who_says_nothing_is_not_waited_for(run_hub: Callable, client_tls: TlsOf) -> None:
-    async with run_hub(handshake_timeout=0.2) as cloud:
-        mute, half = Edge(), Edge()
-        await mute.open(cloud.port, None)
-        await half.open(cloud.port, client_tls("edge-1"))
-        half.write(b"GET /slow")
-        await mute.gone()
-        await half.gone()
-        await until_refused(cloud, "tls")
-        await until_refused(cloud, "request")
-        await mute.leave()
-        await half.leave()
-
-
-async def test_who_says_nothing_keeps_nobody_out(
-    run_hub: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("modules.cloudhub.server._HANDSHAKES_AT_ONCE", 3)
-    monkeypatch.setattr("modules.cloudhub.server._PATIENCE", 0.1)
-    async with run_hub() as cloud:
-        mute = [Edge() for _ in range(9)]
-        for each in mute:
-            await each.open(cloud.port, None)
-        await join(cloud, "edge-1")
-        await cloud.expect("edge-1", "connected")
-        assert cloud.hub.statistics.refused["tls"] >= 6
-        for each in mute:
-            await each.leave()
-
-
 async def test_the_node_limit_is_exact(run_hub: Callable, join: Join, client_tls: TlsOf) -> None:
     async with run_hub(node_limit=2) as cloud:
         first = await join(cloud, "edge-1")

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from ipc import open_contexts
 from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
-from modules.common.certs import Pki
+from modules.common.certs import Pki, ensure_pki
 from supervisor.module import CannotStart, Settings
 from tests.modules.cloudhub.conftest import HubContext
 from tests.modules.cloudhub.edge import Edge
@@ -47,6 +48,42 @@ async def test_it_makes_its_certificates_and_serves(tmp_path: Path) -> None:
         context.stop()
         await asyncio.wait_for(running, 10)
         assert listener.fileno() >= 0  # it is the supervisor's, for the next start
+    context.close()
+
+
+async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.common.signing.LEAF_LIFETIME", timedelta(days=10))
+    pki = ensure_pki(tmp_path / "pki", [])
+    before = pki.server_cert.read_bytes()
+    # It was good enough when the module started, and some days later it is not.
+    monkeypatch.setattr("modules.common.certs.RENEW_BEFORE", timedelta(days=5))
+    monkeypatch.setattr("modules.cloudhub.running._RENEWAL", 0.05)
+    monkeypatch.setattr("modules.cloudhub.hub._REFRESH", 0.05)
+    monkeypatch.setattr("modules.cloudhub.hub._SWEEP", 0.05)
+    contexts = open_contexts({"cloudhub": "cloudhub"})
+    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        context.sockets = {"websocket": listener}
+        running = asyncio.create_task(module(tmp_path).start(context))
+        await asyncio.wait_for(context.is_ready.wait(), 20)
+        assert pki.server_cert.read_bytes() == before
+        monkeypatch.setattr("modules.common.signing.LEAF_LIFETIME", timedelta(days=300))
+        monkeypatch.setattr("modules.common.certs.RENEW_BEFORE", timedelta(days=30))
+
+        async def shown() -> bytes:
+            port = listener.getsockname()[1]
+            pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
+            return pem.strip().encode()
+
+        async with asyncio.timeout(20):
+            while await shown() == before.strip():
+                await asyncio.sleep(0.05)
+        assert await shown() == pki.server_cert.read_bytes().strip()
+        context.stop()
+        await asyncio.wait_for(running, 10)
     context.close()
 
 

@@ -92,6 +92,14 @@ def test_the_bounds() -> None:
     assert not put(queue, message("insert", "g"))
 
 
+def test_the_bound_in_messages() -> None:
+    queue = Outbound(2, 10_000)
+    assert put(queue, message("insert", "a"))
+    assert put(queue, message("insert", "b"))
+    assert not put(queue, message("insert", "c"))
+    assert put(queue, message("update", "b"))
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["insert", "update", "delete", "pop"]), st.sampled_from(["a", "b", "c"])

@@ -11,9 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipc import Message
+from modules.cloudhub import lanes
+from modules.common.wire import plain
 from modules.common.wire.packed import encode
 from tests.modules.cloudhub.conftest import Cloud, Join, until
-from tests.modules.cloudhub.edge import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+from tests.modules.cloudhub.edge import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Edge,
+    frame,
+)
 
 HEADER = bytes.fromhex("01010100 01 00")
 
@@ -109,6 +120,43 @@ async def test_stopping_says_come_back(run_hub: Callable, join: Join) -> None:
         await cloud.expect("edge-1", "disconnected")
 
 
+async def test_stopping_tells_one_after_the_other(run_hub: Callable, join: Join) -> None:
+    """So that they do not all come back at once; until it is told, an edge is served."""
+    async with run_hub(stop_spread=0.6, authorization="any-trusted") as cloud:
+        loop = asyncio.get_running_loop()
+        edges = [await join(cloud, f"edge-{n}", certificate="edge-1") for n in range(100)]
+        for number in range(100):
+            await cloud.expect(f"edge-{number}", "connected")
+
+        async def told(edge: Edge) -> float:
+            assert (await edge.closed())[0] == 1001
+            return loop.time()
+
+        asking = [asyncio.create_task(told(edge)) for edge in edges]
+        cloud.context.stop()
+        times = sorted(await asyncio.gather(*asking))
+        early, late = (sum(each - times[0] < t for each in times) for t in (0.2, 0.4))
+        assert times[-1] - times[0] > 0.5
+        assert early < 50
+        assert late < 90
+
+
+async def test_a_node_that_comes_while_others_are_told_to_go_is_refused(
+    run_hub: Callable, join: Join, client_tls: Callable
+) -> None:
+    async with run_hub(stop_spread=0.5, authorization="any-trusted") as cloud:
+        edges = [await join(cloud, f"edge-{n}", certificate="edge-1") for n in range(60)]
+        late = Edge()
+        await late.open(cloud.port, client_tls("edge-1"))  # its request has not come yet
+        await join(cloud, "edge-98", certificate="edge-1")
+        cloud.context.stop()
+        await edges[0].closed()
+        answer = await late.request("/p/edge-99/events", {"node_id": "edge-99"})
+        assert answer.startswith("HTTP/1.1 503 ")
+        assert "stopping" in answer
+        await late.leave()
+
+
 async def test_status_details(cloud: Cloud, join: Join) -> None:
     assert cloud.context.details["connected_nodes"] == 0
     assert cloud.context.details["node_limit"] == 1000
@@ -172,6 +220,30 @@ async def test_the_other_message_form_is_told_so(cloud: Cloud, join: Join) -> No
     assert "JSON" in reason
 
 
+async def test_a_further_message_form_is_one_line_more(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edges of both forms, side by side."""
+    form = lanes.Lane("json", lambda first: first.startswith(b"{"), plain.encode, plain.Decoder)
+    monkeypatch.setattr(lanes, "LANES", (form, *lanes.LANES))
+    other = await join(cloud, "edge-2")
+    await cloud.expect("edge-2", "connected")
+    edge = await join(cloud, silent=True)
+    for operation, resource in (("keepalive", "node"), ("update", "default/podstatus")):
+        sent = Message.build("edged", "resource", operation, resource, {"n": 1})
+        edge.write(frame(plain.encode(sent)[0], TEXT))
+    await cloud.expect("edge-1", "connected")
+    got = await cloud.next()
+    assert (got.resource, got.content) == ("node/edge-1/default/podstatus", {"n": 1})
+    assert cloud.hub.sessions["edge-1"].lane is form
+    await cloud.send("edge-1", "default/pod/p", content={"a": "<"})
+    await cloud.send("edge-2", "default/pod/p")
+    _, payload = await edge.read_frame()
+    (message,) = plain.Decoder().feed(payload)
+    assert (message.resource, message.content) == ("default/pod/p", {"a": "<"})
+    assert (await other.receive()).content == b'{"n":1}'
+
+
 async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> None:
     edge = await join(cloud, silent=True)
     header, payload = parts()
@@ -189,7 +261,8 @@ async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> No
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples * 3 // 5,  # each is a connection
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(

@@ -80,9 +80,14 @@ async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name:
 
 
 async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
-    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+    run_hub: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is lost, nothing piles up, and another edge is still served."""
+    async with run_hub(rate_limit=0.0) as cloud:
+        await _flood(cloud, join, monkeypatch)
+
+
+async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
     held = asyncio.Event()
     send = cloud.context.send_to_group
 
@@ -121,6 +126,43 @@ async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
     await until(lambda: not (session.on_the_way or session.bytes_on_the_way))
 
 
+async def test_an_edge_that_sends_more_than_it_may_is_slowed_down(
+    run_hub: Callable, join: Join
+) -> None:
+    """It loses nothing and stays connected; who keeps to the limit is not slowed down."""
+    async with run_hub(rate_limit=100.0, rate_burst=50) as cloud:
+        fast, calm = await join(cloud, "edge-1"), await join(cloud, "edge-2")
+        await cloud.expect("edge-1", "connected")
+        await cloud.expect("edge-2", "connected")
+        began = asyncio.get_running_loop().time()
+        for number in range(150):
+            await fast.send(message("edged", f"default/podstatus/{number}"))
+        for number in range(20):
+            await calm.send(message("twin", f"device/d{number}/state"))
+        for _ in range(20):
+            await cloud.next(device=True)
+        assert cloud.hub.statistics.throttled == 1
+        for number in range(150):
+            got = await cloud.next()
+            assert got.resource == f"node/edge-1/default/podstatus/{number}"
+        # What has been read goes on at once; for that, what comes next has to wait.
+        await fast.send(message("edged", "default/podstatus/last"))
+        assert (await cloud.next()).resource == "node/edge-1/default/podstatus/last"
+        assert asyncio.get_running_loop().time() - began > (150 - 50) / 100 * 0.9
+        assert len(cloud.hub.sessions) == 2
+
+
+async def test_a_flood_of_keepalives_is_slowed_down_too(run_hub: Callable, join: Join) -> None:
+    async with run_hub(rate_limit=100.0, rate_burst=10) as cloud:
+        edge = await join(cloud, "edge-1")
+        await cloud.expect("edge-1", "connected")
+        for _ in range(50):
+            await edge.keepalive()
+        await until(lambda: cloud.hub.statistics.throttled > 0)
+        assert cloud.hub.statistics.keepalives < 51
+        await until(lambda: cloud.hub.statistics.keepalives == 51)
+
+
 async def test_without_a_module_to_take_them_messages_are_counted(
     run_hub: Callable, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,7 +173,8 @@ async def test_without_a_module_to_take_them_messages_are_counted(
         await edge.send(message("edged", "default/podstatus"))
         await cloud.expect("edge-1", "connected")
         await cloud.next()
-        await until(lambda: cloud.hub.statistics.undeliverable_up == 5)
+        # five and the one that tells of the node's coming
+        await until(lambda: cloud.hub.statistics.undeliverable_up == 6)
         assert len([each for each in caplog.records if "are dropped" in each.message]) == 1
 
 

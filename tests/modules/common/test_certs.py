@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import stat
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from modules.common import certs
+from modules.common import signing
 from modules.common.certs import ensure_pki, issue_node
 from modules.common.certs_cli import certs as command
 
@@ -58,7 +61,7 @@ def test_a_new_name_gets_a_new_certificate_with_the_old_names(tmp_path: Path) ->
 def test_what_is_about_to_expire_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certs, "LEAF_LIFETIME", timedelta(days=10))
+    monkeypatch.setattr(signing, "LEAF_LIFETIME", timedelta(days=10))
     pki = ensure_pki(tmp_path, [])
     before = snapshot(tmp_path)
     monkeypatch.undo()
@@ -164,3 +167,129 @@ def test_certs_issue_says_what_is_wrong(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 1
     assert "cannot write" in result.output
+
+
+class Said:
+    """The global options of `cloudcore`, as far as `certs` asks them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.data_dir = directory
+
+    def load(self) -> SimpleNamespace:
+        """Two modules that listen, and one that does not."""
+        return SimpleNamespace(
+            modules=[
+                SimpleNamespace(config=SimpleNamespace(address="0.0.0.0", names=["cloud.example"])),
+                SimpleNamespace(config=SimpleNamespace(address="192.0.2.7", names=["10.1.2.3"])),
+                SimpleNamespace(config=SimpleNamespace(workers=8)),
+            ]
+        )
+
+
+def invoke(said: Said, *arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, obj=said)
+
+
+def listed(said: Said) -> dict[str, Any]:
+    result = invoke(said, "list", "-o", "json")
+    assert result.exit_code == 0, result.output
+    return {each["name"]: each for each in json.loads(result.output)}
+
+
+def test_certs_init_takes_names_from_the_configuration(tmp_path: Path) -> None:
+    said = Said(tmp_path)
+    result = invoke(said, "init")
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.output.splitlines()] == [
+        "NAME",
+        "ca",
+        "server",
+        "admin",
+    ]
+    names = {"localhost", "127.0.0.1", "cloud.example", "192.0.2.7", "10.1.2.3"}
+    assert names_of(tmp_path / "pki" / "server.crt") == names
+    before = snapshot(tmp_path / "pki")
+    assert all(
+        stat.S_IMODE((tmp_path / "pki" / name).stat().st_mode) == 0o600
+        for name in before
+        if name.endswith(".key")
+    )
+    assert invoke(said, "init").exit_code == 0
+    assert snapshot(tmp_path / "pki") == before
+
+
+def test_certs_list_shows_what_was_issued(tmp_path: Path) -> None:
+    said = Said(tmp_path)
+    empty = invoke(said, "list")
+    assert (empty.exit_code, "certs init" in empty.output) == (0, True)
+    invoke(said, "init")
+    invoke(said, "issue", "edge-b", "--out", str(tmp_path / "b"))
+    invoke(said, "issue", "edge-a.example", "--out", str(tmp_path / "a"))
+    assert not list((tmp_path / "pki" / "nodes").glob("*.key"))
+    found = listed(said)
+    assert list(found) == ["ca", "server", "admin", "edge-a.example", "edge-b"]
+    assert found["edge-b"]["subject"] == "CN=system:node:edge-b,O=system:nodes"
+    assert found["edge-b"]["kind"] == "node"
+    assert {each["state"] for each in found.values()} == {"good"}
+    table = invoke(said, "list").output
+    assert "CN=system:node:edge-b,O=system:nodes" in table
+    assert "364d" in table
+
+
+def test_certs_list_tells_what_is_not_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said(tmp_path)
+    invoke(said, "init")
+    for node, days in (("soon", 10), ("over", -1)):
+        monkeypatch.setattr(signing, "LEAF_LIFETIME", timedelta(days=days))
+        monkeypatch.setattr(signing, "CLOCK_SKEW", timedelta(days=2))
+        invoke(said, "issue", node, "--out", str(tmp_path / node))
+    monkeypatch.undo()
+    other = tmp_path / "other"
+    invoke(Said(other), "issue", "alien", "--out", str(tmp_path / "alien"))
+    (other / "pki" / "nodes" / "alien.crt").rename(tmp_path / "pki" / "nodes" / "alien.crt")
+    states = {name: each["state"] for name, each in listed(said).items()}
+    assert states == {
+        **dict.fromkeys(("ca", "server", "admin"), "good"),
+        "soon": "expiring",
+        "over": "expired",
+        "alien": "foreign",
+    }
+    told = invoke(said, "renew").output
+    assert "soon: expiring" in told
+    assert "over: expired" in told
+    assert "certs issue over" in told
+    (tmp_path / "pki" / "nodes" / "damaged.crt").write_text("nonsense")
+    result = invoke(said, "list")
+    assert result.exit_code == 1
+    assert "damaged.crt" in result.output
+
+
+def test_certs_renew_makes_anew_what_is_due_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Said(tmp_path)
+    result = invoke(said, "renew")
+    assert result.exit_code == 1
+    assert "certs init" in result.output
+    monkeypatch.setattr(signing, "LEAF_LIFETIME", timedelta(days=10))
+    invoke(said, "init")
+    monkeypatch.undo()
+    serials = {name: each["serial"] for name, each in listed(said).items()}
+    result = invoke(said, "renew")
+    assert "server: renewed" in result.output
+    assert "admin: renewed" in result.output
+    renewed = {name: each["serial"] for name, each in listed(said).items()}
+    assert renewed["ca"] == serials["ca"]
+    assert renewed["server"] != serials["server"]
+    assert "nothing has less than 30 days" in invoke(said, "renew").output
+
+    result = invoke(said, "renew", "server")
+    assert result.exit_code == 0, result.output
+    last = {name: each["serial"] for name, each in listed(said).items()}
+    assert last["server"] != renewed["server"]
+    assert last["admin"] == renewed["admin"]
+    assert "cloud.example" in names_of(tmp_path / "pki" / "server.crt")
+
+    result = invoke(said, "renew", "ca", "edge-1")
+    assert result.exit_code == 2
+    assert "ca, edge-1" in result.output

@@ -1,0 +1,193 @@
+"""Many hollow edges in one process, for benchmarks: connections that say what they are told to.
+
+`python -m bench.hollow SERVER CERTS FIRST COUNT` reads commands, one JSON object a line, from its
+standard input and answers each with a line of JSON. They are the wire's side of an edge and no
+more (TLS, websocket, frames of v1.1), so that the load takes as little as it can of the machine
+that it shares with what is measured; modules/hollow has the whole edge.
+
+    {"do": "connect"}                       all at once; a list of milliseconds, and the failures
+    {"do": "connect", "rate": 500}          so many a second
+    {"do": "beat", "seconds": 30, "every": 15}   keepalives, spread evenly
+    {"do": "up", "each": 1000}              every edge sends so many as fast as they are taken
+    {"do": "up", "rate": 500, "seconds": 5} all together so many a second; the content is the time
+    {"do": "expect", "messages": 1000}      waits for so many from the cloud; their latencies
+    {"do": "count"}                         how many are connected
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from ipc import Message
+from modules.common.wire.packed import Decoder, encode
+from modules.hollow import tls
+from modules.hollow.edge import PROJECT_ID
+
+HEADER = 10
+
+
+class Edge(WSListener):
+    """One connection."""
+
+    def __init__(self, load: Load, node: str) -> None:
+        self.node = node
+        self.transport: WSTransport | None = None
+        self._load = load
+        self._decoder = Decoder()
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def send(self, operation: str, resource: str, content: str) -> None:
+        assert self.transport
+        message = Message.build("edged", "resource", operation, resource, content)
+        for part in encode(message):
+            self.transport.send(WSMsgType.BINARY, part)
+
+    def beat(self) -> None:
+        self.send("keepalive", "node", "ping")
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=64 * 1024)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.BINARY:
+            for message in self._decoder.feed(frame.get_payload_as_memoryview()):
+                self._load.arrived(message)
+        elif frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+        self.transport = None
+        self.writable.set()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+
+class Load:
+    """The edges of this process and what they are told to do."""
+
+    def __init__(self, server: str, context: ssl.SSLContext, first: int, count: int) -> None:
+        self._server = server
+        self._context = context
+        self.edges = [Edge(self, f"edge-{first + number}") for number in range(count)]
+        self._arrived = 0
+        self._latencies: list[float] = []
+        self._expected = 0
+        self._all_arrived = asyncio.Event()
+
+    def arrived(self, message: Message) -> None:
+        self._arrived += 1
+        self._latencies.append((time.monotonic_ns() - int(message.content)) / 1e6)
+        if self._arrived >= self._expected:
+            self._all_arrived.set()
+
+    async def connect(self, rate: float = 0.0) -> dict[str, Any]:
+        began = time.monotonic()
+
+        async def one(number: int, edge: Edge) -> float | str:
+            if rate:
+                await asyncio.sleep(began + number / rate - time.monotonic())
+            start = time.monotonic()
+            try:
+                await ws_connect(
+                    lambda: edge,
+                    f"{self._server}/{PROJECT_ID}/{edge.node}/events",
+                    ssl_context=self._context,
+                    extra_headers={"node_id": edge.node, "project_id": PROJECT_ID},
+                    websocket_handshake_timeout=60,
+                    read_buffer_init_size=2048,
+                    use_aiofastnet=False,
+                )
+            except (OSError, WSError, TimeoutError) as error:
+                return f"{type(error).__name__}: {error}"
+            edge.beat()
+            return (time.monotonic() - start) * 1e3
+
+        made = await asyncio.gather(*(one(*each) for each in enumerate(self.edges)))
+        return {
+            "seconds": time.monotonic() - began,
+            "ms": [each for each in made if isinstance(each, float)],
+            "failures": [each for each in made if isinstance(each, str)],
+        }
+
+    async def beat(self, seconds: float, every: float) -> dict[str, Any]:
+        """Send keepalives at a steady pace, every edge in its turn."""
+        pause = every / len(self.edges)
+        count = int(seconds / pause)
+        began = time.monotonic()
+        for number in range(count):
+            ahead = began + number * pause - time.monotonic()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            self.edges[number % len(self.edges)].beat()
+        return {"sent": count}
+
+    async def up(self, each: int = 0, rate: float = 0.0, seconds: float = 0.0) -> dict[str, Any]:
+        if each:
+
+            async def flood(edge: Edge) -> None:
+                for _ in range(each):
+                    edge.send("update", "default/podstatus/p", str(time.monotonic_ns()))
+                    await edge.writable.wait()
+
+            await asyncio.gather(*(flood(edge) for edge in self.edges))
+            return {"sent": each * len(self.edges)}
+        began = time.monotonic()
+        count = int(rate * seconds)
+        for number in range(count):
+            ahead = began + number / rate - time.monotonic()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            edge = self.edges[number % len(self.edges)]
+            edge.send("update", "default/podstatus/p", str(time.monotonic_ns()))
+        return {"sent": count}
+
+    async def expect(self, messages: int) -> dict[str, Any]:
+        self._expected = messages
+        if self._arrived < messages:
+            self._all_arrived.clear()
+            await asyncio.wait_for(self._all_arrived.wait(), 120)
+        found, self._latencies, self._arrived = self._latencies, [], 0
+        return {"ms": found, "at": time.monotonic_ns()}
+
+    async def count(self) -> dict[str, Any]:
+        return {"connected": sum(edge.transport is not None for edge in self.edges)}
+
+
+async def serve(options: argparse.Namespace) -> None:
+    load = Load(options.server, tls.from_directory(options.certs), options.first, options.count)
+    reader = asyncio.StreamReader(limit=1 << 26)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        command = json.loads(line)
+        answer = await getattr(load, command.pop("do"))(**command)
+        print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("server")
+    parser.add_argument("certs", type=Path)
+    parser.add_argument("first", type=int)
+    parser.add_argument("count", type=int)
+    uvloop.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""`cloudcore nodes`: who is connected."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import cloup
+
+from supervisor import client
+
+#: As `cloudcore status` has it, and LSB for the action `status` of an init script.
+NOT_RUNNING: Final = 3
+
+_HEADINGS: Final = (
+    *("NODE", "CONNECTED", "ADDRESS", "CERTIFICATE", "EXPIRES", "PROTOCOL"),
+    *("IN", "OUT", "QUEUE", "KEEPALIVE"),
+)
+
+
+def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
+    """Take what the command says, or else what `cloudcore` itself goes by."""
+    if value is None and context.obj is None:
+        raise click.UsageError("say where cloudcore runs, with --run-dir")
+    return value or Path(context.obj.paths().run_dir)
+
+
+@click.command("nodes", cls=cloup.Command)
+@cloup.argument("names", nargs=-1, metavar="[NODE]...", help="Only these nodes.")
+@cloup.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or all that is known for programs.",
+)
+@cloup.option(
+    "--run-dir",
+    type=cloup.dir_path(path_type=Path),
+    callback=_run_dir,
+    help="cloudcore's run directory, which holds its sockets.",
+)
+def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
+    """Show the edge nodes that are connected.
+
+    Exit status: 0, or 3 if no cloudhub is running.
+    """
+    try:
+        rows = _ask_all(run_dir)
+    except client.NotRunning as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_RUNNING)
+    except client.AdminError as error:
+        raise click.ClickException(str(error)) from error
+    rows = sorted(
+        (row for row in rows if not names or row["node"] in names), key=lambda row: row["node"]
+    )
+    if output == "json":
+        click.echo(json.dumps([_document(row) for row in rows], indent=2))
+    elif rows:
+        click.echo(_table(rows))
+    else:
+        click.echo("no node is connected" if not names else "not connected", err=True)
+
+
+def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
+    """Ask every process; one that is just restarting has no sessions to tell of."""
+    answers = []
+    for path in (*run_dir.glob("cloudhub.sock"), *run_dir.glob("cloudhub-*.sock")):
+        try:
+            answers.append(client.request(path, "GET", "/nodes", timeout=30.0))
+        except client.NotRunning:
+            continue
+    if not answers:
+        raise client.NotRunning(f"nothing is running: no cloudhub listens in {run_dir}")
+    return [row for rows in answers for row in rows]
+
+
+def _document(row: dict[str, Any]) -> dict[str, Any]:
+    """Write times as `cloudcore status` does."""
+    certificate = row["certificate"] | {"expires": _timestamp(row["certificate"]["expires"])}
+    times = {name: _timestamp(row[name]) for name in ("since", "keepalive")}
+    return row | {"certificate": certificate} | times
+
+
+def _timestamp(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Align the columns as kubectl does; plain text, quick for ten thousand rows."""
+    now = time.time()
+    lines = [_HEADINGS, *(_cells(row, now) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join(text)
+
+
+def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
+    certificate = row["certificate"]
+    waiting = f"{row['queue_messages']} ({row['queue_bytes']} B)" if row["queue_messages"] else "0"
+    return (
+        row["node"],
+        _span(now - row["since"]),
+        row["address"],
+        certificate["common_name"],
+        _span(certificate["expires"] - now),
+        row["protocol"] or "-",
+        str(row["messages_in"]),
+        str(row["messages_out"]),
+        waiting,
+        f"{_span(now - row['keepalive'])} ago",
+    )
+
+
+def _span(seconds: float) -> str:
+    """Write a time span in its largest unit, or its two largest where the second matters."""
+    if seconds < 0:
+        return f"-{_span(-seconds)}"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours}h" if days < 8 and hours else f"{days}d"
+    if hours:
+        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,79 @@
+"""The Unix socket of KubeEdge's CSI driver (cloud/pkg/cloudhub/servers/udsserver).
+
+The driver connects, writes one message in JSON and waits for one: what the edge answered, or an
+error. The Go server reads once, up to 10480 bytes; here a message may be larger, and come in
+pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from ipc import AsyncContext, ChannelError, Message
+from modules.cloudhub.unixsocket import UnixServer
+from modules.common.resources import BadResource, node_of
+from modules.common.wire import WireError, plain
+
+log = logging.getLogger(__name__)
+
+#: Seconds that an edge has to answer: CSISyncMsgRespTimeout of common/constants/default.go.
+_ANSWER: Final = 60.0
+#: Seconds for the request to come.
+_REQUEST: Final = 10.0
+_PIECE: Final = 64 * 1024
+
+
+class CsiServer(UnixServer):
+    """Listens for the driver; `address` is `unix://PATH`."""
+
+    def __init__(self, address: str, context: AsyncContext, max_message: int) -> None:
+        super().__init__(Path(address.removeprefix("unix://")), self._exchange)
+        self._context = context
+        self._max_message = max_message
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_REQUEST):
+                request = await self._read(reader)
+        except (WireError, TimeoutError) as error:
+            reason = str(error) or "it did not come in time"
+            log.warning("no message of the CSI driver: %s", reason)
+            text = f"no message: {reason}"
+            answer = Message.build("cloudhub", "resource", "error", "", text)
+        else:
+            if request is None:
+                return
+            answer = await self._ask(request)
+        writer.writelines(plain.encode(answer))
+        await writer.drain()
+
+    async def _read(self, reader: asyncio.StreamReader) -> Message | None:
+        """Read until the message is whole; None if the client goes away without one."""
+        data = bytearray()
+        decoder = plain.Decoder(self._max_message)
+        while piece := await reader.read(_PIECE):
+            data += piece
+            if len(data) > self._max_message or data.rstrip().endswith(b"}"):
+                try:
+                    return decoder.feed(data)[0]
+                except WireError:
+                    if len(data) > self._max_message:
+                        raise
+        if data:
+            return decoder.feed(data)[0]
+        return None
+
+    async def _ask(self, request: Message) -> Message:
+        """Send the message through the edge and back."""
+        try:
+            node_of(request.resource)
+            # CloudHub's own channel, as in Go: the node may be another process's.
+            answer = await self._context.send_sync(self._context.name, request, _ANSWER)
+        except (BadResource, ChannelError) as error:
+            log.warning("%s %s of the CSI driver: %s", request.operation, request.resource, error)
+            return request.error(str(error), source="cloudhub")
+        log.debug("%s %s of the CSI driver is answered", request.operation, request.resource)
+        return answer

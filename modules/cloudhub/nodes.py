@@ -1,0 +1,114 @@
+"""The table of this process's sessions, told on a Unix socket: what `cloudcore nodes` shows.
+
+HTTP with h11, as on the supervisor's admin socket: a framework would add a fifth to the memory
+of this process, and to the time that edges wait for its restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import h11
+import msgspec
+
+from modules.cloudhub.session import Session
+from modules.cloudhub.unixsocket import UnixServer
+
+#: Seconds for a request to come, and for each part of the answer to be taken.
+_TIMEOUT: Final = 10.0
+#: Rows that are written at a time: what else there is to do is done between two times.
+_ROWS: Final = 200
+
+SOCKET_SUFFIX: Final = ".sock"
+
+
+def socket_of(run_dir: Path, unit: str) -> Path:
+    """Where the process of a unit tells of its sessions."""
+    return run_dir / f"{unit}{SOCKET_SUFFIX}"
+
+
+class NodesServer(UnixServer):
+    """Answers `GET /nodes` with a JSON list, one object for each session (see `_row`)."""
+
+    def __init__(self, path: Path, process: str, sessions: Mapping[str, Session]) -> None:
+        super().__init__(path, self._answer)
+        self._process = process
+        self._sessions = sessions
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                asked = await _request(connection, reader)
+        except h11.RemoteProtocolError as error:
+            status, body = HTTPStatus(error.error_status_hint), _once({"error": str(error)})
+        else:
+            if asked is None:
+                return
+            if asked == "GET /nodes":
+                status, body = HTTPStatus.OK, self._table()
+            else:
+                status, body = HTTPStatus.NOT_FOUND, _once({"error": f"there is no {asked}"})
+        headers = [("Content-Type", "application/json"), ("Connection", "close")]
+        head = h11.Response(status_code=status, headers=headers, reason=status.phrase)
+        writer.write(connection.send(head) or b"")
+        async for part in body:
+            writer.write(connection.send(h11.Data(data=part)) or b"")
+            async with asyncio.timeout(_TIMEOUT):
+                await writer.drain()
+            await asyncio.sleep(0)  # drain goes on at once if the socket has taken all
+        writer.write(connection.send(h11.EndOfMessage()) or b"")
+        async with asyncio.timeout(_TIMEOUT):
+            await writer.drain()
+
+    async def _table(self) -> AsyncIterator[bytes]:
+        sessions = list(self._sessions.values())
+        yield b"["
+        for start in range(0, len(sessions), _ROWS):
+            part = [self._row(each) for each in sessions[start : start + _ROWS]]
+            yield (b"," if start else b"") + msgspec.json.encode(part)[1:-1]
+        yield b"]"
+
+    def _row(self, session: Session) -> dict[str, Any]:
+        """Times are in seconds since the epoch; `keepalive` is when the last one came."""
+        epoch = time.time() - asyncio.get_running_loop().time()
+        return {
+            "node": session.node,
+            "since": round(epoch + session.since, 3),
+            "address": session.address,
+            "certificate": {
+                "common_name": session.identity.common_name,
+                "expires": session.identity.expires,
+            },
+            "protocol": session.lane.name if session.lane else "",
+            "messages_in": session.messages_in,
+            "messages_out": session.messages_out,
+            "queue_messages": len(session.queue),
+            "queue_bytes": session.queue.bytes,
+            "keepalive": round(epoch + session.last_keepalive, 3),
+            "process": self._process,
+        }
+
+
+async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> str | None:
+    """Read a request; its method and path, None if the client went away."""
+    asked = None
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(65536))
+        elif isinstance(event, h11.Request):
+            asked = f"{event.method.decode()} {event.target.decode('ascii').partition('?')[0]}"
+        elif isinstance(event, h11.EndOfMessage):
+            return asked
+        elif isinstance(event, h11.ConnectionClosed):
+            return None
+
+
+async def _once(document: Any) -> AsyncIterator[bytes]:
+    yield msgspec.json.encode(document)

@@ -1,0 +1,86 @@
+"""Messages on their way to one channel, in order: who puts them there never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from ipc import ChannelError, ChannelFull, Message
+
+log = logging.getLogger(__name__)
+
+Note = TypeVar("Note")
+
+
+class Outbox(Generic[Note]):
+    """Sends one message after the other with `send`, for as long as `run` runs.
+
+    A full channel is waited out. A message that can never be sent is dropped; the first of each
+    cause is logged. `note` goes with each message: `sent(note)` is called when it has left,
+    `dropped(message, note)` before that if it was dropped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[Message], Awaitable[None]],
+        *,
+        sent: Callable[[Note], None],
+        dropped: Callable[[Message, ChannelError], None],
+    ) -> None:
+        self._name = name
+        self._send = send
+        self._sent = sent
+        self._dropped = dropped
+        self._items: deque[tuple[Message, Note]] = deque()
+        self._failure = ""
+        self._filled = asyncio.Event()
+        self.idle = asyncio.Event()
+        """nothing waits"""
+        self.idle.set()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, message: Message, note: Note) -> None:
+        self._items.append((message, note))
+        if len(self._items) == 1:
+            self._filled.set()
+            self.idle.clear()
+
+    def clear(self) -> None:
+        """Forget what waits; the one that is being sent is not called back."""
+        while len(self._items) > 1:
+            self._sent(self._items.pop()[1])
+
+    async def run(self) -> None:
+        while True:
+            await self._filled.wait()
+            while self._items:
+                await self._deliver(self._items[0][0])
+                self._sent(self._items.popleft()[1])
+            self._filled.clear()
+            self.idle.set()
+
+    async def _deliver(self, message: Message) -> None:
+        while True:
+            try:
+                await self._send(message)
+            except ChannelFull as error:
+                # It is read again when there is room; until then what comes waits here.
+                log.warning("%s does not keep up: %s", self._name, error)
+            except ChannelError as error:
+                if str(error) != self._failure:  # once for each cause, not for each message
+                    self._failure = str(error)
+                    log.warning(
+                        "messages for %s are dropped, first %s %s: %s",
+                        *(self._name, message.operation, message.resource, error),
+                    )
+                self._dropped(message, error)
+                return
+            else:
+                self._failure = ""
+                return

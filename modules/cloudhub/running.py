@@ -1,0 +1,66 @@
+"""One process of CloudHub: what runs in it beside the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from modules.cloudhub import descriptors
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.csi import CsiServer
+from modules.cloudhub.hub import Hub
+from modules.cloudhub.nodes import NodesServer, socket_of
+from modules.cloudhub.processes import FIRST, unit_names
+from modules.cloudhub.tls import ServerTls, tls_files
+from supervisor.module import CannotStart, Settings
+
+if TYPE_CHECKING:
+    from supervisor.context import ModuleContext
+
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether cloudcore's own certificates are about to expire.
+_RENEWAL: Final = 12 * 3600.0
+
+
+async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
+    """Serve edges until asked to stop; CannotStart when something is as it may not be."""
+    tls = ServerTls(tls_files(config, settings))
+    context.report(max_open_files=descriptors.raise_limit(config.node_limit))
+    hub = Hub(config, context, tls, unit_names(config.processes))
+    async with AsyncExitStack() as servers:
+        try:
+            path = socket_of(settings.run_dir, context.name)
+            await servers.enter_async_context(NodesServer(path, context.name, hub.sessions))
+            if config.uds_address and context.name == FIRST:
+                csi = CsiServer(config.uds_address, context, config.max_message_bytes)
+                await servers.enter_async_context(csi)
+        except OSError as error:
+            raise CannotStart(f"cannot listen on a Unix socket: {error}") from error
+        if not config.ca:
+            await servers.enter_async_context(_renewing(config, settings))
+        await hub.run(context.sockets["websocket"])
+
+
+@contextlib.asynccontextmanager
+async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator[None]:
+    """Make the server's certificate anew in good time; the hub takes it when the file changes."""
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(_RENEWAL)
+            try:
+                await asyncio.to_thread(tls_files, config, settings)  # a key takes a while to make
+            except CannotStart as error:
+                log.error("%s: the old one is used as long as it is good", error)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()

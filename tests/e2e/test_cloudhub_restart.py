@@ -1,0 +1,77 @@
+"""What waited for a connected edge when cloudhub ended is there in the end: the real modules."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from modules.common.kube import CONFIGMAPS, PODS
+from modules.hollow import manifests
+from modules.hollow import walk as walk_module
+from modules.hollow.running import Cloudcore, running
+from modules.hollow.timing import Timing
+from modules.hollow.walk import NODE, walking
+
+COUNT = 12
+LARGE = 500_000  # bytes of each config map: together more than sockets' buffers take
+
+
+async def waiting_messages(cloudcore: Cloudcore) -> int:
+    """What `cloudcore nodes` says of the edge's queue."""
+    asked = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "supervisor", "nodes", "-o", "json"),
+        *("--run-dir", str(cloudcore.settings.run_dir)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asked.communicate()
+    (row,) = json.loads(out)
+    assert row["node"] == NODE
+    return int(row["queue_messages"])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_nothing_that_was_queued_is_lost_in_the_end(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An edge dials again after two heartbeats: 30 s for a real one.
+    quick = Timing(heartbeat=1, dial_retry=0.5, node_status=1, pod_status=0.1)
+    monkeypatch.setattr(walk_module, "TIMING", quick)
+    async with running() as cloudcore:
+        async with walking(cloudcore, lambda _: None) as walk:
+            await walk.node_becomes_ready()
+            await walk.pod_runs_with_its_configmap()
+            before = await cloudcore.module("cloudhub")
+
+            # The edge reads no more, so that what follows fills its queue in cloudhub.
+            transport = walk.edge.link._transport
+            assert transport is not None
+            transport.underlying_transport.pause_reading()
+            for each in range(COUNT):
+                large = manifests.configmap(f"c{each}", data="x" * LARGE)
+                await walk.api.create(CONFIGMAPS, large, "default")
+                pod = manifests.pod(f"p{each}", NODE, f"c{each}")
+                await walk.api.create(PODS, pod, "default")
+            await walk.api.patch(CONFIGMAPS, "greeting", {"data": {"hello": "later"}}, "default")
+            async with asyncio.timeout(30):
+                while await waiting_messages(cloudcore) < COUNT:
+                    await asyncio.sleep(0.1)
+
+            os.kill(before["pid"], number)
+            await cloudcore.wait_restarted("cloudhub", before["pid"], 30)
+            transport.underlying_transport.resume_reading()
+            for each in range(COUNT):
+                await walk.edge.wait_for(f"default/pod/p{each}", timeout=30)
+                await walk.edge.wait_for(
+                    f"default/configmap/c{each}", lambda it: len(it["data"]["data"]) == LARGE, 30
+                )
+            await walk.edge.wait_for(
+                "default/configmap/greeting", lambda it: it["data"]["hello"] == "later", 30
+            )
+            assert walk.edge.link.connects == 2
+        await cloudcore.stop(15)

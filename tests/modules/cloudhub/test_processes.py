@@ -1,0 +1,238 @@
+"""Several processes: one limit, one session for each node, and every message finds it.
+
+Here each process is a hub with a port of its own, so that a test says which one an edge comes
+to; tests/modules/cloudhub/test_processes_killed.py has real processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from ipc import ChannelState, Message
+from modules.cloudhub import leading
+from modules.cloudhub.directory import Directory, Holder
+from modules.cloudhub.identity import Refused
+from tests.modules.cloudhub.conftest import DEADLINE, Join
+
+
+async def test_a_message_finds_the_process_that_holds_the_node(
+    run_hubs: Callable, join: Join
+) -> None:
+    async with run_hubs(3) as clouds:
+        edges = {}
+        for number, cloud in enumerate(clouds):
+            node = f"edge-{number}"
+            edges[node] = await join(cloud, node)
+            await clouds[0].expect(node, "connected")
+        for count in range(100):
+            for node in edges:
+                await clouds[0].send(node, f"default/pod/p{count}", "insert")
+        for edge in edges.values():
+            for count in range(100):
+                assert (await edge.receive()).resource == f"default/pod/p{count}"
+        for node, edge in edges.items():
+            await edge.send(Message.build("edged", "resource", "update", "default/podstatus"))
+            assert (await clouds[0].next()).resource == f"node/{node}/default/podstatus"
+
+
+async def test_a_question_finds_its_answer_through_another_process(
+    run_hubs: Callable, join: Join
+) -> None:
+    async with run_hubs(2) as (first, second):
+        edge = await join(second, "edge-1")
+        await first.expect("edge-1", "connected")
+        question = Message.build("edgecontroller", "resource", "update", "node/edge-1/edge-1/vol/v")
+        asking = asyncio.create_task(first.edgecontroller.send_sync("cloudhub", question, DEADLINE))
+        await edge.send((await edge.receive()).response("done"))
+        assert (await asking).content == b"done"
+
+        await edge.leave()
+        await first.expect("edge-1", "disconnected")
+        answer = await first.edgecontroller.send_sync("cloudhub", question.clone(), DEADLINE)
+        assert answer.content == "node edge-1 is not connected"
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (1, 2), (1, 1)])
+async def test_a_newer_connection_takes_over_from_another_process(
+    run_hubs: Callable, join: Join, one: int, other: int
+) -> None:
+    async with run_hubs(3) as clouds:
+        older = await join(clouds[one])
+        await clouds[0].expect("edge-1", "connected")
+        newer = await join(clouds[other])
+        code, reason = await older.closed()
+        assert code == 1000
+        assert "newer connection" in reason
+        await clouds[0].expect("edge-1", "disconnected")
+        await clouds[0].expect("edge-1", "connected")
+        await clouds[0].send("edge-1", "default/pod/p")
+        assert (await newer.receive()).resource == "default/pod/p"
+        assert sum(len(cloud.hub.sessions) for cloud in clouds) == 1
+
+
+async def test_the_limit_is_exact_over_all(run_hubs: Callable, join: Join) -> None:
+    async with run_hubs(3, node_limit=4) as clouds:
+        for number in range(4):
+            await join(clouds[number % 3], f"edge-{number}")
+            await clouds[0].expect(f"edge-{number}", "connected")
+        refused = await join(clouds[1], "edge-9")
+        code, reason = await refused.closed()
+        assert code == 1013
+        assert "one more than node_limit = 4" in reason
+        assert clouds[1].hub.statistics.refused == {"limit": 1}
+        assert not clouds[1].hub.statistics.ended
+
+        again = await join(clouds[2], "edge-0")  # who is connected may come again
+        await clouds[0].expect("edge-0", "disconnected")
+        await clouds[0].expect("edge-0", "connected")
+        await again.leave()
+        await clouds[0].expect("edge-0", "disconnected")
+        await join(clouds[1], "edge-9")
+        await clouds[0].expect("edge-9", "connected")
+
+
+async def test_many_at_once_and_not_one_more_than_allowed(run_hubs: Callable, join: Join) -> None:
+    many, limit = 60, 40
+    async with run_hubs(3, node_limit=limit, authorization="any-trusted") as clouds:
+
+        async def come(number: int) -> bool:
+            try:
+                edge = await join(clouds[number % 3], f"edge-{number}", certificate="edge-1")
+            except AssertionError:
+                return False
+            return await edge.is_served()
+
+        async with asyncio.timeout(30):
+            let_in = await asyncio.gather(*(come(number) for number in range(many)))
+        assert sum(let_in) == limit
+        assert sum(len(cloud.hub.sessions) for cloud in clouds) == limit
+        assert sum(cloud.hub.statistics.refused["limit"] for cloud in clouds) == many - limit
+
+
+async def test_a_process_that_takes_no_messages_holds_nothing(
+    run_hubs: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is stopped, or has failed for good: whoever asks is told, others go on."""
+    async with run_hubs(2) as (first, second):
+        await join(second, "edge-1")
+        near = await join(first, "edge-2")
+        await first.expect("edge-1", "connected")
+        await first.expect("edge-2", "connected")
+        first.context.registry.set_state("cloudhub-2", ChannelState.FAILED)
+        await first.send("edge-1", "default/pod/p")
+        await first.expect("edge-1", "disconnected")
+        question = Message.build("edgecontroller", "resource", "query", "node/edge-1/default/pod/p")
+        answer = await first.edgecontroller.send_sync("cloudhub", question, DEADLINE)
+        assert answer.content == "node edge-1 is not connected"
+        await first.send("edge-2", "default/pod/p")
+        assert (await near.receive()).resource == "default/pod/p"
+        first.context.registry.set_state("cloudhub-2", ChannelState.OPEN)
+
+
+async def test_edges_of_a_process_that_hangs_start_over(
+    run_hubs: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is for it piles up to a bound; its edges come again, and the controllers tell all."""
+    monkeypatch.setattr(leading, "_MAX_WAITING", 20)
+    async with run_hubs(2) as (first, second):
+        edge = await join(second, "edge-1")
+        near = await join(first, "edge-2")
+        await first.expect("edge-1", "connected")
+        await first.expect("edge-2", "connected")
+
+        released = asyncio.Event()
+        send = first.context.send
+
+        async def hang(module: str, message: Message, timeout: float | None = None) -> None:
+            if module == "cloudhub-2":
+                await released.wait()
+            await send(module, message)
+
+        monkeypatch.setattr(first.context, "send", hang)
+        for number in range(30):
+            await first.send("edge-1", f"default/pod/p{number}", "insert")
+            await first.send("edge-2", f"default/pod/p{number}", "insert")
+            assert (await near.receive()).resource == f"default/pod/p{number}"
+        await first.expect("edge-1", "disconnected")
+        released.set()
+        code, reason = await edge.closed()
+        assert code == 1012
+        assert "connect again" in reason
+        await join(second, "edge-1")
+        await first.expect("edge-1", "connected")
+
+
+async def test_without_the_first_process_edges_are_told_to_come_back(
+    run_hubs: Callable, join: Join
+) -> None:
+    async with run_hubs(2, handshake_timeout=0.5) as (_, second):
+        second.context.registry.set_state("cloudhub", ChannelState.FAILED)
+        edge = await join(second, "edge-1")
+        code, reason = await edge.closed()
+        assert code == 1013
+        assert "connect again" in reason
+        assert second.hub.statistics.refused == {"no grant": 1}
+        second.context.registry.set_state("cloudhub", ChannelState.OPEN)
+
+
+class Told:
+    """A directory, and what it has told."""
+
+    def __init__(self, limit: int = 10) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.evicted: list[tuple[str, int]] = []
+        self.directory = Directory(
+            limit,
+            publish=lambda node, operation: self.told.append((node, operation)),
+            evict=lambda _, holder: self.evicted.append((holder.unit, holder.serial)),
+        )
+
+    def connect(self, node: str, unit: str, serial: int) -> Holder:
+        holder = Holder(unit, serial)
+        self.directory.claim(node, holder)
+        self.directory.enroll(node, holder)
+        return holder
+
+
+def test_a_late_claim_of_an_older_session_does_not_take_over() -> None:
+    """As when the claim waited in the channel while the first process was restarted."""
+    told = Told()
+    told.connect("n", "b", 20)
+    told.directory.claim("n", Holder("c", 10))
+    assert told.evicted == [("c", 10)]
+    assert told.directory.holder("n") == Holder("b", 20)
+    assert told.told == [("n", "connected")]
+
+
+def test_a_late_farewell_of_a_replaced_session_changes_nothing() -> None:
+    told = Told()
+    old = told.connect("n", "b", 1)
+    new = told.connect("n", "c", 2)
+    told.directory.release("n", old)
+    assert told.directory.holder("n") == new
+    assert told.told == [("n", "connected"), ("n", "disconnected"), ("n", "connected")]
+
+
+def test_a_roster_is_taken_as_it_is() -> None:
+    told = Told(limit=2)
+    told.connect("gone", "b", 1)
+    told.connect("stays", "b", 2)
+    told.told.clear()
+    told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
+    assert told.told == [("gone", "disconnected"), ("new", "connected")]
+    assert len(told.directory) == 3  # more than the limit: they have been let in before
+    with pytest.raises(Refused):
+        told.directory.claim("another", Holder("a", 5))
+    told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
+    assert told.told == [("gone", "disconnected"), ("new", "connected")]
+
+
+def test_a_roster_does_not_take_from_a_newer_session() -> None:
+    told = Told()
+    told.connect("n", "a", 20)
+    told.directory.adopt("b", [("n", 10, True)])
+    assert told.directory.holder("n") == Holder("a", 20)
+    assert told.evicted == [("b", 10)]

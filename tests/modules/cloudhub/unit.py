@@ -1,0 +1,57 @@
+"""One process of CloudHub, without a supervisor: for tests that kill it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from typing import Any
+
+import multiprocess
+import uvloop
+from multiprocess.process import BaseProcess
+
+from ipc import Registry
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.hub import Hub
+from modules.cloudhub.processes import unit_names
+from modules.cloudhub.tls import ServerTls, TlsFiles
+from tests.modules.cloudhub.conftest import HubContext
+
+_spawn = multiprocess.get_context("spawn")
+
+
+async def start(
+    registry: Registry,
+    unit: str,
+    listener: socket.socket,
+    files: TlsFiles,
+    settings: dict[str, Any],
+) -> BaseProcess:
+    """Start the process of a unit, and wait until it is ready; it serves until SIGTERM."""
+    ready = _spawn.Event()
+    process = _spawn.Process(target=_main, args=(registry, unit, listener, files, settings, ready))
+    process.start()
+    assert await asyncio.to_thread(ready.wait, 30)
+    return process
+
+
+def _main(
+    registry: Registry,
+    unit: str,
+    listener: socket.socket,
+    files: TlsFiles,
+    settings: dict[str, Any],
+    ready: Any,
+) -> None:
+    async def serve() -> None:
+        context = HubContext(registry, unit)
+        context.ready = ready.set  # type: ignore[method-assign]
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, context.stop)
+        config = CloudHubConfig(**settings)
+        hub = Hub(config, context, ServerTls(files), unit_names(config.processes))  # type: ignore[arg-type]
+        await hub.run(listener)
+        context.close()
+
+    listener.setblocking(False)
+    uvloop.run(serve())

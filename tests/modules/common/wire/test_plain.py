@@ -1,0 +1,120 @@
+"""The JSON lane: Go's own messages both ways, and no crash whatever comes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipc import Message
+from modules.common.wire import WireError
+from modules.common.wire.plain import Decoder, encode
+
+FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.23"
+NAMES = sorted(path.stem for path in FRAMES.glob("*.json"))
+#: Fields that this cloud has no use for.
+UNUSED = {"30-resource-version", "31-message-type", "32-destination"}
+
+
+def written(name: str) -> bytes:
+    return (FRAMES / f"{name}.ws1.bin").read_bytes()
+
+
+def test_there_are_frames() -> None:
+    assert len(NAMES) == 23
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decodes_to_what_go_decodes(name: str) -> None:
+    (got,) = Decoder().feed(written(name))
+    wanted = json.loads(written(name))
+    header, route = wanted["header"], wanted["route"]
+    assert (got.id, got.parent_id) == (header["msg_id"], header.get("parent_msg_id", ""))
+    assert (got.timestamp, got.sync) == (header["timestamp"], header.get("sync", False))
+    for field in ("source", "group", "operation", "resource"):
+        assert getattr(got, field) == route.get(field, "")
+    assert got.content == wanted["content"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNUSED])
+def test_encodes_to_what_go_encodes(name: str) -> None:
+    (message,) = Decoder().feed(written(name))
+    (encoded,) = encode(message)
+    if isinstance(message.content, dict):  # a Go struct is in its own order, ours is sorted
+        assert json.loads(encoded) == json.loads(written(name))
+    else:
+        assert encoded == written(name)
+
+
+def test_bytes_are_base64_and_angle_brackets_escaped() -> None:
+    message = Message("i", "p", 1, True, "s", "g", "o", "r", b"\x00\xff")
+    assert encode(message) == (
+        (
+            b'{"header":{"msg_id":"i","parent_msg_id":"p","timestamp":1,"sync":true},'
+            b'"route":{"source":"s","group":"g","operation":"o","resource":"r"},"content":"AP8="}\n'
+        ),
+    )
+    (encoded,) = encode(Message("i", "", 0, False, "s", "g", "o", "<r>", None))
+    assert b"\\u003cr\\u003e" in encoded
+
+
+def test_what_is_missing_is_empty_as_in_go() -> None:
+    (got,) = Decoder().feed(b'{"more": [1]}')
+    assert got == Message("", "", 0, False, "", "", "", "")
+    assert Decoder().feed(b"") == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"{", b"[]", b"1", b"\xff", b'{"header":1}', b'{"header":{"msg_id":1}}', b"{}{}"),
+        b'{"header":{"timestamp":"1"}}',
+        b'{"content":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda data: data[:12].decode(errors="replace"),
+)
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(WireError, match="no message in JSON"):
+        Decoder().feed(data)
+
+
+def test_the_largest_message() -> None:
+    data = json.dumps({"content": "x" * 100}).encode()
+    assert Decoder(len(data)).feed(data)
+    with pytest.raises(WireError, match="more than"):
+        Decoder(len(data) - 1).feed(data)
+
+
+def test_what_json_cannot_say_names_the_message() -> None:
+    with pytest.raises(WireError, match="message i .o r."):
+        encode(Message("i", "", 0, False, "s", "g", "o", "r", {1, object}))
+
+
+@given(st.binary())
+def test_no_input_does_worse_than_a_wire_error(data: bytes) -> None:
+    with contextlib.suppress(WireError):
+        Decoder().feed(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.tuples(*[st.text()] * 6), st.integers(-(2**63), 2**63 - 1), st.booleans(), JSON)
+def test_what_is_encoded_decodes(
+    texts: tuple[str, ...], timestamp: int, sync: bool, content: Any
+) -> None:
+    try:
+        message = Message(texts[0], texts[1], timestamp, sync, *texts[2:], content)
+        (encoded,) = encode(message)
+    except WireError:
+        return
+    assert Decoder().feed(encoded) == [message]
