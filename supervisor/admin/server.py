@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS: Final = 64
-_TOO_MANY: Final = b"HTTP/1.1 503 Too Many Connections\r\nContent-Length: 0\r\n\r\n"
+_MOMENT: Final = 1.0  # seconds for the request of one connection too many
+_TOO_MANY: Final = (
+    b"HTTP/1.1 503 Too Many Connections\r\nContent-Type: application/json\r\n"
+    b'Connection: close\r\n\r\n{"error":"too many connections are open"}\n'
+)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -96,6 +101,9 @@ class AdminServer:
                 task.add_done_callback(tasks.discard)
             try:
                 if len(here) > _MAX_CONNECTIONS:
+                    with contextlib.suppress(TimeoutError):  # unread, it would end in a reset
+                        async with asyncio.timeout(_MOMENT):
+                            await reader.read(65536)
                     writer.write(_TOO_MANY)
                 else:
                     await serve_one(reader, writer, self._router.respond, is_trusted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -58,13 +59,12 @@ def _print_table(reports: list[dict[str, Any]]) -> None:
         click.echo("no crash reports")
         return
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("ID", "MODULE", "WHEN", "UP", "HOW", "REASON"):
-        drawn.add_column(column, no_wrap=column == "ID", overflow="fold")
+    for column in ("ID", "AGE", "UP", "HOW", "REASON"):
+        drawn.add_column(column, no_wrap=column != "REASON", overflow="fold")
     for report in reports:
         drawn.add_row(
             report["id"],
-            report["module"],
-            table.when(report["at"]),
+            table.duration(max(0.0, time.time() - report["at"])),
             table.duration(report["uptime_seconds"]),
             report["signal"] or f"exit {report['code']}",
             table.printable(report["reason"]),

@@ -54,6 +54,14 @@ def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path
             assert not list((tmp_path / "run").iterdir())
 
 
+def test_what_a_module_had_started_ends_with_it(tmp_path: Path) -> None:
+    with Running(tmp_path, "parent") as running:
+        running.ready("parent")
+        child = psutil.Process(running.module("parent")["details"]["child"])
+        kill_supervisor(running, "parent")
+        assert psutil.wait_procs([child], timeout=15)[1] == []
+
+
 def test_a_note_of_another_process_s_is_not_believed(tmp_path: Path) -> None:
     """A process id in a stale file may be anybody's by now."""
     lives = tmp_path / "run" / "lives"

@@ -207,6 +207,16 @@ class Lingering(Noting):
         time.sleep(3600)
 
 
+class Stubborn(Deaf):
+    """Hears nothing, and its cleanup does not end either."""
+
+    name = "stubborn"
+
+    def cleanup(self) -> None:
+        self.note("cleanup")
+        time.sleep(3600)
+
+
 class Fragile(Lingering):
     """Dies as soon as it is ready, and its cleanup takes its time."""
 
@@ -235,5 +245,5 @@ class Orphaning(Noting):
 BAD: tuple[type[Module], ...] = (
     *(Raising, Returning, Refusing, Slow, Deaf, Seized),
     *(Hanging, Stuck, Greedy, Segfaulting, Allergic, Chatty, Hearing),
-    *(Lingering, Orphaning, Fragile),
+    *(Lingering, Orphaning, Fragile, Stubborn),
 )

@@ -1,0 +1,116 @@
+"""Faults of what is around cloudcore: it goes on, or says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervisor import client
+from tests.support.running import DEADLINE, Running
+
+
+def started_with(base: Path, redirections: str) -> subprocess.Popen[bytes]:
+    command = f'exec "$0" -m tests.support.testbed "$1" good {redirections}'
+    return subprocess.Popen(["sh", "-c", command, sys.executable, str(base)])
+
+
+@pytest.mark.parametrize(
+    "redirections",
+    [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "| true", "2>&1 >&- | true"],
+)
+def test_standard_streams_that_are_closed_full_or_broken(tmp_path: Path, redirections: str) -> None:
+    process = started_with(tmp_path, redirections)
+    socket = tmp_path / "run" / "admin.sock"
+    try:
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                status = client.request(socket, "GET", "/status")
+            except (client.NotRunning, client.AdminError):
+                os.sched_yield()
+                continue
+            if [m["state"] for m in status["modules"] if m["enabled"]] == ["ready"]:
+                break
+        good = next(module for module in status["modules"] if module["name"] == "good")
+        assert good["restarts"] == 0
+        os.kill(good["pid"], signal.SIGKILL)
+        answer = client.request(socket, "POST", "/modules/good/restart", timeout=DEADLINE)
+        assert answer["state"] == "ready"
+    finally:
+        client.request(socket, "POST", "/stop")
+        process.wait(DEADLINE)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_no_descriptors_left_for_a_new_process_is_a_crash_of_that_module_alone(
+    tmp_path: Path,
+) -> None:
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        pid = running.module("good")["pid"]
+        supervisor = psutil.Process(running.process.pid)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (supervisor.num_fds(), 4096))
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for(
+            r"good: starting -> crashed \(no process can be started: Too many open files"
+        )
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (4096, 4096))
+        running.ready("good")
+        assert running.module("asking")["restarts"] == 0
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def test_a_run_directory_that_goes_away(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        pid = running.module("good")["pid"]
+        for path in sorted((tmp_path / "run").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        (tmp_path / "run").rmdir()
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for("good: ready -> crashed")
+        running.ready("good")
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"pid": "x"}'])
+def test_a_damaged_note_of_an_earlier_life(tmp_path: Path, content: str) -> None:
+    lives = tmp_path / "run" / "lives"
+    lives.mkdir(parents=True, mode=0o700)
+    (lives / "good").write_text(content)
+    with Running(tmp_path, "good") as running:
+        running.wait_for("module good was not cleaned up after in an earlier run")
+        running.ready("good")
+
+
+def test_a_damaged_crash_report_hides_no_other(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        os.kill(running.module("good")["pid"], signal.SIGKILL)
+        running.wait_for("good: ready -> crashed")
+        running.ready("good")
+        (tmp_path / "crashes" / "00-damaged.json").write_text("{")
+        done = running.cli("crashes")
+        assert "good-" in done.stdout
+        assert "00-damaged.json cannot be read" in done.stderr
+        assert len(client.request(running.admin_socket, "GET", "/crashes")) == 1
+
+
+def test_two_at_once_in_one_place_and_only_one_runs(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as first:
+        first.ready("good")
+        with Running(tmp_path, "good") as second, Running(tmp_path, "good") as third:
+            for each in (second, third):
+                each.wait_for("another cloudcore")
+                assert each.process.wait(DEADLINE) == 1
+        assert first.module("good")["state"] == "ready"
