@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ipc import Registry
@@ -41,7 +40,6 @@ class Birth:
     """seconds between two signs of life"""
     output: int
     """the pipe that stdout and stderr go to"""
-    metrics_dir: Path
     lives: Lives
     keep: frozenset[int]
     """descriptors it needs, beside the three standard ones"""
@@ -69,7 +67,6 @@ def make_birth(supervisor: Supervisor, unit: Unit, lifeline: int) -> Birth:
         stop_timeout=unit.supervision.stop_timeout,
         beat=min(watchdog, _LONGEST_BEAT),
         output=unit.output.write_end,
-        metrics_dir=supervisor.metrics_dir,
         lives=supervisor.lives,
         keep=frozenset(keep),
         set_up_logs=partial(logs.setup, **supervisor.configuration.log.model_dump()),

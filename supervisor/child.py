@@ -66,7 +66,7 @@ def _settle(birth: Birth) -> None:
     gc.freeze()
     faulthandler.enable()
     birth.set_up_logs(birth.name)
-    metrics.belong_to(birth.name, birth.metrics_dir)
+    metrics.belong_to(birth.name)
     threading.Thread(target=_follow, args=(birth, console), name="lifeline", daemon=True).start()
 
 

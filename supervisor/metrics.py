@@ -35,20 +35,28 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def belong_to(module: str, directory: Path) -> None:
-    """Keep the values of metrics that this process defines from now on in the module's files."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    name = module.replace("_", "-")  # prometheus_client takes the file's name apart at these
-    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
+_owner = "supervisor"
 
 
 @contextlib.contextmanager
 def kept_in(directory: Path) -> Iterator[None]:
-    """Have the directory of the files while running, without those of an earlier run."""
+    """Keep the values of all metrics in files while running, without those of an earlier run.
+
+    Metrics that are preloaded begin as the supervisor's; prometheus_client notices by the owner
+    that there was a fork, and goes on in files of the new process's.
+    """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    values.ValueClass = values.MultiProcessValue(lambda: _owner)  # type: ignore[no-untyped-call]
     yield
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def belong_to(module: str) -> None:
+    """Let this process's metrics be the module's from now on."""
+    global _owner  # noqa: PLW0603 - a process has one
+    _owner = module.replace("_", "-")  # prometheus_client takes the file's name apart at these
 
 
 def forget_gauges(module: str, directory: Path) -> None:

@@ -68,6 +68,18 @@ def test_a_module_s_counters_go_on_after_a_crash_and_its_gauges_do_not(tmp_path:
         assert value(found, "testbed_mood", which="good") is None
 
 
+def test_metrics_that_were_imported_before_the_fork_are_the_module_s(tmp_path: Path) -> None:
+    with Running(tmp_path, "heavy", "measured") as running:
+        running.ready("heavy", "measured")
+        for lives in (1, 2, 3):
+            found = metrics(running)
+            assert value(found, "testbed_lives_total") == lives
+            assert value(found, "testbed_starts_total") == 1
+            os.kill(running.module("heavy")["pid"], signal.SIGKILL)
+            running.wait_for("heavy: ready -> crashed")
+            running.ready("heavy")
+
+
 def test_the_metrics_of_a_module_that_hangs_can_be_read(tmp_path: Path) -> None:
     with Running(tmp_path, "measured") as running:
         running.ready("measured")

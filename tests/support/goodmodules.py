@@ -183,6 +183,7 @@ class Heavy(Noting):
     async def start(self, context: Any) -> None:
         from tests.support import heavy
 
+        heavy.LIVES.inc()
         context.report(imported_by=heavy.IMPORTED_BY, pid=os.getpid())
         context.ready()
         await context.stopped()
