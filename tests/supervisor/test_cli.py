@@ -52,7 +52,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         *("run", "status", "stop", "reload"),
         *("restart", "start", "enable", "disable"),
         *("top", "logs", "events", "crashes", "dead-letters"),
-        *("config", "completion", "version", "certs", "crds", "hollow"),
+        *("config", "completion", "version", "certs", "crds", "hollow", "nodes"),
     ]
     assert max(map(len, lines)) <= 80
 

@@ -174,7 +174,11 @@ async def test_one_dead_node_among_a_thousand_delays_no_other(
     """It reads nothing and says nothing: its queue fills, all others get theirs meanwhile."""
     count = 1000
     async with run_hub(
-        authorization="any-trusted", queue_messages=300, keepalive_interval=600.0
+        authorization="any-trusted",
+        queue_messages=300,
+        queue_bytes=64 << 20,
+        keepalive_interval=600.0,
+        write_timeout=600.0,
     ) as cloud:
         await join(cloud, "edge-dead", certificate="edge-1")
         await cloud.expect("edge-dead", "connected")
