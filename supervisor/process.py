@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 import multiprocess.process
@@ -18,6 +18,9 @@ import psutil
 from supervisor.birth import Birth
 
 _fork = multiprocess.get_context("fork")
+
+#: Seconds that an aborted process has to write its stacks (and the kernel its core).
+_ABORTING: Final = 5.0
 
 #: Process ids of those that have not been reaped.
 living: set[int] = set()
@@ -77,6 +80,12 @@ class ModuleProcess:
         """End the process and everything that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    async def abort(self) -> None:
+        """End it in such a way that faulthandler writes the stacks of all its threads."""
+        self.send_signal(signal.SIGABRT)
+        if await self.wait(_ABORTING) is None:
+            self.kill()
 
     async def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the process's end; its exit code as in multiprocessing, None if it lives."""

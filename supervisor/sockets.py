@@ -25,6 +25,12 @@ def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socke
     return opened
 
 
+def address(sock: socket.socket) -> str:
+    """Write a socket's own address as HOST:PORT."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def close_all(listening: Sockets) -> None:
     for sock in listening.values():
         sock.close()

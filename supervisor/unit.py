@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from ipc import ChannelState
 from ipc.registry import Line
-from supervisor import states
+from supervisor import sockets, states
 from supervisor.birth import Birth
 from supervisor.child import EXIT_CANNOT_START, run_cleanup, run_module
 from supervisor.crashes import CrashReport
@@ -35,8 +35,6 @@ _CHANNEL_STATES: Final = {
     State.STOPPED: ChannelState.STOPPED,
     State.FAILED: ChannelState.FAILED,
 }
-#: Seconds that a hung module has to write its stacks (and the kernel its core).
-_ABORTING: Final = 5.0
 
 
 class Host(Protocol):
@@ -183,7 +181,7 @@ class Unit:
 
     def details(self) -> dict[str, Any]:
         """What the module reported, and where it listens."""
-        listening = {name: address(sock) for name, sock in self.sockets.items()}
+        listening = {name: sockets.address(sock) for name, sock in self.sockets.items()}
         reported = self.process.page.details() if self.process else {}
         return {**({"listen": listening} if listening else {}), **reported}
 
@@ -281,7 +279,7 @@ class Unit:
             if process.ready.is_set():
                 self._to(State.READY, "")
             elif not process.exited.done():
-                await self._abort(process)
+                await process.abort()
                 return Verdict(Cause.START_TIMEOUT, f"not ready within {timeout:g} s")
         return Verdict(Cause.CRASH)
 
@@ -296,19 +294,13 @@ class Unit:
         ailment = ailing.result()
         log.error("module %s: %s", self.name, ailment.reason)
         if ailment.hung:
-            await self._abort(process)
+            await process.abort()
             return Verdict(Cause.HUNG, ailment.reason)
         self._to(State.STOPPING, ailment.reason)
         process.send_signal(signal.SIGTERM)
         if await process.wait(self.supervision.stop_timeout) is None:
             self.kill("did not stop in time")
         return Verdict(Cause.LIMIT, ailment.reason)
-
-    async def _abort(self, process: ModuleProcess) -> None:
-        """End a process that hangs so that faulthandler writes the stacks of all its threads."""
-        process.send_signal(signal.SIGABRT)
-        if await process.wait(_ABORTING) is None:
-            process.kill()
 
     async def clean_up(self) -> None:
         """Run `cleanup` in a fresh process, with a deadline."""
@@ -364,12 +356,6 @@ class Unit:
         if state in {State.STOPPED, State.FAILED, State.DISABLED}:
             self._living = False
         self.host.changed(self, old)
-
-
-def address(sock: socket.socket) -> str:
-    """Write a socket's own address as HOST:PORT."""
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _happens(event: asyncio.Event, within: float) -> bool:

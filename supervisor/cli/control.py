@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,12 +23,15 @@ from supervisor.cli.asking import (
 from supervisor.cli.options import Globals, global_options
 
 
-@cloup.command()
-@module_arguments()
-@timeout_option(60.0)
-@output_option("text")
-@global_options
-@click.pass_obj
+def _command(function: Callable[..., None]) -> click.Command:
+    """Make a command that does something with modules."""
+    options = (module_arguments(), timeout_option(60.0), output_option("text"), global_options)
+    for option in reversed(options):
+        function = option(function)
+    return cloup.command()(click.pass_obj(function))
+
+
+@_command
 def start(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Start modules that are stopped or have failed, and wait until they are ready.
 
@@ -36,12 +40,7 @@ def start(said: Globals, modules: tuple[str, ...], timeout: float, output: str) 
     _all(said, "start", modules, timeout, output)
 
 
-@cloup.command()
-@module_arguments()
-@timeout_option(60.0)
-@output_option("text")
-@global_options
-@click.pass_obj
+@_command
 def restart(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Give modules a new process, and wait until it is ready.
 
@@ -51,12 +50,7 @@ def restart(said: Globals, modules: tuple[str, ...], timeout: float, output: str
     _all(said, "restart", modules, timeout, output)
 
 
-@cloup.command()
-@module_arguments()
-@timeout_option(60.0)
-@output_option("text")
-@global_options
-@click.pass_obj
+@_command
 def enable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Run modules as if modules.enabled named them.
 
@@ -65,12 +59,7 @@ def enable(said: Globals, modules: tuple[str, ...], timeout: float, output: str)
     _switch(said, "enable", modules, timeout, output)
 
 
-@cloup.command()
-@module_arguments()
-@timeout_option(60.0)
-@output_option("text")
-@global_options
-@click.pass_obj
+@_command
 def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Do without modules that are enabled.
 

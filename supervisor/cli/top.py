@@ -17,10 +17,8 @@ from supervisor import client
 from supervisor.cli.asking import asking, output_option, until_interrupted
 from supervisor.cli.options import Globals, global_options
 
-_COLUMNS = (
-    "NAME", "STATE", "PID", "CPU", "RSS", "THREADS", "FDS", "SENT/s", "HANDLED/s", "WAITING",
-    "REDELIVERED",
-)  # fmt: skip
+#: Messages sent to the module and handled by it, those that wait, and deliveries after a death.
+_COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
 
 
 @cloup.command()
@@ -102,7 +100,8 @@ def _table(look: list[dict[str, Any]]) -> Any:
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in _COLUMNS:
-        drawn.add_column(column, justify="left" if column in {"NAME", "STATE"} else "right")
+        justify: Any = "left" if column in {"NAME", "STATE"} else "right"
+        drawn.add_column(column, justify=justify, no_wrap=True)
     for row in look:
         cpu, rss = row["cpu_percent"], row["rss_bytes"]
         drawn.add_row(
@@ -114,7 +113,6 @@ def _table(look: list[dict[str, Any]]) -> Any:
                     row["pid"],
                     None if cpu is None else f"{cpu:.1f}%",
                     None if rss is None else table.size(rss),
-                    row["threads"],
                     row["fds"],
                     f"{row['sent_per_second']:,.0f}",
                     f"{row['handled_per_second']:,.0f}",

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -251,3 +253,51 @@ def test_following_logs_ends_with_cloudcore(tmp_path: Path) -> None:
         rest = list(following)
         assert any("all modules have stopped" in line for line in rest)
         assert running.wait() == 0
+
+
+def test_top_tells_rates_between_two_looks(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        running.detail("asking", "asked")
+        looks = running.cli("top", "--count", "2", "--interval", "0.2", "-o", "json").stdout
+        first, second = (json.loads(line) for line in looks.splitlines())
+        good = next(module for module in second if module["name"] == "good")
+        assert good["handled_per_second"] > 0
+        assert good["state"] == "ready"
+        assert {module["name"] for module in first} == {"good", "asking"}
+        table = running.cli("top", "--count", "1", "--interval", "0.1").stdout.splitlines()
+        assert table[0].split() == [
+            *("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
+        ]
+
+
+def test_stop_tells_what_it_stopped(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        (stopped,) = json.loads(running.cli("stop", "good", "-o", "json").stdout)
+        assert (stopped["name"], stopped["state"]) == ("good", "stopped")
+        done = running.cli("stop", "-o", "json")
+        assert json.loads(done.stdout) == {"pid": running.process.pid}
+        assert running.wait() == 0
+
+
+def test_modules_are_completed(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        script = running.cli("completion", "bash").stdout
+        assert "_CLOUDCORE_COMPLETE=bash_complete" in script
+        words = ["cloudcore", *running.directories, "restart", "go"]
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor"],
+            env=os.environ
+            | {
+                "_CLOUDCORE_COMPLETE": "bash_complete",
+                "COMP_WORDS": " ".join(words),
+                "COMP_CWORD": str(len(words) - 1),
+            },
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert done.stdout.splitlines() == ["plain,good"]
