@@ -64,7 +64,13 @@ class ModuleProcess:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Any] = self._loop.create_future()
         self.ready: asyncio.Event = asyncio.Event()
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:  # what cannot be watched is not to run
+            os.kill(self.pid, signal.SIGKILL)
+            self._process.join()
+            living.discard(self.pid)
+            raise
         self._loop.add_reader(self._pidfd, self._reap)
         self._loop.add_reader(self.page.notice, self._heed)
         self.usage_of = psutil.Process(self.pid)

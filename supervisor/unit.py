@@ -8,9 +8,9 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from ipc import ChannelState
 from ipc.registry import Line
@@ -231,7 +231,7 @@ class Unit:
         output_since = self.output.recent.end
         self._kill_reason = ""
         try:
-            process = self.process = ModuleProcess(run_module, self.host.birth(self))
+            process = self.process = self._new_process(run_module)
         except OSError as error:  # no memory, no descriptors, no process ids left
             return self._stillborn(error)
         self._to(State.STARTING, "")
@@ -256,9 +256,16 @@ class Unit:
             self.host.lives.end(self.name)
         process.page.close()
         self.process = None
-        for_good = code == EXIT_CANNOT_START and self.last_exit is not None
-        why = self.last_exit.reason if for_good and self.last_exit else ""
+        why = self.last_exit.reason if code == EXIT_CANNOT_START and self.last_exit else ""
         return End(verdict.cause, verdict.reason, ready_for, failure=failure, for_good=why)
+
+    def _new_process(self, target: Callable[[Birth], NoReturn]) -> ModuleProcess:
+        birth = self.host.birth(self)
+        try:
+            return ModuleProcess(target, birth)
+        except OSError:
+            birth.page.close()
+            raise
 
     def _stillborn(self, error: OSError) -> End:
         reason = f"no process can be started: {error.strerror or error}"
@@ -307,21 +314,19 @@ class Unit:
         if type(self.module).cleanup is Module.cleanup:
             return
         timeout = self._cleanup_timeout or self.supervision.stop_timeout
-        birth = self.host.birth(self)
         try:
-            process = ModuleProcess(run_cleanup, birth)
+            process = self._new_process(run_cleanup)
         except OSError as error:
             log.error("module %s cannot be cleaned up after: %s", self.name, error)
-            birth.page.close()
             return
         if await process.wait(timeout) is None:
             log.error("the cleanup of module %s took too long: killing it", self.name)
             process.kill()
             await process.wait()
-        elif not birth.page.cleaned:
-            words = birth.page.last_words()
+        elif not process.page.cleaned:
+            words = process.page.last_words()
             log.error("the cleanup of module %s failed: %s", self.name, words and words.reason)
-        birth.page.close()
+        process.page.close()
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
         """Decide on a restart: the delay, or None after going where it ends."""
