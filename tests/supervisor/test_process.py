@@ -26,9 +26,10 @@ async def test_a_process_that_cannot_be_watched_does_not_run(
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
     page = Page()
+    before = psutil.Process().children()
     birth: Any = SimpleNamespace(name="m", module=SimpleNamespace(start=wait_for_ever), page=page)
     with pytest.raises(OSError, match="Too many open files"):
         process.ModuleProcess(wait_for_ever, birth)
     page.close()
     assert not process.living
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
