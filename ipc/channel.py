@@ -12,7 +12,7 @@ import enum
 import os
 import queue
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +23,8 @@ from ipc.errors import ChannelError, ChannelFull, Closed, ModuleUnavailable
 from ipc.inhand import InHand
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
-from ipc.segment import MAX_CAPACITY, MIB, Segment
-from ipc.sending import Sender, TryPut
+from ipc.segment import BATCH, MAX_CAPACITY, MIB, Segment
+from ipc.sending import Putting, Sender, TryPut
 from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
 
@@ -125,12 +125,36 @@ class Channel:
         prefer_slot: int = 0,
     ) -> None:
         """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
-        if self.try_put(message, prefer_slot):
-            return
-        deadline = Deadline(timeout if block else 0)
+        if not self.try_put(message, prefer_slot):
+            timeout = timeout if block else 0
+            self._put_when_there_is_room(lambda: self.try_put(message, prefer_slot), timeout)
+
+    def put_many(
+        self, messages: Sequence[Message], timeout: float | None = None, prefer_slot: int = 0
+    ) -> None:
+        """Put messages in their order, each at a fraction of what `put` takes.
+
+        Waits up to `timeout` seconds in all. A note on the error says how many were put before.
+        """
+        with self.putting(messages, prefer_slot) as attempt:
+            if not attempt():
+                self._put_when_there_is_room(attempt, timeout)
+
+    def putting(self, messages: Sequence[Message], prefer_slot: int = 0) -> Putting:
+        """Begin to put many messages, for who waits for room in another way than `put_many`."""
+
+        def put(encoded: list[bytes]) -> bool:
+            if self._closed:
+                raise self._closed_error()
+            return self._sender.put_batch(encoded, self._unavailable, prefer_slot)
+
+        return Putting(messages, put)
+
+    def _put_when_there_is_room(self, attempt: Callable[[], bool], timeout: float | None) -> None:
+        deadline = Deadline(timeout)
         room = self.await_room()
         try:
-            while not self.try_put(message, prefer_slot):
+            while not attempt():
                 if deadline.passed:
                     raise self.full_error()
                 room.wait(deadline.remaining())
@@ -211,6 +235,15 @@ class Channel:
 
     def get_nowait(self) -> Message:
         return self.get(block=False)
+
+    def try_get_many(self, most: int = BATCH) -> list[Message]:
+        """Hand out up to `most` messages of one sender; acknowledges what was handed out before.
+
+        Until the next call all of them are in hand: if the process dies, each comes again.
+        """
+        if most < 1:
+            raise ValueError(f"{most} messages at most; ask for one or more")
+        return self.receiver.try_get_many(most) or []
 
     def wake(self) -> None:
         """Let a waiting reader look up, though no message has come."""

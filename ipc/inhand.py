@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ipc import segment as layout
-from ipc.message import decode_envelope
-from ipc.segment import RING, Segment, Slot, fence, lap_after, record_size
+from ipc.message import decode_envelope, split_batch
+from ipc.segment import RING, Segment, Slot, fence, lap_after, payload_place, record_end
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,28 @@ def _slot(slot: Slot) -> Iterator[InHand]:
         if position == words[layout.SKIPPED] - 1:
             position = lap_after(position)
             continue
-        place = position % RING
-        word = lengths[place >> 3]
-        length = word & layout.LENGTH
-        payload = bytes(slot.data[place + 8 : place + 8 + length])
+        word = lengths[(position % RING) >> 3]
+        try:
+            payload = bytes(slot.data[payload_place(lengths, position)])
+            end = record_end(lengths, position)
+        except IndexError:  # it was given back, and holds something else
+            payload, end = b"", position
         fence()
         head = words[layout.HEAD]
         if head > position:
             position = head
-        elif word == length:
+        elif word & (layout.MEMBER | layout.LENGTH) == word:
             return  # not handed out yet, and so is all that comes after it
         else:
             if word & layout.HELD and not word & layout.DONE:
                 yield _describe(payload, word)
-            position += record_size(length)
+            position = end
 
 
 def _describe(payload: bytes, word: int) -> InHand:
+    if word & layout.MEMBER:
+        parts = split_batch(payload)
+        payload = parts[-(word & layout.LENGTH)] if parts else b""
     told = decode_envelope(payload)
     deliveries = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
     return InHand(told.id, told.source, told.operation, told.resource, deliveries)

@@ -12,7 +12,7 @@ from typing import Final
 from ipc import segment as layout
 from ipc.errors import ChannelError, NotAMessage
 from ipc.message import DECODING_ERRORS, Message, decode, decode_message
-from ipc.ring import Reader
+from ipc.reader import Reader
 from ipc.segment import READER_LOCK, RING, Segment, fence
 from ipc.waiting import Event, Watch
 
@@ -46,6 +46,10 @@ class Delivery:
         Said a second time it means nothing.
         """
         self._receiver.done(self._record)
+
+
+def _deliveries(word: int) -> int:
+    return (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
 
 
 class Receiver:
@@ -82,6 +86,7 @@ class Receiver:
         self._order: list[Reader] = []
         self._lock = threading.Lock()
         self._last: tuple[Reader, int, int] | None = None
+        self._many: tuple[Reader, int, int, int] | None = None  # the same, and how many
         self._taken = False
         self._in_hand = 0  # taken and not done
         self._blocked = False  # until nothing is in hand
@@ -99,6 +104,27 @@ class Receiver:
         except BaseException as error:
             self._recover(error)
             return self.try_get()
+
+    def try_get_many(self, most: int) -> list[Message] | None:
+        """Hand out up to `most` messages of one sender, or None; acknowledges those before.
+
+        They are in hand together, like messages that were taken. One whose next death would
+        make it a dead letter is handed out alone here too.
+        """
+        with self._lock:
+            message = self._step()
+            if message is None or self._last is None:
+                return None
+            reader, start, end = self._last
+            if _deliveries(reader.word(start)) >= self._max_deliveries:
+                return [message]
+            more, end = reader.hand_out_more(end, most - 1)
+            if more:
+                reader.cursor = end
+                self._taken = True
+                self._many = (reader, start, end, 1 + len(more))
+                self._next = self._after_many
+            return [message, *more]
 
     def try_take(self) -> Delivery | None:
         """Hand out the next message, or None, to be acknowledged by its own `done`."""
@@ -124,9 +150,22 @@ class Receiver:
     def acknowledge(self) -> None:
         """Acknowledge what `try_get` handed out, without asking for more."""
         with self._lock:
-            if self._last and not self._taken:
+            if self._many:
+                self._acknowledge_many()
+            elif self._last and not self._taken:
                 self._taken = True
                 self._last[0].done(*self._last[1:])
+
+    def _after_many(self) -> Message | None:
+        self._acknowledge_many()
+        return self._next()
+
+    def _acknowledge_many(self) -> None:
+        if self._many:
+            reader, *what = self._many
+            reader.done_all(*what)
+            self._many = None
+            self._next = self._messages.__next__
 
     def pending(self) -> bool:
         """Whether there is something that can be handed out."""
@@ -157,7 +196,8 @@ class Receiver:
             time.sleep(0)
             return
         self._messages = self._hand_out()  # one that has raised is at its end
-        self._next = self._messages.__next__
+        self._taken = False
+        self._next = self._after_many if self._many else self._messages.__next__
         raise error
 
     def _hand_out(self) -> Generator[Message | None, None, None]:
@@ -167,14 +207,13 @@ class Receiver:
         """
         shared = self._max_deliveries > 1  # whether a first delivery may be beside others
         while True:
-            idle = True
-            for reader in self._active_readers():
+            readers = [reader for reader in self._active_readers() if reader.finds_more()]
+            if not readers:
+                self._last = None
+                yield None
+            for reader in readers:
                 cursor = reader.cursor
                 stop = min(reader.tail(), cursor + _BURST)
-                if cursor == stop:
-                    reader.free()  # a sender may wait for all of its room
-                    continue
-                idle = False
                 lap_end = reader.lap_end()
                 data, lengths, words = reader.data, reader.lengths, reader.words
                 while cursor < stop:
@@ -182,19 +221,21 @@ class Receiver:
                         cursor = reader.begin_lap()
                     place = cursor % RING
                     word = lengths[place >> 3]
-                    length = word & layout.LENGTH
-                    start, cursor = cursor, cursor + ((length + 15) & ~7)
-                    reader.cursor = cursor
-                    if word == length and shared:
+                    start = cursor
+                    if word == word & layout.LENGTH and shared:
                         alone = False
+                        reader.cursor = cursor = start + ((word + 15) & ~7)
                         lengths[place >> 3] = word + layout.HAND_OUT
                         try:
-                            message = decode_message(data[place + 8 : place + 8 + length])
+                            message = decode_message(data[place + 8 : place + 8 + word])
                         except DECODING_ERRORS:
                             self._refuse_unreadable(reader, start, cursor, 0)
                             continue
                     else:
-                        alone = yield from self._make_way(word)
+                        reader.cursor = cursor = reader.end(start)
+                        alone = self._is_last_chance(word)
+                        if alone:
+                            yield from self._until_nothing_is_in_hand()
                         again = self._again(reader, start, cursor)
                         if again is None:
                             continue
@@ -203,6 +244,7 @@ class Receiver:
                     yield message
                     if self._taken:
                         self._taken = False
+                        cursor = reader.cursor  # others may have been handed out with it
                         if alone:
                             yield from self._until_nothing_is_in_hand()
                     elif reader.head == start:
@@ -212,17 +254,10 @@ class Receiver:
                             reader.free()
                     else:
                         reader.done(start, cursor)
-            if idle:
-                self._last = None
-                yield None
 
-    def _make_way(self, word: int) -> Generator[None, None, bool]:
-        """Say whether a record's next delivery is its last; if so, not before it is alone."""
-        before = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
-        if word & layout.DONE or before != self._max_deliveries - 1:
-            return False
-        yield from self._until_nothing_is_in_hand()
-        return True
+    def _is_last_chance(self, word: int) -> bool:
+        """Whether a record's next delivery is its last, for which it has to be alone."""
+        return not word & layout.DONE and _deliveries(word) == self._max_deliveries - 1
 
     def _until_nothing_is_in_hand(self) -> Iterator[None]:
         while self._in_hand:
@@ -237,14 +272,14 @@ class Receiver:
         if word & layout.DONE:
             reader.pass_done()
             return None
-        before = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
+        before = _deliveries(word)
         if before >= self._max_deliveries:
             reason = f"{before} times the module died while it handled this message"
             self._refuse(reader, start, end, before, reason)
             return None
         reader.set_word(start, (word + layout.DELIVERY) | layout.HELD)
         try:
-            message = decode_message(reader.payload(start))
+            message = reader.message(start)
         except DECODING_ERRORS:
             self._refuse_unreadable(reader, start, end, before)
             return None
@@ -261,7 +296,7 @@ class Receiver:
 
     def _refuse(self, reader: Reader, start: int, end: int, deliveries: int, reason: str) -> None:
         try:
-            self._set_aside(bytes(reader.payload(start)), deliveries, reason)
+            self._set_aside(reader.payload(start), deliveries, reason)
         except OSError:
             reader.cursor = start  # it stays in the channel
             raise

@@ -19,6 +19,12 @@ A record's word:
     bits 32-39  how often it was handed out
     bit  40     handled, though something before it is not yet
     bit  41     handed out by the reader that there is, or was last
+    bit  42     member of a batch
+
+A batch is up to BATCH messages encoded as one array. Each is a record of its own, a word that
+counts the words from it to the payload in place of the length; behind the last one follow the
+payload's word and the payload. So each is handed out and handled like any other message, and the
+payload stays until all are.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ import os
 import platform
 import threading
 import weakref
+from array import array
 from typing import Final
 
 PAGE: Final = mmap.PAGESIZE
@@ -66,11 +73,38 @@ DELIVERIES: Final = 0xFF
 DONE: Final = 1 << 40
 HELD: Final = 1 << 41
 HAND_OUT: Final = DELIVERY | HELD
+MEMBER: Final = 1 << 42
+
+BATCH: Final = 64
+#: The words of a batch's members: as they are sent, and when they have been handed out once.
+MEMBERS: Final = memoryview(array("Q", [MEMBER | left for left in range(BATCH, 0, -1)]))
+MEMBERS_IN_HAND: Final = memoryview(array("Q", [word + HAND_OUT for word in MEMBERS]))
 
 
 def record_size(length: int) -> int:
     """Bytes that a payload of `length` takes in the ring: its word, and padding to 8."""
     return (length + 15) & ~7
+
+
+def record_end(lengths: memoryview, position: int) -> int:
+    """Where the record at this position ends; a batch's last member ends with the payload."""
+    place = (position % RING) >> 3
+    word = lengths[place]
+    if not word & MEMBER:
+        return position + record_size(word & LENGTH)
+    if word & LENGTH > 1:
+        return position + 8
+    return position + 8 + record_size(lengths[place + 1] & LENGTH)
+
+
+def payload_place(lengths: memoryview, position: int) -> slice:
+    """Where in the ring the payload lies that the record at this position has, or shares."""
+    place = (position % RING) >> 3
+    word = lengths[place]
+    if word & MEMBER:
+        place += word & LENGTH
+        word = lengths[place]
+    return slice(8 * place + 8, 8 * place + 8 + (word & LENGTH))
 
 
 def lap_after(position: int) -> int:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Concatenate, Final, ParamSpec, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Concatenate, Final, ParamSpec, Protocol, Self
 
 from ipc import segment as layout
 from ipc.errors import ChannelError, MessageTooLarge
 from ipc.message import ENCODING_ERRORS, Message, encode, encode_message
-from ipc.ring import Writer
-from ipc.segment import MAX_PAYLOAD, PAGE, RING, SENT, SLEEPING, SLOTS, STATE, TAIL, Segment, fence
+from ipc.segment import (
+    BATCH,
+    MAX_PAYLOAD,
+    PAGE,
+    RING,
+    SENT,
+    SLEEPING,
+    SLOTS,
+    STATE,
+    TAIL,
+    Segment,
+    fence,
+)
 from ipc.waiting import Event, Watch
+from ipc.writer import Writer
 
 Figures = ParamSpec("Figures")
 
 #: Where a slot's first record begins in its mapping, behind the record's word.
 _FIRST: Final = PAGE + 8
+
+#: Messages are put together up to so many bytes: larger ones gain nothing from it.
+_BATCH_BYTES: Final = 64 * 1024
 
 
 class TryPut(Protocol):
@@ -41,7 +56,7 @@ class Sender:
         """Make the function that puts a message: everything that one send costs.
 
         It is one frame because each call more would cost as much as copying the message. The
-        order of its stores is what makes a message safe (ipc/ring.py).
+        order of its stores is what makes a message safe (ipc/writer.py).
         """
         shared, signal = self._words, self._arrived.signal
         acquire, release = self._lock.acquire, self._lock.release
@@ -85,6 +100,21 @@ class Sender:
 
         return try_put
 
+    def put_batch(
+        self, encoded: list[bytes], unavailable: Callable[[], ChannelError], prefer_slot: int
+    ) -> bool:
+        """Put several encoded messages at once if there is room: all are safe then, or none."""
+        if self._words[STATE]:
+            raise unavailable()
+        with self._lock:
+            writer = self._writer or self._claim(prefer_slot)
+            written = writer.write_batch(encoded)
+        if layout.WEAK_MEMORY:
+            fence()
+        if self._words[SLEEPING]:
+            self._arrived.signal()
+        return written
+
     def await_room(self, room: Event) -> Watch:
         """Begin to wait for room: try once more before sleeping on the result."""
         watch = Watch(room)
@@ -124,6 +154,59 @@ class Sender:
                 self._words[layout.CLAIMS + index] = 1
                 return self._writer
         raise ChannelError(f"{SLOTS} processes send to this channel already; no slot is free")
+
+
+class Putting:
+    """Many messages on their way into a channel, encoded and put up to BATCH at a time.
+
+    Called, it puts what there is room for and says whether that was all. An error that leaves
+    its `with` is given a note on how many were put.
+    """
+
+    def __init__(self, messages: Sequence[Message], put: Callable[[list[bytes]], bool]) -> None:
+        self._of = len(messages)
+        self._batches = _encoded(messages)
+        self._batch: list[bytes] = []
+        self._put = put
+        self._count = 0
+
+    def __call__(self) -> bool:
+        while batch := self._batch or next(self._batches, []):
+            self._batch = batch
+            if not self._put(batch):
+                return False
+            self._count += len(batch)
+            self._batch = []
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error:
+            error.add_note(f"{self._count} of {self._of} messages were sent before")
+
+
+def _encoded(messages: Iterable[Message]) -> Iterator[list[bytes]]:
+    """Encode messages, as many together as are to be put at once."""
+    batch: list[bytes] = []
+    size = 0
+    for message in messages:
+        try:
+            encoded = encode(message)
+            if len(encoded) > MAX_PAYLOAD:
+                raise too_large(message, len(encoded))
+        except ChannelError:
+            if batch:
+                yield batch
+            raise
+        size += len(encoded)
+        if batch and (size > _BATCH_BYTES or len(batch) == BATCH):
+            yield batch
+            batch, size = [], len(encoded)
+        batch.append(encoded)
+    if batch:
+        yield batch
 
 
 def too_large(message: Message, length: int) -> MessageTooLarge:

@@ -101,6 +101,35 @@ def test_a_sender_killed_at_any_step_loses_nothing_that_was_sent(
             return
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("size", "stride"), [(20, 5), (40_000, 11)], ids=["small", "large"])
+@pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
+def test_a_sender_of_many_killed_at_any_step_sent_whole_batches(
+    ledger: memoryview, prepare: Callable[[Channel], None], size: int, stride: int
+) -> None:
+    together = COUNT if size == 20 else 1
+    for step in every_step(stride):
+        channel = Channel("inbox")
+        prepare(channel)
+        ledger[0] = 0
+
+        def send(channel: Channel = channel) -> None:
+            channel.put_many([numbered(number, size) for number in range(COUNT)], timeout=0)
+            ledger[0] = COUNT
+
+        killed = survive(send, step)
+        channel.put_many([numbered(9, size), numbered(10, size)])
+        found = [int(message.resource) for message in drained(channel)]
+        sent = len(found) - 2
+        assert found == [*range(sent), 9, 10], f"killed at step {step}"
+        assert sent % together == 0
+        assert ledger[0] <= sent <= COUNT
+        assert channel.statistics().senders == 1
+        if not killed:
+            assert ledger[0] == COUNT
+            return
+
+
 def test_a_sender_killed_while_it_waits_for_room_loses_nothing(ledger: memoryview) -> None:
     for step in every_step(11):
         channel = Channel("inbox", capacity=4096)
@@ -124,10 +153,21 @@ def test_a_sender_killed_while_it_waits_for_room_loses_nothing(ledger: memoryvie
             return
 
 
+def one_by_one(channel: Channel, messages: list[Message]) -> None:
+    for message in messages:
+        channel.put(message)
+
+
 def get_all(channel: Channel, ledger: memoryview) -> None:
     while (message := channel.try_get()) is not None:
         ledger[1 + int(message.resource)] += 1
         ledger[0] += 1
+
+
+def get_many(channel: Channel, ledger: memoryview) -> None:
+    while messages := channel.try_get_many():
+        for message in messages:
+            ledger[1 + int(message.resource)] += 1
 
 
 def take_all(channel: Channel, ledger: memoryview) -> None:
@@ -165,21 +205,22 @@ def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("read", "stride"),
-    [(get_all, 5), (take_all, 11), (take_in_a_loop, 40)],
-    ids=["get", "take", "async"],
+    [(get_all, 5), (get_many, 5), (take_all, 11), (take_in_a_loop, 40)],
+    ids=["get", "many", "take", "async"],
 )
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
+@pytest.mark.parametrize("put", [one_by_one, Channel.put_many], ids=["singles", "batch"])
 def test_a_reader_killed_at_any_step_loses_nothing(
     ledger: memoryview,
     read: Callable[[Channel, memoryview], None],
     stride: int,
     prepare: Callable[[Channel], None],
+    put: Callable[[Channel, list[Message]], None],
 ) -> None:
     for step in every_step(stride):
         channel = Channel("inbox", max_deliveries=9)
         prepare(channel)
-        for number in range(COUNT):
-            channel.put(numbered(number))
+        put(channel, [numbered(number) for number in range(COUNT)])
         ledger[:64] = memoryview(bytes(64 * 8)).cast("Q")
         killed = survive(lambda c=channel: read(c, ledger), step)  # type: ignore[misc]
         rest = drained(channel)

@@ -12,11 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ipc import Channel, ChannelFull, Delivery, Message
 from ipc.receiving import Receiver
 from ipc.segment import KEPT, MIB
-from ipc.sending import Sender
+from ipc.sending import Putting, Sender
 from tests.ipc import steps
 
 SENDERS = 3
 SIZES = st.sampled_from([0, 1, 100, 5000, 70_000, KEPT, 2 * MIB])
+COUNTS = st.sampled_from([1, 2, 5, 70, 130])
 STEPS = st.integers(1, 700)
 
 
@@ -44,9 +45,9 @@ class ChannelMachine(RuleBasedStateMachine):
         self.letters: list[int] = []
         self.channel._set_aside = self.set_aside  # type: ignore[method-assign]
         self.sent: list[list[Sent]] = [[] for _ in range(SENDERS)]
-        self.puts = [self.new_sender(index) for index in range(SENDERS)]
+        self.senders = [self.new_sender(index) for index in range(SENDERS)]
         self.reader = self.new_reader()
-        self.got: Sent | None = None
+        self.got: list[Sent] = []
         self.taken: dict[int, tuple[Sent, Delivery]] = {}
         self.next_number = 0
         self.rested = True
@@ -57,11 +58,21 @@ class ChannelMachine(RuleBasedStateMachine):
 
         self.letters.append(int(decode(payload).resource))
 
-    def new_sender(self, index: int) -> Any:
+    def new_sender(self, index: int) -> Sender:
         channel = self.channel
         sender = Sender(channel._segment, channel._arrived, channel.capacity)
         sender._claim(index)
-        return sender.putter(channel._unavailable)
+        return sender
+
+    def put(self, sender: int, message: Message) -> bool:
+        return self.senders[sender].putter(self.channel._unavailable)(message, sender)
+
+    def put_many(self, sender: int, messages: list[Message]) -> Putting:
+        """Put what there is room for; what is returned knows how many."""
+        unavailable, end = self.channel._unavailable, self.senders[sender]
+        putting = Putting(messages, lambda batch: end.put_batch(batch, unavailable, sender))
+        putting()
+        return putting
 
     def new_reader(self) -> Receiver:
         self.channel._receiver = None
@@ -72,7 +83,7 @@ class ChannelMachine(RuleBasedStateMachine):
     @rule(sender=st.integers(0, SENDERS - 1), size=SIZES)
     def send(self, sender: int, size: int) -> None:
         message = self.message(sender, size)
-        if self.puts[sender](message, sender):
+        if self.put(sender, message):
             self.note_sent(sender, size, sure=True)
         else:
             assert self.waiting(sender) > 0 or not self.rested
@@ -82,19 +93,42 @@ class ChannelMachine(RuleBasedStateMachine):
     @rule(sender=st.integers(0, SENDERS - 1), size=SIZES, step=STEPS)
     def end_a_sender(self, sender: int, size: int, step: int) -> None:
         message = self.message(sender, size)
-        put = self.puts[sender]
         written = []
         try:
-            steps.run_until(step, lambda: written.append(put(message, sender)), at_step=steps.end)
+            steps.run_until(
+                step, lambda: written.append(self.put(sender, message)), at_step=steps.end
+            )
         except steps.Ended:
             self.note_sent(sender, size, sure=False)
         else:
             if written[0]:
                 self.note_sent(sender, size, sure=True)
-        self.puts[sender] = self.new_sender(sender)
+        self.senders[sender] = self.new_sender(sender)
 
-    def message(self, sender: int, size: int) -> Message:
-        return Message.build(str(sender), "g", "update", str(self.next_number), "x" * size)
+    @rule(sender=st.integers(0, SENDERS - 1), size=SIZES, count=COUNTS)
+    def send_many(self, sender: int, size: int, count: int) -> None:
+        size = min(size, 20_000)
+        put = self.put_many(sender, self.messages(sender, size, count))._count
+        for _ in range(put):
+            self.note_sent(sender, size, sure=True)
+        assert put == count or self.waiting(sender) > 0 or not self.rested
+
+    @rule(sender=st.integers(0, SENDERS - 1), size=SIZES, count=COUNTS, step=STEPS)
+    def end_a_sender_of_many(self, sender: int, size: int, count: int, step: int) -> None:
+        size = min(size, 20_000)
+        messages = self.messages(sender, size, count)
+        with contextlib.suppress(steps.Ended):
+            steps.run_until(step, lambda: self.put_many(sender, messages), at_step=steps.end)
+        for _ in range(count):
+            self.note_sent(sender, size, sure=False)
+        self.senders[sender] = self.new_sender(sender)
+
+    def message(self, sender: int, size: int, ahead: int = 0) -> Message:
+        number = self.next_number + ahead
+        return Message.build(str(sender), "g", "update", str(number), "x" * size)
+
+    def messages(self, sender: int, size: int, count: int) -> list[Message]:
+        return [self.message(sender, size, ahead) for ahead in range(count)]
 
     def note_sent(self, sender: int, size: int, *, sure: bool) -> None:
         self.sent[sender].append(Sent(self.next_number, size, sure=sure))
@@ -112,7 +146,18 @@ class ChannelMachine(RuleBasedStateMachine):
         if message is None:
             self.nothing_came()
         else:
-            self.got = self.handed_out(message)
+            self.got = [self.handed_out(message)]
+
+    @rule(most=st.sampled_from([1, 2, 10, 100]))
+    def get_many(self, most: int) -> None:
+        messages = self.reader.try_get_many(most)
+        self.acknowledged(sure=True)
+        if messages is None:
+            self.nothing_came()
+            return
+        assert 1 <= len(messages) <= most
+        for message in messages:
+            self.got.append(self.handed_out(message))
 
     @rule()
     def take(self) -> None:
@@ -139,6 +184,11 @@ class ChannelMachine(RuleBasedStateMachine):
         self.end_the_reader(step, self.reader.try_get)
         self.acknowledged(sure=False)
 
+    @rule(step=STEPS, most=st.sampled_from([1, 2, 10, 100]))
+    def end_the_reader_in_a_get_of_many(self, step: int, most: int) -> None:
+        self.end_the_reader(step, lambda: self.reader.try_get_many(most))
+        self.acknowledged(sure=False)
+
     @precondition(lambda self: self.taken)
     @rule(step=st.integers(1, 120), data=st.data())
     def end_the_reader_in_a_done(self, step: int, data: st.DataObject) -> None:
@@ -146,7 +196,7 @@ class ChannelMachine(RuleBasedStateMachine):
         sent, delivery = self.taken[number]
         self.end_the_reader(step, delivery.done)
         sent.perhaps_done = True
-        self.got = None
+        self.got = []
 
     def end_the_reader(self, step: int, operation: Any) -> None:
         self.rested = False
@@ -158,10 +208,10 @@ class ChannelMachine(RuleBasedStateMachine):
         self.taken.clear()
 
     def acknowledged(self, *, sure: bool) -> None:
-        if self.got:
-            self.got.done = self.got.done or sure
-            self.got.perhaps_done = True
-        self.got = None
+        for sent in self.got:
+            sent.done = sent.done or sure
+            sent.perhaps_done = True
+        self.got = []
 
     def handed_out(self, message: Message) -> Sent:
         """Check a message against the model: in its order, whole, and marked if it came before."""
@@ -178,6 +228,7 @@ class ChannelMachine(RuleBasedStateMachine):
                 or not earlier.sure
                 or earlier.number in self.taken
                 or earlier.number in self.letters
+                or earlier in self.got
             ), f"{number} overtook {earlier.number}"
             if not earlier.sure:
                 earlier.done = True  # it was never sent, or it has come already

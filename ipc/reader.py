@@ -1,28 +1,35 @@
-"""One slot's two ends: the writer that appends records and the reader that consumes them.
+"""The receiving end of a slot: it consumes records, and makes room for others.
 
-Each end keeps its positions in shared memory at every step, in an order in which a SIGKILL
-between any two of them loses nothing:
+It keeps its positions in shared memory at every step, in an order in which a SIGKILL between any
+two of them loses nothing:
 
-    write   payload, record word, then TAIL: a record is there whole or not at all
     read    the record's delivery count, then the message is handed out, then HEAD
     free    HEAD, then FREED, which lets the writer reuse the memory before it
-
-Memory is in use only as far as the writer goes before it begins a new lap, at the ring's start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from ipc.message import (
+    DECODING_ERRORS,
+    Message,
+    decode_batch,
+    decode_message,
+    split_batch,
+)
 from ipc.segment import (
+    BATCH,
     DONE,
     FREED,
+    HAND_OUT,
     HANDLED,
     HEAD,
     HELD,
-    KEPT,
     LENGTH,
+    MEMBER,
+    MEMBERS,
+    MEMBERS_IN_HAND,
     RING,
     SENT,
     SKIPPED,
@@ -32,90 +39,10 @@ from ipc.segment import (
     Slot,
     fence,
     lap_after,
+    payload_place,
+    record_end,
     record_size,
-    skipped,
 )
-
-#: An empty slot's writer begins a new lap after so many bytes: they stay in the CPU's cache.
-_LAP: Final = 256 * 1024
-
-
-class Writer:
-    """The sending end of a slot; the caller sees to it that only one thread is inside.
-
-    `tail` is where the next record begins, `limit` where it has to end if there is to be no
-    `make_room` first. `ipc.sending` writes the records.
-    """
-
-    __slots__ = (
-        "_capacity",
-        "_slot",
-        "_used",
-        "lengths",
-        "limit",
-        "mapping",
-        "sent",
-        "tail",
-        "words",
-    )
-
-    def __init__(self, slot: Slot, capacity: int) -> None:
-        self._slot = slot
-        self.words, self.mapping, self.lengths = slot.words, slot.mapping, slot.lengths
-        self._capacity = capacity
-        self.tail: int = self.words[TAIL]
-        self.sent: int = self.words[SENT]
-        self.limit = 0
-        self._used = RING if self.tail else 0  # up to where memory may be in use
-        # A predecessor may have died while it waited, or before the first record of a lap.
-        self.words[WAITING] = False
-        if self.words[SKIPPED] == self.tail + 1:
-            self.words[SKIPPED] = 0
-
-    def await_room(self, *, waiting: bool) -> None:
-        """Ask the reader to tell when it has made room, or to no longer do so."""
-        self.words[WAITING] = waiting
-        fence()
-
-    def make_room(self, size: int) -> bool:
-        """Find out anew how far the writer may go, beginning a new lap where it is time to.
-
-        False if there is no room for a record of this size. An empty slot takes any record, so
-        the largest message passes the smallest channel.
-        """
-        freed, tail = self.words[FREED], self.tail
-        unused = skipped(self.words, freed)
-        empty = freed == tail
-        if not empty and tail + size - freed - unused > self._capacity:
-            return False
-        place = tail % RING
-        # As many bytes as may wait have to fit before the place at which a lap ends.
-        lap = _LAP if empty else self._capacity + KEPT
-        back = place + size > RING or (place >= lap and (empty or size <= freed % RING))
-        if back:
-            if not self._begin_lap(size, freed):
-                return False
-            unused = self.tail - tail
-        # What is waiting begins at FREED, or at the lap's start if it was empty before.
-        first = freed + unused if self.words[SKIPPED] == freed + 1 else freed
-        allowed = max(freed + unused + self._capacity, self.tail + size)
-        often = self.tail + max(size, _LAP)
-        self.limit = min(allowed, first + RING, lap_after(self.tail), often)
-        return self.tail + size <= self.limit
-
-    def _begin_lap(self, size: int, freed: int) -> bool:
-        """Go on at the ring's start, if the record fits in before what waits there."""
-        tail, start = self.tail, lap_after(self.tail)
-        empty = freed == tail
-        if not empty and start + size > freed + RING:
-            return False
-        self._used = max(self._used, tail % RING)
-        if empty and self._used > KEPT:
-            self._slot.release(KEPT, self._used)
-            self._used = 0
-        self.words[SKIPPED] = tail + 1
-        self.tail = start
-        return True
 
 
 class Reader:
@@ -127,6 +54,8 @@ class Reader:
     """
 
     __slots__ = (
+        "_batch",
+        "_batch_end",
         "_on_room",
         "cursor",
         "data",
@@ -147,6 +76,8 @@ class Reader:
             self.words[HANDLED] = self.words[SENT]
         self.handled = self.words[HANDLED]
         self.freed = self.words[FREED]
+        self._batch: list[Message] = []
+        self._batch_end = -1
         self.free()  # a predecessor may have died before it did
         self._let_go()
 
@@ -157,6 +88,13 @@ class Reader:
             fence()
         return tail
 
+    def finds_more(self) -> bool:
+        """Whether there are records to hand out; if not, the writer gets all of its room."""
+        if self.tail() != self.cursor:
+            return True
+        self.free()
+        return False
+
     def word(self, position: int) -> int:
         """A record's word: its length, how often it was handed out, whether it is done."""
         return self.lengths[(position % RING) >> 3]
@@ -164,10 +102,66 @@ class Reader:
     def set_word(self, position: int, word: int) -> None:
         self.lengths[(position % RING) >> 3] = word
 
-    def payload(self, position: int) -> memoryview:
-        """The bytes of a record."""
-        place = position % RING
-        return self.data[place + 8 : place + 8 + (self.word(position) & LENGTH)]
+    def end(self, position: int) -> int:
+        """Where the record at this position ends."""
+        return record_end(self.lengths, position)
+
+    def payload(self, position: int) -> bytes:
+        """Give the message at this position as it is encoded: a member's is a part of a batch."""
+        payload = bytes(self.data[payload_place(self.lengths, position)])
+        word = self.word(position)
+        if not word & MEMBER:
+            return payload
+        parts = split_batch(payload)
+        return parts[-(word & LENGTH)] if parts else payload
+
+    def message(self, position: int) -> Message:
+        """Decode the message at this position; DECODING_ERRORS if it is none."""
+        word = self.word(position)
+        if not word & MEMBER:
+            return decode_message(self.payload(position))
+        try:
+            return self._batch_of(position, word)[-(word & LENGTH)]
+        except DECODING_ERRORS:  # another member's fault, perhaps
+            return decode_message(self.payload(position))
+
+    def hand_out_more(self, position: int, most: int) -> tuple[list[Message], int]:
+        """Hand out up to `most` messages from a position on, and say where they end.
+
+        It ends before a message that is special: handed out before, or no message at all.
+        """
+        tail, lap_end, lengths = self.tail(), self.lap_end(), self.lengths
+        messages: list[Message] = []
+        try:
+            while position < tail and position != lap_end and len(messages) < most:
+                place = position % RING
+                first = place >> 3
+                word = lengths[first]
+                if word == word & LENGTH:
+                    lengths[first] = word + HAND_OUT
+                    messages.append(decode_message(self.data[place + 8 : place + 8 + word]))
+                    position += record_size(word)
+                    continue
+                start = BATCH - (word & LENGTH)
+                stop = min(BATCH, start + most - len(messages))
+                behind = first + stop - start
+                if not word & MEMBER or lengths[first:behind] != MEMBERS[start:stop]:
+                    break
+                lengths[first:behind] = MEMBERS_IN_HAND[start:stop]
+                batch = self._batch_of(position, word)
+                messages += batch[len(batch) - (word & LENGTH) :][: stop - start]
+                position = self.end(position + 8 * (stop - start - 1))
+        except DECODING_ERRORS:
+            pass
+        return messages, position
+
+    def _batch_of(self, position: int, word: int) -> list[Message]:
+        """All messages of the batch that a member belongs to, decoded once."""
+        behind = position + 8 * (word & LENGTH)
+        if behind != self._batch_end:
+            self._batch = decode_batch(self.data[payload_place(self.lengths, position)])
+            self._batch_end = behind
+        return self._batch
 
     def lap_end(self) -> int:
         """Where the writer last began a new lap; asked for after `tail`."""
@@ -197,6 +191,17 @@ class Reader:
             self.set_word(position, self.word(position) | DONE)
         return True
 
+    def done_all(self, position: int, end: int, count: int) -> None:
+        """Note that `count` records up to `end`, all of them in hand, are handled."""
+        if position == self.head:
+            self.handled = self.words[HANDLED] = self.handled + count
+            self._advance(end)
+            return
+        while position < end:
+            after = self.end(position)
+            self.done(position, after)
+            position = after
+
     def pass_done(self) -> None:
         """Move HEAD over the records behind it that were handled out of order."""
         head, lap_end = self.head, self.lap_end()
@@ -205,7 +210,7 @@ class Reader:
             if head == lap_end:
                 head = lap_after(head)
             elif word & DONE:
-                head += record_size(word & LENGTH)
+                head = self.end(head)
             else:
                 break
         self._advance(head)
@@ -230,11 +235,10 @@ class Reader:
                 position = lap_after(position)
                 continue
             word = self.word(position)
-            length = word & LENGTH
-            if word == length:
+            if word & (MEMBER | LENGTH) == word:
                 return
             self.set_word(position, word & ~HELD)
-            position += record_size(length)
+            position = self.end(position)
 
     def _advance(self, head: int) -> None:
         self.head = self.words[HEAD] = head

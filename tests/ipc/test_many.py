@@ -1,0 +1,253 @@
+"""Many messages sent and received at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc import (
+    AsyncContext,
+    Channel,
+    ChannelFull,
+    ChannelState,
+    Closed,
+    Context,
+    DeadLetterBox,
+    Message,
+    MessageTooLarge,
+    ModuleUnavailable,
+    NotAMessage,
+    Registry,
+    Timeout,
+)
+from ipc.segment import BATCH, HEAD, MAX_CAPACITY, RING, TAIL
+from tests.ipc.conftest import Start
+
+POISON = "4"
+
+
+def numbered(number: int, content: Any = "x") -> Message:
+    return Message.build("test", "g", "update", str(number), content)
+
+
+def many(count: int) -> list[Message]:
+    return [numbered(number, "x" * (number % 300)) for number in range(count)]
+
+
+def numbers(messages: list[Message]) -> list[int]:
+    return [int(message.resource) for message in messages]
+
+
+def received(channel: Channel) -> list[int]:
+    found: list[int] = []
+    while messages := channel.try_get_many(1000):
+        found += numbers(messages)
+    return found
+
+
+def get_one_by_one(channel: Channel) -> list[int]:
+    found = []
+    while message := channel.try_get():
+        found.append(int(message.resource))
+    return found
+
+
+@pytest.fixture
+def registry() -> Registry:
+    made = Registry(capacity=64 * 1024)
+    for name in ("a", "b"):
+        made.add_module(name)
+    return made
+
+
+@pytest.mark.parametrize("receive", [received, get_one_by_one])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, BATCH, BATCH + 1, 1000])
+def test_what_was_sent_at_once_comes_whole_and_in_order(
+    count: int, receive: Callable[[Channel], list[int]]
+) -> None:
+    channel = Channel("inbox")
+    channel.put(numbered(-1))
+    channel.put_many(many(count))
+    channel.put(numbered(count))
+    assert channel.statistics().messages == count + 2
+    assert receive(channel) == list(range(-1, count + 1))
+    assert channel.empty()
+    assert channel.statistics().bytes == 0
+
+
+def test_each_message_is_equal_to_what_was_sent() -> None:
+    channel = Channel("inbox")
+    sent = [numbered(n, {"list": [n, None, True, 1.5], "bytes": b"\0\xff"}) for n in range(100)]
+    channel.put_many(sent)
+    found = [message for _ in range(100) for message in channel.try_get_many(7)]
+    assert found == sent
+
+
+def test_all_that_was_received_is_acknowledged_by_the_next_receiving(start: Start) -> None:
+    channel = Channel("inbox")
+    channel.put_many(many(10))
+
+    def receive_some_and_end() -> None:
+        assert numbers(channel.try_get_many(3)) == [0, 1, 2]
+        assert numbers(channel.try_get_many(4)) == [3, 4, 5, 6]
+
+    start(receive_some_and_end).join(10)
+    assert [item.resource for item in channel.in_hand()] == ["3", "4", "5", "6"]
+    found: list[Message] = []
+    while messages := channel.try_get_many():
+        found += messages
+    assert [(int(message.resource), message.redelivered) for message in found] == [
+        *((n, 1) for n in range(3, 7)),
+        *((n, 0) for n in range(7, 10)),
+    ]
+
+
+def test_what_was_taken_of_a_batch_is_acknowledged_one_by_one(start: Start) -> None:
+    channel = Channel("inbox")
+    channel.put_many(many(10))
+
+    def be_done_with_the_even_ones() -> None:
+        deliveries = [channel.receiver.try_take() for _ in range(6)]
+        for delivery in deliveries[::2]:
+            assert delivery
+            delivery.done()
+
+    start(be_done_with_the_even_ones).join(10)
+    assert received(channel) == [1, 3, 5, 6, 7, 8, 9]
+    assert channel.statistics().bytes == 0
+
+
+def handle_many(channel: Channel, handled: Channel) -> None:
+    while messages := channel.try_get_many():
+        if POISON in {message.resource for message in messages}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        for message in messages:
+            handled.put(message)
+
+
+@pytest.mark.parametrize("max_deliveries", [1, 2, 3])
+def test_only_the_message_that_kills_becomes_a_dead_letter(
+    start: Start, tmp_path: Path, max_deliveries: int
+) -> None:
+    channel = Channel("inbox", max_deliveries=max_deliveries, dead_letters=tmp_path)
+    handled = Channel("handled")
+    channel.put_many(many(100))
+    exits = []
+    while not channel.empty():
+        reader = start(handle_many, channel, handled)
+        reader.join(20)
+        exits.append(reader.exitcode)
+    assert exits == [-signal.SIGKILL] * max_deliveries + [0]
+    (letter,) = DeadLetterBox(tmp_path).letters()
+    assert (letter.resource, letter.deliveries) == (POISON, max_deliveries)
+    assert letter.message().content == "xxxx"
+    assert received(handled) == [n for n in range(100) if str(n) != POISON]
+
+
+def test_a_batch_goes_before_the_ring_s_end_or_after_it() -> None:
+    for before_the_end in range(0, 4096, 64):
+        channel = Channel("inbox", capacity=MAX_CAPACITY)
+        words = channel._segment.slot(0).words
+        words[TAIL] = words[HEAD] = words[HEAD + 1] = RING - before_the_end
+        channel.put_many(many(20))
+        channel.put_many(many(20))
+        assert received(channel) == [*range(20), *range(20)]
+
+
+def test_bytes_that_are_no_batch_are_set_aside_and_what_follows_comes(tmp_path: Path) -> None:
+    channel = Channel("inbox", dead_letters=tmp_path)
+    encoded = b"\xc1 this is not MessagePack"
+    channel._sender.put_batch([encoded, encoded], channel._unavailable, 0)
+    channel.put_many(many(3))
+    assert received(channel) == [0, 1, 2]
+    assert channel.statistics().dead_letters == 2
+
+
+def test_one_bad_message_in_a_batch_harms_no_other(tmp_path: Path) -> None:
+    from ipc.message import encode
+
+    channel = Channel("inbox", dead_letters=tmp_path)
+    parts = [encode(message) for message in many(3)]
+    channel._sender.put_batch([parts[0], b"\x01", parts[2]], channel._unavailable, 0)
+    assert received(channel) == [0, 2]
+    assert channel.statistics().dead_letters == 1
+
+
+def test_an_error_says_how_many_were_sent_before_it(registry: Registry) -> None:
+    sender, reader = Context(registry, "a"), Context(registry, "b")
+    with pytest.raises(NotAMessage, match="not JSON-like") as unfit:
+        sender.send_many("b", [*many(70), numbered(70, object()), numbered(71)])
+    assert unfit.value.__notes__ == ["70 of 72 messages were sent before"]
+    assert numbers([reader.receive(5) for _ in range(70)]) == list(range(70))
+    with pytest.raises(MessageTooLarge) as large:
+        sender.send_many("b", [numbered(0), numbered(1, "x" * (17 << 20))])
+    assert large.value.__notes__ == ["1 of 2 messages were sent before"]
+    registry.line("b").inbox.state = ChannelState.STOPPED
+    with pytest.raises(ModuleUnavailable) as stopped:
+        sender.send_many("b", many(3))
+    assert stopped.value.__notes__ == ["0 of 3 messages were sent before"]
+
+
+def test_a_closed_channel_takes_none() -> None:
+    channel = Channel("inbox")
+    channel.close()
+    with pytest.raises(Closed):
+        channel.put_many(many(2))
+
+
+def test_many_wait_for_room_up_to_their_timeout(registry: Registry) -> None:
+    sender, reader = Context(registry, "a"), Context(registry, "b")
+    messages = [numbered(number, "x" * 1000) for number in range(500)]
+    with pytest.raises(ChannelFull, match="the channel of 'b' is full") as full:
+        sender.send_many("b", messages, timeout=0)
+    sent = int(full.value.__notes__[0].split()[0])
+    assert 0 < sent < 500
+    rest = threading.Thread(target=sender.send_many, args=("b", messages[sent:], 20))
+    rest.start()
+    found: list[int] = []
+    while len(found) < 500:
+        found += numbers(reader.receive_many(timeout=10))
+    rest.join(10)
+    assert found == list(range(500))
+
+
+async def test_the_same_awaited(registry: Registry) -> None:
+    sender, reader = AsyncContext(registry, "a"), AsyncContext(registry, "b")
+    messages = [numbered(number, "x" * 1000) for number in range(500)]
+    with pytest.raises(ChannelFull) as full:
+        await sender.send_many("b", messages, timeout=0)
+    sent = int(full.value.__notes__[0].split()[0])
+    rest = asyncio.create_task(sender.send_many("b", messages[sent:], 20))
+    found: list[int] = []
+    while len(found) < 500:
+        found += numbers(await reader.receive_many(timeout=10))
+    await rest
+    assert found == list(range(500))
+    with pytest.raises(Timeout):
+        await reader.receive_many(timeout=0)
+    reader.stop()
+    with pytest.raises(Closed):
+        await reader.receive_many()
+    reader.close()
+
+
+def test_asking_for_no_message_is_refused(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="0 messages at most"):
+        Context(registry, "b").receive_many(0)
+
+
+def test_stopping_acknowledges_what_was_received(registry: Registry) -> None:
+    sender, reader = Context(registry, "a"), Context(registry, "b")
+    sender.send_many("b", many(5))
+    reader.receive_many()
+    reader.stop()
+    with pytest.raises(Closed):
+        reader.receive_many()
+    assert registry.line("b").inbox.empty()
