@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from ipc import (
     Registry,
     Timeout,
 )
-from ipc.segment import BATCH, HEAD, MAX_CAPACITY, RING, TAIL
+from ipc.message import encode
+from ipc.segment import BATCH, FREED, HEAD, MAX_CAPACITY, RING, SKIPPED, TAIL, record_size
 from tests.ipc.conftest import Start
 
 POISON = "4"
@@ -90,9 +92,17 @@ def test_each_message_is_equal_to_what_was_sent() -> None:
     assert found == sent
 
 
-def test_all_that_was_received_is_acknowledged_by_the_next_receiving(start: Start) -> None:
+def put_one_by_one(channel: Channel, messages: list[Message]) -> None:
+    for message in messages:
+        channel.put(message)
+
+
+@pytest.mark.parametrize("put", [Channel.put_many, put_one_by_one])
+def test_all_that_was_received_is_acknowledged_by_the_next_receiving(
+    start: Start, put: Callable[[Channel, list[Message]], None]
+) -> None:
     channel = Channel("inbox")
-    channel.put_many(many(10))
+    put(channel, many(10))
 
     def receive_some_and_end() -> None:
         assert numbers(channel.try_get_many(3)) == [0, 1, 2]
@@ -124,6 +134,24 @@ def test_what_was_taken_of_a_batch_is_acknowledged_one_by_one(start: Start) -> N
     assert channel.statistics().bytes == 0
 
 
+@pytest.mark.parametrize("put", [Channel.put_many, put_one_by_one])
+def test_what_is_received_behind_a_taken_message_is_acknowledged_before_it(
+    start: Start, put: Callable[[Channel, list[Message]], None]
+) -> None:
+    channel = Channel("inbox")
+    put(channel, many(6))
+
+    def receive_behind_a_taken_one() -> None:
+        channel.receiver.try_take()
+        assert numbers(channel.try_get_many(3)) == [1, 2, 3]
+        assert numbers(channel.try_get_many(1)) == [4]
+
+    start(receive_behind_a_taken_one).join(10)
+    assert channel.statistics().received_total == 3
+    assert received(channel) == [0, 4, 5]
+    assert channel.statistics().bytes == 0
+
+
 def handle_many(channel: Channel, handled: Channel) -> None:
     while messages := channel.try_get_many():
         if POISON in {message.resource for message in messages}:
@@ -151,11 +179,42 @@ def test_only_the_message_that_kills_becomes_a_dead_letter(
     assert received(handled) == [n for n in range(100) if str(n) != POISON]
 
 
-def test_a_batch_goes_before_the_ring_s_end_or_after_it() -> None:
+UNIT = 176
+
+
+def sized(number: int, units: int) -> Message:
+    """Make a message whose record takes so many times UNIT bytes."""
+    message = numbered(number, "")
+    while record_size(len(encode(message))) < units * UNIT:
+        message.content += "x" * 8
+    return message
+
+
+@pytest.mark.parametrize("put", [Channel.put_many, put_one_by_one])
+def test_what_earlier_laps_have_left_is_not_received_again(
+    put: Callable[[Channel, list[Message]], None],
+) -> None:
+    """Records begin at the same places in each lap, which ends now here and now there."""
+    channel = Channel("inbox", capacity=64 * 1024)
+    dice = random.Random(1)
+    words = channel._segment.slot(0).words
+    sent, found, laps = 0, [], set()
+    while len(laps) < 5:
+        messages = [sized(sent + more, dice.choice([1, 1, 1, 9])) for more in range(5)]
+        put(channel, messages)
+        sent += len(messages)
+        laps.add(words[SKIPPED])
+        while channel.statistics().messages > 7:  # an empty slot would begin a lap of its own
+            found += numbers(channel.try_get_many(4))
+    found += received(channel)
+    assert found == list(range(sent))
+
+
+def test_a_batch_that_does_not_fit_before_the_ring_s_end_goes_behind_it() -> None:
     for before_the_end in range(0, 4096, 64):
         channel = Channel("inbox", capacity=MAX_CAPACITY)
         words = channel._segment.slot(0).words
-        words[TAIL] = words[HEAD] = words[HEAD + 1] = RING - before_the_end
+        words[TAIL] = words[HEAD] = words[FREED] = RING - before_the_end
         channel.put_many(many(20))
         channel.put_many(many(20))
         assert received(channel) == [*range(20), *range(20)]
@@ -171,8 +230,6 @@ def test_bytes_that_are_no_batch_are_set_aside_and_what_follows_comes(tmp_path: 
 
 
 def test_one_bad_message_in_a_batch_harms_no_other(tmp_path: Path) -> None:
-    from ipc.message import encode
-
     channel = Channel("inbox", dead_letters=tmp_path)
     parts = [encode(message) for message in many(3)]
     channel._sender.put_batch([parts[0], b"\x01", parts[2]], channel._unavailable, 0)
