@@ -1,9 +1,8 @@
 """Messages between processes, beside what else Python has for it.
 
-Run with `make bench-ipc`. Every system carries the same ipc.Message: encoded by the sender for
-each send and decoded by the receiver (MessagePack; multiprocess.Queue pickles, as it always
-does). One send is one message, sent when the call returns or handed to the system's own buffers.
-The receiver's clock runs from the first message to the last.
+Run with `make bench-ipc`. One send is one message, sent when the call returns or handed to the
+system's own buffers; in "64 at a time" one send is 64 messages. The receiver's clock runs from
+the first message to the last.
 """
 
 from __future__ import annotations
@@ -12,226 +11,20 @@ import argparse
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import multiprocess
-from multiprocess.connection import wait
 
 from bench.figures import Figure, median, publish
-from ipc import Context, Message, Registry
-from ipc.message import decode, encode
+from bench.ipc_systems import MANY, SYSTEMS, Cloudcore, Zmq
+from ipc import Message
+from ipc.message import encode
 
 SIZES = {"100 B": 100, "300 B": 300, "4 kB": 4096, "64 kB": 65536}
 ROUND_TRIPS = 3000
-
-Send = Callable[[Message], None]
-Receive = Callable[[], Message]
-
-
-class Cloudcore:
-    """The public interface: a module's context."""
-
-    name = "cloudcore"
-    count = 200_000
-
-    def __init__(self, senders: int) -> None:
-        self._registry = Registry()
-        for module in ("reader", *(f"sender-{i}" for i in range(senders))):
-            self._registry.add_module(module)
-
-    def sender(self, index: int) -> Send:
-        send = Context(self._registry, f"sender-{index}").send
-        return lambda message: send("reader", message)
-
-    def receiver(self) -> Receive:
-        return Context(self._registry, "reader").receive
-
-    def asker(self) -> Callable[[Message], Message]:
-        context = Context(self._registry, "sender-0")
-        return lambda message: context.send_sync("reader", message)
-
-    def answer(self) -> None:
-        context = Context(self._registry, "reader")
-        for message in context:
-            context.send_resp(message.response(message.content))
-
-    def close(self) -> None:
-        pass
-
-
-class Queue:
-    name = "multiprocess.Queue"
-    count = 4000
-
-    def __init__(self, _senders: int) -> None:
-        self._queue: Any = multiprocess.Queue(1024)
-        self._answers: Any = multiprocess.Queue(1024)
-
-    def sender(self, _index: int) -> Send:
-        return self._queue.put
-
-    def receiver(self) -> Receive:
-        return self._queue.get
-
-    def asker(self) -> Callable[[Message], Message]:
-        def ask(message: Message) -> Message:
-            self._queue.put(message)
-            return self._answers.get()
-
-        return ask
-
-    def answer(self) -> None:
-        while True:
-            message = self._queue.get()
-            self._answers.put(message.response(message.content))
-
-    def close(self) -> None:
-        for queue in (self._queue, self._answers):
-            queue.close()
-            queue.join_thread()
-
-
-class Pipe:
-    """One pipe for each sender: two writers of one would mix their bytes."""
-
-    name = "multiprocess.Pipe"
-    count = 40_000
-
-    def __init__(self, senders: int) -> None:
-        self._pipes = [multiprocess.Pipe() for _ in range(senders)]
-
-    def sender(self, index: int) -> Send:
-        send = self._pipes[index][1].send_bytes
-        return lambda message: send(encode(message))
-
-    def receiver(self) -> Receive:
-        ends = [ends[0] for ends in self._pipes]
-        if len(ends) == 1:
-            receive = ends[0].recv_bytes
-            return lambda: decode(receive())
-
-        def received() -> Iterator[Message]:
-            while True:
-                for end in wait(ends):
-                    yield decode(end.recv_bytes())
-
-        return received().__next__
-
-    def asker(self) -> Callable[[Message], Message]:
-        end = self._pipes[0][1]
-
-        def ask(message: Message) -> Message:
-            end.send_bytes(encode(message))
-            return decode(end.recv_bytes())
-
-        return ask
-
-    def answer(self) -> None:
-        end = self._pipes[0][0]
-        while True:
-            message = decode(end.recv_bytes())
-            end.send_bytes(encode(message.response(message.content)))
-
-    def close(self) -> None:
-        for ends in self._pipes:
-            for end in ends:
-                end.close()
-
-
-class Zmq:
-    name = "pyzmq"
-    count = 100_000
-
-    def __init__(self, _senders: int) -> None:
-        self._directory = tempfile.TemporaryDirectory()
-        self._address = f"ipc://{self._directory.name}/socket"
-        self._sockets: list[Any] = []
-
-    def _socket(self, kind: str, *, bind: bool) -> Any:
-        import zmq
-
-        socket = zmq.Context().socket(getattr(zmq, kind))
-        (socket.bind if bind else socket.connect)(self._address)
-        self._sockets.append(socket)
-        return socket
-
-    def sender(self, _index: int) -> Send:
-        send = self._socket("PUSH", bind=False).send
-        return lambda message: send(encode(message))
-
-    def receiver(self) -> Receive:
-        receive = self._socket("PULL", bind=True).recv
-        return lambda: decode(receive())
-
-    def asker(self) -> Callable[[Message], Message]:
-        socket = self._socket("REQ", bind=False)
-
-        def ask(message: Message) -> Message:
-            socket.send(encode(message))
-            return decode(socket.recv())
-
-        return ask
-
-    def answer(self) -> None:
-        socket = self._socket("REP", bind=True)
-        while True:
-            message = decode(socket.recv())
-            socket.send(encode(message.response(message.content)))
-
-    def close(self) -> None:
-        for socket in self._sockets:
-            socket.context.destroy(linger=0)
-        self._directory.cleanup()
-
-
-class FasterFifo:
-    name = "faster-fifo"
-    count = 40_000
-
-    def __init__(self, _senders: int) -> None:
-        import faster_fifo
-
-        self._queues = [
-            faster_fifo.Queue(8 * 1024 * 1024, loads=lambda data: decode(bytes(data)), dumps=encode)
-            for _ in range(2)
-        ]
-
-    def sender(self, _index: int) -> Send:
-        put = self._queues[0].put
-        return lambda message: put(message, timeout=30)
-
-    def receiver(self) -> Receive:
-        def received() -> Iterator[Message]:
-            while True:
-                yield from self._queues[0].get_many(timeout=30)
-
-        return received().__next__
-
-    def asker(self) -> Callable[[Message], Message]:
-        there, back = self._queues
-
-        def ask(message: Message) -> Message:
-            there.put(message, timeout=30)
-            return back.get(timeout=30)
-
-        return ask
-
-    def answer(self) -> None:
-        there, back = self._queues
-        while True:
-            message = there.get(timeout=30)
-            back.put(message.response(message.content), timeout=30)
-
-    def close(self) -> None:
-        for queue in self._queues:
-            queue.close()
-
-
-SYSTEMS: list[Any] = [Cloudcore, Zmq, FasterFifo, Pipe, Queue]
 
 
 @contextmanager
@@ -259,6 +52,15 @@ def send_all(system: Any, index: int, size: int, count: int, fresh: bool) -> Non
         time.sleep(1)
 
 
+def send_all_in_lists(system: Any, count: int) -> None:
+    send_many = system.sender_of_many()
+    messages = [a_message(300) for _ in range(MANY)]
+    for _ in range(count):
+        send_many(messages)
+    while True:
+        time.sleep(1)
+
+
 def a_message(size: int) -> Message:
     return Message.build("edgecontroller", "resource", "update", "node/e/default/pod/p", "x" * size)
 
@@ -277,6 +79,22 @@ def throughput(kind: Any, size: int, senders: int, share: float, *, fresh: bool 
         elapsed = time.perf_counter() - begun
     system.close()
     return (count * senders - 1) / elapsed
+
+
+def throughput_of_many(kind: Any, share: float) -> float:
+    """Messages a second, 64 at a time, from one process to this one."""
+    lists = max(20, int(kind.count * share) // MANY * 2)
+    system = kind(1)
+    receive = system.receiver_of_many() if kind is Zmq else None
+    with running(send_all_in_lists, (system, lists)):
+        receive = receive or system.receiver_of_many()
+        left = lists * MANY - len(receive())
+        total, begun = left, time.perf_counter()
+        while left > 0:
+            left -= len(receive())
+        elapsed = time.perf_counter() - begun
+    system.close()
+    return total / elapsed
 
 
 def round_trips(kind: Any, count: int) -> list[float]:
@@ -305,6 +123,8 @@ def measure(runs: int, share: float) -> list[Figure]:
             for case, size in SIZES.items():
                 part = share * min(1.0, 2000 / size)
                 rates.setdefault((case, kind.name), []).append(throughput(kind, size, 1, part))
+            rate = throughput_of_many(kind, share)
+            rates.setdefault((f"300 B, {MANY} at a time", kind.name), []).append(rate)
             case = "300 B, each a new Message"
             rate = throughput(kind, 300, 1, share, fresh=True)
             rates.setdefault((case, kind.name), []).append(rate)

@@ -24,7 +24,7 @@ from ipc.inhand import InHand
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
 from ipc.segment import BATCH, MAX_CAPACITY, MIB, Segment
-from ipc.sending import Putting, Sender, TryPut
+from ipc.sending import Batch, Putting, Sender, TryPut
 from ipc.statistics import ChannelStatistics
 from ipc.waiting import Deadline, Event
 
@@ -143,10 +143,10 @@ class Channel:
     def putting(self, messages: Sequence[Message], prefer_slot: int = 0) -> Putting:
         """Begin to put many messages, for who waits for room in another way than `put_many`."""
 
-        def put(encoded: list[bytes]) -> bool:
+        def put(batch: Batch) -> bool:
             if self._closed:
                 raise self._closed_error()
-            return self._sender.put_batch(encoded, self._unavailable, prefer_slot)
+            return self._sender.put_batch(batch, self._unavailable, prefer_slot)
 
         return Putting(messages, put)
 

@@ -51,7 +51,7 @@ def _slot(slot: Slot) -> Iterator[InHand]:
         head = words[layout.HEAD]
         if head > position:
             position = head
-        elif word & (layout.MEMBER | layout.LENGTH) == word:
+        elif word == word & layout.FRESH:
             return  # not handed out yet, and so is all that comes after it
         else:
             if word & layout.HELD and not word & layout.DONE:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -141,11 +142,14 @@ def decode(data: bytes | memoryview) -> Message:
         raise NotAMessage(f"{len(data)} bytes that are not a message: {error}") from error
 
 
-def join_batch(encoded: list[bytes]) -> bytes:
-    """Make one array of several encoded messages, as MessagePack has it: up to 65,535."""
-    count = len(encoded)
-    head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-    return head + b"".join(encoded)
+def encode_batch(messages: Sequence[Message]) -> bytes:
+    """Encode several messages as one array; nothing if one of them cannot travel."""
+    try:
+        if all(type(message) is Message for message in messages):
+            return encode_message(messages)
+    except ENCODING_ERRORS:
+        pass
+    return b""
 
 
 def split_batch(data: bytes | memoryview) -> list[bytes]:

@@ -22,6 +22,7 @@ from ipc.segment import (
     BATCH,
     DONE,
     FREED,
+    FRESH,
     HAND_OUT,
     HANDLED,
     HEAD,
@@ -235,7 +236,7 @@ class Reader:
                 position = lap_after(position)
                 continue
             word = self.word(position)
-            if word & (MEMBER | LENGTH) == word:
+            if word == word & FRESH:
                 return
             self.set_word(position, word & ~HELD)
             position = self.end(position)

@@ -222,12 +222,18 @@ class Receiver:
                     place = cursor % RING
                     word = lengths[place >> 3]
                     start = cursor
-                    if word == word & layout.LENGTH and shared:
+                    if word == word & layout.FRESH and shared:
                         alone = False
-                        reader.cursor = cursor = start + ((word + 15) & ~7)
                         lengths[place >> 3] = word + layout.HAND_OUT
+                        single = word < layout.MEMBER
+                        cursor = start + ((word + 15) & ~7) if single else reader.end(start)
+                        reader.cursor = cursor
                         try:
-                            message = decode_message(data[place + 8 : place + 8 + word])
+                            message = (
+                                decode_message(data[place + 8 : place + 8 + word])
+                                if single
+                                else reader.message(start)
+                            )
                         except DECODING_ERRORS:
                             self._refuse_unreadable(reader, start, cursor, 0)
                             continue
@@ -243,8 +249,8 @@ class Receiver:
                     self._last = (reader, start, cursor)
                     yield message
                     if self._taken:
-                        self._taken = False
-                        cursor = reader.cursor  # others may have been handed out with it
+                        # Others may have been handed out with it.
+                        self._taken, cursor = False, reader.cursor
                         if alone:
                             yield from self._until_nothing_is_in_hand()
                     elif reader.head == start:

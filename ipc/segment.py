@@ -74,6 +74,7 @@ DONE: Final = 1 << 40
 HELD: Final = 1 << 41
 HAND_OUT: Final = DELIVERY | HELD
 MEMBER: Final = 1 << 42
+FRESH: Final = LENGTH | MEMBER  # all that a word has before the record is handed out
 
 BATCH: Final = 64
 #: The words of a batch's members: as they are sent, and when they have been handed out once.

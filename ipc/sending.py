@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, Final, ParamSpec, Protocol, Self
 
 from ipc import segment as layout
 from ipc.errors import ChannelError, MessageTooLarge
-from ipc.message import ENCODING_ERRORS, Message, encode, encode_message
+from ipc.message import ENCODING_ERRORS, Message, encode, encode_batch, encode_message
 from ipc.segment import (
     BATCH,
     MAX_PAYLOAD,
@@ -32,6 +32,10 @@ _FIRST: Final = PAGE + 8
 
 #: Messages are put together up to so many bytes: larger ones gain nothing from it.
 _BATCH_BYTES: Final = 64 * 1024
+_ARRAY: Final = 3  # bytes that make an array of messages
+
+#: An encoded batch, and how many messages are in it.
+Batch = tuple[bytes, int]
 
 
 class TryPut(Protocol):
@@ -101,14 +105,14 @@ class Sender:
         return try_put
 
     def put_batch(
-        self, encoded: list[bytes], unavailable: Callable[[], ChannelError], prefer_slot: int
+        self, batch: Batch, unavailable: Callable[[], ChannelError], prefer_slot: int
     ) -> bool:
         """Put several encoded messages at once if there is room: all are safe then, or none."""
         if self._words[STATE]:
             raise unavailable()
         with self._lock:
             writer = self._writer or self._claim(prefer_slot)
-            written = writer.write_batch(encoded)
+            written = writer.write_batch(*batch)
         if layout.WEAK_MEMORY:
             fence()
         if self._words[SLEEPING]:
@@ -163,20 +167,21 @@ class Putting:
     its `with` is given a note on how many were put.
     """
 
-    def __init__(self, messages: Sequence[Message], put: Callable[[list[bytes]], bool]) -> None:
+    def __init__(self, messages: Sequence[Message], put: Callable[[Batch], bool]) -> None:
         self._of = len(messages)
-        self._batches = _encoded(messages)
-        self._batch: list[bytes] = []
+        self._batches = _batches(messages)
+        self._batch: Batch | None = None
         self._put = put
-        self._count = 0
+        self.count = 0
+        """how many have been put"""
 
     def __call__(self) -> bool:
-        while batch := self._batch or next(self._batches, []):
+        while batch := self._batch or next(self._batches, None):
             self._batch = batch
             if not self._put(batch):
                 return False
-            self._count += len(batch)
-            self._batch = []
+            self.count += batch[1]
+            self._batch = None
         return True
 
     def __enter__(self) -> Self:
@@ -184,29 +189,27 @@ class Putting:
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if error:
-            error.add_note(f"{self._count} of {self._of} messages were sent before")
+            error.add_note(f"{self.count} of {self._of} messages were sent before")
 
 
-def _encoded(messages: Iterable[Message]) -> Iterator[list[bytes]]:
-    """Encode messages, as many together as are to be put at once."""
-    batch: list[bytes] = []
-    size = 0
-    for message in messages:
-        try:
-            encoded = encode(message)
-            if len(encoded) > MAX_PAYLOAD:
-                raise too_large(message, len(encoded))
-        except ChannelError:
-            if batch:
-                yield batch
-            raise
-        size += len(encoded)
-        if batch and (size > _BATCH_BYTES or len(batch) == BATCH):
-            yield batch
-            batch, size = [], len(encoded)
-        batch.append(encoded)
-    if batch:
-        yield batch
+def _batches(messages: Sequence[Message]) -> Iterator[Batch]:
+    """Encode messages, as many at once as the first one's size makes good.
+
+    One that cannot travel raises its error when those before it are put.
+    """
+    position = 0
+    while position < len(messages):
+        message = messages[position]
+        length = len(encode(message))
+        if length > MAX_PAYLOAD:
+            raise too_large(message, length)
+        some = messages[position : position + max(1, min(BATCH, _BATCH_BYTES // length))]
+        payload = encode_batch(some)
+        if not 0 < len(payload) <= MAX_PAYLOAD + _ARRAY:
+            some = [message]
+            payload = encode_batch(some)
+        yield payload, len(some)
+        position += len(some)
 
 
 def too_large(message: Message, length: int) -> MessageTooLarge:

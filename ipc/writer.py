@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ipc.message import join_batch
 from ipc.segment import (
     BATCH,
     FREED,
@@ -71,9 +70,8 @@ class Writer:
         self.words[WAITING] = waiting
         fence()
 
-    def write_batch(self, encoded: list[bytes]) -> bool:
-        """Append up to BATCH messages as one batch; False if there is no room for it."""
-        payload, count = join_batch(encoded), len(encoded)
+    def write_batch(self, payload: bytes, count: int) -> bool:
+        """Append a batch of `count` messages, up to BATCH; False if there is no room for it."""
         size = 8 * count + record_size(len(payload))
         if self.tail + size > self.limit and not self.make_room(size):
             return False

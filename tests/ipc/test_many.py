@@ -222,8 +222,7 @@ def test_a_batch_that_does_not_fit_before_the_ring_s_end_goes_behind_it() -> Non
 
 def test_bytes_that_are_no_batch_are_set_aside_and_what_follows_comes(tmp_path: Path) -> None:
     channel = Channel("inbox", dead_letters=tmp_path)
-    encoded = b"\xc1 this is not MessagePack"
-    channel._sender.put_batch([encoded, encoded], channel._unavailable, 0)
+    channel._sender.put_batch((b"\xc1 this is not MessagePack", 2), channel._unavailable, 0)
     channel.put_many(many(3))
     assert received(channel) == [0, 1, 2]
     assert channel.statistics().dead_letters == 2
@@ -231,8 +230,8 @@ def test_bytes_that_are_no_batch_are_set_aside_and_what_follows_comes(tmp_path: 
 
 def test_one_bad_message_in_a_batch_harms_no_other(tmp_path: Path) -> None:
     channel = Channel("inbox", dead_letters=tmp_path)
-    parts = [encode(message) for message in many(3)]
-    channel._sender.put_batch([parts[0], b"\x01", parts[2]], channel._unavailable, 0)
+    first, _, last = (encode(message) for message in many(3))
+    channel._sender.put_batch((b"\x93" + first + b"\x01" + last, 3), channel._unavailable, 0)
     assert received(channel) == [0, 2]
     assert channel.statistics().dead_letters == 1
 

@@ -108,7 +108,7 @@ class ChannelMachine(RuleBasedStateMachine):
     @rule(sender=st.integers(0, SENDERS - 1), size=SIZES, count=COUNTS)
     def send_many(self, sender: int, size: int, count: int) -> None:
         size = min(size, 20_000)
-        put = self.put_many(sender, self.messages(sender, size, count))._count
+        put = self.put_many(sender, self.messages(sender, size, count)).count
         for _ in range(put):
             self.note_sent(sender, size, sure=True)
         assert put == count or self.waiting(sender) > 0 or not self.rested
