@@ -102,7 +102,7 @@ def test_a_sender_killed_at_any_step_loses_nothing_that_was_sent(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("size", "stride"), [(20, 5), (40_000, 11)], ids=["small", "large"])
+@pytest.mark.parametrize(("size", "stride"), [(20, 11), (40_000, 23)], ids=["small", "large"])
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
 def test_a_sender_of_many_killed_at_any_step_sent_whole_batches(
     ledger: memoryview, prepare: Callable[[Channel], None], size: int, stride: int
@@ -204,18 +204,25 @@ def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("read", "stride"),
-    [(get_all, 5), (get_many, 5), (take_all, 11), (take_in_a_loop, 40)],
-    ids=["get", "many", "take", "async"],
+    ("put", "read", "stride"),
+    [
+        (one_by_one, get_all, 5),
+        (one_by_one, get_many, 11),
+        (one_by_one, take_all, 11),
+        (one_by_one, take_in_a_loop, 40),
+        (Channel.put_many, get_all, 11),
+        (Channel.put_many, get_many, 11),
+        (Channel.put_many, take_all, 23),
+    ],
+    ids=["get", "many", "take", "async", "batch-get", "batch-many", "batch-take"],
 )
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
-@pytest.mark.parametrize("put", [one_by_one, Channel.put_many], ids=["singles", "batch"])
 def test_a_reader_killed_at_any_step_loses_nothing(
     ledger: memoryview,
+    put: Callable[[Channel, list[Message]], None],
     read: Callable[[Channel, memoryview], None],
     stride: int,
     prepare: Callable[[Channel], None],
-    put: Callable[[Channel, list[Message]], None],
 ) -> None:
     for step in every_step(stride):
         channel = Channel("inbox", max_deliveries=9)

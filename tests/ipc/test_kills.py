@@ -131,7 +131,7 @@ def doubts(ledger: Any, writer: int) -> set[int]:
 @pytest.mark.timeout(60 + KILLS)
 @pytest.mark.parametrize(
     ("read", "most"),
-    [(get, 1), (take, 1), (take_in_a_loop, 1), (get_many, 1), (get_many, 100), (take, 100)],
+    [(get, 1), (take, 1), (take_in_a_loop, 1), (get_many, 100), (take, 100)],
 )
 def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(
     start: Start, read: Callable[[Channel, Any], None], most: int
