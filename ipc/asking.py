@@ -14,6 +14,7 @@ from ipc.message import Message
 class Question:
     """A message that waits for its answer; times are those of `time.perf_counter`."""
 
+    message: Message
     module: str
     inbox: Channel
     asked: float = field(default_factory=time.perf_counter)

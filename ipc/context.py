@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -133,11 +132,10 @@ class Context(BaseContext):
 
     def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
-        if not self.stopping and not self._late:
-            message = self._inbox.try_get()
-            if message is not None:
-                return message
-        return self._next(self._inbox.receiver.try_get, timeout)
+        if self.stopping or self._late:
+            return self._next(self._inbox.try_get, timeout)
+        message = self._inbox.try_get()
+        return self._await(self._inbox.try_get, timeout) if message is None else message
 
     def receive_many(self, most: int = BATCH, timeout: float | None = None) -> list[Message]:
         """Receive up to `most` messages of one sender, one or more, as `receive` does.
@@ -173,9 +171,12 @@ class Context(BaseContext):
         Errors beside it: those of `send`. An answer that comes later is dropped and counted.
         """
         deadline = Deadline(timeout)
-        with self._asking([(module, message)]):
+        question = self._ask(module, message)
+        try:
             self.send(module, message, timeout)
-            return self._await_answer(message, deadline)
+            return self._await_answer(question, deadline)
+        finally:
+            del self._questions[message.id]
 
     def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -186,18 +187,21 @@ class Context(BaseContext):
         then, the others are notes on it.
         """
         deadline = Deadline(timeout)
-        questions = [(name, message.clone()) for name in self._group_targets(group)]
+        questions = [self._ask(name, message.clone()) for name in self._group_targets(group)]
         failures = Failures()
         answers = []
         asked = []
-        with self._asking(questions):
-            for name, question in questions:
+        try:
+            for question in questions:
                 with failures:
-                    self.send(name, question, deadline.remaining())
+                    self.send(question.module, question.message, deadline.remaining())
                     asked.append(question)
             for question in asked:
                 with failures:
                     answers.append(self._await_answer(question, deadline))
+        finally:
+            for question in questions:
+                del self._questions[question.message.id]
         failures.raise_first()
         return answers
 
@@ -213,57 +217,59 @@ class Context(BaseContext):
         self._line.inbox.wake()
 
     def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
-        """Wait for what `attempt` hands out, until the timeout or the module's end."""
-        receiver = self._line.inbox.receiver
+        """Get what `attempt` hands out, or wait for it until the timeout or the module's end."""
         if self._late:
             self._drop_late()
         if self.stopping:
-            receiver.acknowledge()
-            raise Closed(f"module {self.name!r} is asked to stop")
+            self._inbox.receiver.acknowledge()
+            raise self._stopped()
         item = attempt()
+        return self._await(attempt, timeout) if item is None else item
+
+    def _await(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+        receiver = self._inbox.receiver
         deadline = Deadline(timeout)
+        item = None
         while item is None:
             arrivals = receiver.await_arrivals()
             item = attempt()
             if item is None:
                 if self.stopping:
-                    raise Closed(f"module {self.name!r} is asked to stop")
+                    raise self._stopped()
                 if deadline.passed:
                     raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
                 arrivals.wait(deadline.remaining())
+                item = attempt()
             receiver.awake()
         return item
 
-    @contextlib.contextmanager
-    def _asking(self, questions: list[tuple[str, Message]]) -> Iterator[None]:
-        """Be ready for the answers before the questions are sent; forget them afterwards."""
-        for module, message in questions:
-            self._questions[message.id] = Question(module, self.registry.line(module).inbox)
-            self._question(message)
-        try:
-            yield
-        finally:
-            for _, message in questions:
-                del self._questions[message.id]
+    def _stopped(self) -> Closed:
+        return Closed(f"module {self.name!r} is asked to stop")
 
-    def _await_answer(self, message: Message, deadline: Deadline) -> Message:
+    def _ask(self, module: str, message: Message) -> Question:
+        """Be ready for the answer before the question is sent."""
+        question = Question(message, module, self.registry.line(module).inbox)
+        self._questions[message.id] = question
+        self._question(message)
+        return question
+
+    def _await_answer(self, question: Question, deadline: Deadline) -> Message:
         """Wait until one of the threads that wait has read the answer for this one."""
-        question = self._questions[message.id]
         with self._answered:
             while question.answer is None:
-                if deadline.passed:
-                    question.inbox.note_unanswered()
-                    self._late += 1
-                    raise no_answer(question.module, message)
                 if self._pumping:
                     self._answered.wait(deadline.remaining())
                 else:
                     self._pump(deadline)
+                if question.answer is None and deadline.passed:
+                    question.inbox.note_unanswered()
+                    self._late += 1
+                    raise no_answer(question.module, question.message)
         question.inbox.note_round_trip(question.answered - question.asked)
         return question.answer
 
     def _pump(self, deadline: Deadline) -> None:
-        """Read answers for all threads; called and left holding the condition."""
+        """Read an answer for whichever thread; called and left holding the condition."""
         receiver = self._line.answers.receiver
         answer = receiver.try_get()
         if answer is None:
@@ -277,10 +283,12 @@ class Context(BaseContext):
                 finally:
                     self._answered.acquire()
                     self._pumping = False
-                    receiver.awake()
-                    self._answered.notify_all()
-                return
-        self._hand_over(answer)
+                answer = receiver.try_get()
+                if len(self._questions) > 1:
+                    self._answered.notify_all()  # another thread may have to pump now
+            receiver.awake()
+        if answer is not None:
+            self._hand_over(answer)
 
     def _drop_late(self) -> None:
         """Let answers that nobody waits for any more not fill the channel."""
@@ -296,4 +304,5 @@ class Context(BaseContext):
         else:
             question.answered = time.perf_counter()
             question.answer = answer
-            self._answered.notify_all()
+            if len(self._questions) > 1:
+                self._answered.notify_all()
