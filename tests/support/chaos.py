@@ -1,0 +1,266 @@
+"""Who makes the modules of chaosmodules.py suffer: which faults there are, and whom they hit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from supervisor import client
+from supervisor.crashes import CrashReport, signal_name
+from supervisor.events import Event
+from tests.support.chaosmodules import NAMES, SIGNALS
+from tests.support.running import Running
+
+#: Seconds between two of its deeds, on average.
+MEAN_PAUSE: Final = 0.25
+_HOUNDING: Final = 0.5  # seconds that the tormentor lies in wait for the next process
+_LONG: Final = 60.0  # seconds: longer than anything takes that ends at all
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A signal, and which ends it may lead to: exit statuses and signals, and the reasons given."""
+
+    name: str
+    number: int
+    ends: frozenset[int | str]
+    reasons: str
+    """a regular expression"""
+
+
+def _killing(number: signal.Signals) -> Fault:
+    return Fault(number.name, number, frozenset({number.name}), f"killed by {number.name}$")
+
+
+def _order(name: str, end: int | str, reason: str, *more_ends: str) -> Fault:
+    """Make what a module is told to do; one that does not listen yet is ended by the signal."""
+    unheard = signal_name(SIGNALS[name])
+    reasons = rf"{reason}|killed by {re.escape(unheard)}$"
+    return Fault(name, SIGNALS[name], frozenset({end, *more_ends, unheard}), reasons)
+
+
+_HUNG: Final = "hung: |not ready within |did not stop within |did not stop in time"
+
+KILL: Final = _killing(signal.SIGKILL)
+FAULTS: Final = (
+    *(KILL, _killing(signal.SIGSEGV), _killing(signal.SIGABRT)),
+    Fault("SIGSTOP", signal.SIGSTOP, frozenset({"SIGABRT", "SIGKILL"}), _HUNG),
+    # One that comes between `start` and `cleanup` finds nobody who heeds it.
+    Fault(
+        "SIGTERM", signal.SIGTERM, frozenset({0, "SIGTERM"}), "exit status 0$|killed by SIGTERM$"
+    ),
+    _order("hang", "SIGABRT", _HUNG, "SIGKILL"),
+    _order("memory", 0, " over max_rss "),
+    _order("descriptors", 0, " over max_fds "),
+    _order("exception", 70, "Mischief: for no reason$"),
+    _order("sys.exit(text)", 70, "SystemExit: text$"),
+    *(_order(f"sys.exit({status})", 70, f"SystemExit: {status}$") for status in (0, 1, 2, 255)),
+    *(_order(f"os._exit({n})", n, f"exit status {n}$") for n in (0, 1, 2, 255)),
+)
+
+
+@dataclass(frozen=True)
+class Hit:
+    at: float
+    """seconds since the epoch"""
+    pid: int
+    fault: Fault
+
+
+def explain(hits: list[Hit], report: CrashReport) -> bool:
+    """Say whether a death is what such faults lead to; one may end what another one began."""
+    end = report.signal or report.code
+    return any(end in hit.fault.ends for hit in hits) and any(
+        re.search(hit.fault.reasons, report.reason) for hit in hits
+    )
+
+
+class Events:
+    """Every transition, followed while it happens."""
+
+    def __init__(self, socket: Path) -> None:
+        self.all: list[Event] = []
+        self._thread = threading.Thread(target=self._follow, args=(socket,), daemon=True)
+        self._thread.start()
+
+    def _follow(self, socket: Path) -> None:
+        for line in client.stream(socket, "/events?follow=true"):
+            self.all.append(msgspec.json.decode(line, type=Event))
+
+    def join(self) -> None:
+        self._thread.join(_LONG)
+        assert not self._thread.is_alive(), "the stream of events did not end"
+
+    def born(self, module: str = "") -> list[Event]:
+        """Give the beginning of every life, of one module or of all."""
+        return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
+
+    def phase(self, hit: Hit) -> str:
+        """Say what the process that was hit was doing then."""
+        if all(event.pid != hit.pid for event in self.born()):
+            return "cleanup"  # in a fresh process
+        before = [e for e in self.all if e.pid == hit.pid and e.at <= hit.at]
+        return before[-1].new if before else "starting"
+
+
+class Tormentor:
+    """Deals out faults, each kind as often as any other, in an order that is left to chance."""
+
+    def __init__(self, running: Running, dice: random.Random) -> None:
+        self.running = running
+        self.hits: list[Hit] = []
+        self.verbs: list[str] = []
+        self._dice = dice
+        self._deck: list[Fault] = []
+        self._pool = ThreadPoolExecutor(2)
+        self._under_way: list[Future[None]] = []
+
+    def torment(self, seconds: float, look: Callable[[], None]) -> None:
+        """Do one thing after the other for so long; `look` is called in between."""
+        deadline = time.monotonic() + seconds
+        deeds = (self.hit_one, self.hit_one, self.hound, self.hit_all, self.order_a_verb)
+        while time.monotonic() < deadline or self._deck:  # each kind as often as any other
+            assert time.monotonic() < deadline + _LONG, "there is nobody left to torment"
+            self._dice.choice(deeds)()
+            self.running.listen(self._dice.expovariate(1 / MEAN_PAUSE))
+            look()
+
+    def hit_one(self) -> None:
+        if children := self.children():
+            self._hit(self._dice.choice(children))
+
+    def hit_all(self) -> None:
+        """Several at the same moment."""
+        for pid in self.children():
+            self._hit(pid)
+
+    def hound(self) -> None:
+        """Hit whatever comes after one that was hit: its cleanup, or the next one's start."""
+        before = set(self.children())
+        self.hit_one()
+        deadline = time.monotonic() + _HOUNDING
+        while time.monotonic() < deadline:
+            if new := set(self.children()) - before:
+                self.running.listen(self._dice.choice((0, 0, 0.02, 0.05)))
+                self._hit(new.pop())
+                return
+            os.sched_yield()
+
+    def order_a_verb(self) -> None:
+        """What people do: restart a module, or stop it and start it again."""
+        module = self._dice.choice(NAMES)
+        verbs = self._dice.choice((["restart"], ["stop", "start"]))
+        self.verbs.extend(verbs)
+        self._under_way.append(self._pool.submit(self._order, module, verbs))
+
+    def settle(self) -> dict[str, Any]:
+        """Wait until all that was begun has come to its end, and no message is under way.
+
+        Returns the status document of then.
+        """
+        quiet = self.running.base / "journals" / "quiet"
+        # While messages come, one that hangs is noticed: so first the faults, then the messages.
+        self._wait_until(lambda: self._recovered() is not None, "the modules to recover")
+        quiet.touch()
+        before: list[int] = []
+
+        def silent() -> bool:
+            nonlocal before
+            status = self._recovered()
+            sent = [each["inbox"]["sent_total"] for each in status["modules"]] if status else []
+            waiting = sum(each["inbox"]["messages"] for each in status["modules"]) if status else 1
+            was, before = before, sent
+            return not waiting and was == sent
+
+        self._wait_until(silent, "all messages to arrive")
+        return self.running.status()
+
+    def resume(self) -> None:
+        (self.running.base / "journals" / "quiet").unlink()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def children(self) -> list[int]:
+        """Give the supervisor's children now: modules, and cleanups."""
+        pid = self.running.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def deal(self, pid: int, fault: Fault) -> bool:
+        """Let a child of the supervisor suffer a fault; False if it has ended by itself."""
+        with contextlib.suppress(ProcessLookupError), _held(pid) as descriptor:
+            if _parent(pid) == self.running.process.pid:  # nobody else's, who has its id by now
+                signal.pidfd_send_signal(descriptor, fault.number)
+                self.hits.append(Hit(time.time(), pid, fault))
+                return True
+        return False
+
+    def _hit(self, pid: int) -> None:
+        if not self._deck:
+            self._deck = self._dice.sample(FAULTS, len(FAULTS))
+        if self.deal(pid, self._deck[-1]):
+            self._deck.pop()
+
+    def _order(self, module: str, verbs: list[str]) -> None:
+        for verb in verbs:
+            target = f"/modules/{module}/{verb}"
+            client.request(self.running.admin_socket, "POST", target, timeout=_LONG)
+
+    def _recovered(self) -> dict[str, Any] | None:
+        """Give the status if all are ready, nobody is any more who was hit, and nothing is left."""
+        if not all(each.done() for each in self._under_way):
+            return None
+        for each in self._under_way:
+            each.result()
+        status = self.running.status()
+        children = set(self.children())
+        hit = {hit.pid for hit in self.hits}
+        ready = {each["pid"] for each in modules(status) if each["state"] == "ready"}
+        return (
+            status if len(ready) == len(NAMES) and children == ready and not ready & hit else None
+        )
+
+    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _LONG
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {what}: {self._state()}"
+            self.running.listen(0.05)
+
+    def _state(self) -> str:
+        found = modules(self.running.status())
+        how = [(each["name"], each["state"], each["pid"], each["inbox"]) for each in found]
+        return f"{how}, children {self.children()}, hit {self.hits[-10:]}, {self._under_way[-3:]}"
+
+
+def modules(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give those of the status document that the chaos is about."""
+    return [module for module in status["modules"] if module["name"] in NAMES]
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int]:
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    return int(stat.rpartition(")")[2].split()[1])
