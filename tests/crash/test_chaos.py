@@ -147,7 +147,9 @@ def warm_up(tormentor: Tormentor) -> None:
         tormentor.deal(running.module(name)["pid"], KILL)
         running.wait_for(f"module {name}: ready -> crashed")
         running.ready(name)
-        running.post(f"/modules/{name}/restart")
+        for verb in ("restart", "disable", "enable"):
+            running.post(f"/modules/{name}/{verb}")
+    running.post("/reload")
     tormentor.settle()
     tormentor.resume()
 

@@ -28,6 +28,9 @@ MEAN_PAUSE: Final = 0.25
 _HOUNDING: Final = 0.5  # seconds that the tormentor lies in wait for the next process
 _LONG: Final = 60.0  # seconds: longer than anything takes that ends at all
 
+#: What is done to a module, one after the other.
+_VERBS: Final = (["restart"], ["stop", "start"], ["disable", "enable"])
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -44,13 +47,20 @@ def _killing(number: signal.Signals) -> Fault:
     return Fault(number.name, number, frozenset({number.name}), f"killed by {number.name}$")
 
 
-def _order(name: str, end: int | str, reason: str, *more_ends: str) -> Fault:
+def _order(name: str, *ways: tuple[int | str, str]) -> Fault:
     """Make what a module is told to do; one that does not listen yet is ended by the signal."""
     unheard = signal_name(SIGNALS[name])
-    reasons = rf"{reason}|killed by {re.escape(unheard)}$"
-    return Fault(name, SIGNALS[name], frozenset({end, *more_ends, unheard}), reasons)
+    ways = (*ways, (unheard, f"killed by {re.escape(unheard)}$"))
+    ends, reasons = zip(*ways, strict=True)
+    return Fault(name, SIGNALS[name], frozenset(ends), "|".join(reasons))
 
 
+def _raised(name: str, what: str, status: int) -> Fault:
+    """Make an exception; where another one is being dealt with, none but Python sees to it."""
+    return _order(name, (70, f"{what}$"), (status, f"exit status {status}$"))
+
+
+_STATUSES: Final = (0, 1, 2, 255)
 _HUNG: Final = "hung: |not ready within |did not stop within |did not stop in time"
 
 KILL: Final = _killing(signal.SIGKILL)
@@ -61,13 +71,13 @@ FAULTS: Final = (
     Fault(
         "SIGTERM", signal.SIGTERM, frozenset({0, "SIGTERM"}), "exit status 0$|killed by SIGTERM$"
     ),
-    _order("hang", "SIGABRT", _HUNG, "SIGKILL"),
-    _order("memory", 0, " over max_rss "),
-    _order("descriptors", 0, " over max_fds "),
-    _order("exception", 70, "Mischief: for no reason$"),
-    _order("sys.exit(text)", 70, "SystemExit: text$"),
-    *(_order(f"sys.exit({status})", 70, f"SystemExit: {status}$") for status in (0, 1, 2, 255)),
-    *(_order(f"os._exit({n})", n, f"exit status {n}$") for n in (0, 1, 2, 255)),
+    _order("hang", ("SIGABRT", _HUNG), ("SIGKILL", _HUNG)),
+    _order("memory", (0, " over max_rss ")),
+    _order("descriptors", (0, " over max_fds ")),
+    _raised("exception", "Mischief: for no reason", 1),
+    _raised("sys.exit(text)", "SystemExit: text", 1),
+    *(_raised(f"sys.exit({status})", f"SystemExit: {status}", status) for status in _STATUSES),
+    *(_order(f"os._exit({n})", (n, f"exit status {n}$")) for n in _STATUSES),
 )
 
 
@@ -107,6 +117,10 @@ class Events:
         """Give the beginning of every life, of one module or of all."""
         return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
 
+    def enabled_at(self, module: str) -> float:
+        """Say since when the supervisor counts what a module does."""
+        return max(e.at for e in self.all if e.module == module and e.old == "disabled")
+
     def phase(self, hit: Hit) -> str:
         """Say what the process that was hit was doing then."""
         if all(event.pid != hit.pid for event in self.born()):
@@ -124,7 +138,7 @@ class Tormentor:
         self.verbs: list[str] = []
         self._dice = dice
         self._deck: list[Fault] = []
-        self._pool = ThreadPoolExecutor(2)
+        self._pools = {module: ThreadPoolExecutor(1) for module in NAMES}
         self._under_way: list[Future[None]] = []
 
     def torment(self, seconds: float, look: Callable[[], None]) -> None:
@@ -159,11 +173,12 @@ class Tormentor:
             os.sched_yield()
 
     def order_a_verb(self) -> None:
-        """What people do: restart a module, or stop it and start it again."""
+        """What people do; to one module one thing after the other, to several at a time."""
         module = self._dice.choice(NAMES)
-        verbs = self._dice.choice((["restart"], ["stop", "start"]))
-        self.verbs.extend(verbs)
-        self._under_way.append(self._pool.submit(self._order, module, verbs))
+        targets = [f"/modules/{module}/{verb}" for verb in self._dice.choice(_VERBS)]
+        targets = self._dice.choice((targets, targets, targets, ["/reload"]))
+        self.verbs.extend(target.rpartition("/")[2] for target in targets)
+        self._under_way.append(self._pools[module].submit(self._order, targets))
 
     def settle(self) -> dict[str, Any]:
         """Wait until all that was begun has come to its end, and no message is under way.
@@ -191,7 +206,8 @@ class Tormentor:
         (self.running.base / "journals" / "quiet").unlink()
 
     def close(self) -> None:
-        self._pool.shutdown()
+        for pool in self._pools.values():
+            pool.shutdown()
 
     def children(self) -> list[int]:
         """Give the supervisor's children now: modules, and cleanups."""
@@ -213,9 +229,8 @@ class Tormentor:
         if self.deal(pid, self._deck[-1]):
             self._deck.pop()
 
-    def _order(self, module: str, verbs: list[str]) -> None:
-        for verb in verbs:
-            target = f"/modules/{module}/{verb}"
+    def _order(self, targets: list[str]) -> None:
+        for target in targets:
             client.request(self.running.admin_socket, "POST", target, timeout=_LONG)
 
     def _recovered(self) -> dict[str, Any] | None:

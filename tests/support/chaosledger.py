@@ -127,10 +127,11 @@ def _faults_of_restarts(
 ) -> Iterator[str]:
     """Compare the supervisor's counts with what happened; a verb may have come in between."""
     name, causes = module["name"], module["restarts_by_cause"]
-    lives = len(events.born(name))
+    since = events.enabled_at(name)
+    lives = sum(birth.at > since for birth in events.born(name))
     if module["restarts"] != lives - 1:
         yield f"{name}: {module['restarts']} restarts, but {lives} lives"
-    reasons = [report.reason for report in reports if report.module == name]
+    reasons = [report.reason for report in reports if report.module == name and report.at > since]
     for cause, text in _VERDICTS.items():
         found = sum(text in reason for reason in reasons)
         if not found - len(tormentor.verbs) <= causes.get(cause, 0) <= found:
