@@ -170,7 +170,7 @@ class Tormentor:
                 self.running.listen(self._dice.choice((0, 0, 0.02, 0.05)))
                 self._hit(new.pop())
                 return
-            os.sched_yield()
+            self.running.listen(0.001)
 
     def order_a_verb(self) -> None:
         """What people do; to one module one thing after the other, to several at a time."""
@@ -214,6 +214,10 @@ class Tormentor:
         pid = self.running.process.pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def zombies(self) -> list[int]:
+        """Give those of its children that have ended, and that it has not waited for."""
+        return [pid for pid in self.children() if is_zombie(pid)]
+
     def deal(self, pid: int, fault: Fault) -> bool:
         """Let a child of the supervisor suffer a fault; False if it has ended by itself."""
         with contextlib.suppress(ProcessLookupError), _held(pid) as descriptor:
@@ -240,7 +244,7 @@ class Tormentor:
         for each in self._under_way:
             each.result()
         status = self.running.status()
-        children = set(self.children())
+        children = {pid for pid in self.children() if not is_zombie(pid)}
         hit = {hit.pid for hit in self.hits}
         ready = {each["pid"] for each in modules(status) if each["state"] == "ready"}
         return (
@@ -264,6 +268,12 @@ def modules(status: dict[str, Any]) -> list[dict[str, Any]]:
     return [module for module in status["modules"] if module["name"] in NAMES]
 
 
+def is_zombie(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return _stat(pid)[0] == "Z"
+    return False
+
+
 @contextlib.contextmanager
 def _held(pid: int) -> Iterator[int]:
     descriptor = os.pidfd_open(pid)
@@ -274,8 +284,13 @@ def _held(pid: int) -> Iterator[int]:
 
 
 def _parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """Read what proc(5) tells of a process, from its state on."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
-    return int(stat.rpartition(")")[2].split()[1])
+    return stat.rpartition(")")[2].split()

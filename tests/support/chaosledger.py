@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from supervisor.crashes import CrashReport
 from tests.support.chaos import Events, Hit, Tormentor, explain, modules
-from tests.support.chaosmodules import NAMES, read
+from tests.support.chaosmodules import NAMES
+from tests.support.journals import read
 
 _CUT_SHORT: Final = r"the cleanup of module (\w+) (did not come to its end|failed|took too long)"
 #: What the supervisor may find wrong in a chaos run.

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -23,35 +23,15 @@ import msgspec
 
 from ipc import ChannelFull, Closed, Message, ModuleUnavailable, Timeout
 from supervisor.module import Module
+from tests.support.journals import Journal, read
 
 NAMES: Final = ("anna", "bert", "carl")
 PAUSE: Final = 0.005  # seconds between two rounds of sending
 _ROUNDS_A_CHILD: Final = 200
-_LINE: Final = 32  # bytes; divides a page's, and so no kill can tear a line
 
 
 class Mischief(Exception):
     """What a module raises for no reason."""
-
-
-class Journal:
-    """A file of lines of one length; what is written is there, whoever is killed then."""
-
-    def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o644)
-
-    def note(self, *words: object) -> None:
-        line = f"{' '.join(map(str, words)):<{_LINE - 1}}\n".encode()
-        assert len(line) == _LINE
-        os.write(self._fd, line)
-
-
-def read(path: Path) -> Iterator[list[str]]:
-    """Read a journal: the words of each line."""
-    if path.exists():
-        with path.open() as lines:
-            yield from (line.split() for line in lines)
 
 
 class Outgoing:
