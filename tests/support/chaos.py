@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tests.support.running import Running
 #: Seconds between two of its deeds, on average.
 MEAN_PAUSE: Final = 0.25
 _HOUNDING: Final = 0.5  # seconds that the tormentor lies in wait for the next process
+_LAG: Final = 1.0  # seconds that the supervisor may need to note what has happened
 _LONG: Final = 60.0  # seconds: longer than anything takes that ends at all
 
 #: What is done to a module, one after the other.
@@ -86,12 +88,15 @@ class Hit:
     at: float
     """seconds since the epoch"""
     pid: int
+    born: str
+    """in the kernel's ticks: a process id comes again in a long run"""
     fault: Fault
 
 
 def explain(hits: list[Hit], report: CrashReport) -> bool:
     """Say whether a death is what such faults lead to; one may end what another one began."""
     end = report.signal or report.code
+    hits = [hit for hit in hits if hit.at > report.at - report.uptime_seconds - _LAG]
     return any(end in hit.fault.ends for hit in hits) and any(
         re.search(hit.fault.reasons, report.reason) for hit in hits
     )
@@ -102,6 +107,8 @@ class Events:
 
     def __init__(self, socket: Path) -> None:
         self.all: list[Event] = []
+        self.births: list[Event] = []
+        """when all is over"""
         self._thread = threading.Thread(target=self._follow, args=(socket,), daemon=True)
         self._thread.start()
 
@@ -112,10 +119,18 @@ class Events:
     def join(self) -> None:
         self._thread.join(_LONG)
         assert not self._thread.is_alive(), "the stream of events did not end"
+        self.births = self.born()
 
     def born(self, module: str = "") -> list[Event]:
         """Give the beginning of every life, of one module or of all."""
         return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
+
+    def is_life(self, hit: Hit) -> bool:
+        """Say whether a module was hit, and not a cleanup in a process of its own."""
+        until = bisect_right(self.births, hit.at + _LAG, key=lambda birth: birth.at)
+        latest = {birth.module: birth for birth in self.births[:until]}  # which may be long ago
+        recent = self.births[max(0, until - 10 * len(NAMES)) : until]
+        return any(birth.pid == hit.pid for birth in (*latest.values(), *recent))
 
     def enabled_at(self, module: str) -> float:
         """Say since when the supervisor counts what a module does."""
@@ -123,7 +138,7 @@ class Events:
 
     def phase(self, hit: Hit) -> str:
         """Say what the process that was hit was doing then."""
-        if all(event.pid != hit.pid for event in self.born()):
+        if not self.is_life(hit):
             return "cleanup"  # in a fresh process
         before = [e for e in self.all if e.pid == hit.pid and e.at <= hit.at]
         return before[-1].new if before else "starting"
@@ -221,9 +236,10 @@ class Tormentor:
     def deal(self, pid: int, fault: Fault) -> bool:
         """Let a child of the supervisor suffer a fault; False if it has ended by itself."""
         with contextlib.suppress(ProcessLookupError), _held(pid) as descriptor:
-            if _parent(pid) == self.running.process.pid:  # nobody else's, who has its id by now
+            parent, born = _parent_and_birth(pid)
+            if parent == self.running.process.pid:  # nobody else's, who has its id by now
                 signal.pidfd_send_signal(descriptor, fault.number)
-                self.hits.append(Hit(time.time(), pid, fault))
+                self.hits.append(Hit(time.time(), pid, born, fault))
                 return True
         return False
 
@@ -245,11 +261,15 @@ class Tormentor:
             each.result()
         status = self.running.status()
         children = {pid for pid in self.children() if not is_zombie(pid)}
-        hit = {hit.pid for hit in self.hits}
         ready = {each["pid"] for each in modules(status) if each["state"] == "ready"}
-        return (
-            status if len(ready) == len(NAMES) and children == ready and not ready & hit else None
-        )
+        recovered = len(ready) == len(NAMES) and children == ready
+        return status if recovered and not any(map(self._was_hit, ready)) else None
+
+    def _was_hit(self, pid: int) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            born = _parent_and_birth(pid)[1]
+            return any(hit.pid == pid and hit.born == born for hit in self.hits)
+        return False
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _LONG
@@ -283,8 +303,9 @@ def _held(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _parent(pid: int) -> int:
-    return int(_stat(pid)[1])
+def _parent_and_birth(pid: int) -> tuple[int, str]:
+    stat = _stat(pid)
+    return int(stat[1]), stat[19]
 
 
 def _stat(pid: int) -> list[str]:

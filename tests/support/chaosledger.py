@@ -143,8 +143,7 @@ def _faults_of_restarts(
 
 def faults_of_cleanups(tormentor: Tormentor, events: Events) -> Iterator[str]:
     """Tell whether more cleanups in fresh processes did not end than were hit."""
-    lives = {event.pid for event in events.born()}
-    hit = {hit.pid for hit in tormentor.hits} - lives
+    hit = {(hit.pid, hit.born) for hit in tormentor.hits if not events.is_life(hit)}
     told = re.findall(_CUT_SHORT, tormentor.running.log)
     fresh = sum("did not come" not in how for _, how in told)
     if fresh > len(hit):
