@@ -23,8 +23,9 @@ import pytest
 
 from bench.figures import Figure, publish
 from supervisor.crashes import CrashReport, CrashReports
-from tests.support.chaos import FAULTS, KILL, Events, Tormentor
+from tests.support.chaos import FAULTS, KILL, Tormentor
 from tests.support.chaosledger import (
+    Events,
     Lives,
     Messages,
     all_messages,

@@ -7,28 +7,23 @@ import os
 import random
 import re
 import signal
-import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from supervisor import client
 from supervisor.crashes import CrashReport, signal_name
-from supervisor.events import Event
 from tests.support.chaosmodules import NAMES, SIGNALS
 from tests.support.running import Running
 
 #: Seconds between two of its deeds, on average.
 MEAN_PAUSE: Final = 0.25
 _HOUNDING: Final = 0.5  # seconds that the tormentor lies in wait for the next process
-_LAG: Final = 1.0  # seconds that the supervisor may need to note what has happened
-_LONG: Final = 60.0  # seconds: longer than anything takes that ends at all
+LAG: Final = 1.0  # seconds that the supervisor may need to note what has happened
+LONG: Final = 60.0  # seconds: longer than anything takes that ends at all
 
 #: What is done to a module, one after the other.
 _VERBS: Final = (["restart"], ["stop", "start"], ["disable", "enable"])
@@ -96,52 +91,10 @@ class Hit:
 def explain(hits: list[Hit], report: CrashReport) -> bool:
     """Say whether a death is what such faults lead to; one may end what another one began."""
     end = report.signal or report.code
-    hits = [hit for hit in hits if hit.at > report.at - report.uptime_seconds - _LAG]
+    hits = [hit for hit in hits if hit.at > report.at - report.uptime_seconds - LAG]
     return any(end in hit.fault.ends for hit in hits) and any(
         re.search(hit.fault.reasons, report.reason) for hit in hits
     )
-
-
-class Events:
-    """Every transition, followed while it happens."""
-
-    def __init__(self, socket: Path) -> None:
-        self.all: list[Event] = []
-        self.births: list[Event] = []
-        """when all is over"""
-        self._thread = threading.Thread(target=self._follow, args=(socket,), daemon=True)
-        self._thread.start()
-
-    def _follow(self, socket: Path) -> None:
-        for line in client.stream(socket, "/events?follow=true"):
-            self.all.append(msgspec.json.decode(line, type=Event))
-
-    def join(self) -> None:
-        self._thread.join(_LONG)
-        assert not self._thread.is_alive(), "the stream of events did not end"
-        self.births = self.born()
-
-    def born(self, module: str = "") -> list[Event]:
-        """Give the beginning of every life, of one module or of all."""
-        return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
-
-    def is_life(self, hit: Hit) -> bool:
-        """Say whether a module was hit, and not a cleanup in a process of its own."""
-        until = bisect_right(self.births, hit.at + _LAG, key=lambda birth: birth.at)
-        latest = {birth.module: birth for birth in self.births[:until]}  # which may be long ago
-        recent = self.births[max(0, until - 10 * len(NAMES)) : until]
-        return any(birth.pid == hit.pid for birth in (*latest.values(), *recent))
-
-    def enabled_at(self, module: str) -> float:
-        """Say since when the supervisor counts what a module does."""
-        return max(e.at for e in self.all if e.module == module and e.old == "disabled")
-
-    def phase(self, hit: Hit) -> str:
-        """Say what the process that was hit was doing then."""
-        if not self.is_life(hit):
-            return "cleanup"  # in a fresh process
-        before = [e for e in self.all if e.pid == hit.pid and e.at <= hit.at]
-        return before[-1].new if before else "starting"
 
 
 class Tormentor:
@@ -161,7 +114,7 @@ class Tormentor:
         deadline = time.monotonic() + seconds
         deeds = (self.hit_one, self.hit_one, self.hound, self.hit_all, self.order_a_verb)
         while time.monotonic() < deadline or self._deck:  # each kind as often as any other
-            assert time.monotonic() < deadline + _LONG, "there is nobody left to torment"
+            assert time.monotonic() < deadline + LONG, "there is nobody left to torment"
             self._dice.choice(deeds)()
             self.running.listen(self._dice.expovariate(1 / MEAN_PAUSE))
             look()
@@ -251,7 +204,7 @@ class Tormentor:
 
     def _order(self, targets: list[str]) -> None:
         for target in targets:
-            client.request(self.running.admin_socket, "POST", target, timeout=_LONG)
+            client.request(self.running.admin_socket, "POST", target, timeout=LONG)
 
     def _recovered(self) -> dict[str, Any] | None:
         """Give the status if all are ready, nobody is any more who was hit, and nothing is left."""
@@ -272,7 +225,7 @@ class Tormentor:
         return False
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _LONG
+        deadline = time.monotonic() + LONG
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}: {self._state()}"
             self.running.listen(0.05)

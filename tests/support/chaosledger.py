@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
+from supervisor import client
 from supervisor.crashes import CrashReport
-from tests.support.chaos import Events, Hit, Tormentor, explain, modules
+from supervisor.events import Event
+from tests.support.chaos import LAG, LONG, Hit, Tormentor, explain, modules
 from tests.support.chaosmodules import NAMES
 from tests.support.journals import read
 
@@ -24,6 +30,48 @@ _EXPECTED: Final = re.compile(
 )
 #: Reasons of a death that the supervisor brings about, by the cause of the restart after it.
 _VERDICTS: Final = {"hung": "hung: ", "limit": " over max_", "start_timeout": "not ready within "}
+
+
+class Events:
+    """Every transition, followed while it happens."""
+
+    def __init__(self, socket: Path) -> None:
+        self.all: list[Event] = []
+        self.births: list[Event] = []
+        """when all is over"""
+        self._thread = threading.Thread(target=self._follow, args=(socket,), daemon=True)
+        self._thread.start()
+
+    def _follow(self, socket: Path) -> None:
+        for line in client.stream(socket, "/events?follow=true"):
+            self.all.append(msgspec.json.decode(line, type=Event))
+
+    def join(self) -> None:
+        self._thread.join(LONG)
+        assert not self._thread.is_alive(), "the stream of events did not end"
+        self.births = self.born()
+
+    def born(self, module: str = "") -> list[Event]:
+        """Give the beginning of every life, of one module or of all."""
+        return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
+
+    def is_life(self, hit: Hit) -> bool:
+        """Say whether a module was hit, and not a cleanup in a process of its own."""
+        until = bisect_right(self.births, hit.at + LAG, key=lambda birth: birth.at)
+        latest = {birth.module: birth for birth in self.births[:until]}  # which may be long ago
+        recent = self.births[max(0, until - 10 * len(NAMES)) : until]
+        return any(birth.pid == hit.pid for birth in (*latest.values(), *recent))
+
+    def enabled_at(self, module: str) -> float:
+        """Say since when the supervisor counts what a module does."""
+        return max(e.at for e in self.all if e.module == module and e.old == "disabled")
+
+    def phase(self, hit: Hit) -> str:
+        """Say what the process that was hit was doing then."""
+        if not self.is_life(hit):
+            return "cleanup"  # in a fresh process
+        before = [e for e in self.all if e.pid == hit.pid and e.at <= hit.at]
+        return before[-1].new if before else "starting"
 
 
 class Messages:
