@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 KILLS ?= 1000
+CHAOS ?= 60
+SEED ?=
 RUNS ?= 300
 FUZZ_SECONDS ?= 600
 FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_message_or_a_wire_error \
@@ -14,7 +16,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint demo crash-ipc soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run test lint demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,9 @@ demo: $(STAMP) ## an edge joins, is given work, and keeps its connection through
 
 crash-ipc: $(STAMP) ## kill readers and writers of a channel, at random and at every step (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py tests/ipc/test_every_step.py
+
+chaos: $(STAMP) ## let modules suffer every kind of fault: nothing is lost or left (CHAOS=60)
+	@CHAOS=$(CHAOS) SEED=$(SEED) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/crash/test_chaos.py
 
 bench-ipc: $(STAMP) ## channels beside multiprocess's, pyzmq and faster-fifo (ARGS="--runs 5")
 	@$(BIN)/python -m bench.ipc $(ARGS)

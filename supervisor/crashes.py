@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -55,7 +56,7 @@ def describe(
     the mark in the module's output from which on the process wrote.
     """
     words = process.page.last_words()
-    number = signal.Signals(-code).name if code < 0 else None
+    number = signal_name(-code) if code < 0 else None
     if not reason:
         reason = words.reason if words else f"killed by {number}" if number else ""
         reason = reason or f"exit status {code}"
@@ -75,6 +76,14 @@ def describe(
         in_hand=_in_hand(unit),
         stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
     )
+
+
+def signal_name(number: int) -> str:
+    """Name a signal; real-time ones, which have no name each, as kill(1) does: SIGRTMIN+3."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    offset = number - signal.SIGRTMIN
+    return f"SIGRTMIN+{offset}" if offset > 0 else f"signal {number}"  # the C library's own
 
 
 def _in_hand(unit: Unit) -> list[dict[str, Any]]:

@@ -59,9 +59,10 @@ class Health:
     def _sign_of_life(self, now: float) -> float:
         """Find the last one: the event loop's beat, or the receive loop's progress.
 
-        A module that waits for messages is well, and so is one that does not receive any.
+        A module that waits for messages is well, and so is one that does not receive any. In
+        its cleanup there is only what it says of itself, from the beginning of it on.
         """
-        if not self._process.beats:
+        if not self._process.beats and not self._process.page.cleaning:
             statistics = self._inbox.statistics()
             handled, at = self._progress
             reads = self._inbox.reader_pid == self._process.pid

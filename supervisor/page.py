@@ -50,6 +50,7 @@ class Page:
 
     def say_cleaning(self) -> None:
         """Note that `cleanup` has begun: it is not to be run a second time."""
+        self.say_alive()
         self._words[_CLEANING] = 1
 
     def say_cleaned(self) -> None:

@@ -349,6 +349,8 @@ class Unit:
     def _no_silent_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
+            self._living = False  # nobody follows it any more, and a shutdown waits for nothing
+            self.kill("is not watched any more")
             self.host.give_up()
 
     def _to(self, state: State, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def test_a_kill_is_reported_and_an_orderly_stop_is_not(tmp_path: Path) -> None:
         assert running.wait() == 0
         found = json.loads(running.cli("crashes", "-o", "json").stdout)  # nothing runs any more
         assert [each["reason"] for each in found] == ["killed by SIGKILL"]
+
+
+@pytest.mark.parametrize(("offset", "name"), [(0, "SIGRTMIN"), (3, "SIGRTMIN+3"), (30, "SIGRTMAX")])
+def test_a_real_time_signal_is_a_death_like_others(tmp_path: Path, offset: int, name: str) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        os.kill(running.module("good")["pid"], signal.SIGRTMIN + offset)
+        running.wait_for(rf"good: ready -> crashed \(killed by {re.escape(name)}\)")
+        running.ready("good")
+        assert running.module("good")["last_exit"]["signal"] == name
 
 
 def test_one_that_had_to_be_killed_when_it_should_stop_is_reported(tmp_path: Path) -> None:

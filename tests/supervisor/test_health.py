@@ -49,6 +49,15 @@ def test_a_blocking_module_that_hangs_in_a_message_is_aborted(tmp_path: Path) ->
         running.wait_for(r"stuck: ready -> crashed \(hung: no sign of life")
 
 
+def test_a_cleanup_that_hangs_when_nobody_has_asked_for_it_is_aborted(tmp_path: Path) -> None:
+    with Running(tmp_path, "lingering", sets=WATCHDOG) as running:
+        running.ready("lingering")
+        os.kill(running.module("lingering")["pid"], signal.SIGTERM)
+        running.wait_for(r"lingering: ready -> crashed \(hung: no sign of life")
+        running.ready("lingering")
+        assert [line.split()[0] for line in running.lines("lingering")] == ["cleanup"]
+
+
 def test_one_that_says_it_is_alive_is_left_alone(tmp_path: Path) -> None:
     sets = telling(2, alive=True)
     with Running(tmp_path, "stuck", "telling", sets=sets) as running:

@@ -114,3 +114,17 @@ def test_two_at_once_in_one_place_and_only_one_runs(tmp_path: Path) -> None:
                 each.wait_for("another cloudcore")
                 assert each.process.wait(DEADLINE) == 1
         assert first.module("good")["state"] == "ready"
+
+
+def test_when_a_module_cannot_be_followed_any_more_all_ends_in_order(tmp_path: Path) -> None:
+    """A bug, as nothing else leads to it: the note of its life is not the supervisor's file."""
+    with Running(tmp_path, "good", "asking") as running:
+        running.ready("good", "asking")
+        pid = running.module("good")["pid"]
+        note = tmp_path / "run" / "lives" / "good"
+        note.unlink()
+        note.mkdir()
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for("a bug in the supervisor: unit good ended")
+        assert running.wait() == 70
+        assert running.lines("asking")[-1].startswith("cleanup")

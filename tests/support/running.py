@@ -67,20 +67,31 @@ class Running:
     def wait_for(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
         """Wait for a log line after those waited for before; AssertionError if none comes."""
         deadline = time.monotonic() + timeout
+        while True:
+            found = re.compile(pattern).search(self.log, self._seen)
+            if found:
+                self._seen = found.end()
+                return found
+            left = deadline - time.monotonic()
+            assert left > 0, f"{pattern!r} was not logged after {self.log[self._seen :]!r}"
+            assert self._read(left), f"ended before {pattern!r} was logged:\n{self.log}"
+
+    def listen(self, seconds: float) -> None:
+        """Take what it logs for so long, or until it ends."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and self._read(left):
+            pass
+
+    def _read(self, timeout: float) -> bool:
+        """Take what it logs next, waiting for it up to so many seconds; False at its end."""
         assert self.process.stderr
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stderr, selectors.EVENT_READ)
-            while True:
-                found = re.compile(pattern).search(self.log, self._seen)
-                if found:
-                    self._seen = found.end()
-                    return found
-                left = deadline - time.monotonic()
-                assert left > 0, f"{pattern!r} was not logged after {self.log[self._seen :]!r}"
-                if selector.select(left):
-                    data = self.process.stderr.read()
-                    assert data != b"", f"ended before {pattern!r} was logged:\n{self.log}"
-                    self.log += (data or b"").decode()
+            if not selector.select(timeout):
+                return True
+        data = self.process.stderr.read()
+        self.log += (data or b"").decode()
+        return data != b""
 
     def ready(self, *names: str) -> None:
         """Wait until modules have become ready, in whatever order."""

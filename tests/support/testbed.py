@@ -15,6 +15,7 @@ from supervisor.module import Module
 from supervisor.paths import resolve
 from supervisor.running import run
 from tests.support.badmodules import BAD
+from tests.support.chaosmodules import CHAOTIC
 from tests.support.goodmodules import GOOD
 
 
@@ -34,7 +35,7 @@ def main() -> None:
         {},
         modules={
             **installed.find(),
-            **{module.name: partial(_given, module) for module in (*GOOD, *BAD)},
+            **{module.name: partial(_given, module) for module in (*GOOD, *BAD, *CHAOTIC)},
         },
     )
     sys.exit(run(load_again(), resolve(Path(base) / "run", Path(base)), load_again))
