@@ -9,7 +9,8 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/common/wire/test_packed.py::test_any_message_survives_the_wire_in_any_pieces \
   tests/modules/common/wire/test_plain.py::test_no_input_does_worse_than_a_wire_error \
   tests/modules/common/wire/test_plain.py::test_what_is_encoded_decodes \
-  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on
+  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on \
+  tests/supervisor/test_admin_fuzz.py::test_every_answer_is_as_described_and_no_module_is_disturbed
 BIN := .venv/bin
 STAMP := .venv/.set-up
 
@@ -54,7 +55,7 @@ soak: $(STAMP) ## hundreds of random histories with kills and outages: every edg
 bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
 
-fuzz: $(STAMP) ## write anything to the readers of frames and messages (FUZZ_SECONDS=600)
+fuzz: $(STAMP) ## write anything to the readers of frames and messages, and to the admin interface (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
