@@ -13,6 +13,7 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/supervisor/test_admin_fuzz.py::test_every_answer_is_as_described_and_no_module_is_disturbed
 BIN := .venv/bin
 STAMP := .venv/.set-up
+PEERS := .venv/peers/.set-up
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint demo crash-ipc soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
@@ -46,7 +47,7 @@ bench-ipc: $(STAMP) ## channels beside multiprocess's, pyzmq and faster-fifo (AR
 bench-start: $(STAMP) ## restarts and memory under fork, forkserver and spawn
 	@$(BIN)/python -m bench.start_methods $(ARGS)
 
-bench-supervisor: $(STAMP) ## time to replace a killed process, memory and CPU of the parent, beside circus
+bench-supervisor: $(STAMP) $(PEERS) ## restarts, start, memory, CPU and status beside supervisord and circus (5 min)
 	@$(BIN)/python -m bench.supervisor $(ARGS)
 
 soak: $(STAMP) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
@@ -85,4 +86,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS): bench/peers.txt | $(STAMP)
+	$(BIN)/python -m venv --clear .venv/peers
+	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
 	@touch $@
