@@ -11,9 +11,11 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/common/wire/test_packed.py::test_any_message_survives_the_wire_in_any_pieces \
   tests/modules/common/wire/test_plain.py::test_no_input_does_worse_than_a_wire_error \
   tests/modules/common/wire/test_plain.py::test_what_is_encoded_decodes \
-  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on
+  tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on \
+  tests/supervisor/test_admin_fuzz.py::test_every_answer_is_as_described_and_no_module_is_disturbed
 BIN := .venv/bin
 STAMP := .venv/.set-up
+PEERS := .venv/peers/.set-up
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
@@ -50,7 +52,7 @@ bench-ipc: $(STAMP) ## channels beside multiprocess's, pyzmq and faster-fifo (AR
 bench-start: $(STAMP) ## restarts and memory under fork, forkserver and spawn
 	@$(BIN)/python -m bench.start_methods $(ARGS)
 
-bench-supervisor: $(STAMP) ## time to replace a killed process, memory and CPU of the parent, beside circus
+bench-supervisor: $(STAMP) $(PEERS) ## restarts, start, memory, CPU and status beside supervisord and circus (5 min)
 	@$(BIN)/python -m bench.supervisor $(ARGS)
 
 soak: $(STAMP) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
@@ -59,7 +61,7 @@ soak: $(STAMP) ## hundreds of random histories with kills and outages: every edg
 bench-controllers: $(STAMP) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
 
-fuzz: $(STAMP) ## write anything to the readers of frames and messages (FUZZ_SECONDS=600)
+fuzz: $(STAMP) ## write anything to the readers of frames and messages, and to the admin interface (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
@@ -89,4 +91,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS): bench/peers.txt | $(STAMP)
+	$(BIN)/python -m venv --clear .venv/peers
+	.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
 	@touch $@

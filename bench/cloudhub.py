@@ -19,7 +19,6 @@ import logging
 import resource
 import socket
 import ssl
-import statistics
 import sys
 import tempfile
 import time
@@ -33,7 +32,7 @@ import multiprocess
 import psutil
 import uvloop
 
-from bench.figures import Figure, median, publish
+from bench.figures import Figure, median, percentile, publish
 from ipc import AsyncContext, Message, Registry, open_contexts
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.tls import TlsFiles, server_context
@@ -305,10 +304,6 @@ async def up(hub: Hub, edges: Edges, nodes: int) -> Run:
 def to_edge(number: int, nodes: int) -> Message:
     resource = f"node/edge-{number % nodes}/default/pod/p{number}"
     return Message.build("edgecontroller", "resource", "insert", resource, str(time.monotonic_ns()))
-
-
-def percentile(values: Sequence[float], which: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[which - 1]
 
 
 # ------------------------------------------------------------------------------ the peer

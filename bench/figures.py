@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,20 @@ class Figure(msgspec.Struct, frozen=True):
 def median(values: Sequence[float], digits: int = 2) -> float:
     """Take the median, without the digits that say nothing."""
     return round(statistics.median(values), digits)
+
+
+def percentile(values: Sequence[float], which: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[which - 1]
+
+
+def compared(figures: Sequence[Figure], system: str) -> Iterator[Figure]:
+    """Give every other system's figures that have a unit as multiples of this one's."""
+    ours = {(f.case, f.metric): f.value for f in figures if f.system == system and f.unit}
+    for figure in figures:
+        base = ours.get((figure.case, figure.metric))
+        if figure.system != system and base:
+            times = round(figure.value / base, 2)
+            yield Figure(figure.case, figure.system, f"{figure.metric}, of {system}'s", times, "x")
 
 
 def publish(name: str, how: str, figures: Sequence[Figure]) -> None:

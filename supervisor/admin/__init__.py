@@ -2,6 +2,7 @@
 
 server.py   listens, on both
 http.py     one connection: a request in, an answer or a stream out (h11)
+router.py   finds who answers it
 routes.py   what there is to ask and to do, in one table
 openapi.py  the same table as an OpenAPI document
 """

@@ -46,6 +46,7 @@ class Answer:
     body: Any
     status: HTTPStatus = HTTPStatus.OK
     type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     def encoded(self) -> tuple[str, bytes]:
         """Give the content type and the body's bytes."""
@@ -69,9 +70,9 @@ class Stream:
 class HttpError(Exception):
     """Becomes an answer with this status, and the text as its `error`."""
 
-    def __init__(self, status: HTTPStatus, text: str) -> None:
+    def __init__(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
         super().__init__(text)
-        self.answer = Answer({"error": text}, status)
+        self.answer = Answer({"error": text}, status, headers=headers)
 
 
 Respond = Callable[[Request], Awaitable[Answer | Stream]]
@@ -87,12 +88,14 @@ async def serve_one(
 ) -> None:
     """Answer one request; the connection is then to be closed."""
     connection = h11.Connection(h11.SERVER)
+    asked: h11.Request | None = None
     try:
         async with asyncio.timeout(TIMEOUT):
-            request = await _read(connection, reader, is_trusted)
-        if request is None:
-            return
-        answer = await respond(request)
+            asked = await _read_head(connection, reader)
+            if asked is None:
+                return
+            await _read_body(connection, reader, writer)
+        answer = await respond(_understood(asked, is_trusted))
     except h11.RemoteProtocolError as error:
         answer = Answer({"error": str(error)}, HTTPStatus(error.error_status_hint))
     except HttpError as error:
@@ -103,38 +106,53 @@ async def serve_one(
         log.exception("a bug in the supervisor: an admin request failed")
         text = f"a bug in the supervisor: {type(error).__name__}: {error}"
         answer = Answer({"error": text}, HTTPStatus.INTERNAL_SERVER_ERROR)
+    head_only = asked is not None and asked.method == b"HEAD"
     if isinstance(answer, Stream):
         try:
-            await _stream(connection, answer, reader, writer)
+            await _stream(connection, answer, reader, writer, head_only=head_only)
         finally:
             answer.close()
         return
     kind, body = answer.encoded()
-    await _begin(connection, writer, answer.status, kind, ("Content-Length", str(len(body))))
-    await _send(connection, writer, h11.Data(data=body), h11.EndOfMessage())
+    length = ("Content-Length", str(len(body)))
+    await _begin(connection, writer, answer.status, kind, length, *answer.headers)
+    data = () if head_only else (h11.Data(data=body),)
+    await _send(connection, writer, *data, h11.EndOfMessage())
 
 
-async def _read(
-    connection: h11.Connection, reader: asyncio.StreamReader, is_trusted: IsTrusted
-) -> Request | None:
-    """Read a whole request; None if the other side went away before."""
-    request: h11.Request | None = None
-    body = 0
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(65536))
-        elif isinstance(event, h11.Request):
-            request = event
-        elif isinstance(event, h11.Data):  # no request needs one
-            body += len(event.data)
-            if body > _LARGEST_BODY:
-                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no request needs a body")
-        elif isinstance(event, h11.EndOfMessage):
-            break
-        elif isinstance(event, h11.ConnectionClosed):
-            return None
-    assert request is not None
+async def _read_head(
+    connection: h11.Connection, reader: asyncio.StreamReader
+) -> h11.Request | None:
+    """Read a request up to its body; None if the other side went away before."""
+    event = await _next(connection, reader)
+    return event if isinstance(event, h11.Request) else None
+
+
+async def _read_body(
+    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Read what follows, to no purpose: no request needs a body."""
+    if connection.they_are_waiting_for_100_continue:
+        await _send(
+            connection,
+            writer,
+            h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"),
+        )
+    size = 0
+    while isinstance(event := await _next(connection, reader), h11.Data):
+        size += len(event.data)
+        if size > _LARGEST_BODY:
+            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no request needs a body")
+
+
+async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event:
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(await reader.read(65536))
+    assert isinstance(event, h11.Event)
+    return event
+
+
+def _understood(request: h11.Request, is_trusted: IsTrusted) -> Request:
     try:
         target = urlsplit(request.target.decode("ascii"))
     except ValueError as error:
@@ -149,9 +167,14 @@ async def _stream(
     stream: Stream,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
+    *,
+    head_only: bool,
 ) -> None:
     """Send pieces until there are no more, or the other side has gone."""
     await _begin(connection, writer, HTTPStatus.OK, stream.type, ("Transfer-Encoding", "chunked"))
+    if head_only:
+        await _send(connection, writer, h11.EndOfMessage())
+        return
     gone = asyncio.create_task(reader.read(1))
     sending = asyncio.create_task(_send_pieces(connection, stream, writer))
     try:
@@ -177,9 +200,9 @@ async def _begin(
     writer: asyncio.StreamWriter,
     status: HTTPStatus,
     kind: str,
-    length: tuple[str, str],
+    *more: tuple[str, str],
 ) -> None:
-    headers = [("Content-Type", kind), length, ("Connection", "close")]
+    headers = [("Content-Type", kind), ("Connection", "close"), *more]
     await _send(
         connection,
         writer,

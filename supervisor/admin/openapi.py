@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -12,6 +12,13 @@ from supervisor import version
 
 if TYPE_CHECKING:
     from supervisor.admin.routes import Route
+
+
+#: Of a number in a query: far beyond what there is to count.
+MOST_DIGITS: Final = 18
+
+_NUMBER: Final = {"type": "integer", "minimum": 0, "maximum": 10**MOST_DIGITS - 1}
+_QUERY_SCHEMAS: Final = {"since": _NUMBER, "lines": _NUMBER, "follow": {"type": "boolean"}}
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -54,7 +61,9 @@ def _operation(route: Route, schema: dict[str, Any], error: dict[str, Any]) -> d
     names = re.findall(r"\{(\w+)\}", route.path)
     parameters = [_parameter(name, "path") for name in names]
     parameters += [_parameter(name, "query") for name in route.query]
-    media = route.type.partition(";")[0]
+    answer = {_media(route.type): {"schema": schema}}
+    stream = {_media(route.stream): {"schema": {"type": "string"}}} if route.stream else {}
+    statuses = [status for status in (route.status, route.otherwise) if status]
     failed = {"description": "error", "content": {"application/json": {"schema": error}}}
     return {
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
@@ -62,15 +71,19 @@ def _operation(route: Route, schema: dict[str, Any], error: dict[str, Any]) -> d
         "parameters": parameters,
         "security": [] if route.open else [{"token": []}],
         "responses": {
-            str(int(route.status)): {
-                "description": route.status.phrase,
-                "content": {media: {"schema": schema}},
+            **{
+                str(int(status)): {"description": status.phrase, "content": {**stream, **answer}}
+                for status in statuses
             },
             "default": failed,
         },
     }
 
 
+def _media(content_type: str) -> str:
+    return content_type.partition(";")[0]
+
+
 def _parameter(name: str, place: str) -> dict[str, Any]:
-    kind = {"since": "integer", "lines": "integer", "follow": "boolean"}.get(name, "string")
-    return {"name": name, "in": place, "required": place == "path", "schema": {"type": kind}}
+    schema = _QUERY_SCHEMAS.get(name, {"type": "string"})
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}

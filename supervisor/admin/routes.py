@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ipc import ChannelError, DeadLetter, UnknownDeadLetter
+from ipc import DeadLetter
 from supervisor.admin import openapi
 from supervisor.admin.http import JSON, JSON_LINES, TEXT, Answer, HttpError, Request, Stream
-from supervisor.admin.streams import Feed, Streams
-from supervisor.config import ConfigError
-from supervisor.control import Control, NotPossible, UnknownModule
-from supervisor.crashes import CrashReport, UnknownReport
+from supervisor.admin.streams import Feed
+from supervisor.control import UnknownModule
+from supervisor.crashes import CrashReport
 from supervisor.events import Event
 from supervisor.output import Output, last_lines
 from supervisor.reload import Changes
@@ -25,10 +23,9 @@ from supervisor.status import ModuleStatus, Status, without_traces
 from supervisor.unit import Unit
 
 if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
+    from supervisor.admin.router import Router
 
 _LOG_LINES: Final = 200
-_DIGITS: Final = 18
 
 Handler = Callable[["Router", Request], Awaitable[Answer | Stream]]
 
@@ -44,69 +41,19 @@ class Route:
     returns: Any = None
     """the type of the JSON answer"""
     type: str = JSON
+    stream: str = ""
+    """the type of the answer with `follow`"""
     query: tuple[str, ...] = ()
     open: bool = False
     status: HTTPStatus = HTTPStatus.OK
+    otherwise: HTTPStatus | None = None
+    """another status that comes with an answer of the same type, and is no error"""
 
 
 class Stopping(msgspec.Struct, frozen=True):
     """Who is about to end."""
 
     pid: int
-
-
-class Router:
-    """Finds the route of a request, and lets it answer."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
-        self.control = Control(supervisor)
-        self._streams = {True: Streams(), False: Streams()}
-
-    def streams(self, request: Request) -> Streams:
-        """Those of who may do everything, or of all others: these cannot keep those out."""
-        return self._streams[request.trusted]
-
-    def close(self) -> None:
-        """End the streams."""
-        for streams in self._streams.values():
-            streams.close()
-
-    async def respond(self, request: Request) -> Answer | Stream:
-        """Answer a request; HttpError for what cannot be."""
-        allowed = []
-        for route, pattern in _PATTERNS:
-            match = pattern.fullmatch(request.path)
-            if match and request.method in {route.method, route.method.replace("GET", "HEAD")}:
-                return await self._use(route, replace(request, names=match.groupdict()))
-            if match:
-                allowed.append(route.method)
-        if allowed:
-            text = f"{request.path} does not do {request.method}, but {', '.join(allowed)}"
-            raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text)
-        raise HttpError(
-            HTTPStatus.NOT_FOUND, f"there is no {request.path}; /openapi.json tells what there is"
-        )
-
-    async def _use(self, route: Route, request: Request) -> Answer | Stream:
-        if not (route.open or request.trusted):
-            raise HttpError(
-                HTTPStatus.FORBIDDEN,
-                f"{route.method} {route.path} is for the Unix socket, or wants the token of "
-                "[admin] token_file: Authorization: Bearer TOKEN",
-            )
-        try:
-            return await route.handler(self, request)
-        except (UnknownModule, UnknownReport, UnknownDeadLetter) as error:
-            raise HttpError(HTTPStatus.NOT_FOUND, str(error)) from error
-        except (NotPossible, ChannelError) as error:
-            raise HttpError(HTTPStatus.CONFLICT, str(error)) from error
-        except ConfigError as error:
-            text = f"nothing has changed: {error}"
-            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, text) from error
-        except OSError as error:
-            text = f"nothing has changed: {error.strerror or error}"
-            raise HttpError(HTTPStatus.CONFLICT, text) from error
 
 
 # Looking
@@ -253,12 +200,15 @@ async def _stop(router: Router, _: Request) -> Answer:
 
 
 def _flag(request: Request, name: str) -> bool:
-    return request.query.get(name, "false") in {"", "1", "true"}
+    text = request.query.get(name, "false")
+    if text not in {"", "1", "true", "0", "false"}:
+        raise HttpError(HTTPStatus.BAD_REQUEST, f"{name}={text!r} is neither true nor false")
+    return text in {"", "1", "true"}
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isdecimal() or len(text) > _DIGITS:
+    if not (text.isascii() and text.isdecimal()) or len(text) > openapi.MOST_DIGITS:
         raise HttpError(HTTPStatus.BAD_REQUEST, f"{name}={text!r} is not a number")
     return int(text)
 
@@ -274,6 +224,7 @@ ROUTES: Final = (
         type=TEXT,
         query=("verbose",),
         open=True,
+        otherwise=HTTPStatus.SERVICE_UNAVAILABLE,
     ),
     Route("GET", "/metrics", "All metrics, for Prometheus.", _metrics, type=TEXT, open=True),
     Route(
@@ -282,6 +233,7 @@ ROUTES: Final = (
         "List the transitions of modules; with follow, as a stream of JSON lines.",
         _events,
         list[Event],
+        stream=JSON_LINES,
         query=("module", "since", "follow"),
         open=True,
     ),
@@ -292,6 +244,7 @@ ROUTES: Final = (
         "The last lines that modules and the supervisor wrote; with follow, as a stream.",
         _logs,
         type=TEXT,
+        stream=TEXT,
         query=("module", "lines", "follow"),
     ),
     Route("GET", "/crashes", "List crash reports.", _crashes, list[CrashReport], query=("module",)),
@@ -322,7 +275,3 @@ ROUTES: Final = (
     Route("POST", "/reload", "Read the configuration again.", _reload, Changes),
     Route("POST", "/stop", "Stop cloudcore.", _stop, Stopping, status=HTTPStatus.ACCEPTED),
 )
-
-_PATTERNS: Final = [
-    (route, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route.path))) for route in ROUTES
-]

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from supervisor.admin.http import TIMEOUT, IsTrusted, serve_one
-from supervisor.admin.routes import Router
+from supervisor.admin.router import Router
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor

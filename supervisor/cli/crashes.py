@@ -8,6 +8,7 @@ from typing import Any
 import click
 import cloup
 
+from supervisor.cli import words
 from supervisor.cli.asking import module_argument, output_option, print_json
 from supervisor.cli.options import Globals, global_options
 
@@ -64,27 +65,26 @@ def _print_table(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         drawn.add_row(
             report["id"],
-            table.duration(max(0.0, time.time() - report["at"])),
-            table.duration(report["uptime_seconds"]),
+            words.duration(max(0.0, time.time() - report["at"])),
+            words.duration(report["uptime_seconds"]),
             report["signal"] or f"exit {report['code']}",
-            table.printable(report["reason"]),
+            words.printable(report["reason"]),
         )
     table.console().print(drawn)
     click.echo("`cloudcore crashes --last` or `--id ID` shows one whole.")
 
 
 def _print_whole(report: dict[str, Any]) -> None:
-    from supervisor.cli import table
 
     how = report["signal"] or f"exit status {report['code']}"
     facts = {
         "id": report["id"],
         "module": f"{report['module']}, process {report['pid']}",
-        "when": f"{table.when(report['at'])}, {report['state']}, "
-        f"up {table.duration(report['uptime_seconds'])}",
+        "when": f"{words.when(report['at'])}, {report['state']}, "
+        f"up {words.duration(report['uptime_seconds'])}",
         "ended": how
         + (", killed by the kernel for want of memory" if report["oom_killed"] else ""),
-        "reason": table.printable(report["reason"]),
+        "reason": words.printable(report["reason"]),
     }
     for name, text in facts.items():
         click.echo(f"{name + ':':<8} {text}")
@@ -98,5 +98,5 @@ def _print_whole(report: dict[str, Any]) -> None:
     if report["stderr"]:
         click.echo("\nits last lines:")
         for line in report["stderr"]:
-            click.echo(f"  {table.printable(line)}")
+            click.echo(f"  {words.printable(line)}")
     click.echo()

@@ -10,6 +10,7 @@ import click
 import cloup
 
 from supervisor import client
+from supervisor.cli import words
 from supervisor.cli.asking import asking, output_option, print_json, timeout_option
 from supervisor.cli.options import Globals, global_options
 
@@ -48,10 +49,10 @@ def list_(said: Globals, output: str) -> None:
         drawn.add_row(
             letter.id,
             letter.channel,
-            table.when(letter.at),
+            words.when(letter.at),
             str(letter.deliveries),
-            *(table.printable(text) for text in (letter.source, letter.operation, letter.resource)),
-            table.size(letter.size),
+            *(words.printable(text) for text in (letter.source, letter.operation, letter.resource)),
+            words.size(letter.size),
         )
     table.console().print(drawn)
 
@@ -67,11 +68,10 @@ def show(said: Globals, letter_id: str, output: str) -> None:
     if output == "json":
         print_json(document)
         return
-    from supervisor.cli import table
 
-    document["at"] = table.when(document["at"])
+    document["at"] = words.when(document["at"])
     for name, value in document.items():
-        click.echo(f"{name + ':':<12} {table.printable(str(value))}")
+        click.echo(f"{name + ':':<12} {words.printable(str(value))}")
 
 
 @dead_letters.command()

@@ -84,7 +84,7 @@ def _print_event(event: dict[str, Any], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(event, ensure_ascii=False))
         return
-    from supervisor.cli.table import printable, when
+    from supervisor.cli.words import printable, when
 
     reason = f" ({printable(event['reason'])})" if event["reason"] else ""
     pid = f" [{event['pid']}]" if event["pid"] else ""

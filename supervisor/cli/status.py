@@ -14,6 +14,7 @@ import click
 import cloup
 
 from supervisor import client
+from supervisor.cli import words
 from supervisor.cli.options import Globals, global_options
 
 # Exit statuses as LSB has them for the action `status` of an init script.
@@ -83,6 +84,8 @@ def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> 
         import yaml
 
         click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=one_line), nl=False)
+    elif words.piped():
+        click.echo(words.plain(document))
     else:
         from supervisor.cli import table
 

@@ -14,6 +14,7 @@ import click
 import cloup
 
 from supervisor import client
+from supervisor.cli import words
 from supervisor.cli.asking import asking, output_option, until_interrupted
 from supervisor.cli.options import Globals, global_options
 
@@ -108,11 +109,11 @@ def _table(look: list[dict[str, Any]]) -> Any:
             row["name"],
             table.state(row["state"]),
             *(
-                table.or_dash(value)
+                words.or_dash(value)
                 for value in (
                     row["pid"],
                     None if cpu is None else f"{cpu:.1f}%",
-                    None if rss is None else table.size(rss),
+                    None if rss is None else words.size(rss),
                     row["fds"],
                     f"{row['sent_per_second']:,.0f}",
                     f"{row['handled_per_second']:,.0f}",

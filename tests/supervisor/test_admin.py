@@ -108,15 +108,26 @@ def test_what_cannot_be_answered(tmp_path: Path) -> None:
         running.ready("good")
         for method, target, status, says in (
             ("GET", "/nothing", 404, "there is no /nothing"),
-            ("PUT", "/status", 405, "/status does not do PUT, but GET"),
+            ("PUT", "/status", 405, "/status does not do PUT, but GET, HEAD"),
             ("GET", "/reload", 405, "/reload does not do GET, but POST"),
             ("GET", "/events?since=x", 400, "since='x' is not a number"),
+            ("GET", f"/events?since={'9' * 5000}", 400, "is not a number"),
+            ("GET", "/events?follow=x", 400, "follow='x' is neither true nor false"),
             ("GET", "/crashes/none", 404, "there is no crash report 'none'"),
             ("POST", "/modules/x/stop", 404, "no module 'x' runs here"),
         ):
             with pytest.raises(client.Refused, match=re.escape(says)) as caught:
                 client.request(running.admin_socket, method, target)
             assert caught.value.status == status
+
+
+def test_a_wrong_method_is_told_the_right_ones(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", sets=ON_TCP) as running:
+        request = urllib.request.Request(f"{tcp(running)}/status", method="PUT")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=20)
+        with caught.value as answer:
+            assert (answer.code, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +161,34 @@ def test_a_body_that_nobody_needs_is_refused_when_it_grows(tmp_path: Path) -> No
             connection.sendall(b"x" * 200_000)
             assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
         assert running.module("good")["state"] == "ready"
+
+
+@pytest.mark.parametrize("target", ["/status", "/logs?follow=true", "/nothing"])
+def test_a_head_without_a_body(tmp_path: Path, target: str) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(running.admin_socket))
+            connection.sendall(f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.makefile("rb").read().endswith(b"\r\n\r\n")
+        assert "Traceback" not in running.cli("logs").stdout
+
+
+def test_who_waits_to_be_told_to_go_on_is(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(running.admin_socket))
+            connection.sendall(
+                b"POST /reload HTTP/1.1\r\nHost: x\r\n"
+                b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+            )
+            answers = connection.makefile("rb")
+            assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
+            connection.sendall(b"{}")
+            assert b"HTTP/1.1 200 OK\r\n" in answers.read()
 
 
 def test_many_followers_come_and_go(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""How what a module is and does is written: in short words, one line each, safe for a terminal.
+
+Without rich: `cloudcore status` in a script should not take the time to import it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import datetime
+from typing import Any, Final
+
+COLUMNS: Final = (
+    "NAME", "GROUP", "STATE", "PID", "UP", "RESTARTS", "CPU", "RSS", "INBOX", "LAST EXIT", "DETAILS"
+)  # fmt: skip
+NUMBERS: Final = frozenset({"PID", "UP", "RESTARTS", "CPU", "RSS", "INBOX"})
+
+
+def piped() -> bool:
+    """Whether what is printed goes nowhere that has a width."""
+    return not sys.stdout.isatty() and "COLUMNS" not in os.environ
+
+
+def plain(document: dict[str, Any]) -> str:
+    """Write the status document as aligned lines of any length, without colour."""
+    rows = [dict(zip(COLUMNS, COLUMNS, strict=True)), *map(cells, document["modules"])]
+    widths = {column: max(len(row[column]) for row in rows) for column in COLUMNS}
+    lines = [headline(document) + document["state"]]
+    for row in rows:
+        texts = (
+            f"{row[column]:{'>' if column in NUMBERS else '<'}{widths[column]}}"
+            for column in COLUMNS
+        )
+        lines.append("  ".join(texts).rstrip())
+    return "\n".join(lines)
+
+
+def headline(document: dict[str, Any]) -> str:
+    """Write what stands before the state of the whole."""
+    up = duration(_age(document["started_at"]))
+    return f"cloudcore {document['version']}  pid {document['pid']}  up {up}  "
+
+
+def cells(module: dict[str, Any]) -> dict[str, str]:
+    """Write what stands in each column."""
+    up = module["uptime_seconds"]
+    cpu, rss = module["cpu_percent"], module["rss_bytes"]
+    return {
+        "NAME": module["name"],
+        "GROUP": module["group"],
+        "STATE": module["state"],
+        "PID": or_dash(module["pid"]),
+        "UP": or_dash(None if up is None else duration(up)),
+        "RESTARTS": str(module["restarts"]),
+        "CPU": or_dash(None if cpu is None else f"{cpu:.1f}%"),
+        "RSS": or_dash(None if rss is None else size(rss)),
+        "INBOX": str(module["inbox"]["messages"]),
+        "LAST EXIT": last_exit(module["last_exit"]) or "-",
+        "DETAILS": details(module) or "-",
+    }
+
+
+def last_exit(last: dict[str, Any] | None) -> str:
+    if not last:
+        return ""
+    how = last["signal"] or ("exit" if last["code"] is None else f"exit {last['code']}")
+    return f"{how} {duration(_age(last['at']))} ago"
+
+
+def details(module: dict[str, Any]) -> str:
+    """Why it is not ready, and what it says of itself; what is empty is for `-o json`."""
+    reason = module.get("reason", "") if module["state"] != "ready" else ""
+    parts = [printable(reason)] if reason else []
+    parts += [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
+    if dead := module["inbox"]["dead_letters"]:
+        parts.append(f"dead_letters={dead}")
+    return " ".join(parts)
+
+
+def _detail(value: Any) -> str:
+    if isinstance(value, dict) and all(isinstance(item, str | int) for item in value.values()):
+        return ",".join(f"{name}:{_detail(item)}" for name, item in value.items())
+    if isinstance(value, str):
+        return printable(value)
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def printable(text: str) -> str:
+    """Make a module's own words safe for a terminal, and one line."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def or_dash(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def when(seconds: float) -> str:
+    """Write a moment in local time, to the millisecond."""
+    moment = time.localtime(seconds)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{int(seconds % 1 * 1000):03d}"
+
+
+def _age(timestamp: str) -> float:
+    return max(0.0, time.time() - datetime.fromisoformat(timestamp).timestamp())
+
+
+def duration(seconds: float) -> str:
+    """Write a time span as kubectl does: two units at most, the smaller only where it matters."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours}h" if days < 8 and hours else f"{days}d"
+    if hours:
+        return f"{hours}h{minutes}m" if hours < 8 and minutes else f"{hours}h"
+    if minutes:
+        return f"{minutes}m{rest}s" if minutes < 10 and rest else f"{minutes}m"
+    return f"{rest}s"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes in binary units, with at most one decimal."""
+    units = ["GiB", "MiB", "KiB", "B"]
+    while count >= 1024 and len(units) > 1:
+        count /= 1024
+        units.pop()
+    unit = units[-1]
+    return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"
