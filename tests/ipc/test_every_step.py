@@ -21,6 +21,7 @@ COUNT = 3
 
 #: Where a step takes long, `make test` tries some of them and `make crash-ipc` all.
 QUICK = "KILLS" not in os.environ
+DEADLINE = 300 if QUICK else 1800
 
 
 def numbered(number: int, size: int = 20) -> Message:
@@ -71,7 +72,7 @@ def as_new(_channel: Channel) -> None:
     pass
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(DEADLINE)
 @pytest.mark.parametrize(("size", "stride"), [(20, 5), (2 * KEPT, 40)], ids=["small", "large"])
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
 def test_a_sender_killed_at_any_step_loses_nothing_that_was_sent(
@@ -101,7 +102,7 @@ def test_a_sender_killed_at_any_step_loses_nothing_that_was_sent(
             return
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(DEADLINE)
 @pytest.mark.parametrize(("size", "stride"), [(20, 11), (40_000, 23)], ids=["small", "large"])
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
 def test_a_sender_of_many_killed_at_any_step_sent_whole_batches(
@@ -202,7 +203,7 @@ def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(DEADLINE)
 @pytest.mark.parametrize(
     ("put", "read", "stride"),
     [
@@ -244,7 +245,7 @@ def test_a_reader_killed_at_any_step_loses_nothing(
             return
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(DEADLINE)
 def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path) -> None:
     for step in every_step(11):
         letters = tmp_path / str(step)
@@ -262,7 +263,7 @@ def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path
             return
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(DEADLINE)
 def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
     """The one that is left gets an error or goes on; neither side's channels are damaged."""
     registry = Registry()

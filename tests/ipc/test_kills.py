@@ -115,7 +115,8 @@ def handle(message: Message, ledger: Any) -> None:
     if number <= last:
         ledger[UNMARKED] += message.redelivered == 0
         return
-    ledger[LOST] += len(set(range(last + 1, number)) - doubts(ledger, writer))
+    if number > last + 1:
+        ledger[LOST] += len(set(range(last + 1, number)) - doubts(ledger, writer))
     ledger[LAST + writer] = number
     ledger[HANDLED] += 1
 
