@@ -13,6 +13,7 @@ from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Told
 from modules.edgecontroller.downstream.outbox import Pending, Target
 from modules.edgecontroller.downstream.references import Item
+from modules.edgecontroller.downstream.refusals import Refusals
 from modules.edgecontroller.downstream.view import LISTED, View, for_every_node, list_of
 from modules.edgecontroller.messages import (
     DELETE,
@@ -54,6 +55,7 @@ class Delivery:
         #: The last message about each item that a node has not acknowledged.
         self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
         self._latencies: list[float] = []
+        self._refusals = Refusals(view)
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -82,6 +84,7 @@ class Delivery:
 
     def acknowledged(self, target: Target, message_id: str) -> None:
         """Take note that a node has handled a message: it has the object, or no longer has it."""
+        self._refusals.acknowledged(target)
         awaited = self._awaited.get(target.node, {})
         sent = awaited.get(target.item)
         if sent is None or sent.message_id != message_id:
@@ -95,6 +98,11 @@ class Delivery:
         else:
             ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
 
+    def refused(self, target: Target, reason: str) -> None:
+        """Take note that a node could not handle what it was told: it is told again."""
+        if self._awaited.get(target.node, {}).pop(target.item, None) is not None:
+            self._refusals.refused(target, reason)
+
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
         self._awaited[target.node].pop(target.item, None)
@@ -103,6 +111,7 @@ class Delivery:
     def disconnected(self, node: str) -> None:
         """Wait for no more of a node's acknowledgements."""
         self._awaited.pop(node, None)
+        self._refusals.disconnected(node)
 
     def _version_acknowledged(self, target: Target, sent: Sent) -> str:
         """Return what the node is up to date with: also with changes that are no news to it."""
