@@ -44,6 +44,8 @@ class Sent(NamedTuple):
     #: What the node has then; None: nothing, the object is deleted.
     content: Any
     version: str
+    #: An insert, of which the node has stored nothing if it had an object of that name.
+    doubtful: bool = False
 
 
 class Delivery:
@@ -97,6 +99,8 @@ class Delivery:
             ledger.remove(target.node, [target.item])
         else:
             ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
+        if sent.doubtful:
+            self._view.outbox.mark(target)  # as an update
 
     def refused(self, target: Target, reason: str) -> None:
         """Take note that a node could not handle what it was told: it is told again."""
@@ -173,7 +177,8 @@ class Delivery:
             version = content["metadata"].get("resourceVersion", "")
         else:
             version = self._view.version(target)
-        self._awaited[target.node][target.item] = Sent(message.id, content, version)
+        doubtful = message.operation == INSERT and target.node in self._view.strangers
+        self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
     def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
         for message in made:
@@ -192,7 +197,8 @@ class Delivery:
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:
     """Choose insert or update as KubeEdge does, by what the node may have.
 
-    A v1.1 edge stores an insert only if it has no object of that name, and an update always.
+    A v1.1 edge stores an insert only if it has no object of that name, and an update always; it
+    gives a pod its devices (GPUs) on insert alone.
     """
     if for_every_node(target.type):
         return INSERT if pending.fresh else UPDATE
