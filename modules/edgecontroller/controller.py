@@ -24,6 +24,7 @@ from modules.common.kube import (
     Reflector,
     Resource,
     WatchEvent,
+    synced,
 )
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -133,7 +134,7 @@ class Controller:
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
-            await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
+            await synced(self._reflectors, self._context)
             log.info(f"in step with {self._client.server}: {self._counts()}")
             # What has been listed stays: no collection need go through it again.
             gc.freeze()

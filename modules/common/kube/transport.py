@@ -140,8 +140,7 @@ class Transport:
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
         """Make the error of a request that got no whole answer, and look for a new address."""
         self._count_error("unreachable")
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {reason}")
+        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {_say(error)}")
         self._reload()
         return unreachable
 
@@ -216,6 +215,14 @@ class Transport:
                     "kubernetes.kubeconfig to use another cluster"
                 )
             await asyncio.sleep(_KUBECONFIG_POLL)
+
+
+def _say(error: Exception) -> str:
+    """Put into words why no answer came, without aiohttp's objects in them."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the connection broke off"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _is_loopback(server: str) -> bool:
