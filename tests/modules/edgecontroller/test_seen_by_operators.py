@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
 from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
@@ -38,6 +39,27 @@ async def test_node_that_the_api_does_not_have_has_no_events(cloud: Cloud) -> No
         await cloud.connect(connected=False)
         found = await eventually(lambda: reasons(cloud), lambda found: found)
         assert found == {"EdgeDisconnected": 1}
+
+
+async def test_node_that_the_api_does_not_have_is_told_of_once(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time that there is none anew: an edge reports its status every 10 s."""
+    status = {"Status": {"phase": "Running"}}
+
+    async def told() -> int:
+        return caplog.text.count("no node of that name: create it")
+
+    async with cloud.controller():
+        for times in (1, 2):
+            for _ in range(3):
+                await cloud.from_edge("update", f"default/nodestatus/{NODE}", status)
+                await eventually(told, lambda count, times=times: count == times)
+            await cloud.api.create(NODES, node())
+            report = await cloud.from_edge("update", f"default/nodestatus/{NODE}", status)
+            await cloud.answer_to(report)  # and so all before it have been handled
+            assert await told() == times
+            await cloud.api.delete(NODES, NODE)
 
 
 def sample(name: str, **labels: str) -> float:
