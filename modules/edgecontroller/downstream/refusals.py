@@ -72,3 +72,5 @@ class Refusals:
         node.timer = None
         for target in (*node.unkept, *(list_target(name, type_) for type_ in LISTED)):
             self._view.outbox.mark(target)
+        if not node.unkept:
+            del self._nodes[name]
