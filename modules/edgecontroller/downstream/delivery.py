@@ -70,7 +70,7 @@ class Delivery:
             )
             for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
-                    self._note(target, message)
+                    self._note(target, pending, message)
                     await self._sender.send(message)
                 if made:
                     self._latencies.append(time.monotonic() - pending.since)
@@ -169,7 +169,7 @@ class Delivery:
         last = pending.last or self._view.stores[target.type].get((target.namespace, target.name))
         return _change(DELETE, target, last or _placeholder(target))
 
-    def _note(self, target: Target, message: Message) -> None:
+    def _note(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""
         if message.operation == DELETE:
             content = None
@@ -177,7 +177,8 @@ class Delivery:
             version = content["metadata"].get("resourceVersion", "")
         else:
             version = self._view.version(target)
-        doubtful = message.operation == INSERT and target.node in self._view.strangers
+        is_stranger = target.node in self._view.strangers
+        doubtful = is_stranger and message.operation == INSERT and not pending.fresh
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
     def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
