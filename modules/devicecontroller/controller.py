@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from modules.common.kube import EventRecorder, KubeClient
+from modules.common.kube import EventRecorder, KubeClient, synced
 from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.crds import see_to_crds
 from modules.devicecontroller.devicestatus import DeviceStatus
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from modules.devicecontroller.inventory import Slot
     from supervisor.context import ModuleContext
     from supervisor.module import Settings
-
-#: Seconds after which a module that still waits for the API says so and counts as ready: it is
-#: the API that is missing, and a restart of this module would not bring it.
-_PATIENCE: Final = 15.0
 
 #: Seconds that messages already taken may take to be handled when the module is to stop.
 _DRAIN: Final = 3.0
@@ -119,22 +115,7 @@ class _Controller:
             self._context.ready()
 
     async def _read_all(self) -> None:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._downstream.synced()
-        except TimeoutError:
-            missing = ", ".join(
-                reflector.resource.plural
-                for reflector in self._downstream.reflectors
-                if not reflector.is_synced
-            )
-            log.warning(
-                f"no device can be synchronized yet: the Kubernetes API has not given {missing}"
-            )
-            self._context.report(waiting_for=missing)
-            self._context.ready()
-            await self._downstream.synced()
-            self._context.report(waiting_for="")
+        await synced(self._downstream.reflectors, self._context)
         if self._missing_crds:
             self._context.report(missing_crds="")
         self._report()

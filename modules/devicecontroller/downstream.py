@@ -94,11 +94,6 @@ class Downstream:
             for reflector in self.reflectors:
                 tasks.create_task(reflector.run())
 
-    async def synced(self) -> None:
-        """Wait until all that there is has been read."""
-        for reflector in self.reflectors:
-            await reflector.synced()
-
     async def run(self, profile_workers: int) -> None:
         """Act on what has been read until cancelled; only then is all of it known."""
         self._adopt_missed()

@@ -24,6 +24,7 @@ from modules.common.kube import (
     Reflector,
     Resource,
     WatchEvent,
+    synced,
 )
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -34,7 +35,7 @@ from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.pods import PodConcern
 from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
 from modules.edgecontroller.downstream.view import View
-from modules.edgecontroller.objects import keep, keep_node
+from modules.edgecontroller.objects import Object, keep, keep_node, keep_pod
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.lanes import Delivery as Taken
@@ -44,6 +45,9 @@ from supervisor.module import CannotStart, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="
+
+#: What is kept of which objects.
+_KEEP: Final[dict[Resource, Callable[[Object], Object]]] = {NODES: keep_node, PODS: keep_pod}
 
 _REPORT_SECONDS: Final = 1.0
 
@@ -133,7 +137,7 @@ class Controller:
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
-            await asyncio.gather(*(reflector.synced() for reflector in self._reflectors))
+            await synced(self._reflectors, self._context)
             log.info(f"in step with {self._client.server}: {self._counts()}")
             # What has been listed stays: no collection need go through it again.
             gc.freeze()
@@ -181,7 +185,7 @@ class Controller:
             resource,
             handle,
             namespace=self._namespace if resource.namespaced else None,
-            keep=keep_node if resource is NODES else keep,
+            keep=_KEEP.get(resource, keep),
             resync=self._config.resync,
             store=store,
             label_selector=label_selector,

@@ -15,6 +15,10 @@ SYNC_LATENCY: Final = Histogram(
 MESSAGES_SENT: Final = Counter(
     "cloudcore_edgecontroller_messages_sent_total", "Messages that cloudhub's channel has taken."
 )
+MESSAGES_REFUSED: Final = Counter(
+    "cloudcore_edgecontroller_messages_refused_total",
+    "Messages that edges could not keep, and are sent again.",
+)
 MESSAGES_HANDLED: Final = Counter(
     "cloudcore_edgecontroller_messages_handled_total",
     "Messages of edges that have been worked off.",

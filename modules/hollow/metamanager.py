@@ -1,7 +1,8 @@
 """What metaManager of an edge does: keep what the cloud sends, answer OK, ask for the missing.
 
 After edge/pkg/metamanager/msg_processor.go. The store is keyed by the edge's resource string,
-`{namespace}/{type}/{name}`, as that one's database is.
+`{namespace}/{type}/{name}`, as that one's database is; as there, an insert does not replace what
+is stored, and is answered OK all the same.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ class MetaManager:
             self._send(message.error(f"Error to unmarshal: {error}", source="metaManager"))
             return
         for key, item in found.items():
+            if message.operation == "insert" and key in self.objects:
+                self._emit("kept", key, "an insert of what is here changes nothing")
+                continue
             operation = "update" if key in self.objects else "insert"
             self.objects[key] = item
             self._changed(operation, key, item)

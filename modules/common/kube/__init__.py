@@ -42,6 +42,7 @@ from modules.common.kube.resources import (
     Resource,
 )
 from modules.common.kube.retry import retry
+from modules.common.kube.syncing import synced
 from modules.common.kube.watching import Object, WatchEvent
 
 __all__ = [
@@ -88,4 +89,5 @@ __all__ = [
     "key_of",
     "reference",
     "retry",
+    "synced",
 ]

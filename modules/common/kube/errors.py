@@ -58,10 +58,12 @@ class ApiError(KubeError):
         self.message = message
         self.details = details or {}
         self.retry_after = retry_after
+        self.premature = False
+        """whether it may be for no other reason than that the server has just started"""
 
     @property
     def retriable(self) -> bool:
-        return self.status == 429 or self.status >= 500
+        return self.status == 429 or self.status >= 500 or self.premature
 
 
 class BadRequest(ApiError):

@@ -98,6 +98,8 @@ class Reflector:
         self._listed_at = 0.0
         self._synced = asyncio.Event()
         self._failing_since: float | None = None
+        self.error: KubeError | None = None
+        """What the API server has answered last, while it gives nothing."""
 
     @property
     def is_synced(self) -> bool:
@@ -225,6 +227,7 @@ class Reflector:
     async def _pause(self, error: KubeError) -> None:
         """Log the first failure of a row, count each, and wait."""
         self.statistics.errors += 1
+        self.error = error
         pause = self._backoff.next(error.retry_after if isinstance(error, ApiError) else None)
         if self._failing_since is None:
             self._failing_since = time.monotonic()
@@ -235,6 +238,7 @@ class Reflector:
 
     def _recovered(self) -> None:
         self._backoff.reset()
+        self.error = None
         if self._failing_since is not None:
             log.info(f"watching {self.resource.plural} again after {self.failing_for:.1f} s")
             self._failing_since = None

@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 async def retry(attempt: Callable[[], Awaitable[Result]], backoff: Backoff | None = None) -> Result:
     """Await `attempt()` until it succeeds or fails for good, however long the server is away.
 
-    Tried again: no answer, 429 (after the time it names), 5xx, and 409 of a changed object, for
-    which `attempt` must read the object anew. Any other error is raised.
+    Tried again: no answer, 429 (after the time it names), 5xx, 409 of a changed object, for which
+    `attempt` must read the object anew, and 401 or 403 of a server that has just come back. Any
+    other error is raised.
     """
     backoff = backoff or Backoff()
     while True:

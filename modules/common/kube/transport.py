@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections import Counter
@@ -34,6 +35,10 @@ CONNECT_TIMEOUT: Final = 10.0
 #: Seconds to wait for the embedded API server's kubeconfig, which it writes on its first start.
 _KUBECONFIG_WAIT: Final = 30.0
 _KUBECONFIG_POLL: Final = 0.05
+
+#: An API server that has just started answers before it has read who may do what: for so many
+#: seconds after it has not answered, 401 and 403 are no last word.
+_STARTING: Final = 60.0
 
 #: Connections at most; each watch holds one.
 _POOL_SIZE: Final = 100
@@ -86,6 +91,7 @@ class Transport:
         self._limit = TokenBucket(settings.kubernetes.qps, settings.kubernetes.burst)
         self._access: Access
         self._session: aiohttp.ClientSession
+        self._silent_at = -math.inf
         self.statistics = Statistics()
 
     @property
@@ -139,9 +145,9 @@ class Transport:
 
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
         """Make the error of a request that got no whole answer, and look for a new address."""
+        self._silent_at = time.monotonic()
         self._count_error("unreachable")
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {reason}")
+        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {_say(error)}")
         self._reload()
         return unreachable
 
@@ -182,7 +188,11 @@ class Transport:
             response.release()
         self._count_error(str(response.status))
         after = response.headers.get("Retry-After")
-        return error_from_body(body, request.what, response.status, after)
+        refusal = error_from_body(body, request.what, response.status, after)
+        refusal.premature = (
+            response.status in {401, 403} and time.monotonic() - self._silent_at < _STARTING
+        )
+        return refusal
 
     async def _renew(self, access: Access, refused: str | None) -> bool:
         """Get other credentials than those refused: of another request's renewal, or new ones."""
@@ -216,6 +226,14 @@ class Transport:
                     "kubernetes.kubeconfig to use another cluster"
                 )
             await asyncio.sleep(_KUBECONFIG_POLL)
+
+
+def _say(error: Exception) -> str:
+    """Put into words why no answer came, without aiohttp's objects in them."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the connection broke off"
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _is_loopback(server: str) -> bool:

@@ -13,6 +13,7 @@ from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Told
 from modules.edgecontroller.downstream.outbox import Pending, Target
 from modules.edgecontroller.downstream.references import Item
+from modules.edgecontroller.downstream.refusals import Refusals
 from modules.edgecontroller.downstream.view import LISTED, View, for_every_node, list_of
 from modules.edgecontroller.messages import (
     DELETE,
@@ -43,6 +44,8 @@ class Sent(NamedTuple):
     #: What the node has then; None: nothing, the object is deleted.
     content: Any
     version: str
+    #: An insert, of which the node has stored nothing if it had an object of that name.
+    doubtful: bool = False
 
 
 class Delivery:
@@ -54,6 +57,7 @@ class Delivery:
         #: The last message about each item that a node has not acknowledged.
         self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
         self._latencies: list[float] = []
+        self._refusals = Refusals(view)
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -66,7 +70,7 @@ class Delivery:
             )
             for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
-                    self._note(target, message)
+                    self._note(target, pending, message)
                     await self._sender.send(message)
                 if made:
                     self._latencies.append(time.monotonic() - pending.since)
@@ -82,6 +86,7 @@ class Delivery:
 
     def acknowledged(self, target: Target, message_id: str) -> None:
         """Take note that a node has handled a message: it has the object, or no longer has it."""
+        self._refusals.acknowledged(target)
         awaited = self._awaited.get(target.node, {})
         sent = awaited.get(target.item)
         if sent is None or sent.message_id != message_id:
@@ -94,6 +99,13 @@ class Delivery:
             ledger.remove(target.node, [target.item])
         else:
             ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
+        if sent.doubtful:
+            self._view.outbox.mark(target)  # as an update
+
+    def refused(self, target: Target, reason: str) -> None:
+        """Take note that a node could not handle what it was told: it is told again."""
+        if self._awaited.get(target.node, {}).pop(target.item, None) is not None:
+            self._refusals.refused(target, reason)
 
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
@@ -103,6 +115,7 @@ class Delivery:
     def disconnected(self, node: str) -> None:
         """Wait for no more of a node's acknowledgements."""
         self._awaited.pop(node, None)
+        self._refusals.disconnected(node)
 
     def _version_acknowledged(self, target: Target, sent: Sent) -> str:
         """Return what the node is up to date with: also with changes that are no news to it."""
@@ -156,7 +169,7 @@ class Delivery:
         last = pending.last or self._view.stores[target.type].get((target.namespace, target.name))
         return _change(DELETE, target, last or _placeholder(target))
 
-    def _note(self, target: Target, message: Message) -> None:
+    def _note(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""
         if message.operation == DELETE:
             content = None
@@ -164,7 +177,9 @@ class Delivery:
             version = content["metadata"].get("resourceVersion", "")
         else:
             version = self._view.version(target)
-        self._awaited[target.node][target.item] = Sent(message.id, content, version)
+        is_stranger = target.node in self._view.strangers
+        doubtful = is_stranger and message.operation == INSERT and not pending.fresh
+        self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
     def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
         for message in made:
@@ -183,7 +198,8 @@ class Delivery:
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:
     """Choose insert or update as KubeEdge does, by what the node may have.
 
-    A v1.1 edge stores an insert only if it has no object of that name, and an update always.
+    A v1.1 edge stores an insert only if it has no object of that name, and an update always; it
+    gives a pod its devices (GPUs) on insert alone.
     """
     if for_every_node(target.type):
         return INSERT if pending.fresh else UPDATE

@@ -29,7 +29,7 @@ class PodConcern:
             self._mark_needs(ended)
         elif event.old is None or pod_changed(event.old, pod):
             self._mark_needs(self._view.locations.place(key, pod))
-            self._mark(target)
+            self._mark(target, fresh=event.type == "ADDED")
         else:
             self._keep_seen(target, event.old, pod)
 
@@ -39,9 +39,9 @@ class PodConcern:
         if ledger.seen(target.node, target.item) == before:
             ledger.acknowledge(target.node, target.item, new["metadata"]["resourceVersion"])
 
-    def _mark(self, target: Target, last: dict[str, object] | None = None) -> None:
+    def _mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
         if self._view.live and self._view.reachable(target.node):
-            self._view.outbox.mark(target, last=last)
+            self._view.outbox.mark(target, fresh=fresh, last=last)
 
     def _mark_needs(self, needs: Iterable[Need]) -> None:
         for node, item in sorted(needs):

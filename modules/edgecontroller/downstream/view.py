@@ -54,6 +54,8 @@ class View:
     #: What cloudhub has said; a node it has not spoken of since the start may be connected.
     connections: dict[str, bool] = field(default_factory=dict)
     live: bool = False
+    #: Nodes that may have objects of which nothing is noted here: another cloudcore told them.
+    strangers: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
 
     def changed(self) -> None:
@@ -109,6 +111,10 @@ class View:
         """
         if not self.live or not self.reachable(node):
             return
+        if self.ledger.items(node):
+            self.strangers.discard(node)
+        else:
+            self.strangers.add(node)
         due = [
             *self.locations.items_for(node),
             *((POD, *key) for key in self.locations.pods_on(node)),

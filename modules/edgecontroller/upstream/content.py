@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ipc import Message
 from modules.edgecontroller.objects import Object
+
+#: Characters of an edge's own words that are logged.
+_LONGEST_TEXT: Final = 200
 
 Content = TypeVar("Content")
 
@@ -71,6 +74,13 @@ def read_pod_statuses(message: Message, *, one: bool) -> list[PodStatusRequest]:
     if one:
         return [_read(message, PodStatusRequest)]
     return _read(message, list[PodStatusRequest])
+
+
+def text_of(message: Message) -> str:
+    """Return what an edge says in words, cut off where it goes on for long."""
+    content = message.content
+    text = content.decode(errors="replace") if isinstance(content, bytes) else str(content)
+    return text[:_LONGEST_TEXT]
 
 
 def _read(message: Message, type: type[Content]) -> Content:  # noqa: A002

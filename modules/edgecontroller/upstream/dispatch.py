@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ipc import Closed, Message
+from ipc.message import OP_ERROR
 from modules.common import resources
 from modules.common.kube import KubeError
 from modules.edgecontroller import messages
@@ -19,7 +20,7 @@ from modules.edgecontroller.downstream.delivery import Delivery as Downward
 from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.outbox import Target
 from modules.edgecontroller.messages import CLOUDHUB, CONNECTED, DISCONNECTED, RESPONSE, UPDATE
-from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses
+from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.lanes import Delivery, Handler, Lane
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
@@ -112,9 +113,8 @@ class Upstream:
             return False
         about = resources.parse(message.resource)
         self._concern.heard_from(about.node)
-        if message.operation == RESPONSE:
-            target = Target(about.node, about.type, about.namespace, about.name)
-            self._downward.acknowledged(target, message.parent_id)
+        if message.operation in (RESPONSE, OP_ERROR):
+            self._answer(message, Target(about.node, about.type, about.namespace, about.name))
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
             return self._split(delivery, about)
@@ -143,6 +143,12 @@ class Upstream:
             self._concern.connected(node)
         else:
             self._concern.disconnected(node)
+
+    def _answer(self, message: Message, target: Target) -> None:
+        if message.operation == RESPONSE:
+            self._downward.acknowledged(target, message.parent_id)
+        else:
+            self._downward.refused(target, text_of(message))
 
     def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
         """Put each status of a list into the lane of its own pod, behind that pod's others."""

@@ -43,6 +43,7 @@ class NodeWriter:
         self._sender = sender
         self._view = view
         self._update_frequency = update_frequency
+        self._unknown: set[str] = set()
 
     async def write_status(self, messages: list[Message]) -> None:
         """Write the last of a node's statuses, which stands for those it has replaced."""
@@ -52,11 +53,27 @@ class NodeWriter:
         node = self._view.nodes.get(("", name))
         with shape_of(message):
             patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
-        await retry(
-            lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS)
-        )
+        try:
+            await retry(
+                lambda: self._client.patch(
+                    NODES, name, patch, type="strategic", subresource=_STATUS
+                )
+            )
+        except NotFound:
+            self._say_unknown(name)
+            return
+        self._unknown.discard(name)
         for written in messages:
             await self._answer(written)
+
+    def _say_unknown(self, name: str) -> None:
+        """Tell once of a node that reports though there is none: it does so every 10 s."""
+        if name not in self._unknown:
+            self._unknown.add(name)
+            log.warning(
+                f"node {name} is connected, but the Kubernetes API has no node of that name: "
+                "create it, with the label of edge nodes"
+            )
 
     async def write_annotations(self, messages: list[Message]) -> None:
         """Merge the annotations that an edge has put on its node."""

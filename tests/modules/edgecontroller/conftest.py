@@ -210,13 +210,16 @@ class Cloud:
 
     async def acknowledge(self, message: Message) -> None:
         """Answer as an edge's metaManager does to whatever it is told."""
+        await self._answer(message, message.source, "response", b"OK")
+
+    async def refuse(self, message: Message) -> None:
+        """Answer as an edge's metaManager does when it could not store what it was told."""
+        text = b"Error to update meta to DB: sql: transaction has already been committed"
+        await self._answer(message, "metaManager", "error", text)
+
+    async def _answer(self, message: Message, source: str, operation: str, text: bytes) -> None:
         answer = Message.build(
-            message.source,
-            message.group,
-            "response",
-            message.resource,
-            b"OK",
-            parent_id=message.id,
+            source, message.group, operation, message.resource, text, parent_id=message.id
         )
         await self.hub.send("edgecontroller", answer)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipc import Message, ModuleUnavailable, open_contexts
-from modules.common.kube import NODES, PODS, KubeClient
+from modules.common.kube import NODES, PODS, KubeClient, syncing
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.module import CannotStart, KubernetesSettings, Settings
@@ -65,6 +65,33 @@ async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) ->
             assert {question.id for question in questions} <= answered
             assert pods == ["insert"]
             await controller.aclose()
+    for context in contexts.values():
+        context.close()
+
+
+async def test_api_server_that_is_away_at_the_start_is_waited_for(
+    tmp_path: Path, pki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it takes: no restart of the controller would bring it."""
+    monkeypatch.setattr(syncing, "PATIENCE", 0.05)
+    data = tmp_path / "apiserver"
+    shutil.copytree(pki, data / "pki")
+    kubernetes = KubernetesSettings(kubeconfig=str(data / "kubeconfig"), qps=0)
+    settings = Settings(tmp_path, tmp_path, kubernetes)
+    async with running_server(data), KubeClient.connect(settings) as api:
+        await api.create(NODES, node())
+        await api.create(PODS, pod("p"), "default")
+    contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
+    cloud = Cloud(api, contexts, settings)
+    async with cloud.controller():
+        details = cloud.context.details
+        waiting_for = "nodes, pods, configmaps, secrets, services, endpoints"
+        assert details["waiting_for"] == waiting_for
+        assert details["because"].startswith("list nodes: no answer from https://127.0.0.1")
+        async with running_server(data):
+            await cloud.connect()
+            await cloud.until("insert", f"node/{NODE}/default/pod/p")
+            assert (details["waiting_for"], details["because"]) == ("", "")
     for context in contexts.values():
         context.close()
 

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
 from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
+from modules.edgecontroller import controller
 
 from .conftest import NODE, Cloud, configmap, eventually, node, pod, using
 
@@ -38,6 +40,31 @@ async def test_node_that_the_api_does_not_have_has_no_events(cloud: Cloud) -> No
         await cloud.connect(connected=False)
         found = await eventually(lambda: reasons(cloud), lambda found: found)
         assert found == {"EdgeDisconnected": 1}
+
+
+async def test_node_that_the_api_does_not_have_is_told_of_once(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that there is none anew: an edge reports its status every 10 s."""
+    monkeypatch.setattr(controller, "_REPORT_SECONDS", 0.01)
+    status = {"Status": {"phase": "Running"}}
+
+    async def handled() -> float:
+        return sample("edgecontroller_messages_handled_total", kind="nodestatus")
+
+    async def report() -> None:
+        before = await handled()
+        await cloud.from_edge("update", f"default/nodestatus/{NODE}", status)
+        await eventually(handled, lambda now: now == before + 1)
+
+    async with cloud.controller():
+        for times in (1, 2):
+            for _ in range(3):
+                await report()
+            assert caplog.text.count("no node of that name: create it") == times
+            await cloud.api.create(NODES, node())
+            await report()
+            await cloud.api.delete(NODES, NODE)
 
 
 def sample(name: str, **labels: str) -> float:

@@ -214,6 +214,19 @@ async def test_secrets_stay_out_of_events(
     assert not any("aHVzaA==" in event.as_text() + event.as_json() for event in events)
 
 
+async def test_an_insert_replaces_nothing(
+    cloud: Cloud, edge: HollowEdge, events: list[Event]
+) -> None:
+    """As with a real edge, which answers OK to it all the same."""
+    cloud.send_object("update", "default/configmap/c", {"data": {"k": "old"}})
+    cloud.send_object("insert", "default/configmap/c", {"data": {"k": "new"}})
+    await cloud.message("response", "default/configmap/c", skip=1)
+    assert edge.objects["default/configmap/c"] == {"data": {"k": "old"}}
+    assert "kept" in [event.kind for event in events]
+    cloud.send_object("update", "default/configmap/c", {"data": {"k": "new"}})
+    await edge.wait_for("default/configmap/c", lambda found: found["data"] == {"k": "new"})
+
+
 async def test_waiting_in_vain_says_what_is_there(cloud: Cloud, edge: HollowEdge) -> None:
     cloud.send_object("insert", "default/configmap/c", {"data": {}})
     await edge.wait_for("default/configmap/c")

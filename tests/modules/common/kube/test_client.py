@@ -1,8 +1,11 @@
 import asyncio
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
+import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from modules.common.kube import (
     CONFIGMAPS,
@@ -101,6 +104,30 @@ async def test_no_answer_is_unreachable(server: FakeServer, client: KubeClient) 
         await client.patch(PODS, "p", {}, "default")
     assert caught.value.retriable
     assert client.statistics.errors == {"unreachable": 1}
+
+
+async def test_server_that_dies_is_told_of_in_words(
+    server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the objects that aiohttp puts into its messages."""
+
+    async def breaks_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    server.then(breaks_off)
+    with pytest.raises(Unreachable, match=r"watch pods: .* the connection broke off$"):
+        await anext(client.watch(PODS, resource_version="1"))
+
+    # Reset in the middle of TLS, of which uvloop says no more than this.
+    reset = aiohttp.ClientConnectorError(Mock(), ConnectionResetError())
+    monkeypatch.setattr(aiohttp.ClientSession, "request", AsyncMock(side_effect=reset))
+    with pytest.raises(Unreachable, match=r"get pods default/p: .*: ConnectionResetError$"):
+        await client.get(PODS, "p", "default")
 
 
 async def test_answer_that_is_not_json(server: FakeServer, client: KubeClient) -> None:

@@ -2,11 +2,11 @@ import time
 
 import pytest
 
-from modules.common.kube import NODES, ApiError, KubeClient, retry
+from modules.common.kube import NODES, ApiError, KubeClient, retry, transport
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.ratelimit import TokenBucket
 
-from .conftest import FakeServer, refuses, replies
+from .conftest import FakeServer, hangs_up, refuses, replies
 
 
 async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) -> None:
@@ -26,6 +26,20 @@ async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) ->
 async def test_retry_gives_up_on_what_stays_wrong(
     server: FakeServer, client: KubeClient, code: int
 ) -> None:
+    server.then(refuses(code, ""))
+    with pytest.raises(ApiError):
+        await retry(lambda: client.get(NODES, "n"))
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_server_that_comes_back_does_not_know_at_once_who_may_what(
+    server: FakeServer, client: KubeClient, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kube-apiserver answers before it has read the roles; but it has them before long."""
+    server.then(*[hangs_up()] * 2, *[refuses(code, "")] * 2, replies({"it": "worked"}))
+    backoff = Backoff(initial=0.001)
+    assert await retry(lambda: client.get(NODES, "n"), backoff) == {"it": "worked"}
+    monkeypatch.setattr(transport, "_STARTING", 0.0)
     server.then(refuses(code, ""))
     with pytest.raises(ApiError):
         await retry(lambda: client.get(NODES, "n"))

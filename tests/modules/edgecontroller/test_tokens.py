@@ -1,0 +1,43 @@
+"""Pods as today's API servers make them: with a token that an edge of v1.1 cannot get."""
+
+from __future__ import annotations
+
+from modules.common.kube import CONFIGMAPS, PODS
+from tests.modules.edgecontroller.conftest import NODE, Cloud, configmap, pod
+
+TOKEN = {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
+CA = {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}}
+NAMESPACE = {
+    "downwardAPI": {
+        "items": [
+            {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "n"}
+        ]
+    }
+}
+OTHER = {"name": "other", "emptyDir": {}}
+
+
+def access(*sources: object) -> dict[str, object]:
+    """Make the volume that the admission of service accounts adds."""
+    return {"name": "kube-api-access", "projected": {"defaultMode": 420, "sources": list(sources)}}
+
+
+async def test_a_pod_goes_without_its_token(running: Cloud) -> None:
+    await running.api.create(CONFIGMAPS, configmap("kube-root-ca.crt"), "default")
+    volumes = {"volumes": [access(TOKEN, CA, NAMESPACE), OTHER]}
+    created = await running.api.create(PODS, pod("p", spec=volumes), "default")
+    told = await running.until("insert", f"node/{NODE}/default/pod/p")
+    assert told.content["spec"]["volumes"] == [access(CA, NAMESPACE), OTHER]
+    assert created["spec"]["volumes"] == [access(TOKEN, CA, NAMESPACE), OTHER]
+    await running.drain()
+    # The API server's own view of it does not make it changed.
+    status = {"status": {"phase": "Running"}}
+    await running.api.patch(PODS, "p", status, "default", subresource="status")
+    assert await running.drain() == []
+
+
+async def test_a_volume_of_nothing_but_a_token_stays(running: Cloud) -> None:
+    """Empty: the containers mount it by its name."""
+    await running.api.create(PODS, pod("p", spec={"volumes": [access(TOKEN)]}), "default")
+    told = await running.until("insert", f"node/{NODE}/default/pod/p")
+    assert told.content["spec"]["volumes"] == [access()]
