@@ -13,9 +13,10 @@ from ipc import Message
 from modules.cloudhub.awaited import Awaited
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.fragments import Fragments, TooBig
+from modules.cloudhub.framing import frames_of
 from modules.cloudhub.identity import Identity
 from modules.cloudhub.lanes import PACKED, Decoder, Lane, lane_of
-from modules.cloudhub.outbound import Outbound
+from modules.cloudhub.outbound import Frames, Outbound
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
 from modules.common.wire import WireError
@@ -183,33 +184,36 @@ class Session(WSListener):
         """
         if self.over or self.lane is None:
             return
+        waits = self._write_paused_at is not None  # as do all before it
         try:
-            message.operation = self._outbound.operation_of(message)
+            if waits:
+                message.operation = self._outbound.operation_of(message)
             frames = self.lane.encode(message)
         except WireError as error:
             self._owner.statistics.undeliverable_down += 1
             log.error("node %s: %s", self.node, error)
             return
-        if not self._outbound.put(message, frames):
+        if not waits:
+            self._write(frames)
+        elif not self._outbound.put(message, frames):
             self.abort(
                 "queue",
                 f"{len(self._outbound)} messages ({self._outbound.bytes} bytes) wait for it and "
                 "it does not read",
             )
-        elif self._write_paused_at is None:
-            self._flush()
 
     def await_answer(self, message: Message) -> None:
         """Remember who asked, so that the edge's answer finds its way back."""
         self._awaited.add(message, self._loop.time())
 
     def _flush(self) -> None:
-        send, outbound = self._transport.send, self._outbound
-        while outbound and self._write_paused_at is None and not self.over:
-            for frame in outbound.pop():
-                send(WSMsgType.BINARY, frame)
-            self.messages_out += 1
-            self._owner.statistics.messages_down += 1
+        while self._outbound and self._write_paused_at is None and not self.over:
+            self._write(self._outbound.pop())
+
+    def _write(self, frames: Frames) -> None:
+        self._transport.underlying_transport.write(frames_of(frames))
+        self.messages_out += 1
+        self._owner.statistics.messages_down += 1
 
     # Edge to cloud
 
