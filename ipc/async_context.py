@@ -172,8 +172,9 @@ class AsyncContext(BaseContext):
         if self._inbox is None:
             self._inbox = Inbox(self._line.inbox.receiver)
         inbox = self._inbox
-        deadline = Deadline(timeout)
-        await inbox.turn()
+        if inbox.others_turn():
+            await asyncio.sleep(0)
+        deadline: Deadline | None = None  # most often there is no need to wait
         while True:
             if self.stopping:
                 self._line.inbox.receiver.acknowledge()
@@ -181,6 +182,7 @@ class AsyncContext(BaseContext):
             item = attempt()
             if item is not None:
                 return item
+            deadline = deadline or Deadline(timeout)
             if deadline.passed:
                 raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
             await inbox.wait(deadline)
@@ -219,11 +221,10 @@ class Inbox:
         self._arrivals.clear()
         self._look_up()
 
-    async def turn(self) -> None:
-        """Let other tasks run now and then, however many messages there are."""
+    def others_turn(self) -> bool:
+        """Whether other tasks are to run now, however many messages there are."""
         self._turn += 1
-        if self._turn % _TURN == 0:
-            await asyncio.sleep(0)
+        return self._turn % _TURN == 0
 
     async def wait(self, deadline: Deadline) -> None:
         """Wait until a message may have come, or the deadline has."""
