@@ -3,10 +3,10 @@
 The hub runs in a process of its own as under the supervisor, hollow edges (bench/hollow.py) in
 two others, and this process is both controllers: it reads what comes up and sends what goes
 down. All of them share the machine, so that rates are those of the whole; CPU and memory are the
-hub's process alone. Content of a message down and up is some 20 bytes; the certificates are RSA
-2048 with client certificates verified, TLS 1.3.
+hub's alone (of all its processes, if there are several). Content of a message down and up is some
+20 bytes; the certificates are RSA 2048 with client certificates verified, TLS 1.3.
 
-    python -m bench.cloudhub [--nodes 100 1000 10000] [--at-once 2000] [--repeats 3]
+    python -m bench.cloudhub [--nodes 100 1000 10000] [--at-once 2000] [--repeats 3] [--processes 2]
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ import psutil
 import uvloop
 
 from bench.figures import Figure, median, percentile, publish
+from bench.usage import running_time
 from ipc import AsyncContext, Message, Registry, open_contexts
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.processes import FIRST, unit_names
 from modules.cloudhub.tls import TlsFiles, server_context
 from modules.common.certs import Pki, ensure_pki, issue_node, write_private, write_public
 from modules.hollow import tls
@@ -71,6 +73,7 @@ class Context(AsyncContext):
 
 def hub(
     registry: Registry,
+    unit: str,
     listener: socket.socket,
     directory: Path,
     config: dict[str, Any],
@@ -79,7 +82,7 @@ def hub(
     from modules.cloudhub.running import run
 
     async def serve() -> None:
-        context: Any = Context(registry, "cloudhub", listener, ready)
+        context: Any = Context(registry, unit, listener, ready)
         settings = Settings(data_dir=directory, run_dir=directory)
         await run(CloudHubConfig(**config), settings, context)
 
@@ -89,33 +92,39 @@ def hub(
 
 
 class Hub:
-    """The hub's process, seen from outside, and the controllers' ends of the channels."""
+    """The hub's processes, seen from outside, and the controllers' ends of the channels."""
 
-    def __init__(self, directory: Path, nodes: int) -> None:
-        names = ("cloudhub", "edgecontroller", "devicecontroller")
-        self._contexts = open_contexts({name: name for name in names})
+    def __init__(self, directory: Path, nodes: int, processes: int) -> None:
+        names = ("edgecontroller", "devicecontroller")
+        units = unit_names(processes)
+        groups = {unit: "cloudhub" if unit == FIRST else "" for unit in units}
+        self._contexts = open_contexts({name: name for name in names} | groups)
         self.controller = self._contexts["edgecontroller"]
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port = self.listener.getsockname()[1]
-        ready = _spawn.Event()
         config = {
             "authorization": "any-trusted",
             "node_limit": nodes,
             "keepalive_interval": 600.0,
             "rate_limit": 0.0,
+            "processes": processes,
         }
         registry = self.controller.registry
-        self._process = _spawn.Process(
-            target=hub, args=(registry, self.listener, directory, config, ready)
-        )
-        self._process.start()
-        assert ready.wait(30)
-        self._usage = psutil.Process(self._process.pid)
+        readies = [_spawn.Event() for _ in units]
+        self._processes = [
+            _spawn.Process(
+                target=hub, args=(registry, unit, self.listener, directory, config, ready)
+            )
+            for unit, ready in zip(units, readies, strict=True)
+        ]
+        for process in self._processes:
+            process.start()
+        assert all(ready.wait(30) for ready in readies)
         self.received = 0
         self.latencies: list[float] = []
         self._wanted = asyncio.Event()
         self._want = 0
-        self._reading = [asyncio.create_task(self._read(self._contexts[n])) for n in names[1:]]
+        self._reading = [asyncio.create_task(self._read(self._contexts[n])) for n in names]
 
     async def _read(self, context: AsyncContext) -> None:
         while True:
@@ -135,17 +144,17 @@ class Hub:
         await asyncio.wait_for(self._wanted.wait(), 120)
 
     def cpu(self) -> float:
-        times = self._usage.cpu_times()
-        return float(times.user + times.system)
+        return sum(running_time(process.pid) for process in self._processes)
 
     def rss(self) -> int:
-        return int(self._usage.memory_info().rss)
+        return sum(psutil.Process(process.pid).memory_info().rss for process in self._processes)
 
     async def close(self) -> None:
         for task in self._reading:
             task.cancel()
-        self._process.kill()
-        self._process.join()
+        for process in self._processes:
+            process.kill()
+            process.join()
         self.listener.close()
         for context in self._contexts.values():
             context.close()
@@ -202,8 +211,10 @@ async def edges_of(hub: Hub, certs: Path, count: int) -> AsyncIterator[Edges]:
 # ------------------------------------------------------------------------ what is measured
 
 
-async def measure(directory: Path, certs: Path, nodes: int, *, at_once: bool) -> Run:
-    hub = Hub(directory, nodes)
+async def measure(
+    directory: Path, certs: Path, nodes: int, *, processes: int, at_once: bool
+) -> Run:
+    hub = Hub(directory, nodes, processes)
     try:
         async with edges_of(hub, certs, nodes) as edges:
             found: Run = {"resident memory at start": (hub.rss() / 2**20, "MiB")}
@@ -363,7 +374,9 @@ async def run_all(options: argparse.Namespace) -> list[Figure]:
             for number in range(options.repeats):
                 print(f"{case}, run {number + 1}", file=sys.stderr, flush=True)
                 alone.append(handshake(directory, certs))
-                found = await measure(directory, certs, nodes, at_once=at_once)
+                found = await measure(
+                    directory, certs, nodes, processes=options.processes, at_once=at_once
+                )
                 for metric, (value, unit) in found.items():
                     runs[metric, unit].append(value)
             figures.append(Figure(case, "OpenSSL alone", "CPU per connect", median(alone), "ms"))
@@ -379,12 +392,14 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--at-once", type=int, nargs="*", default=[1000, 2000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     figures = uvloop.run(run_all(options))
-    how = f"medians of {options.repeats} runs; CPU and memory of the hub's process alone"
-    publish("cloudhub", how, figures)
+    processes = "process" if options.processes == 1 else f"{options.processes} processes"
+    how = f"medians of {options.repeats} runs; CPU and memory of the hub's {processes} alone"
+    publish(f"cloudhub-{options.processes}" if options.processes > 1 else "cloudhub", how, figures)
 
 
 if __name__ == "__main__":

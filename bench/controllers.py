@@ -20,13 +20,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 import uvloop
 
 from bench.figures import Figure, median, publish
+from bench.usage import running_time
 from modules.common import certs
 from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
 from modules.hollow import manifests
@@ -121,12 +121,6 @@ async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
     pids = {module["name"]: module["pid"] for module in status["modules"]}
     pids["supervisor"] = status["pid"]
     return {name: running_time(pid) for name, pid in pids.items()}
-
-
-def running_time(pid: int) -> float:
-    """CPU seconds of a process to the nanosecond, where /proc/PID/stat counts ticks of 10 ms."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

@@ -86,7 +86,15 @@ class AsyncContext(BaseContext):
         A member that cannot be sent to stops none of the others; the first such error is
         raised in the end, the others are notes on it.
         """
-        await _all(self.send(name, message, timeout) for name in self._group_targets(group))
+        failures, full = Failures(), []
+        for name in self._group_targets(group):
+            with failures:
+                if not self.registry.line(name).inbox.try_put(message, self._slot):
+                    full.append(name)
+        if full:
+            with failures:
+                await _all(self.send(name, message, timeout) for name in full)
+        failures.raise_first()
 
     async def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
@@ -180,8 +188,9 @@ class AsyncContext(BaseContext):
         if self._inbox is None:
             self._inbox = Inbox(self._line.inbox.receiver)
         inbox = self._inbox
-        deadline = Deadline(timeout)
-        await inbox.turn()
+        if inbox.others_turn():
+            await asyncio.sleep(0)
+        deadline: Deadline | None = None  # most often there is no need to wait
         while True:
             if self.stopping:
                 self._line.inbox.receiver.acknowledge()
@@ -189,6 +198,7 @@ class AsyncContext(BaseContext):
             item = attempt()
             if item is not None:
                 return item
+            deadline = deadline or Deadline(timeout)
             if deadline.passed:
                 raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
             await inbox.wait(deadline)
@@ -218,37 +228,45 @@ class Inbox:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._arrivals = receiver.await_arrivals()
-        self._arrived = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
         self._turn = 0
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._arrivals.fileno(), self.wake)
 
     def wake(self) -> None:
         self._arrivals.clear()
-        self._arrived.set()
+        self._look_up()
 
-    async def turn(self) -> None:
-        """Let other tasks run now and then, however many messages there are."""
+    def others_turn(self) -> bool:
+        """Whether other tasks are to run now, however many messages there are."""
         self._turn += 1
-        if self._turn % _TURN == 0:
-            await asyncio.sleep(0)
+        return self._turn % _TURN == 0
 
     async def wait(self, deadline: Deadline) -> None:
         """Wait until a message may have come, or the deadline has."""
         self._receiver.await_arrivals()
         if self._receiver.pending():
             return
-        self._arrived.clear()
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        left = deadline.remaining()
+        alarm = None if left is None else self._loop.call_later(left, self._look_up)
         try:
-            async with asyncio.timeout(deadline.remaining()):
-                await self._arrived.wait()
-        except TimeoutError:
-            pass
+            await waiter
         finally:
-            self._receiver.awake()
+            self._waiters.remove(waiter)
+            if alarm:
+                alarm.cancel()
+            if not self._waiters:
+                self._receiver.awake()
 
     def close(self) -> None:
         self._loop.remove_reader(self._arrivals.fileno())
+
+    def _look_up(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 async def _all(operations: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:

@@ -117,7 +117,8 @@ class Watch:
     async def _wait(self, write: Write) -> None:
         assert self._wake is not None
         try:
-            await asyncio.wait_for(self._wake.wait(), self.bookmark_seconds)
+            async with asyncio.timeout(self.bookmark_seconds):
+                await self._wake.wait()
         except TimeoutError:
             # Nothing of this kind has changed since: it is up to date with everything.
             if self.bookmarks:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from picows import WSCloseCode, WSTransport
 
 from ipc import Message
+from modules.cloudhub.agenda import Agenda
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.downstream import Downstream
 from modules.cloudhub.following import Following
@@ -41,8 +42,10 @@ _CLOSING: Final = 2.0
 _STOPPING: Final = 3.0
 #: Edges that are told to come back within a second, at least, when the module stops.
 _LEAVING: Final = 100
-#: Seconds between two looks at the certificates' files, and at all sessions for the metrics.
+#: Seconds between two looks at the certificates' files, and at the queues for the metrics.
 _REFRESH: Final = 5.0
+#: Seconds between two looks at all edges' certificates for the metrics.
+_CERTIFICATES: Final = 60.0
 
 
 class Hub:
@@ -62,6 +65,9 @@ class Hub:
         self.statistics = Statistics()
         self.sessions: dict[str, Session] = {}
         """the sessions of this process that are not over, by node"""
+        self.slow: set[Session] = set()
+        self._agenda = Agenda(self.sessions)
+        self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
         self.processes = self._join(context, units)
         self.downstream = Downstream(self.sessions, self.processes, self.upstream, self.statistics)
@@ -124,11 +130,13 @@ class Hub:
         """Let a session begin; an older one of the same node is over at once."""
         self.processes.claim(session)
         self.sessions[session.node] = session
+        self._agenda.add(self._loop.time(), session)
         if not session.pending:
             session.granted()
 
     def enrolled(self, session: Session) -> None:
         log.info("node %s connected from %s", session.node, session.address)
+        self._enrolled += 1
         self.processes.enroll(session)
         self._plan_report()
 
@@ -140,6 +148,7 @@ class Hub:
             self.statistics.ended[cause] += 1
             self.statistics.superseded += session.queue.superseded
             log.info("node %s at %s disconnected: %s", session.node, session.address, reason)
+        self._enrolled -= session.enrolled
         if self.sessions.get(session.node) is session:
             del self.sessions[session.node]
         self.processes.release(session)
@@ -164,19 +173,24 @@ class Hub:
     # By the clock
 
     async def _sweep(self) -> None:
-        """Look after all sessions now and then, instead of a timer for each."""
+        """Look now and then after the sessions whose time it is, instead of a timer for each."""
         pause = min(_SWEEP, self.config.keepalive_interval / 4, self.config.write_timeout / 4)
-        refresh = self._loop.time()
+        refresh = certificates = self._loop.time()
         while True:
             now = self._loop.time()
-            for session in list(self.sessions.values()):
-                session.check(now)
+            for session in self._agenda.due(now):
+                self._agenda.add(session.check(now), session)
+            for session in list(self.slow):
+                session.check_write(now)
             for transport in [each for each, at in self._closing.items() if now > at]:
                 transport.disconnect(graceful=False)
             if now >= refresh:
                 refresh = now + _REFRESH
                 self.tls.refresh()
-                self._exporter.sessions(self.sessions.values(), time.time(), self.tls.expires)
+                self._exporter.gauges(self._enrolled, self.slow, self.tls.expires)
+            if now >= certificates:
+                certificates = now + _CERTIFICATES
+                self._exporter.certificates(self.sessions.values(), time.time())
             self._report()
             await asyncio.sleep(pause)
 
@@ -189,7 +203,7 @@ class Hub:
         self._report_planned = False
         self._exporter.totals()
         self._context.report(
-            connected_nodes=sum(session.enrolled for session in self.sessions.values()),
+            connected_nodes=self._enrolled,
             node_limit=self.config.node_limit,
             **self.statistics.as_details(),
         )

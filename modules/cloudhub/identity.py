@@ -6,10 +6,10 @@ Go's v1.1.0 takes the header's word for it (cloud/pkg/cloudhub/handler/eventhand
 from __future__ import annotations
 
 import re
+from calendar import timegm
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from ssl import cert_time_to_seconds
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ _CERTIFICATE_PREFIX: Final = "system:node:"
 _PATH: Final = re.compile(r"/([^/?]+)/([^/?]+)/events(?:\?.*)?")
 # RFC 1123 subdomain, as Kubernetes wants a node's name; it becomes part of resource strings.
 _NODE_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,14 @@ def identify(
             f"a certificate of {common_name!r} does not speak for node {node!r}",
         )
     expires = certificate.get("notAfter")
-    return Identity(node, common_name, cert_time_to_seconds(expires) if expires else 0)
+    return Identity(node, common_name, _seconds(expires) if expires else 0)
+
+
+def _seconds(time: str) -> int:
+    """As ssl.cert_time_to_seconds, which takes a tenth of our part of a connect for it."""
+    month, day, clock, year, _gmt = time.split()
+    hour, minute, second = map(int, clock.split(":"))
+    return timegm((int(year), _MONTHS.index(month) // 3 + 1, int(day), hour, minute, second))
 
 
 def _common_name(certificate: Mapping[str, Any]) -> str:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from ipc import Message
 from modules.common.wire import WireError, packed
+
+#: The operation of what an edge says to show that it is there; it goes no further than here.
+KEEPALIVE: Final = "keepalive"
 
 
 class Decoder(Protocol):
@@ -36,7 +40,12 @@ def _is_json(first: bytes) -> bool:
     return first.lstrip().startswith(b"{")
 
 
-PACKED: Final = Lane("packed", lambda first: not _is_json(first), packed.encode, packed.Decoder)
+PACKED: Final = Lane(
+    "packed",
+    lambda first: not _is_json(first),
+    packed.encode,
+    partial(packed.Decoder, repeats=KEEPALIVE),
+)
 
 #: The forms that are served. JSON, which edges of KubeEdge v1.2 and later speak, would be
 #: Lane("json", _is_json, plain.encode, plain.Decoder) of modules/common/wire/plain.py; what else

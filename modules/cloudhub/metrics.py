@@ -104,19 +104,18 @@ class Exporter:
         _bring(self._statistics.refused, self._refused, REFUSED)
         _bring(self._statistics.ended, self._ended, ENDED)
 
-    def sessions(self, sessions: Iterable[Session], now: float, server_expiry: float) -> None:
-        """Look at every session; `now` and `server_expiry` are seconds since the epoch."""
-        nodes = messages = octets = expiring = 0
-        for session in sessions:
-            nodes += session.enrolled
-            messages += len(session.queue)
-            octets += session.queue.bytes
-            expiring += 0 < session.identity.expires < now + _SOON
+    def gauges(self, nodes: int, slow: Iterable[Session], server_expiry: float) -> None:
+        """Tell what is now: `slow` are the sessions with a queue, the rest is as in the help."""
         NODES.set(nodes)
-        QUEUED_MESSAGES.set(messages)
-        QUEUED_BYTES.set(octets)
-        EXPIRING.set(expiring)
+        queues = [session.queue for session in slow]
+        QUEUED_MESSAGES.set(sum(map(len, queues)))
+        QUEUED_BYTES.set(sum(queue.bytes for queue in queues))
         SERVER_EXPIRY.set(server_expiry)
+
+    def certificates(self, sessions: Iterable[Session], now: float) -> None:
+        """Look at the certificate of every session; `now` is in seconds since the epoch."""
+        soon = now + _SOON
+        EXPIRING.set(sum(0 < session.identity.expires < soon for session in sessions))
 
 
 def _bring(counted: Tally[str], brought: Tally[str], counter: Counter) -> None:

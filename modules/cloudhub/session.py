@@ -13,16 +13,16 @@ from ipc import Message
 from modules.cloudhub.awaited import Awaited
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.fragments import Fragments, TooBig
+from modules.cloudhub.framing import frames_of
 from modules.cloudhub.identity import Identity
-from modules.cloudhub.lanes import PACKED, Decoder, Lane, lane_of
-from modules.cloudhub.outbound import Outbound
+from modules.cloudhub.lanes import KEEPALIVE, PACKED, Decoder, Lane, lane_of
+from modules.cloudhub.outbound import Frames, Outbound
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
 from modules.common.wire import WireError
 
 log = logging.getLogger(__name__)
 
-_KEEPALIVE: Final = "keepalive"
 #: Seconds in which an edge says something of itself; one that does not is taken for v1.1.
 _FIRST_MESSAGE: Final = 1.0
 #: Bytes in this process that make a write wait; the kernel has its own buffer beside.
@@ -54,6 +54,8 @@ class Owner(Protocol):
     """seconds in which a node may send one message; 0 if it may send as many as it likes"""
     burst_time: float
     """seconds in which it earns a burst"""
+    slow: set[Session]
+    """those that messages wait for, since they do not read as fast"""
 
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
@@ -169,9 +171,12 @@ class Session(WSListener):
 
     def pause_writing(self) -> None:
         self._write_paused_at = self._loop.time()
+        if not self.over:
+            self._owner.slow.add(self)
 
     def resume_writing(self) -> None:
         self._write_paused_at = None
+        self._owner.slow.discard(self)
         self._flush()
 
     # Cloud to edge
@@ -183,33 +188,36 @@ class Session(WSListener):
         """
         if self.over or self.lane is None:
             return
+        waits = self._write_paused_at is not None  # as do all before it
         try:
-            message.operation = self._outbound.operation_of(message)
+            if waits:
+                message.operation = self._outbound.operation_of(message)
             frames = self.lane.encode(message)
         except WireError as error:
             self._owner.statistics.undeliverable_down += 1
             log.error("node %s: %s", self.node, error)
             return
-        if not self._outbound.put(message, frames):
+        if not waits:
+            self._write(frames)
+        elif not self._outbound.put(message, frames):
             self.abort(
                 "queue",
                 f"{len(self._outbound)} messages ({self._outbound.bytes} bytes) wait for it and "
                 "it does not read",
             )
-        elif self._write_paused_at is None:
-            self._flush()
 
     def await_answer(self, message: Message) -> None:
         """Remember who asked, so that the edge's answer finds its way back."""
         self._awaited.add(message, self._loop.time())
 
     def _flush(self) -> None:
-        send, outbound = self._transport.send, self._outbound
-        while outbound and self._write_paused_at is None and not self.over:
-            for frame in outbound.pop():
-                send(WSMsgType.BINARY, frame)
-            self.messages_out += 1
-            self._owner.statistics.messages_down += 1
+        while self._outbound and self._write_paused_at is None and not self.over:
+            self._write(self._outbound.pop())
+
+    def _write(self, frames: Frames) -> None:
+        self._transport.underlying_transport.write(frames_of(frames))
+        self.messages_out += 1
+        self._owner.statistics.messages_down += 1
 
     # Edge to cloud
 
@@ -241,7 +249,7 @@ class Session(WSListener):
         for message in messages:
             self.messages_in += 1
             self._owner.statistics.messages_up += 1
-            if message.operation == _KEEPALIVE:
+            if message.operation == KEEPALIVE:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
             elif self._awaited.take(message):
@@ -298,21 +306,30 @@ class Session(WSListener):
         self._decoder = lane.decoder(self._owner.config.max_message_bytes)
         self._owner.enrolled(self)
 
-    def check(self, now: float) -> None:
-        """Do what time asks for; called about once a second."""
+    def check(self, now: float) -> float:
+        """Do what time asks for; return when to look again."""
         config = self._owner.config
-        if self._write_paused_at is not None and now - self._write_paused_at > config.write_timeout:
-            self.abort("write", f"a write took longer than {config.write_timeout:g} s")
-        elif self.pending:
-            if now - self.since > config.handshake_timeout:
+        self._awaited.expire(now)
+        if self.pending:
+            due = self.since + config.handshake_timeout
+            if now >= due:
                 reason = "the first process of cloudhub does not answer: connect again"
                 self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
-        elif not self._held and now - self.last_keepalive > config.keepalive_interval:
+            return min(due, now + config.keepalive_interval)
+        if self.lane is None and now >= self.since + _FIRST_MESSAGE:
+            self._enroll(PACKED)
+        # Of one that is held, a keepalive may wait to be read.
+        due = (now if self._held else self.last_keepalive) + config.keepalive_interval
+        if now >= due:
             reason = f"no keepalive for {config.keepalive_interval:g} s"
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
-        elif self.lane is None and now - self.since > _FIRST_MESSAGE:
-            self._enroll(PACKED)
-        self._awaited.expire(now)
+        return due if self.enrolled else min(due, self.since + _FIRST_MESSAGE)
+
+    def check_write(self, now: float) -> None:
+        """Cut the connection if a write takes too long; only of one that is `slow`."""
+        timeout = self._owner.config.write_timeout
+        if self._write_paused_at is not None and now >= self._write_paused_at + timeout:
+            self.abort("write", f"a write took longer than {timeout:g} s")
 
     def end(self, code: WSCloseCode, cause: str, reason: str) -> None:
         """Close with a code and a reason; the edge has a moment to answer."""
@@ -343,6 +360,7 @@ class Session(WSListener):
         if not self.over:
             self.over = True
             self._fragments.clear()
+            self._owner.slow.discard(self)
             self._owner.ended(self, cause, reason)
             for answer in self._awaited.give_up(self.node):
                 self._owner.upstream.answer(answer)

@@ -21,23 +21,37 @@ COUNT = 12
 LARGE = 500_000  # bytes of each config map: together more than sockets' buffers take
 
 
-async def waiting_messages(cloudcore: Cloudcore) -> int:
-    """What `cloudcore nodes` says of the edge's queue."""
+async def command(cloudcore: Cloudcore, *words: str) -> bytes:
+    """What a command of cloudcore prints."""
     asked = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "supervisor", "nodes", "-o", "json"),
+        *(sys.executable, "-m", "supervisor", *words),
         *("--run-dir", str(cloudcore.settings.run_dir)),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await asked.communicate()
-    (row,) = json.loads(out)
+    assert asked.returncode == 0
+    return out
+
+
+async def waiting_messages(cloudcore: Cloudcore) -> int:
+    """What `cloudcore nodes` says of the edge's queue."""
+    (row,) = json.loads(await command(cloudcore, "nodes", "-o", "json"))
     assert row["node"] == NODE
     return int(row["queue_messages"])
 
 
+async def end(cloudcore: Cloudcore, pid: int, how: str) -> None:
+    """End cloudhub, whose process has this id."""
+    if how == "restart":
+        await command(cloudcore, "restart", "cloudhub")
+    else:
+        os.kill(pid, signal.Signals[how])
+
+
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "restart"])
 async def test_nothing_that_was_queued_is_lost_in_the_end(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An edge dials again after two heartbeats: 30 s for a real one.
     quick = Timing(heartbeat=1, dial_retry=0.5, node_status=1, pod_status=0.1)
@@ -62,7 +76,7 @@ async def test_nothing_that_was_queued_is_lost_in_the_end(
                 while await waiting_messages(cloudcore) < COUNT:
                     await asyncio.sleep(0.1)
 
-            os.kill(before["pid"], number)
+            await end(cloudcore, before["pid"], how)
             await cloudcore.wait_restarted("cloudhub", before["pid"], 30)
             transport.underlying_transport.resume_reading()
             for each in range(COUNT):

@@ -129,6 +129,20 @@ async def test_taken_messages_are_acknowledged_by_done(contexts: dict[str, Async
     assert inbox.qsize() == 0
 
 
+async def test_who_goes_on_waiting_is_woken_when_another_has_given_up(
+    contexts: dict[str, AsyncContext],
+) -> None:
+    silent = contexts["silent"]
+    waiting = asyncio.create_task(silent.take())
+    given_up = asyncio.create_task(silent.take())
+    with pytest.raises(Timeout):
+        await silent.take(0.01)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await contexts["a"].send("silent", question("here"))
+    assert (await asyncio.wait_for(waiting, 10)).message.content == "here"
+
+
 async def test_stopping_ends_iteration_and_receive(contexts: dict[str, AsyncContext]) -> None:
     waiting = asyncio.create_task(contexts["silent"].receive())
     await asyncio.sleep(0)

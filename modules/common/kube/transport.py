@@ -162,16 +162,18 @@ class Transport:
         self.statistics.requests[request.method] += 1
         metrics.API_REQUESTS.labels(self.module, request.method).inc()
         try:
-            return await self._session.request(
-                request.method,
-                access.server + request.path,
-                params=request.query,
-                data=request.data,
-                headers=headers,
-                ssl=access.tls or True,
-                timeout=request.timeout,
-                allow_redirects=False,
-            )
+            # A watch has long, but is accepted or refused at once.
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                return await self._session.request(
+                    request.method,
+                    access.server + request.path,
+                    params=request.query,
+                    data=request.data,
+                    headers=headers,
+                    ssl=access.tls or True,
+                    timeout=request.timeout,
+                    allow_redirects=False,
+                )
         except (aiohttp.ClientError, OSError) as error:
             raise self.unreachable(request, error) from error
 

@@ -31,6 +31,10 @@ DEFAULT_MAX_PAYLOAD: Final = 16 * 1024 * 1024
 
 _HEADER: Final = struct.Struct(">4sBBI")
 
+# How a protobuf payload begins that has its header first: the field, and a length in one byte.
+_HEADER_FIELD: Final = 0x0A
+_LONG: Final = 0x80
+
 
 def encode(message: Message) -> tuple[bytes, bytes]:
     """Encode a message into its two websocket messages, both binary: header and payload.
@@ -75,8 +79,16 @@ def _content(content: Any) -> bytes:
 class Decoder:
     """Reads one connection's websocket messages, and keeps at most one payload in memory."""
 
-    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, repeats: str = "") -> None:
+        """Set up for payloads of so many bytes.
+
+        Messages of the operation `repeats` are known to be all the same: one that differs from
+        the last one only in its header (id, time) is not decoded, and that one returned again.
+        """
         self._max_payload = max_payload
+        self._repeats = repeats
+        self._repeated: Message
+        self._rest = b""  # the last one's payload behind its header; empty if there was none
         self._header = bytearray()
         self._payload = bytearray()
         self._missing = 0  # bytes of the payload still to come; 0 while a header is expected
@@ -102,7 +114,15 @@ class Decoder:
             return []
         payload = bytes(self._payload or data)
         self._payload.clear()
-        return [_parse(payload)]
+        return [self._message(payload)]
+
+    def _message(self, payload: bytes) -> Message:
+        if self._rest and payload.endswith(self._rest) and _rest_of(payload) == self._rest:
+            return self._repeated
+        message = _parse(payload)
+        if self._repeats and message.operation == self._repeats:
+            self._repeated, self._rest = message, _rest_of(payload)
+        return message
 
     def _read_header(self, data: bytes | bytearray | memoryview) -> None:
         if len(data) == _HEADER.size and not self._header:  # as every edge writes it
@@ -138,6 +158,12 @@ def _check_start(header: bytes | bytearray | memoryview) -> int:
     if kind != TYPE_MESSAGE:
         raise WireError(f"package type {kind:#04x} is not a message (0x01)")
     return int(length)
+
+
+def _rest_of(payload: bytes) -> bytes:
+    """Cut off a short header in the place where every edge writes it; empty if it is not there."""
+    short = payload[0] == _HEADER_FIELD and payload[1] < _LONG
+    return payload[payload[1] + 2 :] if short else b""
 
 
 def _parse(payload: bytes) -> Message:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,41 @@ async def test_a_handshake_has_its_time(run_hub: Callable, join: Join) -> None:
             for each in slow:
                 await each.gone()
         assert cloud.hub.statistics.refused == {"tls": 3}
+
+
+async def test_handshakes_that_the_end_breaks_off_are_a_line_each(
+    run_hub: Callable, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run_hub() as cloud:
+        async with strangers(cloud, 3, b"\x16\x03\x01") as slow:
+            await join(cloud)  # who comes later is in: so they have been accepted
+            cloud.context.stop()
+            for each in slow:
+                await each.gone()
+    refused = [each for each in caplog.messages if "refused" in each]
+    assert len(refused) == 3
+    assert all(each.endswith(" refused: cloudcore is stopping") for each in refused)
+    assert cloud.hub.statistics.refused == {"tls": 3}
+
+
+async def test_one_that_the_end_breaks_off_just_when_it_is_done_is_a_line_too(
+    run_hub: Callable, client_tls: TlsOf, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    made = server._Connection.connection_made
+    async with run_hub() as cloud:
+
+        def made_at_the_end(connection: Any, transport: Any) -> None:
+            made(connection, transport)
+            cloud.context.stop()
+
+        monkeypatch.setattr(server._Connection, "connection_made", made_at_the_end)
+        edge = Edge()
+        await edge.open(cloud.port, client_tls("edge-1"))
+        await edge.gone()
+        await edge.leave()
+    (refused,) = [each for each in caplog.messages if "refused" in each]
+    assert refused.endswith(" refused: cloudcore is stopping")
+    assert cloud.hub.statistics.refused == {"tls": 1}
 
 
 async def test_what_is_no_tls_is_refused(cloud: Cloud, join: Join) -> None:

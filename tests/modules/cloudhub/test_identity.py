@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import ssl
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from modules.cloudhub.identity import Refused, identify
+from modules.cloudhub.identity import _MONTHS, Refused, _seconds, identify
 
 
 def certificate(*names: str) -> dict[str, Any]:
@@ -47,3 +51,10 @@ def test_a_header_given_twice_says_nothing() -> None:
 def test_a_name_is_taken_as_it_is_written(path: bytes) -> None:
     with pytest.raises(Refused):
         identify(path, headers("edge-1"), certificate("edge-1"), strict=True)
+
+
+@given(st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(9999, 12, 31)))  # noqa: DTZ001
+def test_a_certificate_s_end_is_read_as_ssl_reads_it(end: datetime) -> None:
+    month = _MONTHS[3 * end.month - 3 : 3 * end.month]
+    text = f"{month} {end.day:2} {end:%H:%M:%S} {end.year} GMT"
+    assert _seconds(text) == ssl.cert_time_to_seconds(text)

@@ -162,6 +162,11 @@ async def test_status_details(cloud: Cloud, join: Join) -> None:
     assert cloud.context.details["node_limit"] == 1000
     await join(cloud)
     await until(lambda: cloud.context.details["connected_nodes"] == 1)
+    newer, other = await join(cloud), await join(cloud, "edge-2")  # one takes over
+    await until(lambda: cloud.context.details["connected_nodes"] == 2)
+    await newer.leave()
+    await other.leave()
+    await until(lambda: cloud.context.details["connected_nodes"] == 0)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from modules.common.kube import (
     Unauthorized,
     Unreachable,
     WatchEvent,
+    transport,
 )
 
 from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
@@ -216,6 +217,27 @@ async def test_watch(server: FakeServer, client: KubeClient) -> None:
         "timeoutSeconds": "7",
         "resourceVersion": "10",
     }
+
+
+async def test_watch_that_nobody_answers_is_given_up(
+    server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before it would end by itself."""
+    del server  # it has no answer
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.05)
+    with pytest.raises(Unreachable, match="watch pods: no answer"):
+        async for _ in client.watch(PODS, timeout=300):
+            pass
+
+
+async def test_watch_that_is_accepted_has_its_time(
+    server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.5)
+    late = asyncio.Event()
+    server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=late))
+    asyncio.get_running_loop().call_later(0.8, late.set)
+    assert [event.type async for event in client.watch(PODS, timeout=300)] == ["ADDED"]
 
 
 async def test_watch_error_event(server: FakeServer, client: KubeClient) -> None:

@@ -111,6 +111,28 @@ def test_what_go_reads_in_pieces_is_read() -> None:
     assert feed_all([header, payload] * 3) == [message()] * 3
 
 
+def test_a_repeated_message_is_told_by_all_but_its_header() -> None:
+    decoder = Decoder(repeats="keepalive")
+
+    def read(operation: str, resource: str, content: str, **header: Any) -> Message:
+        made = Message.build("edged", "resource", operation, resource, content, **header)
+        (got,) = [found for part in encode(made) for found in decoder.feed(part)]
+        assert (got.operation, got.resource, got.content) == (operation, resource, content.encode())
+        return got
+
+    first = read("keepalive", "node", "ping")
+    assert read("keepalive", "node", "ping") is first
+    assert read("keepalive", "node", "ping", parent_id="of another length") is first
+    (_, payload) = encode(first)
+    rest = payload[2 + payload[1] :].decode()
+    assert read("update", "node", rest) is not first  # it ends as a keepalive does
+    for other in (("keepalive", "node", "pong"), ("keepalive", "nodes", "ping")):
+        assert read(*other) is not first
+    assert read("update", "node", "ping").id != read("update", "node", "ping").id
+    long = read("keepalive", "node", "ping", parent_id="x" * 200)
+    assert read("keepalive", "node", "ping", parent_id="x" * 200) is not long
+
+
 def test_takes_any_bytes_like() -> None:
     header, payload = encode(message())
     decoder = Decoder()
