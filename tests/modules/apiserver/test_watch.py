@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from modules.apiserver import watch as watching
 from modules.apiserver.history import History
@@ -39,30 +38,6 @@ async def test_a_watch_tells_every_change_in_order(api: Api) -> None:
     revisions = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
     assert revisions == sorted(set(revisions))
     assert events[2]["object"]["data"] == {"k": "v"}
-
-
-async def test_who_watches_is_told_of_a_change_before_it_is_answered(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-
-    def recorded(name: str, write: Any) -> Any:
-        async def write_and_note(response: web.StreamResponse, data: bytes = b"") -> None:
-            order.append(name)
-            await write(response, data)
-
-        return write_and_note
-
-    monkeypatch.setattr(web.StreamResponse, "write", recorded("told", web.StreamResponse.write))
-    monkeypatch.setattr(web.Response, "write_eof", recorded("answer", web.Response.write_eof))
-    async with api.watch(f"{CONFIGMAPS}?watch=1") as watch:
-        await api.create(CONFIGMAPS, metadata={"name": "first"})
-        assert told(await watch.next()) == ("ADDED", "first")
-        order.clear()
-        await api.create(CONFIGMAPS, metadata={"name": "second"})
-        await api.patch(f"{CONFIGMAPS}/second", {"data": {"k": "v"}})
-        await api.call("DELETE", f"{CONFIGMAPS}/second")
-        assert order == ["told", "answer"] * 3
 
 
 async def test_a_watch_goes_on_from_where_the_last_one_was(api: Api) -> None:
