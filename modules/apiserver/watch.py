@@ -117,8 +117,7 @@ class Watch:
     async def _wait(self, write: Write) -> None:
         assert self._wake is not None
         try:
-            async with asyncio.timeout(self.bookmark_seconds):
-                await self._wake.wait()
+            await asyncio.wait_for(self._wake.wait(), self.bookmark_seconds)
         except TimeoutError:
             # Nothing of this kind has changed since: it is up to date with everything.
             if self.bookmarks:

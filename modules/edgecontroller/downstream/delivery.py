@@ -66,7 +66,8 @@ class Delivery:
             batch = await outbox.batch(_BATCH)
             decided = [(due, self.decide(*due)) for due in batch]
             self._view.ledger.add(
-                row for (target, _), made in decided for row in self._to_be_told(target, made)
+                (row for (target, _), made in decided for row in self._to_be_told(target, made)),
+                _lists_changed(target for (target, _), made in decided if made),
             )
             for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
@@ -150,10 +151,9 @@ class Delivery:
 
     def _has_seen(self, target: Target) -> bool:
         """Whether a node has acknowledged the present state of a target."""
-        if for_every_node(target.type):
-            target = list_of(target)
-        version = self._view.version(target)
-        return bool(version) and self._view.ledger.seen(target.node, target.item) == version
+        whole = _whole(target)
+        version = self._view.version(whole)
+        return bool(version) and self._view.ledger.seen(whole.node, whole.item) == version
 
     def _decide_object(self, target: Target, pending: Pending) -> list[Message]:
         obj = self._view.desired(target)
@@ -206,6 +206,17 @@ def _operation(target: Target, pending: Pending, obj: Object, told: str | None) 
     if target.type == SECRET or told is not None or obj["metadata"].get("deletionTimestamp"):
         return UPDATE
     return INSERT
+
+
+def _whole(target: Target) -> Target:
+    """Return what a node acknowledges a version of: the list, for what is in one."""
+    return list_of(target) if for_every_node(target.type) else target
+
+
+def _lists_changed(told: Iterable[Target]) -> Iterable[tuple[str, Item]]:
+    """Name the lists of nodes that what is told them is, or is in."""
+    wholes = map(_whole, told)
+    return ((each.node, each.item) for each in wholes if each.type in (*LISTED, PODLIST))
 
 
 def _holder(target: Target) -> str:

@@ -25,6 +25,9 @@ from modules.edgecontroller.downstream.references import Item
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
 EVERY_NODE = "*"
 
+#: Stands for the version of a list that a node has had, and to which something was sent since.
+UNSURE = "-"
+
 #: Lines beyond four for each row after which the file is written anew.
 _SLACK = 10_000
 
@@ -89,12 +92,19 @@ class Ledger:
     def items(self, node: str) -> Mapping[Item, Row]:
         return self._rows.get(node, {})
 
-    def add(self, rows: Iterable[Told]) -> None:
-        """Note what is about to be sent; it is in the file on return."""
+    def add(self, rows: Iterable[Told], outdated: Iterable[tuple[str, Item]] = ()) -> None:
+        """Note what is about to be sent; it is in the file on return.
+
+        `outdated` are lists of nodes that are no longer as acknowledged when it has been sent.
+        Their version alone would not tell: what came and went leaves it as it was.
+        """
         new = [row for row in rows if self.uid(row.node, row.item) != row.uid]
         for node, item, uid in new:
             self._set(node, item, Row(uid))
-        if new:
+        seen = [of for of in outdated if self.seen(*of) not in ("", UNSURE)]
+        for node, item in seen:
+            self.acknowledge(node, item, UNSURE)
+        if new or seen:
             self.flush()
 
     def acknowledge(self, node: str, item: Item, version: str) -> None:

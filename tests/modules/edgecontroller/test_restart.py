@@ -124,6 +124,27 @@ async def test_single_services_add_up_to_the_list(furnished: Cloud) -> None:
         assert await started(cloud) == []
 
 
+async def test_what_came_and_went_unacknowledged_is_put_right(furnished: Cloud) -> None:
+    """The lists are again as the node has acknowledged them, and yet it has more by now."""
+    cloud = furnished
+    async with cloud.controller():
+        await started(cloud)
+        cloud.acknowledging = False
+        await cloud.api.create(SERVICES, service("t"), "default")
+        await cloud.until("insert", f"node/{NODE}/default/service/t")
+        await cloud.api.create(PODS, pod("q", labels={"app": "x"}), "default")
+        endpoints = {"metadata": {"name": "s", "namespace": "default"}, "subsets": []}
+        await cloud.api.create(ENDPOINTS, endpoints, "default")
+        await cloud.until("update", f"node/{NODE}/default/podlist/s")
+    await cloud.api.delete(SERVICES, "t", "default")
+    await cloud.api.delete(PODS, "q", "default", grace_period=0)
+    cloud.acknowledging = True
+    async with cloud.controller():
+        assert {("delete", "default/service/t"), PODLIST} <= set(await started(cloud))
+    async with cloud.controller():
+        assert await started(cloud) == []
+
+
 async def test_connecting_anew_brings_all_again(furnished: Cloud) -> None:
     """Also when the controller was dead meanwhile: an edge may have lost its store."""
     cloud = furnished
