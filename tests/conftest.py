@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
+
+# Who runs the tests by nohup or from a script's background has these signals ignored, and
+# processes inherit that: the supervisor would leave them ignored, as it should.
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(_number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, so that a change is judged by itself; fuzzing is done apart.
 settings.register_profile("same-every-time", derandomize=True, deadline=None)
