@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,16 +38,28 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
+        self._seconds = timeout
 
     def connect(self) -> None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        connection.settimeout(self.timeout)
         try:
+            _wait_for_room(connection, self._seconds)
             connection.connect(str(self._path))
+            connection.settimeout(self._seconds)
+        except BlockingIOError as error:
+            connection.close()
+            raise TimeoutError from error
         except BaseException:
             connection.close()
             raise
         self.sock = connection
+
+
+def _wait_for_room(connection: socket.socket, timeout: float) -> None:
+    """Let `connect` wait while the backlog is full; with Python's timeout that is an error."""
+    seconds, part = divmod(timeout, 1)
+    span = struct.pack("ll", int(seconds), int(part * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
 
 
 def request(path: Path, method: str, target: str, *, timeout: float = 5.0) -> Any:
