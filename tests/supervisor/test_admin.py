@@ -141,10 +141,7 @@ def test_a_wrong_method_is_told_the_right_ones(tmp_path: Path) -> None:
 def test_bad_requests_are_answered_as_such(tmp_path: Path, sent: bytes) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.connect(str(running.admin_socket))
-            connection.sendall(sent)
+        with running.write(sent) as connection:
             assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
         assert running.module("good")["state"] == "ready"
 
@@ -152,12 +149,8 @@ def test_bad_requests_are_answered_as_such(tmp_path: Path, sent: bytes) -> None:
 def test_a_body_that_nobody_needs_is_refused_when_it_grows(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.connect(str(running.admin_socket))
-            connection.sendall(
-                b"POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
-            )
+        head = b"POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+        with running.write(head) as connection:
             connection.sendall(b"x" * 200_000)
             assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
         assert running.module("good")["state"] == "ready"
@@ -167,10 +160,7 @@ def test_a_body_that_nobody_needs_is_refused_when_it_grows(tmp_path: Path) -> No
 def test_a_head_without_a_body(tmp_path: Path, target: str) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.connect(str(running.admin_socket))
-            connection.sendall(f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        with running.write(f"HEAD {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as connection:
             assert connection.makefile("rb").read().endswith(b"\r\n\r\n")
         assert "Traceback" not in running.cli("logs").stdout
 
@@ -178,13 +168,10 @@ def test_a_head_without_a_body(tmp_path: Path, target: str) -> None:
 def test_who_waits_to_be_told_to_go_on_is(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(20)
-            connection.connect(str(running.admin_socket))
-            connection.sendall(
-                b"POST /reload HTTP/1.1\r\nHost: x\r\n"
-                b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-            )
+        head = (
+            b"POST /reload HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        with running.write(head) as connection:
             answers = connection.makefile("rb")
             assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"
             connection.sendall(b"{}")
@@ -194,12 +181,8 @@ def test_who_waits_to_be_told_to_go_on_is(tmp_path: Path) -> None:
 def test_many_followers_come_and_go(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
-        followers = []
-        for _ in range(10):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(str(running.admin_socket))
-            connection.sendall(b"GET /logs?follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
-            followers.append(connection)
+        follow = b"GET /logs?follow=true HTTP/1.1\r\nHost: x\r\n\r\n"
+        followers = [running.write(follow) for _ in range(10)]
         assert all(follower.recv(12) == b"HTTP/1.1 200" for follower in followers)
         for follower in followers:
             follower.close()

@@ -146,9 +146,7 @@ def test_followers_that_hang_up_at_once_leave_nothing_behind(tmp_path: Path) -> 
         running.ready("good")
         before = len(os.listdir(f"/proc/{running.process.pid}/fd"))  # noqa: PTH208
         for target in (b"/logs", b"/events") * 60:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(str(running.admin_socket))
-                connection.sendall(b"GET %s?follow=true HTTP/1.1\r\nHost: x\r\n\r\n" % target)
+            running.write(b"GET %s?follow=true HTTP/1.1\r\nHost: x\r\n\r\n" % target).close()
         wait_answered(running)
         # More than are allowed at a time have come and gone: one more would be refused otherwise.
         following = client.stream(running.admin_socket, "/events?follow=true")

@@ -6,6 +6,7 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,14 @@ class Running:
 
     def post(self, target: str) -> Any:
         return client.request(self.admin_socket, "POST", target, timeout=DEADLINE)
+
+    def write(self, request: bytes) -> socket.socket:
+        """Connect to the admin socket and write a request, or its beginning, as it stands."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(self.admin_socket))  # with a timeout a full backlog is an error
+        connection.settimeout(DEADLINE)
+        connection.sendall(request)
+        return connection
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `cloudcore` command against it."""
