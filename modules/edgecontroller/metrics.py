@@ -6,11 +6,13 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from modules.common.kube.metrics import SYNC_BUCKETS
+
 SYNC_LATENCY: Final = Histogram(
     "cloudcore_edgecontroller_sync_latency_seconds",
     "From the moment an object is due to a node, by the API's event or since the node has "
     "connected, until the message is in cloudhub's channel.",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
+    buckets=SYNC_BUCKETS,
 )
 MESSAGES_SENT: Final = Counter(
     "cloudcore_edgecontroller_messages_sent_total", "Messages that cloudhub's channel has taken."

@@ -6,6 +6,12 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
+#: Of the time from an API's event until a message about it is on its way, in seconds.
+SYNC_BUCKETS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 5, 30, 300),
+)
+
 API_REQUESTS: Final = Counter(
     "cloudcore_kube_api_requests_total",
     "Requests to the Kubernetes API, watches included.",
