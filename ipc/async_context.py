@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from ipc.asking import Failures, no_answer
 from ipc.channel import Channel
 from ipc.context import DEFAULT_TIMEOUT, BaseContext
-from ipc.errors import ChannelError, Closed, Timeout
+from ipc.errors import ChannelError, Closed
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
 from ipc.registry import Registry
@@ -86,12 +86,8 @@ class AsyncContext(BaseContext):
         A member that cannot be sent to stops none of the others; the first such error is
         raised in the end, the others are notes on it.
         """
-        failures, full = Failures(), []
-        for name in self._group_targets(group):
-            with failures:
-                if not self.registry.line(name).inbox.try_put(message, self._slot):
-                    full.append(name)
-        if full:
+        failures = Failures()
+        if full := self._put_at_once(self._group_targets(group), message, failures):
             with failures:
                 await _all(self.send(name, message, timeout) for name in full)
         failures.raise_first()
@@ -194,13 +190,13 @@ class AsyncContext(BaseContext):
         while True:
             if self.stopping:
                 self._line.inbox.receiver.acknowledge()
-                raise Closed(f"module {self.name!r} is asked to stop")
+                raise self._stopped()
             item = attempt()
             if item is not None:
                 return item
             deadline = deadline or Deadline(timeout)
             if deadline.passed:
-                raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+                raise self._nothing_came(timeout)
             await inbox.wait(deadline)
 
     def _listen_for_answers(self) -> None:

@@ -56,6 +56,21 @@ class BaseContext:
         """Name the members of a group, without the module itself, which sends."""
         return [name for name in self.registry.members(group) if name != self.name]
 
+    def _put_at_once(self, names: list[str], message: Message, failures: Failures) -> list[str]:
+        """Put the message where there is room for it; name those that have none."""
+        full = []
+        for name in names:
+            with failures:
+                if not self.registry.line(name).inbox.try_put(message, self._slot):
+                    full.append(name)
+        return full
+
+    def _stopped(self) -> Closed:
+        return Closed(f"module {self.name!r} is asked to stop")
+
+    def _nothing_came(self, timeout: float | None) -> Timeout:
+        return Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+
     def _question(self, message: Message) -> Message:
         message.sync = True
         message.reply_to = self.name
@@ -119,13 +134,7 @@ class Context(BaseContext):
         """
         deadline = Deadline(timeout)
         failures = Failures()
-        waiting = []
-        for name in self._group_targets(group):
-            with failures:
-                inbox = self.registry.line(name).inbox
-                if not inbox.try_put(message, self._slot):
-                    waiting.append(name)
-        for name in waiting:
+        for name in self._put_at_once(self._group_targets(group), message, failures):
             with failures:
                 self.send(name, message, deadline.remaining())
         failures.raise_first()
@@ -237,14 +246,11 @@ class Context(BaseContext):
                 if self.stopping:
                     raise self._stopped()
                 if deadline.passed:
-                    raise Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+                    raise self._nothing_came(timeout)
                 arrivals.wait(deadline.remaining())
                 item = attempt()
             receiver.awake()
         return item
-
-    def _stopped(self) -> Closed:
-        return Closed(f"module {self.name!r} is asked to stop")
 
     def _ask(self, module: str, message: Message) -> Question:
         """Be ready for the answer before the question is sent."""

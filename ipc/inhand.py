@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ipc import segment as layout
-from ipc.message import decode_envelope, split_batch
+from ipc.message import decode_envelope, part_of_batch
 from ipc.segment import RING, Segment, Slot, fence, lap_after, payload_place, record_end
 
 
@@ -61,8 +61,7 @@ def _slot(slot: Slot) -> Iterator[InHand]:
 
 def _describe(payload: bytes, word: int) -> InHand:
     if word & layout.MEMBER:
-        parts = split_batch(payload)
-        payload = parts[-(word & layout.LENGTH)] if parts else b""
+        payload = part_of_batch(payload, word & layout.LENGTH)
     told = decode_envelope(payload)
     deliveries = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
     return InHand(told.id, told.source, told.operation, told.resource, deliveries)

@@ -152,12 +152,15 @@ def encode_batch(messages: Sequence[Message]) -> bytes:
     return b""
 
 
-def split_batch(data: bytes | memoryview) -> list[bytes]:
-    """Give each message's own encoding out of a batch; none if it is not one."""
+def part_of_batch(data: bytes, left: int) -> bytes:
+    """Give one message's own encoding out of a batch, the `left`-th from its end.
+
+    All of it if it is no batch, or has not so many.
+    """
     try:
-        return [bytes(one) for one in _split_batch(data)]
-    except DECODING_ERRORS:
-        return []
+        return bytes(_split_batch(data)[-left])
+    except (*DECODING_ERRORS, IndexError):
+        return data
 
 
 def decode_envelope(data: bytes) -> Envelope:

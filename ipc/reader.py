@@ -16,7 +16,7 @@ from ipc.message import (
     Message,
     decode_batch,
     decode_message,
-    split_batch,
+    part_of_batch,
 )
 from ipc.segment import (
     BATCH,
@@ -111,10 +111,7 @@ class Reader:
         """Give the message at this position as it is encoded: a member's is a part of a batch."""
         payload = bytes(self.data[payload_place(self.lengths, position)])
         word = self.word(position)
-        if not word & MEMBER:
-            return payload
-        parts = split_batch(payload)
-        return parts[-(word & LENGTH)] if parts else payload
+        return part_of_batch(payload, word & LENGTH) if word & MEMBER else payload
 
     def message(self, position: int) -> Message:
         """Decode the message at this position; DECODING_ERRORS if it is none."""
