@@ -11,10 +11,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol
 
-from ipc import AsyncContext, ChannelError, Message
+from ipc import AsyncContext, ChannelError, Message, ModuleUnavailable
 from ipc.message import OP_RESPONSE
+from modules.cloudhub.directory import DISCONNECTED
 from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.statistics import Statistics
 from modules.common import resources
@@ -57,15 +59,12 @@ class Upstream:
     """Routes messages to the groups of modules that handle them."""
 
     def __init__(self, context: AsyncContext, statistics: Statistics) -> None:
+        self._context = context
         self._statistics = statistics
         self._bytes = 0
         self._paused: dict[Source, None] = {}  # in the order in which they were paused
-
-        def to_group(group: str) -> Callable[[Message], Awaitable[None]]:
-            return lambda message: context.send_to_group(group, message)
-
         self._groups = {
-            group: self._outbox(group, to_group(group))
+            group: self._outbox(group, partial(self._send, group))
             for group in (EDGE_CONTROLLER, DEVICE_CONTROLLER)
         }
         self._answers = self._outbox("whoever asked", context.send_resp)
@@ -108,6 +107,14 @@ class Upstream:
         """
         for outbox in self._groups.values():
             self._put(outbox, message, None)
+
+    async def _send(self, group: str, message: Message) -> None:
+        try:
+            await self._context.send_to_group(group, message)
+        except ModuleUnavailable:
+            # When all of cloudcore stops, the controllers go first: no news to them.
+            if not (self._context.stopping and message.operation == DISCONNECTED):
+                raise
 
     def _outbox(self, name: str, send: Callable[[Message], Awaitable[None]]) -> Outbox[Note]:
         return Outbox(name, send, sent=self._sent, dropped=self._dropped)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ipc import Message
+from ipc import ChannelState, Message
 from modules.cloudhub import upstream
 from tests.modules.cloudhub.conftest import Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge, frame
@@ -176,6 +176,26 @@ async def test_without_a_module_to_take_them_messages_are_counted(
         # five and the one that tells of the node's coming
         await until(lambda: cloud.hub.statistics.undeliverable_up == 6)
         assert len([each for each in caplog.records if "are dropped" in each.message]) == 1
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["cloudcore stops", "the session ends"])
+async def test_controllers_that_have_stopped_first_are_told_of_no_edge_that_goes(
+    run_hub: Callable, join: Join, caplog: pytest.LogCaptureFixture, stops: bool
+) -> None:
+    async with run_hub() as cloud:
+        edge = await join(cloud)
+        await cloud.expect("edge-1", "connected")
+        for name in ("edgecontroller", "devicecontroller"):
+            cloud.context.registry.set_state(name, ChannelState.STOPPED)
+        if stops:
+            cloud.context.stop()
+        else:
+            await edge.leave()
+        await until(lambda: not cloud.hub.sessions)
+        await cloud.hub.upstream.drained()
+    dropped = [each for each in caplog.messages if "are dropped, first disconnected" in each]
+    assert len(dropped) == (0 if stops else 2)
+    assert cloud.hub.statistics.undeliverable_up == (0 if stops else 2)
 
 
 async def test_a_late_answer_from_a_volume_goes_nowhere(cloud: Cloud, join: Join) -> None:
