@@ -231,7 +231,9 @@ class Reflector:
         pause = self._backoff.next(error.retry_after if isinstance(error, ApiError) else None)
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-            log.warning(f"{error}; trying again until it works")
+            # That the API server has forgotten where a watch was is routine, not a fault.
+            level = logging.INFO if isinstance(error, Gone) else logging.WARNING
+            log.log(level, f"{error}; trying again until it works")
         else:
             log.debug(f"{error}; trying again in {pause:.1f} s")
         await asyncio.sleep(pause)

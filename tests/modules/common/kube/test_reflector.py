@@ -1,7 +1,10 @@
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+
+import pytest
 
 from modules.common.kube import PODS, KubeClient, Reflector, WatchEvent
 from modules.common.kube.backoff import Backoff
@@ -125,8 +128,9 @@ async def test_repeated_event_is_told_once(server: FakeServer, client: KubeClien
 
 
 async def test_gone_relists_and_tells_the_difference(
-    server: FakeServer, client: KubeClient
+    server: FakeServer, client: KubeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     server.then(
         listing(pod("same", 1), pod("changed", 2), pod("gone", 3), pod("replaced", 4, "old")),
@@ -145,6 +149,8 @@ async def test_gone_relists_and_tells_the_difference(
         ]
         assert run.reflector.statistics.relists_gone == 1
         assert run.nothing_more()
+    (line,) = [each for each in caplog.records if "too old" in each.message]
+    assert line.levelno == logging.INFO  # it is routine
 
 
 async def test_gone_in_the_middle_of_pages(server: FakeServer, client: KubeClient) -> None:
