@@ -22,6 +22,9 @@ _ESCAPES: Final = (
     ("\u2029".encode(), rb"\u2029"),
 )
 
+# Without these, the last one the first byte of U+2028, there is nothing to escape: one look.
+_SPECIAL: Final = b"<>&\\\xe2"
+
 # Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first two
 # patterns find the end of a float (or of a string that looks like it), the third reads tokens. As
 # one pattern, without a first byte to look for, the two take three times as long together.
@@ -37,11 +40,12 @@ def dumps(value: Any) -> bytes:
     TypeError, ValueError or RecursionError for what JSON cannot say.
     """
     data = _encode(value)
-    for raw, escaped in _ESCAPES:
-        if raw in data:
+    special = len(data.translate(None, _SPECIAL)) < len(data)
+    if special:
+        for raw, escaped in _ESCAPES:
             data = data.replace(raw, escaped)
     has_floats = _FRACTION_END.search(data) or _EXPONENT_END.search(data)
-    if has_floats or rb"\b" in data or rb"\f" in data:
+    if has_floats or (special and (rb"\b" in data or rb"\f" in data)):
         data = _TOKEN.sub(_go_token, data)
     return data
 
