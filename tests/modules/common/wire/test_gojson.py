@@ -21,6 +21,7 @@ from modules.common.wire.gojson import dumps
         ({"b": 1, "a": {"d": [], "c": {}}}, '{"a":{"c":{},"d":[]},"b":1}'),
         ("<a href='x'>&", r'''"\u003ca href='x'\u003e\u0026"'''),
         ("\u2028\u2029", r'"\u2028\u2029"'),
+        *((each, f'"\\u{ord(each):04x}"') for each in "<>&\u2028\u2029\b\f\x01"),
         ('\n\r\t"\\/', r'"\n\r\t\"\\/"'),
         ("\x00\x08\x0c\x1f\x7f", '"\\u0000\\u0008\\u000c\\u001f\x7f"'),
         ("\\b\\f", r'"\\b\\f"'),
