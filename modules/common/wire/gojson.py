@@ -22,7 +22,7 @@ _ESCAPES: Final = (
     ("\u2029".encode(), rb"\u2029"),
 )
 
-# Without these, the last one the first byte of U+2028, there is nothing to escape: one look.
+# What all that is escaped has one of (\xe2 begins U+2028 and U+2029): one look instead of seven.
 _SPECIAL: Final = b"<>&\\\xe2"
 
 # Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first two
