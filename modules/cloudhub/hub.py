@@ -14,6 +14,7 @@ from picows import WSCloseCode, WSTransport
 
 from ipc import Message
 from modules.cloudhub.agenda import Agenda
+from modules.cloudhub.coalescing import Coalescing
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.downstream import Downstream
 from modules.cloudhub.following import Following
@@ -66,6 +67,7 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         """the sessions of this process that are not over, by node"""
         self.slow: set[Session] = set()
+        self.coalescing = Coalescing()
         self._agenda = Agenda(self.sessions)
         self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
@@ -117,12 +119,12 @@ class Hub:
 
     # From the server
 
-    def admit(self, identity: Identity, address: str) -> Session:
+    def admit(self, identity: Identity, address: str, connection: socket.socket) -> Session:
         """Make the session of a node that may connect; Refused at the node limit and the end."""
         if self._context.stopping:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping")
         self.processes.check(identity.node)
-        return Session(self, identity, address)
+        return Session(self, identity, address, connection)
 
     # From sessions
 

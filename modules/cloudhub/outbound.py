@@ -63,7 +63,7 @@ class Outbound:
         ):
             return False
         key = message.resource
-        if key in self._waiting or not _is_state(message):
+        if key in self._waiting or not is_state(message):
             key = f"\0{message.id}"
             while key in self._waiting:  # the same message, sent twice
                 key += "\0"
@@ -81,7 +81,7 @@ class Outbound:
         Nothing takes the place of a delete: the edge has to see that the old object of that
         name is gone.
         """
-        if not _is_state(message):
+        if not is_state(message):
             return None
         operation, _ = self._waiting.get(message.resource, (_DELETE, ()))
         return None if operation == _DELETE else operation
@@ -92,7 +92,7 @@ class Outbound:
         return frames
 
 
-def _is_state(message: Message) -> bool:
+def is_state(message: Message) -> bool:
     """Tell whether a message says all there is to say about the object it names.
 
     One that somebody waits for is an exception: the answer bears its id.

@@ -6,17 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ipc import ChannelError, ChannelFull, Message
 
 log = logging.getLogger(__name__)
 
 Note = TypeVar("Note")
-
-#: Seconds that messages which are not urgent may wait for others, and how many of them may wait.
-_GATHER: Final = 0.05
-_GATHERED: Final = 32
 
 
 class Outbox(Generic[Note]):
@@ -49,18 +45,11 @@ class Outbox(Generic[Note]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, message: Message, note: Note, *, urgent: bool = True) -> None:
-        """Append a message; if it is not urgent, it is sent together with those that follow.
-
-        Each time that a reader is woken costs more than handling a small message does.
-        """
+    def put(self, message: Message, note: Note) -> None:
         self._items.append((message, note))
         if len(self._items) == 1:
             self.idle.clear()
-        if urgent or len(self._items) >= _GATHERED:
             self._filled.set()
-        elif len(self._items) == 1:
-            asyncio.get_running_loop().call_later(_GATHER, self._filled.set)
 
     def clear(self) -> None:
         """Forget what waits; the one that is being sent is not called back."""

@@ -52,7 +52,7 @@ class Owner(Protocol):
     config: CloudHubConfig
     statistics: Statistics
 
-    def admit(self, identity: Identity, address: str) -> WSListener: ...
+    def admit(self, identity: Identity, address: str, connection: socket.socket) -> WSListener: ...
 
 
 class Server:
@@ -136,7 +136,7 @@ class Server:
             self._listen()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
-        made = _Connection(self, address)
+        made = _Connection(self, address, connection)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: made,
@@ -158,9 +158,9 @@ class Server:
 class _Connection(WSProtocol):  # type: ignore[misc]
     """picows's protocol, which asks for a listener when the request has been read."""
 
-    __slots__ = ("_address", "_answered", "_server")
+    __slots__ = ("_address", "_answered", "_server", "_socket")
 
-    def __init__(self, server: Server, address: str) -> None:
+    def __init__(self, server: Server, address: str, connection: socket.socket) -> None:
         config = server.owner.config
         super().__init__(
             host_port=None,
@@ -181,6 +181,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         )
         self._server = server
         self._address = address
+        self._socket = connection
         self._answered = False
 
     def refused(self) -> None:
@@ -201,7 +202,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         strict = owner.config.authorization == "strict"
         try:
             identity = identify(request.path, request.headers, certificate, strict=strict)
-            session = owner.admit(identity, self._address)
+            session = owner.admit(identity, self._address, self._socket)
         except Refused as refused:
             self._server.refuse(self._address, refused.cause, str(refused))
             retry = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from typing import Final, Protocol
 
@@ -11,12 +12,13 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from ipc import Message
 from modules.cloudhub.awaited import Awaited
+from modules.cloudhub.coalescing import Coalescing
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.fragments import Fragments, TooBig
 from modules.cloudhub.framing import frames_of
 from modules.cloudhub.identity import Identity
 from modules.cloudhub.lanes import KEEPALIVE, PACKED, Decoder, Lane, lane_of
-from modules.cloudhub.outbound import Frames, Outbound
+from modules.cloudhub.outbound import Frames, Outbound, is_state
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
 from modules.common.wire import WireError
@@ -50,6 +52,7 @@ class Owner(Protocol):
     config: CloudHubConfig
     statistics: Statistics
     upstream: Upstream
+    coalescing: Coalescing
     message_time: float
     """seconds in which a node may send one message; 0 if it may send as many as it likes"""
     burst_time: float
@@ -69,6 +72,7 @@ class Session(WSListener):
 
     __slots__ = (
         "_awaited",
+        "_connection",
         "_decoder",
         "_earned",
         "_fragments",
@@ -92,8 +96,11 @@ class Session(WSListener):
         "since",
     )
 
-    def __init__(self, owner: Owner, identity: Identity, address: str) -> None:
+    def __init__(
+        self, owner: Owner, identity: Identity, address: str, connection: socket.socket
+    ) -> None:
         self._owner = owner
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self.identity = identity
         self.node = identity.node
@@ -199,6 +206,8 @@ class Session(WSListener):
             return
         if not waits:
             self._write(frames)
+            if is_state(message):
+                self._owner.coalescing.expect(self._connection)
         elif not self._outbound.put(message, frames):
             self.abort(
                 "queue",

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Final, Protocol
 
 from ipc import AsyncContext, ChannelError, Message, ModuleUnavailable
-from ipc.message import OP_RESPONSE
 from modules.cloudhub.directory import DISCONNECTED
 from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.statistics import Statistics
@@ -88,9 +87,7 @@ class Upstream:
             log.debug("node %s: late answer %s for %s", session.node, message.id, message.resource)
             return
         message.resource = resources.cloud_resource(session.node, message.resource)
-        # Of an acknowledgement the controllers only take note.
-        urgent = message.operation != OP_RESPONSE
-        self._put(self._outbox_to(message), message, session, urgent=urgent)
+        self._put(self._outbox_to(message), message, session)
 
     def answer(self, message: Message, session: Source | None = None) -> None:
         """Give an answer to the module named in its reply_to."""
@@ -145,14 +142,7 @@ class Upstream:
     def _outbox_to(self, message: Message) -> Outbox[Note]:
         return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
 
-    def _put(
-        self,
-        outbox: Outbox[Note],
-        message: Message,
-        session: Source | None,
-        *,
-        urgent: bool = True,
-    ) -> None:
+    def _put(self, outbox: Outbox[Note], message: Message, session: Source | None) -> None:
         content = message.content
         size = _OVERHEAD + (len(content) if isinstance(content, bytes | str) else 0)
         self._bytes += size
@@ -166,4 +156,4 @@ class Upstream:
             ) and session not in self._paused:
                 self._paused[session] = None
                 session.pause_reading()
-        outbox.put(message, (session, size), urgent=urgent)
+        outbox.put(message, (session, size))

@@ -1,4 +1,4 @@
-"""Messages on their way to a channel: order, and when they leave."""
+"""Messages on their way to a channel: their order, and what a channel that is full does to them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ipc import Message
-from modules.cloudhub import outbox
+from ipc import ChannelError, ChannelFull, Message
 from modules.cloudhub.outbox import Outbox
 
 
 class Sent:
-    """An outbox at work, and what has left it."""
+    """An outbox at work, what has left it, and the errors that its next sends meet."""
 
     def __init__(self) -> None:
         self.resources: list[str] = []
+        self.dropped: list[str] = []
+        self.errors: list[ChannelError] = []
         self.outbox: Outbox[None] = Outbox(
-            "test", self._send, sent=lambda _: None, dropped=lambda *_: None
+            "test",
+            self._send,
+            sent=lambda _: None,
+            dropped=lambda message, _: self.dropped.append(message.resource),
         )
 
-    def put(self, resource: str, *, urgent: bool) -> None:
-        made = Message.build("edged", "resource", "update", resource)
-        self.outbox.put(made, None, urgent=urgent)
+    def put(self, *resources: str) -> None:
+        for resource in resources:
+            self.outbox.put(Message.build("edged", "resource", "update", resource), None)
 
     async def all(self) -> list[str]:
         await asyncio.wait_for(self.outbox.idle.wait(), 10)
         return self.resources
 
     async def _send(self, message: Message) -> None:
+        await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.pop(0)
         self.resources.append(message.resource)
 
 
@@ -41,28 +48,26 @@ async def sent() -> AsyncIterator[Sent]:
     running.cancel()
 
 
-async def test_what_is_not_urgent_goes_with_what_is_and_in_order(
-    sent: Sent, monkeypatch: pytest.MonkeyPatch
+async def test_messages_leave_in_order_again_and_again(sent: Sent) -> None:
+    sent.put("0", "1")
+    assert not sent.outbox.idle.is_set()
+    assert await sent.all() == ["0", "1"]
+    sent.put("2")
+    assert await sent.all() == ["0", "1", "2"]
+
+
+async def test_a_full_channel_is_waited_out(sent: Sent) -> None:
+    sent.errors += [ChannelFull("full"), ChannelFull("full")]
+    sent.put("0", "1")
+    assert await sent.all() == ["0", "1"]
+    assert sent.dropped == []
+
+
+async def test_what_can_never_be_sent_is_dropped_and_the_rest_goes(
+    sent: Sent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(outbox, "_GATHER", 3600.0)
-    for number in range(3):
-        sent.put(f"{number}", urgent=False)
-    await asyncio.sleep(0)
-    assert sent.resources == []
-    sent.put("now", urgent=True)
-    assert await sent.all() == ["0", "1", "2", "now"]
-
-
-async def test_many_that_are_not_urgent_do_not_wait(
-    sent: Sent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "_GATHER", 3600.0)
-    for number in range(outbox._GATHERED):
-        sent.put(f"{number}", urgent=False)
-    assert len(await sent.all()) == outbox._GATHERED
-
-
-async def test_what_is_not_urgent_goes_by_itself_again_and_again(sent: Sent) -> None:
-    for count in range(1, 4):
-        sent.put("later", urgent=False)
-        assert len(await sent.all()) == count
+    sent.errors += [ChannelError("gone"), ChannelError("gone")]
+    sent.put("0", "1", "2")
+    assert await sent.all() == ["2"]
+    assert sent.dropped == ["0", "1"]
+    assert caplog.text.count("messages for test are dropped") == 1

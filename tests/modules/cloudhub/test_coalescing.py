@@ -1,0 +1,104 @@
+"""Reading acknowledgements: together with others, and nothing else is held up by it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from ipc import Message
+from modules.cloudhub import coalescing
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
+
+_FOR_EVER = 3600.0
+
+
+def _small(name: str) -> Message:
+    return Message.build("edged", "resource", "query", f"default/configmap/{name}")
+
+
+async def _tell_and_answer(cloud: Cloud, edge: Any, node: str = "edge-1") -> str:
+    """Send a pod to an edge and let it acknowledge; return the message's id."""
+    sent = await cloud.send(node, "default/pod/p", "insert")
+    await edge.send((await edge.receive()).response("OK"))
+    return sent
+
+
+async def test_an_acknowledgement_waits_for_more_to_read(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
+    edge, other = await join(cloud), await join(cloud, "edge-2")
+    await cloud.expect("edge-1", "connected")
+    await cloud.expect("edge-2", "connected")
+    sent = await _tell_and_answer(cloud, edge)
+    await other.send(_small("c"))
+    assert (await cloud.next()).resource == "node/edge-2/default/configmap/c"
+    large = Message.build("edged", "meta", "update", "default/nodestatus/edge-1", "x" * 2000)
+    await edge.send(large)
+    assert (await cloud.next()).parent_id == sent
+    assert (await cloud.next()).resource == "node/edge-1/default/nodestatus/edge-1"
+
+
+async def test_acknowledgements_come_by_themselves_again_and_again(
+    cloud: Cloud, join: Join
+) -> None:
+    edges = {node: await join(cloud, node) for node in ("edge-1", "edge-2")}
+    for node in edges:
+        await cloud.expect(node, "connected")
+    for _ in range(3):
+        sent = {await _tell_and_answer(cloud, edge, node) for node, edge in edges.items()}
+        assert {(await cloud.next()).parent_id for _ in edges} == sent
+    await edges["edge-1"].send(_small("c"))
+    assert (await cloud.next()).resource == "node/edge-1/default/configmap/c"
+
+
+async def test_the_end_of_a_connection_is_seen_at_once(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    sent = await _tell_and_answer(cloud, edge)
+    await edge.leave()
+    assert (await cloud.next()).parent_id == sent
+    await cloud.expect("edge-1", "disconnected")
+
+
+async def test_a_connection_that_has_ended_meanwhile_hurts_nobody(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_WAIT", 0.5)
+    edge, other = await join(cloud), await join(cloud, "edge-2")
+    await cloud.expect("edge-1", "connected")
+    await cloud.expect("edge-2", "connected")
+    await _tell_and_answer(cloud, edge)
+    await edge.leave()
+    await cloud.next()
+    await cloud.expect("edge-1", "disconnected")
+    sent = await _tell_and_answer(cloud, other, "edge-2")
+    assert (await cloud.next()).parent_id == sent
+
+
+async def test_a_connection_that_has_just_ended_hurts_nobody() -> None:
+    with socket.socket() as ended:
+        pass
+    coalescing.Coalescing().expect(ended)
+
+
+async def test_an_answer_that_somebody_waits_for_is_read_at_once(
+    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    question = Message.build("csi", "resource", "update", "node/edge-1/edge-1/volume/v", {"s": 1})
+    asking = asyncio.create_task(cloud.edgecontroller.send_sync("cloudhub", question, DEADLINE))
+    await edge.send((await edge.receive()).response("done"))
+    assert (await asking).content == b"done"
+    await cloud.send("edge-1", "default/configmap/c", "response")
+    await edge.receive()
+    await edge.send(_small("d"))
+    assert (await cloud.next()).resource == "node/edge-1/default/configmap/d"
