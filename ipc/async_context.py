@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from ipc.asking import Failures, no_answer
 from ipc.channel import Channel
 from ipc.context import DEFAULT_TIMEOUT, BaseContext
 from ipc.errors import ChannelError, Closed
+from ipc.inbox import Inbox
 from ipc.message import Message
 from ipc.receiving import Delivery, Receiver
 from ipc.registry import Registry
@@ -18,9 +19,6 @@ from ipc.segment import BATCH
 from ipc.waiting import Deadline, Watch
 
 Item = TypeVar("Item")
-
-#: Messages handed out in a row until other tasks of the loop get their turn.
-_TURN: Final = 64
 
 
 class AsyncContext(BaseContext):
@@ -50,8 +48,7 @@ class AsyncContext(BaseContext):
     def stop(self) -> None:
         """Ask the module to stop: iteration ends, `receive` raises Closed."""
         self._stop_requested.set()
-        if self._inbox:
-            self._inbox.wake()
+        self._line.inbox.wake()
 
     async def send(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -124,6 +121,15 @@ class AsyncContext(BaseContext):
                 return
             yield message
 
+    async def consume(self, handle: Callable[[Message], None]) -> None:
+        """Call `handle` with each message until the module is asked to stop.
+
+        For handlers that wait for nothing: as iterating, at a third of what that costs beside
+        the message itself. A message is acknowledged when `handle` has returned; what it raises
+        is raised here, and the message is delivered again to the module's successor.
+        """
+        await self._open_inbox().consume(handle, self._stop_requested.is_set)
+
     async def send_sync(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Message:
@@ -180,10 +186,13 @@ class AsyncContext(BaseContext):
     async def _put_later(self, channel: Channel, message: Message, timeout: float | None) -> None:
         await _when_there_is_room(channel, lambda: channel.try_put(message, self._slot), timeout)
 
-    async def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+    def _open_inbox(self) -> Inbox:
         if self._inbox is None:
             self._inbox = Inbox(self._line.inbox.receiver)
-        inbox = self._inbox
+        return self._inbox
+
+    async def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+        inbox = self._inbox or self._open_inbox()
         if inbox.others_turn():
             await asyncio.sleep(0)
         deadline: Deadline | None = None  # most often there is no need to wait
@@ -216,53 +225,6 @@ class AsyncContext(BaseContext):
                 self.unmatched_answers += 1
             else:
                 waiter.set_result(answer)
-
-
-class Inbox:
-    """Waiting for messages in an event loop: senders signal all the time it exists."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._arrivals = receiver.await_arrivals()
-        self._waiters: list[asyncio.Future[None]] = []
-        self._turn = 0
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._arrivals.fileno(), self.wake)
-
-    def wake(self) -> None:
-        self._arrivals.clear()
-        self._look_up()
-
-    def others_turn(self) -> bool:
-        """Whether other tasks are to run now, however many messages there are."""
-        self._turn += 1
-        return self._turn % _TURN == 0
-
-    async def wait(self, deadline: Deadline) -> None:
-        """Wait until a message may have come, or the deadline has."""
-        self._receiver.await_arrivals()
-        if self._receiver.pending():
-            return
-        waiter = self._loop.create_future()
-        self._waiters.append(waiter)
-        left = deadline.remaining()
-        alarm = None if left is None else self._loop.call_later(left, self._look_up)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
-            if alarm:
-                alarm.cancel()
-            if not self._waiters:
-                self._receiver.awake()
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._arrivals.fileno())
-
-    def _look_up(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 async def _all(operations: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:

@@ -56,8 +56,7 @@ class Downstream:
         A message is acknowledged when it is in its session's queue: should this process die,
         every edge reconnects and is brought up to date anyway.
         """
-        async for message in context:
-            self.dispatch(message)
+        await context.consume(self.dispatch)
 
     def dispatch(self, message: Message) -> None:
         """Put one message into the queue of its node; never waits for an edge."""

@@ -183,15 +183,37 @@ def take_all(channel: Channel, ledger: memoryview) -> None:
     channel.try_get()
 
 
-def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
-    """The same with an asyncio context."""
+def reading(channel: Channel) -> AsyncContext:
+    """Make the context of a module whose inbox the channel is."""
+    registry = Registry()
+    registry.add_module("reader")
+    line = registry.line("reader")
+    registry.lines["reader"] = type(line)("", 0, channel, line.answers)
+    return AsyncContext(registry, "reader")
+
+
+def consume_all(channel: Channel, ledger: memoryview) -> None:
+    """Get all, handed over in an event loop."""
 
     async def main() -> None:
-        registry = Registry()
-        registry.add_module("reader")
-        line = registry.line("reader")
-        registry.lines["reader"] = type(line)("", 0, channel, line.answers)
-        context = AsyncContext(registry, "reader")
+        context = reading(channel)
+
+        def handle(message: Message) -> None:
+            ledger[1 + int(message.resource)] += 1
+            if int(message.resource) == COUNT - 1:
+                context.stop()
+
+        await context.consume(handle)
+        context.close()
+
+    asyncio.run(main())
+
+
+def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
+    """The same as take_all with an asyncio context."""
+
+    async def main() -> None:
+        context = reading(channel)
         held = [await context.take(5) for _ in range(COUNT)]
         for delivery in held:
             ledger[1 + int(delivery.message.resource)] += 1
@@ -211,11 +233,12 @@ def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
         (one_by_one, get_many, 11),
         (one_by_one, take_all, 11),
         (one_by_one, take_in_a_loop, 40),
+        (one_by_one, consume_all, 40),
         (Channel.put_many, get_all, 11),
         (Channel.put_many, get_many, 11),
         (Channel.put_many, take_all, 23),
     ],
-    ids=["get", "many", "take", "async", "batch-get", "batch-many", "batch-take"],
+    ids=["get", "many", "take", "async", "consume", "batch-get", "batch-many", "batch-take"],
 )
 @pytest.mark.parametrize("prepare", [as_new, at_lap_s_end])
 def test_a_reader_killed_at_any_step_loses_nothing(
