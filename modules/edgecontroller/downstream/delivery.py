@@ -33,6 +33,9 @@ _BATCH = 64
 #: So many of them are sent until others have their turn, such as answers.
 _TURN = 16
 
+#: The types that are a list of a node's, or in one.
+_IN_LISTS = frozenset((*LISTED, *LISTED.values(), PODLIST))
+
 #: The uid of a list, which has none.
 _A_LIST = "list"
 
@@ -65,10 +68,7 @@ class Delivery:
         while True:
             batch = await outbox.batch(_BATCH)
             decided = [(due, self.decide(*due)) for due in batch]
-            self._view.ledger.add(
-                (row for (target, _), made in decided for row in self._to_be_told(target, made)),
-                _lists_changed(target for (target, _), made in decided if made),
-            )
+            self._record(decided)
             for number, ((target, pending), made) in enumerate(decided, 1):
                 for message in made:
                     self._note(target, pending, message)
@@ -181,18 +181,28 @@ class Delivery:
         doubtful = is_stranger and message.operation == INSERT and not pending.fresh
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
-    def _to_be_told(self, target: Target, made: Iterable[Message]) -> Iterable[Told]:
-        for message in made:
-            if message.operation == DELETE:
-                continue
-            if isinstance(message.content, list):
-                yield Told(target.node, target.item, _A_LIST)
-            else:
-                yield Told(_holder(target), target.item, _uid(message.content))
-            if target.type in LISTED:
-                listed = LISTED[target.type]
-                for key, obj in self._view.stores[listed].items():
-                    yield Told(EVERY_NODE, (listed, *key), _uid(obj))
+    def _record(self, decided: Iterable[tuple[tuple[Target, Pending], list[Message]]]) -> None:
+        """Note in the ledger what is about to be sent, and which lists of nodes it changes."""
+        rows: list[Told] = []
+        outdated: list[tuple[str, Item]] = []
+        for (target, _), made in decided:
+            for message in made:
+                if message.operation != DELETE:
+                    rows += self._rows(target, message.content)
+            if made and target.type in _IN_LISTS:
+                whole = _whole(target)
+                outdated.append((whole.node, whole.item))
+        self._view.ledger.add(rows, outdated)
+
+    def _rows(self, target: Target, content: Any) -> list[Told]:
+        """Make the rows for what a target's node has when it is told this."""
+        if not isinstance(content, list):
+            return [Told(_holder(target), target.item, _uid(content))]
+        rows = [Told(target.node, target.item, _A_LIST)]
+        if listed := LISTED.get(target.type):
+            objects = self._view.stores[listed].items()
+            rows += [Told(EVERY_NODE, (listed, *key), _uid(obj)) for key, obj in objects]
+        return rows
 
 
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:
@@ -211,12 +221,6 @@ def _operation(target: Target, pending: Pending, obj: Object, told: str | None) 
 def _whole(target: Target) -> Target:
     """Return what a node acknowledges a version of: the list, for what is in one."""
     return list_of(target) if for_every_node(target.type) else target
-
-
-def _lists_changed(told: Iterable[Target]) -> Iterable[tuple[str, Item]]:
-    """Name the lists of nodes that what is told them is, or is in."""
-    wholes = map(_whole, told)
-    return ((each.node, each.item) for each in wholes if each.type in (*LISTED, PODLIST))
 
 
 def _holder(target: Target) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -69,7 +70,7 @@ class Presence:
     def connected(self, node: str) -> None:
         self._no_need_to_ask(node)
         self._connections[node] = True
-        self._heard[node] = asyncio.get_running_loop().time()
+        self._heard[node] = time.monotonic()
 
     def disconnected(self, node: str) -> None:
         self._no_need_to_ask(node)
@@ -78,7 +79,7 @@ class Presence:
     def heard_from(self, node: str) -> None:
         """Take a message as the sign that a node is connected, if nothing is known of it."""
         self._connections.setdefault(node, True)
-        self._heard[node] = asyncio.get_running_loop().time()
+        self._heard[node] = time.monotonic()
 
     def ask(self, node: str) -> None:
         """Ask cloudhub about a node, unless that is under way."""
@@ -91,7 +92,7 @@ class Presence:
         try:
             while True:
                 await asyncio.sleep(min(_LOOK, SILENCE / 4))
-                since = asyncio.get_running_loop().time() - SILENCE
+                since = time.monotonic() - SILENCE
                 for node, is_connected in self._connections.items():
                     if is_connected and self._heard.get(node, 0.0) < since:
                         self.ask(node)
@@ -106,7 +107,7 @@ class Presence:
 
     async def _ask(self, node: str) -> None:
         async with self._room:
-            asked = asyncio.get_running_loop().time()
+            asked = time.monotonic()
             is_there = await self._is_there(node)
         if self._heard.get(node, 0.0) > asked:
             is_there = True  # it has said something meanwhile, whatever cloudhub says

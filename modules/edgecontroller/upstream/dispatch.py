@@ -70,7 +70,8 @@ class Upstream:
             messages.QUERY: self._query,
         }
         """by what they are for"""
-        self._room = asyncio.Semaphore(config.max_pending)
+        self._max_pending = config.max_pending
+        self._let_go = asyncio.Event()
         self.pending = 0
 
     @property
@@ -78,7 +79,7 @@ class Upstream:
         return sum(lane.handled for lane in self.lanes.values())
 
     async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
-        """Dispatch until cancelled, holding no more than `max_pending` messages.
+        """Dispatch until cancelled, while lanes hold no more than `max_pending` messages.
 
         When the module is asked to stop nothing more is taken, but what is held goes on.
         """
@@ -87,13 +88,15 @@ class Upstream:
                 tasks.create_task(lane.run())
             with suppress(Closed):
                 while True:
-                    await self._room.acquire()
-                    self.dispatch(_Held(await take(), self))
+                    while self.pending >= self._max_pending:
+                        self._let_go.clear()
+                        await self._let_go.wait()
+                    self.dispatch(await take())
 
     def let_go(self) -> None:
         """Make room for one more message."""
         self.pending -= 1
-        self._room.release()
+        self._let_go.set()
 
     def dispatch(self, delivery: Delivery) -> None:
         """Give a message to its lane; one that is for none is logged and done."""
@@ -122,7 +125,7 @@ class Upstream:
         if lane is None or not about.name:
             log.warning(f"{message.operation} {message.resource} is nothing an edge can ask for")
             return False
-        lane.put((about.type, about.namespace, about.name), delivery)
+        lane.put((about.type, about.namespace, about.name), _Held(delivery, self))
         return True
 
     def _lane(self, type_: str, operation: str) -> Lane | None:
@@ -152,14 +155,17 @@ class Upstream:
 
     def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
         """Put each status of a list into the lane of its own pod, behind that pod's others."""
-        statuses = read_pod_statuses(delivery.message, one=bool(about.name))
-        parts = _Parts(delivery, len(statuses))
-        for status in statuses:
+        split: list[tuple[Hashable, Message]] = []
+        for status in read_pod_statuses(delivery.message, one=bool(about.name)):
             resource = resources.build(about.node, about.namespace, messages.POD, status.name)
             part = msgspec.structs.replace(delivery.message, resource=resource, content=status)
-            key: Hashable = (about.node, about.namespace, status.name)
+            split.append(((about.node, about.namespace, status.name), part))
+        if not split:
+            return False
+        parts = _Parts(_Held(delivery, self), len(split))
+        for key, part in split:
             self._pod_status.put(key, _Part(part, parts))
-        return bool(statuses)
+        return True
 
 
 class _Held:
