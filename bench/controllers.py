@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -70,16 +71,14 @@ class EdgeProcess:
 
 
 @asynccontextmanager
-async def edges(cloudcore: Cloudcore) -> AsyncIterator[EdgeProcess]:
-    """Connect EDGES edges, all with one certificate."""
-    directory = cloudcore.settings.data_dir / "bench"
-    pki = cloudcore.settings.data_dir / "pki"
+async def edges(data_dir: Path, url: str) -> AsyncIterator[EdgeProcess]:
+    """Connect EDGES edges, all with one certificate of the `pki` in that directory."""
+    directory, pki = data_dir / "bench", data_dir / "pki"
     certificate, key = certs.issue_node(pki, "bench")
     directory.mkdir()
     certs.write_public(directory / "rootCA.crt", (pki / "ca.crt").read_bytes())
     certs.write_public(directory / "edge.crt", certificate)
     certs.write_private(directory / "edge.key", key)
-    url = await cloudcore.websocket_url()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES)),
         stdin=asyncio.subprocess.PIPE,
@@ -194,41 +193,51 @@ async def settled(pid: int) -> None:
             return
 
 
+async def create_pods(api: KubeClient, names: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Create pods at a steady rate; when each was begun with, and when the API had answered."""
+    created: dict[str, int] = {}
+    answered: dict[str, int] = {}
+
+    async def create(resource: str, made: Any) -> None:
+        created[resource] = time.time_ns()
+        await api.create(PODS, made, "default")
+        answered[resource] = time.time_ns()
+
+    began = time.perf_counter()
+    creating = []
+    for number in range(PODS_SENT):
+        pause = began + number / POD_RATE - time.perf_counter()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        name = f"pod-{number}"
+        made = manifests.plain_pod(name, names[number % EDGES])
+        creating.append(asyncio.create_task(create(f"default/pod/{name}", made)))
+    await asyncio.gather(*creating)
+    await asyncio.sleep(1)
+    return created, answered
+
+
+def until_arrived(arrived: dict[str, int], since: dict[str, int]) -> list[float]:
+    """Milliseconds for each of what was created."""
+    if missing := since.keys() - arrived.keys():
+        raise SystemExit(f"{len(missing)} pods did not arrive, such as {min(missing)}")
+    return [(arrived[name] - at) / 1e6 for name, at in since.items()]
+
+
 async def pods() -> dict[str, float]:
     """Create pods at a steady rate, and see when each arrives at its edge."""
     async with cloud() as (cloudcore, api):
         names = [f"edge-{number}" for number in range(EDGES)]
         await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
-        async with edges(cloudcore) as there:
+        url = await cloudcore.websocket_url()
+        async with edges(cloudcore.settings.data_dir, url) as there:
             for name in ("cloudhub", "edgecontroller", "devicecontroller"):
                 await settled((await cloudcore.module(name))["pid"])
             before = await cpu_seconds(cloudcore)
-            created: dict[str, int] = {}
-            answered: dict[str, int] = {}
-
-            async def create(resource: str, made: Any) -> None:
-                created[resource] = time.time_ns()
-                await api.create(PODS, made, "default")
-                answered[resource] = time.time_ns()
-
-            began = time.perf_counter()
-            creating = []
-            for number in range(PODS_SENT):
-                pause = began + number / POD_RATE - time.perf_counter()
-                if pause > 0:
-                    await asyncio.sleep(pause)
-                name = f"pod-{number}"
-                made = manifests.plain_pod(name, names[number % EDGES])
-                creating.append(asyncio.create_task(create(f"default/pod/{name}", made)))
-            await asyncio.gather(*creating)
-            await asyncio.sleep(1)
+            created, answered = await create_pods(api, names)
             cpu = spent(before, await cpu_seconds(cloudcore))
             arrived = await there.ask("arrivals")
-        missing = created.keys() - arrived.keys()
-        if missing:
-            raise SystemExit(f"{len(missing)} pods did not arrive, such as {min(missing)}")
-        took = [(arrived[name] - at) / 1e6 for name, at in created.items()]
-        after_answer = [(arrived[name] - at) / 1e6 for name, at in answered.items()]
+        took, after_answer = until_arrived(arrived, created), until_arrived(arrived, answered)
         print({name: round(each / PODS_SENT * 1e6) for name, each in cpu.items()})
         return {
             "create to arrival, p50": percentile(took, 0.5),
@@ -244,7 +253,8 @@ async def statuses() -> dict[str, float]:
     async with cloud() as (cloudcore, api):
         names = [f"edge-{number}" for number in range(EDGES)]
         await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
-        async with edges(cloudcore) as there:
+        url = await cloudcore.websocket_url()
+        async with edges(cloudcore.settings.data_dir, url) as there:
             await settled((await cloudcore.module("edgecontroller"))["pid"])
             figures: dict[str, float] = {}
             kept_up = 0.0

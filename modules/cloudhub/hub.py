@@ -228,6 +228,6 @@ class Hub:
                 await self.upstream.drained()
                 await self._all_closed.wait()
         except TimeoutError:
-            log.warning("%d edges did not take leave in time", len(self._closing))
+            log.warning("edges that did not take leave in time: %d", len(self._closing))
             for transport in list(self._closing):
                 transport.disconnect(graceful=False)

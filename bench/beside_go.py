@@ -1,0 +1,233 @@
+"""Pods to the edges: cloudcore beside KubeEdge 1.1.0's, in turns, with the same API server.
+
+500 edges in a process of their own, 2,000 pods at 100 a second, all on this machine. CPU is that of
+all processes of the cloudcore that is measured, while the pods are created; it has the edges'
+keepalives in it.
+
+    python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore [--runs 3]
+
+FILE is for an API server that has nothing else to do (docs/peers.md): the pods in its namespace
+`default` are deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from bench import controllers as bench
+from bench.figures import Figure, compared, median, publish
+from bench.usage import running_time
+from modules.common import certs
+from modules.common.kube import NODES, PODS, KubeClient
+from modules.hollow import manifests
+from modules.hollow.running import running
+from supervisor.module import KubernetesSettings, Settings
+
+OURS, GO = "cloudcore", "Go 1.1.0"
+UNITS = {
+    "create to arrival, p50": "ms",
+    "create to arrival, p99": "ms",
+    "CPU per pod": "us",
+    "idle, with all edges": "ms/s",
+}
+#: Seconds that both are watched doing nothing.
+IDLE = 10.0
+
+CONTROLLER = """\
+controller:
+  kube: &kube
+    master: ""
+    namespace: ""
+    content_type: "application/vnd.kubernetes.protobuf"
+    qps: 100000
+    burst: 100000
+    node_update_frequency: 10
+    kubeconfig: "{kubeconfig}"
+cloudhub:
+  protocol_websocket: true
+  port: {port}
+  protocol_quic: false
+  enable_uds: false
+  address: 127.0.0.1
+  ca: {pki}/ca.crt
+  cert: {pki}/server.crt
+  key: {pki}/server.key
+  keepalive-interval: 30
+  write-timeout: 30
+  node-limit: 2000
+devicecontroller:
+  kube: *kube
+"""
+LOGGING = 'loggerLevel: "INFO"\nlogFormatText: true\nwriters: [stdout]\nloggerFile: "log"\n'
+MODULES = "modules:\n  enabled: [devicecontroller, edgecontroller, cloudhub]\n"
+
+
+class Died(Exception):
+    """The Go process has ended by itself."""
+
+
+@dataclass
+class Cloud:
+    """A cloudcore that runs: where edges connect to, and its processes."""
+
+    url: str
+    data_dir: Path
+    pids: dict[str, int]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        return {name: running_time(pid) for name, pid in self.pids.items()}
+
+
+@asynccontextmanager
+async def ours(kubeconfig: Path) -> AsyncIterator[Cloud]:
+    modules = 'modules.enabled=["cloudhub","edgecontroller","devicecontroller"]'
+    options = ("--set", f"kubernetes.kubeconfig={kubeconfig}", "--set", modules)
+    async with running(*bench.OPTIONS, *options) as cloudcore:
+        status = await cloudcore.wait_ready(60)
+        pids = {module["name"]: module["pid"] for module in status["modules"] if module["pid"]}
+        pids["supervisor"] = status["pid"]
+        yield Cloud(await cloudcore.websocket_url(), cloudcore.settings.data_dir, pids)
+
+
+@asynccontextmanager
+async def go(binary: Path, kubeconfig: Path) -> AsyncIterator[Cloud]:
+    with tempfile.TemporaryDirectory(prefix="cloudcore-go-") as name:
+        base = Path(name)
+        pki = certs.ensure_pki(base / "pki", [])
+        port = free_port()
+        (base / "conf").mkdir()
+        controller = CONTROLLER.format(kubeconfig=kubeconfig, port=port, pki=pki.directory)
+        files = {"controller": controller, "logging": LOGGING, "modules": MODULES}
+        for file, text in files.items():
+            (base / "conf" / f"{file}.yaml").write_text(text)
+        with (base / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                binary, stdout=log, stderr=log, cwd=base, env={"GOARCHAIUS_CONFIG_PATH": name}
+            )
+        measuring = asyncio.current_task()
+        assert measuring
+
+        def died(_: asyncio.Future[int]) -> None:
+            measuring.cancel()
+
+        ended = asyncio.create_task(process.wait())
+        ended.add_done_callback(died)
+        try:
+            await listening(port)
+            yield Cloud(f"wss://127.0.0.1:{port}", base, {GO: process.pid})
+        except asyncio.CancelledError:
+            if not ended.done():
+                raise
+            measuring.uncancel()
+            raise Died(last_words(base / "log")) from None
+        finally:
+            ended.remove_done_callback(died)
+            if not ended.done():
+                process.kill()
+                await ended
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+async def listening(port: int) -> None:
+    """Wait until somebody accepts connections there."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
+
+
+def last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return next((line for line in lines if line.startswith(("fatal error", "panic"))), lines[-1])
+
+
+async def prepare(api: KubeClient, names: list[str]) -> None:
+    """Leave the API server with a node for each edge, and no pod."""
+    pods = [
+        obj["metadata"]["name"] async for page in api.pages(PODS, "default") for obj in page.items
+    ]
+    await bench.at_once(partial(api.delete, PODS, name, "default", grace_period=0) for name in pods)
+    known = {obj["metadata"]["name"] async for page in api.pages(NODES) for obj in page.items}
+    await bench.at_once(
+        partial(api.create, NODES, manifests.node(name)) for name in names if name not in known
+    )
+
+
+async def measure(system: AbstractAsyncContextManager[Cloud], kubeconfig: Path) -> dict[str, float]:
+    names = [f"edge-{number}" for number in range(bench.EDGES)]
+    kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
+    settings = Settings(data_dir=Path(), run_dir=Path(), kubernetes=kubernetes)
+    async with KubeClient.connect(settings, user_agent="bench") as api:
+        await prepare(api, names)
+        async with system as cloud, bench.edges(cloud.data_dir, cloud.url) as there:
+            for pid in cloud.pids.values():
+                await bench.settled(pid)
+            before = cloud.cpu_seconds()
+            await asyncio.sleep(IDLE)
+            idle = bench.spent(before, before := cloud.cpu_seconds())
+            created, _ = await bench.create_pods(api, names)
+            cpu = bench.spent(before, cloud.cpu_seconds())
+            took = bench.until_arrived(await there.ask("arrivals"), created)
+    print({name: round(each / bench.PODS_SENT * 1e6) for name, each in cpu.items()})
+    return {
+        "create to arrival, p50": bench.percentile(took, 0.5),
+        "create to arrival, p99": bench.percentile(took, 0.99),
+        "CPU per pod": sum(cpu.values()) / bench.PODS_SENT * 1e6,
+        "idle, with all edges": sum(idle.values()) / IDLE * 1e3,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--go", type=Path, required=True, help="KubeEdge 1.1.0's cloudcore")
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    kubeconfig = arguments.kubeconfig.resolve()
+    systems = {
+        OURS: partial(ours, kubeconfig),
+        GO: partial(go, arguments.go.resolve(), kubeconfig),
+    }
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
+    for number in range(arguments.runs):
+        for name, make in systems.items():
+            print(f"{name}: run {number + 1} of {arguments.runs}", flush=True)
+            try:
+                runs[name].append(uvloop.run(measure(make(), kubeconfig)))
+            except Died as died:
+                print(f"{name} has died: {died}")
+            else:
+                print(runs[name][-1], flush=True)
+    case = "2,000 pods to 500 edges at 100/s"
+    figures = [
+        Figure(case, name, metric, median([run[metric] for run in made]), unit)
+        for name, made in runs.items()
+        if made
+        for metric, unit in UNITS.items()
+    ]
+    how = f"medians of {len(runs[OURS])} and {len(runs[GO])} runs, in turns"
+    publish("beside-go", how, [*figures, *compared(figures, OURS)])
+
+
+if __name__ == "__main__":
+    main()
