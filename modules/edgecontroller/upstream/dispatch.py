@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ class Upstream:
         }
         """by what they are for"""
         self._max_pending = config.max_pending
-        self._let_go = asyncio.Event()
+        self._has_room = asyncio.Event()
         self.pending = 0
 
     @property
@@ -89,14 +89,14 @@ class Upstream:
             with suppress(Closed):
                 while True:
                     while self.pending >= self._max_pending:
-                        self._let_go.clear()
-                        await self._let_go.wait()
+                        self._has_room.clear()
+                        await self._has_room.wait()
                     self.dispatch(await take())
 
     def let_go(self) -> None:
         """Make room for one more message."""
         self.pending -= 1
-        self._let_go.set()
+        self._has_room.set()
 
     def dispatch(self, delivery: Delivery) -> None:
         """Give a message to its lane; one that is for none is logged and done."""
@@ -155,17 +155,27 @@ class Upstream:
 
     def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
         """Put each status of a list into the lane of its own pod, behind that pod's others."""
-        split: list[tuple[Hashable, Message]] = []
-        for status in read_pod_statuses(delivery.message, one=bool(about.name)):
-            resource = resources.build(about.node, about.namespace, messages.POD, status.name)
-            part = msgspec.structs.replace(delivery.message, resource=resource, content=status)
-            split.append(((about.node, about.namespace, status.name), part))
+        split = list(_statuses(delivery.message, about))
         if not split:
             return False
         parts = _Parts(_Held(delivery, self), len(split))
         for key, part in split:
             self._pod_status.put(key, _Part(part, parts))
         return True
+
+
+def _statuses(
+    message: Message, about: resources.ObjectResource
+) -> Iterator[tuple[Hashable, Message]]:
+    """Give each status of a message one of its own, with its pod; an unusable one is logged."""
+    for status in read_pod_statuses(message, one=bool(about.name)):
+        try:
+            resource = resources.build(about.node, about.namespace, messages.POD, status.name)
+        except resources.BadResource as error:
+            log.warning(f"a status in message {message.id} is dropped: {error}")
+        else:
+            pod = (about.node, about.namespace, status.name)
+            yield pod, msgspec.structs.replace(message, resource=resource, content=status)
 
 
 class _Held:

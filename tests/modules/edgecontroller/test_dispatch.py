@@ -121,6 +121,25 @@ async def test_list_of_statuses_is_done_when_all_are_written(bench: Bench) -> No
     await asyncio.wait([running])
 
 
+async def test_a_status_of_no_pod_keeps_none_of_the_others_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        bench.add_pod(name)
+    names = ("a", "not/a/pod", "b")
+    taken = Taken(f"node/{NODE}/default/podstatus", [{"Name": n, "Status": {}} for n in names])
+    bench.api.open.set()
+    inbox: asyncio.Queue[Taken] = asyncio.Queue()
+    inbox.put_nowait(taken)
+    running = asyncio.create_task(bench.upstream.run(inbox.get))
+    await settle()
+    assert sorted(bench.api.patched) == ["a", "b"]
+    assert "name 'not/a/pod' of a resource must not contain a slash" in caplog.text
+    assert (taken.is_done, bench.upstream.pending) == (True, 0)
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_takes_no_more_than_may_be_pending(tmp_path: Path) -> None:
     bench = Bench(tmp_path, max_pending=3)
     inbox: asyncio.Queue[Taken] = asyncio.Queue()
