@@ -25,21 +25,18 @@ from pathlib import Path
 import uvloop
 
 from bench import controllers as bench
+from bench.controllers import CASES, GO, OURS
+from bench.controllers import UNITS as UNIT_OF
 from bench.figures import Figure, compared, median, publish
 from bench.usage import running_time
 from modules.common import certs
 from modules.common.kube import NODES, PODS, KubeClient
-from modules.hollow import manifests
 from modules.hollow.running import running
 from supervisor.module import KubernetesSettings, Settings
 
-OURS, GO = "cloudcore", "Go 1.1.0"
-UNITS = {
-    "create to arrival, p50": "ms",
-    "create to arrival, p99": "ms",
-    "CPU per pod": "us",
-    "idle, with all edges": "ms/s",
-}
+MEASURED = ("create to arrival, p50", "create to arrival, p99", "CPU per pod")
+IDLE_CPU = "CPU with all edges idle"
+UNITS = {metric: UNIT_OF[metric] for metric in MEASURED} | {IDLE_CPU: "ms/s"}
 #: Seconds that both are watched doing nothing.
 IDLE = 10.0
 
@@ -94,9 +91,8 @@ async def ours(kubeconfig: Path) -> AsyncIterator[Cloud]:
     options = ("--set", f"kubernetes.kubeconfig={kubeconfig}", "--set", modules)
     async with running(*bench.OPTIONS, *options) as cloudcore:
         status = await cloudcore.wait_ready(60)
-        pids = {module["name"]: module["pid"] for module in status["modules"] if module["pid"]}
-        pids["supervisor"] = status["pid"]
-        yield Cloud(await cloudcore.websocket_url(), cloudcore.settings.data_dir, pids)
+        url = await cloudcore.websocket_url()
+        yield Cloud(url, cloudcore.settings.data_dir, bench.pids_of(status))
 
 
 @asynccontextmanager
@@ -161,31 +157,28 @@ def last_words(log: Path) -> str:
     return next((line for line in lines if line.startswith(("fatal error", "panic"))), lines[-1])
 
 
-async def prepare(api: KubeClient, names: list[str]) -> None:
+async def prepare(api: KubeClient) -> None:
     """Leave the API server with a node for each edge, and no pod."""
     pods = [
         obj["metadata"]["name"] async for page in api.pages(PODS, "default") for obj in page.items
     ]
     await bench.at_once(partial(api.delete, PODS, name, "default", grace_period=0) for name in pods)
     known = {obj["metadata"]["name"] async for page in api.pages(NODES) for obj in page.items}
-    await bench.at_once(
-        partial(api.create, NODES, manifests.node(name)) for name in names if name not in known
-    )
+    await bench.create_nodes(api, (name for name in bench.NODES_OF_EDGES if name not in known))
 
 
 async def measure(system: AbstractAsyncContextManager[Cloud], kubeconfig: Path) -> dict[str, float]:
-    names = [f"edge-{number}" for number in range(bench.EDGES)]
     kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
     settings = Settings(data_dir=Path(), run_dir=Path(), kubernetes=kubernetes)
     async with KubeClient.connect(settings, user_agent="bench") as api:
-        await prepare(api, names)
+        await prepare(api)
         async with system as cloud, bench.edges(cloud.data_dir, cloud.url) as there:
             for pid in cloud.pids.values():
                 await bench.settled(pid)
             before = cloud.cpu_seconds()
             await asyncio.sleep(IDLE)
             idle = bench.spent(before, before := cloud.cpu_seconds())
-            created, _ = await bench.create_pods(api, names)
+            created, _ = await bench.create_pods(api)
             cpu = bench.spent(before, cloud.cpu_seconds())
             took = bench.until_arrived(await there.ask("arrivals"), created)
     print({name: round(each / bench.PODS_SENT * 1e6) for name, each in cpu.items()})
@@ -193,7 +186,7 @@ async def measure(system: AbstractAsyncContextManager[Cloud], kubeconfig: Path) 
         "create to arrival, p50": bench.percentile(took, 0.5),
         "create to arrival, p99": bench.percentile(took, 0.99),
         "CPU per pod": sum(cpu.values()) / bench.PODS_SENT * 1e6,
-        "idle, with all edges": sum(idle.values()) / IDLE * 1e3,
+        IDLE_CPU: sum(idle.values()) / IDLE * 1e3,
     }
 
 
@@ -218,7 +211,7 @@ def main() -> None:
                 print(f"{name} has died: {died}")
             else:
                 print(runs[name][-1], flush=True)
-    case = "2,000 pods to 500 edges at 100/s"
+    case, _ = CASES["pods"]
     figures = [
         Figure(case, name, metric, median([run[metric] for run in made]), unit)
         for name, made in runs.items()

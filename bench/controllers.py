@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from supervisor.module import KubernetesSettings
 
 OURS, GO = "cloudcore", "Go 1.1.0"
 EDGES = 500
+NODES_OF_EDGES = [f"edge-{number}" for number in range(EDGES)]
 PODS_SENT, POD_RATE = 2000, 100.0
 SYNC = {"pods": 10_000, "nodes": 1_000, "configmaps": 5_000}
 #: Statuses a second that are tried, one after the other, for so many seconds each.
@@ -114,12 +116,20 @@ async def cloud(*options: str) -> AsyncIterator[tuple[Cloudcore, KubeClient]]:
             yield cloudcore, api
 
 
+async def create_nodes(api: KubeClient, names: Iterable[str]) -> None:
+    await at_once(partial(api.create, NODES, manifests.node(name)) for name in names)
+
+
+def pids_of(status: dict[str, Any]) -> dict[str, int]:
+    """The processes of a cloudcore: the supervisor and the modules."""
+    return {module["name"]: module["pid"] for module in status["modules"]} | {
+        "supervisor": status["pid"]
+    }
+
+
 async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
-    """CPU time so far by process: the supervisor and the modules."""
-    status = await cloudcore.status()
-    pids = {module["name"]: module["pid"] for module in status["modules"]}
-    pids["supervisor"] = status["pid"]
-    return {name: running_time(pid) for name, pid in pids.items()}
+    """CPU time so far by process."""
+    return {name: running_time(pid) for name, pid in pids_of(await cloudcore.status()).items()}
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -141,7 +151,7 @@ async def sync() -> dict[str, float]:
     """Kill the edge controller among many objects, and see how soon its successor is ready."""
     async with cloud() as (cloudcore, api):
         nodes = [f"node-{number}" for number in range(SYNC["nodes"])]
-        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in nodes)
+        await create_nodes(api, nodes)
         await at_once(
             lambda number=number: api.create(
                 CONFIGMAPS, manifests.configmap(f"config-{number}", data="x" * 1000), "default"
@@ -193,7 +203,7 @@ async def settled(pid: int) -> None:
             return
 
 
-async def create_pods(api: KubeClient, names: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+async def create_pods(api: KubeClient) -> tuple[dict[str, int], dict[str, int]]:
     """Create pods at a steady rate; when each was begun with, and when the API had answered."""
     created: dict[str, int] = {}
     answered: dict[str, int] = {}
@@ -210,7 +220,7 @@ async def create_pods(api: KubeClient, names: list[str]) -> tuple[dict[str, int]
         if pause > 0:
             await asyncio.sleep(pause)
         name = f"pod-{number}"
-        made = manifests.plain_pod(name, names[number % EDGES])
+        made = manifests.plain_pod(name, NODES_OF_EDGES[number % EDGES])
         creating.append(asyncio.create_task(create(f"default/pod/{name}", made)))
     await asyncio.gather(*creating)
     await asyncio.sleep(1)
@@ -227,14 +237,13 @@ def until_arrived(arrived: dict[str, int], since: dict[str, int]) -> list[float]
 async def pods() -> dict[str, float]:
     """Create pods at a steady rate, and see when each arrives at its edge."""
     async with cloud() as (cloudcore, api):
-        names = [f"edge-{number}" for number in range(EDGES)]
-        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
+        await create_nodes(api, NODES_OF_EDGES)
         url = await cloudcore.websocket_url()
         async with edges(cloudcore.settings.data_dir, url) as there:
             for name in ("cloudhub", "edgecontroller", "devicecontroller"):
                 await settled((await cloudcore.module(name))["pid"])
             before = await cpu_seconds(cloudcore)
-            created, answered = await create_pods(api, names)
+            created, answered = await create_pods(api)
             cpu = spent(before, await cpu_seconds(cloudcore))
             arrived = await there.ask("arrivals")
         took, after_answer = until_arrived(arrived, created), until_arrived(arrived, answered)
@@ -251,8 +260,7 @@ async def pods() -> dict[str, float]:
 async def statuses() -> dict[str, float]:
     """Raise the rate of node statuses until they are no longer kept up with."""
     async with cloud() as (cloudcore, api):
-        names = [f"edge-{number}" for number in range(EDGES)]
-        await at_once(lambda name=name: api.create(NODES, manifests.node(name)) for name in names)
+        await create_nodes(api, NODES_OF_EDGES)
         url = await cloudcore.websocket_url()
         async with edges(cloudcore.settings.data_dir, url) as there:
             await settled((await cloudcore.module("edgecontroller"))["pid"])

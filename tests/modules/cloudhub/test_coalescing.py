@@ -12,7 +12,19 @@ from ipc import Message
 from modules.cloudhub import coalescing
 from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 
-_FOR_EVER = 3600.0
+
+@pytest.fixture
+def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may wait, waits for ever."""
+    monkeypatch.setattr(coalescing, "_WAIT", 3600.0)
+
+
+async def _connected(cloud: Cloud, join: Join, *nodes: str) -> list[Any]:
+    """Connect edges that EdgeController knows of."""
+    edges = [await join(cloud, node) for node in nodes]
+    for node in nodes:
+        await cloud.expect(node, "connected")
+    return edges
 
 
 def _small(name: str) -> Message:
@@ -26,13 +38,9 @@ async def _tell_and_answer(cloud: Cloud, edge: Any, node: str = "edge-1") -> str
     return sent
 
 
-async def test_an_acknowledgement_waits_for_more_to_read(
-    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
-    edge, other = await join(cloud), await join(cloud, "edge-2")
-    await cloud.expect("edge-1", "connected")
-    await cloud.expect("edge-2", "connected")
+@pytest.mark.usefixtures("_for_ever")
+async def test_an_acknowledgement_waits_for_more_to_read(cloud: Cloud, join: Join) -> None:
+    edge, other = await _connected(cloud, join, "edge-1", "edge-2")
     sent = await _tell_and_answer(cloud, edge)
     await other.send(_small("c"))
     assert (await cloud.next()).resource == "node/edge-2/default/configmap/c"
@@ -45,9 +53,8 @@ async def test_an_acknowledgement_waits_for_more_to_read(
 async def test_acknowledgements_come_by_themselves_again_and_again(
     cloud: Cloud, join: Join
 ) -> None:
-    edges = {node: await join(cloud, node) for node in ("edge-1", "edge-2")}
-    for node in edges:
-        await cloud.expect(node, "connected")
+    nodes = "edge-1", "edge-2"
+    edges = dict(zip(nodes, await _connected(cloud, join, *nodes), strict=True))
     for _ in range(3):
         sent = {await _tell_and_answer(cloud, edge, node) for node, edge in edges.items()}
         assert {(await cloud.next()).parent_id for _ in edges} == sent
@@ -55,12 +62,9 @@ async def test_acknowledgements_come_by_themselves_again_and_again(
     assert (await cloud.next()).resource == "node/edge-1/default/configmap/c"
 
 
-async def test_the_end_of_a_connection_is_seen_at_once(
-    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
-    edge = await join(cloud)
-    await cloud.expect("edge-1", "connected")
+@pytest.mark.usefixtures("_for_ever")
+async def test_the_end_of_a_connection_is_seen_at_once(cloud: Cloud, join: Join) -> None:
+    [edge] = await _connected(cloud, join, "edge-1")
     sent = await _tell_and_answer(cloud, edge)
     await edge.leave()
     assert (await cloud.next()).parent_id == sent
@@ -71,9 +75,7 @@ async def test_a_connection_that_has_ended_meanwhile_hurts_nobody(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coalescing, "_WAIT", 0.5)
-    edge, other = await join(cloud), await join(cloud, "edge-2")
-    await cloud.expect("edge-1", "connected")
-    await cloud.expect("edge-2", "connected")
+    edge, other = await _connected(cloud, join, "edge-1", "edge-2")
     await _tell_and_answer(cloud, edge)
     await edge.leave()
     await cloud.next()
@@ -88,12 +90,9 @@ async def test_a_connection_that_has_just_ended_hurts_nobody() -> None:
     coalescing.Coalescing().expect(ended)
 
 
-async def test_an_answer_that_somebody_waits_for_is_read_at_once(
-    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coalescing, "_WAIT", _FOR_EVER)
-    edge = await join(cloud)
-    await cloud.expect("edge-1", "connected")
+@pytest.mark.usefixtures("_for_ever")
+async def test_an_answer_that_somebody_waits_for_is_read_at_once(cloud: Cloud, join: Join) -> None:
+    [edge] = await _connected(cloud, join, "edge-1")
     question = Message.build("csi", "resource", "update", "node/edge-1/edge-1/volume/v", {"s": 1})
     asking = asyncio.create_task(cloud.edgecontroller.send_sync("cloudhub", question, DEADLINE))
     await edge.send((await edge.receive()).response("done"))
