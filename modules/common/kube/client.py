@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
@@ -235,15 +236,19 @@ class KubeClient:
                 labelSelector=label_selector,
                 fieldSelector=field_selector,
             ),
-            # Longer than the server's own limit: only for one that has forgotten the watch.
-            timeout=aiohttp.ClientTimeout(
-                total=timeout + REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT
-            ),
+            # Without a limit in all, which aiohttp would set up anew for each chunk.
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT),
         )
         response = await self._transport.send(request)
         if on_open:
             on_open()
         reader = EventReader(request.what)
+        # Longer than the server's own limit: only for one that has forgotten the watch.
+        forgotten = asyncio.get_running_loop().call_later(
+            timeout + REQUEST_TIMEOUT,
+            response.content.set_exception,
+            TimeoutError("the server has not ended the watch in time"),
+        )
         try:
             while chunk := await response.content.readany():
                 for event in reader.feed(chunk):
@@ -251,6 +256,7 @@ class KubeClient:
         except (aiohttp.ClientError, OSError) as error:
             raise self._transport.unreachable(request, error) from error
         finally:
+            forgotten.cancel()
             response.close()
 
     async def _send(

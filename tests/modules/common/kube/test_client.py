@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from modules.common import kube
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICES,
@@ -238,6 +239,17 @@ async def test_watch_that_is_accepted_has_its_time(
     server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=late))
     asyncio.get_running_loop().call_later(0.8, late.set)
     assert [event.type async for event in client.watch(PODS, timeout=300)] == ["ADDED"]
+
+
+async def test_watch_that_the_server_forgets_is_given_up(
+    server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube.client, "REQUEST_TIMEOUT", 0.05)
+    server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=asyncio.Event()))
+    events = client.watch(PODS, timeout=0.1)
+    assert (await anext(events)).type == "ADDED"
+    with pytest.raises(Unreachable, match="watch pods: .* has not ended the watch in time"):
+        await anext(events)
 
 
 async def test_watch_error_event(server: FakeServer, client: KubeClient) -> None:
