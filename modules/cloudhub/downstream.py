@@ -19,7 +19,7 @@ from modules.cloudhub.processes import GROUP, Processes
 from modules.cloudhub.session import Session
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
-from modules.common.resources import BadResource, node_of
+from modules.common.resources import BadResource, split
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Downstream:
             self._processes.handle(message)
             return
         try:
-            node = node_of(message.resource)
+            node, at_edge = split(message.resource)
         except BadResource as error:
             self._drop(message, str(error))
             log.warning("%s from %s was dropped: %s", message.operation, message.source, error)
@@ -78,15 +78,16 @@ class Downstream:
             log.debug("node %s is not connected: %s dropped", node, message.resource)
         elif message.operation == _QUESTION:
             self._answer_question(message)
-        elif _stops(message):
+        elif not at_edge and _stops(message):
             reason = f"node {node} was stopped or deleted"
             session.end(WSCloseCode.OK, "stopped", reason)
-        elif _is_for_edge(message):
+        elif _is_for_edge(message, at_edge):
             if message.reply_to:
                 session.await_answer(message)
             # Its own to the wire, as in Go: an edge is never asked to answer synchronously.
             message.sync = False
-            message.resource = _at_edge(message.resource)
+            # What is about the node itself stays as it is, as in trimMessage.
+            message.resource = at_edge or message.resource
             session.send(message)
 
     def _answer_question(self, message: Message) -> None:
@@ -102,16 +103,8 @@ class Downstream:
             self._upstream.answer(message.error(reason, source="cloudhub"))
 
 
-def _at_edge(resource: str) -> str:
-    """Strip `node/{node}/`; what is about the node itself stays as it is, as in trimMessage."""
-    parts = resource.split("/", 2)
-    return parts[2] if len(parts) == 3 else resource
-
-
 def _stops(message: Message) -> bool:
-    """Tell whether a message says that the node is no more (IsNodeStopped in types.go)."""
-    if message.resource.count("/") != 1:
-        return False
+    """Tell whether a message about a node says that it is no more (IsNodeStopped in types.go)."""
     return message.operation == "deleted" or (
         message.operation == "updated"
         and isinstance(message.content, dict)
@@ -119,11 +112,8 @@ def _stops(message: Message) -> bool:
     )
 
 
-def _is_for_edge(message: Message) -> bool:
-    if message.source != _EDGE_MANAGER:
-        return True
-    resource = _at_edge(message.resource)
-    return not any(
+def _is_for_edge(message: Message, resource: str) -> bool:
+    return message.source != _EDGE_MANAGER or not any(
         part in resource and message.operation in operations
         for part, operations in _NOT_FOR_EDGES.items()
     )

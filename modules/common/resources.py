@@ -9,8 +9,7 @@ The rest is `{namespace}/{type}[/{name}]` for Kubernetes objects
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 NODE: Final = "node"
 DEVICE: Final = "device"
@@ -22,12 +21,16 @@ TWIN_EDGE_UPDATED: Final = "twin/edge_updated"
 STATE: Final = "state"
 
 
+#: What the parts of a resource are called.
+_OBJECT_PARTS: Final = ("prefix", "node", "namespace", "resource type", "name")
+_DEVICE_PARTS: Final = ("prefix", "node", "prefix", "device")
+
+
 class BadResource(ValueError):
     """A resource string that does not name what is asked of it; the text shows the string."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectResource:
+class ObjectResource(NamedTuple):
     """A Kubernetes object, or a list of one type (no name), on a node."""
 
     node: str
@@ -44,8 +47,7 @@ class ObjectResource:
         return edge_resource(str(self))
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceResource:
+class DeviceResource(NamedTuple):
     """One aspect of a device on a node, such as `twin/edge_updated` or `state`."""
 
     node: str
@@ -58,69 +60,30 @@ class DeviceResource:
 
 def build(node: str, namespace: str, type: str, name: str = "") -> str:  # noqa: A002 - KubeEdge's word
     """`node/{node}/{namespace}/{type}[/{name}]`; BadResource if a part is empty or has a slash."""
-    parts = {"node": node, "namespace": namespace, "resource type": type}
-    if name:
-        parts["name"] = name
-    return "/".join((NODE, *_checked(parts)))
+    parts = (NODE, node, namespace, type, name) if name else (NODE, node, namespace, type)
+    return _joined(parts, _OBJECT_PARTS)
 
 
 def build_device(node: str, device: str, aspect: str) -> str:
     """`node/{node}/device/{device}/{aspect}`, for TWIN_CLOUD_UPDATED and its like."""
-    parts = _checked({"node": node, "device": device})
-    return "/".join((NODE, parts[0], DEVICE, parts[1], aspect))
+    return f"{_joined((NODE, node, DEVICE, device), _DEVICE_PARTS)}/{aspect}"
 
 
 def build_membership(node: str) -> str:
     """`node/{node}/membership`: which devices a node has."""
-    return "/".join((NODE, *_checked({"node": node}), MEMBERSHIP))
+    return f"{_joined((NODE, node), _OBJECT_PARTS)}/{MEMBERSHIP}"
 
 
 def node_of(resource: str) -> str:
     """The node of a cloud-side resource string; BadResource if it names none."""
-    return _split(resource)[0]
+    return split(resource)[0]
 
 
-def edge_resource(resource: str) -> str:
-    """Strip `node/{node}/`, as CloudHub does on the way to the edge.
+def split(resource: str) -> tuple[str, str]:
+    """Split a cloud-side resource into the node and what follows it, if anything does.
 
-    A resource that is about the node itself (`node/{node}`) has no edge side: BadResource.
+    BadResource if it names no node.
     """
-    rest = _split(resource)[1]
-    if not rest:
-        raise BadResource(f"resource {resource!r} has nothing after the node")
-    return rest
-
-
-def cloud_resource(node: str, resource: str) -> str:
-    """Prepend `node/{node}/`, as CloudHub does with what comes from the edge."""
-    return "/".join((NODE, *_checked({"node": node}), resource))
-
-
-def parse(resource: str) -> ObjectResource:
-    """Read `node/{node}/{namespace}/{type}[/{name}]`; BadResource for anything else.
-
-    A name may itself contain slashes, since KubeEdge names some things by a path.
-    """
-    node, rest = _split(resource)
-    parts = rest.split("/", 2)
-    if len(parts) < 2 or not all(parts):
-        raise BadResource(
-            f"resource {resource!r} is not node/{{node}}/{{namespace}}/{{type}}[/{{name}}]"
-        )
-    return ObjectResource(node, *parts)
-
-
-def parse_device(resource: str) -> DeviceResource:
-    """Read `node/{node}/device/{device}/{aspect}`; BadResource for anything else."""
-    node, rest = _split(resource)
-    parts = rest.split("/", 2)
-    if len(parts) < 3 or parts[0] != DEVICE or not all(parts):
-        raise BadResource(f"resource {resource!r} is not node/{{node}}/device/{{device}}/…")
-    return DeviceResource(node, parts[1], parts[2])
-
-
-def _split(resource: str) -> tuple[str, str]:
-    """Split a cloud-side resource into the node and what follows it."""
     prefix, _, rest = resource.partition("/")
     node, _, rest = rest.partition("/")
     if prefix != NODE or not node:
@@ -128,10 +91,49 @@ def _split(resource: str) -> tuple[str, str]:
     return node, rest
 
 
-def _checked(parts: dict[str, str]) -> list[str]:
-    for what, value in parts.items():
-        if not value:
-            raise BadResource(f"a resource needs a {what}, got {parts}")
-        if "/" in value:
-            raise BadResource(f"{what} {value!r} of a resource must not contain a slash")
-    return list(parts.values())
+def edge_resource(resource: str) -> str:
+    """Strip `node/{node}/`, as CloudHub does on the way to the edge.
+
+    A resource that is about the node itself (`node/{node}`) has no edge side: BadResource.
+    """
+    rest = split(resource)[1]
+    if not rest:
+        raise BadResource(f"resource {resource!r} has nothing after the node")
+    return rest
+
+
+def cloud_resource(node: str, resource: str) -> str:
+    """Prepend `node/{node}/`, as CloudHub does with what comes from the edge."""
+    return f"{_joined((NODE, node), _OBJECT_PARTS)}/{resource}"
+
+
+def parse(resource: str) -> ObjectResource:
+    """Read `node/{node}/{namespace}/{type}[/{name}]`; BadResource for anything else.
+
+    A name may itself contain slashes, since KubeEdge names some things by a path.
+    """
+    prefix, *parts = resource.split("/", 4)
+    if prefix != NODE or len(parts) < 3 or not all(parts):
+        raise BadResource(
+            f"resource {resource!r} is not node/{{node}}/{{namespace}}/{{type}}[/{{name}}]"
+        )
+    return ObjectResource(*parts)
+
+
+def parse_device(resource: str) -> DeviceResource:
+    """Read `node/{node}/device/{device}/{aspect}`; BadResource for anything else."""
+    prefix, *parts = resource.split("/", 4)
+    if prefix != NODE or len(parts) < 4 or parts[1] != DEVICE or not all(parts):
+        raise BadResource(f"resource {resource!r} is not node/{{node}}/device/{{device}}/…")
+    node, _, device, aspect = parts
+    return DeviceResource(node, device, aspect)
+
+
+def _joined(parts: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Join parts to a resource; BadResource says by its name which one cannot be in one."""
+    resource = "/".join(parts)
+    if all(parts) and resource.count("/") < len(parts):
+        return resource
+    name, part = next((n, p) for n, p in zip(names, parts, strict=False) if not p or "/" in p)
+    what = "must not contain a slash" if part else "is missing"
+    raise BadResource(f"{name} {part!r} of resource {resource!r} {what}")

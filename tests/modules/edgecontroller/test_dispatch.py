@@ -134,7 +134,7 @@ async def test_a_status_of_no_pod_keeps_none_of_the_others_back(
     running = asyncio.create_task(bench.upstream.run(inbox.get))
     await settle()
     assert sorted(bench.api.patched) == ["a", "b"]
-    assert "name 'not/a/pod' of a resource must not contain a slash" in caplog.text
+    assert "is dropped: name 'not/a/pod' of resource 'node/edge-node-1/" in caplog.text
     assert (taken.is_done, bench.upstream.pending) == (True, 0)
     running.cancel()
     await asyncio.wait([running])
