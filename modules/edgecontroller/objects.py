@@ -24,25 +24,23 @@ _NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
 
 
 def keep(obj: Object) -> Object:
-    """Reduce an object from the API to what is cached and sent."""
-    kept = {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")}
-    kept["metadata"] = {
-        key: value for key, value in obj["metadata"].items() if key != "managedFields"
-    }
-    return kept
+    """Reduce an object from the API, which is changed by that, to what is cached and sent."""
+    obj.pop("kind", None)
+    obj.pop("apiVersion", None)
+    obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 def keep_pod(obj: Object) -> Object:
-    """Reduce a pod, without the tokens that today's API servers have every pod ask for.
+    """Reduce a pod, taking out the tokens that today's API servers have every pod ask for.
 
     An edge of v1.1 can get none and does not start a pod that wants one ("GetServiceAccountToken
     unsupported"); what else is projected into the same volume, it can.
     """
-    kept = keep(obj)
-    volumes = kept["spec"].get("volumes") or ()
-    if any(_wants_token(volume) for volume in volumes):
-        kept["spec"] = {**kept["spec"], "volumes": [_without_token(each) for each in volumes]}
-    return kept
+    spec = keep(obj)["spec"]
+    if volumes := spec.get("volumes"):
+        spec["volumes"] = [_without_token(volume) for volume in volumes]
+    return obj
 
 
 def keep_node(obj: Object) -> Object:
@@ -86,17 +84,13 @@ def selects(selector: dict[str, str] | None, obj: Object) -> bool:
     )
 
 
-def _wants_token(volume: Object) -> bool:
-    sources = (volume.get("projected") or {}).get("sources") or ()
-    return any(_TOKEN in source for source in sources)
-
-
 def _without_token(volume: Object) -> Object:
-    if not _wants_token(volume):
+    projected = volume.get("projected") or {}
+    sources = projected.get("sources") or ()
+    others = [source for source in sources if _TOKEN not in source]
+    if len(others) == len(sources):
         return volume
-    projected = volume["projected"]
-    sources = [source for source in projected["sources"] if _TOKEN not in source]
-    return {**volume, "projected": {**projected, "sources": sources}}
+    return {**volume, "projected": {**projected, "sources": others}}
 
 
 def _metadata_changed(old: Object, new: Object, untold: frozenset[str]) -> bool:

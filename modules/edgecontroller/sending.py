@@ -31,26 +31,23 @@ class Sender:
         self.sent = 0
 
     async def send(self, message: Message) -> None:
-        """Send; returns when cloudhub's channel has the message."""
-        while not await self._attempt(message):  # noqa: ASYNC110 - nothing tells of room
+        """Send; returns when cloudhub's channel has the message, or never can."""
+        while True:
+            try:
+                if message.reply_to:
+                    await self._context.send_resp(message)
+                else:
+                    await self._context.send(CLOUDHUB, message)
+                break
+            except MessageTooLarge as error:
+                log.error(f"{message.operation} {message.resource} is not sent: {error}")
+                return
+            except (ChannelFull, ModuleUnavailable, UnknownModule) as error:
+                if not self._blocked:
+                    log.warning(f"cannot reach cloudhub, waiting for it: {error}")
+                self._blocked = True
             await asyncio.sleep(_PAUSE)
-
-    async def _attempt(self, message: Message) -> bool:
-        try:
-            if message.reply_to:
-                await self._context.send_resp(message)
-            else:
-                await self._context.send(CLOUDHUB, message)
-        except MessageTooLarge as error:
-            log.error(f"{message.operation} {message.resource} is not sent: {error}")
-            return True
-        except (ChannelFull, ModuleUnavailable, UnknownModule) as error:
-            if not self._blocked:
-                log.warning(f"cannot reach cloudhub, waiting for it: {error}")
-            self._blocked = True
-            return False
         if self._blocked:
             log.info("cloudhub takes messages again")
-        self._blocked = False
+            self._blocked = False
         self.sent += 1
-        return True

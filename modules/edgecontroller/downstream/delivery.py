@@ -14,7 +14,7 @@ from modules.edgecontroller.downstream.ledger import EVERY_NODE, Told
 from modules.edgecontroller.downstream.outbox import Pending, Target
 from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.downstream.refusals import Refusals
-from modules.edgecontroller.downstream.view import LISTED, View, for_every_node, list_of
+from modules.edgecontroller.downstream.view import FOR_EVERY_NODE, LISTED, View, list_of
 from modules.edgecontroller.messages import (
     DELETE,
     INSERT,
@@ -67,9 +67,9 @@ class Delivery:
         outbox = self._view.outbox
         while True:
             batch = await outbox.batch(_BATCH)
-            decided = [(due, self.decide(*due)) for due in batch]
+            decided = [(*due, self.decide(*due)) for due in batch]
             self._record(decided)
-            for number, ((target, pending), made) in enumerate(decided, 1):
+            for number, (target, pending, made) in enumerate(decided, 1):
                 for message in made:
                     self._note(target, pending, message)
                     await self._sender.send(message)
@@ -94,7 +94,7 @@ class Delivery:
             return
         del awaited[target.item]
         ledger = self._view.ledger
-        if for_every_node(target.type):
+        if target.type in FOR_EVERY_NODE:
             self._acknowledge_list(target)
         elif sent.content is None:
             ledger.remove(target.node, [target.item])
@@ -181,11 +181,11 @@ class Delivery:
         doubtful = is_stranger and message.operation == INSERT and not pending.fresh
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
-    def _record(self, decided: Iterable[tuple[tuple[Target, Pending], list[Message]]]) -> None:
+    def _record(self, decided: Iterable[tuple[Target, Pending, list[Message]]]) -> None:
         """Note in the ledger what is about to be sent, and which lists of nodes it changes."""
         rows: list[Told] = []
         outdated: list[tuple[str, Item]] = []
-        for (target, _), made in decided:
+        for target, _, made in decided:
             for message in made:
                 if message.operation != DELETE:
                     rows += self._rows(target, message.content)
@@ -211,7 +211,7 @@ def _operation(target: Target, pending: Pending, obj: Object, told: str | None) 
     A v1.1 edge stores an insert only if it has no object of that name, and an update always; it
     gives a pod its devices (GPUs) on insert alone.
     """
-    if for_every_node(target.type):
+    if target.type in FOR_EVERY_NODE:
         return INSERT if pending.fresh else UPDATE
     if target.type == SECRET or told is not None or obj["metadata"].get("deletionTimestamp"):
         return UPDATE
@@ -220,11 +220,11 @@ def _operation(target: Target, pending: Pending, obj: Object, told: str | None) 
 
 def _whole(target: Target) -> Target:
     """Return what a node acknowledges a version of: the list, for what is in one."""
-    return list_of(target) if for_every_node(target.type) else target
+    return list_of(target) if target.type in FOR_EVERY_NODE else target
 
 
 def _holder(target: Target) -> str:
-    return EVERY_NODE if for_every_node(target.type) else target.node
+    return EVERY_NODE if target.type in FOR_EVERY_NODE else target.node
 
 
 def _change(operation: str, target: Target, content: Object | list[Object]) -> Message:

@@ -81,12 +81,12 @@ class Ledger:
 
     def uid(self, node: str, item: Item) -> str | None:
         """Return which object of that name a node may have; None if it has none."""
-        row = self.items(node).get(item)
+        row = self._row(node, item)
         return row and row.uid
 
     def seen(self, node: str, item: Item) -> str:
         """Return the version that a node has acknowledged; empty if none is known."""
-        row = self.items(node).get(item)
+        row = self._row(node, item)
         return row.seen if row else ""
 
     def items(self, node: str) -> Mapping[Item, Row]:
@@ -98,26 +98,30 @@ class Ledger:
         `outdated` are lists of nodes that are no longer as acknowledged when it has been sent.
         Their version alone would not tell: what came and went leaves it as it was.
         """
-        new = [row for row in rows if self.uid(row.node, row.item) != row.uid]
-        for node, item, uid in new:
-            self._set(node, item, Row(uid))
-        seen = [of for of in outdated if self.seen(*of) not in ("", UNSURE)]
-        for node, item in seen:
-            self.acknowledge(node, item, UNSURE)
-        if new or seen:
+        changed = False
+        for node, item, uid in rows:
+            row = self._row(node, item)
+            if row is None or row.uid != uid:
+                self._set(node, item, Row(uid))
+                changed = True
+        for node, item in outdated:
+            if self.seen(node, item) not in ("", UNSURE):
+                self.acknowledge(node, item, UNSURE)
+                changed = True
+        if changed:
             self.flush()
 
     def acknowledge(self, node: str, item: Item, version: str) -> None:
         """Note that a node has this version of what it may have; a later `flush` writes it."""
-        row = self.items(node).get(item)
+        row = self._row(node, item)
         if row is not None and row.seen != version:
-            self._set(node, item, row._replace(seen=version))
+            self._set(node, item, Row(row.uid, version))
 
     def forget_seen(self, node: str) -> None:
         """Note that a node may have lost what it had: what is told it again is told in full."""
         for item, row in self.items(node).items():
             if row.seen:
-                self._set(node, item, row._replace(seen=""))
+                self._set(node, item, Row(row.uid))
 
     def remove(self, node: str, items: Iterable[Item]) -> None:
         """Note that a node no longer has these."""
@@ -138,6 +142,10 @@ class Ledger:
         if self._lines > 4 * self._count + _SLACK:
             os.close(self._file)
             self._rewrite()
+
+    def _row(self, node: str, item: Item) -> Row | None:
+        rows = self._rows.get(node)
+        return rows.get(item) if rows else None
 
     def _set(self, node: str, item: Item, row: Row) -> None:
         rows = self._rows[node]
@@ -185,6 +193,6 @@ class Ledger:
 
 
 def _write(file: int, lines: list[bytes]) -> None:
-    data = memoryview(b"".join(line + b"\n" for line in lines))
+    data = b"\n".join((*lines, b""))
     while data:
         data = data[os.write(file, data) :]

@@ -28,6 +28,8 @@ class LocationCache:
         after = frozenset((node, item) for item in references(pod))
         self._needs[key] = after
         self._pods[node].add(key)
+        if after == before:
+            return set()
         begun = {need for need in after - before if self._count(need, 1) == 1}
         return begun | self._end(before - after)
 

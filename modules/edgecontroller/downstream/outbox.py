@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
@@ -35,8 +34,7 @@ class Target(NamedTuple):
         return resources.build(self.node, self.namespace, self.type, self.name)
 
 
-@dataclass(frozen=True)
-class Pending:
+class Pending(NamedTuple):
     """What is known of a target besides its name.
 
     `fresh`: the API has just created the object, so no node can have it. `last` is the state it
@@ -55,7 +53,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._pending: dict[Target, Pending] = {}
-        self._filled = asyncio.Event()
+        self._filled: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -76,7 +74,8 @@ class Outbox:
             last = last or before.last
             unless_seen = unless_seen and before.unless_seen
         self._pending[target] = Pending(fresh, last, unless_seen, since)
-        self._filled.set()
+        if self._filled and not self._filled.done():
+            self._filled.set_result(None)
 
     def has(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word
         """Whether anything of a type is due to a node."""
@@ -85,8 +84,8 @@ class Outbox:
     async def batch(self, size: int) -> list[tuple[Target, Pending]]:
         """Wait for targets and return the oldest; they stay due until `settle`."""
         while not self._pending:
-            self._filled.clear()
-            await self._filled.wait()
+            self._filled = asyncio.get_running_loop().create_future()
+            await self._filled
         return list(islice(self._pending.items(), size))
 
     def settle(self, target: Target, pending: Pending) -> None:

@@ -31,6 +31,9 @@ Value = TypeVar("Value")
 #: What each list holds: its objects go to every edge node, alone or in the list.
 LISTED: Final = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
 
+#: Types that go to every edge node rather than to those that need it.
+FOR_EVERY_NODE: Final = frozenset(LISTED.values())
+
 #: Services and endpoints that are gone and still told to nodes that connect: so many at most.
 _MAX_TOMBSTONES = 1000
 
@@ -168,8 +171,3 @@ def _version_of(objects: Iterable[Object]) -> str:
     metadata = (obj["metadata"] for obj in objects)
     versions = sorted((each.get("uid", ""), each.get("resourceVersion", "")) for each in metadata)
     return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()
-
-
-def for_every_node(type: str) -> bool:  # noqa: A002 - KubeEdge's word
-    """Whether a type goes to every edge node rather than to those that need it."""
-    return type in (SERVICE, ENDPOINTS)
