@@ -40,6 +40,7 @@ class Registry:
         self._dead_letters = dead_letters
         self.lines: dict[str, Line] = {}
         """by the modules' names"""
+        self._members: dict[str, list[str]] = {}
 
     def add_module(self, name: str, group: str = "") -> None:
         """Make the module's channels; nothing happens if it has them."""
@@ -52,12 +53,12 @@ class Registry:
             dead_letters=self._dead_letters,
         )
         answers = Channel(f"{name}-answers", capacity=self._capacity)
-        self.lines[name] = Line(group, len(self.lines), inbox, answers)
+        self._put(name, Line(group, len(self.lines), inbox, answers))
 
     def add_module_group(self, name: str, group: str) -> None:
         """Put the module into a group, for `send_to_group`."""
         line = self.line(name)
-        self.lines[name] = Line(group, line.slot, line.inbox, line.answers)
+        self._put(name, Line(group, line.slot, line.inbox, line.answers))
 
     def set_state(self, name: str, state: ChannelState) -> None:
         """Say for all processes whether the module is going to read."""
@@ -66,6 +67,7 @@ class Registry:
 
     def cleanup(self, name: str) -> None:
         """Forget a module and its channels, in this process."""
+        self._members.clear()
         line = self.lines.pop(name, None)
         if line:
             line.inbox.close()
@@ -81,7 +83,10 @@ class Registry:
 
     def members(self, group: str) -> list[str]:
         """Names of the modules in a group; UnknownModule if there are none."""
-        names = [name for name, line in self.lines.items() if line.group == group]
+        names = self._members.get(group)
+        if names is None:
+            names = [name for name, line in self.lines.items() if line.group == group]
+            self._members[group] = names
         if not names:
             known = ", ".join(sorted({line.group for line in self.lines.values()})) or "none"
             raise UnknownModule(f"no module is in a group {group!r} (known: {known})")
@@ -94,6 +99,10 @@ class Registry:
             for line in self.lines.values()
             for number in (*line.inbox.filenos(), *line.answers.filenos())
         ]
+
+    def _put(self, name: str, line: Line) -> None:
+        self.lines[name] = line
+        self._members.clear()
 
     @property
     def names(self) -> list[str]:

@@ -81,7 +81,7 @@ class Upstream:
 
     def receive(self, message: Message, session: Source) -> None:
         """Pass on what an edge sent: `node/{node}/` goes in front of its resource."""
-        if _VOLUME.match(message.resource):
+        if "/volume/" in message.resource and _VOLUME.match(message.resource):
             # Only an answer has such a resource, and nobody waits for it any more.
             self._statistics.late_answers += 1
             log.debug("node %s: late answer %s for %s", session.node, message.id, message.resource)

@@ -43,21 +43,18 @@ def encode(message: Message) -> tuple[bytes, bytes]:
     WireError names the message whose content or fields cannot be encoded.
     """
     try:
-        payload = message_pb2.Message(
-            header=message_pb2.Header(
-                id=message.id,
-                parent_id=message.parent_id,
-                timestamp=message.timestamp,
-                sync=message.sync,
-            ),
-            router=message_pb2.Router(
-                source=message.source,
-                group=message.group,
-                operation=message.operation,
-                resource=message.resource,
-            ),
-            content=_content(message.content),
-        ).SerializeToString()
+        packed = message_pb2.Message(content=_content(message.content))
+        # In place: parts made by themselves are copied into the whole.
+        header, router = packed.header, packed.router
+        header.id = message.id
+        header.parent_id = message.parent_id
+        header.timestamp = message.timestamp
+        header.sync = message.sync
+        router.source = message.source
+        router.group = message.group
+        router.operation = message.operation
+        router.resource = message.resource
+        payload = packed.SerializeToString()
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError(
             f"message {message.id} ({message.operation} {message.resource}) "
