@@ -91,9 +91,12 @@ class Reader:
 
     def finds_more(self) -> bool:
         """Whether there are records to hand out; if not, the writer gets all of its room."""
-        if self.tail() != self.cursor:
+        if self.words[TAIL] != self.cursor:
+            if WEAK_MEMORY:
+                fence()
             return True
-        self.free()
+        if self.freed != self.head:
+            self.free()
         return False
 
     def word(self, position: int) -> int:

@@ -134,13 +134,14 @@ WEAK_MEMORY: Final = platform.machine().lower() not in {"x86_64", "amd64"}
 def fence() -> None:
     """Let no load or store pass this point, in either direction.
 
-    CPython has no fence. Releasing and taking an uncontended lock is one on x86-64 (locked
-    instructions) and on Armv8 (a release followed by an acquire of the same word).
+    CPython has no fence. Taking an uncontended lock is one on x86-64 (a locked instruction),
+    releasing and taking it again on Armv8 (a release followed by an acquire of the same word).
     """
     _fence_lock.acquire()
     _fence_lock.release()
-    _fence_lock.acquire()
-    _fence_lock.release()
+    if WEAK_MEMORY:
+        _fence_lock.acquire()
+        _fence_lock.release()
 
 
 class Slot:
@@ -169,6 +170,7 @@ class Segment:
         weakref.finalize(self, os.close, fd).atexit = False
         self._mapping = mmap.mmap(fd, PAGE)
         self.words = memoryview(self._mapping).cast("Q")
+        self._claims = self.words[CLAIMS : CLAIMS + SLOTS]
         self._slots: dict[int, Slot] = {}
 
     @classmethod
@@ -179,7 +181,7 @@ class Segment:
 
     def claimed(self) -> bytes:
         """One byte run that changes when a slot is used for the first time."""
-        return self.words[CLAIMS : CLAIMS + SLOTS].tobytes()
+        return self._claims.tobytes()
 
     def used_slots(self) -> list[int]:
         """Indices of the slots that some process has sent through."""
