@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ipc import Message
 from modules.edgecontroller import messages
-from modules.edgecontroller.downstream.ledger import EVERY_NODE, Told
+from modules.edgecontroller.downstream.ledger import EVERY_NODE
 from modules.edgecontroller.downstream.outbox import Pending, Target
 from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.downstream.refusals import Refusals
@@ -111,7 +111,8 @@ class Delivery:
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
         self._awaited[target.node].pop(target.item, None)
-        self._view.ledger.add([Told(target.node, target.item, _uid(obj))])
+        self._view.ledger.tell(target.node, target.item, _uid(obj))
+        self._view.ledger.commit()
 
     def disconnected(self, node: str) -> None:
         """Wait for no more of a node's acknowledgements."""
@@ -183,26 +184,26 @@ class Delivery:
 
     def _record(self, decided: Iterable[tuple[Target, Pending, list[Message]]]) -> None:
         """Note in the ledger what is about to be sent, and which lists of nodes it changes."""
-        rows: list[Told] = []
-        outdated: list[tuple[str, Item]] = []
+        ledger = self._view.ledger
         for target, _, made in decided:
             for message in made:
                 if message.operation != DELETE:
-                    rows += self._rows(target, message.content)
+                    self._tell(target, message.content)
             if made and target.type in _IN_LISTS:
                 whole = _whole(target)
-                outdated.append((whole.node, whole.item))
-        self._view.ledger.add(rows, outdated)
+                ledger.doubt(whole.node, whole.item)
+        ledger.commit()
 
-    def _rows(self, target: Target, content: Any) -> list[Told]:
-        """Make the rows for what a target's node has when it is told this."""
+    def _tell(self, target: Target, content: Any) -> None:
+        """Note in the ledger what a target's node has when it is told this."""
+        ledger = self._view.ledger
         if not isinstance(content, list):
-            return [Told(_holder(target), target.item, _uid(content))]
-        rows = [Told(target.node, target.item, _A_LIST)]
+            ledger.tell(_holder(target), target.item, _uid(content))
+            return
+        ledger.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):
-            objects = self._view.stores[listed].items()
-            rows += [Told(EVERY_NODE, (listed, *key), _uid(obj)) for key, obj in objects]
-        return rows
+            for key, obj in self._view.stores[listed].items():
+                ledger.tell(EVERY_NODE, (listed, *key), _uid(obj))
 
 
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:

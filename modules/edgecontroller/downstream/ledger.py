@@ -34,18 +34,10 @@ _SLACK = 10_000
 #: node, type, namespace, name, uid (null: the row is gone), acknowledged version
 _Line = tuple[str, str, str, str, str | None, str]
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(_Line).decode
 
 log = logging.getLogger(__name__)
-
-
-class Told(NamedTuple):
-    """A node may have this very object; another of its name has another uid."""
-
-    node: str
-    item: Item
-    uid: str
 
 
 class Row(NamedTuple):
@@ -59,15 +51,17 @@ class Ledger:
     """The rows in memory, and in a file that is only appended to.
 
     The file is not synced: it outlives this process, though maybe not a power cut; after one, a
-    deletion made in the meantime can go untold. Acknowledgements are written with the next row
-    or by `flush`: one that is lost costs a message that is sent again.
+    deletion made in the meantime can go untold. What is about to be sent is written by `commit`,
+    before it is; acknowledgements with it or by `flush`: one that is lost costs a message that
+    is sent again.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: defaultdict[str, dict[Item, Row]] = defaultdict(dict)
         self._count = 0
-        self._unwritten: list[bytes] = []
+        self._unwritten: list[_Line] = []
+        self._uncommitted = False
         path.parent.mkdir(parents=True, exist_ok=True)
         self._load()
         self._rewrite()
@@ -92,23 +86,25 @@ class Ledger:
     def items(self, node: str) -> Mapping[Item, Row]:
         return self._rows.get(node, {})
 
-    def add(self, rows: Iterable[Told], outdated: Iterable[tuple[str, Item]] = ()) -> None:
-        """Note what is about to be sent; it is in the file on return.
+    def tell(self, node: str, item: Item, uid: str) -> None:
+        """Note that this very object is about to be sent; another of its name has another uid."""
+        row = self._row(node, item)
+        if row is None or row.uid != uid:
+            self._set(node, item, Row(uid))
+            self._uncommitted = True
 
-        `outdated` are lists of nodes that are no longer as acknowledged when it has been sent.
-        Their version alone would not tell: what came and went leaves it as it was.
+    def doubt(self, node: str, item: Item) -> None:
+        """Note that a node's list is not as acknowledged when what is about to be sent has been.
+
+        Its version alone would not tell: what came and went leaves it as it was.
         """
-        changed = False
-        for node, item, uid in rows:
-            row = self._row(node, item)
-            if row is None or row.uid != uid:
-                self._set(node, item, Row(uid))
-                changed = True
-        for node, item in outdated:
-            if self.seen(node, item) not in ("", UNSURE):
-                self.acknowledge(node, item, UNSURE)
-                changed = True
-        if changed:
+        if self.seen(node, item) not in ("", UNSURE):
+            self.acknowledge(node, item, UNSURE)
+            self._uncommitted = True
+
+    def commit(self) -> None:
+        """Write what is noted of what is about to be sent."""
+        if self._uncommitted:
             self.flush()
 
     def acknowledge(self, node: str, item: Item, version: str) -> None:
@@ -128,7 +124,7 @@ class Ledger:
         for item in items:
             if self._rows[node].pop(item, None) is not None:
                 self._count -= 1
-                self._unwritten.append(_encode((node, *item, None, "")))
+                self._unwritten.append((node, *item, None, ""))
         if not self._rows[node]:
             del self._rows[node]
 
@@ -139,6 +135,7 @@ class Ledger:
         self._lines += len(self._unwritten)
         _write(self._file, self._unwritten)
         self._unwritten.clear()
+        self._uncommitted = False
         if self._lines > 4 * self._count + _SLACK:
             os.close(self._file)
             self._rewrite()
@@ -151,7 +148,7 @@ class Ledger:
         rows = self._rows[node]
         self._count += item not in rows
         rows[item] = row
-        self._unwritten.append(_encode((node, *item, *row)))
+        self._unwritten.append((node, *item, *row))
 
     def _load(self) -> None:
         """Read the file; what a power cut or a full disk has left in it ends the reading."""
@@ -186,13 +183,13 @@ class Ledger:
         _write(self._file, lines)
         new.replace(self._path)
 
-    def _all_lines(self) -> Iterator[bytes]:
+    def _all_lines(self) -> Iterator[_Line]:
         for node, rows in self._rows.items():
             for item, row in rows.items():
-                yield _encode((node, *item, *row))
+                yield node, *item, *row
 
 
-def _write(file: int, lines: list[bytes]) -> None:
-    data = b"\n".join((*lines, b""))
+def _write(file: int, lines: list[_Line]) -> None:
+    data = _encode_lines(lines)
     while data:
         data = data[os.write(file, data) :]

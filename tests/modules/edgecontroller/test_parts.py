@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ipc import Message, MessageTooLarge
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row, Told
+from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
 from modules.edgecontroller.downstream.outbox import Outbox, Target
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
 from modules.edgecontroller.sending import Sender
@@ -52,8 +52,10 @@ def test_config_takes_whole_numbers_and_tables() -> None:
 def test_ledger_outlives_its_process(tmp_path: Path) -> None:
     path = tmp_path / "deeper" / "told.jsonl"
     first = Ledger(path)
-    first.add([Told("n", CM, "1"), Told(EVERY_NODE, CM, "2")])
-    first.add([Told("n", CM, "3")])
+    first.tell("n", CM, "1")
+    first.tell(EVERY_NODE, CM, "2")
+    first.tell("n", CM, "3")
+    first.commit()
     second = Ledger(path)  # the first one has not been closed: it was killed
     assert second.uid("n", CM) == "3"
     assert second.items(EVERY_NODE) == {CM: Row("2")}
@@ -71,14 +73,15 @@ def test_ledger_knows_what_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "told.jsonl"
     first = Ledger(path)
     first.acknowledge("n", CM, "7")  # of what it was never told
-    first.add([Told("n", CM, "1"), Told("m", CM, "1")])
+    first.tell("n", CM, "1")
+    first.tell("m", CM, "1")
     first.acknowledge("n", CM, "8")
     first.acknowledge("m", CM, "8")
     first.forget_seen("m")
     first.flush()
     second = Ledger(path)
     assert (second.seen("n", CM), second.seen("m", CM), second.seen("o", CM)) == ("8", "", "")
-    second.add([Told("n", CM, "2")])
+    second.tell("n", CM, "2")
     assert second.seen("n", CM) == ""
     first.close()
     second.close()
@@ -89,7 +92,8 @@ def test_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "told.jsonl"
     ledger = Ledger(path)
     for n in range(100):
-        ledger.add([Told("n", CM, str(n))])
+        ledger.tell("n", CM, str(n))
+        ledger.commit()
     assert len(path.read_bytes().splitlines()) < 20
     ledger.close()
     again = Ledger(path)
@@ -100,7 +104,7 @@ def test_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Monke
 def test_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "told.jsonl"
     ledger = Ledger(path)
-    ledger.add([Told("n", CM, "1")])
+    ledger.tell("n", CM, "1")
     ledger.close()
     with path.open("ab") as file:
         file.write(b'["n","configmap","ns')
