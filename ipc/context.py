@@ -52,6 +52,21 @@ class BaseContext:
         """Forget a module's channels, in this process."""
         self.registry.cleanup(name)
 
+    def send_some(self, module: str, messages: Sequence[Message]) -> int:
+        """Send as many messages as there is room for, in their order, and say how many.
+
+        Waits for nothing. Errors are those of `send` for the first message: one that another
+        message would meet ends the sending before it.
+        """
+        line = self._lines.get(module) or self.registry.line(module)
+        putting = line.inbox.putting(messages, self._slot)
+        try:
+            putting()
+        except ChannelError:
+            if not putting.count:
+                raise
+        return putting.count
+
     def _group_targets(self, group: str) -> list[str]:
         """Name the members of a group, without the module itself, which sends."""
         return [name for name in self.registry.members(group) if name != self.name]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
 from ipc import ChannelError, ChannelFull, Message
 
@@ -14,9 +15,15 @@ log = logging.getLogger(__name__)
 
 Note = TypeVar("Note")
 
+#: Messages that are sent together, at most.
+_BATCH: Final = 64
+
 
 class Outbox(Generic[Note]):
     """Sends one message after the other with `send`, for as long as `run` runs.
+
+    When more than one waits, `send_some` sends as many of them as there is room for at once and
+    says how many: each takes less work then, and the receiver is woken once for all of them.
 
     A full channel is waited out. A message that can never be sent is dropped; the first of each
     cause is logged. `note` goes with each message: `sent(note)` is called when it has left,
@@ -28,11 +35,13 @@ class Outbox(Generic[Note]):
         name: str,
         send: Callable[[Message], Awaitable[None]],
         *,
+        send_some: Callable[[Sequence[Message]], int] = lambda _: 0,
         sent: Callable[[Note], None],
         dropped: Callable[[Message, ChannelError], None],
     ) -> None:
         self._name = name
         self._send = send
+        self._send_some = send_some
         self._sent = sent
         self._dropped = dropped
         self._items: deque[tuple[Message, Note]] = deque()
@@ -60,15 +69,20 @@ class Outbox(Generic[Note]):
         while True:
             await self._filled.wait()
             while self._items:
-                await self._deliver(self._items[0][0])
-                self._sent(self._items.popleft()[1])
+                for _ in range(await self._deliver()):
+                    self._sent(self._items.popleft()[1])
             self._filled.clear()
             self.idle.set()
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self) -> int:
+        """Send the first messages, or drop the first one; how many."""
         while True:
+            message = self._items[0][0]
             try:
-                await self._send(message)
+                sent = self._send_together()
+                if not sent:
+                    await self._send(message)
+                    sent = 1
             except ChannelFull as error:
                 # It is read again when there is room; until then what comes waits here.
                 log.warning("%s does not keep up: %s", self._name, error)
@@ -80,7 +94,12 @@ class Outbox(Generic[Note]):
                         *(self._name, message.operation, message.resource, error),
                     )
                 self._dropped(message, error)
-                return
+                return 1
             else:
                 self._failure = ""
-                return
+                return sent
+
+    def _send_together(self) -> int:
+        if len(self._items) == 1:
+            return 0
+        return self._send_some([message for message, _ in islice(self._items, _BATCH)])

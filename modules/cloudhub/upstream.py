@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -62,11 +62,14 @@ class Upstream:
         self._statistics = statistics
         self._bytes = 0
         self._paused: dict[Source, None] = {}  # in the order in which they were paused
+        outbox = partial(Outbox[Note], sent=self._sent, dropped=self._dropped)
         self._groups = {
-            group: self._outbox(group, partial(self._send, group))
+            group: outbox(
+                group, partial(self._send, group), send_some=partial(self._send_some, group)
+            )
             for group in (EDGE_CONTROLLER, DEVICE_CONTROLLER)
         }
-        self._answers = self._outbox("whoever asked", context.send_resp)
+        self._answers = outbox("whoever asked", context.send_resp)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -113,8 +116,13 @@ class Upstream:
             if not (self._context.stopping and message.operation == DISCONNECTED):
                 raise
 
-    def _outbox(self, name: str, send: Callable[[Message], Awaitable[None]]) -> Outbox[Note]:
-        return Outbox(name, send, sent=self._sent, dropped=self._dropped)
+    def _send_some(self, group: str, messages: Sequence[Message]) -> int:
+        """Send to a group of one module, if it can be sent to; to others one after the other."""
+        only, *others = self._context.registry.members(group)
+        try:
+            return 0 if others else self._context.send_some(only, messages)
+        except ModuleUnavailable:
+            return 0
 
     def _sent(self, note: Note) -> None:
         """Take account of a message that has left; read again from those that had to wait."""

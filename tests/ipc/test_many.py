@@ -27,6 +27,7 @@ from ipc import (
     NotAMessage,
     Registry,
     Timeout,
+    UnknownModule,
 )
 from ipc.message import encode
 from ipc.segment import BATCH, FREED, HEAD, MAX_CAPACITY, RING, SKIPPED, TAIL, record_size
@@ -292,6 +293,29 @@ async def test_the_same_awaited(registry: Registry) -> None:
     with pytest.raises(Closed):
         await reader.receive_many()
     reader.close()
+
+
+def test_some_are_sent_as_far_as_there_is_room(registry: Registry) -> None:
+    sender, reader = Context(registry, "a"), Context(registry, "b")
+    messages = [numbered(number, "x" * 1000) for number in range(500)]
+    sent = sender.send_some("b", messages)
+    assert 0 < sent < 500
+    assert sender.send_some("b", messages[sent:]) == 0
+    assert numbers([reader.receive(5) for _ in range(sent)]) == list(range(sent))
+
+
+def test_some_are_sent_up_to_one_that_cannot_be(registry: Registry) -> None:
+    sender, reader = Context(registry, "a"), Context(registry, "b")
+    messages = [*many(2), numbered(2, object()), numbered(3)]
+    assert sender.send_some("b", messages) == 2
+    assert numbers([reader.receive(5) for _ in range(2)]) == [0, 1]
+    with pytest.raises(NotAMessage):
+        sender.send_some("b", messages[2:])
+    with pytest.raises(UnknownModule):
+        sender.send_some("nobody", messages)
+    registry.line("b").inbox.state = ChannelState.STOPPED
+    with pytest.raises(ModuleUnavailable):
+        sender.send_some("b", messages)
 
 
 def test_asking_for_no_message_is_refused(registry: Registry) -> None:

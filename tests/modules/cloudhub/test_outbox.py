@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -18,9 +18,12 @@ class Sent:
         self.resources: list[str] = []
         self.dropped: list[str] = []
         self.errors: list[ChannelError] = []
+        self.together: list[int] = []
+        """how many messages at a time there is room for, next and after that"""
         self.outbox: Outbox[None] = Outbox(
             "test",
             self._send,
+            send_some=self._send_some,
             sent=lambda _: None,
             dropped=lambda message, _: self.dropped.append(message.resource),
         )
@@ -32,6 +35,15 @@ class Sent:
     async def all(self) -> list[str]:
         await asyncio.wait_for(self.outbox.idle.wait(), 10)
         return self.resources
+
+    def _send_some(self, messages: Sequence[Message]) -> int:
+        if not self.together:
+            return 0
+        if self.errors:
+            raise self.errors.pop(0)
+        fit = messages[: self.together.pop(0)]
+        self.resources += [message.resource for message in fit]
+        return len(fit)
 
     async def _send(self, message: Message) -> None:
         await asyncio.sleep(0)
@@ -54,6 +66,25 @@ async def test_messages_leave_in_order_again_and_again(sent: Sent) -> None:
     assert await sent.all() == ["0", "1"]
     sent.put("2")
     assert await sent.all() == ["0", "1", "2"]
+
+
+async def test_those_that_wait_leave_together_as_far_as_there_is_room(sent: Sent) -> None:
+    sent.together = [2, 0, 9]
+    sent.put("0", "1", "2", "3", "4")
+    assert await sent.all() == ["0", "1", "2", "3", "4"]
+    assert sent.together == []
+    sent.together = [9]
+    sent.put("5")
+    await sent.all()
+    assert sent.together == [9]  # one alone is sent by itself
+
+
+async def test_of_those_that_leave_together_the_first_is_dropped_if_it_cannot(sent: Sent) -> None:
+    sent.together = [9, 9]
+    sent.errors = [ChannelError("gone")]
+    sent.put("0", "1", "2")
+    assert await sent.all() == ["1", "2"]
+    assert sent.dropped == ["0"]
 
 
 async def test_a_full_channel_is_waited_out(sent: Sent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -87,16 +87,26 @@ async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
         await _flood(cloud, join, monkeypatch)
 
 
-async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = asyncio.Event()
-    send = cloud.context.send_to_group
+def _hold_back_statuses(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let no status, nor what comes behind it, leave for the controllers until it is released."""
+    released = asyncio.Event()
+    send, send_some = cloud.context.send_to_group, cloud.context.send_some
 
     async def send_when_released(group: str, each: Message) -> None:
         if "podstatus" in each.resource:
-            await held.wait()
+            await released.wait()
         await send(group, each)
 
+    def send_some_when_released(module: str, messages: Sequence[Message]) -> int:
+        return send_some(module, messages) if released.is_set() else 0
+
     monkeypatch.setattr(cloud.context, "send_to_group", send_when_released)
+    monkeypatch.setattr(cloud.context, "send_some", send_some_when_released)
+    return released
+
+
+async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = _hold_back_statuses(cloud, monkeypatch)
     flooding, other = await join(cloud, "edge-1"), await join(cloud, "edge-2")
     await cloud.expect("edge-1", "connected")
     await cloud.expect("edge-2", "connected")
@@ -119,7 +129,7 @@ async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> N
     await other.send(message("twin", "device/d/state"))  # it has a way of its own
     assert (await cloud.next(device=True)).resource == "node/edge-2/device/d/state"
 
-    held.set()
+    released.set()
     for number in range(count):
         assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
     await asyncio.wait_for(writing, 10)
@@ -215,14 +225,7 @@ async def test_a_session_may_end_while_it_is_not_read(
     caplog: pytest.LogCaptureFixture,
     how: str,
 ) -> None:
-    held = asyncio.Event()
-    send = cloud.context.send_to_group
-
-    async def send_when_released(group: str, each: Message) -> None:
-        await held.wait()
-        await send(group, each)
-
-    monkeypatch.setattr(cloud.context, "send_to_group", send_when_released)
+    released = _hold_back_statuses(cloud, monkeypatch)
     edge = await join(cloud)
     for number in range(3 * upstream.SESSION_MESSAGES):
         await edge.send(message("edged", f"default/podstatus/{number}"))
@@ -236,7 +239,7 @@ async def test_a_session_may_end_while_it_is_not_read(
     else:
         cloud.hub.downstream.dispatch(Message.build("x", "resource", "deleted", "node/edge-1"))
         assert (await edge.closed())[0] == 1000
-    held.set()
+    released.set()
     while (await cloud.next()).operation != "disconnected":
         pass
     await until(lambda: not session.on_the_way)
