@@ -152,24 +152,18 @@ async def sync() -> dict[str, float]:
     async with cloud() as (cloudcore, api):
         nodes = [f"node-{number}" for number in range(SYNC["nodes"])]
         await create_nodes(api, nodes)
+        configmaps = [f"config-{number}" for number in range(SYNC["configmaps"])]
         await at_once(
-            lambda number=number: api.create(
-                CONFIGMAPS, manifests.configmap(f"config-{number}", data="x" * 1000), "default"
-            )
-            for number in range(SYNC["configmaps"])
+            partial(api.create, CONFIGMAPS, manifests.configmap(name, data="x" * 1000), "default")
+            for name in configmaps
         )
-        await at_once(
-            lambda number=number: api.create(
-                PODS,
-                manifests.pod(
-                    f"pod-{number}",
-                    nodes[number % len(nodes)],
-                    f"config-{number % SYNC['configmaps']}",
-                ),
-                "default",
+        placed = (
+            manifests.pod(
+                f"pod-{number}", nodes[number % len(nodes)], configmaps[number % len(configmaps)]
             )
             for number in range(SYNC["pods"])
         )
+        await at_once(partial(api.create, PODS, pod, "default") for pod in placed)
         socket = cloudcore.settings.run_dir / "admin.sock"
         before = await cloudcore.module("edgecontroller")
         await settled(before["pid"])
@@ -325,7 +319,7 @@ GO_FIGURES = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", choices=list(CASES))
     arguments = parser.parse_args()

@@ -75,21 +75,26 @@ class Queue:
         self._answers: Any = multiprocess.Queue(1024)
 
     def sender(self, _index: int) -> Send:
-        return self._queue.put
+        put: Send = self._queue.put
+        return put
 
     def receiver(self) -> Receive:
-        return self._queue.get
+        get: Receive = self._queue.get
+        return get
 
     def sender_of_many(self) -> SendMany:
-        return self._queue.put
+        put: SendMany = self._queue.put
+        return put
 
     def receiver_of_many(self) -> ReceiveMany:
-        return self._queue.get
+        get: ReceiveMany = self._queue.get
+        return get
 
     def asker(self) -> Callable[[Message], Message]:
         def ask(message: Message) -> Message:
             self._queue.put(message)
-            return self._answers.get()
+            answer: Message = self._answers.get()
+            return answer
 
         return ask
 
@@ -249,7 +254,8 @@ class FasterFifo:
 
         def ask(message: Message) -> Message:
             there.put(message, timeout=30)
-            return back.get(timeout=30)
+            answer: Message = back.get(timeout=30)
+            return answer
 
         return ask
 

@@ -67,11 +67,13 @@ def tls(pki: Pki, side: ssl.Purpose) -> ssl.SSLContext:
 async def serve_picows(context: ssl.SSLContext, *, aiofastnet: bool) -> int:
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-    class Listener(WSListener):  # type: ignore[misc]
+    class Listener(WSListener):
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             if frame.get_payload_as_bytes() == b"last":
                 transport.send(WSMsgType.BINARY, b"seen")
 
+    buffers = {"ssl_incoming_bio_size": 16_640, "ssl_outgoing_bio_size": 16_640}
+    options: dict[str, Any] = buffers if aiofastnet else {}
     server = await ws_create_server(
         lambda _request: Listener(),
         "127.0.0.1",
@@ -80,9 +82,7 @@ async def serve_picows(context: ssl.SSLContext, *, aiofastnet: bool) -> int:
         read_buffer_init_size=2048,
         use_aiofastnet=aiofastnet,
         backlog=1024,
-        **(
-            {"ssl_incoming_bio_size": 16_640, "ssl_outgoing_bio_size": 16_640} if aiofastnet else {}
-        ),
+        **options,
     )
     KEEP.append(server)
     return int(server.sockets[0].getsockname()[1])
