@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.errors import Unreachable
 from modules.common.kube.resources import Resource
+from modules.common.kube.tap import Tap
 from modules.common.kube.transport import (
     CONNECT_TIMEOUT,
     JSON,
@@ -21,7 +23,7 @@ from modules.common.kube.transport import (
     Statistics,
     Transport,
 )
-from modules.common.kube.watching import EventReader, Object, WatchEvent
+from modules.common.kube.watching import EventReader, Object, WatchEvent, iterate
 
 Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
@@ -208,21 +210,23 @@ class KubeClient:
             options["preconditions"] = {"uid": uid}
         await self._send("DELETE", resource, namespace, name, data=msgspec.json.encode(options))
 
-    async def watch(
+    async def follow(
         self,
         resource: Resource,
-        namespace: str | None = None,
+        namespace: str | None,
+        on_event: Callable[[WatchEvent], None],
         *,
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
         timeout: float = 300.0,
         on_open: Callable[[], None] | None = None,
-    ) -> AsyncGenerator[WatchEvent]:
+    ) -> None:
         """Watch from a version on, bookmarks included, until the server ends it.
 
-        It does so after `timeout` seconds. `on_open` is called when the server has accepted the
-        watch, which may be long before its first event. Raises Gone when the version is too old.
+        It does so after `timeout` seconds. `on_event` is called with each event as it is read;
+        `on_open` when the server has accepted the watch, which may be long before its first
+        event. Raises Gone when the version is too old.
         """
         request = Request(
             "GET",
@@ -236,28 +240,31 @@ class KubeClient:
                 labelSelector=label_selector,
                 fieldSelector=field_selector,
             ),
-            # Without a limit in all, which aiohttp would set up anew for each chunk.
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT),
         )
         response = await self._transport.send(request)
         if on_open:
             on_open()
-        reader = EventReader(request.what)
+        tap = Tap(response, EventReader(request.what, on_event).feed)
         # Longer than the server's own limit: only for one that has forgotten the watch.
         forgotten = asyncio.get_running_loop().call_later(
             timeout + REQUEST_TIMEOUT,
-            response.content.set_exception,
+            tap.fail,
             TimeoutError("the server has not ended the watch in time"),
         )
         try:
-            while chunk := await response.content.readany():
-                for event in reader.feed(chunk):
-                    yield event
+            await tap.run()
         except (aiohttp.ClientError, OSError) as error:
             raise self._transport.unreachable(request, error) from error
         finally:
             forgotten.cancel()
             response.close()
+
+    def watch(
+        self, resource: Resource, namespace: str | None = None, **options: Any
+    ) -> AsyncGenerator[WatchEvent]:
+        """Iterate over what `follow` tells, with its options: for who takes time for an event."""
+        return iterate(partial(self.follow, resource, namespace, **options))
 
     async def _send(
         self,

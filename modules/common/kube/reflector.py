@@ -169,18 +169,16 @@ class Reflector:
         if self.statistics.watches:
             metrics.WATCH_RESTARTS.labels(*self._labels).inc()
         self.statistics.watches += 1
-        events = self._client.watch(
+        await self._client.follow(
             self.resource,
             self._namespace,
+            self._apply,
             resource_version=self._version,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout=self._watch_seconds(),
             on_open=self._recovered,
         )
-        async with aclosing(events):
-            async for event in events:
-                self._apply(event)
         if time.monotonic() - began < _SHORT_WATCH:
             await asyncio.sleep(self._backoff.next())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -38,25 +39,26 @@ _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
 class EventReader:
-    """Reads the events out of a watch's answer, chunk by chunk; `what` names it in errors."""
+    """Reads the events out of a watch's answer, piece by piece; `what` names it in errors."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, on_event: Callable[[WatchEvent], None]) -> None:
         self._what = what
+        self._on_event = on_event
         self._begun: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> Iterator[WatchEvent]:
-        """Yield the events that are complete; an ERROR event is raised as its ApiError.
+    def feed(self, piece: bytes) -> None:
+        """Tell of the events that are complete; an ERROR event is raised as its ApiError.
 
         Events have a line each, of any length: an object may have more than a megabyte.
         """
-        *ends, rest = chunk.split(b"\n")
+        *ends, rest = piece.split(b"\n")
         for end in ends:
             line = end
             if self._begun:
                 line = b"".join((*self._begun, end))
                 self._begun.clear()
             if line:
-                yield self._event(line)
+                self._on_event(self._event(line))
         if rest:
             self._begun.append(rest)
 
@@ -68,3 +70,25 @@ class EventReader:
         if event.type == "ERROR":
             raise error_from_status(event.object, request=self._what)
         return WatchEvent(event.type, event.object)
+
+
+async def iterate(
+    follow: Callable[[Callable[[WatchEvent], None]], Awaitable[None]],
+) -> AsyncGenerator[WatchEvent]:
+    """Yield the events that `follow` tells its argument of, until it returns or raises."""
+    events: asyncio.Queue[WatchEvent | None] = asyncio.Queue()
+
+    async def collect() -> None:
+        try:
+            await follow(events.put_nowait)
+        finally:
+            events.put_nowait(None)
+
+    collecting = asyncio.create_task(collect())
+    try:
+        while event := await events.get():
+            yield event
+        await collecting
+    finally:
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)

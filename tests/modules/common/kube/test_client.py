@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import gzip
 from pathlib import Path
 from unittest.mock import AsyncMock, Mock
 
@@ -27,6 +29,8 @@ from modules.common.kube import (
     WatchEvent,
     transport,
 )
+from modules.common.kube.tap import Tap
+from supervisor.module import KubernetesSettings, Settings
 
 from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
 
@@ -250,6 +254,59 @@ async def test_watch_that_the_server_forgets_is_given_up(
     assert (await anext(events)).type == "ADDED"
     with pytest.raises(Unreachable, match="watch pods: .* has not ended the watch in time"):
         await anext(events)
+
+
+@pytest.mark.parametrize("size", [0, 400_000])
+async def test_watch_that_is_complete_at_once(tmp_path: Path, size: int) -> None:
+    """Its connection may serve others by then; aiohttp unpacks what is large in several goes."""
+    lines = b"".join(
+        msgspec.json.encode({"type": "ADDED", "object": pod(name, 1, data="x" * size)}) + b"\n"
+        for name in "abc"
+    )
+    body = gzip.compress(lines)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + body)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = Settings(tmp_path, tmp_path, KubernetesSettings(master=url))
+        async with KubeClient.connect(settings, user_agent="test") as client, asyncio.timeout(10):
+            events = [event async for event in client.watch(PODS)]
+    assert [event.object["metadata"]["name"] for event in events] == ["a", "b", "c"]
+
+
+async def test_a_connection_is_used_again_after_its_watch(
+    server: FakeServer, client: KubeClient
+) -> None:
+    seen = asyncio.Event()
+    event = {"type": "ADDED", "object": pod("p", 11)}
+    server.then(streams(event, until=seen), replies({"it": "works"}))
+    await client.follow(PODS, None, lambda _: seen.set())
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Tap)]
+    assert await client.get(PODS, "p", "default") == {"it": "works"}
+    first, second = (request.transport for request in server.requests)
+    assert first is second is not None
+
+
+async def test_what_following_a_watch_raises_ends_it(
+    server: FakeServer, client: KubeClient
+) -> None:
+    server.then(streams(*[{"type": "ADDED", "object": pod("p", 11)}] * 2, until=asyncio.Event()))
+    seen = []
+
+    def fail(event: WatchEvent) -> None:
+        seen.append(event)
+        raise ValueError("not to my liking")
+
+    with pytest.raises(ValueError, match="not to my liking"):
+        await client.follow(PODS, None, fail)
+    assert len(seen) == 1
 
 
 async def test_watch_error_event(server: FakeServer, client: KubeClient) -> None:

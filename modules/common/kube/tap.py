@@ -1,0 +1,73 @@
+"""The body of an open-ended answer, handed on where it is read.
+
+aiohttp's way to read one is a task that is woken for each piece, which takes as long as all that
+is done with an event of a watch until it is on its way to an edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import aiohttp
+
+
+class Tap(asyncio.Protocol):
+    """Stands before the protocol of an answer's connection, which goes on doing its work."""
+
+    def __init__(self, response: aiohttp.ClientResponse, on_piece: Callable[[bytes], None]) -> None:
+        """Set up; `on_piece` gets the body piece by piece, in the event loop's callbacks."""
+        self._content = response.content
+        self._on_piece = on_piece
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # There is none behind an answer that is complete already.
+        self._transport = response.connection and response.connection.transport
+        if self._transport:
+            self._behind = cast(asyncio.Protocol, self._transport.get_protocol())
+            self._transport.set_protocol(self)
+
+    async def run(self) -> None:
+        """Hand on until the body is complete; raises what `on_piece` or aiohttp raises."""
+        try:
+            self._hand_on()
+            await self._over
+        finally:
+            if self._transport:
+                self._transport.set_protocol(self._behind)
+
+    def fail(self, error: Exception) -> None:
+        """Let `run` raise an error, if it is not over."""
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    # From the transport
+
+    def data_received(self, data: bytes) -> None:
+        self._behind.data_received(data)
+        self._hand_on()
+
+    def eof_received(self) -> bool | None:
+        return self._behind.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._behind.connection_lost(error)
+        self._hand_on()
+
+    def pause_writing(self) -> None:
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._behind.resume_writing()
+
+    def _hand_on(self) -> None:
+        if self._over.done():
+            return
+        try:
+            while piece := self._content.read_nowait():
+                self._on_piece(piece)
+        except Exception as error:
+            self.fail(error)
+            return
+        if self._content.at_eof():
+            self._over.set_result(None)
