@@ -91,7 +91,7 @@ class Reader:
 
     def finds_more(self) -> bool:
         """Whether there are records to hand out; if not, the writer gets all of its room."""
-        if self.words[TAIL] != self.cursor:
+        if self.words[TAIL] != self.cursor:  # `tail`, spelled out: it is asked all the time
             if WEAK_MEMORY:
                 fence()
             return True
