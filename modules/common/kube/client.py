@@ -14,7 +14,7 @@ import msgspec
 from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.errors import Unreachable
 from modules.common.kube.resources import Resource
-from modules.common.kube.tap import Tap
+from modules.common.kube.tap import BrokenOff, Tap
 from modules.common.kube.transport import (
     CONNECT_TIMEOUT,
     JSON,
@@ -249,13 +249,13 @@ class KubeClient:
         # Longer than the server's own limit: only for one that has forgotten the watch.
         forgotten = asyncio.get_running_loop().call_later(
             timeout + REQUEST_TIMEOUT,
-            tap.fail,
+            tap.break_off,
             TimeoutError("the server has not ended the watch in time"),
         )
         try:
             await tap.run()
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._transport.unreachable(request, error) from error
+        except BrokenOff as broken:
+            raise self._transport.unreachable(request, broken.cause) from broken.cause
         finally:
             forgotten.cancel()
             response.close()

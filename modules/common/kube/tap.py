@@ -13,6 +13,14 @@ from typing import cast
 import aiohttp
 
 
+class BrokenOff(Exception):
+    """The body does not come to its end."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Tap(asyncio.Protocol):
     """Stands before the protocol of an answer's connection, which goes on doing its work."""
 
@@ -28,7 +36,7 @@ class Tap(asyncio.Protocol):
             self._transport.set_protocol(self)
 
     async def run(self) -> None:
-        """Hand on until the body is complete; raises what `on_piece` or aiohttp raises."""
+        """Hand on until the body is complete; raises BrokenOff, or what `on_piece` raises."""
         try:
             self._hand_on()
             await self._over
@@ -36,10 +44,9 @@ class Tap(asyncio.Protocol):
             if self._transport:
                 self._transport.set_protocol(self._behind)
 
-    def fail(self, error: Exception) -> None:
-        """Let `run` raise an error, if it is not over."""
-        if not self._over.done():
-            self._over.set_exception(error)
+    def break_off(self, cause: Exception) -> None:
+        """Let `run` raise BrokenOff, if it is not over."""
+        self._fail(BrokenOff(cause))
 
     # From the transport
 
@@ -64,10 +71,20 @@ class Tap(asyncio.Protocol):
         if self._over.done():
             return
         try:
-            while piece := self._content.read_nowait():
+            while piece := self._read():
                 self._on_piece(piece)
         except Exception as error:
-            self.fail(error)
-            return
-        if self._content.at_eof():
-            self._over.set_result(None)
+            self._fail(error)
+        else:
+            if self._content.at_eof():
+                self._over.set_result(None)
+
+    def _read(self) -> bytes:
+        try:
+            return self._content.read_nowait()
+        except (aiohttp.ClientError, OSError) as error:
+            raise BrokenOff(error) from error
+
+    def _fail(self, error: Exception) -> None:
+        if not self._over.done():
+            self._over.set_exception(error)
