@@ -248,6 +248,8 @@ def test_a_module_that_was_cleaned_up_is_unknown() -> None:
     context.cleanup("c")
     with pytest.raises(UnknownModule, match="'c'"):
         context.send("c", numbered(2))
+    with pytest.raises(UnknownModule, match="'some'"):
+        context.send_to_group("some", numbered(2))
     with pytest.raises(Closed):
         inbox.put(numbered(3))
 

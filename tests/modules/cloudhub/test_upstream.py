@@ -12,7 +12,7 @@ import pytest
 
 from ipc import ChannelState, Message
 from modules.cloudhub import upstream
-from tests.modules.cloudhub.conftest import Cloud, Join, until
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge, frame
 
 DATA = Path(__file__).parents[2] / "data"
@@ -134,6 +134,18 @@ async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> N
         assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
     await asyncio.wait_for(writing, 10)
     await until(lambda: not (session.on_the_way or session.bytes_on_the_way))
+
+
+async def test_every_module_of_a_group_gets_what_waits_together(cloud: Cloud, join: Join) -> None:
+    cloud.context.add_module_group("devicecontroller", "edgecontroller")
+    edge = await join(cloud)
+    for number in range(50):
+        await edge.send(message("edged", f"default/podstatus/{number}"))
+    for controller in (cloud.edgecontroller, cloud.devicecontroller):
+        assert (await controller.receive(DEADLINE)).operation == "connected"
+        for number in range(50):
+            got = await controller.receive(DEADLINE)
+            assert got.resource == f"node/edge-1/default/podstatus/{number}"
 
 
 async def test_an_edge_that_sends_more_than_it_may_is_slowed_down(
