@@ -32,7 +32,7 @@ from bench.usage import running_time
 from modules.common import certs
 from modules.common.kube import NODES, PODS, KubeClient
 from modules.hollow.running import running
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 
 MEASURED = ("create to arrival, p50", "create to arrival, p99", "CPU per pod")
 IDLE_CPU = "CPU with all edges idle"

@@ -40,7 +40,7 @@ from modules.cloudhub.processes import FIRST, unit_names
 from modules.cloudhub.tls import TlsFiles, server_context
 from modules.common.certs import Pki, ensure_pki, issue_node, write_private, write_public
 from modules.hollow import tls
-from supervisor.module import Settings
+from supervisor.api import Settings
 
 _spawn = multiprocess.get_context("spawn")
 

@@ -34,7 +34,7 @@ from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
 from modules.hollow import manifests
 from modules.hollow.running import Cloudcore, running
 from supervisor import client as admin
-from supervisor.module import KubernetesSettings
+from supervisor.api import KubernetesSettings
 
 OURS, GO = "cloudcore", "Go 1.1.0"
 EDGES = 500

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from ipc import Registry
 from supervisor import logs
+from supervisor.api import Module
 from supervisor.leftovers import Lives
-from supervisor.module import Module
 from supervisor.page import Page
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from supervisor import metrics
+from supervisor.api import CannotStart
 from supervisor.birth import Birth
 from supervisor.context import BlockingModuleContext, ModuleContext
-from supervisor.module import CannotStart
 from supervisor.page import LastWords
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ import msgspec
 
 from ipc import ChannelState
 from supervisor import sockets
+from supervisor.api import Settings
 from supervisor.config import Configuration, ModuleSpec
-from supervisor.module import Settings
 from supervisor.restarts import Cause, Restart
 from supervisor.states import State
 from supervisor.unit import Unit

@@ -24,12 +24,12 @@ import msgspec
 from ipc import ChannelState, DeadLetterBox, Registry
 from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
 from supervisor.admin import AdminServer
+from supervisor.api import Settings
 from supervisor.birth import Birth, make_birth
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.crashes import CrashReport, CrashReports
 from supervisor.events import EventLog
 from supervisor.leftovers import Lives
-from supervisor.module import Settings
 from supervisor.notify import Systemd
 from supervisor.oom import OomKills
 from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler

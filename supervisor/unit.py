@@ -15,12 +15,12 @@ from typing import Any, Final, NoReturn, Protocol
 from ipc import ChannelState
 from ipc.registry import Line
 from supervisor import sockets, states
+from supervisor.api import Module
 from supervisor.birth import Birth
 from supervisor.child import EXIT_CANNOT_START, run_cleanup, run_module
 from supervisor.crashes import CrashReport
 from supervisor.health import Health
 from supervisor.leftovers import Lives
-from supervisor.module import Module
 from supervisor.output import ModuleOutput
 from supervisor.policy import RestartPolicy, Supervision
 from supervisor.process import ModuleProcess

@@ -70,7 +70,7 @@ def cloudcore(base: Path, fifo: Path) -> System:
     (base / "small.py").write_text(
         dedent(f"""
         import os
-        from supervisor.module import Module
+        from supervisor.api import Module
 
         class Small(Module):
             group = "bench"

@@ -10,7 +10,7 @@ import socket
 from typing import TYPE_CHECKING, ClassVar
 
 from modules.apiserver.config import ApiServerConfig
-from supervisor.module import CannotStart, Module, ModuleConfig, Settings
+from supervisor.api import CannotStart, Module, ModuleConfig, Settings
 
 if TYPE_CHECKING:
     from supervisor.context import ModuleContext

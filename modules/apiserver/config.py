@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from supervisor.module import ModuleConfig
+from supervisor.api import ModuleConfig
 
 
 class ApiServerConfig(ModuleConfig):

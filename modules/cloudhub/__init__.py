@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.module import Module, ModuleConfig
+from supervisor.api import Module, ModuleConfig
 
 if TYPE_CHECKING:
     from supervisor.context import ModuleContext

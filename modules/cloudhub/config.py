@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from supervisor.module import ModuleConfig
+from supervisor.api import ModuleConfig
 
 
 class CloudHubConfig(ModuleConfig):

@@ -16,7 +16,7 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.processes import FIRST, unit_names
 from modules.cloudhub.tls import ServerTls, tls_files
-from supervisor.module import CannotStart, Settings
+from supervisor.api import CannotStart, Settings
 
 if TYPE_CHECKING:
     from supervisor.context import ModuleContext

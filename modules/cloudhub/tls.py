@@ -16,7 +16,7 @@ from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.certs import WILDCARDS, ensure_pki
-from supervisor.module import CannotStart, Settings
+from supervisor.api import CannotStart, Settings
 
 log = logging.getLogger(__name__)
 

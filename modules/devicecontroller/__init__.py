@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modules.devicecontroller.config import DeviceControllerConfig
-from supervisor.module import Module
+from supervisor.api import Module
 
 if TYPE_CHECKING:
     from supervisor.context import ModuleContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from supervisor.module import ModuleConfig
+from supervisor.api import ModuleConfig
 
 
 class DeviceControllerConfig(ModuleConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.module import Module, ModuleConfig
+from supervisor.api import Module, ModuleConfig
 
 if TYPE_CHECKING:
     from modules.edgecontroller.controller import ControllerContext

@@ -41,7 +41,7 @@ from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.lanes import Delivery as Taken
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
-from supervisor.module import CannotStart, Settings
+from supervisor.api import CannotStart, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="

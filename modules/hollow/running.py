@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from supervisor.module import Settings
+from supervisor.api import Settings
 
 _COMMAND: Final = (sys.executable, "-m", "supervisor")
 _FREE_PORTS: Final = ("--set", "modules.apiserver.port=0", "--set", "modules.cloudhub.port=0")

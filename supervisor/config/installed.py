@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from supervisor.module import Module
+from supervisor.api import Module
 
 GROUP: Final = "cloudcore.modules"
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from supervisor.api import KubernetesSettings, Module, ModuleConfig
 from supervisor.config import faults, installed
 from supervisor.config.faults import ConfigError, Fault
 from supervisor.config.installed import Installed
@@ -26,7 +27,6 @@ from supervisor.config.layers import (
     read_set,
 )
 from supervisor.config.tables import AdminTable, KubernetesTable, LogSettings, SupervisorTable
-from supervisor.module import KubernetesSettings, Module, ModuleConfig
 from supervisor.policy import Supervision
 
 log = logging.getLogger(__name__)

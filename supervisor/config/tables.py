@@ -51,7 +51,7 @@ class AdminTable(Table):
 
 
 class KubernetesTable(Table):
-    """`[kubernetes]`: becomes `supervisor.module.KubernetesSettings`."""
+    """`[kubernetes]`: becomes `supervisor.api.KubernetesSettings`."""
 
     kubeconfig: str = ""
     context: str = ""

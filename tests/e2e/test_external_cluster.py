@@ -8,7 +8,7 @@ import pytest
 
 from modules.hollow.running import running
 from modules.hollow.walk import walking
-from supervisor.module import KubernetesSettings
+from supervisor.api import KubernetesSettings
 
 
 @pytest.mark.timeout(90)

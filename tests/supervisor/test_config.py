@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from supervisor.api import KubernetesSettings, Module, ModuleConfig
 from supervisor.config import Configuration, load, showing
 from supervisor.config.layers import parse_value
 from supervisor.config.loading import default_file
 from supervisor.config.tables import KubernetesTable, LogSettings, SupervisorTable
 from supervisor.config.toml import format_key, format_value
-from supervisor.module import KubernetesSettings, Module, ModuleConfig
 from supervisor.policy import Supervision
 
 

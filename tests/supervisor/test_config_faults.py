@@ -7,9 +7,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from supervisor.api import Module, ModuleConfig
 from supervisor.config import ConfigError, Fault, load
 from supervisor.config.faults import describe
-from supervisor.module import Module, ModuleConfig
 
 
 class Workers(BaseModel):

@@ -11,7 +11,7 @@ import subprocess
 import time
 from typing import Any
 
-from supervisor.module import CannotStart, Module, ModuleConfig
+from supervisor.api import CannotStart, Module, ModuleConfig
 from tests.support.goodmodules import Listening, Noting
 
 

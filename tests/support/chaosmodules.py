@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from ipc import ChannelFull, Closed, Message, ModuleUnavailable, Timeout
-from supervisor.module import Module
+from supervisor.api import Module
 from tests.support.journals import Journal, read
 
 NAMES: Final = ("anna", "bert", "carl")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from ipc import Message
-from supervisor.module import Module, ModuleConfig
+from supervisor.api import Module, ModuleConfig
 
 
 class Noting(Module):

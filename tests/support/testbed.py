@@ -10,8 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from supervisor.api import Module
 from supervisor.config import installed, load
-from supervisor.module import Module
 from supervisor.paths import resolve
 from supervisor.running import run
 from tests.support.badmodules import BAD

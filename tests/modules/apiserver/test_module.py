@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from modules.apiserver import ApiServer
 from modules.apiserver.server import Server
-from supervisor.module import CannotStart, KubernetesSettings, Settings
+from supervisor.api import CannotStart, KubernetesSettings, Settings
 
 
 class Context:

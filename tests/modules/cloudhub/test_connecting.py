@@ -11,7 +11,7 @@ import pytest
 
 from modules.cloudhub.tls import ServerTls, TlsFiles
 from modules.common.certs import Pki, ensure_pki, issue_node
-from supervisor.module import CannotStart
+from supervisor.api import CannotStart
 from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge
 

@@ -17,7 +17,7 @@ from ipc import open_contexts
 from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.certs import Pki, ensure_pki
-from supervisor.module import CannotStart, Settings
+from supervisor.api import CannotStart, Settings
 from tests.modules.cloudhub.conftest import HubContext
 from tests.modules.cloudhub.edge import Edge
 

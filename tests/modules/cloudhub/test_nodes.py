@@ -23,7 +23,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.session import Session
 from modules.common.certs import Pki
-from supervisor.module import Settings
+from supervisor.api import Settings
 from tests.modules.cloudhub.conftest import Cloud, HubContext, Join, until
 
 

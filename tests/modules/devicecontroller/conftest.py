@@ -30,7 +30,7 @@ from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import run
 from modules.devicecontroller.device import keep_device, node_of, twins_of
 from modules.hollow import manifests
-from supervisor.module import Settings
+from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import device, to_create
 
 Object = dict[str, Any]

@@ -27,7 +27,7 @@ from modules.common.kube import (
 )
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import Embedded, embedded_apiserver
 
 NODE = "edge-node-1"

@@ -11,7 +11,7 @@ from ipc import Message, ModuleUnavailable, open_contexts
 from modules.common.kube import NODES, PODS, KubeClient, syncing
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.module import CannotStart, KubernetesSettings, Settings
+from supervisor.api import CannotStart, KubernetesSettings, Settings
 from tests.support.apiserver import running_server
 
 from .conftest import NODE, Cloud, Json, eventually, node, pod

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from modules.common.kube import KubeClient
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

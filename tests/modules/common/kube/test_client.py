@@ -30,7 +30,7 @@ from modules.common.kube import (
     transport,
 )
 from modules.common.kube.tap import Tap
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 
 from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
 

@@ -15,7 +15,7 @@ from modules.common.kube import (
     Unauthorized,
 )
 from modules.common.kube.credentials import kubeconfig_path, load_access
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 
 from .conftest import FakeServer, refuses, replies
 

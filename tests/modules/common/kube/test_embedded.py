@@ -19,7 +19,7 @@ from modules.common.kube import (
     Reflector,
     WatchEvent,
 )
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
 
 

@@ -19,7 +19,7 @@ from modules.common.kube import (
     reference,
 )
 from modules.common.kube import events as events_module
-from supervisor.module import KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
 
 from .conftest import FakeServer, refuses, replies
