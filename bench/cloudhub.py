@@ -38,7 +38,7 @@ from ipc import AsyncContext, Message, Registry, open_contexts
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.processes import FIRST, unit_names
 from modules.cloudhub.tls import TlsFiles, server_context
-from modules.common.certs import Pki, ensure_pki, issue_node, write_private, write_public
+from modules.common.certs import Pki, ensure_pki, issue_node, write_node_files
 from modules.hollow import tls
 from supervisor.api import Settings
 
@@ -352,12 +352,9 @@ def handshake(directory: Path, certs: Path) -> float:
 def certificates(directory: Path) -> Path:
     """One certificate for all edges: to make ten thousand would take longer than the rest."""
     pki = ensure_pki(directory / "pki", [])
-    certificate, key = issue_node(pki.directory, "edge")
     certs = directory / "edge"
     certs.mkdir()
-    write_public(certs / "rootCA.crt", pki.ca_cert.read_bytes())
-    write_public(certs / "edge.crt", certificate)
-    write_private(certs / "edge.key", key)
+    write_node_files(certs, pki.directory, issue_node(pki.directory, "edge"))
     return certs
 
 

@@ -76,11 +76,8 @@ class EdgeProcess:
 async def edges(data_dir: Path, url: str) -> AsyncIterator[EdgeProcess]:
     """Connect EDGES edges, all with one certificate of the `pki` in that directory."""
     directory, pki = data_dir / "bench", data_dir / "pki"
-    certificate, key = certs.issue_node(pki, "bench")
     directory.mkdir()
-    certs.write_public(directory / "rootCA.crt", (pki / "ca.crt").read_bytes())
-    certs.write_public(directory / "edge.crt", certificate)
-    certs.write_private(directory / "edge.key", key)
+    certs.write_node_files(directory, pki, certs.issue_node(pki, "bench"))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES)),
         stdin=asyncio.subprocess.PIPE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ipc.errors import ChannelError, UnknownDeadLetter
+from ipc.files import replace_file
 from ipc.message import Message, decode, decode_envelope
 from ipc.segment import SLOTS
 
@@ -86,13 +86,7 @@ class DeadLetterBox:
             payload=base64.b64encode(payload).decode("ascii"),
         )
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.directory / f".{letter.id}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(letter))
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(self._path(letter.id))
+        replace_file(self._path(letter.id), msgspec.json.encode(letter))
         return letter
 
     def letters(self) -> list[DeadLetter]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import time
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ipc.files import replace_file
 from supervisor.output import last_lines
 
 if TYPE_CHECKING:
@@ -114,14 +114,8 @@ class CrashReports:
     def put(self, report: CrashReport) -> None:
         """Write a report, whole or not at all, and drop the oldest ones."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.directory / f".{report.id}"
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(report), indent=1))
-            temporary.rename(self.directory / f"{report.id}.json")
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = msgspec.json.format(msgspec.json.encode(report), indent=1)
+        replace_file(self.directory / f"{report.id}.json", content, sync=False)
         for old in self._files()[: -self.keep]:
             old.unlink(missing_ok=True)
 

@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from ipc.files import replace_file
+
 log = logging.getLogger(__name__)
 
 _STARTED: Final = 19  # index of starttime among the fields after the name, proc(5)
@@ -40,9 +42,7 @@ class Lives:
         """Note the life of this process."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         life = _Life(os.getpid(), _started(os.getpid()) or 0)
-        temporary = self._directory / f".{name}"
-        temporary.write_bytes(msgspec.json.encode(life))
-        temporary.rename(self._directory / name)
+        replace_file(self._directory / name, msgspec.json.encode(life), sync=False)
 
     def end(self, name: str) -> None:
         """Note that nothing of it is left to be cleaned up."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from modules.common.certs import Pki, write_private
+from ipc.files import replace_file
+from modules.common.certs import Pki
 
 CONTEXT = "cloudcore"
 USER = "kubernetes-admin"
@@ -32,4 +33,4 @@ def write_kubeconfig(path: Path, url: str, pki: Pki) -> None:
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": USER}}],
         "current-context": CONTEXT,
     }
-    write_private(path, yaml.safe_dump(config, sort_keys=False).encode())
+    replace_file(path, yaml.safe_dump(config, sort_keys=False).encode())

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
+from ipc.files import open_lock
 from modules.apiserver.history import History
 from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
 from modules.apiserver.resources import Catalog, Resource
@@ -253,8 +254,8 @@ def _entry(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
     return Entry(key, revision, body, labels, resource.select(obj))
 
 
-def _lock(path: Path) -> IO[str]:
-    lock = path.with_name(f"{path.name}.lock").open("a")
+def _lock(path: Path) -> IO[bytes]:
+    lock = open_lock(path.with_name(f"{path.name}.lock"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -15,8 +15,6 @@ TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, which an EC certificate cannot serve.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ipc.files import PUBLIC, locked, replace_file
 from modules.common import signing
 
 # What has less than this left is made anew on the next start.
@@ -126,25 +125,22 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
     if record:
         pki = Pki(pki_dir)
         pki.nodes.mkdir(exist_ok=True)
-        write_public(pki.nodes / f"{node}.crt", pem)
+        replace_file(pki.nodes / f"{node}.crt", pem, PUBLIC)
     return pem, signing.key_pem(key)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` by a file that only its owner can read, in one step."""
-    _write(path, content, 0o600)
-
-
-def write_public(path: Path, content: bytes) -> None:
-    """Replace `path` by a file that everybody may read, in one step."""
-    _write(path, content, 0o644)
+def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]) -> None:
+    """Write what an edge node needs: rootCA.crt, edge.crt and edge.key of `issue_node`."""
+    certificate, key = issued
+    replace_file(directory / "rootCA.crt", Pki(pki_dir).ca_cert.read_bytes(), PUBLIC)
+    replace_file(directory / "edge.key", key)
+    replace_file(directory / "edge.crt", certificate, PUBLIC)
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(directory / ".lock"):
         yield
 
 
@@ -160,8 +156,8 @@ def _ensure_authority(pki: Pki) -> signing.Authority:
     key = signing.new_key()
     certificate = signing.authority_certificate(key, "cloudcore-ca")
     # The certificate comes last: where it is, its key is.
-    write_private(pki.ca_key, signing.key_pem(key))
-    write_public(pki.ca_cert, signing.certificate_pem(certificate))
+    replace_file(pki.ca_key, signing.key_pem(key))
+    replace_file(pki.ca_cert, signing.certificate_pem(certificate), PUBLIC)
     return signing.Authority(certificate, key)
 
 
@@ -184,8 +180,8 @@ def _ensure_server(
         ExtendedKeyUsageOID.SERVER_AUTH,
         x509.SubjectAlternativeName([signing.general_name(name) for name in wanted]),
     )
-    write_private(pki.server_key, signing.key_pem(key))
-    write_public(pki.server_cert, signing.certificate_pem(certificate))
+    replace_file(pki.server_key, signing.key_pem(key))
+    replace_file(pki.server_cert, signing.certificate_pem(certificate), PUBLIC)
 
 
 def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> None:
@@ -200,8 +196,8 @@ def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> Non
         signing.subject("kubernetes-admin", "system:masters"),
         ExtendedKeyUsageOID.CLIENT_AUTH,
     )
-    write_private(pki.admin_key, signing.key_pem(key))
-    write_public(pki.admin_cert, signing.certificate_pem(certificate))
+    replace_file(pki.admin_key, signing.key_pem(key))
+    replace_file(pki.admin_cert, signing.certificate_pem(certificate), PUBLIC)
 
 
 def _still_good(
@@ -214,14 +210,3 @@ def _still_good(
         and signing.authority_key_id(certificate) == signing.subject_key_id(authority.certificate)
         and certificate.not_valid_after_utc - datetime.now(UTC) > RENEW_BEFORE
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)

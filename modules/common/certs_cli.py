@@ -158,11 +158,9 @@ def configured_names(said: Any) -> list[str]:
 
 def _issue(node: str, directory: Path, source: Path) -> None:
     with _failures(directory):
-        certificate, key = pki.issue_node(source, node, record=True)
+        issued = pki.issue_node(source, node, record=True)
         directory.mkdir(parents=True, exist_ok=True)
-        pki.write_public(directory / "rootCA.crt", (source / "ca.crt").read_bytes())
-        pki.write_private(directory / "edge.key", key)
-        pki.write_public(directory / "edge.crt", certificate)
+        pki.write_node_files(directory, source, issued)
     click.echo(f"{node}: rootCA.crt, edge.crt and edge.key are in {directory}")
 
 

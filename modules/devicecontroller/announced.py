@@ -102,6 +102,7 @@ class Announced:
         self._database.execute("DELETE FROM told WHERE node = ? AND name = ?", slot)
 
     def _load(self) -> None:
+        self._path.touch(mode=0o600)
         # A lost write costs a message told twice, so nothing waits for the disk.
         self._database = sqlite3.connect(self._path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")

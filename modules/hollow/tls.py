@@ -28,10 +28,8 @@ def issue(pki_dir: Path, node: str) -> ssl.SSLContext:
 
     ValueError for a name no node can have, OSError if the CA's directory cannot be used.
     """
-    certificate, key = certs.issue_node(pki_dir, node)
+    issued = certs.issue_node(pki_dir, node)
     with tempfile.TemporaryDirectory(prefix="cloudcore-hollow-") as name:
         directory = Path(name)
-        certs.write_private(directory / "edge.key", key)
-        certs.write_public(directory / "edge.crt", certificate)
-        certs.write_public(directory / "rootCA.crt", (pki_dir / "ca.crt").read_bytes())
+        certs.write_node_files(directory, pki_dir, issued)
         return from_directory(directory)

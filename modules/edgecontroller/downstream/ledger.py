@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ipc.files import replacing
 from modules.edgecontroller.downstream.references import Item
 
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
@@ -176,12 +177,11 @@ class Ledger:
 
     def _rewrite(self) -> None:
         """Write the rows alone, beside the file, and put that in its place."""
-        new = self._path.with_name(self._path.name + ".new")
-        self._file = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND, 0o600)
         lines = list(self._all_lines())
+        with replacing(self._path, sync=False) as new:
+            self._file = os.dup(new.fileno())
+            _write(self._file, lines)
         self._count = self._lines = len(lines)
-        _write(self._file, lines)
-        new.replace(self._path)
 
     def _all_lines(self) -> Iterator[_Line]:
         for node, rows in self._rows.items():

@@ -1,0 +1,83 @@
+"""Writing files beside others, where somebody else may be writing too.
+
+A file is replaced in one step: the content goes to a temporary file with an unpredictable name,
+which is then renamed. The temporary file is opened with O_EXCL and O_NOFOLLOW, so that nothing
+that another user has prepared in the directory is written to, and it has its final mode before
+the first byte is written. `ipc` is the only package that all others may import, hence its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+PRIVATE: Final = 0o600
+PUBLIC: Final = 0o644
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, sync: bool = True) -> None:
+    """Replace `path` by a file with this content and mode, whole or not at all.
+
+    With `sync` both the content and the name are on the disk on return. A symbolic link at
+    `path` is replaced, not followed. Raises OSError.
+    """
+    with replacing(path, mode, sync=sync) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = PRIVATE, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the place of `path` when the block ends without error."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, _NEW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(descriptor)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """Open the file at `path` to be locked, private if it is made; links are not followed."""
+    return os.fdopen(os.open(path, _LOCK, PRIVATE), "r+b")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock on the file at `path`, waiting for it."""
+    with open_lock(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def remove_socket(path: Path) -> None:
+    """Remove a Unix socket that was left behind; anything else at `path` stays where it is."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
