@@ -140,10 +140,10 @@ class AsyncContext(BaseContext):
         self._listen_for_answers()
         inbox = self.registry.line(module).inbox
         waiter: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiters[message.id] = waiter
+        message = self._question(message, self._waiters, waiter)
         asked, deadline = time.perf_counter(), Deadline(timeout)
         try:
-            await self.send(module, self._question(message), timeout)
+            await self.send(module, message, timeout)
             async with asyncio.timeout(deadline.remaining()):
                 answer = await waiter
         except ChannelError:

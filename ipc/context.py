@@ -86,7 +86,13 @@ class BaseContext:
     def _nothing_came(self, timeout: float | None) -> Timeout:
         return Timeout(f"no message came for {self.name!r} within {timeout:g} s")
 
-    def _question(self, message: Message) -> Message:
+    def _question(self, message: Message, waiters: dict[str, Item], waiter: Item) -> Message:
+        """Make a question of a message, and note who waits for its answer.
+
+        A message that is being asked already gets a new id, so that each asker has its answer.
+        """
+        while waiters.setdefault(message.id, waiter) is not waiter:
+            message = message.clone()
         message.sync = True
         message.reply_to = self.name
         return message
@@ -197,10 +203,10 @@ class Context(BaseContext):
         deadline = Deadline(timeout)
         question = self._ask(module, message)
         try:
-            self.send(module, message, timeout)
+            self.send(module, question.message, timeout)
             return self._await_answer(question, deadline)
         finally:
-            del self._questions[message.id]
+            del self._questions[question.message.id]
 
     def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -270,8 +276,7 @@ class Context(BaseContext):
     def _ask(self, module: str, message: Message) -> Question:
         """Be ready for the answer before the question is sent."""
         question = Question(message, module, self.registry.line(module).inbox)
-        self._questions[message.id] = question
-        self._question(message)
+        question.message = self._question(message, self._questions, question)
         return question
 
     def _await_answer(self, question: Question, deadline: Deadline) -> Message:

@@ -66,6 +66,15 @@ async def test_nobody_answering_is_a_timeout_that_says_who(
         await contexts["a"].send_sync("silent", question(), 0.05)
 
 
+async def test_one_message_asked_twice_at_a_time_is_answered_twice(
+    contexts: dict[str, AsyncContext],
+) -> None:
+    asked = question("same")
+    asking = (contexts["a"].send_sync(name, asked, 10) for name in ("b", "b", "c"))
+    answers = await asyncio.gather(*asking)
+    assert [answer.content for answer in answers] == ["b: same", "b: same", "c: same"]
+
+
 async def test_an_answer_to_nobody_is_counted_not_kept(contexts: dict[str, AsyncContext]) -> None:
     asked = question()
     with pytest.raises(Timeout):
@@ -174,6 +183,11 @@ def test_the_blocking_context_does_the_same() -> None:
         )
         for number in range(8)
     ]
+    same = question("same")
+    askers += [
+        threading.Thread(target=lambda: results.append(asking.send_sync("b", same, 10).content))
+        for _ in range(8)
+    ]
     for thread in askers:
         thread.start()
     for thread in askers:
@@ -184,7 +198,7 @@ def test_the_blocking_context_does_the_same() -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
-    assert sorted(results) == [f"b: {number}" for number in range(8)]
+    assert sorted(results) == [*(f"b: {number}" for number in range(8)), *["b: same"] * 8]
     assert sorted(answer.content for answer in group) == ["b: ?", "c: ?"]
     with pytest.raises(Timeout):
         asking.receive(0.01)
