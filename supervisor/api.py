@@ -1,18 +1,23 @@
-"""What a module implements, and what it is given to run with.
+"""The interface between the supervisor and its modules: all that a module may import of it.
 
-The names are beehive's (vendor/github.com/kubeedge/beehive/pkg/core/module.go): a module has
-a name, a group, `start(context)` and `cleanup()`.
+`Module` is what a module implements, `ModuleContext` what its `start` is given; docs/modules.md
+is a tutorial. The names are beehive's (vendor/github.com/kubeedge/beehive/pkg/core/module.go):
+a module has a name, a group, `start(context)` and `cleanup()`.
 """
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:  # importing a module's class is to be cheap, and ipc imports asyncio
+    from ipc import Delivery, Message, Registry
 
 
 class CannotStart(Exception):
@@ -54,6 +59,103 @@ class Settings:
     data_dir: Path
     run_dir: Path
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+
+
+class _Context(Protocol):
+    """What both kinds of context have."""
+
+    @property
+    def name(self) -> str:
+        """The name under which others send to this process: NAME, or NAME-2 and so on."""
+
+    @property
+    def group(self) -> str:
+        """The group that `send_to_group` reaches it by; empty for NAME-2 and so on."""
+
+    @property
+    def sockets(self) -> Mapping[str, socket.socket]:
+        """The listening sockets that `Module.listeners` asked for, by name."""
+
+    @property
+    def registry(self) -> Registry:
+        """The channels of all modules: who there is, and who is in which group."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the module has been asked to stop."""
+
+    def ready(self) -> None:
+        """Report that the module does its work from now on.
+
+        It has to be called within `start_timeout` seconds of the start of the process;
+        otherwise the process is killed and started again. Modules that name this one in `after`
+        start now.
+        """
+
+    def alive(self) -> None:
+        """Give the watchdog a sign of life, in the middle of work that takes its time."""
+
+    def report(self, **details: Any) -> None:
+        """Update the module's `details` in `cloudcore status`: JSON-like, 64 KiB in all.
+
+        Cheap: nobody is woken. Values given before stay until they are replaced.
+        """
+
+    def send_some(self, module: str, messages: Sequence[Message]) -> int:
+        """Send as many messages as there is room for now; returns their number."""
+
+
+class ModuleContext(_Context, Protocol):
+    """What an `async def start` is given. `sockets` are non-blocking.
+
+    The operations on channels are those of `ipc.AsyncContext`, which documents their errors;
+    docs/channels.md says what they promise.
+    """
+
+    async def stopped(self) -> None:
+        """Wait until the module is asked to stop."""
+
+    async def send(self, module: str, message: Message, timeout: float | None = 30.0) -> None: ...
+    async def send_many(
+        self, module: str, messages: Sequence[Message], timeout: float | None = 30.0
+    ) -> None: ...
+    async def send_to_group(
+        self, group: str, message: Message, timeout: float | None = 30.0
+    ) -> None: ...
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = 30.0
+    ) -> Message: ...
+    async def send_to_group_sync(
+        self, group: str, message: Message, timeout: float | None = 30.0
+    ) -> list[Message]: ...
+    async def send_resp(self, message: Message, timeout: float | None = 30.0) -> None: ...
+    async def receive(self, timeout: float | None = None) -> Message: ...
+    async def receive_many(self, most: int = 64, timeout: float | None = None) -> list[Message]: ...
+    async def take(self, timeout: float | None = None) -> Delivery: ...
+    async def consume(self, handle: Callable[[Message], None]) -> None: ...
+    def __aiter__(self) -> AsyncIterator[Message]: ...
+
+
+class BlockingModuleContext(_Context, Protocol):
+    """What a plain `def start` is given; the operations are those of `ipc.Context`.
+
+    When the module is asked to stop, iterating ends and `receive` raises `ipc.Closed`.
+    """
+
+    def send(self, module: str, message: Message, timeout: float | None = 30.0) -> None: ...
+    def send_many(
+        self, module: str, messages: Sequence[Message], timeout: float | None = 30.0
+    ) -> None: ...
+    def send_to_group(self, group: str, message: Message, timeout: float | None = 30.0) -> None: ...
+    def send_sync(self, module: str, message: Message, timeout: float | None = 30.0) -> Message: ...
+    def send_to_group_sync(
+        self, group: str, message: Message, timeout: float | None = 30.0
+    ) -> list[Message]: ...
+    def send_resp(self, message: Message, timeout: float | None = 30.0) -> None: ...
+    def receive(self, timeout: float | None = None) -> Message: ...
+    def receive_many(self, most: int = 64, timeout: float | None = None) -> list[Message]: ...
+    def take(self, timeout: float | None = None) -> Delivery: ...
+    def __iter__(self) -> Iterator[Message]: ...
 
 
 class Module(ABC):

@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 from supervisor import metrics
 from supervisor.api import CannotStart
 from supervisor.birth import Birth
-from supervisor.context import BlockingModuleContext, ModuleContext
+from supervisor.context import SupervisedBlockingContext, SupervisedContext
 from supervisor.page import LastWords
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _start_async(birth: Birth) -> bool:
     import uvloop
 
     async def main() -> bool:
-        context = ModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
+        context = SupervisedContext(birth.registry, birth.name, birth.page, birth.sockets)
         loop = asyncio.get_running_loop()
         _beat(loop, birth)
         for number in _stop_signals():
@@ -164,7 +164,7 @@ def _beat(loop: asyncio.AbstractEventLoop, birth: Birth) -> None:
 
 
 def _start_blocking(birth: Birth) -> bool:
-    context = BlockingModuleContext(birth.registry, birth.name, birth.page, birth.sockets)
+    context = SupervisedBlockingContext(birth.registry, birth.name, birth.page, birth.sockets)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         context.stop()

@@ -1,4 +1,4 @@
-"""What `start` is given: the channels' context, and the module's own life."""
+"""What `start` is given: implements the contexts of supervisor/api.py."""
 
 from __future__ import annotations
 
@@ -23,27 +23,18 @@ class _Life:
         self.sockets = sockets
 
     def ready(self) -> None:
-        """Say that the module does its work from now on."""
         self._page.say_ready()
 
     def alive(self) -> None:
-        """Give the watchdog a sign of life, in the middle of work that takes its time."""
         self._page.say_alive()
 
     def report(self, **details: Any) -> None:
-        """Update the module's `details` in `cloudcore status`: JSON-like, 64 KiB in all.
-
-        Cheap: nobody is woken. Values given before stay until they are replaced.
-        """
         self._details.update(details)
         self._page.say_details(self._details)
 
 
-class ModuleContext(_Life, AsyncContext):
-    """For a module with `async def start`.
-
-    `sockets` are the listening sockets that its `listeners` asked for, non-blocking.
-    """
+class SupervisedContext(_Life, AsyncContext):
+    """The `ModuleContext` of a module with `async def start`."""
 
     def __init__(
         self, registry: Registry, name: str, page: Page, sockets: Mapping[str, socket.socket]
@@ -52,8 +43,8 @@ class ModuleContext(_Life, AsyncContext):
         self._live(page, sockets)
 
 
-class BlockingModuleContext(_Life, Context):
-    """For a module with a plain `def start`."""
+class SupervisedBlockingContext(_Life, Context):
+    """The `BlockingModuleContext` of a module with a plain `def start`."""
 
     def __init__(
         self, registry: Registry, name: str, page: Page, sockets: Mapping[str, socket.socket]

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from modules.apiserver.config import ApiServerConfig
-from supervisor.api import CannotStart, Module, ModuleConfig, Settings
-
-if TYPE_CHECKING:
-    from supervisor.context import ModuleContext
+from supervisor.api import CannotStart, Module, ModuleConfig, ModuleContext, Settings
 
 REPORT_SECONDS = 5.0
 

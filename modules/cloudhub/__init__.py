@@ -5,13 +5,10 @@ Kept light: the supervisor imports this for the class, everything else is import
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.api import Module, ModuleConfig
-
-if TYPE_CHECKING:
-    from supervisor.context import ModuleContext
+from supervisor.api import Module, ModuleConfig, ModuleContext
 
 
 class CloudHub(Module):

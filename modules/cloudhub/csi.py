@@ -12,10 +12,11 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from ipc import AsyncContext, ChannelError, Message
+from ipc import ChannelError, Message
 from modules.cloudhub.unixsocket import UnixServer
 from modules.common.resources import BadResource, node_of
 from modules.common.wire import WireError, plain
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _PIECE: Final = 64 * 1024
 class CsiServer(UnixServer):
     """Listens for the driver; `address` is `unix://PATH`."""
 
-    def __init__(self, address: str, context: AsyncContext, max_message: int) -> None:
+    def __init__(self, address: str, context: ModuleContext, max_message: int) -> None:
         super().__init__(Path(address.removeprefix("unix://")), self._exchange)
         self._context = context
         self._max_message = max_message

@@ -13,13 +13,14 @@ from typing import Final
 
 from picows import WSCloseCode
 
-from ipc import AsyncContext, Message
+from ipc import Message
 from ipc.message import new_id
 from modules.cloudhub.processes import GROUP, Processes
 from modules.cloudhub.session import Session
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
 from modules.common.resources import BadResource, split
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Downstream:
         self._upstream = upstream
         self._statistics = statistics
 
-    async def run(self, context: AsyncContext) -> None:
+    async def run(self, context: ModuleContext) -> None:
         """Dispatch until the module is asked to stop.
 
         A message is acknowledged when it is in its session's queue: should this process die,

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ipc import AsyncContext, Message
+from ipc import Message
 from modules.cloudhub import processes
 from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.processes import Member, note
 from modules.common.resources import node_of
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Following:
     """Implements Processes. `sessions` are those of this process, by node."""
 
-    def __init__(self, context: AsyncContext, first: str, sessions: Mapping[str, Member]) -> None:
+    def __init__(self, context: ModuleContext, first: str, sessions: Mapping[str, Member]) -> None:
         self._unit = context.name
         self._sessions = sessions
         self._outbox: Outbox[None] = Outbox(

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from picows import WSCloseCode, WSTransport
 
@@ -27,9 +27,7 @@ from modules.cloudhub.session import Session
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.tls import ServerTls
 from modules.cloudhub.upstream import Upstream
-
-if TYPE_CHECKING:
-    from supervisor.context import ModuleContext
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ipc import AsyncContext, ChannelError, Message, ModuleUnavailable, UnknownModule
+from ipc import ChannelError, Message, ModuleUnavailable, UnknownModule
 from modules.cloudhub import processes
 from modules.cloudhub.directory import Directory, Holder
 from modules.cloudhub.identity import Refused
 from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.processes import Member, note
 from modules.common.resources import node_of
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Leading:
 
     def __init__(
         self,
-        context: AsyncContext,
+        context: ModuleContext,
         others: Sequence[str],
         limit: int,
         sessions: Mapping[str, Member],
@@ -145,7 +146,7 @@ class Leading:
         if not self._unknown:
             self._known.set()
 
-    def _outbox(self, context: AsyncContext, unit: str) -> Outbox[None]:
+    def _outbox(self, context: ModuleContext, unit: str) -> Outbox[None]:
         def dropped(_message: Message, error: ChannelError) -> None:
             if isinstance(error, ModuleUnavailable | UnknownModule):
                 self._forget(unit)

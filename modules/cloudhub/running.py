@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from modules.cloudhub import descriptors
 from modules.cloudhub.config import CloudHubConfig
@@ -16,11 +16,7 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.processes import FIRST, unit_names
 from modules.cloudhub.tls import ServerTls, tls_files
-from supervisor.api import CannotStart, Settings
-
-if TYPE_CHECKING:
-    from supervisor.context import ModuleContext
-
+from supervisor.api import CannotStart, ModuleContext, Settings
 
 log = logging.getLogger(__name__)
 

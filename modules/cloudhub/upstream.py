@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from ipc import AsyncContext, ChannelError, Message, ModuleUnavailable
+from ipc import ChannelError, Message, ModuleUnavailable
 from modules.cloudhub.directory import DISCONNECTED
 from modules.cloudhub.outbox import Outbox
 from modules.cloudhub.statistics import Statistics
 from modules.common import resources
+from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ Note = tuple[Source | None, int]
 class Upstream:
     """Routes messages to the groups of modules that handle them."""
 
-    def __init__(self, context: AsyncContext, statistics: Statistics) -> None:
+    def __init__(self, context: ModuleContext, statistics: Statistics) -> None:
         self._context = context
         self._statistics = statistics
         self._bytes = 0

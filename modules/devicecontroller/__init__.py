@@ -10,13 +10,8 @@ Importing this package is cheap: the supervisor does it to learn the module's na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from modules.devicecontroller.config import DeviceControllerConfig
-from supervisor.api import Module
-
-if TYPE_CHECKING:
-    from supervisor.context import ModuleContext
+from supervisor.api import Module, ModuleContext
 
 __all__ = ["DeviceController"]
 

@@ -19,6 +19,7 @@ from modules.devicecontroller.device import Object, desired_of, version_of
 from modules.devicecontroller.inventory import Inventory, Slot
 from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.workqueue import WorkQueue
+from supervisor.api import ModuleContext
 
 SOURCE: Final = "devicecontroller"
 GROUP: Final = "twin"
@@ -41,9 +42,7 @@ _UNASKED: Final = Request("", "", lambda: None)
 class Announcer:
     """Compares inventory and record, slot by slot, and sends the difference to the nodes."""
 
-    def __init__(
-        self, context: ipc.AsyncContext, inventory: Inventory, announced: Announced
-    ) -> None:
+    def __init__(self, context: ModuleContext, inventory: Inventory, announced: Announced) -> None:
         self._context = context
         self._inventory = inventory
         self._announced = announced

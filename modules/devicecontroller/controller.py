@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
     from modules.devicecontroller.device import Object
     from modules.devicecontroller.inventory import Slot
-    from supervisor.api import Settings
-    from supervisor.context import ModuleContext
+    from supervisor.api import ModuleContext, Settings
 
 #: Seconds that messages already taken may take to be handled when the module is to stop.
 _DRAIN: Final = 3.0

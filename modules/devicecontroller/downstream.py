@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sized
 from typing import Any
 
-import ipc
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
@@ -38,6 +37,7 @@ from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Profile, Slot, slot_of
 from modules.devicecontroller.profilewriter import SELECTOR, ProfileWriter, keep_profile
 from modules.devicecontroller.rejections import Rejections
+from supervisor.api import ModuleContext
 
 
 class Downstream:
@@ -46,7 +46,7 @@ class Downstream:
     def __init__(
         self,
         client: KubeClient,
-        context: ipc.AsyncContext,
+        context: ModuleContext,
         announced: Announced,
         *,
         namespace: str | None,

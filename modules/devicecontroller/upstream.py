@@ -17,6 +17,7 @@ from modules.devicecontroller import membership, twin
 from modules.devicecontroller.announcer import GROUP, SOURCE, Announcer, Request
 from modules.devicecontroller.inventory import Slot
 from modules.devicecontroller.statuswriter import Reports, StatusWriter
+from supervisor.api import ModuleContext
 
 #: Seconds that a connected node is given to ask for its devices, which edges of v1.1 do at
 #: once. A node that does not ask is told all the same.
@@ -33,7 +34,7 @@ class Upstream:
 
     def __init__(
         self,
-        context: ipc.AsyncContext,
+        context: ModuleContext,
         announcer: Announcer,
         writer: StatusWriter,
         *,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.api import Module, ModuleConfig
-
-if TYPE_CHECKING:
-    from modules.edgecontroller.controller import ControllerContext
+from supervisor.api import Module, ModuleConfig, ModuleContext
 
 
 class EdgeController(Module):
@@ -21,7 +18,7 @@ class EdgeController(Module):
 
     config: EdgeControllerConfig
 
-    async def start(self, context: ControllerContext) -> None:
+    async def start(self, context: ModuleContext) -> None:
         from modules.edgecontroller.controller import run
 
         await run(self.config, self.settings, context)

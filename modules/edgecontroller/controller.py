@@ -8,9 +8,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from ipc import Message
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -38,10 +37,9 @@ from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object, keep, keep_node, keep_pod
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
-from modules.edgecontroller.upstream.lanes import Delivery as Taken
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
-from supervisor.api import CannotStart, Settings
+from supervisor.api import CannotStart, ModuleContext, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="
@@ -54,21 +52,7 @@ _REPORT_SECONDS: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class ControllerContext(Protocol):
-    """The part of the supervisor's module context that the controller uses."""
-
-    async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
-    async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
-    async def send_sync(
-        self, module: str, message: Message, timeout: float | None = ...
-    ) -> Message: ...
-    async def take(self, timeout: float | None = None) -> Taken: ...
-    async def stopped(self) -> None: ...
-    def ready(self) -> None: ...
-    def report(self, **details: Any) -> None: ...
-
-
-async def run(config: EdgeControllerConfig, settings: Settings, context: ControllerContext) -> None:
+async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleContext) -> None:
     """Run the controller until it is asked to stop; CannotStart if the kubeconfig is unusable."""
     async with AsyncExitStack() as stack:
         client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
@@ -85,7 +69,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: Control
         await _until_stopped(controller.run(), context)
 
 
-async def _until_stopped(work: Coroutine[Any, Any, None], context: ControllerContext) -> None:
+async def _until_stopped(work: Coroutine[Any, Any, None], context: ModuleContext) -> None:
     """Run until the module is asked to stop, or the work fails."""
     working = asyncio.create_task(work)
     stop = asyncio.create_task(context.stopped())
@@ -108,7 +92,7 @@ class Controller:
         namespace: str,
         client: KubeClient,
         ledger: Ledger,
-        context: ControllerContext,
+        context: ModuleContext,
     ) -> None:
         self._config = config
         self._namespace = namespace or None

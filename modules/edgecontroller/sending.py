@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
 
 from ipc import ChannelFull, Message, MessageTooLarge, ModuleUnavailable, UnknownModule
 from modules.edgecontroller.messages import CLOUDHUB
+from supervisor.api import ModuleContext
 
 #: Seconds between attempts while cloudhub is down or its channel full.
 _PAUSE = 0.25
@@ -15,17 +15,10 @@ _PAUSE = 0.25
 log = logging.getLogger(__name__)
 
 
-class SendingContext(Protocol):
-    """The part of a module's context that sending takes."""
-
-    async def send(self, module: str, message: Message, timeout: float | None = ...) -> None: ...
-    async def send_resp(self, message: Message, timeout: float | None = ...) -> None: ...
-
-
 class Sender:
     """Sends to cloudhub and waits out its absence; `sent` counts what it took."""
 
-    def __init__(self, context: SendingContext) -> None:
+    def __init__(self, context: ModuleContext) -> None:
         self._context = context
         self._blocked = False
         self.sent = 0

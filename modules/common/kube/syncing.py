@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
 from modules.common.kube.reflector import Reflector
+from supervisor.api import ModuleContext
 
 #: Seconds after which a module that still waits for the API says so and counts as ready: it is
 #: the API that is missing, and a restart of this module would not bring it.
@@ -16,14 +17,7 @@ PATIENCE: Final = 15.0
 log = logging.getLogger(__name__)
 
 
-class Reporting(Protocol):
-    """The part of a module's context that waiting takes."""
-
-    def ready(self) -> None: ...
-    def report(self, **details: Any) -> None: ...
-
-
-async def synced(reflectors: Sequence[Reflector], context: Reporting) -> None:
+async def synced(reflectors: Sequence[Reflector], context: ModuleContext) -> None:
     """Wait until every reflector holds a whole list, however long the API is away.
 
     When it takes long, the module's details say in `waiting_for` what is missing, and in
@@ -39,7 +33,7 @@ async def synced(reflectors: Sequence[Reflector], context: Reporting) -> None:
         context.report(waiting_for="", because="")
 
 
-def _say_what_is_missing(reflectors: Sequence[Reflector], context: Reporting) -> None:
+def _say_what_is_missing(reflectors: Sequence[Reflector], context: ModuleContext) -> None:
     missing = [reflector for reflector in reflectors if not reflector.is_synced]
     names = ", ".join(reflector.resource.plural for reflector in missing)
     because = next((str(each.error) for each in missing if each.error), "it has not answered yet")

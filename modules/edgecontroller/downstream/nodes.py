@@ -6,9 +6,10 @@ from typing import Final
 
 from modules.common.kube import NODES, EventRecorder, EventType, WatchEvent, reference
 from modules.edgecontroller.downstream.delivery import Delivery
-from modules.edgecontroller.downstream.presence import AskingContext, Presence
+from modules.edgecontroller.downstream.presence import Presence
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object
+from supervisor.api import ModuleContext
 
 #: The reasons of Kubernetes Events about nodes.
 CONNECTED: Final = "EdgeConnected"
@@ -19,7 +20,7 @@ class NodeConcern:
     """Node objects, and whether each is connected."""
 
     def __init__(
-        self, view: View, delivery: Delivery, context: AskingContext, recorder: EventRecorder
+        self, view: View, delivery: Delivery, context: ModuleContext, recorder: EventRecorder
     ) -> None:
         self._view = view
         self._recorder = recorder

@@ -12,12 +12,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from ipc import ChannelError, Message
 from ipc.message import OP_ERROR
 from modules.common import resources
 from modules.edgecontroller.messages import CLOUDHUB, GROUP, SOURCE
+from supervisor.api import ModuleContext
 
 REQUEST_EXIST: Final = "request_exist"
 
@@ -35,21 +36,13 @@ _AT_ONCE: Final = 32
 log = logging.getLogger(__name__)
 
 
-class AskingContext(Protocol):
-    """The part of a module's context that asking takes."""
-
-    async def send_sync(
-        self, module: str, message: Message, timeout: float | None = ...
-    ) -> Message: ...
-
-
 class Presence:
     """The connected nodes; `connections` says what is known, and is empty of what is not."""
 
     def __init__(
         self,
         connections: dict[str, bool],
-        context: AskingContext,
+        context: ModuleContext,
         *,
         on_found: Callable[[str], None],
         on_gone: Callable[[str], None],
