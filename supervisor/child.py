@@ -35,6 +35,8 @@ _NOT_INHERITED: Final = (signal.SIGCHLD, signal.SIGILL, signal.SIGTRAP, signal.S
 
 _orphaned = threading.Event()  # the supervisor is gone
 
+_STAY: Final = "let it iterate over the context, or wait for context.stopped()"
+
 EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
 
@@ -133,7 +135,7 @@ def _start(birth: Birth) -> None:
     else:
         asked = _start_blocking(birth)
     if not asked:
-        raise RuntimeError("start() returned, though nobody asked the module to stop")
+        raise RuntimeError(f"start() returned before the module was asked to stop: {_STAY}")
 
 
 def _start_async(birth: Birth) -> bool:

@@ -36,6 +36,8 @@ _CHANNEL_STATES: Final = {
     State.FAILED: ChannelState.FAILED,
 }
 
+_NOT_READY: Final = "did start() call context.ready()? Is start_timeout long enough?"
+
 
 class Host(Protocol):
     """What a unit needs of the supervisor."""
@@ -287,7 +289,8 @@ class Unit:
                 self._to(State.READY, "")
             elif not process.exited.done():
                 await process.abort()
-                return Verdict(Cause.START_TIMEOUT, f"not ready within {timeout:g} s")
+                why = f"did not become ready within {timeout:g} s: {_NOT_READY}"
+                return Verdict(Cause.START_TIMEOUT, why)
         return Verdict(Cause.CRASH)
 
     async def _stay_ready(self, process: ModuleProcess) -> Verdict:

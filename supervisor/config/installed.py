@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -30,6 +31,12 @@ def load(name: str, installed: Installed) -> type[Module]:
         raise Unusable(f"{name!r}: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Module)):
         raise Unusable(f"{name!r}: {found!r} is not a Module")
+    for attribute in ("name", "group"):
+        if not hasattr(found, attribute):
+            example = f'{attribute} = "{name}"'
+            raise Unusable(f"{name!r}: {found.__qualname__} has no {attribute}: give it {example}")
+    if inspect.isabstract(found):
+        raise Unusable(f"{name!r}: {found.__qualname__} has no start(): give it one")
     if found.name != name:
         raise Unusable(f"{name!r}: {found.__qualname__} calls itself {found.name!r}")
     return found

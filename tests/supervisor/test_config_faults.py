@@ -240,7 +240,14 @@ def test_a_disabled_one_that_cannot_be_imported_stops_nobody(
 
 
 @pytest.mark.parametrize(
-    ("found", "why"), [(3, "is not a Module"), (Hub, "Hub calls itself 'hub'")]
+    ("found", "why"),
+    [
+        (3, "is not a Module"),
+        (Hub, "Hub calls itself 'hub'"),
+        (type("Odd", (Hub,), {"start": Module.start}), "has no start(): give it one"),
+        (type("Odd", (Module,), {}), 'Odd has no name: give it name = "odd"'),
+        (type("Odd", (Module,), {"name": "odd"}), 'Odd has no group: give it group = "odd"'),
+    ],
 )
 def test_an_entry_point_that_is_no_module(found: Any, why: str) -> None:
     (fault,) = all_of('modules.enabled=["odd"]', modules=MODULES | {"odd": lambda: found})

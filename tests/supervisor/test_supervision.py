@@ -85,7 +85,7 @@ def test_an_exception_is_told_with_its_traceback(tmp_path: Path) -> None:
 def test_returning_unasked_is_a_fault(tmp_path: Path) -> None:
     sets = ("modules.returning.supervision.restart=never",)
     with Running(tmp_path, "returning", sets=sets) as running:
-        running.wait_for(r"starting -> crashed \(RuntimeError: start\(\) returned, though nobody")
+        running.wait_for(r"crashed \(RuntimeError: start\(\) returned before .* context\.stopped")
         running.wait_for(r"returning: crashed -> failed \(restart = \"never\"\)")
 
 
@@ -103,7 +103,10 @@ def test_a_module_that_does_not_become_ready_is_killed(tmp_path: Path) -> None:
         "modules.slow.supervision.max_restarts=1",
     )
     with Running(tmp_path, "slow", sets=sets) as running:
-        running.wait_for(r"starting -> crashed \(not ready within 0.2 s\)")
+        running.wait_for(
+            r"starting -> crashed \(did not become ready within 0.2 s: did start\(\) call "
+            r"context\.ready\(\)\?"
+        )
         running.wait_for("slow: crashed -> failed")
 
 

@@ -58,7 +58,7 @@ def _raised(name: str, what: str, status: int) -> Fault:
 
 
 _STATUSES: Final = (0, 1, 2, 255)
-_HUNG: Final = "hung: |not ready within |did not stop within |did not stop in time"
+_HUNG: Final = "hung: |did not become ready within |did not stop within |did not stop in time"
 
 KILL: Final = _killing(signal.SIGKILL)
 FAULTS: Final = (

@@ -29,7 +29,11 @@ _EXPECTED: Final = re.compile(
     rf"|{_CUT_SHORT}"
 )
 #: Reasons of a death that the supervisor brings about, by the cause of the restart after it.
-_VERDICTS: Final = {"hung": "hung: ", "limit": " over max_", "start_timeout": "not ready within "}
+_VERDICTS: Final = {
+    "hung": "hung: ",
+    "limit": " over max_",
+    "start_timeout": "did not become ready within ",
+}
 
 
 class Events:
