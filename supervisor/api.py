@@ -7,6 +7,8 @@ a module has a name, a group, `start(context)` and `cleanup()`.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,27 @@ class CannotStart(Exception):
     The module becomes `failed` at once, with this text as the reason: for a certificate that
     does not match its key, a port that another program holds, and the like.
     """
+
+
+class TemporaryFailure(Exception):
+    """Raised by a module for a condition outside of it that passes by itself.
+
+    The module is started again for as long as it lasts, with backoff, and such a failure does
+    not count towards `max_restarts`. The text is the reason in status, crash reports and
+    /readyz: it says what is missing, with its path or address.
+    """
+
+
+class DiskFull(TemporaryFailure):
+    """A file cannot be written for want of space, or of quota.
+
+    An OSError with ENOSPC or EDQUOT that leaves `start` counts as one: a module raises this
+    itself only where a library has an error of its own for it (sqlite3, for example).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], error_number: int = errno.ENOSPC) -> None:
+        why = os.strerror(error_number)
+        super().__init__(f"disk full: cannot write to {os.fspath(path)}: {why}; free some space")
 
 
 class ModuleConfig(BaseModel):

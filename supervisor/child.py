@@ -14,16 +14,15 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
 from supervisor import metrics
-from supervisor.api import CannotStart
 from supervisor.birth import Birth
 from supervisor.context import SupervisedBlockingContext, SupervisedContext
+from supervisor.endings import EXIT_FAULT, last_words
 from supervisor.page import LastWords
 
 log = logging.getLogger(__name__)
@@ -37,15 +36,11 @@ _orphaned = threading.Event()  # the supervisor is gone
 
 _STAY: Final = "let it iterate over the context, or wait for context.stopped()"
 
-EXIT_FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
-EXIT_CANNOT_START: Final = 78  # EX_CONFIG
-
 
 def run_module(birth: Birth) -> NoReturn:
     """Run `start` and then `cleanup`, and end the process with what came of it."""
     _settle(birth)
-    birth.lives.begin(birth.name)
-    failure = _guarded(birth, _start)
+    failure = _guarded(birth, _begin)
     cleanup_failure = _guarded(birth, _cleanup)
     _end(birth, failure or cleanup_failure)
 
@@ -120,13 +115,17 @@ def _guarded(birth: Birth, part: Callable[[Birth], None]) -> LastWords | None:
     """Run a part of the module's life; what it raised, in words."""
     try:
         part(birth)
-    except CannotStart as error:
-        return LastWords(str(error), retry=False)
     except BaseException as error:  # the process ends with it
-        log.critical("the module ends with a fault", exc_info=error)
-        text = "".join(traceback.format_exception(error))
-        return LastWords(f"{type(error).__name__}: {error}", text)
+        words = last_words(error, birth.module.settings)
+        if words.exit_status == EXIT_FAULT:
+            log.critical("the module ends with a fault", exc_info=error)
+        return words
     return None
+
+
+def _begin(birth: Birth) -> None:
+    birth.lives.begin(birth.name)
+    _start(birth)
 
 
 def _start(birth: Birth) -> None:
@@ -203,4 +202,4 @@ def _end(birth: Birth, words: LastWords | None) -> NoReturn:
     finally:
         if _orphaned.is_set():
             os.killpg(0, signal.SIGKILL)  # what it has started does not outlive it
-        os._exit(0 if words is None else EXIT_FAULT if words.retry else EXIT_CANNOT_START)
+        os._exit(words.exit_status if words else 0)

@@ -26,7 +26,8 @@ class LastWords(msgspec.Struct, frozen=True):
 
     reason: str
     traceback: str = ""
-    retry: bool = True
+    exit_status: int = 0
+    """says whether another attempt is worth it (endings.py)"""
 
 
 class Page:
@@ -69,11 +70,12 @@ class Page:
         self._words[_WHICH] = which
 
     def say_last_words(self, words: LastWords) -> None:
-        words = LastWords(_utf8(words.reason), _utf8(words.traceback), words.retry)
+        words = LastWords(_utf8(words.reason), _utf8(words.traceback), words.exit_status)
         data = msgspec.json.encode(words)
         if len(data) > _SIZE:
             kept = words.traceback[-_SIZE // 4 :]
-            data = msgspec.json.encode(LastWords(words.reason[: _SIZE // 8], kept, words.retry))
+            shorter = LastWords(words.reason[: _SIZE // 8], kept, words.exit_status)
+            data = msgspec.json.encode(shorter)
         self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + len(data)] = data
         self._words[_LENGTHS + 2] = len(data)
 

@@ -62,16 +62,20 @@ class RestartPolicy:
         restart = self._supervision.restart
         return restart == "always" or (restart == "on-failure" and failure)
 
-    def delay(self, now: float, ready_for: float) -> float | None:
-        """Note a death and say how long to wait; None when there have been too many."""
+    def delay(self, now: float, ready_for: float, *, temporary: bool = False) -> float | None:
+        """Note a death and say how long to wait; None when there have been too many.
+
+        One for a temporary condition waits as long, and is not counted.
+        """
         rules = self._supervision
         if ready_for >= rules.healthy_after:
             self._delay = None
             self._deaths.clear()
-        self._deaths.append(now)
-        while self._deaths[0] <= now - rules.period:
+        if not temporary:
+            self._deaths.append(now)
+        while self._deaths and self._deaths[0] <= now - rules.period:
             self._deaths.popleft()
-        if len(self._deaths) > rules.max_restarts:
+        if not temporary and len(self._deaths) > rules.max_restarts:
             return None
         if self._delay is None:
             self._delay = 0.0

@@ -39,6 +39,8 @@ class End:
     failure: bool
     for_good: str = ""
     """why no other one is to be started, if it said so"""
+    temporary: str = ""
+    """the condition that it waits for, if it said that this passes by itself"""
 
 
 @dataclass(frozen=True)

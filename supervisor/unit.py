@@ -17,8 +17,9 @@ from ipc.registry import Line
 from supervisor import sockets, states
 from supervisor.api import Module
 from supervisor.birth import Birth
-from supervisor.child import EXIT_CANNOT_START, run_cleanup, run_module
+from supervisor.child import run_cleanup, run_module
 from supervisor.crashes import CrashReport
+from supervisor.endings import EXIT_CANNOT_START, EXIT_TEMPORARY
 from supervisor.health import Health
 from supervisor.leftovers import Lives
 from supervisor.output import ModuleOutput
@@ -82,6 +83,8 @@ class Unit:
     """on the monotonic clock; who started last is stopped first"""
     _living: bool = False
     _reason: str = ""
+    _condition: str = ""
+    """what it cannot run without at the moment, told until it is ready"""
     _kill_reason: str = ""
     _stop_signal: int | None = None
     _again: Restart | None = None
@@ -236,7 +239,7 @@ class Unit:
             process = self.process = self._new_process(run_module)
         except OSError as error:  # no memory, no descriptors, no process ids left
             return self._stillborn(error)
-        self._to(State.STARTING, "")
+        self._to(State.STARTING, self._condition)
         verdict = await self._become_ready(process)
         ready_since = time.monotonic()
         if self.state is State.READY:
@@ -258,8 +261,15 @@ class Unit:
             self.host.lives.end(self.name)
         process.page.close()
         self.process = None
-        why = self.last_exit.reason if code == EXIT_CANNOT_START and self.last_exit else ""
-        return End(verdict.cause, verdict.reason, ready_for, failure=failure, for_good=why)
+        why = self.last_exit.reason if self.last_exit else ""
+        return End(
+            verdict.cause,
+            verdict.reason,
+            ready_for,
+            failure=failure,
+            for_good=why if code == EXIT_CANNOT_START else "",
+            temporary=why if code == EXIT_TEMPORARY else "",
+        )
 
     def _new_process(self, target: Callable[[Birth], NoReturn]) -> ModuleProcess:
         birth = self.host.birth(self)
@@ -274,7 +284,7 @@ class Unit:
         self._to(State.STARTING, "")
         if self._stop_signal is None:
             self._to(State.CRASHED, reason)
-        return End(Cause.CRASH, reason, 0.0, failure=True)
+        return End(Cause.CRASH, reason, 0.0, failure=True, temporary=reason)
 
     async def _become_ready(self, process: ModuleProcess) -> Verdict:
         """Wait for readiness; a process that takes too long is killed."""
@@ -286,6 +296,7 @@ class Unit:
         said.cancel()
         if self.state is State.STARTING:
             if process.ready.is_set():
+                self._condition = ""
                 self._to(State.READY, "")
             elif not process.exited.done():
                 await process.abort()
@@ -340,12 +351,14 @@ class Unit:
             restart = f'restart = "{self.supervision.restart}"'
             self._to(State.FAILED if end.failure else State.STOPPED, restart)
             return None
-        delay = policy.delay(time.monotonic(), end.ready_for)
+        self._condition = end.temporary
+        delay = policy.delay(time.monotonic(), end.ready_for, temporary=bool(end.temporary))
         if delay is None:
             rules = self.supervision
             self._to(State.FAILED, f"more than {rules.max_restarts} restarts in {rules.period:g} s")
             return None
-        why = f", because of {end.reason}" if end.cause is Cause.LIMIT else ""
+        because = end.reason if end.cause is Cause.LIMIT else end.temporary
+        why = f", because of {because}" if because else ""
         self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
         return delay
 

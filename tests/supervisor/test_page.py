@@ -23,7 +23,7 @@ def test_what_is_said_can_be_read(page: Page) -> None:
     page.say_cleaned()
     for number in range(3):
         page.say_details({"number": number})
-    words = LastWords("why", "where", retry=False)
+    words = LastWords("why", "where", exit_status=75)
     page.say_last_words(words)
     assert (page.ready, page.cleaned) == (True, True)
     assert page.details() == {"number": 2}

@@ -25,6 +25,13 @@ def test_deaths_slide_out_of_the_period() -> None:
     assert None not in delays(policy, 0, 6, 12, 18, 24)
 
 
+def test_a_temporary_failure_waits_as_long_as_others_and_is_not_counted() -> None:
+    policy = RestartPolicy(Supervision(jitter=0, max_restarts=1, backoff_max=0.5))
+    waits = [policy.delay(now, 0, temporary=True) for now in range(6)]
+    assert waits == [0.0, 0.1, 0.2, 0.4, 0.5, 0.5]
+    assert delays(policy, 6, 7) == [0.5, None]
+
+
 def test_being_healthy_forgets_earlier_deaths() -> None:
     policy = RestartPolicy(Supervision(max_restarts=2, healthy_after=5))
     delays(policy, 0, 1)

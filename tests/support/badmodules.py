@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -42,6 +43,25 @@ class Refusing(Noting):
     async def start(self, context: Any) -> None:
         self.note("start")
         raise CannotStart("the certificate is not for this key")
+
+
+class Crowded(Noting):
+    """Finds no room on the disk for its file, unless it has luck."""
+
+    name = "crowded"
+
+    async def start(self, context: Any) -> None:
+        if not (self.settings.data_dir / "luck").exists():
+            file = str(self.settings.data_dir / "state")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    self._fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file))
+                )
+        context.ready()
+        await context.stopped()
+
+    async def _fail(self, error: Exception) -> None:
+        raise error
 
 
 class Slow(Noting):
@@ -243,7 +263,7 @@ class Orphaning(Noting):
 
 
 BAD: tuple[type[Module], ...] = (
-    *(Raising, Returning, Refusing, Slow, Deaf, Seized),
+    *(Raising, Returning, Refusing, Crowded, Slow, Deaf, Seized),
     *(Hanging, Stuck, Greedy, Segfaulting, Allergic, Chatty, Hearing),
     *(Lingering, Orphaning, Fragile, Stubborn),
 )
