@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -74,10 +73,3 @@ def locked(path: Path) -> Iterator[None]:
     with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def remove_socket(path: Path) -> None:
-    """Remove a Unix socket that was left behind; anything else at `path` stays where it is."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()

@@ -227,6 +227,14 @@ class Module(ABC):
         return {}
 
     @classmethod
+    def unix_sockets(cls, config: Any) -> list[str]:  # noqa: ARG003
+        """Name the Unix sockets that it makes in the run directory.
+
+        The supervisor checks that their paths are short enough before anything is started.
+        """
+        return []
+
+    @classmethod
     def processes(cls, config: Any) -> int:  # noqa: ARG003
         """Say in how many processes the module runs, each supervised on its own.
 

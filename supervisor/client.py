@@ -109,6 +109,7 @@ def _exchange(
     except TimeoutError as error:
         raise AdminError(f"no answer at {path} within {timeout:g} s") from error
     except OSError as error:
+        _check_length(path)
         raise AdminError(f"cannot talk to {path}: {error.strerror or error}") from error
     except http.client.HTTPException as error:
         raise AdminError(f"the answer at {path} is not HTTP: {error!r}") from error
@@ -118,10 +119,16 @@ def _exchange(
 
 def _check(path: Path) -> None:
     try:
-        check_socket_length(path)
         if not path.parent.exists():
             raise NotRunning(f"nothing is running: there is no {path.parent}")
         check_owner(path.parent)
+    except PathError as error:
+        raise AdminError(str(error)) from error
+
+
+def _check_length(path: Path) -> None:
+    try:
+        check_socket_length(path)
     except PathError as error:
         raise AdminError(str(error)) from error
 

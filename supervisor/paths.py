@@ -17,9 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# sun_path of sockaddr_un on Linux is 108 bytes, the last one a NUL (unix(7)).
-LONGEST_SOCKET_PATH = 107
-
 
 class PathError(Exception):
     """A directory cannot be used as it is; the text says which, why and what to do."""
@@ -113,12 +110,10 @@ def check_owner(directory: Path) -> None:
 
 def check_socket_length(path: Path) -> None:
     """Refuse a socket path that the kernel would not take; raises PathError."""
-    length = len(os.fsencode(path))
-    if length > LONGEST_SOCKET_PATH:
-        raise PathError(
-            f"{path} is {length} bytes long, and a Unix socket's path may have "
-            f"{LONGEST_SOCKET_PATH}: choose a shorter --run-dir"
-        )
+    from ipc.unixsocket import path_fault  # not for `cloudcore status`, which is to be quick
+
+    if fault := path_fault(path):
+        raise PathError(f"{fault}: choose a shorter --run-dir")
 
 
 def _default_run_dir(environ: Mapping[str, str], uid: int) -> Path:

@@ -122,6 +122,7 @@ def _open_sockets(supervisor: Supervisor, plan: _Plan, before: dict[str, ModuleS
     opened: list[sockets.Sockets] = []
     try:
         for spec in (*plan.restarted, *plan.started):
+            sockets.check_unix_paths(spec, supervisor.paths.run_dir)
             units = _units(supervisor, spec.name)
             held = units[0].sockets if units else {}
             old = before[spec.name].cls.listeners(before[spec.name].config)

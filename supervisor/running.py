@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from supervisor import logs, metrics
+from supervisor import logs, metrics, sockets
 from supervisor.config import Configuration
 from supervisor.paths import Paths
 from supervisor.reload import Loader
@@ -32,12 +32,15 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
     logs.setup("supervisor", **configuration.log.model_dump())
     try:
         paths.create()
+        for spec in configuration.modules:
+            if spec.enabled:
+                sockets.check_unix_paths(spec, paths.run_dir)
         pid_file, metrics_dir = paths.run_dir / "cloudcore.pid", paths.run_dir / "metrics"
         with _only_one(pid_file), metrics.kept_in(metrics_dir):
             supervisor = Supervisor(configuration, paths, load)
             return asyncio.run(supervisor.run())
     except (CannotRun, OSError) as error:
-        log.critical("%s", error)
+        log.critical("%s", getattr(error, "strerror", None) or error)
         return EXIT_CANNOT_RUN
 
 

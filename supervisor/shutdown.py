@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import time
 from typing import TYPE_CHECKING, Final
 
+from ipc.unixsocket import remove_socket
 from supervisor.child import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -125,6 +125,5 @@ class Shutdown:
         for unit in self._supervisor.units.values():
             if unit.process:
                 unit.process.kill()
-        with contextlib.suppress(FileNotFoundError):
-            self._supervisor.paths.admin_socket.unlink()
+        remove_socket(self._supervisor.paths.admin_socket)
         os._exit(128 + number)

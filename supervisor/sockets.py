@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Mapping
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ipc.unixsocket import path_fault
+
+if TYPE_CHECKING:
+    from supervisor.config import ModuleSpec
 
 Sockets = Mapping[str, socket.socket]
 
@@ -23,6 +30,14 @@ def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socke
             sock.close()
         raise
     return opened
+
+
+def check_unix_paths(spec: ModuleSpec, run_dir: Path) -> None:
+    """Raise OSError if a Unix socket of a module's would have a path that is too long."""
+    for name in spec.cls.unix_sockets(spec.config):
+        if fault := path_fault(run_dir / name):
+            text = f"module {spec.name}: {fault}: choose a shorter --run-dir"
+            raise OSError(errno.ENAMETOOLONG, text)
 
 
 def address(sock: socket.socket) -> str:

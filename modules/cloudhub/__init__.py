@@ -29,6 +29,12 @@ class CloudHub(Module):
         """How many processes share the listening socket."""
         return config.processes
 
+    @classmethod
+    def unix_sockets(cls, config: CloudHubConfig) -> list[str]:
+        """Where each process tells of its sessions."""
+        numbers = range(2, config.processes + 1)
+        return [f"{name}.sock" for name in (cls.name, *(f"{cls.name}-{n}" for n in numbers))]
+
     async def start(self, context: ModuleContext) -> None:
         """Serve edges until asked to stop; CannotStart when the certificates are unusable."""
         from modules.cloudhub.running import run

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ipc.unixsocket import path_fault
 from supervisor.api import ModuleConfig
 
 
@@ -72,6 +74,8 @@ class CloudHubConfig(ModuleConfig):
     def _uds_address_is_one(self) -> Self:
         if self.uds_address and not self.uds_address.startswith("unix:///"):
             raise ValueError(f"uds_address = {self.uds_address!r}: it has to be unix:///PATH")
+        if fault := path_fault(Path(self.uds_address.removeprefix("unix://"))):
+            raise ValueError(f"uds_address: {fault}; choose a shorter path")
         return self
 
     @model_validator(mode="after")

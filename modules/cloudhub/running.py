@@ -37,7 +37,7 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
                 csi = CsiServer(config.uds_address, context, config.max_message_bytes)
                 await servers.enter_async_context(csi)
         except OSError as error:
-            raise CannotStart(f"cannot listen on a Unix socket: {error}") from error
+            raise CannotStart(error.strerror or str(error)) from error
         if not config.ca:
             await servers.enter_async_context(_renewing(config, settings))
         await hub.run(context.sockets["websocket"])

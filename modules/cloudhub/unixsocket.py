@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from ipc.unixsocket import UnixListener, remove_socket
+
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks whether the socket is still there.
+LOOK: Final = 5.0
 _MAX_CONNECTIONS: Final = 64
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -25,16 +28,12 @@ class UnixServer:
     def __init__(self, path: Path, serve: Serve) -> None:
         self._path = path
         self._serve = serve
-        self._server: asyncio.Server
+        self._listener = UnixListener(path, self._connected)
         self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._path.unlink(missing_ok=True)  # left behind by one that was killed
-        old_umask = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._connected, self._path)
-        finally:
-            os.umask(old_umask)
+        await self._listener.listen()
+        self._keeping = asyncio.create_task(self._keep())
         return self
 
     async def __aexit__(
@@ -43,12 +42,29 @@ class UnixServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.close()
+        self._keeping.cancel()
+        self._listener.close()
         for task in list(self._connections):
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections)
-        self._path.unlink(missing_ok=True)
+
+    async def _keep(self) -> None:
+        """Listen again when somebody, such as a cleaner of /tmp, has removed the socket."""
+        said = ""
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._listener.intact:
+                continue
+            try:
+                await self._listener.listen()
+            except OSError as error:  # the supervisor makes the run directory again
+                if str(error) != said:
+                    log.error("%s is gone, and %s", self._path, error)
+                said = str(error)
+            else:
+                log.warning("%s was gone: it is there again", self._path)
+                said = ""
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -78,4 +94,4 @@ def remove_dead(directory: Path, name: str) -> None:
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
+                remove_socket(path)

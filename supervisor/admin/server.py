@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import hmac
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from ipc.unixsocket import UnixListener
 from supervisor.admin.http import TIMEOUT, IsTrusted, serve_one
 from supervisor.admin.router import Router
 
@@ -38,7 +38,7 @@ class AdminServer:
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self._path = supervisor.paths.admin_socket
+        self._listener = UnixListener(supervisor.paths.admin_socket, self._handler(lambda _: True))
         self._settings = supervisor.configuration.admin
         self._router = Router(supervisor)
         self._servers: list[asyncio.Server] = []
@@ -49,17 +49,18 @@ class AdminServer:
 
     async def start(self) -> Self:
         """Begin; raises OSError if the TCP address or the token's file cannot be used."""
-        self._path.unlink(missing_ok=True)  # left behind by one that was killed
         if self._settings.address:
             token = self._settings.token_file and _read_token(Path(self._settings.token_file))
             await self._listen_on_tcp(token)
-        old_umask = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(self._handler(lambda _: True), self._path)
-        finally:
-            os.umask(old_umask)
-        self._servers.append(server)
+        await self._listener.listen()
         return self
+
+    async def restore(self) -> bool:
+        """Listen again if the socket was removed, and say whether it was; raises OSError."""
+        if self._listener.intact:
+            return False
+        await self._listener.listen()
+        return True
 
     async def __aexit__(
         self,
@@ -69,7 +70,7 @@ class AdminServer:
     ) -> None:
         for server in self._servers:
             server.close()
-        self._path.unlink(missing_ok=True)
+        self._listener.close()
         self._router.close()
         if self._connections:
             await asyncio.wait(self._connections, timeout=1)

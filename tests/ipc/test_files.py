@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from ipc import files
-from ipc.files import PUBLIC, locked, open_lock, remove_socket, replace_file, replacing
+from ipc.files import PUBLIC, locked, open_lock, replace_file, replacing
 
 PACKAGES = ("ipc", "supervisor", "modules")
 ROOT = Path(__file__).parents[2]
@@ -103,18 +102,6 @@ def test_a_lock_is_private_and_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         open_lock(lock)
     assert not (tmp_path / "elsewhere").exists()
-
-
-def test_only_sockets_are_removed_where_a_socket_is_to_be(tmp_path: Path) -> None:
-    path = tmp_path / "admin.sock"
-    remove_socket(path)
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(path))
-    remove_socket(path)
-    assert not path.exists()
-    path.write_text("precious")
-    remove_socket(path)
-    assert path.read_text() == "precious"
 
 
 def test_nobody_writes_files_in_a_way_of_his_own() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ipc.unixsocket import LONGEST_PATH
 from supervisor import client
 from tests.support.running import DEADLINE, Running
 
@@ -128,3 +129,19 @@ def test_when_a_module_cannot_be_followed_any_more_all_ends_in_order(tmp_path: P
         running.wait_for("a bug in the supervisor: unit good ended")
         assert running.wait() == 70
         assert running.lines("asking")[-1].startswith("cleanup")
+
+
+def test_every_sockets_path_is_checked_before_anything_starts(tmp_path: Path) -> None:
+    """The supervisor's own would fit here, and the one that a module makes does not."""
+    room = LONGEST_PATH - len(str(tmp_path / "run" / "admin.sock"))
+    base = tmp_path / ("e" * (room - 1))
+    base.mkdir()
+    with Running(base, "good", "listening") as running:
+        said = running.wait_for("module listening: .*").group()
+        assert running.wait() == 1
+        running.listen(DEADLINE)
+    assert "listening.sock is" in said
+    assert f"may have {LONGEST_PATH}" in said
+    assert "--run-dir" in said
+    assert "Errno" not in running.log
+    assert "module good" not in running.log

@@ -112,6 +112,10 @@ class Listening(Noting):
     def listeners(cls, config: Any) -> dict[str, tuple[str, int]]:
         return {"echo": ("127.0.0.1", config.port)}
 
+    @classmethod
+    def unix_sockets(cls, config: Any) -> list[str]:
+        return ["listening.sock"]
+
     def start(self, context: Any) -> None:
         sock = context.sockets["echo"]
         sock.setblocking(True)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.nodes import socket_of
 from modules.cloudhub.processes import unit_names
 
 
@@ -33,6 +36,7 @@ def test_certificate_files_come_together() -> None:
         {"stop_spread": -1.0},
         {"uds_address": "/var/lib/kubeedge/kubeedge.sock"},
         {"uds_address": "tcp://127.0.0.1:1"},
+        {"uds_address": f"unix:///{'x' * 107}"},
     ],
 )
 def test_faults_are_found(wrong: dict[str, object]) -> None:
@@ -44,3 +48,11 @@ def test_processes_are_as_many_as_configured() -> None:
     assert CloudHub.processes(CloudHubConfig()) == 1
     assert CloudHub.processes(CloudHubConfig(processes=3)) == 3
     assert unit_names(3) == ["cloudhub", "cloudhub-2", "cloudhub-3"]
+
+
+@pytest.mark.parametrize("processes", [1, 12])
+def test_the_sockets_that_it_will_make_are_known_before(processes: int, tmp_path: Path) -> None:
+    named = CloudHub.unix_sockets(CloudHubConfig(processes=processes))
+    assert [tmp_path / name for name in named] == [
+        socket_of(tmp_path, unit) for unit in unit_names(processes)
+    ]
