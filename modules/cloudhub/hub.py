@@ -140,6 +140,12 @@ class Hub:
         self.processes.enroll(session)
         self._plan_report()
 
+    def not_served(self, session: Session, reason: str) -> None:
+        """Let EdgeController write a Kubernetes Event about an edge of another KubeEdge."""
+        self.upstream.tell(
+            Message.build("cloudhub", "resource", "refused", f"node/{session.node}", reason)
+        )
+
     def ended(self, session: Session, cause: str, reason: str) -> None:
         if session.pending:
             self.statistics.refused[cause] += 1

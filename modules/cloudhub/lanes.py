@@ -55,9 +55,18 @@ LANES: Sequence[Lane] = (PACKED,)
 _FIRST_BYTES: Final = 16
 
 
+class NotServed(WireError):
+    """A connection speaks a message form that is none of LANES."""
+
+
 def lane_of(first: bytes | bytearray) -> Lane:
-    """Tell the form from a connection's first websocket message, which is not empty."""
+    """Tell the form from a connection's first websocket message, which is not empty.
+
+    NotServed says whose form it is if it is not served.
+    """
     for lane in LANES:
         if lane.begins(bytes(first[:_FIRST_BYTES])):
             return lane
-    raise WireError("messages in JSON, the form of KubeEdge v1.2 and later, are not served")
+    raise NotServed(
+        "it speaks JSON, as edges of KubeEdge 1.2 and later do; only edges of 1.1 are served"
+    )

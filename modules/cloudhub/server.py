@@ -13,7 +13,6 @@ import asyncio
 import logging
 import math
 import socket
-import ssl
 from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -24,7 +23,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.identity import Identity, Refused, identify
 from modules.cloudhub.statistics import Statistics
-from modules.cloudhub.tls import ServerTls
+from modules.cloudhub.tls import ServerTls, handshake_failure
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +144,8 @@ class Server:
                 ssl_handshake_timeout=self.owner.config.handshake_timeout,
                 ssl_shutdown_timeout=_SHUTDOWN,
             )
-        except ssl.SSLError as error:
-            self.refuse(address, "tls", f"TLS: {_plain(error)}")
         except OSError as error:
-            self.refuse(address, "tls", f"broke off in the TLS handshake: {error or 'closed'}")
+            self.refuse(address, "tls", handshake_failure(error))
         except asyncio.CancelledError as cancelled:
             made.refused()
             self.refuse(address, "tls", f"{cancelled}")
@@ -227,10 +224,3 @@ def _response(
 def _text(address: tuple[str, int]) -> str:
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _plain(error: ssl.SSLError) -> str:
-    """Say OpenSSL's reason without its function names and source lines."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the client's certificate is not accepted: {error.verify_message}"
-    return (error.reason or str(error)).replace("_", " ").lower()

@@ -17,7 +17,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.fragments import Fragments, TooBig
 from modules.cloudhub.framing import frames_of
 from modules.cloudhub.identity import Identity
-from modules.cloudhub.lanes import KEEPALIVE, PACKED, Decoder, Lane, lane_of
+from modules.cloudhub.lanes import KEEPALIVE, PACKED, Decoder, Lane, NotServed, lane_of
 from modules.cloudhub.outbound import Frames, Outbound, is_state
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.upstream import Upstream
@@ -62,6 +62,7 @@ class Owner(Protocol):
 
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
+    def not_served(self, session: Session, reason: str) -> None: ...
     def ended(self, session: Session, cause: str, reason: str) -> None: ...
     def closing(self, transport: WSTransport) -> None: ...
     def closed(self, transport: WSTransport) -> None: ...
@@ -159,6 +160,9 @@ class Session(WSListener):
             try:
                 data = self._fragments.add(frame, kind)
                 self._earn(_FRAME_COST + (self._read(data) if data else 0))
+            except NotServed as error:
+                self.end(WSCloseCode.UNSUPPORTED_DATA, "not served", str(error))
+                self._owner.not_served(self, str(error))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
             except TooBig as error:

@@ -11,6 +11,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 
@@ -19,6 +20,54 @@ from modules.common.certs import WILDCARDS, ensure_pki
 from supervisor.api import CannotStart, Settings
 
 log = logging.getLogger(__name__)
+
+_UNKNOWN_CA: Final = (
+    "its certificate is not signed by the CA that cloudcore trusts (another or an earlier CA): "
+    "issue a new one, `cloudcore certs issue NODE`"
+)
+#: Why OpenSSL does not accept a client's certificate (X509_V_ERR_* of x509_vfy.h).
+_REJECTED: Final = {
+    9: "its certificate is not valid yet: compare the clocks",
+    10: "its certificate has expired: issue a new one, `cloudcore certs issue NODE`",
+    18: _UNKNOWN_CA,  # self-signed
+    19: _UNKNOWN_CA,  # the end of the chain is another CA
+    20: _UNKNOWN_CA,  # no issuer
+    21: _UNKNOWN_CA,  # no chain
+}
+_DISTRUSTS: Final = (
+    "it does not accept the server's certificate: compare its CA certificate with cloudcore's"
+)
+#: Why a handshake fails otherwise, by OpenSSL's reason; an ALERT is what the client says.
+_FAILED: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no client certificate",
+    "UNSUPPORTED_PROTOCOL": "it offers only TLS versions before 1.2",
+    "VERSION_TOO_LOW": "it offers only TLS versions before 1.2",
+    "NO_SHARED_CIPHER": "it offers no cipher suite that the server has",
+    "HTTP_REQUEST": "it speaks HTTP without TLS",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "TLSV1_ALERT_UNKNOWN_CA": _DISTRUSTS,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _DISTRUSTS,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _DISTRUSTS,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it finds the server's certificate expired",
+}
+
+
+def handshake_failure(error: OSError) -> str:
+    """Say why a TLS handshake failed, in the words of who has to mend it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        other = f"its certificate is not accepted: {error.verify_message}"
+        return _REJECTED.get(error.verify_code, other)
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        # Without OpenSSL's function names and source lines.
+        return _FAILED.get(reason, f"TLS handshake failed: {reason.replace('_', ' ').lower()}")
+    if isinstance(error, ConnectionError) and not str(error):
+        # Also a client that does not accept the certificate and sends no alert, as asyncio's.
+        return (
+            "it closed the connection in the TLS handshake: it gave up, or does not trust the "
+            "server's certificate"
+        )
+    return f"TLS handshake failed: {error}"
 
 
 @dataclass(frozen=True)

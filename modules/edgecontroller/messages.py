@@ -17,6 +17,7 @@ QUERY: Final = "query"
 RESPONSE: Final = "response"
 CONNECTED: Final = "connected"
 DISCONNECTED: Final = "disconnected"
+REFUSED: Final = "refused"
 
 POD: Final = "pod"
 PODLIST: Final = "podlist"

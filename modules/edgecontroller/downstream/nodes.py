@@ -14,6 +14,7 @@ from supervisor.api import ModuleContext
 #: The reasons of Kubernetes Events about nodes.
 CONNECTED: Final = "EdgeConnected"
 DISCONNECTED: Final = "EdgeDisconnected"
+REFUSED: Final = "EdgeRefused"
 
 
 class NodeConcern:
@@ -62,6 +63,10 @@ class NodeConcern:
             self._tell(node, "Warning", DISCONNECTED, "cloudcore has lost the edge node")
         self.presence.disconnected(node)
         self._delivery.disconnected(node)
+
+    def refused(self, node: str, reason: str) -> None:
+        """Tell operators of an edge that cloudhub cannot serve."""
+        self._tell(node, "Warning", REFUSED, f"cloudcore has refused the edge node: {reason}")
 
     def _came(self, node: str) -> None:
         if not self._view.live:

@@ -19,7 +19,14 @@ from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery as Downward
 from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.messages import CLOUDHUB, CONNECTED, DISCONNECTED, RESPONSE, UPDATE
+from modules.edgecontroller.messages import (
+    CLOUDHUB,
+    CONNECTED,
+    DISCONNECTED,
+    REFUSED,
+    RESPONSE,
+    UPDATE,
+)
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.lanes import Delivery, Handler, Lane
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
@@ -111,7 +118,7 @@ class Upstream:
     def _route(self, delivery: Delivery) -> bool:
         """Return whether a lane has taken the message and will call it done."""
         message = delivery.message
-        if message.operation in (CONNECTED, DISCONNECTED):
+        if message.operation in (CONNECTED, DISCONNECTED, REFUSED):
             self._connection(message)
             return False
         about = resources.parse(message.resource)
@@ -144,8 +151,10 @@ class Upstream:
             raise BadContent(f"{message.operation} {message.resource} is for cloudhub to say")
         if message.operation == CONNECTED:
             self._concern.connected(node)
-        else:
+        elif message.operation == DISCONNECTED:
             self._concern.disconnected(node)
+        else:
+            self._concern.refused(node, text_of(message))
 
     def _answer(self, message: Message, target: Target) -> None:
         if message.operation == RESPONSE:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from modules.cloudhub.tls import ServerTls, TlsFiles
+from modules.cloudhub.tls import ServerTls, TlsFiles, handshake_failure
 from modules.common.certs import Pki, ensure_pki, issue_node
 from supervisor.api import CannotStart
 from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
@@ -85,24 +91,98 @@ async def test_any_trusted_lets_a_shared_certificate_in(run_hub: Callable, join:
         await cloud.expect("edge-7", "connected")
 
 
-async def test_without_a_certificate_there_is_no_handshake(
-    cloud: Cloud, pki: Pki, join: Join
-) -> None:
+NO_HANDSHAKE = (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)
+
+
+def no_certificate(pki: Pki, _: Path) -> ssl.SSLContext:
+    return tls_with(pki, None, Path())
+
+
+def of_another_ca(pki: Pki, directory: Path) -> ssl.SSLContext:
+    return tls_with(pki, "edge-1", directory, signer=directory / "other")
+
+
+def expired(pki: Pki, directory: Path) -> ssl.SSLContext:
+    """The TLS side of an edge whose certificate has ended yesterday."""
+    ca = x509.load_pem_x509_certificate(pki.ca_cert.read_bytes())
+    ca_key = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
+    key = rsa.generate_private_key(65537, 2048)
+    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:node:edge-1")])
+    certificate = (
+        x509.CertificateBuilder(ca.subject, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now - timedelta(days=1))
+        .sign(ca_key, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    form = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file = directory / "edge.pem"
+    file.write_bytes(key.private_bytes(form, *plain) + certificate.public_bytes(form))
     tls = tls_with(pki, None, Path())
-    with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-        await refusal(cloud, tls, PATH, {"node_id": "edge-1"})
-    await until_refused(cloud, "tls")
-    await join(cloud, "edge-1")
-    await cloud.expect("edge-1", "connected")
+    tls.load_cert_chain(file)
+    return tls
 
 
-async def test_a_certificate_of_another_ca_is_not_accepted(
-    cloud: Cloud, pki: Pki, tmp_path: Path
+def of_tls_1_1(pki: Pki, directory: Path) -> ssl.SSLContext:
+    tls = tls_with(pki, "edge-1", directory)
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        tls.minimum_version = ssl.TLSVersion.TLSv1
+        tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    return tls
+
+
+def that_trusts_another_ca(pki: Pki, directory: Path) -> ssl.SSLContext:
+    return tls_with(ensure_pki(directory / "other", []), "edge-1", directory)
+
+
+@pytest.mark.parametrize(
+    ("edge_with", "cause"),
+    [
+        (no_certificate, "shows no client certificate"),
+        (of_another_ca, "not signed by the CA that cloudcore trusts"),
+        (expired, "its certificate has expired"),
+        (of_tls_1_1, "only TLS versions before 1.2"),
+        (that_trusts_another_ca, "does not trust the server's certificate"),
+    ],
+)
+async def test_a_handshake_that_fails_is_logged_with_its_cause(
+    run_hub: Callable,
+    join: Join,
+    pki: Pki,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    edge_with: Callable[[Pki, Path], ssl.SSLContext],
+    cause: str,
 ) -> None:
-    tls = tls_with(pki, "edge-1", tmp_path, signer=tmp_path / "other")
-    with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-        await refusal(cloud, tls, PATH, {"node_id": "edge-1"})
-    await until_refused(cloud, "tls")
+    async with run_hub() as cloud:
+        with pytest.raises(NO_HANDSHAKE):
+            await refusal(cloud, edge_with(pki, tmp_path), PATH, {"node_id": "edge-1"})
+        await until_refused(cloud, "tls")
+        (line,) = [text for text in caplog.messages if "refused" in text]
+        assert re.fullmatch(rf"connection from 127\.0\.0\.1:\d+ refused: .*{cause}.*", line)
+        await join(cloud, "edge-1")
+        await cloud.expect("edge-1", "connected")
+
+
+@pytest.mark.parametrize(
+    ("alert", "cause"),
+    [
+        ("TLSV1_ALERT_UNKNOWN_CA", "does not accept the server's certificate"),
+        ("SSLV3_ALERT_BAD_CERTIFICATE", "does not accept the server's certificate"),
+        ("NO_SUCH_REASON", "TLS handshake failed: no such reason"),
+    ],
+)
+def test_what_a_client_says_in_an_alert_is_put_into_words(alert: str, cause: str) -> None:
+    error = ssl.SSLError(1, f"[SSL: {alert}] (_ssl.c:1006)")
+    error.reason = alert
+    assert cause in handshake_failure(error)
+
+
+def test_no_failure_is_without_words() -> None:
+    for error in (ConnectionResetError(), ConnectionAbortedError("too slow"), OSError(5, "I/O")):
+        assert len(handshake_failure(error)) > len("TLS handshake failed: ")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -217,12 +217,20 @@ async def test_a_fault_ends_that_session_alone(
         assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
 
 
-async def test_the_other_message_form_is_told_so(cloud: Cloud, join: Join) -> None:
+async def test_an_edge_of_another_kubeedge_is_told_so_and_the_operator_too(
+    cloud: Cloud, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     edge = await join(cloud, silent=True)
     edge.write(frame(b'{"header":{"msg_id":"1"}}\n', TEXT))
     code, reason = await edge.closed()
-    assert code == 1002
-    assert "JSON" in reason
+    assert code == 1003
+    assert "KubeEdge 1.2" in reason
+    told = await cloud.expect("edge-1", "refused")
+    assert (told.source, told.content) == ("cloudhub", reason)
+    (line,) = [text for text in caplog.messages if "JSON" in text]
+    assert "node edge-1 at 127.0.0.1" in line
+    assert cloud.hub.statistics.ended == {"not served": 1}
 
 
 async def test_a_further_message_form_is_one_line_more(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from ipc import ChannelState, Message
@@ -61,6 +64,62 @@ async def test_the_recorded_session_goes_through(cloud: Cloud, join: Join) -> No
         assert got.parent_id == each["header"].get("parent_msg_id", "")
         assert got.content.decode() == each["content"]
     assert cloud.hub.statistics.messages_up == len(sent)
+
+
+def memory_of(value: Any) -> int:
+    size = sys.getsizeof(value)
+    if isinstance(value, dict):
+        return size + sum(memory_of(key) + memory_of(each) for key, each in value.items())
+    return size + (sum(map(memory_of, value)) if isinstance(value, list) else 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            '{"k":"' + "v" * 100_000 + '"}',
+            "[" + "{}," * 9_999 + "{}]",
+            "[" + "[]," * 9_999 + "[]]",
+        ),
+        *("[" + "1," * 9_999 + "1]", "[" + '{"a":1},' * 9_999 + "{}]"),
+        (DATA / "frames/v1.23/02-pod-insert.json").read_text(),
+    ],
+    ids=["text", "objects", "lists", "numbers", "small objects", "pod"],
+)
+def test_json_content_counts_as_what_it_takes(text: str) -> None:
+    content = msgspec.json.decode(text)
+    assert 0.45 < upstream.size_of(content) / memory_of(content) < 2.2
+
+
+def test_text_and_bytes_count_as_what_they_are() -> None:
+    assert upstream.size_of(b"x" * 1000) == upstream.size_of("x" * 1000) == 1000
+    assert upstream.size_of(None) < 100
+
+
+class Reader:
+    """A session that notes whether it is read."""
+
+    node = "edge-1"
+    on_the_way = bytes_on_the_way = 0
+    is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+async def test_a_large_message_in_json_pauses_its_session(cloud: Cloud) -> None:
+    reader = Reader()
+    small, large = (message("edged", "default/pod/p") for _ in range(2))
+    small.content, large.content = {"k": "v"}, {"k": "v" * upstream.SESSION_BYTES}
+    cloud.hub.upstream.receive(small, reader)
+    assert reader.is_read
+    cloud.hub.upstream.receive(large, reader)
+    assert not reader.is_read
+    await until(lambda: reader.is_read)  # when the controller's channel has both
+    assert reader.bytes_on_the_way == 0
 
 
 @pytest.mark.parametrize(
