@@ -25,7 +25,13 @@ from modules.apiserver.responses import (
     wants_table,
 )
 from modules.apiserver.routing import ListOptions, Target
-from modules.apiserver.status import bad_request, method_not_allowed, no_such_path, success
+from modules.apiserver.status import (
+    bad_request,
+    method_not_allowed,
+    no_such_path,
+    success,
+    too_large,
+)
 from modules.apiserver.watch import PlainLines, TableLines, Watch
 
 # A watch without timeoutSeconds ends after one to two of these (min-request-timeout).
@@ -70,11 +76,15 @@ class Handlers:
     def _get(self, request: web.Request, target: Target) -> web.Response:
         if target.subresource and not (target.subresource == "status" and target.resource.status):
             raise no_such_path()
+        self._check_revision(routing.revision(request.query))
         entry = self.registry.get(target.resource, target.namespace, target.name)
         return object_response(request, target.resource, entry)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = routing.list_options(target, request.query)
+        if options.watch and not options.initial_events:
+            return await self._watch(request, target, options)
+        self._check_revision(options.revision)
         if options.watch:
             return await self._watch(request, target, options)
         if options.continue_token:
@@ -86,6 +96,12 @@ class Handlers:
         if wants_table(request):
             return table_response(request, target.resource, page.entries, metadata)
         return raw_response(list_body(target.resource, page.entries, metadata))
+
+    def _check_revision(self, revision: int | None) -> None:
+        """Refuse a "not older than" that this store has not reached."""
+        current = self.registry.store.revision
+        if revision is not None and revision > current:
+            raise too_large(revision, current)
 
     async def _watch(
         self, request: web.Request, target: Target, options: ListOptions

@@ -71,20 +71,24 @@ def resolve(catalog: Catalog, segments: list[str]) -> Target:
 def list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
     """Parse the query; raises ApiError (400)."""
     fields = parse_fields(query.get("fieldSelector", ""), target.resource.selectable_fields)
-    revision = query.get("resourceVersion", "")
-    if revision and not revision.isdecimal():
-        raise bad_request(f"resourceVersion must be a number that the server gave: {revision!r}")
     return ListOptions(
         selector=Selector(parse_labels(query.get("labelSelector", "")), fields),
         limit=number(query, "limit") or 0,
         continue_token=query.get("continue", ""),
         watch=flag(query, "watch"),
-        # "0" is "any state will do", which ours always is.
-        revision=int(revision) if revision.strip("0") else None,
+        revision=revision(query),
         bookmarks=flag(query, "allowWatchBookmarks"),
         initial_events=flag(query, "sendInitialEvents"),
         timeout_seconds=number(query, "timeoutSeconds"),
     )
+
+
+def revision(query: Mapping[str, str]) -> int | None:
+    """Parse resourceVersion; "0" is "any state will do", which ours always is."""
+    text = query.get("resourceVersion", "")
+    if text and not text.isdecimal():
+        raise bad_request(f"resourceVersion must be a number that the server gave: {text!r}")
+    return int(text) if text.strip("0") else None
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

@@ -130,6 +130,31 @@ def too_old(requested: int, oldest: int) -> ApiError:
     return expired(f"too old resource version: {requested} ({oldest})")
 
 
+def not_given_out(requested: int, current: int) -> ApiError:
+    return expired(
+        f"resource version {requested} is not one of this store (the current one is {current}): "
+        "its file may have been put back from a copy; list again"
+    )
+
+
+def too_large(requested: int, current: int) -> ApiError:
+    """504, as kube-apiserver says it (apiserver/pkg/storage/errors.go): client-go lists anew.
+
+    Without the header Retry-After, which makes client-go repeat the very same request ten times
+    first: the version is that of a lost life, and does not come by waiting.
+    """
+    text = "Too large resource version"
+    return ApiError(
+        504,
+        "Timeout",
+        f"Timeout: {text}: {requested}, current: {current}",
+        {
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": text}],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
     """422: each cause names a field, what is wrong with it and what was found."""
     texts = [cause.text() for cause in causes]

@@ -12,7 +12,7 @@ import fcntl
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from ipc.files import open_lock
 from modules.apiserver.history import History
 from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
 from modules.apiserver.resources import Catalog, Resource
+from modules.apiserver.revisions import Mark, wall_clock
 from modules.apiserver.selectors import Selector
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ _REVISION = (
     "INSERT INTO revisions (storage, revision) VALUES (?, ?) "
     "ON CONFLICT DO UPDATE SET revision = excluded.revision"
 )
+# What the revision of the whole store is noted under, beside those of its kinds.
+_WHOLE_STORE = ""
 # A checkpoint runs in a thread after this many commits, ...
 CHECKPOINT_COMMITS = 2000
 # ... or here, holding everything up, should that not keep pace (pages of 4 KiB).
@@ -89,15 +92,15 @@ class _Change(NamedTuple):
 class Store:
     """The one writer of the file; used from one thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock) -> None:
         """Open the file and take the lock that keeps a second server away; raises StoreError."""
         self.path = path
-        self.revision = 0
         self._collections: dict[str, Collection] = {}
         self._commits = 0
         self._lock = _lock(path)
         try:
             self._database = _open(path)
+            self._begin(clock)
         except sqlite3.DatabaseError as error:
             self._lock.close()
             raise StoreError(
@@ -105,13 +108,23 @@ class Store:
                 "away to start with an empty cluster"
             ) from error
 
+    def _begin(self, clock: Callable[[], int]) -> None:
+        """Leave a gap to every revision of an earlier life; see revisions.py."""
+        (last,) = self._database.execute("SELECT max(revision) FROM revisions").fetchone()
+        self._mark = Mark(self._lock.fileno())
+        # The last revision that the database knows, and the first of this life: what is between
+        # them was given out, if at all, in a life that the database has lost.
+        self._last = last or 0
+        self._first = self.revision = self._mark.first(self._last, clock())
+        self._mark.reserve(self.revision)
+        # Noted, so that after the next start this revision is one that the database knows.
+        self._database.execute(_REVISION, (_WHOLE_STORE, self.revision))
+
     def load(self, catalog: Catalog) -> None:
         """Read everything that `catalog` serves and has not been read; unknown kinds stay put."""
         served = {resource.storage: resource for resource in catalog}
         new = served.keys() - self._collections.keys()
         for storage, revision in self._database.execute("SELECT storage, revision FROM revisions"):
-            # Revisions of kinds that are no longer served count too: none is given out twice.
-            self.revision = max(self.revision, revision)
             if storage in new:
                 self._collections[storage] = Collection(revision)
         for storage in new:
@@ -128,8 +141,12 @@ class Store:
     def collection(self, storage: str) -> Collection:
         """Return the collection, an empty one where nothing was ever stored."""
         if storage not in self._collections:
-            self._collections[storage] = Collection(self.revision)
+            self._collections[storage] = Collection(0)
         return self._collections[storage]
+
+    def gave_out(self, revision: int) -> bool:
+        """Whether `revision` is of this database, not of the future or of a life it has lost."""
+        return revision <= self._last or self._first <= revision <= self.revision
 
     def __len__(self) -> int:
         return sum(len(collection.entries) for collection in self._collections.values())
@@ -155,6 +172,7 @@ class Store:
         self._commits += 1
 
     def _write(self, changes: list[_Change]) -> None:
+        self._mark.reserve(changes[-1].event.revision)
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")
         try:

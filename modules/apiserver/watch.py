@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from modules.apiserver.objects import Entry, Event, Json, encode, watch_line
 from modules.apiserver.resources import Resource
 from modules.apiserver.selectors import Selector
-from modules.apiserver.status import too_old
+from modules.apiserver.status import ApiError, not_given_out, too_old
 from modules.apiserver.store import Collection, Store
 from modules.apiserver.tables import table
 
@@ -91,13 +91,20 @@ class Watch:
                 await self._write_present(collection, write)
             else:
                 position = history.position_after(self.revision)
+                if not self.store.gave_out(self.revision):
+                    position = None
             while position is not None and not self._stopping:
                 position = await self._step(collection, position, write)
             if position is None:
-                error = too_old(self.revision or 0, history.oldest)
-                await write(watch_line("ERROR", encode(error.status())))
+                await write(watch_line("ERROR", encode(self._must_list_again().status())))
         finally:
             history.unsubscribe(self._wake)
+
+    def _must_list_again(self) -> ApiError:
+        revision = self.revision or 0
+        if not self.store.gave_out(revision):
+            return not_given_out(revision, self.store.revision)
+        return too_old(revision, self.store.collection(self.resource.storage).history.oldest)
 
     async def _step(self, collection: Collection, position: int, write: Write) -> int | None:
         """Write what there is, or wait for more; return the new position, None when behind."""
