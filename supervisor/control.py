@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import signal
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,8 @@ from supervisor.unit import Unit
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
 
+log = logging.getLogger(__name__)
+
 
 class UnknownModule(LookupError):
     """No module of that name runs, or none is installed."""
@@ -31,16 +36,18 @@ class NotPossible(Exception):
 class Control:
     """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do.
 
-    Each waits until what it has begun is up, or has died once: what comes then is the restart
-    policy's, and does not hold up other verbs.
+    Each returns when what it has begun is up, or has died once: what comes then is the restart
+    policy's. A verb holds up others only while processes end, which has a timeout.
     """
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, gone: Callable[[], bool] = lambda: False) -> None:
         self._supervisor = supervisor
+        self._gone = gone
+        """whether the client has gone away"""
 
     async def start(self, name: str) -> Unit:
         """Start a module that is stopped or has failed, or that waits for its restart."""
-        async with self._supervisor.changing:
+        async with self._turn():
             unit = self._unit(name)
             deaths = unit.transitions[State.CRASHED]
             if unit.state is State.BACKOFF:
@@ -52,7 +59,7 @@ class Control:
 
     async def restart(self, name: str) -> Unit:
         """Replace a module's process; its channel and its listening sockets stay open."""
-        async with self._supervisor.changing:
+        async with self._turn():
             unit = self._unit(name)
             deaths = unit.transitions[State.CRASHED]
             if unit.living:
@@ -67,7 +74,7 @@ class Control:
 
         None for one that is disabled.
         """
-        async with self._supervisor.changing:
+        async with self._turn():
             if name in self._supervisor.disabled:
                 return None
             unit = self._unit(name)
@@ -86,7 +93,7 @@ class Control:
 
     async def reload(self) -> Changes:
         """Read the configuration again; ConfigError or OSError, and nothing has changed."""
-        async with self._supervisor.changing:
+        async with self._turn():
             supervisor = self._supervisor
             self._check_not_stopping()
             configuration = supervisor.load()
@@ -102,7 +109,7 @@ class Control:
 
         Errors: UnknownDeadLetter and those of the channel; then the letter stays.
         """
-        async with self._supervisor.changing:
+        async with self._turn():
             box = self._supervisor.dead_letters
             letter = box.get(letter_id)
             inbox = self._supervisor.registry.line(letter.channel).inbox
@@ -110,7 +117,7 @@ class Control:
             return letter
 
     async def _switch(self, name: str, *, on: bool) -> Changes:
-        async with self._supervisor.changing:
+        async with self._turn():
             self._check_not_stopping()
             configuration = self._supervisor.configuration
             spec = next((each for each in configuration.modules if each.name == name), None)
@@ -141,6 +148,16 @@ class Control:
         ]
         return msgspec.structs.replace(changes, not_ready=not_ready)
 
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until no other verb changes what runs; NotPossible if the client left meanwhile."""
+        waited = self._supervisor.changing.locked()
+        async with self._supervisor.changing:
+            if waited and self._gone():
+                log.info("a request was not carried out: its client has gone away before its turn")
+                raise NotPossible("the client has gone away")
+            yield
+
     def _unit(self, name: str) -> Unit:
         self._check_not_stopping()
         units = self._supervisor.units
@@ -158,11 +175,14 @@ class Control:
         self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
 
     async def _tried(self, begun: list[tuple[Unit, int]]) -> None:
-        """Wait until each is settled, or has died more often than before."""
+        """Wait until each is settled, has died once more, or waits for one that has died."""
 
         def look() -> bool:
             return self._supervisor.stopping or all(
-                unit.settled or unit.transitions[State.CRASHED] > deaths for unit, deaths in begun
+                unit.tried
+                if unit.waits_for
+                else unit.settled or unit.transitions[State.CRASHED] > deaths
+                for unit, deaths in begun
             )
 
         await self._supervisor.events.until(look)

@@ -175,7 +175,7 @@ async def _restart(supervisor: Supervisor, spec: ModuleSpec, new: sockets.Socket
         supervisor.registry.set_state(surplus.name, ChannelState.DISABLED)
     for unit in units[:number]:
         prepare = partial(_adopt, supervisor, unit, spec, new)
-        gate = partial(supervisor.events.until, partial(_all_settled, supervisor.before(unit)))
+        gate = partial(supervisor.events.until, partial(_all_tried, supervisor, unit))
         if unit.living:
             await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
             continue
@@ -185,9 +185,6 @@ async def _restart(supervisor: Supervisor, spec: ModuleSpec, new: sockets.Socket
             supervisor.start_in_turn(unit, Cause.RELOAD if unit.first_started else None)
     for unit in supervisor.add_units(spec, new, first=len(units) + 1):
         supervisor.start_in_turn(unit)
-    await supervisor.events.until(
-        lambda: supervisor.stopping or all(unit.sockets is new for unit in units[:number])
-    )
     _check_not_stopping(supervisor)
     sockets.close_all({name: sock for name, sock in held.items() if sock is not new.get(name)})
 
@@ -198,8 +195,11 @@ def _adopt(supervisor: Supervisor, unit: Unit, spec: ModuleSpec, new: sockets.So
     unit.sockets = new
 
 
-def _all_settled(units: list[Unit]) -> bool:
-    return all(unit.settled for unit in units)
+def _all_tried(supervisor: Supervisor, unit: Unit) -> bool:
+    """Whether those that a unit starts after are up, or have died: one that keeps crashing
+    does not keep down what ran beside it before the reload.
+    """
+    return all(other.tried for other in supervisor.before(unit))
 
 
 def _units(supervisor: Supervisor, module: str) -> list[Unit]:

@@ -45,7 +45,7 @@ class End:
 
 @dataclass(frozen=True)
 class Restart:
-    """A restart that was asked for: `prepare` and `gate` come between the two processes."""
+    """A restart that was asked for; between the two processes come `prepare` and then `gate`."""
 
     cause: Cause
     why: str = ""

@@ -80,19 +80,18 @@ class Status(msgspec.Struct, frozen=True):
     pid: int
     started_at: str
     state: str
-    """running (all are ready), degraded or stopping"""
+    """starting (not all modules were tried yet), running (all are ready), degraded or stopping"""
     modules: list[ModuleStatus]
 
 
 def render(supervisor: Supervisor) -> Status:
     """Describe everything as it is now."""
     units = supervisor.units.values()
-    all_ready = all(unit.state is State.READY for unit in units)
     return Status(
         version=version.current(),
         pid=os.getpid(),
         started_at=timestamp(supervisor.started_at),
-        state="stopping" if supervisor.stopping else "running" if all_ready else "degraded",
+        state=overall_state(supervisor),
         modules=[
             *(_module(unit) for unit in units),
             *(
@@ -101,6 +100,16 @@ def render(supervisor: Supervisor) -> Status:
             ),
         ],
     )
+
+
+def overall_state(supervisor: Supervisor) -> str:
+    """Return the state of the whole, as in `Status`."""
+    if supervisor.stopping:
+        return "stopping"
+    if not supervisor.started:
+        return "starting"
+    all_ready = all(unit.state is State.READY for unit in supervisor.units.values())
+    return "running" if all_ready else "degraded"
 
 
 def without_traces(status: Status) -> Status:

@@ -85,7 +85,9 @@ class Supervisor:
         self._lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
         self._turns: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._announced = True  # there is nothing to tell before modules are started
+        self.started = False
+        """every module has been tried: it has been up, has died once, or will not start"""
+        self._start_begun = False
 
     def set_up_logs(self) -> None:
         """Log as configured, the same way as what modules write."""
@@ -210,7 +212,7 @@ class Supervisor:
         """Start every registered module, each one when those it comes after are ready."""
         for unit in list(self.units.values()):
             self.start_in_turn(unit)
-        self._announced = False
+        self._start_begun = True
         self._tell_how_it_goes()
 
     def start_in_turn(self, unit: Unit, cause: Cause | None = None) -> None:
@@ -310,8 +312,8 @@ class Supervisor:
         units = self.units.values()
         ready = sum(unit.state is State.READY for unit in units)
         self.systemd.status(f"{ready} of {len(units)} modules ready")
-        if not self._announced and all(unit.tried for unit in units):
-            self._announced = True
+        if self._start_begun and not self.started and all(unit.tried for unit in units):
+            self.started = True
             self.systemd.ready()
             status = msgspec.to_builtins(self.status())
             Console(1).write(f"{banner.render(status, self.paths)}\n".encode())

@@ -82,6 +82,8 @@ class Unit:
     first_started: float = 0.0
     """on the monotonic clock; who started last is stopped first"""
     _living: bool = False
+    _died: bool = False
+    """since it was last up, or asked to start"""
     _reason: str = ""
     _condition: str = ""
     """what it cannot run without at the moment, told until it is ready"""
@@ -90,6 +92,8 @@ class Unit:
     _again: Restart | None = None
     _cleanup_timeout: float | None = None
     _stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _prepared: asyncio.Event = field(default_factory=asyncio.Event)
+    """the `prepare` of the restart that was asked for last has run"""
     _task: asyncio.Task[None] | None = None
 
     @property
@@ -106,10 +110,10 @@ class Unit:
 
     @property
     def tried(self) -> bool:
-        """Whether it has been up or has died, since its start, or nothing is going to happen."""
+        """Whether it is up, has died since it was last up or asked to start, or will not start."""
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.tried
-        return self.settled or self.transitions[State.CRASHED] > 0
+        return self.settled or self._died
 
     @property
     def settled(self) -> bool:
@@ -132,6 +136,7 @@ class Unit:
         self.waits_for = None
         self.first_started = self.first_started or time.monotonic()
         self._living = True
+        self._died = False
         self._cleanup_timeout = None
         self._stop_signal = None
         self._stop_asked.clear()
@@ -156,16 +161,22 @@ class Unit:
             await asyncio.wait([self._task])  # its cleanup has a deadline of its own
 
     async def restart(self, restart: Restart) -> None:
-        """Replace its process, and return when the old one has ended.
+        """Replace its process; return when the old one has ended and `prepare` has run.
 
         It has to be living. Its channel stays open, so nobody who sends to it notices.
         """
+        assert self._task
         self._again = restart
+        self._died = False
+        self._prepared.clear()
         process, timeout = self.process, self.supervision.stop_timeout
         self._ask_to_stop(signal.SIGTERM, restart.why)
         if process and await process.wait(timeout) is None:
             self.kill(f"did not stop within {timeout:.3g} s")
             await process.wait()
+        prepared = asyncio.ensure_future(self._prepared.wait())
+        await asyncio.wait([self._task, prepared], return_when=asyncio.FIRST_COMPLETED)
+        prepared.cancel()
 
     def forget_failure(self) -> None:
         """Be stopped instead of failed."""
@@ -212,8 +223,9 @@ class Unit:
                 if again is None:
                     self._to(State.STOPPED, "")
                     return
-                cause, policy = again.cause, RestartPolicy(self.supervision)
+                cause = again.cause
                 await self._between(again)
+                policy = RestartPolicy(self.supervision)
             self.restarts[cause] += 1
 
     async def _between(self, restart: Restart) -> None:
@@ -222,14 +234,15 @@ class Unit:
         self._stop_asked.clear()
         if self.state is not State.BACKOFF:
             self._to(State.BACKOFF, restart.why or f"restart: {restart.cause}")
+        if restart.prepare:
+            restart.prepare()
+        self._prepared.set()
         if restart.gate:
             passing = asyncio.ensure_future(restart.gate())
             stop = asyncio.ensure_future(self._stop_asked.wait())
             await asyncio.wait([passing, stop], return_when=asyncio.FIRST_COMPLETED)
             passing.cancel()
             stop.cancel()
-        if restart.prepare and self._stop_signal is None:
-            restart.prepare()
 
     async def _live_once(self) -> End:
         """Follow one process from its birth until all that is left of it is put away."""
@@ -374,6 +387,8 @@ class Unit:
         old, self.state = self.state, state
         self._reason, self.since = reason, time.time()
         self.transitions[state] += 1
+        if state in {State.CRASHED, State.READY}:
+            self._died = state is State.CRASHED
         channel_state = _CHANNEL_STATES.get(state, ChannelState.OPEN)
         self.line.inbox.state = self.line.answers.state = channel_state
         if state in {State.STOPPED, State.FAILED, State.DISABLED}:

@@ -37,6 +37,8 @@ class Request:
     trusted: bool
     names: Mapping[str, str] = field(default_factory=dict)
     """the parts of the path that its route names"""
+    gone: Callable[[], bool] = lambda: False
+    """whether the client has closed the connection, so that nobody reads the answer"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ async def serve_one(
             if asked is None:
                 return
             await _read_body(connection, reader, writer)
-        answer = await respond(_understood(asked, is_trusted))
+        answer = await respond(_understood(asked, is_trusted, reader.at_eof))
     except h11.RemoteProtocolError as error:
         answer = Answer({"error": str(error)}, HTTPStatus(error.error_status_hint))
     except HttpError as error:
@@ -152,14 +154,15 @@ async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11
     return event
 
 
-def _understood(request: h11.Request, is_trusted: IsTrusted) -> Request:
+def _understood(request: h11.Request, is_trusted: IsTrusted, gone: Callable[[], bool]) -> Request:
     try:
         target = urlsplit(request.target.decode("ascii"))
     except ValueError as error:
         raise HttpError(HTTPStatus.BAD_REQUEST, f"no target of a request: {error}") from error
     headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
     query = dict(parse_qsl(target.query, keep_blank_values=True))
-    return Request(request.method.decode(), unquote(target.path), query, is_trusted(headers))
+    path, trusted = unquote(target.path), is_trusted(headers)
+    return Request(request.method.decode(), path, query, trusted, gone=gone)
 
 
 async def _stream(

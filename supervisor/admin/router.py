@@ -24,12 +24,15 @@ class Router:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
-        self.control = Control(supervisor)
         self._streams = {True: Streams(), False: Streams()}
 
     def streams(self, request: Request) -> Streams:
         """Those of who may do everything, or of all others: these cannot keep those out."""
         return self._streams[request.trusted]
+
+    def control(self, request: Request) -> Control:
+        """Return the verbs, on behalf of the client of a request."""
+        return Control(self.supervisor, request.gone)
 
     def close(self) -> None:
         """End the streams."""

@@ -19,7 +19,7 @@ from supervisor.events import Event
 from supervisor.output import Output, last_lines
 from supervisor.reload import Changes
 from supervisor.states import State
-from supervisor.status import ModuleStatus, Status, without_traces
+from supervisor.status import ModuleStatus, Status, overall_state, without_traces
 from supervisor.unit import Unit
 
 if TYPE_CHECKING:
@@ -71,13 +71,16 @@ async def _livez(_router: Router, _: Request) -> Answer:
 async def _readyz(router: Router, request: Request) -> Answer:
     """List the modules as Kubernetes lists checks (/readyz?verbose)."""
     units = router.supervisor.units.values()
-    ready = all(unit.state is State.READY for unit in units) and not router.supervisor.stopping
+    state = overall_state(router.supervisor)
+    ready = state == "running"
     lines = [
         f"[+]{unit.name} ok"
         if unit.state is State.READY
         else f"[-]{unit.name} failed: {unit.state}{f' ({unit.reason})' if unit.reason else ''}"
         for unit in units
     ]
+    if not ready and all(unit.state is State.READY for unit in units):
+        lines.append(f"[-]cloudcore failed: {state}")
     lines.append("readyz check passed" if ready else "readyz check failed")
     text = "\n".join(lines) + "\n" if "verbose" in request.query or not ready else "ok"
     return Answer(text, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -158,7 +161,7 @@ async def _dead_letter(router: Router, request: Request) -> Answer:
 
 
 async def _replay(router: Router, request: Request) -> Answer:
-    return Answer(await router.control.replay(request.names["id"]))
+    return Answer(await router.control(request).replay(request.names["id"]))
 
 
 async def _drop(router: Router, request: Request) -> Answer:
@@ -169,7 +172,7 @@ async def _drop(router: Router, request: Request) -> Answer:
 
 def _verb(name: str) -> Handler:
     async def handler(router: Router, request: Request) -> Answer:
-        verb: Callable[[str], Awaitable[Unit]] = getattr(router.control, name)
+        verb: Callable[[str], Awaitable[Unit]] = getattr(router.control(request), name)
         module = request.names["module"]
         await verb(module)
         return Answer(next(m for m in router.supervisor.status().modules if m.name == module))
@@ -178,15 +181,15 @@ def _verb(name: str) -> Handler:
 
 
 async def _enable(router: Router, request: Request) -> Answer:
-    return Answer(await router.control.enable(request.names["module"]))
+    return Answer(await router.control(request).enable(request.names["module"]))
 
 
 async def _disable(router: Router, request: Request) -> Answer:
-    return Answer(await router.control.disable(request.names["module"]))
+    return Answer(await router.control(request).disable(request.names["module"]))
 
 
-async def _reload(router: Router, _: Request) -> Answer:
-    return Answer(await router.control.reload())
+async def _reload(router: Router, request: Request) -> Answer:
+    return Answer(await router.control(request).reload())
 
 
 async def _stop(router: Router, _: Request) -> Answer:

@@ -72,9 +72,7 @@ def status(said: Globals, output: str, watch: bool, interval: float) -> None:
 
 def exit_status(document: dict[str, Any]) -> int:
     """Say in one number whether all enabled modules are ready."""
-    enabled = [module for module in document["modules"] if module["enabled"]]
-    ready = all(module["state"] == "ready" for module in enabled)
-    return ALL_READY if ready else NOT_ALL_READY
+    return ALL_READY if document["state"] == "running" else NOT_ALL_READY
 
 
 def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> None:
@@ -94,7 +92,7 @@ def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> 
 
 def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any]:
     """Print one document after the other: JSON lines, YAML documents or tables."""
-    document: dict[str, Any] = {"modules": []}
+    document: dict[str, Any] = {"state": "starting"}
     try:
         for document in _looks(socket, interval):
             _print(document, output, one_line=True)
@@ -109,7 +107,7 @@ def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
 
     from supervisor.cli import table
 
-    document: dict[str, Any] = {"modules": []}
+    document: dict[str, Any] = {"state": "starting"}
     try:
         with Live(console=table.console(), auto_refresh=False) as live:
             for document in _looks(socket, interval):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
+from supervisor import client
 from tests.support.running import Running
 
 QUICK = ("supervisor.stop_timeout=0.3",)
@@ -34,6 +38,29 @@ def test_a_deaf_module_is_killed_and_cleaned_up_after(tmp_path: Path) -> None:
         assert kinds(again, "deaf") == ["start", "cleanup"]
         assert kinds(again, "good") == ["start", "unwound", "cleanup", "start"]
         assert "was not cleaned up after" not in again.log
+
+
+def test_it_is_starting_while_it_waits_for_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = subprocess.Popen(["sleep", "60"], process_group=0)
+    lives = tmp_path / "run" / "lives"
+    lives.mkdir(parents=True)
+    stat = Path(f"/proc/{left.pid}/stat").read_text().rpartition(")")[2].split()
+    (lives / "good").write_text(json.dumps({"pid": left.pid, "started": int(stat[19])}))
+    try:
+        with Running(tmp_path, "good") as running:
+            running.wait_for(f"process {left.pid} of module good still runs")
+            assert running.status()["state"] == "starting"
+            assert running.cli("status").returncode == 1
+            with pytest.raises(client.AdminError, match="answered 503"):
+                client.text(running.admin_socket, "/readyz")
+            left.kill()
+            left.wait()
+            running.ready("good")
+            assert running.status()["state"] == "running"
+            assert client.text(running.admin_socket, "/readyz") == "ok"
+    finally:
+        left.kill()
+        left.wait()
 
 
 def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path) -> None:
