@@ -26,6 +26,10 @@ _OBJECT_PARTS: Final = ("prefix", "node", "namespace", "resource type", "name")
 _DEVICE_PARTS: Final = ("prefix", "node", "prefix", "device")
 
 
+#: Steps of a path, which a URL is rid of: no name of an object, and no part of a request for one.
+_STEPS: Final = frozenset((".", ".."))
+
+
 class BadResource(ValueError):
     """A resource string that does not name what is asked of it; the text shows the string."""
 
@@ -113,7 +117,7 @@ def parse(resource: str) -> ObjectResource:
     A name may itself contain slashes, since KubeEdge names some things by a path.
     """
     prefix, *parts = resource.split("/", 4)
-    if prefix != NODE or len(parts) < 3 or not all(parts):
+    if prefix != NODE or len(parts) < 3 or not all(parts) or not _STEPS.isdisjoint(parts):
         raise BadResource(
             f"resource {resource!r} is not node/{{node}}/{{namespace}}/{{type}}[/{{name}}]"
         )

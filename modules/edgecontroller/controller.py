@@ -36,6 +36,7 @@ from modules.edgecontroller.downstream.services import EndpointsConcern, Service
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object, keep, keep_node, keep_pod
 from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
@@ -108,6 +109,7 @@ class Controller:
                 NodeWriter(client, self._sender, self._view, config.node_update_frequency),
                 PodWriter(client, self._sender, self._view),
                 QueryAnswerer(client, self._sender, self._view, self._delivery),
+                Denials(self._sender, self._delivery),
             ),
             self._nodes,
             self._delivery,

@@ -33,6 +33,7 @@ ENDPOINTSLIST: Final = "endpointslist"
 PERSISTENTVOLUME: Final = "persistentvolume"
 PERSISTENTVOLUMECLAIM: Final = "persistentvolumeclaim"
 VOLUMEATTACHMENT: Final = "volumeattachment"
+LEASE: Final = "lease"
 
 #: The namespace and the names under which whole lists travel (downstream.go).
 LIST_NAMESPACE: Final = "namespace"

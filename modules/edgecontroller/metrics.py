@@ -21,6 +21,11 @@ MESSAGES_REFUSED: Final = Counter(
     "cloudcore_edgecontroller_messages_refused_total",
     "Messages that edges could not keep, and are sent again.",
 )
+REQUESTS_DENIED: Final = Counter(
+    "cloudcore_edgecontroller_requests_denied_total",
+    "Messages of edges that asked for or wrote what the node has no right to.",
+    ["operation", "type"],
+)
 MESSAGES_HANDLED: Final = Counter(
     "cloudcore_edgecontroller_messages_handled_total",
     "Messages of edges that have been worked off.",

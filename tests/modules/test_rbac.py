@@ -116,10 +116,12 @@ async def edge_controller_does_all_it_does(cloud: Cloud) -> None:
         ended = {"phase": "Succeeded", "containerStatuses": []}
         await cloud.from_edge("update", "default/podstatus/p", {"Name": "p", "Status": ended})
         await cloud.until("delete", f"node/{NODE}/default/pod/p")
+        await cloud.refer_to("x")
         for kind in ("configmap", "secret", "service", "endpoints", "persistentvolume"):
             await cloud.from_edge("query", f"default/{kind}/x")
         for kind in ("persistentvolumeclaim", "volumeattachment"):
             await cloud.from_edge("query", f"default/{kind}/x")
+        await cloud.answer_to(await cloud.from_edge("query", f"default/node/{NODE}"))
         await cloud.drain()
 
 

@@ -39,6 +39,13 @@ _IN_LISTS = frozenset((*LISTED, *LISTED.values(), PODLIST))
 #: The uid of a list, which has none.
 _A_LIST = "list"
 
+#: The uid of an object that a node was denied, and how many of them are noted of a node.
+_DENIED = "denied"
+_MOST_DENIED = 64
+
+#: Seconds in which an edge has surely kept an answer.
+_KEPT = 5.0
+
 
 class Sent(NamedTuple):
     """A message on its way to a node, or handled there and not yet acknowledged."""
@@ -114,6 +121,24 @@ class Delivery:
         self._view.ledger.tell(target.node, target.item, _uid(obj))
         self._view.ledger.commit()
 
+    def denied(self, target: Target) -> None:
+        """Take note that a node was denied an object: a v1.1 edge keeps the answer in its place.
+
+        (processRemoteQuery in edge/pkg/metamanager/msg_processor.go; later ones keep nothing.) So
+        it counts as one that the node may have: it is told to delete it, once it has surely kept
+        it, and gets an update, not an insert, should it need the object.
+        """
+        view, node = self._view, target.node
+        if target.type not in view.stores or not view.reachable(node):
+            return
+        rows = view.ledger.items(node)
+        noted = sum(row.uid == _DENIED for row in rows.values())
+        if target.item in rows or noted >= _MOST_DENIED:
+            return
+        view.ledger.tell(node, target.item, _DENIED)
+        view.ledger.commit()
+        asyncio.get_running_loop().call_later(_KEPT, view.outbox.mark, target)
+
     def disconnected(self, node: str) -> None:
         """Wait for no more of a node's acknowledgements."""
         self._awaited.pop(node, None)
@@ -167,8 +192,8 @@ class Delivery:
         return [_change(_operation(target, pending, obj, told), target, obj)]
 
     def _delete(self, target: Target, pending: Pending) -> Message:
-        last = pending.last or self._view.stores[target.type].get((target.namespace, target.name))
-        return _change(DELETE, target, last or _placeholder(target))
+        # What is still in the API, this node has no right to: another's pod, a secret it once used.
+        return _change(DELETE, target, pending.last or _placeholder(target))
 
     def _note(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""

@@ -17,6 +17,8 @@ from modules.edgecontroller.messages import (
     ENDPOINTSLIST,
     LIST_NAMES,
     LIST_NAMESPACE,
+    PERSISTENTVOLUME,
+    PERSISTENTVOLUMECLAIM,
     POD,
     PODLIST,
     SECRET,
@@ -34,6 +36,9 @@ LISTED: Final = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
 #: Types that go to every edge node rather than to those that need it.
 FOR_EVERY_NODE: Final = frozenset(LISTED.values())
 
+#: Types that nodes are told of only when they ask: there is nothing in their stores.
+_ASKED_FOR: Final = (PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM)
+
 #: Services and endpoints that are gone and still told to nodes that connect: so many at most.
 _MAX_TOMBSTONES = 1000
 
@@ -49,7 +54,7 @@ class View:
     nodes: Store = field(default_factory=dict)
     stores: dict[str, Store] = field(
         default_factory=lambda: {
-            type_: {} for type_ in (POD, CONFIGMAP, SECRET, SERVICE, ENDPOINTS)
+            type_: {} for type_ in (POD, CONFIGMAP, SECRET, SERVICE, ENDPOINTS, *_ASKED_FOR)
         }
     )
     outbox: Outbox = field(default_factory=Outbox)

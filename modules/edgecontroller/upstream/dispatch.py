@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -28,8 +29,10 @@ from modules.edgecontroller.messages import (
     UPDATE,
 )
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
+from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.lanes import Delivery, Handler, Lane
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
+from modules.edgecontroller.upstream.rights import Denied
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Handlers:
     nodes: NodeWriter
     pods: PodWriter
     queries: QueryAnswerer
+    denials: Denials
 
 
 class Upstream:
@@ -61,15 +65,16 @@ class Upstream:
         self._concern = concern
         self._downward = downward
         nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
+        guarded = partial(_guard, handlers.denials)
         workers = config.workers
         self._node_status = Lane(
-            _guarded(nodes.write_status), workers.update_node_status, latest_only=True
+            guarded(nodes.write_status), workers.update_node_status, latest_only=True
         )
         self._pod_status = Lane(
-            _guarded(pods.write_status), workers.update_pod_status, latest_only=True
+            guarded(pods.write_status), workers.update_pod_status, latest_only=True
         )
-        self._node_update = Lane(_guarded(nodes.write_annotations), workers.update_node)
-        self._query = Lane(_guarded(queries.answer), workers.query)
+        self._node_update = Lane(guarded(nodes.write_annotations), workers.update_node)
+        self._query = Lane(guarded(queries.answer), workers.query)
         self.lanes = {
             messages.NODE_STATUS: self._node_status,
             messages.POD_STATUS: self._pod_status,
@@ -223,12 +228,14 @@ class _Part:
         self._parts.done()
 
 
-def _guarded(handle: Handler) -> Handler:
+def _guard(denials: Denials, handle: Handler) -> Handler:
     """Let a message that cannot be served be one log line; any other fault ends the module."""
 
     async def guarded(batch: list[Message]) -> None:
         try:
             await handle(batch)
+        except Denied as denied:
+            await denials.answer(batch[-1], denied)
         except (KubeError, BadContent, resources.BadResource) as error:
             log.warning(f"message {batch[-1].id} ({batch[-1].resource}): {error}")
 

@@ -28,6 +28,7 @@ from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import answer
 from modules.edgecontroller.objects import keep
 from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.rights import Rights
 
 #: Everything an edge may ask for, by the type in the message's resource.
 ASKED_FOR: Final[dict[str, Resource]] = {
@@ -45,13 +46,15 @@ log = logging.getLogger(__name__)
 
 
 class QueryAnswerer:
-    """Answers with the object; a question about what does not exist has no answer.
+    """Answers with the object, if the node may have it; Denied (rights.py) if not.
 
-    None, because a v1.1 edge stores whatever it gets as the object it has asked for.
+    What it may have and does not exist has no answer, because a v1.1 edge stores whatever it gets
+    as the object it has asked for.
     """
 
     def __init__(self, client: KubeClient, sender: Sender, view: View, delivery: Delivery) -> None:
         self._client = client
+        self._rights = Rights(view, client)
         self._sender = sender
         self._view = view
         self._delivery = delivery
@@ -64,6 +67,7 @@ class QueryAnswerer:
         about = resources.parse(question.resource)
         resource = ASKED_FOR[about.type]
         namespace = about.namespace if resource.namespaced else None
+        await self._rights.check_read(about)
         try:
             found = await retry(lambda: self._client.get(resource, about.name, namespace))
         except NotFound:

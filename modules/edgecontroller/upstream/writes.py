@@ -21,12 +21,12 @@ from modules.edgecontroller.objects import Object, placeholder_pod
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import nodestatus, podstatus, times
 from modules.edgecontroller.upstream.content import (
-    BadContent,
     PodStatusRequest,
     read_node_status,
     read_node_update,
     shape_of,
 )
+from modules.edgecontroller.upstream.rights import may_report, own_node
 
 _STATUS: Final = "status"
 
@@ -48,7 +48,7 @@ class NodeWriter:
     async def write_status(self, messages: list[Message]) -> None:
         """Write the last of a node's statuses, which stands for those it has replaced."""
         message = messages[-1]
-        name = _own_node(message)
+        name = own_node(resources.parse(message.resource))
         request = read_node_status(message)
         node = self._view.nodes.get(("", name))
         with shape_of(message):
@@ -78,7 +78,7 @@ class NodeWriter:
     async def write_annotations(self, messages: list[Message]) -> None:
         """Merge the annotations that an edge has put on its node."""
         for message in messages:
-            name = _own_node(message)
+            name = own_node(resources.parse(message.resource))
             annotations = read_node_update(message).metadata.annotations
             if annotations:
                 await self._annotate(name, annotations)
@@ -108,7 +108,7 @@ class PodWriter:
         about = resources.parse(message.resource)
         reported: PodStatusRequest = message.content
         pod = self._known(about, reported.uid) or await self._read(about)
-        if pod is None or pod["spec"].get("nodeName") != about.node:
+        if pod is None or not may_report(about.node, pod):
             await self._remove_from_node(about)
         elif reported.uid and reported.uid != pod["metadata"]["uid"]:
             log.info(f"{message.resource}: the status of an earlier pod of that name is dropped")
@@ -125,16 +125,28 @@ class PodWriter:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         with shape_of(message):
             patch = podstatus.status_patch(pod, reported.status, times.now())
-        try:
-            written = await retry(
-                lambda: self._client.patch(
+        # Another pod of that name, which may be another node's, is not to get this status.
+        uid = pod["metadata"]["uid"]
+        patch["metadata"] = {"uid": uid}
+
+        async def attempt() -> Object | None:
+            try:
+                return await self._client.patch(
                     PODS, name, patch, namespace, type="strategic", subresource=_STATUS
                 )
-            )
+            except Conflict:
+                found = await self._client.get(PODS, name, namespace)
+                if found["metadata"]["uid"] == uid:
+                    raise  # for another try
+                return None
+
+        try:
+            written = await retry(attempt)
         except NotFound:
+            written = None
+        if written is None:
             await self._remove_from_node(about)
-            return
-        if podstatus.deletion_complete(written):
+        elif podstatus.deletion_complete(written):
             await self._delete(written)
 
     async def _delete(self, pod: Object) -> None:
@@ -179,11 +191,3 @@ class PodWriter:
         resource = resources.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
         await self._sender.send(change(DELETE, resource, content))
-
-
-def _own_node(message: Message) -> str:
-    """Return the node a message is about, which is to be the node it comes from."""
-    about = resources.parse(message.resource)
-    if about.name != about.node:
-        raise BadContent(f"{message.resource}: node {about.node} may not report for another one")
-    return about.name

@@ -201,6 +201,18 @@ class Cloud:
         await self.hub.send("edgecontroller", message)
         return message
 
+    async def refer_to(self, name: str, node: str = NODE) -> None:
+        """Bind a pod to a node that refers to objects of a name, and wait until that is known."""
+        sources = {
+            "configMap": {"name": name},
+            "secret": {"secretName": name},
+            "persistentVolumeClaim": {"claimName": name},
+        }
+        volumes = [{"name": kind.lower(), kind: source} for kind, source in sources.items()]
+        referring = pod(f"refers-to-{name}", node, spec={"volumes": volumes})
+        await self.api.create(PODS, referring, "default")
+        await self.drain()
+
     async def connect(self, node: str = NODE, *, connected: bool = True) -> None:
         """Say that a node has connected, or disconnected."""
         operation = "connected" if connected else "disconnected"

@@ -183,6 +183,7 @@ async def test_pod_that_the_api_does_not_have_is_deleted(running: Cloud) -> None
 async def test_query(running: Cloud, kind: str, resource: Resource, obj: Json) -> None:
     """queryConfigMap and its like: the object, as the answer to the question."""
     created = await running.api.create(resource, obj, "default")
+    await running.refer_to("y")
     question = await running.from_edge("query", f"default/{kind}/y")
     answer = fields(await running.answer_to(question))
     assert answer == told("response", f"default/{kind}/y", typed(created), to=question.id)

@@ -16,6 +16,7 @@ from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.content import PodStatusRequest
+from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
@@ -44,17 +45,26 @@ class Api:
 
     def __init__(self) -> None:
         self.patched: list[str] = []
+        self.patches: list[Json] = []
+        self.found: Json = {}
         self.deleted: list[tuple[str, dict[str, Any]]] = []
-        self.patch_answer: Json | Exception = {"metadata": {}}
+        self.patch_answer: Any = {"metadata": {}}
         self.delete_error: Exception | None = None
         self.open = asyncio.Event()
 
-    async def patch(self, _: object, name: str, *args: Any, **options: Any) -> Json:
+    async def patch(self, _: object, name: str, patch: Json, *args: Any, **options: Any) -> Json:
         self.patched.append(name)
+        self.patches.append(patch)
         await self.open.wait()
-        if isinstance(self.patch_answer, Exception):
-            raise self.patch_answer
-        return self.patch_answer
+        answer = self.patch_answer
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def get(self, *_: Any) -> Json:
+        return self.found
 
     async def delete(self, _: object, name: str, namespace: str, **options: Any) -> None:
         self.deleted.append((name, options))
@@ -82,6 +92,7 @@ class Bench:
             NodeWriter(client, sender, self.view, 20),
             self.pods,
             QueryAnswerer(client, sender, self.view, delivery),
+            Denials(sender, delivery),
         )
         config = EdgeControllerConfig(max_pending=max_pending)
         nodes = NodeConcern(self.view, delivery, self.channel, EventRecorder(client, "test"))
@@ -186,3 +197,26 @@ async def test_pod_that_goes_while_its_status_is_written(bench: Bench) -> None:
     await bench.pods.write_status(status_of("p", "uid-p"))
     [message] = bench.channel.sent
     assert (message.operation, message.resource) == ("delete", f"node/{NODE}/default/pod/p")
+
+
+async def test_a_status_is_not_for_another_pod_of_that_name(bench: Bench) -> None:
+    """It may be another node's: it was created there while this one's status was written."""
+    bench.add_pod("p")
+    bench.api.patch_answer = Conflict(409, "Conflict", "Precondition failed: UID")
+    bench.api.found = pod("p", "another-node", uid="uid-of-another")
+    bench.api.open.set()
+    await bench.pods.write_status(status_of("p", "uid-p"))
+    [patch] = bench.api.patches
+    assert patch["metadata"] == {"uid": "uid-p"}
+    [message] = bench.channel.sent
+    assert (message.operation, message.resource) == ("delete", f"node/{NODE}/default/pod/p")
+
+
+async def test_a_pod_that_changes_meanwhile_gets_its_status(bench: Bench) -> None:
+    bench.add_pod("p")
+    bench.api.patch_answer = [Conflict(409, "Conflict", "it has changed"), {"metadata": {}}]
+    bench.api.found = pod("p", uid="uid-p")
+    bench.api.open.set()
+    await bench.pods.write_status(status_of("p", "uid-p"))
+    assert bench.api.patched == ["p", "p"]
+    assert not bench.channel.sent

@@ -4,7 +4,6 @@ from ipc import Message
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
-    NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
@@ -24,7 +23,13 @@ OBJECTS: list[tuple[str, Resource, Json]] = [
     (
         "persistentvolume",
         PERSISTENTVOLUMES,
-        {"metadata": {"name": "x"}, "spec": {"capacity": {"storage": "1Gi"}}},
+        {
+            "metadata": {"name": "x"},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "claimRef": {"namespace": "default", "name": "x"},
+            },
+        },
     ),
     (
         "persistentvolumeclaim",
@@ -36,13 +41,13 @@ OBJECTS: list[tuple[str, Resource, Json]] = [
         VOLUMEATTACHMENTS,
         {"metadata": {"name": "x"}, "spec": {"attacher": "a", "nodeName": NODE, "source": {}}},
     ),
-    ("node", NODES, {"metadata": {"name": "x"}}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "resource", "obj"), OBJECTS, ids=[o[0] for o in OBJECTS])
 async def test_queries(running: Cloud, kind: str, resource: Resource, obj: Json) -> None:
     created = await running.api.create(resource, obj, "default" if resource.namespaced else None)
+    await running.refer_to("x")
     question = await running.from_edge("query", f"default/{kind}/x")
     answer = await running.answer_to(question)
     assert (answer.source, answer.group, answer.operation) == (
@@ -58,6 +63,7 @@ async def test_queries(running: Cloud, kind: str, resource: Resource, obj: Json)
 
 
 async def test_what_does_not_exist_has_no_answer(running: Cloud) -> None:
+    await running.refer_to("none")
     question = await running.from_edge("query", "default/configmap/none")
     assert question.id not in {m.parent_id for m in await running.drain()}
 

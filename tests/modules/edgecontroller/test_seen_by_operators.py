@@ -107,7 +107,7 @@ async def test_metrics(running: Cloud) -> None:
 
     before = now()
     await running.api.create(CONFIGMAPS, configmap("cm"), "default")
-    await running.api.create(PODS, pod("p", spec=using("cm")), "default")
+    await running.api.create(PODS, pod("p", spec=using("cm", "none")), "default")
     await running.drain()
     await running.from_edge("query", "default/configmap/none")
     await running.from_edge(

@@ -1,0 +1,56 @@
+"""What an edge node may not do is answered, counted and logged, and nothing more comes of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from ipc import Message
+from modules.common import resources
+from modules.edgecontroller import messages
+from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller.downstream.outbox import Target
+from modules.edgecontroller.metrics import REQUESTS_DENIED
+from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.rights import Denied
+
+#: Seconds between two log lines about one node.
+_QUIET: Final = 60.0
+#: Nodes of which it is known when they were logged.
+_REMEMBERED: Final = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Denials:
+    """Tells an edge node that it may not, in a way that its version understands."""
+
+    def __init__(self, sender: Sender, delivery: Delivery) -> None:
+        self._sender = sender
+        self._delivery = delivery
+        self._logged: dict[str, tuple[float, int]] = {}  # when, and how many since
+
+    async def answer(self, message: Message, denied: Denied) -> None:
+        """Answer with an error, which an edge hands to whoever has asked."""
+        about = resources.parse(message.resource)
+        REQUESTS_DENIED.labels(message.operation, about.type).inc()
+        self._log(about.node, f"{message.operation} {about.at_edge}: {denied}")
+        if message.operation == messages.QUERY:
+            self._delivery.denied(Target(about.node, about.type, about.namespace, about.name))
+        text = f"{message.operation} {about.at_edge} is forbidden: {denied}"
+        answer = message.error(text, source=messages.SOURCE, group=messages.GROUP)
+        await self._sender.send(answer)
+
+    def _log(self, node: str, what: str) -> None:
+        """Write one line a minute about a node, however much it asks for."""
+        now = time.monotonic()
+        last, more = self._logged.get(node, (-_QUIET, 0))
+        if now < last + _QUIET:
+            self._logged[node] = last, more + 1
+            return
+        if len(self._logged) >= _REMEMBERED:
+            self._logged.clear()
+        self._logged[node] = now, 0
+        others = f"; {more} more since the last such line" if more else ""
+        log.warning(f"node {node} may not {what}{others}")
