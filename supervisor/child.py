@@ -161,7 +161,15 @@ def _start_async(birth: Birth) -> bool:
 def _beat(loop: asyncio.AbstractEventLoop, birth: Birth) -> None:
     """Let the event loop give signs of life, as long as it turns."""
     birth.page.say_alive()
+    _keep_metrics()
     loop.call_later(birth.beat, _beat, loop, birth)
+
+
+def _keep_metrics() -> None:
+    try:
+        metrics.restore()
+    except OSError as error:
+        log.warning("metrics were removed, and cannot be written again: %s", error)
 
 
 def _start_blocking(birth: Birth) -> bool:

@@ -121,7 +121,7 @@ def _check(path: Path) -> None:
     try:
         if not path.parent.exists():
             raise NotRunning(f"nothing is running: there is no {path.parent}")
-        check_owner(path.parent)
+        check_owner(path.parent, "--run-dir", root_may=True)
     except PathError as error:
         raise AdminError(str(error)) from error
 

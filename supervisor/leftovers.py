@@ -38,11 +38,16 @@ class Lives:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def begin(self, name: str) -> None:
-        """Note the life of this process."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        life = _Life(os.getpid(), _started(os.getpid()) or 0)
+    def begin(self, name: str, pid: int = 0) -> None:
+        """Note the life of a process, of this one if none is named."""
+        pid = pid or os.getpid()
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        life = _Life(pid, _started(pid) or 0)
         replace_file(self._directory / name, msgspec.json.encode(life), sync=False)
+
+    def has(self, name: str) -> bool:
+        """Whether a life is noted."""
+        return (self._directory / name).exists()
 
     def end(self, name: str) -> None:
         """Note that nothing of it is left to be cleaned up."""

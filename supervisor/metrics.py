@@ -28,6 +28,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from ipc.files import replace_file
+
 if TYPE_CHECKING:
     from supervisor.status import ModuleStatus
     from supervisor.supervisor import Supervisor
@@ -35,7 +37,19 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-_owner = "supervisor"
+class _Owner:
+    """Whose the values of this process are; a new one makes prometheus_client open its files."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name.replace("_", "-")  # prometheus_client takes the file's name apart at these
+        self.files: set[str] = set()
+        """what was seen of its files"""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_owner = _Owner("supervisor")
 
 
 @contextlib.contextmanager
@@ -56,12 +70,32 @@ def kept_in(directory: Path) -> Iterator[None]:
 def belong_to(module: str) -> None:
     """Let this process's metrics be the module's from now on."""
     global _owner  # noqa: PLW0603 - a process has one
-    _owner = module.replace("_", "-")  # prometheus_client takes the file's name apart at these
+    _owner = _Owner(module)
+
+
+def restore() -> None:
+    """Write this process's values again if their files were removed or moved; raises OSError.
+
+    They are still in the memory of this process, which is mapped to the old files. Nothing
+    happens until the supervisor has made the directory again.
+    """
+    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if not directory.exists():
+        return
+    present = {file.name for file in directory.glob(f"*_{_owner}.db")}
+    if lost := _owner.files - present:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # the listing's own descriptor
+                name = descriptor.readlink().name.removesuffix(" (deleted)")
+                if name in lost:
+                    replace_file(directory / name, descriptor.read_bytes(), sync=False)
+        belong_to(_owner.name)
+    _owner.files |= present | lost
 
 
 def forget_gauges(module: str, directory: Path) -> None:
     """Drop what a process that has ended said of its present."""
-    for file in directory.glob(f"gauge_*_{module.replace('_', '-')}.db"):
+    for file in directory.glob(f"gauge_*_{_Owner(module)}.db"):
         file.unlink(missing_ok=True)
 
 
@@ -69,7 +103,7 @@ def render(supervisor: Supervisor) -> bytes:
     """Write all metrics; families are sorted by name."""
     registry = CollectorRegistry()
     registry.register(_Supervised(supervisor))
-    MultiProcessCollector(registry, str(supervisor.metrics_dir))  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, str(supervisor.run_directory.metrics_dir))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 

@@ -50,20 +50,13 @@ class Paths:
         return self.data_dir / "kubeconfig"
 
     def create(self) -> None:
-        """Make both directories, private to this user, and check that the first may be used.
+        """Make both directories, private to this user, and check that they may be used.
 
         Raises PathError.
         """
         check_socket_length(self.admin_socket)
-        for directory in (self.run_dir, self.data_dir):
-            try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise PathError(
-                    f"cannot make the directory {directory}: {error.strerror}; "
-                    f"choose others with --run-dir and --data-dir"
-                ) from error
-        check_owner(self.run_dir)
+        make_private(self.run_dir, "--run-dir")
+        make_private(self.data_dir, "--data-dir")
 
 
 def resolve(
@@ -81,10 +74,27 @@ def resolve(
     )
 
 
-def check_owner(directory: Path) -> None:
+def make_private(directory: Path, option: str) -> None:
+    """Make a directory that only this user can use, unless it exists; raises PathError.
+
+    `option` is the one that names another directory.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PathError(
+            f"cannot make the directory {directory}: {error.strerror}; "
+            f"choose another one with {option}"
+        ) from error
+    check_owner(directory, option)
+
+
+def check_owner(directory: Path, option: str, *, root_may: bool = False) -> None:
     """Refuse a directory that another user could have prepared; raises PathError.
 
-    /tmp is everybody's: a socket found there is trusted only if nobody else can have put it.
+    /tmp is everybody's: a socket found there is trusted only if nobody else can have put it, and
+    a CA only if nobody else can have read or replaced it. With `root_may`, root may use anybody's:
+    it looks into a directory that it was given by name.
     """
     try:
         status = directory.lstat()
@@ -97,15 +107,18 @@ def check_owner(directory: Path) -> None:
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise PathError(f"{directory} is not a directory")
-    if os.geteuid() == 0:
-        return  # root looks into anybody's, and is asked to by name only
+    if root_may and os.geteuid() == 0:
+        return
     if status.st_uid != os.geteuid():
         raise PathError(
             f"{directory} belongs to user {status.st_uid}, not to {os.geteuid()}: run as that "
-            "user, or choose another directory with --run-dir"
+            f"user, or choose another directory with {option}"
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PathError(f"{directory} can be written by others: run `chmod go-w {directory}`")
+        raise PathError(
+            f"{directory} can be written by others: run `chmod go-w {directory}`, or choose a "
+            f"directory in it with {option}"
+        )
 
 
 def check_socket_length(path: Path) -> None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
 
-from supervisor import logs, metrics, sockets
+from supervisor import logs, sockets
 from supervisor.config import Configuration
-from supervisor.paths import Paths
+from supervisor.paths import PathError, Paths
 from supervisor.reload import Loader
+from supervisor.rundir import RunDirectory
 from supervisor.shutdown import hold_signals
 from supervisor.supervisor import EXIT_CANNOT_RUN, CannotRun, Supervisor
 
@@ -35,11 +31,10 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
         for spec in configuration.modules:
             if spec.enabled:
                 sockets.check_unix_paths(spec, paths.run_dir)
-        pid_file, metrics_dir = paths.run_dir / "cloudcore.pid", paths.run_dir / "metrics"
-        with _only_one(pid_file), metrics.kept_in(metrics_dir):
-            supervisor = Supervisor(configuration, paths, load)
+        with RunDirectory(paths) as run_directory:
+            supervisor = Supervisor(configuration, paths, load, run_directory)
             return asyncio.run(supervisor.run())
-    except (CannotRun, OSError) as error:
+    except (CannotRun, PathError, OSError) as error:
         log.critical("%s", getattr(error, "strerror", None) or error)
         return EXIT_CANNOT_RUN
 
@@ -52,33 +47,3 @@ def _have_standard_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold the pid file while running; CannotRun if another cloudcore does.
-
-    The lock on it, not its being there, says so: it ends with the process.
-    """
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(path.open("a+"))
-        while not _lock(file, path):  # its holder has just removed it
-            file = stack.enter_context(path.open("a+"))
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-        path.unlink(missing_ok=True)
-
-
-def _lock(file: IO[str], path: Path) -> bool:
-    """Lock the pid file; False if it is not the one of that path any more."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise CannotRun(
-            f"another cloudcore (process {file.read().strip()}) runs in {path.parent}: "
-            "stop it, or use another --run-dir"
-        ) from None
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 
 from ipc import ChannelState, DeadLetterBox, Registry
-from supervisor import banner, crashes, logs, metrics, orphans, process, sockets, status
+from supervisor import banner, crashes, logs, metrics, orphans, process, rundir, sockets, status
 from supervisor.admin import AdminServer
 from supervisor.api import Settings
 from supervisor.birth import Birth, make_birth
@@ -37,6 +37,7 @@ from supervisor.paths import Paths
 from supervisor.process import ModuleProcess
 from supervisor.reload import Loader
 from supervisor.restarts import Cause, Restart
+from supervisor.rundir import RunDirectory
 from supervisor.shutdown import Shutdown
 from supervisor.states import State
 from supervisor.unit import Unit
@@ -55,7 +56,13 @@ class CannotRun(Exception):
 class Supervisor:
     """All modules of one cloudcore, under one parent."""
 
-    def __init__(self, configuration: Configuration, paths: Paths, load: Loader) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        paths: Paths,
+        load: Loader,
+        run_directory: RunDirectory,
+    ) -> None:
         self.configuration = configuration
         self.paths = paths
         self.load = load
@@ -72,7 +79,7 @@ class Supervisor:
         self.events = EventLog()
         self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
         self.lives = Lives(paths.run_dir / "lives")
-        self.metrics_dir = paths.run_dir / "metrics"
+        self.run_directory = run_directory
         console = Console()
         self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
         self.own_output = Output("supervisor", self.output_followers)
@@ -188,6 +195,7 @@ class Supervisor:
             raise CannotRun(f"the admin interface: {error}") from error
         async with admin:
             self.systemd.keep_alive(asyncio.get_running_loop())
+            self._keep(asyncio.create_task(rundir.keep(self, admin)))
             uncleaned = await self.lives.end_leftovers(self.configuration.stop_timeout)
             for spec in self.configuration.modules:
                 self.register(spec)
@@ -258,7 +266,8 @@ class Supervisor:
     # What units tell and ask (unit.Host)
 
     def birth(self, unit: Unit) -> Birth:
-        metrics.forget_gauges(unit.name, self.metrics_dir)
+        self.run_directory.restore()
+        metrics.forget_gauges(unit.name, self.run_directory.metrics_dir)
         return make_birth(self, unit, self._lifeline)
 
     def changed(self, unit: Unit, old: State) -> None:

@@ -55,6 +55,11 @@ class AdminServer:
         await self._listener.listen()
         return self
 
+    @property
+    def path(self) -> Path:
+        """Where the Unix socket is."""
+        return self._listener.path
+
     async def restore(self) -> bool:
         """Listen again if the socket was removed, and say whether it was; raises OSError."""
         if self._listener.intact:

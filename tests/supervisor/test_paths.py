@@ -83,15 +83,31 @@ def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_another_users_directory_is_refused(tmp_path: Path, ordinary_user: int) -> None:
     os.chown(tmp_path, ordinary_user + 1, -1)
     with pytest.raises(PathError, match=f"belongs to user {ordinary_user + 1}"):
-        check_owner(tmp_path)
+        check_owner(tmp_path, "--data-dir")
 
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, ordinary_user: int) -> None:
     os.chown(tmp_path, ordinary_user, -1)
-    check_owner(tmp_path)
+    check_owner(tmp_path, "--data-dir")
     tmp_path.chmod(0o777)
     with pytest.raises(PathError, match="can be written by others"):
-        check_owner(tmp_path)
+        check_owner(tmp_path, "--data-dir")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_root_uses_nobody_elses_directories_and_may_look_into_them(tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "run", tmp_path / "data")
+    for directory, option in ((paths.run_dir, "--run-dir"), (paths.data_dir, "--data-dir")):
+        paths.create()
+        os.chown(directory, 4711, -1)
+        with pytest.raises(PathError, match=rf"{directory} belongs to user 4711.*{option}"):
+            paths.create()
+        check_owner(directory, option, root_may=True)
+        os.chown(directory, 0, -1)
+        directory.chmod(0o770)
+        with pytest.raises(PathError, match=rf"{directory} can be written by others.*{option}"):
+            paths.create()
+        directory.chmod(0o755)
 
 
 def test_a_symbolic_link_in_tmp_is_refused(tmp_path: Path) -> None:
@@ -99,6 +115,6 @@ def test_a_symbolic_link_in_tmp_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path)
     try:
         with pytest.raises(PathError, match="symbolic link"):
-            check_owner(link)
+            check_owner(link, "--run-dir")
     finally:
         link.unlink()

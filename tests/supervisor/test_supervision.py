@@ -167,7 +167,7 @@ def test_a_second_cloudcore_in_the_same_place_is_refused(tmp_path: Path) -> None
     with Running(tmp_path, "good") as running:
         running.ready("good")
         with Running(tmp_path, "good") as second:
-            second.wait_for(rf"another cloudcore \(process {running.process.pid}\) runs in")
+            second.wait_for(rf"another cloudcore \(process {running.process.pid}\) uses")
             assert second.process.wait(10) == 1
             second.process.returncode = 1
         assert running.module("good")["state"] == "ready"

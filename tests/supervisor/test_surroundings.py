@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ipc.unixsocket import LONGEST_PATH
-from supervisor import client
+from supervisor import client, metrics
+from supervisor.paths import PathError, Paths
+from supervisor.rundir import RunDirectory
 from tests.support.running import DEADLINE, Running
+
+
+def counted(running: Running) -> float | None:
+    text = client.text(running.admin_socket, "/metrics")
+    found = re.search(r"^testbed_starts_total (\S+)", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def started_with(base: Path, redirections: str) -> subprocess.Popen[bytes]:
@@ -70,18 +89,86 @@ def test_no_descriptors_left_for_a_new_process_is_a_crash_of_that_module_alone(
         assert running.wait() == 0
 
 
-def test_a_run_directory_that_goes_away(tmp_path: Path) -> None:
-    with Running(tmp_path, "good", "asking") as running:
-        running.ready("good", "asking")
+def remove(directory: Path) -> None:
+    """Remove a directory with all in it; first of all it is gone, so that nobody adds to it."""
+    shutil.rmtree(directory.rename(directory.with_name("gone")))
+
+
+def test_a_run_directory_that_goes_away_is_made_again_with_all_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Running(tmp_path, "good", "measured", sets=("supervisor.watchdog=0.8",)) as running:
+        running.ready("good", "measured")
         pid = running.module("good")["pid"]
-        for path in sorted((tmp_path / "run").rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        (tmp_path / "run").rmdir()
+        os.kill(running.module("measured")["pid"], signal.SIGKILL)
+        running.wait_for("measured: ready -> crashed")
+        running.ready("measured")
+        before = {path.relative_to(run) for path in run.rglob("*")}
+        starts = counted(running)
+        assert starts == 2
+        remove(run)
+        running.wait_for(r"the run directory was removed.*made again .*/run.*metrics")
+        running.wait_for("the admin socket was removed: listening at .* again")
+        assert run.stat().st_mode & 0o777 == 0o700
+        assert (run / "cloudcore.pid").read_text() == f"{running.process.pid}\n"
+        until(lambda: counted(running) == starts)
+        assert {path.relative_to(run) for path in run.rglob("*")} == before
         os.kill(pid, signal.SIGKILL)
         running.wait_for("good: ready -> crashed")
         running.ready("good")
+        assert running.module("good")["restarts"] == 1
+        with Running(tmp_path, "good") as second:
+            second.wait_for(rf"another cloudcore \(process {running.process.pid}\)")
+            assert second.wait() == 1
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
+    assert not list(run.iterdir())
+
+
+def test_a_module_that_dies_before_the_run_directory_is_made_again(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "measured", env={"TESTBED_LOOK": "1000"}) as running:
+        running.ready("good", "measured")
+        pid = running.module("measured")["pid"]
+        remove(tmp_path / "run")
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for("measured: ready -> crashed")
+        running.wait_for("the run directory was removed")
+        running.ready("measured")
+
+
+def test_a_pid_file_that_goes_away_lets_no_second_one_in(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", env={"TESTBED_LOOK": "1000"}) as first:
+        first.ready("good")
+        (tmp_path / "run" / "cloudcore.pid").unlink()
+        with Running(tmp_path, "good") as second:
+            second.wait_for(rf"another cloudcore \(process {first.process.pid}\) uses .*/run")
+            assert second.wait() == 1
+        assert first.module("good")["restarts"] == 0
+
+
+def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as first:
+        first.ready("good")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "supervisor", "run", "--set", "modules.enabled=[]"),
+                *("--run-dir", str(tmp_path / "other"), "--data-dir", str(tmp_path)),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert done.returncode == 1
+    holder = f"another cloudcore (process {first.process.pid}) uses {tmp_path}: "
+    assert f"{holder}stop it, or use another --data-dir" in done.stderr
+
+
+def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "kept_in", contextlib.nullcontext)
+    with RunDirectory(Paths(tmp_path, tmp_path)) as held:
+        held.restore()
+        with pytest.raises(PathError, match="another cloudcore"):
+            RunDirectory(Paths(tmp_path, tmp_path)).__enter__()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": "x"}'])

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from supervisor import rundir
 from supervisor.api import Module
 from supervisor.config import installed, load
 from supervisor.paths import resolve
@@ -27,6 +28,7 @@ def main() -> None:
     base, enabled, *sets = sys.argv[1:]
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
+    rundir.LOOK = float(os.environ.get("TESTBED_LOOK", "0.1"))
     file = Path(base) / "cloudcore.toml"
     load_again = partial(
         load,
