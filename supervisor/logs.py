@@ -25,6 +25,8 @@ _ESCAPES: Final = {number: f"\\x{number:02x}" for number in (*range(32), *range(
     ord("\r"): "\\r",
     ord("\t"): "\t",
 }
+#: What json.dumps leaves of them.
+_JSON_ESCAPES: Final = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 _ESCAPES_IN_TRACES: Final = {key: text for key, text in _ESCAPES.items() if key != ord("\n")}
 
 
@@ -69,7 +71,7 @@ class JsonFormatter(logging.Formatter):
         }
         if trace := _trace(self, record):
             document["trace"] = trace
-        return json.dumps(document, ensure_ascii=False)
+        return json.dumps(document, ensure_ascii=False).translate(_JSON_ESCAPES)
 
 
 def setup(

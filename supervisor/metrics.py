@@ -63,8 +63,10 @@ def kept_in(directory: Path) -> Iterator[None]:
     directory.mkdir(mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: _owner)  # type: ignore[no-untyped-call]
-    yield
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def belong_to(module: str) -> None:

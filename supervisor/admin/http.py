@@ -92,11 +92,15 @@ async def serve_one(
     connection = h11.Connection(h11.SERVER)
     asked: h11.Request | None = None
     try:
-        async with asyncio.timeout(TIMEOUT):
-            asked = await _read_head(connection, reader)
-            if asked is None:
-                return
-            await _read_body(connection, reader, writer)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                asked = await _read_head(connection, reader)
+                if asked is None:
+                    return
+                await _read_body(connection, reader, writer)
+        except TimeoutError:
+            text = f"no whole request within {TIMEOUT:g} s"
+            raise HttpError(HTTPStatus.REQUEST_TIMEOUT, text) from None
         answer = await respond(_understood(asked, is_trusted, reader.at_eof))
     except h11.RemoteProtocolError as error:
         answer = Answer({"error": str(error)}, HTTPStatus(error.error_status_hint))

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from ipc.unixsocket import UnixListener
-from supervisor.admin.http import TIMEOUT, IsTrusted, serve_one
+from supervisor.admin.connections import Connections
+from supervisor.admin.http import IsTrusted
 from supervisor.admin.router import Router
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
-
-_MAX_CONNECTIONS: Final = 64
-_MOMENT: Final = 1.0  # seconds for the request of one connection too many
-_TOO_MANY: Final = (
-    b"HTTP/1.1 503 Too Many Connections\r\nContent-Type: application/json\r\n"
-    b'Connection: close\r\n\r\n{"error":"too many connections are open"}\n'
-)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -38,11 +31,11 @@ class AdminServer:
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self._listener = UnixListener(supervisor.paths.admin_socket, self._handler(lambda _: True))
         self._settings = supervisor.configuration.admin
         self._router = Router(supervisor)
+        self._connections: list[Connections] = []
+        self._listener = UnixListener(supervisor.paths.admin_socket, self._handler(lambda _: True))
         self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,17 +70,13 @@ class AdminServer:
             server.close()
         self._listener.close()
         self._router.close()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=1)
-        for task in self._connections:
-            task.cancel()
+        await asyncio.gather(*(each.close(timeout=1) for each in self._connections))
 
     async def _listen_on_tcp(self, token: str) -> None:
         host, _, port = self._settings.address.rpartition(":")
 
         def is_trusted(headers: Mapping[str, str]) -> bool:
-            shown = headers.get("authorization", "").removeprefix("Bearer ")
-            return bool(token) and hmac.compare_digest(shown.encode(), token.encode())
+            return shows(token, headers.get("authorization", ""))
 
         handler = self._handler(is_trusted)
         server = await asyncio.start_server(handler, host.strip("[]"), int(port))
@@ -96,32 +85,17 @@ class AdminServer:
         self._servers.append(server)
 
     def _handler(self, is_trusted: IsTrusted) -> Handler:
-        """Make what serves a connection of one listener; each has a limit of its own."""
-        here: set[asyncio.Task[None]] = set()
+        """Make what serves the connections of one listener."""
+        connections = Connections(self._router.respond, is_trusted)
+        self._connections.append(connections)
+        return connections.handle
 
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            for tasks in (here, self._connections):
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            try:
-                if len(here) > _MAX_CONNECTIONS:
-                    with contextlib.suppress(TimeoutError):  # unread, it would end in a reset
-                        async with asyncio.timeout(_MOMENT):
-                            await reader.read(65536)
-                    writer.write(_TOO_MANY)
-                else:
-                    await serve_one(reader, writer, self._router.respond, is_trusted)
-                writer.close()
-                async with asyncio.timeout(TIMEOUT):
-                    await writer.wait_closed()
-            except (TimeoutError, ConnectionError):
-                log.debug("an admin connection ended early")
-            finally:
-                writer.transport.abort()
 
-        return handle
+def shows(token: str, authorization: str) -> bool:
+    """Whether an Authorization header shows the token; its scheme is in any case (RFC 9110)."""
+    scheme, _, shown = authorization.strip().partition(" ")
+    matches = hmac.compare_digest(shown.strip().encode(), token.encode())
+    return bool(token) and scheme.lower() == "bearer" and matches
 
 
 def _read_token(file: Path) -> str:

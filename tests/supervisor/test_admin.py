@@ -101,6 +101,7 @@ def test_an_interface_that_cannot_be_is_told_and_nothing_runs(
             running.wait_for(says)
             assert running.wait() == 1
             assert running.lines("good") == []
+            assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_what_cannot_be_answered(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_json_has_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_json_leaves_no_control_character_to_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.setup("cloudhub", format="json")
+    text = "".join(map(chr, [*range(32), *range(0x7F, 0xA0)]))
+    logging.getLogger("modules").warning("%s", text)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["message"] == text
+
+
 @pytest.mark.parametrize(
     ("verbosity", "shown"),
     [(0, []), (1, ["ours"]), (2, ["ours", "theirs"])],
