@@ -11,6 +11,8 @@ from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.status import conflict, forbidden
 from modules.apiserver.store import Transaction
 
+# Later than this is no date; the seconds asked for are kept as they are.
+_LONGEST_SHOWN = 100 * 365 * 24 * 3600
 _PERMANENT = ("default", "kube-public", "kube-system")
 
 
@@ -110,12 +112,16 @@ def _grace_seconds(resource: Resource, obj: Json, asked: int | None) -> int:
         return 0
     if asked is not None:
         return max(asked, 0)
-    return int(spec.get("terminationGracePeriodSeconds", GRACE_SECONDS))
+    seconds = spec.get("terminationGracePeriodSeconds")
+    # Pods stored by earlier versions may have anything there.
+    if not isinstance(seconds, int):
+        return GRACE_SECONDS
+    return seconds if seconds >= 0 else 1  # as in Kubernetes
 
 
 def _mark(obj: Json, grace: int) -> None:
     metadata = obj["metadata"]
-    due = datetime.now(UTC) + timedelta(seconds=grace)
+    due = datetime.now(UTC) + timedelta(seconds=min(grace, _LONGEST_SHOWN))
     metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
     metadata["deletionGracePeriodSeconds"] = grace
     if "generation" in metadata:

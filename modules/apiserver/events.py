@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from modules.apiserver.columns.cells import dig
 from modules.apiserver.deletion import Options
 from modules.apiserver.objects import Entry
 from modules.apiserver.registry import Registry
@@ -29,9 +30,8 @@ def remove_old(registry: Registry, now: float | None = None) -> int:
 
 def _last_seen(entry: Entry) -> float:
     event = entry.decode()
-    series = event.get("series") or {}
     texts = (
-        series.get("lastObservedTime"),
+        dig(event, "series", "lastObservedTime"),
         event.get("lastTimestamp"),
         event.get("eventTime"),
         event["metadata"]["creationTimestamp"],
@@ -42,5 +42,5 @@ def _last_seen(entry: Entry) -> float:
 def _seconds(text: object) -> float:
     try:
         return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

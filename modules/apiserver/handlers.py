@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import random
 
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import web
 
 from modules.apiserver import patch, routing
+from modules.apiserver.columns.cells import dig
 from modules.apiserver.kinds.mergekeys import COMMON
 from modules.apiserver.objects import Json
 from modules.apiserver.paging import Pages
@@ -36,6 +37,10 @@ from modules.apiserver.watch import PlainLines, TableLines, Watch
 
 # A watch without timeoutSeconds ends after one to two of these (min-request-timeout).
 WATCH_SECONDS = 1800
+# Timers cannot wait for any number that fits into a query.
+MOST_WATCH_SECONDS = 365 * 24 * 3600
+
+logger = logging.getLogger(__name__)
 
 
 class Handlers:
@@ -62,6 +67,7 @@ class Handlers:
             case "PUT", True:
                 return await self._update(request, target)
             case "PATCH", True:
+                patch.check(request.content_type, custom=target.resource.custom)
                 return await self._patch(request, target)
             case "DELETE", True:
                 return await self._delete(request, target)
@@ -87,11 +93,12 @@ class Handlers:
         self._check_revision(options.revision)
         if options.watch:
             return await self._watch(request, target, options)
+        asked = (target.resource.storage, target.namespace, options.selector)
         if options.continue_token:
-            page = self._pages.next(options.continue_token, options.limit)
+            page = self._pages.next(options.continue_token, options.limit, asked)
         else:
             entries = self.registry.list(target.resource, target.namespace, options.selector)
-            page = self._pages.first(entries, self.registry.store.revision, options.limit)
+            page = self._pages.first(entries, self.registry.store.revision, options.limit, asked)
         metadata = list_metadata(page, options)
         if wants_table(request):
             return table_response(request, target.resource, page.entries, metadata)
@@ -122,17 +129,13 @@ class Handlers:
         # The spread keeps clients that came together from coming back together.
         seconds = options.timeout_seconds or WATCH_SECONDS * random.uniform(1, 2)  # noqa: S311
         response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache"})
-        await response.prepare(request)
         self.watches.add(watch)
         try:
-            async with asyncio.timeout(seconds):
-                await watch.run(response.write)
-        except TimeoutError:
-            pass
+            await _stream(request, response, watch, min(seconds, MOST_WATCH_SECONDS))
+        except ConnectionError as error:  # how a watch usually ends
+            logger.debug("the client of a watch of %s has gone: %s", target.resource.plural, error)
         finally:
             self.watches.discard(watch)
-        with contextlib.suppress(ClientConnectionResetError):  # the client has gone
-            await response.write_eof()
         return response
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
@@ -209,7 +212,7 @@ class Handlers:
         if request.method != "POST":
             raise method_not_allowed()
         content = await body(request)
-        node = content.get("target", {}).get("name") if isinstance(content, dict) else None
+        node = dig(content, "target", "name")
         if not isinstance(node, str) or not node:
             raise bad_request("a Binding must name the node in target.name")
         self.registry.bind(
@@ -233,3 +236,16 @@ class Handlers:
             },
             status=201,
         )
+
+
+async def _stream(
+    request: web.Request, response: web.StreamResponse, watch: Watch, seconds: float
+) -> None:
+    """Write a watch's events for so many seconds; raises ConnectionError when its client goes."""
+    await response.prepare(request)
+    try:
+        async with asyncio.timeout(seconds):
+            await watch.run(response.write)
+    except TimeoutError:
+        pass
+    await response.write_eof()

@@ -12,7 +12,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from modules.apiserver.objects import Json
+from modules.apiserver.objects import MOST_DEPTH, Json, is_too_deep
 from modules.apiserver.resources import Resource
 from modules.apiserver.status import Cause, bad_request, conflict, invalid_value, modified, required
 
@@ -55,6 +55,8 @@ def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
     """Check that `obj` is meant for this path, and complete kind, apiVersion and namespace."""
     if not isinstance(obj, dict):
         raise bad_request("the body of the request must be a JSON object")
+    if is_too_deep(obj):
+        raise bad_request(f"the object is nested more than {MOST_DEPTH} levels deep")
     for field, expected in (("apiVersion", resource.api_version), ("kind", resource.kind)):
         found = obj.get(field) or expected
         if found != expected:
@@ -62,9 +64,11 @@ def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
                 f"the object's {field} is {found!r}, but the path of the request is that of "
                 f"{resource.kind} in {resource.api_version}"
             )
+    # What a custom resource has as spec and status is for its schema to say.
+    for field in ("metadata",) if resource.custom else ("metadata", "spec", "status"):
+        if obj.get(field) is not None and not isinstance(obj[field], dict):
+            raise bad_request(f"{field} must be a JSON object")
     metadata = obj.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise bad_request("metadata must be a JSON object")
     if resource.namespaced:
         if (metadata.get("namespace") or namespace) != namespace:
             raise bad_request(

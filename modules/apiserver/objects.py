@@ -7,11 +7,16 @@ LIST without being decoded, and are decoded in some 15 us where a change needs i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 Json = dict[str, Any]
+# kube-apiserver's limit of a request's body; nothing that is stored may be larger either.
+MOST_BYTES: Final = 3 * 1024 * 1024
+# Objects nested deeper are refused: they would exhaust the stack of whoever handles them. The
+# deepest CRDs in use have some 50 levels.
+MOST_DEPTH: Final = 200
 # Namespace ("" for what has none) and name.
 Key = tuple[str, str]
 
@@ -59,6 +64,21 @@ def watch_line(type_: str, raw: bytes) -> bytes:
 def decode(data: bytes) -> Any:
     """Decode JSON; raises msgspec.DecodeError."""
     return _decoder.decode(data)
+
+
+def is_too_deep(obj: Any) -> bool:
+    """Say whether maps and lists are nested deeper than is handled."""
+    level = [obj]
+    for _ in range(MOST_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def make_entry(key: Key, revision: int, obj: Json, selectable: Mapping[str, str]) -> Entry:

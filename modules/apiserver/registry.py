@@ -12,7 +12,7 @@ from typing import Any
 
 from modules.apiserver import deletion, metadata
 from modules.apiserver.kinds import customresources
-from modules.apiserver.objects import Entry, Json, Key
+from modules.apiserver.objects import MOST_BYTES, Entry, Json, Key
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.selectors import Selector
 from modules.apiserver.status import (
@@ -78,12 +78,13 @@ class Registry:
         with self.store.transaction(dry_run=dry_run) as transaction:
             self._check_namespace(transaction, resource, obj)
             if resource.complete is not None:
-                resource.complete(obj, transaction.entries(resource.storage))
+                with _of_the_right_types(resource):
+                    resource.complete(obj, transaction.entries(resource.storage))
             self._validate(resource, obj)
             key = _key(namespace, obj["metadata"]["name"])
             if transaction.get(resource.storage, key) is not None:
                 raise already_exists(resource.plural, resource.group, key[1])
-            entry = transaction.put(resource, key, obj)
+            entry = _put(transaction, resource, key, obj)
         if not dry_run:
             self._changed(resource, obj)
         return entry
@@ -139,7 +140,7 @@ class Registry:
             if deletion.is_due(new):
                 entry = deletion.remove(transaction, self.catalog, resource, before.key, new)
             else:
-                entry = transaction.put(resource, before.key, new)
+                entry = _put(transaction, resource, before.key, new)
             if resource.storage == "namespaces":
                 deletion.finish_namespace(transaction, self.catalog, name)
         if not dry_run:
@@ -167,7 +168,7 @@ class Registry:
             )
         pod["spec"]["nodeName"] = node
         with self.store.transaction(dry_run=dry_run) as transaction:
-            return transaction.put(pods, before.key, pod)
+            return _put(transaction, pods, before.key, pod)
 
     def _validate(self, resource: Resource, obj: Json) -> None:
         with _of_the_right_types(resource):
@@ -223,7 +224,7 @@ def _of_the_right_types(resource: Resource) -> Iterator[None]:
     """Tell the client when a rule stumbles over a string where a map should be, or the like."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise bad_request(
             f"{resource.kind} in version {resource.api_version} cannot be handled, since one of "
             f"its fields has the wrong type: {error}"
@@ -232,6 +233,15 @@ def _of_the_right_types(resource: Resource) -> Iterator[None]:
 
 def _key(namespace: str, name: str) -> Key:
     return (namespace, name)
+
+
+def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> Entry:
+    """Stage `obj`; a patch may not make it larger than a request can be."""
+    entry = transaction.put(resource, key, obj)
+    if len(entry.raw) > MOST_BYTES:
+        text = f"{resource.kind} {key[1]} would have {len(entry.raw)} bytes, {MOST_BYTES} at most"
+        raise ApiError(413, "RequestEntityTooLarge", text)
+    return entry
 
 
 def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: str) -> Json:

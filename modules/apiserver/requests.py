@@ -7,15 +7,29 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from modules.apiserver import deletion, protobuf, routing
+from modules.apiserver import deletion, protobuf, routing, shapes
 from modules.apiserver.objects import decode
-from modules.apiserver.status import bad_request, unsupported_media_type
+from modules.apiserver.status import (
+    Cause,
+    bad_request,
+    invalid,
+    not_supported,
+    unsupported_media_type,
+)
 
 JSON = "application/json"
 _UNSUPPORTED = (
     "the body of the request was in an unknown format - accepted media types include: "
     f"{JSON}, {protobuf.MEDIA_TYPE}; found "
 )
+_DELETE_OPTIONS = {
+    "gracePeriodSeconds": "integer",
+    "preconditions": {"uid": "string", "resourceVersion": "string"},
+    "orphanDependents": "boolean",
+    "propagationPolicy": "string",
+    "dryRun": shapes.List("string"),
+}
+_PROPAGATION = ["Background", "Foreground", "Orphan"]
 
 
 async def body(request: web.Request) -> Any:
@@ -36,9 +50,14 @@ def decoded(data: bytes) -> Any:
 
 
 async def delete_options(request: web.Request) -> deletion.Options:
+    """Return what query and body say; raises ApiError (400, or 422 for a value that is none)."""
     content = await body(request) if request.can_read_body else {}
-    if not isinstance(content, dict):
-        raise bad_request("the body of a DELETE must be DeleteOptions")
+    wrong = [cause.text() for cause in shapes.faults(content, _DELETE_OPTIONS)]
+    if wrong:
+        raise bad_request(f"the body of a DELETE must be DeleteOptions: {', '.join(wrong)}")
+    faults = _option_faults(content)
+    if faults:
+        raise invalid("DeleteOptions", "meta.k8s.io", "", faults)
     preconditions = content.get("preconditions") or {}
     grace = routing.number(request.query, "gracePeriodSeconds")
     return deletion.Options(
@@ -47,3 +66,15 @@ async def delete_options(request: web.Request) -> deletion.Options:
         resource_version=preconditions.get("resourceVersion") or "",
         dry_run=routing.dry_run(request.query) or bool(content.get("dryRun")),
     )
+
+
+def _option_faults(content: dict[str, Any]) -> list[Cause]:
+    policy = content.get("propagationPolicy")
+    faults = [
+        not_supported("dryRun", name, ["All"])
+        for name in content.get("dryRun") or ()
+        if name != "All"
+    ]
+    if policy and policy not in _PROPAGATION:
+        faults.append(not_supported("propagationPolicy", policy, _PROPAGATION))
+    return faults

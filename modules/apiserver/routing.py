@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from modules.apiserver.numbers import LARGEST, integer
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.selectors import Selector, parse_fields, parse_labels
-from modules.apiserver.status import bad_request, no_such_path
+from modules.apiserver.status import bad_request, no_such_path, short
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,7 @@ def list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
 
 def revision(query: Mapping[str, str]) -> int | None:
     """Parse resourceVersion; "0" is "any state will do", which ours always is."""
-    text = query.get("resourceVersion", "")
-    if text and not text.isdecimal():
-        raise bad_request(f"resourceVersion must be a number that the server gave: {text!r}")
-    return int(text) if text.strip("0") else None
+    return number(query, "resourceVersion") or None
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
@@ -99,9 +97,10 @@ def number(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdecimal():
-        raise bad_request(f"{name} must be a number, not {text!r}")
-    return int(text)
+    value = integer(text)
+    if value is None or value < 0:
+        raise bad_request(f"{name} must be a whole number from 0 to {LARGEST}: {short(text)!r}")
+    return value
 
 
 def dry_run(query: Mapping[str, str]) -> bool:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modules.apiserver.status import bad_request
+from modules.apiserver.numbers import integer
+from modules.apiserver.status import bad_request, short
 
 _REQUIREMENT = re.compile(
     r"""\s*(?:
@@ -39,9 +40,10 @@ class LabelRequirement:
             case "absent":
                 return value is None
         (limit,) = self.values
-        if value is None or not _is_integer(value):
+        number, bound = integer(value or ""), integer(limit)
+        if number is None or bound is None:
             return False
-        return int(value) > int(limit) if self.operator == ">" else int(value) < int(limit)
+        return number > bound if self.operator == ">" else number < bound
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,10 @@ def _label_requirement(found: re.Match[str], text: str) -> LabelRequirement:
             return LabelRequirement(key, "in", frozenset({found["value"]}))
         case "!=":
             return LabelRequirement(key, "notin", frozenset({found["value"]}))
-    if not _is_integer(found["value"]):
-        raise bad_request(f"for '{found['operator']}' the value must be an integer: {text!r}")
+    if integer(found["value"]) is None:
+        raise bad_request(
+            f"for '{found['operator']}' the value must be an integer: {short(text)!r}"
+        )
     return LabelRequirement(key, found["operator"], frozenset({found["value"]}))
 
 
@@ -117,7 +121,3 @@ def parse_fields(text: str, supported: frozenset[str]) -> tuple[FieldRequirement
             raise bad_request(f'field label not supported: "{field}"')
         requirements.append(FieldRequirement(field, operator != "!=", value))
     return tuple(requirements)
-
-
-def _is_integer(text: str) -> bool:
-    return re.fullmatch(r"-?\d+", text) is not None

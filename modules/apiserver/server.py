@@ -17,18 +17,16 @@ from modules.apiserver import discovery, events, openapi, routing
 from modules.apiserver.handlers import Handlers
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kubeconfig import write_kubeconfig
-from modules.apiserver.objects import Json
+from modules.apiserver.objects import MOST_BYTES, Json
 from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Catalog
 from modules.apiserver.responses import error_response, json_response
-from modules.apiserver.status import ApiError, no_such_path, unauthorized
+from modules.apiserver.status import ApiError, bad_request, no_such_path, unauthorized
 from modules.apiserver.store import Store
 from modules.common.certs import Pki, ensure_pki
 
 logger = logging.getLogger(__name__)
 
-# kube-apiserver's limit of a request's body.
-MOST_BODY_BYTES = 3 * 1024 * 1024
 SHUTDOWN_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1.0
 EVENTS_SECONDS = 30.0
@@ -55,7 +53,7 @@ class Server:
 
     async def start(self, listening: socket.socket) -> None:
         """Serve on a listening socket, then write the kubeconfig and set `url`."""
-        application = web.Application(client_max_size=MOST_BODY_BYTES)
+        application = web.Application(client_max_size=MOST_BYTES)
         application.router.add_route("*", "/{path:.*}", self._serve)
         # A watch that waits for a change would not see otherwise that its client has gone.
         self._runner = web.AppRunner(
@@ -119,9 +117,14 @@ class Server:
                 ApiError(
                     413,
                     "RequestEntityTooLarge",
-                    f"the body of the request is larger than {MOST_BODY_BYTES} bytes",
+                    f"the body of the request is larger than {MOST_BYTES} bytes",
                 )
             )
+        except web.RequestPayloadError as error:  # damaged, or shorter than announced
+            return _unreadable(request, error)
+        except ConnectionError as error:
+            logger.debug("the client of %s %r has gone: %s", request.method, request.path, error)
+            return error_response(bad_request("the client has gone"))
         except sqlite3.Error as error:
             logger.error("cannot write to %s: %s", self.store.path, error)
             return error_response(ApiError(500, "InternalError", f"cannot store: {error}"))
@@ -173,6 +176,9 @@ class Server:
 def authorize(request: web.Request) -> None:
     """Let administrators in; raises ApiError: 401 without a certificate, 403 for another's.
 
+    403 too for an administrator who asks to be somebody else: what cannot be honoured must not be
+    carried out with all rights.
+
     The certificate has been verified in the handshake. Edge nodes have certificates of the same
     CA, for cloudhub: they are nobody here.
     """
@@ -188,6 +194,23 @@ def authorize(request: web.Request) -> None:
             f'forbidden: User "{user}" cannot {request.method.lower()} path "{request.path}": '
             f"only members of {_ADMINISTRATORS} may use this server",
         )
+    if any(name.lower().startswith("impersonate-") for name in request.headers):
+        raise ApiError(
+            403,
+            "Forbidden",
+            "forbidden: impersonation is not supported by this server, which would answer for the "
+            "administrator instead: leave out --as, --as-group and --as-uid (the headers "
+            "Impersonate-*)",
+        )
+
+
+def _unreadable(request: web.Request, error: Exception) -> web.Response:
+    # What is left of the body cannot be read either: nobody is to try, nor to take it for the next
+    # request.
+    request.content.feed_eof()
+    response = error_response(bad_request(f"cannot read the body of the request: {error}"))
+    response.force_close()
+    return response
 
 
 def tls_context(pki: Pki) -> ssl.SSLContext:

@@ -6,7 +6,13 @@ reason and people search for the text.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+from modules.apiserver.objects import encode
+
+MOST_CAUSES: Final = 100
+# Of a text or value that a client chose, this much is told back.
+_MOST_TOLD: Final = 512
 
 
 class ApiError(Exception):
@@ -156,8 +162,13 @@ def too_large(requested: int, current: int) -> ApiError:
 
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
-    """422: each cause names a field, what is wrong with it and what was found."""
-    texts = [cause.text() for cause in causes]
+    """422: each cause names a field, what is wrong with it and what was found.
+
+    Of very many only the first are told: the answer is not to be much larger than the request.
+    """
+    texts = [cause.text() for cause in causes[:MOST_CAUSES]]
+    if len(causes) > MOST_CAUSES:
+        texts.append(f"and {len(causes) - MOST_CAUSES} more")
     message = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     return ApiError(
         422,
@@ -167,7 +178,7 @@ def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
             **_details(kind, group, name),
             "causes": [
                 {"reason": cause.reason, "message": cause.detail_text(), "field": cause.field}
-                for cause in causes
+                for cause in causes[:MOST_CAUSES]
             ],
         },
     )
@@ -223,8 +234,15 @@ def _details(kind: str, group: str, name: str) -> dict[str, Any]:
     return {key: value for key, value in details.items() if value}
 
 
+def short(text: str) -> str:
+    """Return a text that a client chose, cut where it is very long."""
+    return text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}..."
+
+
 def _quoted(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return f'"{short(value)}"'
+    return short(encode(value).decode())
 
 
 def _suffix(detail: str) -> str:

@@ -51,6 +51,6 @@ def _row(columns: Sequence[Column], obj: Json, include_object: str) -> Json:
 def _cell(column: Column, obj: Json) -> Any:
     try:
         return column.cell(obj)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         # What clients store is theirs: one odd status must not hide all other objects.
         return "<invalid>"

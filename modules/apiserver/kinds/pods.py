@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from modules.apiserver import shapes
 from modules.apiserver.columns.cells import dig
 from modules.apiserver.objects import Json
 from modules.apiserver.status import Cause, forbidden_field, not_supported, required
@@ -117,7 +118,7 @@ def validate(pod: Json) -> list[Cause]:
     containers = dig(spec, "containers")
     if not isinstance(spec, dict) or not containers:
         return [required("spec.containers")]
-    causes = []
+    causes = list(shapes.faults(spec, {"terminationGracePeriodSeconds": "integer"}, "spec"))
     for field in ("initContainers", "containers"):
         for index, container in enumerate(_maps(spec.get(field))):
             causes += [

@@ -27,9 +27,19 @@ def apply(
 ) -> Json:
     """Return `obj` with `patch` applied; `obj` may be changed on the way.
 
-    Raises ApiError: 400 for a malformed patch, 415 for a kind of patch that is not taken (custom
-    resources take no strategic one, in Kubernetes too), 422 for one that does not fit the object.
+    Raises ApiError: 400 for a malformed patch, 413 for one of too many operations, 415 as `check`
+    does, 422 for one that does not fit the object.
     """
+    check(media_type, custom=custom)
+    try:
+        return _apply(media_type, obj, patch, merge_keys)
+    except RecursionError as error:
+        raise bad_request("the patch or what it makes is nested too deeply") from error
+
+
+def _apply(
+    media_type: str, obj: Json, patch: Any, merge_keys: Mapping[tuple[str, ...], str]
+) -> Json:
     if media_type == JSON_PATCH:
         if not isinstance(patch, list):
             raise bad_request("a JSON patch (RFC 6902) must be a list of operations")
@@ -37,20 +47,28 @@ def apply(
         if not isinstance(patched, dict):
             raise bad_request("the patch leaves no object")
         return patched
-    if media_type in APPLY_PATCHES:
-        raise unsupported_media_type(
-            "server-side apply is not supported by this server: use client-side apply (kubectl "
-            "apply without --server-side) or a merge patch"
-        )
     if not isinstance(patch, dict):
         raise bad_request("the patch must be a JSON object")
     if media_type == MERGE_PATCH:
         merged: Json = apply_merge_patch(obj, patch)
         return merged
-    if media_type == STRATEGIC_PATCH and not custom:
-        return apply_strategic_patch(obj, patch, merge_keys)
+    return apply_strategic_patch(obj, patch, merge_keys)
+
+
+def check(media_type: str, *, custom: bool) -> None:
+    """Raise ApiError (415) for a kind of patch that is not taken.
+
+    Custom resources take no strategic one, in Kubernetes too. Asked before the object is looked
+    for: a server-side apply makes new objects, and "not found" would say nothing of why.
+    """
+    if media_type in APPLY_PATCHES:
+        raise unsupported_media_type(
+            "server-side apply is not supported by this server: use client-side apply (kubectl "
+            "apply without --server-side) or a merge patch"
+        )
     accepted = [JSON_PATCH, MERGE_PATCH] + ([] if custom else [STRATEGIC_PATCH])
-    raise unsupported_media_type(
-        f"the body of the request was in an unknown format - accepted media types include: "
-        f"{', '.join(accepted)}; found {media_type or 'none'}"
-    )
+    if media_type not in accepted:
+        raise unsupported_media_type(
+            f"the body of the request was in an unknown format - accepted media types include: "
+            f"{', '.join(accepted)}; found {media_type or 'none'}"
+        )

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from modules.apiserver.status import ApiError, bad_request
+from modules.apiserver.objects import MOST_BYTES, decode, encode
+from modules.apiserver.status import ApiError, bad_request, short
 
-_INDEX = re.compile(r"0|[1-9]\d*")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
+# Limits of kube-apiserver (maxJSONPatchOperations, JSONPatchMaxCopyBytes): a copy of a copy
+# doubles what there is, so that a few operations would need all memory.
+MOST_OPERATIONS: Final = 10_000
+MOST_COPIED: Final = MOST_BYTES
+# Go has none for this: each insertion moves the items behind it.
+MOST_SHIFTED: Final = 10_000_000
 
 
 def apply_json_patch(document: Any, operations: list[Any]) -> Any:
-    """Return `document` after all operations; raises ApiError (400, or 422 where one fails)."""
+    """Return `document` after all operations.
+
+    Raises ApiError: 400 for a malformed one, 413 for too many, 422 where one fails or costs too
+    much.
+    """
+    if len(operations) > MOST_OPERATIONS:
+        raise ApiError(
+            413,
+            "RequestEntityTooLarge",
+            f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got "
+            f"{len(operations)}",
+        )
+    cost = _Cost()
     for operation in operations:
         if not isinstance(operation, dict):
-            raise bad_request(f"an operation of a JSON patch must be an object: {operation!r}")
-        document = _apply(document, operation)
+            raise bad_request("an operation of a JSON patch must be an object")
+        document = _apply(document, operation, cost)
     return document
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
+@dataclass
+class _Cost:
+    """What the operations so far have cost beyond what their patch is long."""
+
+    copied: int = 0
+    shifted: int = 0
+
+    def copy(self, value: Any) -> Any:
+        data = encode(value)
+        self.copied += len(data)
+        if self.copied > MOST_COPIED:
+            raise _failed(
+                "Unable to complete the copy, the accumulated size increase of copy is "
+                f"{self.copied}, exceeding the limit {MOST_COPIED}"
+            )
+        return decode(data)
+
+    def shift(self, items: int) -> None:
+        self.shifted += items
+        if self.shifted > MOST_SHIFTED:
+            raise _failed("it inserts into or removes from the front of long lists too often")
+
+
+def _apply(document: Any, operation: dict[str, Any], cost: _Cost) -> Any:
     name = operation.get("op")
     path = _pointer(operation, "path")
     match name:
         case "add":
-            return _add(document, path, _value(operation))
+            return _add(document, path, _value(operation), cost)
         case "remove":
-            return _remove(document, path)
+            return _remove(document, path, cost)
         case "replace":
-            _get(document, path)
-            return _add(document, path, _value(operation), replace=True)
+            return _replace(document, path, _value(operation))
         case "copy":
             source = _get(document, _pointer(operation, "from"))
-            return _add(document, path, copy.deepcopy(source))
+            return _add(document, path, cost.copy(source), cost)
         case "move":
             source_path = _pointer(operation, "from")
             source = _get(document, source_path)
-            return _add(_remove(document, source_path), path, source)
+            return _add(_remove(document, source_path, cost), path, source, cost)
         case "test":
             if not _same(_get(document, path), _value(operation)):
-                raise _failed(f"testing value {operation['path']} failed: it is another")
+                raise _failed(f"testing value {short(operation['path'])} failed: it is another")
             return document
-    raise bad_request(f"unknown operation {name!r} in a JSON patch")
+    raise bad_request(f"unknown operation {_told(name)} in a JSON patch")
 
 
 def _pointer(operation: dict[str, Any], member: str) -> list[str]:
     text = operation.get(member)
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise bad_request(f"{member!r} of a JSON patch operation must be a JSON pointer: {text!r}")
+        raise bad_request(
+            f"{member!r} of a JSON patch operation must be a JSON pointer: {_told(text)}"
+        )
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
@@ -69,29 +112,43 @@ def _get(document: Any, path: list[str]) -> Any:
     return document
 
 
-def _add(document: Any, path: list[str], value: Any, *, replace: bool = False) -> Any:
+def _add(document: Any, path: list[str], value: Any, cost: _Cost) -> Any:
     if not path:
         return value
     parent, last = _get(document, path[:-1]), path[-1]
     if isinstance(parent, dict):
         parent[last] = value
-    elif isinstance(parent, list) and replace:
-        parent[_index(last, len(parent) - 1, path)] = value
     elif isinstance(parent, list):
-        parent.insert(len(parent) if last == "-" else _index(last, len(parent), path), value)
+        index = len(parent) if last == "-" else _index(last, len(parent), path)
+        cost.shift(len(parent) - index)
+        parent.insert(index, value)
     else:
         raise _missing(path)
     return document
 
 
-def _remove(document: Any, path: list[str]) -> Any:
+def _replace(document: Any, path: list[str], value: Any) -> Any:
+    _get(document, path)
+    if not path:
+        return value
+    parent, last = _get(document, path[:-1]), path[-1]
+    if isinstance(parent, list):
+        parent[_index(last, len(parent) - 1, path)] = value
+    else:
+        parent[last] = value
+    return document
+
+
+def _remove(document: Any, path: list[str], cost: _Cost) -> Any:
     if not path:
         return None
     parent, last = _get(document, path[:-1]), path[-1]
     if isinstance(parent, dict) and last in parent:
         del parent[last]
     elif isinstance(parent, list):
-        del parent[_index(last, len(parent) - 1, path)]
+        index = _index(last, len(parent) - 1, path)
+        cost.shift(len(parent) - index)
+        del parent[index]
     else:
         raise _missing(path)
     return document
@@ -115,7 +172,11 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _missing(path: list[str]) -> ApiError:
-    return _failed(f"the path /{'/'.join(path)} does not exist")
+    return _failed(f"the path {short('/' + '/'.join(path))} does not exist")
+
+
+def _told(value: Any) -> str:
+    return short(repr(value))
 
 
 def _failed(why: str) -> ApiError:
