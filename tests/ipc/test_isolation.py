@@ -156,7 +156,7 @@ def test_a_full_module_stops_neither_others_nor_its_answers(start: Start) -> Non
     context.send("b", numbered(1), timeout=0)
     assert Context(registry, "b").receive(10).resource == "1"
     full = Context(registry, "full")
-    asked = full._question(numbered(2))
+    asked = full._question(numbered(2), {}, object())
     context.send_resp(asked.response("yes"))
     assert registry.line("full").answers.try_get()
 
@@ -214,7 +214,7 @@ async def test_a_module_that_does_not_run_is_an_error_of_every_operation(
     registry = registered("a", "b")
     registry.set_state("b", state)
     blocking, awaited = Context(registry, "a"), AsyncContext(registry, "a")
-    asked = Context(registry, "b")._question(numbered(1))
+    asked = Context(registry, "b")._question(numbered(1), {}, object())
     why = f"'b.*{state.name.lower()}"
     for operation in (
         lambda: blocking.send("b", numbered(0)),
