@@ -46,6 +46,27 @@ def address(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def refuse(listening: Sockets) -> None:
+    """Refuse connections at once, as a closed port does, and keep the ports.
+
+    Those that wait in the backlog are reset. On Linux shutdown(2) ends the listening without
+    giving the port up; accepting and closing instead would look like a server to health checks.
+    """
+    for sock in listening.values():
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            # With the option another program could bind to the port of one that does not listen.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            sock.shutdown(socket.SHUT_RD)
+
+
+def accept_again(listening: Sockets) -> None:
+    """Undo `refuse`; nothing happens to a socket that listens."""
+    for sock in listening.values():
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.listen(_BACKLOG)
+
+
 def close_all(listening: Sockets) -> None:
     for sock in listening.values():
         sock.close()
@@ -54,7 +75,12 @@ def close_all(listening: Sockets) -> None:
 def _open(name: str, address: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
+        with socket.socket(family) as free:
+            if not port:  # the kernel keeps only a port that was asked for while it is refused
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                free.bind((address, 0))
+                port = free.getsockname()[1]
+            sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         text = f"cannot listen on {address}:{port} for {name}: {why}"

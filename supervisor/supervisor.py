@@ -278,6 +278,7 @@ class Supervisor:
         level = logging.ERROR if loud else logging.INFO
         level = logging.DEBUG if old is State.DISABLED else level  # "registered" says it already
         log.log(level, "module %s: %s -> %s%s", unit.name, old, unit.state, note)
+        self._refuse_connections()
         if self.stopping:
             return
         if unit.state is State.CRASHED:
@@ -286,6 +287,14 @@ class Supervisor:
             log.critical("module %s is essential, and has failed for good", unit.name)
             self.shutdown.begin(signal.SIGTERM, exit_status=EXIT_ESSENTIAL_FAILED)
         self._tell_how_it_goes()
+
+    def _refuse_connections(self) -> None:
+        """Let no client wait for modules that accept no connections for a while."""
+        units = self.units.values()
+        present = {unit.module.name for unit in units if not unit.away}
+        for unit in units:
+            if unit.module.name not in present:
+                sockets.refuse(unit.sockets)
 
     def died(
         self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int

@@ -30,6 +30,9 @@ from supervisor.states import State
 
 log = logging.getLogger(__name__)
 
+#: Seconds of backoff during which connections are refused instead of kept in the backlog.
+_LONG_BACKOFF: Final = 1.0
+
 #: What others may send to a module in this state; elsewhere its channel is open.
 _CHANNEL_STATES: Final = {
     State.DISABLED: ChannelState.DISABLED,
@@ -87,6 +90,8 @@ class Unit:
     _reason: str = ""
     _condition: str = ""
     """what it cannot run without at the moment, told until it is ready"""
+    _backoff: float = 0.0
+    """seconds that its present backoff takes"""
     _kill_reason: str = ""
     _stop_signal: int | None = None
     _again: Restart | None = None
@@ -121,6 +126,19 @@ class Unit:
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.settled
         return self.state is State.READY or not self._living
+
+    @property
+    def away(self) -> bool:
+        """Whether nobody is going to accept its connections soon.
+
+        A quick restart does not count, nor does what comes before the first start: connections
+        wait in the backlog meanwhile.
+        """
+        if self.waits_for:
+            return self.waits_for.away
+        if self.state is State.BACKOFF:
+            return self._backoff >= _LONG_BACKOFF
+        return self.state in {State.STOPPED, State.FAILED} and self.first_started > 0
 
     def enable(self) -> None:
         self._to(State.STOPPED, "")
@@ -232,6 +250,7 @@ class Unit:
         """Do what a restart has to do when the old process is gone; a new stop ends it early."""
         self._stop_signal = None
         self._stop_asked.clear()
+        self._backoff = 0.0
         if self.state is not State.BACKOFF:
             self._to(State.BACKOFF, restart.why or f"restart: {restart.cause}")
         if restart.prepare:
@@ -249,6 +268,7 @@ class Unit:
         output_since = self.output.recent.end
         self._kill_reason = ""
         try:
+            sockets.accept_again(self.sockets)
             process = self.process = self._new_process(run_module)
         except OSError as error:  # no memory, no descriptors, no process ids left
             return self._stillborn(error)
@@ -372,6 +392,7 @@ class Unit:
             return None
         because = end.reason if end.cause is Cause.LIMIT else end.temporary
         why = f", because of {because}" if because else ""
+        self._backoff = delay
         self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
         return delay
 
