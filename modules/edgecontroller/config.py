@@ -26,6 +26,9 @@ class EdgeControllerConfig(ModuleConfig):
 
     #: Seconds after which the times in a node's conditions are replaced by the present.
     node_update_frequency: float = Field(default=20.0, gt=0)
+    #: Seconds without a status after which a node's condition Ready becomes Unknown; 0: never. With
+    #: the embedded API server only: a cluster has kube-controller-manager for it.
+    node_monitor_grace_period: float = Field(default=50.0, ge=0)
     #: Which nodes are edge nodes, as a label selector.
     edge_node_selector: str = Field(default="node-role.kubernetes.io/edge=", min_length=1)
     #: Seconds after which everything is listed anew, to find what a watch has missed; 0: never.

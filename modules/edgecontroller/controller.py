@@ -34,6 +34,7 @@ from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.pods import PodConcern
 from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
 from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.lifecycle import Lifecycle
 from modules.edgecontroller.objects import Object, keep, keep_node, keep_pod
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.denials import Denials
@@ -66,6 +67,9 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         path = settings.data_dir / "edgecontroller" / "told.jsonl"
         ledger = stack.enter_context(closing(Ledger(path)))
         namespace = settings.kubernetes.namespace
+        if settings.kubernetes.configured:
+            # kube-controller-manager looks after the nodes.
+            config = config.model_copy(update={"node_monitor_grace_period": 0.0})
         controller = Controller(config, namespace, client, ledger, context)
         await _until_stopped(controller.run(), context)
 
@@ -103,7 +107,9 @@ class Controller:
         self._view = View(ledger)
         self._delivery = Delivery(self._view, self._sender)
         self._recorder = EventRecorder(client, messages.SOURCE)
-        self._nodes = NodeConcern(self._view, self._delivery, context, self._recorder)
+        self._nodes = NodeConcern(self._view, self._delivery, self._sender, context, self._recorder)
+        grace = config.node_monitor_grace_period
+        self._lifecycle = Lifecycle(client, self._view, self._recorder, grace)
         self._upstream = Upstream(
             Handlers(
                 NodeWriter(client, self._sender, self._view, config.node_update_frequency),
@@ -114,6 +120,7 @@ class Controller:
             self._nodes,
             self._delivery,
             config,
+            on_report=self._lifecycle.reported,
         )
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
@@ -129,6 +136,8 @@ class Controller:
             gc.freeze()
             self._nodes.go_live()
             tasks.create_task(self._nodes.presence.run())
+            tasks.create_task(self._nodes.run())
+            tasks.create_task(self._lifecycle.run())
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())

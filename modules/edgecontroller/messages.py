@@ -18,6 +18,7 @@ RESPONSE: Final = "response"
 CONNECTED: Final = "connected"
 DISCONNECTED: Final = "disconnected"
 REFUSED: Final = "refused"
+DELETED: Final = "deleted"
 
 POD: Final = "pod"
 PODLIST: Final = "podlist"

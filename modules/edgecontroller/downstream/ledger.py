@@ -84,6 +84,10 @@ class Ledger:
         row = self._row(node, item)
         return row.seen if row else ""
 
+    def nodes(self) -> list[str]:
+        """Return the nodes that may have something."""
+        return [node for node in self._rows if node != EVERY_NODE]
+
     def items(self, node: str) -> Mapping[Item, Row]:
         return self._rows.get(node, {})
 

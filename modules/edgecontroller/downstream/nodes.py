@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
+from modules.common import resources
 from modules.common.kube import NODES, EventRecorder, EventType, WatchEvent, reference
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.presence import Presence
 from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.messages import DELETED, change
 from modules.edgecontroller.objects import Object
+from modules.edgecontroller.sending import Sender
 from supervisor.api import ModuleContext
 
 #: The reasons of Kubernetes Events about nodes.
@@ -21,9 +25,16 @@ class NodeConcern:
     """Node objects, and whether each is connected."""
 
     def __init__(
-        self, view: View, delivery: Delivery, context: ModuleContext, recorder: EventRecorder
+        self,
+        view: View,
+        delivery: Delivery,
+        sender: Sender,
+        context: ModuleContext,
+        recorder: EventRecorder,
     ) -> None:
         self._view = view
+        self._sender = sender
+        self._deleted: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = recorder
         self._delivery = delivery
         self.presence = Presence(
@@ -34,6 +45,8 @@ class NodeConcern:
         name = event.object["metadata"]["name"]
         if event.type == "ADDED":
             self._came(name)
+        elif event.type == "DELETED":
+            self._deleted.put_nowait(name)
         elif _ready(event.object) and not _ready(event.old):
             self._got_ready(name)
 
@@ -46,6 +59,15 @@ class NodeConcern:
         self._view.live = True
         for _, node in self._view.nodes:
             self._came(node)
+        for node in self._view.ledger.nodes():
+            self._deleted.put_nowait(node)  # perhaps, while nobody looked
+
+    async def run(self) -> None:
+        """Let cloudhub end the sessions of nodes that are no more, until cancelled."""
+        while True:
+            node = await self._deleted.get()
+            if ("", node) not in self._view.nodes:
+                await self._sender.send(change(DELETED, f"{resources.NODE}/{node}", None))
 
     def connected(self, node: str) -> None:
         """Tell a node that has just connected everything: it may have missed or lost any of it."""

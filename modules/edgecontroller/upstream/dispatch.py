@@ -61,7 +61,11 @@ class Upstream:
         concern: NodeConcern,
         downward: Downward,
         config: EdgeControllerConfig,
+        *,
+        on_report: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Set up; `on_report` gets the name of a node that connects, or sends its status."""
+        self._on_report = on_report
         self._concern = concern
         self._downward = downward
         nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
@@ -137,7 +141,10 @@ class Upstream:
         if lane is None or not about.name:
             log.warning(f"{message.operation} {message.resource} is nothing an edge can ask for")
             return False
-        lane.put((about.type, about.namespace, about.name), _Held(delivery, self))
+        if about.type == messages.NODE_STATUS:
+            self._on_report(about.node)
+        # By node too: what one says of another node's status, in vain, takes the place of none.
+        lane.put(about, _Held(delivery, self))
         return True
 
     def _lane(self, type_: str, operation: str) -> Lane | None:
@@ -155,6 +162,7 @@ class Upstream:
         if message.source != CLOUDHUB or message.resource != f"{resources.NODE}/{node}":
             raise BadContent(f"{message.operation} {message.resource} is for cloudhub to say")
         if message.operation == CONNECTED:
+            self._on_report(node)
             self._concern.connected(node)
         elif message.operation == DISCONNECTED:
             self._concern.disconnected(node)

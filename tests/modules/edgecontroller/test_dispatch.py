@@ -20,6 +20,7 @@ from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+from supervisor.api import ModuleContext
 
 from .conftest import NODE, Json, pod
 
@@ -95,7 +96,13 @@ class Bench:
             Denials(sender, delivery),
         )
         config = EdgeControllerConfig(max_pending=max_pending)
-        nodes = NodeConcern(self.view, delivery, self.channel, EventRecorder(client, "test"))
+        nodes = NodeConcern(
+            self.view,
+            delivery,
+            sender,
+            cast("ModuleContext", self.channel),
+            EventRecorder(client, "test"),
+        )
         self.upstream = Upstream(handlers, nodes, delivery, config)
 
     def add_pod(self, name: str) -> None:
@@ -220,3 +227,25 @@ async def test_a_pod_that_changes_meanwhile_gets_its_status(bench: Bench) -> Non
     await bench.pods.write_status(status_of("p", "uid-p"))
     assert bench.api.patched == ["p", "p"]
     assert not bench.channel.sent
+
+
+async def test_a_status_of_another_node_takes_the_place_of_none(bench: Bench) -> None:
+    """A status replaces those of its node that wait: not what the node itself says."""
+    status = {"Status": {"phase": "Running"}}
+    inbox: asyncio.Queue[Taken] = asyncio.Queue()
+    for sender in ("edge-b", "edge-a"):
+        inbox.put_nowait(Taken(f"node/{sender}/default/nodestatus/edge-b", status))
+    running = asyncio.create_task(bench.upstream.run(inbox.get))
+    await settle()
+    bench.api.open.set()
+    async with asyncio.timeout(5):
+        while len(bench.channel.sent) < 2:
+            await asyncio.sleep(0)
+    assert bench.api.patched == ["edge-b"]
+    answers = [(message.resource, message.operation) for message in bench.channel.sent]
+    assert sorted(answers) == [
+        ("node/edge-a/default/nodestatus/edge-b", "error"),
+        ("node/edge-b/default/node/edge-b", "response"),
+    ]
+    running.cancel()
+    await asyncio.wait([running])
