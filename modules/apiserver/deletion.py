@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,10 @@ from modules.apiserver.store import Transaction
 
 # Later than this is no date; the seconds asked for are kept as they are.
 _LONGEST_SHOWN = 100 * 365 * 24 * 3600
+# So many objects are deleted in the same transaction as their namespace or CRD, ...
+AT_ONCE = 100
+# ... and a CRD that has more stays until they are gone, with Kubernetes' own finalizer.
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _PERMANENT = ("default", "kube-public", "kube-system")
 
 
@@ -55,6 +60,9 @@ def delete(
         return _delete_namespace(transaction, catalog, resource, before.key, obj)
     grace = _grace_seconds(resource, obj, options.grace_seconds)
     metadata = obj["metadata"]
+    if resource.kind == "CustomResourceDefinition" and _has_many_instances(transaction, obj):
+        finalizers = metadata.get("finalizers") or []
+        metadata["finalizers"] = [*finalizers, *{CLEANUP_FINALIZER}.difference(finalizers)]
     if grace == 0 and not metadata.get("finalizers"):
         return remove(transaction, catalog, resource, before.key, obj), True
     if "deletionTimestamp" in metadata and grace >= metadata["deletionGracePeriodSeconds"]:
@@ -80,7 +88,7 @@ def finish_namespace(transaction: Transaction, catalog: Catalog, name: str) -> N
     entry = transaction.get("namespaces", ("", name))
     if entry is None or entry.fields.get("status.phase") != "Terminating":
         return
-    if any(any(transaction.entries(item.storage, name)) for item in _namespaced(catalog)):
+    if any(transaction.count(item.storage, name) for item in namespaced(catalog)):
         return
     namespace = entry.decode()
     if not namespace["metadata"].get("finalizers"):
@@ -139,11 +147,21 @@ def _delete_namespace(
     obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
     obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
     entry = transaction.put(resource, key, obj)
-    for item in _namespaced(catalog):
-        for content in list(transaction.entries(item.storage, name)):
-            delete(transaction, catalog, item, content, Options())
+    contents = (
+        (item, content)
+        for item in namespaced(catalog)
+        for content in transaction.entries(item.storage, name)
+    )
+    # The rest goes in turns of the event loop: see cascade.py.
+    for item, content in itertools.islice(contents, AT_ONCE):
+        delete(transaction, catalog, item, content, Options())
     finish_namespace(transaction, catalog, name)
     return entry, transaction.get(resource.storage, key) is None
+
+
+def _has_many_instances(transaction: Transaction, crd: Json) -> bool:
+    found = transaction.entries(crd["metadata"]["name"])
+    return any(True for _ in itertools.islice(found, AT_ONCE, None))
 
 
 def _remove_instances(transaction: Transaction, catalog: Catalog, crd: Json) -> None:
@@ -154,5 +172,5 @@ def _remove_instances(transaction: Transaction, catalog: Catalog, crd: Json) -> 
         transaction.remove(served, entry.key, entry.decode())
 
 
-def _namespaced(catalog: Catalog) -> list[Resource]:
+def namespaced(catalog: Catalog) -> list[Resource]:
     return [resource for resource in catalog if resource.namespaced and not resource.virtual]

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from operator import attrgetter
 
 from modules.apiserver.columns.cells import dig
 from modules.apiserver.deletion import Options
 from modules.apiserver.objects import Entry
 from modules.apiserver.registry import Registry
+from modules.apiserver.turns import Turn
 
 LIFETIME = 3600.0  # seconds
-# As many are removed at a time as do not hold up requests for long.
-MOST_AT_A_TIME = 200
+# Newer revisions are seen later, but for the clocks of their writers: so many may be wrong.
+MOST_YOUNG = 200
 
 
-def remove_old(registry: Registry, now: float | None = None) -> int:
-    """Remove events that nothing has been added to for an hour; return how many."""
+async def remove_old(registry: Registry, now: float | None = None) -> int:
+    """Remove, in turns, events that nothing has been added to for an hour; return how many."""
     resource = registry.catalog.find("", "v1", "events")
     before = (time.time() if now is None else now) - LIFETIME
     entries = registry.store.collection(resource.storage).entries
+    turn = Turn()
+    removed = young = 0
     # Oldest revision first: dictionaries keep the order of insertion, not of changes.
-    oldest = sorted(entries.values(), key=lambda entry: entry.revision)[:MOST_AT_A_TIME]
-    old = [entry for entry in oldest if _last_seen(entry) < before]
-    for entry in old:
-        registry.delete(resource, *entry.key, Options())
-    return len(old)
+    for entry in sorted(entries.values(), key=attrgetter("revision")):
+        if _last_seen(entry) >= before:
+            young += 1
+            if young > MOST_YOUNG:
+                break
+        elif entries.get(entry.key) is entry:
+            registry.delete(resource, *entry.key, Options())
+            removed += 1
+        if turn.is_over:
+            await turn.next()
+    return removed
 
 
 def _last_seen(entry: Entry) -> float:

@@ -18,11 +18,9 @@ from modules.apiserver.requests import body, decoded, delete_options
 from modules.apiserver.responses import (
     JSON,
     json_response,
-    list_body,
     list_metadata,
+    list_response,
     object_response,
-    raw_response,
-    table_response,
     wants_table,
 )
 from modules.apiserver.routing import ListOptions, Target
@@ -33,6 +31,7 @@ from modules.apiserver.status import (
     success,
     too_large,
 )
+from modules.apiserver.turns import Turn
 from modules.apiserver.watch import PlainLines, TableLines, Watch
 
 # A watch without timeoutSeconds ends after one to two of these (min-request-timeout).
@@ -97,12 +96,11 @@ class Handlers:
         if options.continue_token:
             page = self._pages.next(options.continue_token, options.limit, asked)
         else:
-            entries = self.registry.list(target.resource, target.namespace, options.selector)
-            page = self._pages.first(entries, self.registry.store.revision, options.limit, asked)
+            revision = self.registry.store.revision  # that of the list, which takes some turns
+            entries = await self.registry.list(target.resource, target.namespace, options.selector)
+            page = self._pages.first(entries, revision, options.limit, asked)
         metadata = list_metadata(page, options)
-        if wants_table(request):
-            return table_response(request, target.resource, page.entries, metadata)
-        return raw_response(list_body(target.resource, page.entries, metadata))
+        return await list_response(request, target.resource, page.entries, metadata)
 
     def _check_revision(self, revision: int | None) -> None:
         """Refuse a "not older than" that this store has not reached."""
@@ -196,17 +194,23 @@ class Handlers:
         known = {key: value for key, value in details.items() if value}
         return json_response(success({**known, "uid": uid}))
 
-    async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
+    async def _delete_collection(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
         selector = routing.list_options(target, request.query).selector
         options = await delete_options(request)
-        entries = self.registry.list(target.resource, target.namespace, selector)
-        deleted = [
-            self.registry.delete(target.resource, *entry.key, options).entry for entry in entries
-        ]
+        resource = target.resource
+        entries = await self.registry.list(resource, target.namespace, selector)
+        present = self.registry.store.collection(resource.storage).entries
+        deleted = []
+        turn = Turn()
+        for entry in entries:
+            if entry.key in present:  # nobody was faster
+                deleted.append(self.registry.delete(resource, *entry.key, options).entry)
+            if turn.is_over:
+                await turn.next()
         metadata = {"resourceVersion": str(self.registry.store.revision)}
-        return raw_response(list_body(target.resource, deleted, metadata))
+        return await list_response(request, resource, deleted, metadata)
 
     async def _bind(self, request: web.Request, target: Target) -> web.Response:
         if request.method != "POST":

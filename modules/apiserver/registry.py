@@ -58,9 +58,9 @@ class Registry:
             raise not_found(resource.plural, resource.group, name)
         return entry
 
-    def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
-        """Return what is selected, sorted; `namespace` "" means all."""
-        return self.store.collection(resource.storage).select(namespace, selector)
+    async def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
+        """Return what is selected at the call, sorted; `namespace` "" means all."""
+        return await self.store.collection(resource.storage).select(namespace, selector)
 
     def create(
         self, resource: Resource, namespace: str, body: Any, *, dry_run: bool = False

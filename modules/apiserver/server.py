@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from modules.apiserver import discovery, events, openapi, routing
+from modules.apiserver.cascade import Cascade
 from modules.apiserver.handlers import Handlers
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kubeconfig import write_kubeconfig
@@ -95,10 +96,11 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._remove_old_events())
             group.create_task(self._checkpoint())
+            group.create_task(Cascade(self.registry).run())
 
     async def _remove_old_events(self) -> None:
         while True:
-            events.remove_old(self.registry)
+            await events.remove_old(self.registry)
             await asyncio.sleep(EVENTS_SECONDS)
 
     async def _checkpoint(self) -> None:

@@ -12,18 +12,17 @@ import fcntl
 import logging
 import sqlite3
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from ipc.files import open_lock
-from modules.apiserver.history import History
+from modules.apiserver.collection import Collection
 from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.revisions import Mark, wall_clock
-from modules.apiserver.selectors import Selector
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ CHECKPOINT_COMMITS = 2000
 CHECKPOINT_PAGES = 20_000
 # To this size the log's file goes back when it has been emptied.
 LOG_BYTES = 16 * 1024 * 1024
-_KEY = attrgetter("key")
+_MORE = {"ADDED": 1, "MODIFIED": 0, "DELETED": -1}
 
 
 class StoreError(Exception):
@@ -63,25 +62,6 @@ class StoreError(Exception):
 
 class StoreInUseError(StoreError):
     """Another process has the file; it may be on its way out."""
-
-
-class Collection:
-    """The objects of one storage name."""
-
-    def __init__(self, revision: int) -> None:
-        self.entries: dict[Key, Entry] = {}
-        self.history = History(revision)
-
-    def select(self, namespace: str, selector: Selector) -> list[Entry]:
-        """Return what is selected, by namespace and name; `namespace` "" means all."""
-        found = [
-            entry
-            for entry in self.entries.values()
-            if (not namespace or entry.key[0] == namespace)
-            and (not selector or selector.matches(entry.labels, entry.fields))
-        ]
-        found.sort(key=_KEY)
-        return found
 
 
 class _Change(NamedTuple):
@@ -134,9 +114,7 @@ class Store:
                 "SELECT namespace, name, revision, body FROM objects WHERE storage = ?", (storage,)
             )
             for namespace, name, revision, body in rows:
-                collection.entries[namespace, name] = _entry(
-                    (namespace, name), revision, body, resource
-                )
+                collection.put(_entry((namespace, name), revision, body, resource))
 
     def collection(self, storage: str) -> Collection:
         """Return the collection, an empty one where nothing was ever stored."""
@@ -164,9 +142,9 @@ class Store:
         for storage, event in changes:
             collection = self.collection(storage)
             if event.type == "DELETED":
-                del collection.entries[event.entry.key]
+                collection.remove(event.entry.key)
             else:
-                collection.entries[event.entry.key] = event.entry
+                collection.put(event.entry)
             collection.history.append(event)
             self.revision = event.revision
         self._commits += 1
@@ -182,7 +160,10 @@ class Store:
                     execute(_REMOVE, (storage, *key))
                 else:
                     execute(_PUT, (storage, *key, event.revision, event.entry.raw))
-                execute(_REVISION, (storage, event.revision))
+            # The last one of each kind.
+            revisions = {storage: event.revision for storage, event in changes}
+            for revision in revisions.items():
+                execute(_REVISION, revision)
             execute("COMMIT")
         except BaseException:
             if self._database.in_transaction:
@@ -216,23 +197,28 @@ class Transaction:
         self._dry_run = dry_run
         self._revision = store.revision
         self._changes: list[_Change] = []
-        self._staged: dict[tuple[str, Key], Entry | None] = {}
+        self._staged: defaultdict[str, dict[Key, Entry | None]] = defaultdict(dict)
+        # How many more objects there are than stored, by storage and namespace.
+        self._more: Counter[tuple[str, str]] = Counter()
 
     def get(self, storage: str, key: Key) -> Entry | None:
-        staged = (storage, key)
-        if staged in self._staged:
-            return self._staged[staged]
-        return self._store.collection(storage).entries.get(key)
+        staged = self._staged[storage]
+        return staged[key] if key in staged else self._store.collection(storage).entries.get(key)
+
+    def count(self, storage: str, namespace: str) -> int:
+        """Return how many objects are in a namespace, in constant time."""
+        stored = self._store.collection(storage).count(namespace)
+        return stored + self._more[storage, namespace]
 
     def entries(self, storage: str, namespace: str = "") -> Iterator[Entry]:
         """Yield what is stored, of one namespace or of all."""
-        keys = dict.fromkeys(self._store.collection(storage).entries)
-        keys.update(dict.fromkeys(key for name, key in self._staged if name == storage))
-        for key in keys:
-            if not namespace or key[0] == namespace:
-                entry = self.get(storage, key)
-                if entry is not None:
-                    yield entry
+        staged = self._staged[storage]
+        for entry in self._store.collection(storage).snapshot(namespace):
+            if entry.key not in staged:
+                yield entry
+        for entry in (entry for entry in list(staged.values()) if entry is not None):
+            if not namespace or entry.key[0] == namespace:
+                yield entry
 
     def put(self, resource: Resource, key: Key, obj: Json) -> Entry:
         """Store `obj` under the next revision, which it gets as its resourceVersion."""
@@ -250,7 +236,8 @@ class Transaction:
         obj["metadata"]["resourceVersion"] = str(self._revision)
         entry = make_entry(key, self._revision, obj, resource.select(obj))
         self._changes.append(_Change(resource.storage, Event(type_, entry, previous)))
-        self._staged[resource.storage, key] = None if type_ == "DELETED" else entry
+        self._staged[resource.storage][key] = None if type_ == "DELETED" else entry
+        self._more[resource.storage, key[0]] += _MORE[type_]
         return entry
 
     def __enter__(self) -> Self:

@@ -27,14 +27,14 @@ def table(
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": [column.definition() for column in columns],
-        "rows": [_row(columns, obj, include_object) for obj in objects],
+        "rows": [row(columns, obj, include_object) for obj in objects],
     }
     if not with_definitions:
         result["columnDefinitions"] = None
     return result
 
 
-def _row(columns: Sequence[Column], obj: Json, include_object: str) -> Json:
+def row(columns: Sequence[Column], obj: Json, include_object: str) -> Json:
     row: Json = {"cells": [_cell(column, obj) for column in columns]}
     match include_object:
         case "Object":

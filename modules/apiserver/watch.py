@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
+from modules.apiserver.collection import Collection
 from modules.apiserver.objects import Entry, Event, Json, encode, watch_line
 from modules.apiserver.resources import Resource
 from modules.apiserver.selectors import Selector
 from modules.apiserver.status import ApiError, not_given_out, too_old
-from modules.apiserver.store import Collection, Store
+from modules.apiserver.store import Store
 from modules.apiserver.tables import table
+from modules.apiserver.turns import Turn, in_turns
 
 # The protocol asks for a bookmark "about once a minute" (KEP-956).
 BOOKMARK_SECONDS = 60.0
@@ -73,6 +75,8 @@ class Watch:
     bookmark_seconds: float = BOOKMARK_SECONDS
     _stopping: bool = field(default=False, init=False)
     _wake: asyncio.Event | None = field(default=None, init=False)
+    # Across batches: a write that finds room lets nobody else in.
+    _turn: Turn = field(default_factory=Turn, init=False)
 
     def stop(self) -> None:
         """End the stream in order: its client comes back and goes on where it was."""
@@ -114,7 +118,7 @@ class Watch:
         if events is None:
             return None
         if events:
-            lines = b"".join(self._lines_of(events))
+            lines = b"".join(await in_turns(self._lines_of(events), self._turn))
             if lines:
                 await write(lines)
         elif not self._stopping:
@@ -129,27 +133,31 @@ class Watch:
             # Nothing of this kind has changed since: it is up to date with everything.
             if self.bookmarks:
                 await write(self._bookmark(self.store.revision))
+        self._turn.begin()
 
     async def _write_present(self, collection: Collection, write: Write) -> None:
         revision = self.store.revision
         batch: list[bytes] = []
         size = 0
-        for entry in collection.select(self.namespace, self.selector):
-            batch.append(self.lines.line("ADDED", entry))
-            size += len(batch[-1])
+        for entry in collection.snapshot(self.namespace):
+            if self._selects(entry):
+                batch.append(self.lines.line("ADDED", entry))
+                size += len(batch[-1])
             if size >= BATCH_BYTES:
                 await write(b"".join(batch))
                 batch, size = [], 0
+            if self._turn.is_over:
+                await self._turn.next()
         if self.mark_initial_end:
             batch.append(self._bookmark(revision, {INITIAL_EVENTS_END: "true"}))
         if batch:
             await write(b"".join(batch))
 
     def _lines_of(self, events: list[Event]) -> Iterator[bytes]:
+        """Yield a line for each event; an empty one for what is none of this watch's business."""
         for event in events:
             type_ = self._type_for_us(event)
-            if type_:
-                yield self.lines.line(type_, event.entry)
+            yield self.lines.line(type_, event.entry) if type_ else b""
 
     def _type_for_us(self, event: Event) -> str:
         """Return the event's type in this watch; "" when it is none of its business."""

@@ -17,8 +17,11 @@ contributors/devel/sig-api-machinery/strategic-merge-patch.md. What `kubectl app
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from modules.apiserver.objects import Json
 from modules.apiserver.status import bad_request
@@ -84,41 +87,54 @@ def _merge_list(
 ) -> list[Any]:
     merge_key = keys[path]
     if not merge_key:
-        return target + [value for value in patch if value not in target]
+        return _union(target, patch)
     if any(isinstance(item, dict) and item == {_DIRECTIVE: "replace"} for item in patch):
         return [item for item in patch if item != {_DIRECTIVE: "replace"}]
-    merged = list(target)
+    # By place, so that what is deleted leaves the others where they are; a key found more than
+    # once is merged into its first item, and deleted as a whole.
+    merged: dict[int, Any] = dict(enumerate(target))
+    places: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for place, item in merged.items():
+        if isinstance(item, dict):
+            places[_identity(item.get(merge_key))].append(place)
+    free = len(target)
     for item in patch:
         if not isinstance(item, dict) or merge_key not in item:
             raise bad_request(
                 f"the patch's list {_name(path)} has an item without its merge key {merge_key!r}"
             )
-        index = _find(merged, merge_key, item[merge_key])
+        found = places[_identity(item[merge_key])]
         if item.get(_DIRECTIVE) == "delete":
-            merged = [
-                other
-                for other in merged
-                if not isinstance(other, dict) or other.get(merge_key) != item[merge_key]
-            ]
-        elif index is None:
-            merged.append(_merge_map({}, item, path, keys))
-        else:
-            merged[index] = _merge_map(merged[index], item, path, keys)
+            for place in found:
+                del merged[place]
+            found.clear()
+        elif found:
+            merged[found[0]] = _merge_map(merged[found[0]], item, path, keys)
             # `$patch: replace` in an item replaces all but what it is known by.
-            merged[index].setdefault(merge_key, item[merge_key])
-    return merged
+            merged[found[0]].setdefault(merge_key, item[merge_key])
+        else:
+            merged[free] = _merge_map({}, item, path, keys)
+            found.append(free)
+            free += 1
+    return list(merged.values())
 
 
-def _find(items: list[Any], merge_key: str, value: Any) -> int | None:
-    for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get(merge_key) == value:
-            return index
-    return None
+def _union(target: list[Any], patch: list[Any]) -> list[Any]:
+    present = set(map(_identity, target))
+    return target + [value for value in patch if _identity(value) not in present]
+
+
+def _identity(value: Any) -> Hashable:
+    """Return what can be looked up, and is equal for equal JSON values alone."""
+    if isinstance(value, dict | list):
+        return type(value), msgspec.json.encode(value, order="sorted")
+    return type(value) is bool, value
 
 
 def _delete_values(target: Json, field: str, values: Any) -> None:
     if isinstance(target.get(field), list) and isinstance(values, list):
-        target[field] = [value for value in target[field] if value not in values]
+        gone = set(map(_identity, values))
+        target[field] = [value for value in target[field] if _identity(value) not in gone]
 
 
 def _set_order(
@@ -133,22 +149,31 @@ def _set_order(
         return
     merge_key = keys[path]
 
-    def identity(item: Any) -> Any:
-        return item.get(merge_key) if merge_key and isinstance(item, dict) else item
+    def identity(item: Any) -> Hashable:
+        return _identity(item.get(merge_key) if merge_key and isinstance(item, dict) else item)
 
-    wanted = [identity(item) for item in order]
-    before = [identity(item) for item in items]
-    named = sorted(
-        (item for item in items if identity(item) in wanted),
-        key=lambda item: wanted.index(identity(item)),
+    wanted = _first_places(map(identity, order))
+    before = _first_places(map(identity, items))
+    named = deque(
+        sorted(
+            (item for item in items if identity(item) in wanted),
+            key=lambda item: wanted[identity(item)],
+        )
     )
     result: list[Any] = []
     for item in (item for item in items if identity(item) not in wanted):
-        place = before.index(identity(item))
-        while named and before.index(identity(named[0])) < place:
-            result.append(named.pop(0))
+        place = before[identity(item)]
+        while named and before[identity(named[0])] < place:
+            result.append(named.popleft())
         result.append(item)
-    target[field] = result + named
+    target[field] = [*result, *named]
+
+
+def _first_places(identities: Iterable[Hashable]) -> dict[Hashable, int]:
+    places: dict[Hashable, int] = {}
+    for place, identity in enumerate(identities):
+        places.setdefault(identity, place)
+    return places
 
 
 def _without_directives(items: list[Any]) -> list[Any]:

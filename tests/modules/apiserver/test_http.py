@@ -441,6 +441,6 @@ async def test_old_events_go(api: Api) -> None:
     path = "/api/v1/namespaces/default/events"
     for name, when in (("old", "2020-01-01T00:00:00Z"), ("odd", "yesterday")):
         await api.create(path, metadata={"name": name}, lastTimestamp=when)
-    assert events.remove_old(api.server.registry) == 0
-    assert events.remove_old(api.server.registry, time.time() + 3700) == 2
+    assert await events.remove_old(api.server.registry) == 0
+    assert await events.remove_old(api.server.registry, time.time() + 3700) == 2
     assert (await api.call("GET", path))["items"] == []
