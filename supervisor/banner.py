@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from supervisor.output import Console
 from supervisor.paths import Paths, resolve
+
+if TYPE_CHECKING:
+    from supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 _SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
 
@@ -22,6 +31,16 @@ def render(status: dict[str, Any], paths: Paths) -> str:
     lines = [f"cloudcore {status['version']}: {_summary(modules)}", ""]
     lines += [f"  {label:<11} {text}" for label, text in _facts(modules, paths)]
     return "\n".join(lines)
+
+
+def show(supervisor: Supervisor) -> None:
+    """Print it; a failure is logged, for what is only told ends nothing."""
+    try:
+        text = render(msgspec.to_builtins(supervisor.status()), supervisor.paths)
+        # A path is printed in its own bytes, so that commands with it can be copied.
+        Console(1).write(f"{text}\n".encode("utf-8", "surrogateescape"))
+    except Exception:
+        log.exception("a bug in the supervisor: the banner cannot be printed")
 
 
 def _summary(modules: list[dict[str, Any]]) -> str:

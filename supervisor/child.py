@@ -82,7 +82,8 @@ def _let_go(keep: Iterable[int]) -> None:
     """Let go of the supervisor's descriptors.
 
     They are replaced, not closed: objects from before the fork still count them as theirs and
-    would close the numbers again, whatever they mean by then.
+    would close the numbers again, whatever they mean by then. One that was inherited with a
+    number over the limit of open files (setrlimit(2)) cannot be replaced: no other gets it.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
@@ -91,7 +92,10 @@ def _let_go(keep: Iterable[int]) -> None:
                 os.fstat(number)
             except OSError:  # the listing's own descriptor
                 continue
-            os.dup2(null, number, inheritable=False)
+            try:
+                os.dup2(null, number, inheritable=False)
+            except OSError:
+                os.close(number)
 
 
 def _follow(birth: Birth, console: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +10,22 @@ from typing import Any
 from ipc import AsyncContext, Context, Registry
 from supervisor.page import Page
 
+log = logging.getLogger(__name__)
+
 
 class _Life:
     """What both kinds of context have beside the channels' operations."""
 
     _page: Page
     _details: dict[str, Any]
+    _untold: str
+    """why the last details could not be told"""
     sockets: Mapping[str, socket.socket]
 
     def _live(self, page: Page, sockets: Mapping[str, socket.socket]) -> None:
         self._page = page
         self._details = {}
+        self._untold = ""
         self.sockets = sockets
 
     def ready(self) -> None:
@@ -30,7 +36,12 @@ class _Life:
 
     def report(self, **details: Any) -> None:
         self._details.update(details)
-        self._page.say_details(self._details)
+        try:
+            self._page.say_details(self._details)
+        except (TypeError, ValueError) as error:  # what is only told ends nothing
+            if str(error) != self._untold:
+                log.error("the details of this module cannot be told: %s", error)
+            self._untold = str(error)
 
 
 class SupervisedContext(_Life, AsyncContext):

@@ -14,6 +14,7 @@ import msgspec
 
 from ipc.files import replace_file
 from supervisor.output import last_lines
+from supervisor.telling import to_json
 
 if TYPE_CHECKING:
     from supervisor.process import ModuleProcess
@@ -114,7 +115,7 @@ class CrashReports:
     def put(self, report: CrashReport) -> None:
         """Write a report, whole or not at all, and drop the oldest ones."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        content = msgspec.json.format(msgspec.json.encode(report), indent=1)
+        content = msgspec.json.format(to_json(report), indent=1)
         replace_file(self.directory / f"{report.id}.json", content, sync=False)
         for old in self._files()[: -self.keep]:
             old.unlink(missing_ok=True)
@@ -138,6 +139,6 @@ class CrashReports:
 def _read(file: Path) -> CrashReport | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=CrashReport)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         log.warning("the crash report %s cannot be read: %s", file, error)
         return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 _KEPT: Final = 1000
 
@@ -38,7 +41,10 @@ class EventLog:
         event = Event(self._number, time.time(), module, old, new, reason, pid)
         self._events.append(event)
         for follower in list(self.followers):
-            follower(event)
+            try:
+                follower(event)
+            except Exception:  # who is told does not end who tells
+                log.exception("a bug in the supervisor: a transition was not told")
         return event
 
     def since(self, number: int = 0, module: str = "") -> list[Event]:
@@ -56,8 +62,11 @@ class EventLog:
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def look(_: Event) -> None:
-            if not held.done() and condition():
-                held.set_result(None)
+            try:
+                if not held.done() and condition():
+                    held.set_result(None)
+            except Exception as error:
+                held.set_exception(error)
 
         self.followers.append(look)
         try:

@@ -78,8 +78,8 @@ class Lives:
 def _read(file: Path) -> _Life | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=_Life)
-    except (OSError, msgspec.MsgspecError):  # written by nobody who could have started a module
-        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # written by nobody who could have started a module
 
 
 def _started(pid: int) -> int | None:

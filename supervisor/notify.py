@@ -57,6 +57,6 @@ class Systemd:
         if not self._address:
             return
         try:
-            self._socket.sendto(text.encode(), self._address)
+            self._socket.sendto(text.encode("utf-8", "backslashreplace"), self._address)
         except OSError as error:
             log.warning("systemd was not told %r: %s", text, error.strerror)

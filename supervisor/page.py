@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from supervisor.telling import to_json, utf8
+
 _SIZE: Final = 64 * 1024
 # Indices of 8-byte words; three lengths: of the details, twice, and of the last words.
 _READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE, _CLEANING = 0, 1, 2, 3, 6, 7
@@ -60,7 +62,7 @@ class Page:
 
     def say_details(self, details: dict[str, Any]) -> None:
         """Replace the details; the old ones stay readable until the new ones are whole."""
-        data = msgspec.json.encode(details)
+        data = to_json(details)
         if len(data) > _SIZE:
             raise ValueError(f"details of {len(data)} bytes; {_SIZE} are possible")
         which = 1 - self._words[_WHICH]
@@ -70,7 +72,7 @@ class Page:
         self._words[_WHICH] = which
 
     def say_last_words(self, words: LastWords) -> None:
-        words = LastWords(_utf8(words.reason), _utf8(words.traceback), words.exit_status)
+        words = LastWords(utf8(words.reason), utf8(words.traceback), words.exit_status)
         data = msgspec.json.encode(words)
         if len(data) > _SIZE:
             kept = words.traceback[-_SIZE // 4 :]
@@ -105,14 +107,17 @@ class Page:
         data = self._memory[start : start + self._words[_LENGTHS + which]]
         try:
             return msgspec.json.decode(data, type=dict[str, Any]) if data else {}
-        except msgspec.MsgspecError:  # two reports came while it was read
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # two reports came while it was read
             return {}
 
     def last_words(self) -> LastWords | None:
         data = self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + self._words[_LENGTHS + 2]]
         try:
             return msgspec.json.decode(data, type=LastWords) if data else None
-        except msgspec.MsgspecError:  # the module has scribbled on its own page
+        except (
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+        ):  # a module has scribbled on it
             return None
 
     def close(self) -> None:
@@ -120,8 +125,3 @@ class Page:
         self._view.release()
         self._memory.close()
         os.close(self.notice)
-
-
-def _utf8(text: str) -> str:
-    """Make a text one that can be encoded: file names may bring lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode()

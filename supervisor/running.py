@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from supervisor import logs, sockets
+from supervisor import descriptors, logs, sockets
 from supervisor.config import Configuration
 from supervisor.paths import PathError, Paths
 from supervisor.reload import Loader
@@ -27,10 +27,12 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
     hold_signals()
     logs.setup("supervisor", **configuration.log.model_dump())
     try:
+        enabled = [spec for spec in configuration.modules if spec.enabled]
+        more = sum(spec.cls.processes(spec.config) - 1 for spec in enabled)
+        descriptors.raise_limit(len(configuration.modules) + more)
         paths.create()
-        for spec in configuration.modules:
-            if spec.enabled:
-                sockets.check_unix_paths(spec, paths.run_dir)
+        for spec in enabled:
+            sockets.check_unix_paths(spec, paths.run_dir)
         with RunDirectory(paths) as run_directory:
             supervisor = Supervisor(configuration, paths, load, run_directory)
             return asyncio.run(supervisor.run())

@@ -19,8 +19,6 @@ import time
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from ipc import ChannelState, DeadLetterBox, Registry
 from supervisor import banner, crashes, logs, metrics, orphans, process, rundir, sockets, status
 from supervisor.admin import AdminServer
@@ -306,7 +304,7 @@ class Supervisor:
         )
         try:
             self.crashes.put(report)
-        except OSError as error:
+        except Exception as error:  # what is only told ends nothing
             log.error("no crash report of module %s: %s", unit.name, error)
         return report
 
@@ -333,8 +331,7 @@ class Supervisor:
         if self._start_begun and not self.started and all(unit.tried for unit in units):
             self.started = True
             self.systemd.ready()
-            status = msgspec.to_builtins(self.status())
-            Console(1).write(f"{banner.render(status, self.paths)}\n".encode())
+            banner.show(self)
 
     def give_up(self) -> None:
         self.shutdown.begin(signal.SIGTERM, exit_status=EXIT_BUG)

@@ -12,18 +12,16 @@ log = logging.getLogger(__name__)
 _OTHERS: Final = 512
 
 
-def raise_limit(nodes: int) -> int:
-    """Raise this process's limit of open files as far as it may be, and return it.
+def check_limit(nodes: int) -> int:
+    """Return how many files this process may open; the supervisor has raised that to the most.
 
-    Go's runtime does the same (os/rlimit.go). A warning tells when `nodes` are more than fit.
+    A warning tells when `nodes` are more than fit.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < nodes + _OTHERS:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < nodes + _OTHERS:
         log.warning(
             "this process may open %d files, too few for node_limit = %d edges: raise the hard "
             "limit (LimitNOFILE of systemd, ulimit -Hn)",
-            *(hard, nodes),
+            *(limit, nodes),
         )
-    return hard
+    return limit

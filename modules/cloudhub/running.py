@@ -27,7 +27,7 @@ _RENEWAL: Final = 12 * 3600.0
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
     """Serve edges until asked to stop; CannotStart when something is as it may not be."""
     tls = ServerTls(tls_files(config, settings))
-    context.report(max_open_files=descriptors.raise_limit(config.node_limit))
+    context.report(max_open_files=descriptors.check_limit(config.node_limit))
     hub = Hub(config, context, tls, unit_names(config.processes))
     async with AsyncExitStack() as servers:
         try:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
-import msgspec
+
+from supervisor.telling import to_json
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,8 @@ class Answer:
             case bytes():
                 return self.type, self.body
             case str():
-                return self.type or TEXT, self.body.encode()
-        return JSON, msgspec.json.encode(self.body) + b"\n"
+                return self.type or TEXT, self.body.encode("utf-8", "backslashreplace")
+        return JSON, to_json(self.body) + b"\n"
 
 
 @dataclass(frozen=True)

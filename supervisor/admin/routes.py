@@ -20,6 +20,7 @@ from supervisor.output import Output, last_lines
 from supervisor.reload import Changes
 from supervisor.states import State
 from supervisor.status import ModuleStatus, Status, overall_state, without_traces
+from supervisor.telling import to_json
 from supervisor.unit import Unit
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ async def _events(router: Router, request: Request) -> Answer | Stream:
     def subscribe(feed: Feed) -> Callable[[], None]:
         def follow(event: Event) -> None:
             if module in {"", event.module}:
-                feed.offer(msgspec.json.encode(event) + b"\n")
+                feed.offer(to_json(event) + b"\n")
 
         for event in past:
             follow(event)

@@ -1,6 +1,8 @@
 """The `cloudcore` command."""
 
 import gc
+import io
+import sys
 
 __all__ = ["main"]
 
@@ -12,6 +14,9 @@ def main() -> None:
     that are there to stay: none is collected while they are imported, and none at the end.
     """
     gc.disable()
+    for stream in (sys.stdout, sys.stderr):  # None where a descriptor was closed at the start
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text of its encoding
+            stream.reconfigure(errors="backslashreplace")
     from supervisor.cli.app import cloudcore
 
     gc.freeze()

@@ -1,0 +1,141 @@
+"""What is only told ends nothing, whatever is in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from supervisor import banner, client
+from supervisor.admin.http import Answer
+from supervisor.context import SupervisedContext
+from supervisor.crashes import CrashReport, CrashReports
+from supervisor.events import Event, EventLog
+from supervisor.notify import Systemd
+from supervisor.page import LastWords, Page
+from supervisor.paths import Paths
+from supervisor.telling import to_json
+from tests.support.running import DEADLINE, Running
+
+#: As Python has a file name of the bytes caf, e9: Latin-1, not UTF-8.
+NAME = os.fsdecode(b"caf\xe9")
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
+    event = Event(1, 0.0, "good", "a", "b", f"cannot read {NAME}", None)
+    assert json.loads(to_json(event))["reason"] == "cannot read caf\\udce9"
+    assert json.loads(to_json({NAME: [NAME, 1, None, {"a": NAME}]})) == {
+        "caf\\udce9": ["caf\\udce9", 1, None, {"a": "caf\\udce9"}]
+    }
+    assert json.loads(Answer({"error": NAME}).encoded()[1]) == {"error": "caf\\udce9"}
+    assert Answer(NAME).encoded()[1] == b"caf\\udce9"
+    with pytest.raises(TypeError):
+        to_json(object())
+
+
+def test_a_page_takes_it_and_survives_what_a_module_scribbles(monkeypatch: object) -> None:
+    page = Page()
+    page.say_details({"path": NAME})
+    assert page.details() == {"path": "caf\\udce9"}
+    page.say_last_words(LastWords(NAME))
+    memory = page._memory
+    for place in (memory.find(b"caf", at) for at in (0, 2 * 64 * 1024)):
+        memory[place : place + 1] = b"\xff"
+    assert page.details() == {}
+    assert page.last_words() is None
+    page.close()
+
+
+async def test_a_report_that_cannot_be_told_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = Page()
+    context = SupervisedContext.__new__(SupervisedContext)
+    context._live(page, {})
+    context.report(good=1)
+    for _ in range(2):
+        context.report(wrong=object())
+    assert caplog.text.count("the details of this module cannot be told") == 1
+    context.report(wrong=2)
+    assert page.details() == {"good": 1, "wrong": 2}
+    page.close()
+
+
+def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
+    empty = dict.fromkeys(CrashReport.__struct_fields__, "")
+    report = msgspec.convert(
+        empty
+        | {"id": "1", "at": 0.0, "pid": 1, "uptime_seconds": 0.0, "code": 1, "signal": None}
+        | {"oom_killed": False, "in_hand": [], "stderr": [NAME], "reason": NAME},
+        CrashReport,
+    )
+    reports = CrashReports(tmp_path, 10)
+    reports.put(report)
+    assert reports.get("1").reason == "caf\\udce9"
+    (tmp_path / "2.json").write_bytes(b'{"id": "\xff"}')
+    assert len(reports.reports()) == 1
+
+
+async def test_a_follower_that_fails_does_not_end_who_tells(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events, heard = EventLog(), []
+
+    def fail(event: Event) -> None:
+        raise ZeroDivisionError
+
+    events.followers += [fail, heard.append]
+    waiting = asyncio.create_task(events.until(lambda: 1 // len(heard) == 1))
+    await asyncio.sleep(0)
+    events.add("good", "a", "b", "", None)
+    assert len(heard) == 1
+    assert "a transition was not told" in caplog.text
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+
+
+def test_a_banner_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        paths = Paths(Path("/run"), Path("/data"))
+
+        def status(self) -> object:
+            raise ZeroDivisionError
+
+    banner.show(Broken())  # type: ignore[arg-type]
+    assert "the banner cannot be printed" in caplog.text
+
+
+def test_systemd_is_told_of_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    systemd = Systemd()
+    systemd.status(NAME)
+    systemd._socket.close()
+
+
+def test_directories_whose_names_are_not_utf_8(tmp_path: Path) -> None:
+    base = tmp_path / NAME
+    base.mkdir()
+    with Running(base, "good", "refusing", env={"PYTHONUTF8": "0", "LC_ALL": "C"}) as running:
+        running.ready("good")
+        running.wait_for("refusing: crashed -> failed")
+        os.kill(running.module("good")["pid"], signal.SIGKILL)
+        running.wait_for("good: ready -> crashed")
+        running.ready("good")
+        assert "cloudcore_module_ready" in client.text(running.admin_socket, "/metrics")
+        for command in (("status",), ("crashes",), ("events",), ("logs",), ("config", "show")):
+            done = subprocess.run(
+                [sys.executable, "-m", "supervisor", *command, *running.directories],
+                capture_output=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            assert b"Traceback" not in done.stderr, command
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
