@@ -121,7 +121,8 @@ class _Context(Protocol):
     def report(self, **details: Any) -> None:
         """Update the module's `details` in `cloudcore status`: JSON-like, 64 KiB in all.
 
-        Cheap: nobody is woken. Values given before stay until they are replaced.
+        Cheap: nobody is woken. Values given before stay until they are replaced; None removes
+        one. `waiting_for` is shown beside "ready" when cloudcore has started.
         """
 
     def send_some(self, module: str, messages: Sequence[Message]) -> int:

@@ -49,7 +49,12 @@ def _summary(modules: list[dict[str, Any]]) -> str:
     ]
     if late:
         return f"{len(modules) - len(late)} of {len(modules)} modules are ready; {', '.join(late)}"
-    return f"all {len(modules)} modules are ready"
+    waiting = "".join(
+        f"; {module['name']} waits for {module['details']['waiting_for']}"
+        for module in modules
+        if module["details"].get("waiting_for")
+    )
+    return f"all {len(modules)} modules are ready{waiting}"
 
 
 def _facts(modules: list[dict[str, Any]], paths: Paths) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ class _Life:
 
     def report(self, **details: Any) -> None:
         self._details.update(details)
+        self._details = {name: value for name, value in self._details.items() if value is not None}
         try:
             self._page.say_details(self._details)
         except (TypeError, ValueError) as error:  # what is only told ends nothing

@@ -83,6 +83,7 @@ class _Controller:
         async with asyncio.TaskGroup() as tasks:
             parts = (
                 self._downstream.watch(),
+                self._client.health.report_to(self._context),
                 self._measure(),
                 self._see_to_crds(),
                 self._work(),
@@ -114,7 +115,7 @@ class _Controller:
             self._context.ready()
 
     async def _read_all(self) -> None:
-        await synced(self._downstream.reflectors, self._context)
+        await synced(self._downstream.reflectors, self._client.health, self._context)
         if self._missing_crds:
             self._context.report(missing_crds="")
         self._report()

@@ -46,7 +46,7 @@ async def _install(client: KubeClient, resource: Resource) -> bool:
     definition = crds.load(resource.plural)
     name = definition["metadata"]["name"]
     try:
-        await retry(lambda: client.create(CUSTOMRESOURCEDEFINITIONS, definition))
+        await retry(lambda: client.create(CUSTOMRESOURCEDEFINITIONS, definition), client.health)
     except AlreadyExists:
         log.debug("the CRD %s is there already, and about to be served", name)
     except ApiError as error:
@@ -63,7 +63,7 @@ async def _is_served(client: KubeClient, resource: Resource, namespace: str | No
             await anext(pages)
 
     try:
-        await retry(first_page)
+        await retry(first_page, client.health)
     except NotFound:
         return False
     except ApiError as error:

@@ -17,7 +17,6 @@ from modules.common.kube import (
     PODS,
     SECRETS,
     SERVICES,
-    ConfigurationError,
     EventRecorder,
     KubeClient,
     Reflector,
@@ -41,7 +40,7 @@ from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
-from supervisor.api import CannotStart, ModuleContext, Settings
+from supervisor.api import ModuleContext, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="
@@ -55,15 +54,10 @@ log = logging.getLogger(__name__)
 
 
 async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleContext) -> None:
-    """Run the controller until it is asked to stop; CannotStart if the kubeconfig is unusable."""
+    """Run the controller until it is asked to stop."""
     async with AsyncExitStack() as stack:
         client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
-        try:
-            await stack.enter_async_context(client)
-        except ConfigurationError as error:
-            if settings.kubernetes.configured:
-                raise CannotStart(str(error)) from error
-            raise
+        await stack.enter_async_context(client)
         path = settings.data_dir / "edgecontroller" / "told.jsonl"
         ledger = stack.enter_context(closing(Ledger(path)))
         namespace = settings.kubernetes.namespace
@@ -130,7 +124,8 @@ class Controller:
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
-            await synced(self._reflectors, self._context)
+            tasks.create_task(self._client.health.report_to(self._context))
+            await synced(self._reflectors, self._client.health, self._context)
             log.info(f"in step with {self._client.server}: {self._counts()}")
             # What has been listed stays: no collection need go through it again.
             gc.freeze()
@@ -230,7 +225,7 @@ class Controller:
             "watch_restarts": sum(counts.watches for counts in statistics) - len(statistics),
             "relists": sum(counts.lists for counts in statistics) - len(statistics),
             "api_errors": dict(self._client.statistics.errors),
-            "api_away_seconds": round(max(r.failing_for for r in self._reflectors)),
+            "api_away_seconds": round(self._client.health.failing_for),
         }
 
     def _counts(self) -> dict[str, int]:

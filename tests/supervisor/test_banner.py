@@ -67,6 +67,14 @@ def test_it_says_who_is_not_ready() -> None:
     assert not [line for line in lines if line.startswith("join")]
 
 
+def test_it_says_who_is_ready_and_waits_for_something() -> None:
+    waiting = module("edgecontroller", waiting_for="nodes, pods", because="401 Unauthorized")
+    lines = rendered(resolve(), APISERVER, waiting)
+    assert (
+        lines[0] == "cloudcore 0.1.0: all 2 modules are ready; edgecontroller waits for nodes, pods"
+    )
+
+
 def test_outside_of_the_path_the_command_is_named_as_it_was_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisor.context import _Life
 from supervisor.page import LastWords, Page
 
 
@@ -42,3 +43,13 @@ def test_last_words_that_are_too_long_keep_their_end(page: Page) -> None:
     words = page.last_words()
     assert words
     assert words.traceback.endswith("the end")
+
+
+def test_details_stay_until_they_are_replaced_or_removed(page: Page) -> None:
+    life = _Life()
+    life._live(page, {})
+    life.report(waiting_for="pods", server="https://a")
+    life.report(server="https://b")
+    assert page.details() == {"waiting_for": "pods", "server": "https://b"}
+    life.report(waiting_for=None)
+    assert page.details() == {"server": "https://b"}

@@ -13,6 +13,7 @@ import msgspec
 
 from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.errors import Unreachable
+from modules.common.kube.health import ApiHealth
 from modules.common.kube.resources import Resource
 from modules.common.kube.tap import BrokenOff, Tap
 from modules.common.kube.transport import (
@@ -63,7 +64,8 @@ class KubeClient:
     """Reads and writes Kubernetes objects, which are dicts, over one pool of connections.
 
     Every method raises a `KubeError`: an `ApiError` for what the server refuses, `Unreachable`
-    when no answer came. None of them tries again; `retry` does.
+    when no answer came, `ConfigurationError` while the kubeconfig cannot be used. None of them
+    tries again; `retry` does.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -73,8 +75,8 @@ class KubeClient:
     def connect(cls, settings: ConnectSettings, *, user_agent: str = "cloudcore") -> Self:
         """Make a client, to be entered with `async with`, for the configured cluster.
 
-        Without one it is for the embedded API server, whose kubeconfig is waited for. The user
-        agent up to its first slash is the field manager of what is written.
+        Without one it is for the embedded API server, whose kubeconfig is waited for a while. The
+        user agent up to its first slash is the field manager of what is written.
         """
         return cls(Transport(settings, user_agent))
 
@@ -92,8 +94,13 @@ class KubeClient:
 
     @property
     def server(self) -> str:
-        """The URL of the API server in use."""
+        """The URL of the API server in use; empty while no kubeconfig could be read."""
         return self._transport.server
+
+    @property
+    def health(self) -> ApiHealth:
+        """Whether the API server serves this client, and if not, since when and why."""
+        return self._transport.health
 
     @property
     def module(self) -> str:
@@ -292,7 +299,9 @@ def _decode(decode: Callable[[bytes], Decoded], body: bytes, request: Request) -
     try:
         return decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unreachable(f"{request.what}: the answer is not Kubernetes JSON: {error}") from error
+        raise Unreachable(
+            f"the answer is not Kubernetes JSON: {error}", request=request.what
+        ) from error
 
 
 def _query(**parameters: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,8 +24,14 @@ from lightkube.core.exceptions import ConfigError
 
 from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
 
+#: A file's inode, time of modification in nanoseconds, and size.
+FileVersion = tuple[int, int, int]
+
 #: What lightkube lets through when a configuration or a plugin's answer is not as it should be.
-_UNUSABLE: Final = (ConfigError, OSError, KeyError, TypeError, ValueError)
+_UNUSABLE: Final = (
+    *(ConfigError, OSError, AttributeError, KeyError, TypeError, ValueError),
+    *(msgspec.MsgspecError, yaml.YAMLError),
+)
 
 
 class ClusterSettings(Protocol):
@@ -116,13 +122,13 @@ class Access:
     server: str
     tls: ssl.SSLContext | None
     authenticator: Authenticator
-    #: The kubeconfig it came from and that file's identity, to notice a new one.
-    source: Path | None = None
-    version: tuple[int, int, int] | None = None
+    #: The kubeconfig it came from with the files that it names, and their identities.
+    sources: tuple[Path, ...] = ()
+    versions: tuple[FileVersion | None, ...] = ()
 
     def outdated(self) -> bool:
-        """Whether the kubeconfig has been written anew since it was read."""
-        return self.source is not None and file_version(self.source) not in (None, self.version)
+        """Whether any of its files has been written anew since it was read."""
+        return file_versions(self.sources) != self.versions
 
 
 def kubeconfig_path(settings: ConnectSettings) -> Path | None:
@@ -138,22 +144,48 @@ def kubeconfig_path(settings: ConnectSettings) -> Path | None:
 def load_access(settings: ConnectSettings) -> Access:
     """Read the credentials; ConfigurationError says what is wrong with them."""
     path = kubeconfig_path(settings)
-    version = file_version(path) if path else None
     try:
-        config = _select(settings, path)
+        # Each file's version before it is read: what is written meanwhile makes it outdated.
+        paths = (path,) if path else ()
+        versions = file_versions(paths)
+        config = select(settings, path)
         server = settings.kubernetes.master or config.cluster.server
         user = _user(config)
+        named = tuple(files_of(config).values()) if path else ()
+        versions += file_versions(named)
         tls = None
         if server.startswith("https:"):
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
-        return Access(server.rstrip("/"), tls, Authenticator(user_auth(user)), path, version)
-    except (*_UNUSABLE, msgspec.MsgspecError, yaml.YAMLError) as error:
-        where = path or ("in-cluster configuration" if not settings.kubernetes.master else "master")
-        raise ConfigurationError(f"cannot use {where}: {_say(error)}") from error
+        authenticator = Authenticator(user_auth(user))
+        return Access(server.rstrip("/"), tls, authenticator, paths + named, versions)
+    except _UNUSABLE as error:
+        raise ConfigurationError(f"cannot use {name(settings)}: {_say(error)}") from error
 
 
-def file_version(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file is replaced or written to; None without a file."""
+def name(settings: ConnectSettings) -> str:
+    """Say in words where the credentials come from."""
+    if path := kubeconfig_path(settings):
+        return f"the kubeconfig {path}"
+    return "the master" if settings.kubernetes.master else "the in-cluster configuration"
+
+
+def files_of(config: SingleConfig) -> dict[str, Path]:
+    """Return the certificates and keys that a kubeconfig names, by its names for them."""
+    user = config.user or User()
+    named = {
+        "certificate-authority": config.cluster.certificate_auth,
+        "client-certificate": user.client_cert,
+        "client-key": user.client_key,
+    }
+    return {what: Path(config.abs_file(file)) for what, file in named.items() if file}
+
+
+def file_versions(paths: Iterable[Path]) -> tuple[FileVersion | None, ...]:
+    """Return what changes when a file is replaced or written to; None without a file."""
+    return tuple(map(_file_version, paths))
+
+
+def _file_version(path: Path) -> FileVersion | None:
     try:
         found = path.stat()
     except OSError:
@@ -161,11 +193,14 @@ def file_version(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _select(settings: ConnectSettings, path: Path | None) -> SingleConfig:
+def select(settings: ConnectSettings, path: Path | None) -> SingleConfig:
+    """Read the configuration and take the context in use."""
     kubernetes = settings.kubernetes
     if kubernetes.in_cluster:
         config = KubeConfig.from_service_account()
     elif path is not None:
+        if not path.exists():
+            raise ConfigError("the file is not found")
         config = KubeConfig.from_file(path)
     else:
         config = KubeConfig.from_server(kubernetes.master)
@@ -203,8 +238,12 @@ def _exec_plugin(plugin: UserExec) -> UserExec:
 
 
 def _say(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.context} {error.problem}"
+    if isinstance(error, AttributeError):
+        return "it is empty, or no YAML mapping"
     if isinstance(error, KeyError):
         return f"{error} is not defined there"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return " ".join(str(error).split())

@@ -8,31 +8,54 @@ import msgspec
 
 
 class KubeError(Exception):
-    """Base of every error the Kubernetes client raises; the text says what to do about it."""
+    """Base of every error the Kubernetes client raises.
+
+    `cause` is the text without the request that failed, for what has made many fail; `hint` says
+    what to do about it.
+    """
+
+    hint: str = "trying again until it works"
+
+    def __init__(self, cause: str, *, request: str = "") -> None:
+        super().__init__(f"{request}: {cause}" if request else cause)
+        self.cause = cause
+
+    @property
+    def outage(self) -> bool:
+        """Whether it says nothing of the request: for now none would be served."""
+        return False
 
     @property
     def retriable(self) -> bool:
-        """Whether the same attempt may succeed later without anybody changing anything."""
-        return False
+        """Whether the same attempt may succeed later."""
+        return self.outage
 
 
 class ConfigurationError(KubeError):
     """The kubeconfig, or a certificate or token that it names, cannot be used."""
+
+    hint = "put it right: it is read again by itself"
+
+    @property
+    def outage(self) -> bool:
+        return True
 
 
 class CredentialsUnavailable(KubeError):
     """An exec plugin or a token file gave no credentials this time."""
 
     @property
-    def retriable(self) -> bool:
+    def outage(self) -> bool:
         return True
 
 
 class Unreachable(KubeError):
     """No answer came: refused, reset, timed out. Whether the request took effect is unknown."""
 
+    hint = "trying again until it answers"
+
     @property
-    def retriable(self) -> bool:
+    def outage(self) -> bool:
         return True
 
 
@@ -52,18 +75,26 @@ class ApiError(KubeError):
         details: dict[str, Any] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"{request}: {status} {reason}: {message}" if request else message)
+        super().__init__(f"{status} {reason}: {message}", request=request)
         self.status = status
         self.reason = reason
         self.message = message
         self.details = details or {}
         self.retry_after = retry_after
         self.premature = False
-        """whether it may be for no other reason than that the server has just started"""
+
+    def call_premature(self) -> None:
+        """Note that it may be for no other reason than that the server has just started."""
+        self.premature = True
+        self.hint = "trying again, for it may have started just now"
+
+    @property
+    def outage(self) -> bool:
+        return self.premature
 
     @property
     def retriable(self) -> bool:
-        return self.status == 429 or self.status >= 500 or self.premature
+        return self.outage or self.status == 429 or self.status >= 500
 
 
 class BadRequest(ApiError):
@@ -73,13 +104,23 @@ class BadRequest(ApiError):
 class Unauthorized(ApiError):
     """401: the credentials are not accepted, renewed ones neither."""
 
+    hint = "put valid credentials into the kubeconfig: it is read again by itself"
+
+    @property
+    def outage(self) -> bool:
+        return True
+
 
 class Forbidden(ApiError):
-    """403: RBAC does not allow it; `deploy/` has the rights cloudcore needs."""
+    """403: RBAC does not allow it."""
+
+    hint = "grant the rights of deploy/rbac/cloudcore.yaml"
 
 
 class NotFound(ApiError):
     """404: no such object, or no such resource (a CRD that is not installed)."""
+
+    hint = "does the cluster have these resources?"
 
 
 class Conflict(ApiError):

@@ -72,6 +72,7 @@ class EventRecorder:
         self._limits: OrderedDict[str, TokenBucket] = OrderedDict()
         self._due: OrderedDict[str, _Event] = OrderedDict()
         self._filled = asyncio.Event()
+        self._refusal: type[KubeError] | None = None
         self.dropped = 0
         """Events that were not written: said too often, or refused by the API server"""
 
@@ -99,10 +100,12 @@ class EventRecorder:
                 await self._filled.wait()
             _, event = self._due.popitem(last=False)
             try:
-                await retry(lambda event=event: self._write(event))  # type: ignore[misc]
+                await retry(lambda event=event: self._write(event), self._client.health)  # type: ignore[misc]
             except KubeError as error:
                 self._drop()
-                log.warning(f"an Event ({event.body['reason']}) is not written: {error}")
+                self._refused(event, error)
+            else:
+                self._refusal = None
 
     async def _write(self, event: _Event) -> None:
         body = event.body
@@ -121,6 +124,13 @@ class EventRecorder:
             change = {"count": count, "lastTimestamp": body["lastTimestamp"]}
             await self._client.patch(EVENTS, name, change, namespace)
         event.written = count
+
+    def _refused(self, event: _Event, error: KubeError) -> None:
+        """Log a refusal, once for each kind until an Event is written again."""
+        level = logging.DEBUG if type(error) is self._refusal else logging.WARNING
+        self._refusal = type(error)
+        reason = event.body["reason"]
+        log.log(level, f"cannot write Events, first {reason}: {error}; {error.hint}")
 
     def _drop(self) -> None:
         self.dropped += 1

@@ -92,24 +92,16 @@ class Reflector:
         self._field_selector = field_selector
         self._keep = keep or (lambda obj: obj)
         self._resync = resync
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(least=0.1)
         self._labels = client.module, resource.plural
         self._version = ""
         self._listed_at = 0.0
         self._synced = asyncio.Event()
-        self._failing_since: float | None = None
-        self.error: KubeError | None = None
-        """What the API server has answered last, while it gives nothing."""
 
     @property
     def is_synced(self) -> bool:
         """Whether the store has held a whole list at least once."""
         return self._synced.is_set()
-
-    @property
-    def failing_for(self) -> float:
-        """Seconds since the API server last answered; 0 while all is well."""
-        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     async def synced(self) -> None:
         """Wait until the store holds a whole list."""
@@ -119,16 +111,22 @@ class Reflector:
         return self.store.get((namespace, name))
 
     async def run(self) -> None:
-        """List and watch until cancelled; errors of the API are logged, counted and outlasted."""
+        """List and watch until cancelled; errors of the API are counted and outlasted.
+
+        The client's health tells of them: there once, for all watches that they have ended.
+        """
         while True:
             try:
                 if not self._version or self._resync_due():
                     await self._list()
                 await self._watch()
             except Gone as error:
+                # That the API server has forgotten where a watch was is routine, not a fault.
                 self._version = ""
                 self.statistics.relists_gone += 1
-                await self._pause(error)
+                self.statistics.errors += 1
+                log.debug(f"{error}; listing again")
+                await asyncio.sleep(self._backoff.next())
             except KubeError as error:
                 if _ahead_of_server(error):
                     self._version = ""
@@ -180,7 +178,7 @@ class Reflector:
             on_open=self._recovered,
         )
         if time.monotonic() - began < _SHORT_WATCH:
-            await asyncio.sleep(self._backoff.next())
+            await self._client.health.pause(self._backoff.next())
 
     def _apply(self, event: WatchEvent) -> None:
         if event.type == "BOOKMARK":
@@ -223,25 +221,18 @@ class Reflector:
         return self._resync > 0 and time.monotonic() - self._listed_at >= self._resync
 
     async def _pause(self, error: KubeError) -> None:
-        """Log the first failure of a row, count each, and wait."""
+        """Count a failure, and wait until it is time to try again."""
         self.statistics.errors += 1
-        self.error = error
-        pause = self._backoff.next(error.retry_after if isinstance(error, ApiError) else None)
-        if self._failing_since is None:
-            self._failing_since = time.monotonic()
-            # That the API server has forgotten where a watch was is routine, not a fault.
-            level = logging.INFO if isinstance(error, Gone) else logging.WARNING
-            log.log(level, f"{error}; trying again until it works")
-        else:
-            log.debug(f"{error}; trying again in {pause:.1f} s")
-        await asyncio.sleep(pause)
+        health = self._client.health
+        health.failed(self.resource.plural, error)
+        pause = self._backoff.next()
+        asked = error.retry_after if isinstance(error, ApiError) else None
+        log.debug(f"{error}; trying again in {max(pause, asked or 0.0):.1f} s")
+        await health.pause(pause, at_least=asked or 0.0)
 
     def _recovered(self) -> None:
         self._backoff.reset()
-        self.error = None
-        if self._failing_since is not None:
-            log.info(f"watching {self.resource.plural} again after {self.failing_for:.1f} s")
-            self._failing_since = None
+        self._client.health.served(self.resource.plural)
 
 
 def _ahead_of_server(error: KubeError) -> bool:

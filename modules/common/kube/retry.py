@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.errors import ApiError, KubeError
+from modules.common.kube.health import ApiHealth
 
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 
-async def retry(attempt: Callable[[], Awaitable[Result]], backoff: Backoff | None = None) -> Result:
+async def retry(
+    attempt: Callable[[], Awaitable[Result]], health: ApiHealth, backoff: Backoff | None = None
+) -> Result:
     """Await `attempt()` until it succeeds or fails for good, however long the server is away.
 
-    Tried again: no answer, 429 (after the time it names), 5xx, 409 of a changed object, for which
-    `attempt` must read the object anew, and 401 or 403 of a server that has just come back. Any
-    other error is raised.
+    Tried again: outages (no answer, credentials that are not taken), 429 (after the time it
+    names), 5xx, and 409 of a changed object, for which `attempt` must read the object anew. Any
+    other error is raised. `health` is that of the client that `attempt` uses: it tells of outages,
+    and ends the pause when one is over.
     """
-    backoff = backoff or Backoff()
+    backoff = backoff or Backoff(least=0.1)
     while True:
         try:
             return await attempt()
         except KubeError as error:
             if not error.retriable:
                 raise
-            after = error.retry_after if isinstance(error, ApiError) else None
-            pause = backoff.next(after)
-            log.debug(f"{error}; trying again in {pause:.1f} s")
-        await asyncio.sleep(pause)
+            pause = backoff.next()
+            asked = error.retry_after if isinstance(error, ApiError) else None
+            log.debug(f"{error}; trying again in {max(pause, asked or 0.0):.1f} s")
+        await health.pause(pause, at_least=asked or 0.0)

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from modules.common.kube.errors import Unreachable
+from modules.common.kube.health import ApiHealth
 from modules.common.kube.reflector import Reflector
 from supervisor.api import ModuleContext
 
@@ -17,28 +19,26 @@ PATIENCE: Final = 15.0
 log = logging.getLogger(__name__)
 
 
-async def synced(reflectors: Sequence[Reflector], context: ModuleContext) -> None:
+async def synced(
+    reflectors: Sequence[Reflector], health: ApiHealth, context: ModuleContext
+) -> None:
     """Wait until every reflector holds a whole list, however long the API is away.
 
-    When it takes long, the module's details say in `waiting_for` what is missing, and in
-    `because` what the API has said to that.
+    When it takes long, the module counts as ready nevertheless. What it waits for, and why, is in
+    its details as long as that is so (`ApiHealth.report_to`).
     """
     try:
         async with asyncio.timeout(PATIENCE):
             await _all_synced(reflectors)
     except TimeoutError:
-        _say_what_is_missing(reflectors, context)
+        missing = [each.resource.plural for each in reflectors if not each.is_synced]
+        for what in missing:
+            health.suspect(what, Unreachable("it has not answered yet"))
+        health.tell()
+        context.report(**health.details())
+        log.info(f"ready, but still waiting for the Kubernetes API to list {', '.join(missing)}")
         context.ready()
         await _all_synced(reflectors)
-        context.report(waiting_for="", because="")
-
-
-def _say_what_is_missing(reflectors: Sequence[Reflector], context: ModuleContext) -> None:
-    missing = [reflector for reflector in reflectors if not reflector.is_synced]
-    names = ", ".join(reflector.resource.plural for reflector in missing)
-    because = next((str(each.error) for each in missing if each.error), "it has not answered yet")
-    log.warning(f"not in step yet: the Kubernetes API has not given {names}: {because}")
-    context.report(waiting_for=names, because=because)
 
 
 async def _all_synced(reflectors: Sequence[Reflector]) -> None:

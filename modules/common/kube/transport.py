@@ -23,7 +23,13 @@ from modules.common.kube.credentials import (
     kubeconfig_path,
     load_access,
 )
-from modules.common.kube.errors import ConfigurationError, Unreachable, error_from_body
+from modules.common.kube.errors import (
+    ConfigurationError,
+    KubeError,
+    Unreachable,
+    error_from_body,
+)
+from modules.common.kube.health import REQUESTS, ApiHealth
 from modules.common.kube.ratelimit import TokenBucket
 
 JSON: Final = "application/json"
@@ -32,8 +38,9 @@ JSON: Final = "application/json"
 REQUEST_TIMEOUT: Final = 30.0
 CONNECT_TIMEOUT: Final = 10.0
 
-#: Seconds to wait for the embedded API server's kubeconfig, which it writes on its first start.
-_KUBECONFIG_WAIT: Final = 30.0
+#: Seconds that a client waits at its start for the embedded API server's kubeconfig, which that
+#: writes on its first start.
+_KUBECONFIG_WAIT: Final = 5.0
 _KUBECONFIG_POLL: Final = 0.05
 
 #: An API server that has just started answers before it has read who may do what: for so many
@@ -81,7 +88,8 @@ class Transport:
     """Sends requests within the configured rate over one pool of connections.
 
     A request that is refused as unauthorized is sent once more with renewed credentials. A
-    kubeconfig that was written anew (other port, renewed certificate) is read after a failure.
+    kubeconfig that was written anew (other port, renewed certificate) is read after a failure, and
+    one that cannot be used is read again for each request.
     """
 
     def __init__(self, settings: ConnectSettings, user_agent: str) -> None:
@@ -89,14 +97,17 @@ class Transport:
         self._user_agent = user_agent
         self.module = user_agent.removeprefix("cloudcore").lstrip("/-") or "cloudcore"
         self._limit = TokenBucket(settings.kubernetes.qps, settings.kubernetes.burst)
-        self._access: Access
-        self._session: aiohttp.ClientSession
+        self._access: Access | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._unusable = ""
         self._silent_at = -math.inf
         self.statistics = Statistics()
+        self.health = ApiHealth(self._reload)
 
     @property
     def server(self) -> str:
-        return self._access.server
+        """The URL of the API server in use; empty while no kubeconfig could be read."""
+        return self._access.server if self._access else ""
 
     @property
     def throttled(self) -> float:
@@ -104,18 +115,17 @@ class Transport:
         return self._limit.waited
 
     async def open(self) -> None:
-        """Read the credentials and set up the pool; nothing is sent yet."""
+        """Read the credentials; nothing is sent yet.
+
+        That they cannot be used, the first request tells.
+        """
         await self._await_kubeconfig()
-        self._access = load_access(self._settings)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
-            headers={"Accept": JSON, "User-Agent": self._user_agent},
-            # As client-go: a proxy from the environment, but never to this machine.
-            trust_env=not _is_loopback(self.server),
-        )
+        self._reload()
 
     async def close(self) -> None:
-        await self._session.close()
+        self.health.close()
+        if self._session:
+            await self._session.close()
 
     async def read(self, request: Request) -> bytes:
         """Send, and return the body of the answer."""
@@ -133,23 +143,37 @@ class Transport:
         await self._limit.acquire()
         if self._limit.waited > throttled:
             metrics.THROTTLED.labels(self.module).inc(self._limit.waited - throttled)
-        access, authorization = self._access, await self._access.authenticator.header()
-        response = await self._exchange(request, access, authorization)
-        if response.status == 401 and await self._renew(access, authorization):
-            response.release()
-            authorization = await self._access.authenticator.header()
-            response = await self._exchange(request, self._access, authorization)
-        if response.status < 300:
-            return response
-        raise await self._refusal(request, response)
+        try:
+            response = await self._send(request)
+        except KubeError as error:
+            if error.outage:
+                self.health.failed(REQUESTS, error)
+            else:
+                self.health.served(REQUESTS)
+            raise
+        self.health.served(REQUESTS)
+        return response
 
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
         """Make the error of a request that got no whole answer, and look for a new address."""
         self._silent_at = time.monotonic()
         self._count_error("unreachable")
-        unreachable = Unreachable(f"{request.what}: no answer from {self.server}: {_say(error)}")
+        cause = f"no answer from {self.server}: {_say(error)}"
         self._reload()
-        return unreachable
+        return Unreachable(cause, request=request.what)
+
+    async def _send(self, request: Request) -> aiohttp.ClientResponse:
+        access = self._usable()
+        authorization = await access.authenticator.header()
+        response = await self._exchange(request, access, authorization)
+        if response.status == 401 and await self._renew(access, authorization):
+            response.release()
+            access = self._usable()
+            authorization = await access.authenticator.header()
+            response = await self._exchange(request, access, authorization)
+        if response.status < 300:
+            return response
+        raise await self._refusal(request, response)
 
     async def _exchange(
         self, request: Request, access: Access, authorization: str | None
@@ -161,10 +185,11 @@ class Transport:
             headers["Content-Type"] = request.content_type
         self.statistics.requests[request.method] += 1
         metrics.API_REQUESTS.labels(self.module, request.method).inc()
+        session = self._session = self._session or self._new_session(access)
         try:
             # A watch has long, but is accepted or refused at once.
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                return await self._session.request(
+                return await session.request(
                     request.method,
                     access.server + request.path,
                     params=request.query,
@@ -191,9 +216,8 @@ class Transport:
         self._count_error(str(response.status))
         after = response.headers.get("Retry-After")
         refusal = error_from_body(body, request.what, response.status, after)
-        refusal.premature = (
-            response.status in {401, 403} and time.monotonic() - self._silent_at < _STARTING
-        )
+        if response.status in {401, 403} and time.monotonic() - self._silent_at < _STARTING:
+            refusal.call_premature()
         return refusal
 
     async def _renew(self, access: Access, refused: str | None) -> bool:
@@ -202,32 +226,47 @@ class Transport:
             return True
         return await access.authenticator.renew(refused)
 
-    def _reload(self) -> bool:
-        """Read the kubeconfig again if it has been written since; keep the old one if unusable."""
-        if not self._access.outdated():
-            return False
-        try:
-            self._access = load_access(self._settings)
-        except ConfigurationError as error:
-            log.warning(f"the kubeconfig has changed but cannot be used: {error}")
-            return False
-        log.info(f"the kubeconfig has changed: talking to {self.server} now")
-        return True
-
     async def _await_kubeconfig(self) -> None:
-        """Wait for the embedded API server to write its kubeconfig; another one must be there."""
+        """Wait a while for the embedded API server's kubeconfig; another one should be there."""
         path = kubeconfig_path(self._settings)
         if path is None or self._settings.kubernetes.kubeconfig:
             return
         deadline = time.monotonic() + _KUBECONFIG_WAIT
         while not path.exists():
             if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f"the embedded API server has not written {path} within "
-                    f"{_KUBECONFIG_WAIT:g} s: see whether the module apiserver is ready, or set "
-                    "kubernetes.kubeconfig to use another cluster"
-                )
+                return
             await asyncio.sleep(_KUBECONFIG_POLL)
+
+    def _usable(self) -> Access:
+        """Return the credentials, read if need be; ConfigurationError if they cannot be used."""
+        if self._access is None:
+            self._access = load_access(self._settings)
+        return self._access
+
+    def _reload(self) -> bool:
+        """Read the kubeconfig if it is new or was unusable; keep the old one if it still is."""
+        old = self._access
+        if old and not old.outdated():
+            return False
+        try:
+            self._access = load_access(self._settings)
+        except ConfigurationError as error:
+            if old and str(error) != self._unusable:
+                self._unusable = str(error)
+                log.warning(f"the kubeconfig has changed and is not used yet: {error}")
+            return False
+        self._unusable = ""
+        if old:
+            log.info(f"the kubeconfig has changed: talking to {self.server} now")
+        return True
+
+    def _new_session(self, access: Access) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
+            headers={"Accept": JSON, "User-Agent": self._user_agent},
+            # As client-go: a proxy from the environment, but never to this machine.
+            trust_env=not _is_loopback(access.server),
+        )
 
 
 def _say(error: Exception) -> str:

@@ -66,7 +66,9 @@ class EventReader:
         try:
             event = _decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unreachable(f"{self._what}: a line that is no watch event: {error}") from error
+            raise Unreachable(
+                f"a line that is no watch event: {error}", request=self._what
+            ) from error
         if event.type == "ERROR":
             raise error_from_status(event.object, request=self._what)
         return WatchEvent(event.type, event.object)

@@ -69,7 +69,9 @@ class QueryAnswerer:
         namespace = about.namespace if resource.namespaced else None
         await self._rights.check_read(about)
         try:
-            found = await retry(lambda: self._client.get(resource, about.name, namespace))
+            found = await retry(
+                lambda: self._client.get(resource, about.name, namespace), self._client.health
+            )
         except NotFound:
             log.info(f"{about.node} asks for {resource.describe(namespace, about.name)}: not found")
             return

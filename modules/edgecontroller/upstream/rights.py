@@ -116,7 +116,9 @@ class Rights:
         self, resource: Resource, name: str, namespace: str | None = None
     ) -> Object | None:
         try:
-            return await retry(lambda: self._client.get(resource, name, namespace))
+            return await retry(
+                lambda: self._client.get(resource, name, namespace), self._client.health
+            )
         except NotFound:
             return None
 

@@ -57,7 +57,8 @@ class NodeWriter:
             await retry(
                 lambda: self._client.patch(
                     NODES, name, patch, type="strategic", subresource=_STATUS
-                )
+                ),
+                self._client.health,
             )
         except NotFound:
             self._say_unknown(name)
@@ -86,7 +87,7 @@ class NodeWriter:
 
     async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
         patch = {"metadata": {"annotations": annotations}}
-        await retry(lambda: self._client.patch(NODES, name, patch))
+        await retry(lambda: self._client.patch(NODES, name, patch), self._client.health)
 
     async def _answer(self, message: Message) -> None:
         about = resources.parse(message.resource)
@@ -141,7 +142,7 @@ class PodWriter:
                 return None
 
         try:
-            written = await retry(attempt)
+            written = await retry(attempt, self._client.health)
         except NotFound:
             written = None
         if written is None:
@@ -164,7 +165,7 @@ class PodWriter:
             except (NotFound, Conflict):
                 log.debug(f"pod {metadata['namespace']}/{metadata['name']} is gone already")
 
-        await retry(attempt)
+        await retry(attempt, self._client.health)
 
     def _known(self, about: resources.ObjectResource, uid: str) -> Object | None:
         """Find the pod in the cache.
@@ -182,7 +183,9 @@ class PodWriter:
     async def _read(self, about: resources.ObjectResource) -> Object | None:
         """Ask the API for a pod that is not in the cache, which can be a little behind."""
         try:
-            return await retry(lambda: self._client.get(PODS, about.name, about.namespace))
+            return await retry(
+                lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
+            )
         except NotFound:
             return None
 

@@ -463,18 +463,3 @@ async def test_applying_desired_values_does_not_lose_reported_ones(
     assert "dropped" not in reported(found)
     assert set((await controller.said()).content["twin"]) == {"power-status", "new", "dropped"}
     await quiet(api, controller)
-
-
-async def test_api_that_is_away_at_the_start_is_waited_for(
-    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("modules.common.kube.syncing.PATIENCE", 0.05)
-    await api.create(DEVICES, device())
-    await api.stop()
-    async with running(api.settings) as controller:
-        await controller.detail("waiting_for", "devices, devicemodels, configmaps, nodes")
-        assert "no answer from" in controller.details["because"]
-        assert "the Kubernetes API has not given devices" in caplog.text
-        await api.start()
-        assert (await controller.said()).content["added_devices"][0]["id"] == LED
-        await controller.detail("waiting_for", "")

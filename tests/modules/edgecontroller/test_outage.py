@@ -11,7 +11,7 @@ from ipc import Message, ModuleUnavailable, open_contexts
 from modules.common.kube import NODES, PODS, KubeClient, syncing
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.api import CannotStart, KubernetesSettings, Settings
+from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import running_server
 
 from .conftest import NODE, Cloud, Json, eventually, node, pod
@@ -85,13 +85,13 @@ async def test_api_server_that_is_away_at_the_start_is_waited_for(
     cloud = Cloud(api, contexts, settings)
     async with cloud.controller():
         details = cloud.context.details
-        waiting_for = "nodes, pods, configmaps, secrets, services, endpoints"
+        waiting_for = "configmaps, endpoints, nodes, pods, secrets, services"
         assert details["waiting_for"] == waiting_for
-        assert details["because"].startswith("list nodes: no answer from https://127.0.0.1")
+        assert details["because"].startswith("no answer from https://127.0.0.1")
         async with running_server(data):
             await cloud.connect()
             await cloud.until("insert", f"node/{NODE}/default/pod/p")
-            assert (details["waiting_for"], details["because"]) == ("", "")
+            assert (details["waiting_for"], details["because"]) == (None, None)
     for context in contexts.values():
         context.close()
 
@@ -188,8 +188,20 @@ async def test_fault_ends_the_module(cloud: Cloud, monkeypatch: pytest.MonkeyPat
     assert caught.group_contains(RuntimeError)
 
 
-async def test_unusable_kubeconfig_is_no_reason_to_try_again(cloud: Cloud, tmp_path: Path) -> None:
-    kubernetes = KubernetesSettings(kubeconfig=str(tmp_path / "none"))
-    settings = Settings(tmp_path, tmp_path, kubernetes)
-    with pytest.raises(CannotStart, match="none"):
-        await EdgeController(EdgeControllerConfig(), settings).start(cloud.context)
+async def test_unusable_kubeconfig_is_waited_for(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an API server that is away: it is read again, and no restart is needed."""
+    monkeypatch.setattr(syncing, "PATIENCE", 0.05)
+    good = Path(cloud.settings.kubernetes.kubeconfig)
+    path = tmp_path / "config"
+    cloud.settings = Settings(tmp_path, tmp_path, KubernetesSettings(kubeconfig=str(path), qps=0))
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+    async with cloud.controller():
+        because = cloud.context.details["because"]
+        assert because.startswith(f"cannot use the kubeconfig {path}: the file is not found")
+        shutil.copy(good, path)
+        await cloud.connect()
+        await cloud.until("insert", f"node/{NODE}/default/pod/p")
+        assert cloud.context.details["waiting_for"] is None

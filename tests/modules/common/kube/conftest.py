@@ -20,12 +20,16 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class FakeServer:
-    """Answers each request with the next of `answers`, and keeps what it was asked."""
+    """Answers each request with the next of `answers`, and keeps what it was asked.
+
+    Or with `always`, where there is one.
+    """
 
     url: str = ""
     answers: asyncio.Queue[Answer] = field(default_factory=asyncio.Queue)
     requests: list[web.Request] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    always: Answer | None = None
 
     def then(self, *answers: Answer) -> None:
         for answer in answers:
@@ -34,7 +38,7 @@ class FakeServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         self.bodies.append(await request.read())
-        return await (await self.answers.get())(request)
+        return await (self.always or await self.answers.get())(request)
 
     def settings(self, directory: Path, **options: Any) -> Settings:
         options = {"master": self.url, "qps": 0.0, **options}

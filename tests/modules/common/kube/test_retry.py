@@ -18,7 +18,7 @@ async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) ->
         replies({"it": "worked"}),
     )
     backoff = Backoff(initial=0.001)
-    assert await retry(lambda: client.get(NODES, "n"), backoff) == {"it": "worked"}
+    assert await retry(lambda: client.get(NODES, "n"), client.health, backoff) == {"it": "worked"}
     assert len(server.requests) == 5
 
 
@@ -28,7 +28,7 @@ async def test_retry_gives_up_on_what_stays_wrong(
 ) -> None:
     server.then(refuses(code, ""))
     with pytest.raises(ApiError):
-        await retry(lambda: client.get(NODES, "n"))
+        await retry(lambda: client.get(NODES, "n"), client.health)
 
 
 @pytest.mark.parametrize("code", [401, 403])
@@ -38,18 +38,18 @@ async def test_a_server_that_comes_back_does_not_know_at_once_who_may_what(
     """kube-apiserver answers before it has read the roles; but it has them before long."""
     server.then(*[hangs_up()] * 2, *[refuses(code, "")] * 2, replies({"it": "worked"}))
     backoff = Backoff(initial=0.001)
-    assert await retry(lambda: client.get(NODES, "n"), backoff) == {"it": "worked"}
+    assert await retry(lambda: client.get(NODES, "n"), client.health, backoff) == {"it": "worked"}
     monkeypatch.setattr(transport, "_STARTING", 0.0)
-    server.then(refuses(code, ""))
+    server.then(refuses(403, ""))
     with pytest.raises(ApiError):
-        await retry(lambda: client.get(NODES, "n"))
+        await retry(lambda: client.get(NODES, "n"), client.health)
 
 
 async def test_retry_waits_as_long_as_asked(server: FakeServer, client: KubeClient) -> None:
     headers = {"Retry-After": "0.2"}
     server.then(refuses(429, "TooManyRequests", **headers), replies({}))
     began = time.monotonic()
-    await retry(lambda: client.get(NODES, "n"), Backoff(initial=0.001))
+    await retry(lambda: client.get(NODES, "n"), client.health, Backoff(initial=0.001))
     assert time.monotonic() - began >= 0.2
 
 

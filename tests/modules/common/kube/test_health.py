@@ -1,0 +1,308 @@
+"""An outage is one story in the log, in the status, and for all who wait for its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from modules.common.kube import (
+    CONFIGMAPS,
+    NODES,
+    PODS,
+    SECRETS,
+    KubeClient,
+    Reflector,
+    health,
+    retry,
+    synced,
+    syncing,
+)
+from modules.common.kube.backoff import Backoff
+from modules.common.kube.health import ApiHealth
+
+from .conftest import Answer, FakeServer, hangs_up, listing, refuses, replies, streams
+from .test_client import kubeconfig
+
+WATCHED = (NODES, PODS, CONFIGMAPS, SECRETS)
+NAMES = "nodes, pods, configmaps, secrets"
+
+
+class Moody:
+    """Answers everything as it is told to at the time: lists, watches, and other requests."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.server = server
+        self.refusal: Callable[[web.Request], Answer | None] = lambda _: None
+        self.ends = asyncio.Event()
+        server.always = self.handle
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        answer = self.refusal(request)
+        if answer is None:
+            watches = request.query.get("watch")
+            answer = streams(until=self.ends) if watches else listing()
+        return await answer(request)
+
+    def refuse(self, answer: Answer, only: str = "") -> None:
+        """Answer all requests in this way, or those about one kind, and end all watches."""
+        self.refusal = lambda request: answer if request.path.endswith(only) else None
+        self.ends.set()
+        self.ends = asyncio.Event()
+
+    def serve(self) -> None:
+        self.refusal = lambda _: None
+
+
+class Status:
+    """A module's context, as far as it shows something."""
+
+    def __init__(self) -> None:
+        self.details: dict[str, Any] = {}
+        self.is_ready = asyncio.Event()
+
+    def report(self, **details: Any) -> None:
+        self.details.update(details)
+
+    def ready(self) -> None:
+        self.is_ready.set()
+
+
+class Lines:
+    """What the log tells of at INFO and above."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self._caplog = caplog
+
+    async def first(self, count: int) -> list[str]:
+        await eventually(lambda: len(self._told()) >= count)
+        return self._told()
+
+    def _told(self) -> list[str]:
+        return [each.message for each in self._caplog.records if each.name.startswith("modules")]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def api(server: FakeServer) -> Moody:
+    return Moody(server)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    caplog.set_level(logging.INFO, "modules.common.kube")
+    return Lines(caplog)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_TICK", 0.05)
+
+
+@asynccontextmanager
+async def watching(client: KubeClient, backoff: float = 0.001) -> AsyncIterator[Status]:
+    status = Status()
+    reflectors = [
+        Reflector(client, resource, backoff=Backoff(initial=backoff, maximum=backoff))
+        for resource in WATCHED
+    ]
+    tasks = [asyncio.create_task(reflector.run()) for reflector in reflectors]
+    tasks.append(asyncio.create_task(client.health.report_to(status)))
+    ready = asyncio.create_task(synced(reflectors, client.health, status))
+    try:
+        yield status
+        await asyncio.wait_for(ready, 5)
+    finally:
+        for task in (*tasks, ready):
+            task.cancel()
+        await asyncio.wait((*tasks, ready))
+
+
+async def all_watched(api: Moody) -> None:
+    count = len(api.server.requests)
+
+    def watched() -> bool:
+        since = api.server.requests[count:]
+        return sum("watch" in request.query for request in since) >= len(WATCHED)
+
+    await eventually(watched)
+
+
+async def test_an_outage_is_told_once_with_its_reason_and_its_length(
+    api: Moody, client: KubeClient, lines: Lines
+) -> None:
+    async with watching(client) as status:
+        await all_watched(api)
+        api.refuse(hangs_up())
+        (began,) = await lines.first(1)
+        assert began.startswith("the Kubernetes API is not available: no answer from http://127")
+        assert began.endswith("; trying again until it answers")
+        await eventually(lambda: status.details.get("waiting_for") is not None)
+        assert "no answer from" in status.details["because"]
+        errors = client.statistics.errors["unreachable"]
+        await eventually(lambda: client.statistics.errors["unreachable"] > errors + 20)
+        api.serve()
+        _, ended = await lines.first(2)
+        assert ended.startswith("the Kubernetes API is available again after ")
+        await eventually(lambda: status.details["waiting_for"] is None)
+        assert status.details["because"] is None
+        assert client.health.failing_for == 0
+    assert len(await lines.first(2)) == 2
+
+
+async def test_a_refused_token_is_one_warning_that_says_what_to_do(
+    api: Moody, client: KubeClient, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module counts as ready, for a restart would not help, but does not look as if all were
+    well; and the status says so no longer than it is so.
+    """
+    monkeypatch.setattr(syncing, "PATIENCE", 0.2)
+    api.refuse(refuses(401, "Unauthorized", "Unauthorized"))
+    async with watching(client) as status:
+        warning, ready = await lines.first(2)
+        assert warning == (
+            "the Kubernetes API is not available: 401 Unauthorized: Unauthorized; put valid "
+            "credentials into the kubeconfig: it is read again by itself"
+        )
+        assert ready == f"ready, but still waiting for the Kubernetes API to list {NAMES}"
+        assert status.is_ready.is_set()
+        assert status.details["waiting_for"] == "configmaps, nodes, pods, secrets"
+        assert status.details["because"].startswith("401 Unauthorized: Unauthorized; put valid")
+        api.serve()
+        await eventually(lambda: status.details["waiting_for"] is None)
+    assert len(await lines.first(3)) == 3
+
+
+async def test_a_new_reason_is_told_but_not_each_time_that_two_alternate(
+    api: Moody, client: KubeClient, lines: Lines
+) -> None:
+    async with watching(client):
+        await all_watched(api)
+        api.refuse(hangs_up())
+        await lines.first(1)
+        for _ in range(3):
+            for answer in (refuses(401, "Unauthorized"), hangs_up()):
+                api.refuse(answer)
+                asked = len(api.server.requests)
+                await eventually(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
+                client.health.tell()
+        api.serve()
+        told = await lines.first(3)
+    assert ["no answer" in told[0], "401" in told[1], "again after" in told[2]] == [True] * 3
+    assert len(told) == 3
+
+
+async def test_a_right_that_is_missing_is_told_of_its_watches(
+    api: Moody, client: KubeClient, lines: Lines
+) -> None:
+    """And an outage meanwhile is a story of its own."""
+    async with watching(client) as status:
+        await all_watched(api)
+        api.refuse(refuses(403, "Forbidden", "no rights"), only="s")  # all but those of one name
+        (told,) = await lines.first(1)
+        assert told.startswith("cannot watch ")
+        assert told.endswith(
+            ": 403 Forbidden: no rights; grant the rights of deploy/rbac/cloudcore.yaml"
+        )
+        assert sorted(told.split(": ")[0].removeprefix("cannot watch ").split(", ")) == sorted(
+            NAMES.split(", ")
+        )
+        api.refuse(refuses(403, "Forbidden", "no rights"), only="secrets")
+        await eventually(lambda: status.details.get("waiting_for") == "secrets")
+        api.serve()
+        await eventually(lambda: status.details["waiting_for"] is None)
+        _, ended = await lines.first(2)
+        assert ended.startswith("watching configmaps, nodes, pods, secrets again after")
+
+
+async def test_who_gets_through_wakes_all_others(api: Moody, client: KubeClient) -> None:
+    """They do not sleep out pauses of their own, which here last for minutes."""
+    async with watching(client, backoff=600):
+        await all_watched(api)
+        api.refuse(hangs_up())
+        waiting = [
+            asyncio.create_task(
+                retry(lambda: client.get(NODES, "n"), client.health, Backoff(initial=600))
+            )
+            for _ in range(3)
+        ]
+        await eventually(lambda: client.statistics.errors["unreachable"] >= 3)
+        api.serve()
+        watched = asyncio.create_task(all_watched(api))
+        await asyncio.sleep(0)
+        await client.get(NODES, "n")
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waiting, watched)
+        assert client.health.failing_for == 0
+
+
+async def test_a_kubeconfig_put_right_is_noticed_while_all_wait(
+    api: Moody, tmp_path: Path, lines: Lines
+) -> None:
+    path = tmp_path / "config"
+    path.write_text("clusters: [}")
+    settings = api.server.settings(tmp_path, master="", kubeconfig=str(path))
+    async with KubeClient.connect(settings) as client, watching(client, backoff=600):
+        (told,) = await lines.first(1)
+        assert told == (
+            f"the Kubernetes API is not available: cannot use the kubeconfig {path}: line 1, "
+            "column 12: while parsing a flow node expected the node content, but found '}'; put "
+            "it right: it is read again by itself"
+        )
+        path.write_text(kubeconfig(api.server.url))
+        _, ended = await lines.first(2)
+        assert ended.startswith("the Kubernetes API is available again")
+
+
+async def test_a_pause_lasts_as_long_as_the_server_has_asked() -> None:
+    account = ApiHealth()
+    pause = asyncio.create_task(account.pause(0.0, at_least=0.05))
+    await asyncio.sleep(0)
+    account._wake()
+    began = asyncio.get_running_loop().time()
+    await pause
+    assert asyncio.get_running_loop().time() - began > 0.04
+
+
+async def test_a_break_of_a_moment_is_no_news(
+    api: Moody, client: KubeClient, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_TICK", 600)
+    async with watching(client):
+        await all_watched(api)
+        api.refuse(hangs_up())
+        await eventually(lambda: client.health.failing_for > 0)
+        api.serve()
+        await eventually(lambda: client.health.failing_for == 0)
+    assert not await lines.first(0)
+
+
+async def test_requests_that_find_no_answer_are_told_of_too(
+    server: FakeServer, client: KubeClient, lines: Lines
+) -> None:
+    """While the watches are open, which only listen."""
+    status = Status()
+    reporting = asyncio.create_task(client.health.report_to(status))
+    server.then(*[hangs_up()] * 2)
+    waiting = asyncio.create_task(
+        retry(lambda: client.get(NODES, "n"), client.health, Backoff(initial=600))
+    )
+    await lines.first(1)
+    await eventually(lambda: status.details.get("waiting_for") == "requests")
+    server.then(replies({}), replies({}))
+    await client.get(NODES, "n")
+    await waiting
+    await eventually(lambda: status.details["waiting_for"] is None)
+    reporting.cancel()
+    await asyncio.wait([reporting])
