@@ -163,7 +163,7 @@ class World:
         return wants
 
     async def _list(self, resource: Resource) -> dict[str, Json]:
-        page = await retry(lambda: self.api.list(resource, "default"))
+        page = await retry(lambda: self.api.list(resource, "default"), self.api.health)
         kind = resource.kind.lower()
         return {f"default/{kind}/{obj['metadata']['name']}": obj for obj in page.items}
 
@@ -183,7 +183,7 @@ class World:
     async def _try(self, attempt: Callable[[], Awaitable[object]]) -> None:
         """Do something to the API, which may be away just then."""
         with suppress(NotFound, Conflict):  # it went in between
-            await asyncio.wait_for(retry(attempt), 30)
+            await asyncio.wait_for(retry(attempt, self.api.health), 30)
 
     async def _pid(self, module: str) -> int | None:
         pid: int | None = (await self.cloudcore.module(module))["pid"]

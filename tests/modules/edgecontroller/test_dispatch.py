@@ -8,6 +8,7 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import Conflict, EventRecorder, KubeClient, NotFound
+from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.ledger import Ledger
@@ -52,6 +53,7 @@ class Api:
         self.patch_answer: Any = {"metadata": {}}
         self.delete_error: Exception | None = None
         self.open = asyncio.Event()
+        self.health = ApiHealth()
 
     async def patch(self, _: object, name: str, patch: Json, *args: Any, **options: Any) -> Json:
         self.patched.append(name)
