@@ -21,6 +21,7 @@ from modules.common.kube import (
     NotFound,
     Resource,
 )
+from modules.common.kube.health import ApiHealth
 from modules.common.resources import ObjectResource
 from modules.edgecontroller.downstream import delivery
 from modules.edgecontroller.downstream.ledger import Ledger
@@ -38,6 +39,7 @@ class Api:
 
     def __init__(self, objects: dict[tuple[Resource, str], Json]) -> None:
         self.objects = objects
+        self.health = ApiHealth()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Json:
         try:
