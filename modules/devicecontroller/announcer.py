@@ -50,6 +50,8 @@ class Announcer:
         self._last: dict[Slot, Object] = {}
         self._requests: dict[str, list[Request]] = {}
         self._since: dict[Slot, float] = {}
+        #: Whether nodes are connected, as far as it has been said since the start.
+        self._connected: dict[str, bool] = {}
         self.sent = 0
 
     def look_at(self, slot: Slot, last: Object | None = None) -> None:
@@ -66,15 +68,18 @@ class Announcer:
 
     def tell_all(self, node: str, request: Request) -> None:
         """Answer a node with all of its devices, whatever it was told before."""
+        self._connected[node] = True
         self._requests.setdefault(node, []).append(request)
         self._queue.add(node)
 
     def tell_all_later(self, node: str, delay: float) -> None:
-        """Tell a node of all of its devices after a while, unless it asks before that."""
+        """Tell a node that has connected of all of its devices, unless it asks before that."""
+        self._connected[node] = True
         self._queue.add_later(node, delay)
 
     def gone(self, node: str) -> None:
         """Do not tell a node that has gone what it has not asked for."""
+        self._connected[node] = False
         if node not in self._requests:
             self._queue.discard_later(node)
 
@@ -113,12 +118,21 @@ class Announcer:
     async def _add(self, slot: Slot, device: Object) -> None:
         await self._send(resources.build_membership(slot.node), membership.added(device, _now()))
         self._announced.record(slot, Told(_kept(device)))
-        log.info(f"announced device {slot.name} to node {slot.node}")
+        self._log(slot, "is added to")
 
     async def _remove(self, slot: Slot, last: Object) -> None:
         await self._send(resources.build_membership(slot.node), membership.removed(last, _now()))
         self._announced.forget(slot)
-        log.info(f"announced to node {slot.node} that device {slot.name} is gone")
+        self._log(slot, "is gone from")
+
+    def _log(self, slot: Slot, news: str) -> None:
+        """Say what is told, or that it will be: cloudhub drops what is for a node that is away."""
+        connected = self._connected.get(slot.node)
+        if connected is False:
+            then = "which is not connected, and is told when it connects"
+        else:
+            then = "which is told" if connected else "which is told if it is connected"
+        log.info(f"device {slot.name} {news} node {slot.node}, {then}")
 
     async def _change(self, slot: Slot, device: Object, told: Told) -> None:
         dropped = _dropped(told, device)

@@ -64,7 +64,7 @@ class Upstream:
     def _dispatch(self, delivery: ipc.Delivery) -> None:
         message = delivery.message
         try:
-            node = resources.node_of(message.resource)
+            node, about = resources.split(message.resource)
         except resources.BadResource as error:
             log.warning(f"message {message.id} from {message.source} is dropped: {error}")
             self._done(delivery)
@@ -74,7 +74,7 @@ class Upstream:
             self._done(delivery)
         elif message.operation in {"response", "error"}:
             self._done(delivery)
-        elif resources.edge_resource(message.resource) == resources.MEMBERSHIP_DETAIL:
+        elif about == resources.MEMBERSHIP_DETAIL:
             event_id = membership.event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
             self._announcer.tell_all(node, request)

@@ -33,6 +33,7 @@ class MetaManager:
         self._emit = emit
         self._query_timeout = query_timeout
         self._listeners: list[OnChange] = []
+        self._refused: set[str] = set()
         self._queries: dict[str, str] = {}  # id of the question -> key it asks for
 
     def subscribe(self, listener: OnChange) -> None:
@@ -96,6 +97,10 @@ class MetaManager:
         key = self._queries.pop(message.parent_id, None)
         if message.content == b"OK":
             self.acknowledged += 1
+            self._refused.clear()
+            return
+        if message.operation == "error" and key is None:
+            self._refusal(message)
             return
         if key is None:
             self._emit("unasked", message.resource, f"answer to {message.parent_id or 'nothing'}")
@@ -113,6 +118,13 @@ class MetaManager:
             return
         self.objects[key] = value
         self._changed("insert", key, value)
+
+    def _refusal(self, message: Message) -> None:
+        """Show why the cloud does not take what is reported: once, until it takes something."""
+        text = message.content.decode(errors="replace")
+        if text not in self._refused:
+            self._refused.add(text)
+            self._emit("refused", message.resource, text)
 
     def _answer(self, message: Message) -> None:
         self._send(message.response("OK"))

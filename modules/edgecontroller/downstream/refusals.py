@@ -58,7 +58,10 @@ class Refusals:
         node = self._nodes.get(target.node)
         if node is None:
             return
-        node.unkept.pop(target, None)
+        if target in node.unkept:
+            del node.unkept[target]
+            if not node.unkept:
+                log.info(f"node {target.node} is in step again: it has kept all it was told again")
         if not node.unkept and node.timer is None:
             del self._nodes[target.node]
 

@@ -16,7 +16,16 @@ from modules.common.kube import (
     retry,
 )
 from modules.edgecontroller.downstream.view import View
-from modules.edgecontroller.messages import DELETE, NODE, OK, POD, answer, change
+from modules.edgecontroller.messages import (
+    DELETE,
+    GROUP,
+    NODE,
+    OK,
+    POD,
+    SOURCE,
+    answer,
+    change,
+)
 from modules.edgecontroller.objects import Object, placeholder_pod
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import nodestatus, podstatus, times
@@ -46,7 +55,10 @@ class NodeWriter:
         self._unknown: set[str] = set()
 
     async def write_status(self, messages: list[Message]) -> None:
-        """Write the last of a node's statuses, which stands for those it has replaced."""
+        """Write the last of a node's statuses, which stands for those it has replaced.
+
+        Without a Node the answer is an error, which a v1.1 edge passes over and a hollow one shows.
+        """
         message = messages[-1]
         name = own_node(resources.parse(message.resource))
         request = read_node_status(message)
@@ -62,8 +74,12 @@ class NodeWriter:
             )
         except NotFound:
             self._say_unknown(name)
+            text = f"there is no Node {name} in the cluster: {_create(name)}"
+            await self._sender.send(message.error(text, source=SOURCE, group=GROUP))
             return
-        self._unknown.discard(name)
+        if name in self._unknown:
+            self._unknown.discard(name)
+            log.info(f"node {name} is in the Kubernetes API now: its status is written")
         for written in messages:
             await self._answer(written)
 
@@ -73,7 +89,7 @@ class NodeWriter:
             self._unknown.add(name)
             log.warning(
                 f"node {name} is connected, but the Kubernetes API has no node of that name: "
-                "create it, with the label of edge nodes"
+                f"{_create(name)}"
             )
 
     async def write_annotations(self, messages: list[Message]) -> None:
@@ -93,6 +109,15 @@ class NodeWriter:
         about = resources.parse(message.resource)
         resource = resources.build(about.node, about.namespace, NODE, about.name)
         await self._sender.send(answer(message, resource, OK))
+
+
+def _create(node: str) -> str:
+    labels = '{"node-role.kubernetes.io/edge": ""}'
+    manifest = (
+        '{"apiVersion": "v1", "kind": "Node", '
+        f'"metadata": {{"name": "{node}", "labels": {labels}}}}}'
+    )
+    return f"create it, with the label of edge nodes: echo '{manifest}' | kubectl create -f -"
 
 
 class PodWriter:

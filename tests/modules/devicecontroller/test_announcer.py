@@ -235,3 +235,26 @@ async def test_unavailable_cloudhub_is_waited_for(
     cloud.announcer.tell_all(NODE, Request("m", "", answered.set))
     assert (await cloud.said()).parent_id == "m"
     assert answered.is_set()
+
+
+async def test_what_is_logged_says_whether_the_node_is_there(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cloudhub drops what is for a node that is away; it is told when it connects."""
+    caplog.set_level("INFO")
+    events: list[tuple[Callable[[], None], str]] = [
+        (lambda: None, "which is told if it is connected"),  # nothing has been said of it
+        (lambda: cloud.announcer.tell_all_later(NODE, 60), "which is told"),
+        (
+            lambda: cloud.announcer.gone(NODE),
+            "which is not connected, and is told when it connects",
+        ),
+    ]
+    for happens, then in events:
+        happens()
+        caplog.clear()
+        for change, news in ((cloud.put, "is added to"), (cloud.drop, "is gone from")):
+            change(device())
+            await cloud.said()
+            await cloud.quiet()
+            assert f"device {LED} {news} node {NODE}, {then}" in caplog.messages

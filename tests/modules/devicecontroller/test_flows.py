@@ -412,6 +412,11 @@ async def test_what_cannot_be_used_is_dropped(
     stray = heard[0].clone()
     stray.resource = "nonsense"
     await controller.cloudhub.send("devicecontroller", stray)
+    # What an edge sends without a resource comes with a slash: it is confirmed, and no more.
+    nothing = heard[0].clone()
+    nothing.resource = f"node/{NODE}/"
+    await controller.cloudhub.send("devicecontroller", nothing)
+    assert (await controller.said()).parent_id == nothing.id
     await quiet(api, controller)
     assert "message " + stray.id in caplog.text
 

@@ -51,15 +51,21 @@ async def test_what_was_refused_is_told_again_and_the_lists_with_it(running: Clo
     assert again[0].content["data"] == {"k": "v"}
 
 
-async def test_it_goes_on_until_it_is_kept(running: Cloud) -> None:
+async def test_it_goes_on_until_it_is_kept(
+    running: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    in_step = f"node {NODE} is in step again"
     [message] = await told_pods(running, "p")
     for _ in range(3):
+        assert in_step not in caplog.text
         await running.refuse(message)
         message = await running.until("update", f"{PREFIX}default/pod/p")
         await running.until("update", LISTS[-1])
     await running.acknowledge(message)
     await running.refuse((await told_pods(running, "q"))[0])
     assert await the_next_round(running) == [f"{PREFIX}default/pod/q", *LISTS]
+    assert caplog.text.count(in_step) == 1
 
 
 async def test_a_deletion_that_failed_is_told_again(running: Cloud) -> None:

@@ -1,6 +1,7 @@
 """What a cluster's operator sees: Kubernetes Events, and metrics."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -68,24 +69,34 @@ async def test_node_that_the_api_does_not_have_is_told_of_once(
     cloud: Cloud, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each time that there is none anew: an edge reports its status every 10 s."""
+    caplog.set_level("INFO")
     monkeypatch.setattr(controller, "_REPORT_SECONDS", 0.01)
     status = {"Status": {"phase": "Running"}}
 
     async def handled() -> float:
         return sample("edgecontroller_messages_handled_total", kind="nodestatus")
 
-    async def report() -> None:
+    async def report() -> Message:
         before = await handled()
-        await cloud.from_edge("update", f"default/nodestatus/{NODE}", status)
+        message = await cloud.from_edge("update", f"default/nodestatus/{NODE}", status)
         await eventually(handled, lambda now: now == before + 1)
+        return await cloud.answer_to(message)
 
     async with cloud.controller():
         for times in (1, 2):
             for _ in range(3):
-                await report()
+                answer = await report()
+                assert answer.operation == "error"
             assert caplog.text.count("no node of that name: create it") == times
+            _, command = answer.content.split(f"no Node {NODE} in the cluster: create it, ")
+            manifest = json.loads(command.split("'")[1])
+            assert manifest["kind"] == "Node"
+            assert manifest["metadata"] == node()["metadata"]
             await cloud.api.create(NODES, node())
-            await report()
+            for _ in range(2):
+                assert (await report()).content == "OK"
+            # The warning is not the last word.
+            assert caplog.text.count(f"node {NODE} is in the Kubernetes API now") == times
             await cloud.api.delete(NODES, NODE)
 
 

@@ -206,6 +206,19 @@ async def test_other_answers(cloud: Cloud, edge: HollowEdge, events: list[Event]
     assert edge.objects == {}
 
 
+async def test_what_the_cloud_does_not_take_is_shown_once(
+    cloud: Cloud, edge: HollowEdge, events: list[Event]
+) -> None:
+    """Such as the status of a node that is not in the cluster, which is reported every 10 s."""
+    for times in (1, 2):
+        for _ in range(3):
+            cloud.send_object("error", "default/nodestatus/edge-1", b"there is no Node edge-1")
+        cloud.send_object("response", "default/nodestatus/edge-1", "OK")
+        await edge.wait_until(lambda times=times: edge.meta.acknowledged == times, 5, "the OK")
+        shown = [event.detail for event in events if event.kind == "refused"]
+        assert shown == ["there is no Node edge-1"] * times
+
+
 async def test_secrets_stay_out_of_events(
     cloud: Cloud, edge: HollowEdge, events: list[Event]
 ) -> None:
