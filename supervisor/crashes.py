@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ipc.files import replace_file
+from supervisor.api import DiskFull
+from supervisor.endings import EXIT_TEMPORARY, full_directory
 from supervisor.output import last_lines
 from supervisor.telling import to_json
 
@@ -46,6 +48,8 @@ class CrashReport(msgspec.Struct, frozen=True):
     """the messages that it was handling, without their content"""
     stderr: list[str]
     """the last lines that this process wrote; faulthandler's stacks are among them"""
+    temporary: bool = False
+    """it died of a condition that passes by itself, such as a full disk"""
 
 
 def describe(
@@ -58,10 +62,14 @@ def describe(
     """
     words = process.page.last_words()
     number = signal_name(-code) if code < 0 else None
+    # A page of a mapped file (metrics are such) that the disk has no room for is a SIGBUS.
+    full = full_directory(unit.module.settings) if code == -signal.SIGBUS else None
+    temporary = not reason and (code == EXIT_TEMPORARY or full is not None)
     if not reason:
         reason = words.reason if words else f"killed by {number}" if number else ""
         reason = reason or f"exit status {code}"
         reason += " (the kernel was out of memory)" if oom_killed else ""
+        reason += f": {DiskFull(full)}" if full else ""
     return CrashReport(
         id=_new_id(unit.name, process.pid),
         module=unit.name,
@@ -76,6 +84,7 @@ def describe(
         traceback=words.traceback if words else "",
         in_hand=_in_hand(unit),
         stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
+        temporary=temporary,
     )
 
 
@@ -106,27 +115,52 @@ class UnknownReport(LookupError):
 
 
 class CrashReports:
-    """A directory of reports, of which the newest `keep` stay."""
+    """A directory of reports, of which the newest `keep` stay.
+
+    What cannot be written, for want of space, is kept in memory until it can.
+    """
 
     def __init__(self, directory: Path, keep: int) -> None:
         self.directory = directory
         self.keep = keep
+        self._unwritten: dict[str, tuple[CrashReport, bytes]] = {}
 
     def put(self, report: CrashReport) -> None:
         """Write a report, whole or not at all, and drop the oldest ones."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = msgspec.json.format(to_json(report), indent=1)
-        replace_file(self.directory / f"{report.id}.json", content, sync=False)
-        for old in self._files()[: -self.keep]:
-            old.unlink(missing_ok=True)
+        begins = not self._unwritten
+        self._unwritten[report.id] = report, content
+        for old in list(self._unwritten)[: -self.keep]:
+            del self._unwritten[old]
+        error = self.write_rest()
+        if error and begins:
+            log.error("cannot write crash reports, they are kept in memory until then: %s", error)
+
+    def write_rest(self) -> OSError | None:
+        """Write what could not be written before; the error with which that failed."""
+        if not self._unwritten:
+            return None
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for report, content in list(self._unwritten.values()):
+                replace_file(self.directory / f"{report.id}.json", content, sync=False)
+                del self._unwritten[report.id]
+            for old in self._files()[: -self.keep]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            return error
+        return None
 
     def reports(self, module: str = "") -> list[CrashReport]:
         """All reports, of one module or of all, oldest first."""
-        found = [_read(file) for file in self._files()]
+        unwritten = [report for report, _ in self._unwritten.values()]
+        found = [*map(_read, self._files()), *unwritten]
         return [report for report in found if report and module in {"", report.module}]
 
     def get(self, report_id: str) -> CrashReport:
         """Read one report; UnknownReport if it is not there."""
+        if report_id in self._unwritten:
+            return self._unwritten[report_id][0]
         for file in self._files():
             if file.stem == report_id and (report := _read(file)):
                 return report

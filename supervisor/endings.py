@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import traceback
@@ -60,19 +61,17 @@ def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | N
 
 def _where(settings: Settings) -> str:
     """Name the directory without space; write(2) does not say of which file it failed."""
+    full = full_directory(settings)
+    return str(full) if full else f"{settings.data_dir} or {settings.run_dir}"
+
+
+def full_directory(settings: Settings) -> Path | None:
+    """Return the one of cloudcore's directories whose file system has no space left."""
     for directory in (settings.data_dir, settings.run_dir):
-        if _available(directory) == 0:
-            return str(directory)
-    return f"{settings.data_dir} or {settings.run_dir}"
-
-
-def _available(directory: Path) -> int:
-    """Bytes that this user may still write there; -1 if that is not known."""
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return -1
-    return status.f_bavail * status.f_frsize
+        with contextlib.suppress(OSError):
+            if os.statvfs(directory).f_bavail == 0:
+                return directory
+    return None
 
 
 def _joined(reasons: list[str]) -> str:

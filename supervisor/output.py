@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import heapq
 import itertools
@@ -27,6 +28,9 @@ _PIPE: Final = 1 << 20  # bytes, the most that an unprivileged user may ask for
 _READ: Final = 64 * 1024
 _WAITING: Final = 1 << 20  # bytes that may wait for a slow terminal
 
+#: The disk may have room again later.
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 Follower = Callable[[str, bytes], None]
 """is told of every piece, with the name of the module; a piece is one or more whole lines"""
 
@@ -39,11 +43,14 @@ class Console:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self._watched = False
 
     def write(self, data: bytes) -> None:
         """Write whole lines now or as soon as they are taken; drop them when too many wait."""
         if self._waiting:
             self._put_off(data)
+            if not self._watched:  # a file on a disk that was full
+                self._flush()
             return
         taken = self._try(data)
         if taken < len(data):
@@ -74,7 +81,10 @@ class Console:
             return os.write(self._own, data)
         except BlockingIOError:
             return 0
-        except OSError:  # nobody reads it any more: there is nobody to tell, either
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                return 0
+            # Nobody reads it any more: there is nobody to tell, either.
             return len(data)
 
     def _put_off(self, data: bytes) -> None:
@@ -87,6 +97,7 @@ class Console:
     def _watch(self) -> None:
         with contextlib.suppress(RuntimeError, PermissionError):  # no loop, or a plain file
             asyncio.get_running_loop().add_writer(self._own, self._flush)
+            self._watched = True
 
     def _flush(self) -> None:
         while self._waiting:
@@ -102,7 +113,9 @@ class Console:
                 self._dropped = 0
                 self._waiting.append(note.encode())
                 self._waiting_bytes += len(note)
-        asyncio.get_running_loop().remove_writer(self._own)
+        if self._watched:
+            self._watched = False
+            asyncio.get_running_loop().remove_writer(self._own)
 
 
 class Recent:

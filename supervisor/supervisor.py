@@ -19,6 +19,8 @@ import time
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from ipc import ChannelState, DeadLetterBox, Registry
 from supervisor import banner, crashes, logs, metrics, orphans, process, rundir, sockets, status
 from supervisor.admin import AdminServer
@@ -277,6 +279,8 @@ class Supervisor:
         level = logging.DEBUG if old is State.DISABLED else level  # "registered" says it already
         log.log(level, "module %s: %s -> %s%s", unit.name, old, unit.state, note)
         self._refuse_connections()
+        if unit.state is State.READY:
+            self.crashes.write_rest()
         if self.stopping:
             return
         if unit.state is State.CRASHED:
@@ -302,6 +306,10 @@ class Supervisor:
         report = crashes.describe(
             unit, process, code, reason, oom_killed=oom_killed, since=output_since
         )
+        last = unit.last_exit
+        lasts = report.temporary and report.state == State.STARTING
+        if lasts and last and last.reason == report.reason:  # one report is enough
+            return msgspec.structs.replace(report, id=last.id)
         try:
             self.crashes.put(report)
         except Exception as error:  # what is only told ends nothing

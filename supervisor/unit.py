@@ -19,7 +19,7 @@ from supervisor.api import Module
 from supervisor.birth import Birth
 from supervisor.child import run_cleanup, run_module
 from supervisor.crashes import CrashReport
-from supervisor.endings import EXIT_CANNOT_START, EXIT_TEMPORARY
+from supervisor.endings import EXIT_CANNOT_START
 from supervisor.health import Health
 from supervisor.leftovers import Lives
 from supervisor.output import ModuleOutput
@@ -281,11 +281,13 @@ class Unit:
         assert code is not None
         ready_for = time.monotonic() - ready_since if process.ready.is_set() else 0.0
         failure = code != 0 or verdict.cause is not Cause.CRASH
+        report: CrashReport | None = None
         if self._stop_signal is None or failure:
             reason = verdict.reason or self._kill_reason
-            self.last_exit = self.host.died(self, process, code, reason, output_since)
+            report = self.host.died(self, process, code, reason, output_since)
+            self.last_exit = report
         if self._stop_signal is None and self.state is not State.STOPPING:
-            self._to(State.CRASHED, self.last_exit.reason if self.last_exit else "")
+            self._to(State.CRASHED, report.reason if report else "")
         if not process.page.cleaned:
             if process.page.cleaning:
                 log.error("the cleanup of module %s did not come to its end", self.name)
@@ -294,14 +296,14 @@ class Unit:
             self.host.lives.end(self.name)
         process.page.close()
         self.process = None
-        why = self.last_exit.reason if self.last_exit else ""
+        why = report.reason if report else ""
         return End(
             verdict.cause,
             verdict.reason,
             ready_for,
             failure=failure,
             for_good=why if code == EXIT_CANNOT_START else "",
-            temporary=why if code == EXIT_TEMPORARY else "",
+            temporary=why if report and report.temporary else "",
         )
 
     def _new_process(self, target: Callable[[Birth], NoReturn]) -> ModuleProcess:

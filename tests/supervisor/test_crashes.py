@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from supervisor import crashes
+from supervisor.api import Settings
 from supervisor.crashes import CrashReport, CrashReports, UnknownReport
 from supervisor.oom import OomKills
+from supervisor.output import Recent
+from supervisor.page import Page
 from tests.support.running import Running
 
 
@@ -52,6 +59,58 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(5):
         report(reports, id=f"{number}")
     assert [each.id for each in reports.reports()] == ["2", "3", "4"]
+
+
+def test_what_a_full_disk_does_not_take_is_kept_and_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    reports = CrashReports(tmp_path, keep=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(crashes, "replace_file", full)
+        for number in range(5):
+            report(reports, id=f"{number}")
+        assert list(tmp_path.iterdir()) == []
+        assert [each.id for each in reports.reports("m")] == ["2", "3", "4"]
+        assert reports.get("3").id == "3"
+        (said,) = caplog.messages  # once, not for each
+        assert said.startswith("cannot write crash reports")
+        assert reports.write_rest() is not None
+    assert reports.write_rest() is None
+    assert [each.id for each in CrashReports(tmp_path, keep=3).reports()] == ["2", "3", "4"]
+    assert [each.id for each in reports.reports()] == ["2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("code", "full", "temporary", "reason"),
+    [
+        (75, False, True, "exit status 75"),
+        (1, True, False, "exit status 1"),
+        (-signal.SIGBUS, True, True, "killed by SIGBUS: disk full: cannot write to "),
+        (-signal.SIGBUS, False, False, "killed by SIGBUS"),
+    ],
+)
+async def test_a_death_for_want_of_space_is_temporary(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    full: bool,
+    temporary: bool,
+    reason: str,
+) -> None:
+    page = Page()
+    process: Any = SimpleNamespace(page=page, pid=1, started=0.0)
+    line: Any = SimpleNamespace(inbox=SimpleNamespace(in_hand=list))
+    module: Any = SimpleNamespace(settings=Settings(tmp_path, tmp_path))
+    output: Any = SimpleNamespace(recent=Recent())
+    unit: Any = SimpleNamespace(name="m", module=module, line=line, output=output, state="ready")
+    monkeypatch.setattr(crashes, "full_directory", lambda _: tmp_path if full else None)
+    made = crashes.describe(unit, process, code, "", oom_killed=False, since=0)
+    assert made.temporary is temporary
+    assert made.reason.startswith(reason)
+    page.close()
 
 
 def test_a_fatal_signal_leaves_stacks_and_the_last_200_lines(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import endings
+from supervisor import client, endings
 from supervisor.api import CannotStart, DiskFull, Settings, TemporaryFailure
 from tests.support.running import Running
 
@@ -101,6 +101,9 @@ def test_a_full_disk_is_told_and_tried_again_until_there_is_room(tmp_path: Path)
             answer = b"".join(iter(partial(asking.recv, 65536), b"")).decode()
         assert " 503 " in answer
         assert f"disk full: cannot write to {path}" in answer
+        reports = client.request(running.admin_socket, "GET", "/crashes?module=crowded")
+        assert len(reports) == 1  # one for the whole outage
+        assert f"disk full: cannot write to {path}" in reports[0]["reason"]
         (tmp_path / "luck").touch()
         running.ready("crowded")
         assert running.module("crowded")["reason"] == ""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from supervisor.output import Console, Recent, last_lines
 from tests.support.running import Running
@@ -61,6 +65,44 @@ async def test_what_a_slow_reader_does_not_take_waits_and_then_is_dropped_and_co
     os.close(writing)
     console.write(b"nobody reads\n")
     console.close()
+
+
+@pytest.mark.parametrize("error_number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_file_on_a_full_disk_is_written_again_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_number: int
+) -> None:
+    """As a kernel does it: the last write before the disk is full is partial."""
+    room, write = 10, os.write
+
+    def limited(fd: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(error_number, os.strerror(error_number))
+        taken = write(fd, data[:room])
+        room -= taken
+        return taken
+
+    monkeypatch.setattr(os, "write", limited)
+    with (tmp_path / "log").open("wb") as file:
+        console = Console(file.fileno())
+        for number in range(5):
+            console.write(f"line {number}\n".encode())
+        assert (tmp_path / "log").read_text() == "line 0\nlin"
+        room = 1 << 30
+        console.write(b"line 5\n")
+        console.write(b"line 6\n")
+        lines = (tmp_path / "log").read_text().splitlines()
+        assert lines == [f"line {number}" for number in range(7)]
+        room = 0
+        for _ in range(3000):
+            console.write(b"x" * 999 + b"\n")
+        room = 1 << 30
+        console.write(b"the last\n")
+        console.write(b"after it\n")
+        lines = (tmp_path / "log").read_text().splitlines()
+        assert re.match(r"\(\d+ log lines were dropped", lines[-2])
+        assert lines[-1] == "after it"
+        console.close()
 
 
 async def test_a_socket_as_stderr_like_journald_s() -> None:
