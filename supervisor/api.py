@@ -245,6 +245,20 @@ class Module(ABC):
         return 1
 
     @classmethod
+    def banner(
+        cls,
+        listening: Mapping[str, str],  # noqa: ARG003
+        settings: Settings,  # noqa: ARG003
+        command: Callable[..., str],  # noqa: ARG003
+    ) -> Sequence[tuple[str, str]]:
+        """Return the lines of the module in what `cloudcore run` prints: (label, text).
+
+        `listening` has the address of each listener, as HOST:PORT. `command("certs", "list")`
+        returns the text of a command that leads to this cloudcore, whatever its data directory.
+        """
+        return ()
+
+    @classmethod
     def not_needed(cls, settings: Settings) -> str | None:  # noqa: ARG003
         """Say why this module, though enabled, has nothing to do under these settings."""
         return None

@@ -6,13 +6,15 @@ import logging
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from supervisor.api import Module, Settings
 from supervisor.output import Console
-from supervisor.paths import Paths, resolve
+from supervisor.paths import resolve
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
@@ -21,22 +23,27 @@ log = logging.getLogger(__name__)
 
 _SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
 
-#: Where `cloudcore hollow` looks for cloudhub unless it is told.
-_HOLLOW_PORT: Final = "10000"
 
+def render(status: dict[str, Any], classes: Mapping[str, type[Module]], settings: Settings) -> str:
+    """Say what runs, what listens where, and what to do next.
 
-def render(status: dict[str, Any], paths: Paths) -> str:
-    """Say what runs, what listens where, and what to do next; `status` as `GET /status` has it."""
+    `status` is as `GET /status` has it; `classes` are those of the modules, which have lines of
+    their own to add (`Module.banner`).
+    """
     modules = [module for module in status["modules"] if module["enabled"]]
     lines = [f"cloudcore {status['version']}: {_summary(modules)}", ""]
-    lines += [f"  {label:<11} {text}" for label, text in _facts(modules, paths)]
+    lines += [f"  {label:<11} {text}" for label, text in _facts(modules, classes, settings)]
     return "\n".join(lines)
 
 
 def show(supervisor: Supervisor) -> None:
     """Print it; a failure is logged, for what is only told ends nothing."""
     try:
-        text = render(msgspec.to_builtins(supervisor.status()), supervisor.paths)
+        modules = {unit.name: unit.module for unit in supervisor.units.values()}
+        # Further processes of a module have names of their own, and nothing to add.
+        classes = {name: type(module) for name, module in modules.items() if module.name == name}
+        status = msgspec.to_builtins(supervisor.status())
+        text = render(status, classes, supervisor.settings)
         # A path is printed in its own bytes, so that commands with it can be copied.
         Console(1).write(f"{text}\n".encode("utf-8", "surrogateescape"))
     except Exception:
@@ -57,7 +64,9 @@ def _summary(modules: list[dict[str, Any]]) -> str:
     return f"all {len(modules)} modules are ready{waiting}"
 
 
-def _facts(modules: list[dict[str, Any]], paths: Paths) -> list[tuple[str, str]]:
+def _facts(
+    modules: list[dict[str, Any]], classes: Mapping[str, type[Module]], settings: Settings
+) -> list[tuple[str, str]]:
     listening = {
         module["name"]: module["details"].get("listen", {})
         for module in modules
@@ -68,27 +77,36 @@ def _facts(modules: list[dict[str, Any]], paths: Paths) -> list[tuple[str, str]]
         for name, addresses in listening.items()
         for listener, address in addresses.items()
     ]
-    if "apiserver" in listening:
-        facts.append(("kubeconfig", str(paths.kubeconfig)))
-        facts.append(("kubectl", f"kubectl --kubeconfig {_quoted(paths.kubeconfig)} get nodes"))
     default = resolve()
-    data = ["--data-dir", str(paths.data_dir)] if paths.data_dir != default.data_dir else []
-    run = ["--run-dir", str(paths.run_dir)] if paths.run_dir != default.run_dir else []
-    if websocket := listening.get("cloudhub", {}).get("websocket"):
-        port = websocket.rpartition(":")[2]
-        server = ["--server", f"wss://127.0.0.1:{port}"] if port != _HOLLOW_PORT else []
-        facts.append(("join", _command("certs", "issue", "NODE", "--out", "DIR", *data)))
-        facts.append(("", "then take DIR to the edge node, and point its edgecore at cloudhub"))
-        facts.append(("or try", _command("hollow", "NODE", *server, *data)))
-        facts.append(("", "a simulated edge node"))
+    data = _option("--data-dir", settings.data_dir, default.data_dir)
+    run = _option("--run-dir", settings.run_dir, default.run_dir)
+    for name, addresses in listening.items():
+        facts += _of_module(
+            name, classes.get(name), addresses, settings, lambda *words: _command(*words, *data)
+        )
     facts.append(("status", _command("status", *run)))
     return facts
+
+
+def _of_module(
+    name: str,
+    cls: type[Module] | None,
+    listening: Mapping[str, str],
+    settings: Settings,
+    command: Callable[..., str],
+) -> Sequence[tuple[str, str]]:
+    """Ask the module's class; it is no reason to end when that fails."""
+    try:
+        return cls.banner(listening, settings, command) if cls else ()
+    except Exception:
+        log.exception("module %s: banner() failed", name)
+        return ()
+
+
+def _option(name: str, path: Path, default: Path) -> list[str]:
+    return [name, str(path)] if path != default else []
 
 
 def _command(*words: str) -> str:
     program = "cloudcore" if shutil.which("cloudcore") else sys.argv[0]
     return shlex.join([program, *words])
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

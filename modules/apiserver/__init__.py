@@ -6,7 +6,9 @@ Its state is one SQLite file in the data directory; see store.py for what is pro
 from __future__ import annotations
 
 import ipaddress
+import shlex
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from modules.apiserver.config import ApiServerConfig
@@ -24,6 +26,17 @@ class ApiServer(Module):
     @classmethod
     def listeners(cls, config: ApiServerConfig) -> dict[str, tuple[str, int]]:
         return {"https": (config.address, config.port)}
+
+    @classmethod
+    def banner(
+        cls,
+        listening: Mapping[str, str],  # noqa: ARG003
+        settings: Settings,
+        command: Callable[..., str],  # noqa: ARG003
+    ) -> Sequence[tuple[str, str]]:
+        kubeconfig = str(settings.data_dir / "kubeconfig")
+        kubectl = f"kubectl --kubeconfig {shlex.quote(kubeconfig)} get nodes"
+        return [("kubeconfig", kubeconfig), ("kubectl", kubectl)]
 
     @classmethod
     def not_needed(cls, settings: Settings) -> str | None:

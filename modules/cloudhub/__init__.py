@@ -5,10 +5,17 @@ Kept light: the supervisor imports this for the class, everything else is import
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.api import Module, ModuleConfig, ModuleContext
+from supervisor.api import Module, ModuleConfig, ModuleContext, Settings
+
+#: Where `cloudcore hollow` looks for cloudhub by default.
+_HOLLOW_SERVER: Final = "127.0.0.1:10000"
+
+#: How to reach a listener that is bound to all addresses.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class CloudHub(Module):
@@ -23,6 +30,22 @@ class CloudHub(Module):
     @classmethod
     def listeners(cls, config: CloudHubConfig) -> dict[str, tuple[str, int]]:
         return {"websocket": (config.address, config.port)}
+
+    @classmethod
+    def banner(
+        cls,
+        listening: Mapping[str, str],
+        settings: Settings,  # noqa: ARG003
+        command: Callable[..., str],
+    ) -> Sequence[tuple[str, str]]:
+        server = _reachable(listening["websocket"])
+        option = ["--server", f"wss://{server}"] if server != _HOLLOW_SERVER else []
+        return [
+            ("join", command("certs", "issue", "NODE", "--out", "DIR")),
+            ("", "then take DIR to the edge node, and point its edgecore at cloudhub"),
+            ("or try", command("hollow", "NODE", *option)),
+            ("", "a simulated edge node"),
+        ]
 
     @classmethod
     def processes(cls, config: CloudHubConfig) -> int:
@@ -46,3 +69,9 @@ class CloudHub(Module):
         from modules.cloudhub.unixsocket import remove_dead
 
         remove_dead(self.settings.run_dir, self.name)
+
+
+def _reachable(address: str) -> str:
+    """Return HOST:PORT at which this machine reaches a listener."""
+    host, _, port = address.rpartition(":")
+    return f"{_LOOPBACK.get(host, host)}:{port}"

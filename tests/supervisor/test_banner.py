@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from modules.apiserver import ApiServer
+from modules.cloudhub import CloudHub
 from supervisor import banner
+from supervisor.api import Module, Settings
 from supervisor.paths import Paths, resolve
 
 
@@ -22,8 +25,14 @@ APISERVER = module("apiserver", listen={"https": "127.0.0.1:6443"})
 CLOUDHUB = module("cloudhub", listen={"websocket": "0.0.0.0:10000"})
 
 
-def rendered(paths: Paths, *modules: dict[str, Any]) -> list[str]:
-    text = banner.render({"version": "0.1.0", "modules": modules}, paths)
+CLASSES: dict[str, type[Module]] = {"apiserver": ApiServer, "cloudhub": CloudHub}
+
+
+def rendered(
+    paths: Paths, *modules: dict[str, Any], classes: dict[str, type[Module]] = CLASSES
+) -> list[str]:
+    settings = Settings(paths.data_dir, paths.run_dir)
+    text = banner.render({"version": "0.1.0", "modules": modules}, classes, settings)
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
@@ -81,3 +90,29 @@ def test_outside_of_the_path_the_command_is_named_as_it_was_run(
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr("sys.argv", [".venv/bin/cloudcore"])
     assert rendered(resolve(), APISERVER)[-1] == "status .venv/bin/cloudcore status"
+
+
+@pytest.mark.parametrize(
+    ("address", "server"),
+    [
+        ("[::1]:10000", " --server wss://[::1]:10000"),
+        ("[::]:10000", " --server wss://[::1]:10000"),
+        ("192.0.2.7:10000", " --server wss://192.0.2.7:10000"),
+        ("127.0.0.1:10000", ""),
+    ],
+)
+def test_the_server_of_a_hollow_edge_is_where_cloudhub_listens(address: str, server: str) -> None:
+    lines = rendered(resolve(), module("cloudhub", listen={"websocket": address}))
+    (line,) = [line for line in lines if line.startswith("or try")]
+    assert line.replace("'", "") == f"or try cloudcore hollow NODE{server}"
+
+
+def test_a_module_whose_banner_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Raising(CloudHub):
+        @classmethod
+        def banner(cls, *_: Any) -> Any:
+            raise ValueError("no banner today")
+
+    lines = rendered(resolve(), CLOUDHUB, classes={"cloudhub": Raising})
+    assert lines[-1] == "status cloudcore status"
+    assert "no banner today" in caplog.text
