@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+_DISABLED: Final = "disabled by `cloudcore disable`, until the next reload or restart"
 
 
 class UnknownModule(LookupError):
@@ -125,6 +127,8 @@ class Control:
                 known = ", ".join(each.name for each in configuration.modules)
                 raise UnknownModule(f"no module {name!r} is installed (installed: {known})")
             switched = replace(spec, enabled=on)
+            if spec.enabled and not on:
+                switched = replace(switched, why_disabled=_DISABLED)
             if on and (reason := self._supervisor.why_disabled(switched)):
                 raise NotPossible(f"module {name} cannot be enabled: {reason}")
             changes = await self._apply(_with(configuration, switched))

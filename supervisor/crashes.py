@@ -66,8 +66,7 @@ def describe(
     full = full_directory(unit.module.settings) if code == -signal.SIGBUS else None
     temporary = not reason and (code == EXIT_TEMPORARY or full is not None)
     if not reason:
-        reason = words.reason if words else f"killed by {number}" if number else ""
-        reason = reason or f"exit status {code}"
+        reason = (words.reason if words else "") or how_ended(code)
         reason += " (the kernel was out of memory)" if oom_killed else ""
         reason += f": {DiskFull(full)}" if full else ""
     return CrashReport(
@@ -86,6 +85,11 @@ def describe(
         stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
         temporary=temporary,
     )
+
+
+def how_ended(code: int) -> str:
+    """Say how a process ended; `code` is as in multiprocessing."""
+    return f"killed by {signal_name(-code)}" if code < 0 else f"exit status {code}"
 
 
 def signal_name(number: int) -> str:

@@ -11,7 +11,7 @@ import psutil
 
 from ipc import Channel
 from supervisor.policy import Supervision
-from supervisor.process import ModuleProcess
+from supervisor.process import ModuleProcess, suspension
 
 _LOOKS: Final = 4  # within the time that a fault has to last
 
@@ -53,7 +53,10 @@ class Health:
                 continue  # the supervisor itself was held up: others may have been, too
             silent = now - self._sign_of_life(now)
             if silent > limit:
-                return Ailment(f"hung: no sign of life for {silent:.1f} s", hung=True)
+                reason = f"hung: no sign of life for {silent:.1f} s"
+                if self._process.suspended:
+                    reason += f": {suspension(self._process.pid)}"
+                return Ailment(reason, hung=True)
         return await _never()
 
     def _sign_of_life(self, now: float) -> float:

@@ -26,6 +26,11 @@ _ABORTING: Final = 5.0
 living: set[int] = set()
 
 
+def suspension(pid: int) -> str:
+    """Say that a process is suspended, and what is to be done."""
+    return f"process {pid} is suspended (SIGSTOP, or a debugger); `kill -CONT {pid}` continues it"
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What a process uses; `cpu_percent` of one core, since it was asked last."""
 
@@ -112,6 +117,14 @@ class ModuleProcess:
                 )
         except psutil.Error:
             return Usage()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether a signal (SIGSTOP) or a debugger has stopped it: it neither runs nor ends."""
+        try:
+            return self.usage_of.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+        except psutil.Error:
+            return False
 
     def _heed(self) -> None:
         os.eventfd_read(self.page.notice)

@@ -89,6 +89,9 @@ class Shutdown:
                 await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
         for unit in supervisor.units.values():
             unit.output.drain()
+            if waiting := unit.line.inbox.statistics().messages:
+                text = "module %s: messages=%d in its inbox were not handled and are dropped"
+                log.warning(text, unit.name, waiting)
         log.info("all modules have stopped")
 
     def _running(self) -> list[Unit]:

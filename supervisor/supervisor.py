@@ -173,7 +173,7 @@ class Supervisor:
     def why_disabled(self, spec: ModuleSpec, settings: Settings | None = None) -> str | None:
         """Say why a module is not to run; None if it is."""
         if not spec.enabled:
-            return "modules.enabled does not name it"
+            return spec.why_disabled
         return spec.cls.not_needed(settings or self.settings)
 
     # Running

@@ -18,13 +18,13 @@ from supervisor import sockets, states
 from supervisor.api import Module
 from supervisor.birth import Birth
 from supervisor.child import run_cleanup, run_module
-from supervisor.crashes import CrashReport
+from supervisor.crashes import CrashReport, how_ended
 from supervisor.endings import EXIT_CANNOT_START
 from supervisor.health import Health
 from supervisor.leftovers import Lives
 from supervisor.output import ModuleOutput
 from supervisor.policy import RestartPolicy, Supervision
-from supervisor.process import ModuleProcess
+from supervisor.process import ModuleProcess, suspension
 from supervisor.restarts import Cause, End, Restart, Verdict
 from supervisor.states import State
 
@@ -106,6 +106,9 @@ class Unit:
         """Why it is in its state, where there is something to say."""
         if self.waits_for:
             return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
+        if self.process and self.process.suspended:
+            suspended = suspension(self.process.pid)
+            return f"{self._reason}; {suspended}" if self._reason else suspended
         return self._reason
 
     @property
@@ -368,13 +371,15 @@ class Unit:
         except OSError as error:
             log.error("module %s cannot be cleaned up after: %s", self.name, error)
             return
-        if await process.wait(timeout) is None:
+        code = await process.wait(timeout)
+        if code is None:
             log.error("the cleanup of module %s took too long: killing it", self.name)
             process.kill()
             await process.wait()
         elif not process.page.cleaned:
             words = process.page.last_words()
-            log.error("the cleanup of module %s failed: %s", self.name, words and words.reason)
+            reason = words.reason if words else how_ended(code)
+            log.error("the cleanup of module %s failed: %s", self.name, reason)
         process.page.close()
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:

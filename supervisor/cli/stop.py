@@ -40,6 +40,8 @@ def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -
             socket = said.paths().admin_socket
             done = [verb(socket, "stop", module, timeout) for module in modules]
         _tell(done, output)
+        if output != "json":
+            _tell_waiting(done)
         return
     try:
         answer = client.request(said.paths().admin_socket, "POST", "/stop")
@@ -62,6 +64,13 @@ def _tell(stopped: Any, output: str) -> None:
         print_json(stopped)
     else:
         click.echo("stopped")
+
+
+def _tell_waiting(stopped: list[dict[str, Any]]) -> None:
+    for module in stopped:
+        if waiting := module["inbox"]["messages"]:
+            name, noun = module["name"], "message" if waiting == 1 else "messages"
+            click.echo(f"{name}: {waiting} {noun} in its inbox, kept until it is started")
 
 
 def _ended(pid: int, timeout: float) -> bool:

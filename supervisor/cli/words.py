@@ -71,7 +71,7 @@ def last_exit(last: dict[str, Any] | None) -> str:
 
 def details(module: dict[str, Any]) -> str:
     """Why it is not ready, and what it says of itself; what is empty is for `-o json`."""
-    reason = module.get("reason", "") if module["state"] != "ready" else ""
+    reason = module.get("reason", "")
     parts = [printable(reason)] if reason else []
     parts += [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
     if dead := module["inbox"]["dead_letters"]:

@@ -45,6 +45,8 @@ class ModuleSpec:
     cls: type[Module]
     config: ModuleConfig
     supervision: Supervision
+    why_disabled: str = "modules.enabled does not name it"
+    """what is told if it is not enabled"""
 
 
 @dataclass(frozen=True)

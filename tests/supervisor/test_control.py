@@ -100,9 +100,13 @@ def test_enable_and_disable(tmp_path: Path) -> None:
         assert done.stdout == "stopped: good\nunchanged: listening\n"
         good = running.module("good")
         assert (good["state"], good["enabled"]) == ("disabled", False)
+        reason = "disabled by `cloudcore disable`, until the next reload or restart"
+        assert good["reason"] == reason
         assert [line.split()[0] for line in running.lines("good")][-1] == "cleanup"
         running.cli("enable", "good")
         assert running.module("good")["pid"] not in {None, before}
+        running.cli("reload")
+        assert running.module("listening")["reason"] == "modules.enabled does not name it"
 
 
 def test_reload_starts_stops_restarts_and_leaves_alone(tmp_path: Path) -> None:

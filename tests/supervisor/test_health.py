@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -36,9 +37,14 @@ def test_an_event_loop_that_hangs_is_aborted_with_its_stacks(tmp_path: Path) -> 
 def test_a_hung_process_that_cannot_even_abort_is_killed(tmp_path: Path) -> None:
     with Running(tmp_path, "good", "asking", sets=WATCHDOG) as running:
         running.ready("good", "asking")
-        os.kill(running.module("good")["pid"], signal.SIGSTOP)
-        running.wait_for(r"good: ready -> crashed \(hung: no sign of life", timeout=30)
+        pid = running.module("good")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        named = f"process {pid} is suspended \\(SIGSTOP, or a debugger\\); `kill -CONT {pid}`"
+        assert re.match(named, running.module("good")["reason"])
+        pattern = rf"good: ready -> crashed \(hung: no sign of life for [\d.]+ s: {named}"
+        running.wait_for(pattern, timeout=30)
         running.ready("good")
+        assert running.module("good")["reason"] == ""
         assert running.module("good")["last_exit"]["signal"] == "SIGKILL"
 
 

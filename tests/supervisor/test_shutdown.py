@@ -5,16 +5,33 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.running import Running
+from tests.support.running import DEADLINE, Running
 
 
 def kinds(running: Running, module: str) -> list[str]:
     return [line.split()[0] for line in running.lines(module)]
+
+
+def test_messages_that_wait_for_a_stopped_module_are_told(tmp_path: Path) -> None:
+    sets = ("supervisor.stop_timeout=0.3", "modules.telling.content=[3600.0, true]")
+    with Running(tmp_path, "stuck", "telling", sets=sets) as running:
+        running.ready("stuck", "telling")
+        deadline = time.monotonic() + DEADLINE
+        while running.module("stuck")["inbox"]["messages"] != 1:
+            assert time.monotonic() < deadline
+        kept = "stopped\nstuck: 1 message in its inbox, kept until it is started\n"
+        assert running.cli("stop", "stuck").stdout == kept
+        assert running.cli("start", "stuck").returncode == 0
+        assert running.module("stuck")["inbox"]["messages"] == 1
+        running.signal(signal.SIGTERM)
+        running.wait_for("module stuck: messages=1 in its inbox were not handled and are dropped")
+        assert running.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGILL, signal.SIGTRAP, signal.SIGABRT])
