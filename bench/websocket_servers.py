@@ -260,13 +260,13 @@ def measure(candidate: str, directory: Path, connections: int, pairs: int) -> di
 def compare(options: argparse.Namespace) -> None:
     runs: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        ensure_pki(Path(name), [])
+        directory = ensure_pki(Path(name) / "pki", []).directory
         for candidate, (package, _) in CANDIDATES.items():
             if importlib.util.find_spec(package) is None:
                 print(f"{candidate}: not installed, left out")
                 continue
             runs[candidate] = [
-                measure(candidate, Path(name), options.connections, options.pairs)
+                measure(candidate, directory, options.connections, options.pairs)
                 for _ in range(options.repeats)
             ]
     figures = [

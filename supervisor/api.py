@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+# For modules, too: one check of directories for all.
+from supervisor.paths import PathError as PathError  # noqa: PLC0414
+from supervisor.paths import make_private as make_private  # noqa: PLC0414
+
 if TYPE_CHECKING:  # importing a module's class is to be cheap, and ipc imports asyncio
     from ipc import Delivery, Message, Registry
 

@@ -28,6 +28,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ipc.files import PUBLIC, locked, replace_file
 from modules.common import signing
+from modules.common.authority import AuthorityFiles, ensure_authority
+from supervisor.api import PathError, make_private
 
 # What has less than this left is made anew on the next start.
 RENEW_BEFORE = timedelta(days=30)
@@ -56,6 +58,12 @@ class Pki:
         return self.directory / "ca.key"
 
     @property
+    def authority(self) -> AuthorityFiles:
+        """Of the CA, and of what is remembered of it beside the directory, if that is removed."""
+        memory = self.directory.with_name(f"{self.directory.name}.fingerprint")
+        return AuthorityFiles(self.ca_cert, self.ca_key, memory)
+
+    @property
     def server_cert(self) -> Path:
         return self.directory / "server.crt"
 
@@ -76,7 +84,13 @@ class Pki:
         return self.directory / "admin.key"
 
 
-def ensure_pki(directory: Path, names: Sequence[str], *, renew: Collection[str] = ()) -> Pki:
+def ensure_pki(
+    directory: Path,
+    names: Sequence[str],
+    *,
+    renew: Collection[str] = (),
+    new_ca: bool = False,
+) -> Pki:
     """Make what is missing in `directory`, and return where everything is.
 
     `names` are the DNS names and IP addresses that the server certificate must carry. Names
@@ -84,12 +98,14 @@ def ensure_pki(directory: Path, names: Sequence[str], *, renew: Collection[str] 
     one certificate. What is about to expire, or does not fit the CA, is made anew, and so is
     what `renew` names: "server", "admin". Safe to call from several processes at a time.
 
+    A CA that was here and is missing is an error; only with `new_ca` another one is made.
+
     Raises OSError when the directory cannot be used, ValueError when a PEM file in it is
-    damaged.
+    damaged, the CA is lost, or others may write to the directory.
     """
     pki = Pki(directory)
     with _locked(directory):
-        authority = _ensure_authority(pki)
+        authority = ensure_authority(pki.authority, replace=new_ca)
         _ensure_server(pki, authority, names, renew="server" in renew)
         _ensure_admin(pki, authority, renew="admin" in renew)
     return pki
@@ -113,7 +129,7 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
             f"of {_LONGEST_NODE_NAME}"
         )
     with _locked(pki_dir):
-        authority = _ensure_authority(Pki(pki_dir))
+        authority = ensure_authority(Pki(pki_dir).authority)
     key = signing.new_key()
     certificate = signing.sign(
         authority,
@@ -139,26 +155,13 @@ def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        for private in (directory.parent, directory):
+            make_private(private, "--data-dir")
+    except PathError as error:
+        raise ValueError(str(error)) from error
     with locked(directory / ".lock"):
         yield
-
-
-def _ensure_authority(pki: Pki) -> signing.Authority:
-    if pki.ca_cert.exists():
-        certificate, key = signing.load(pki.ca_cert, pki.ca_key)
-        if certificate.public_key() != key.public_key():
-            raise ValueError(
-                f"{pki.ca_key} is not the key of {pki.ca_cert}: put the right one there, or "
-                "remove both (and every certificate that was issued with them)"
-            )
-        return signing.Authority(certificate, key)
-    key = signing.new_key()
-    certificate = signing.authority_certificate(key, "cloudcore-ca")
-    # The certificate comes last: where it is, its key is.
-    replace_file(pki.ca_key, signing.key_pem(key))
-    replace_file(pki.ca_cert, signing.certificate_pem(certificate), PUBLIC)
-    return signing.Authority(certificate, key)
 
 
 def _ensure_server(
@@ -203,10 +206,12 @@ def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> Non
 def _still_good(
     certificate: x509.Certificate, key: rsa.RSAPrivateKey, authority: signing.Authority
 ) -> bool:
-    # A kill between the two writes leaves a key without its certificate.
+    now = datetime.now(UTC)
+    # A kill between the two writes leaves a key without its certificate; a certificate that is not
+    # valid yet was made while the clock was ahead.
     return (
         certificate.public_key() == key.public_key()
         and certificate.issuer == authority.certificate.subject
         and signing.authority_key_id(certificate) == signing.subject_key_id(authority.certificate)
-        and certificate.not_valid_after_utc - datetime.now(UTC) > RENEW_BEFORE
+        and certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE
     )

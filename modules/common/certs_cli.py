@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import cloup
 
 from modules.common import certs as pki
+from modules.common import certs_out
+from modules.common.authority import remembered
 from modules.common.certs_list import Listed, list_certificates
 
 
@@ -37,6 +39,15 @@ data_dir_option = cloup.option(
 )
 
 
+_SAME_CA: Final = (
+    "The CA is the one that edges trust: nothing has changed. For another one, move {} away first."
+)
+_NEW_CA: Final = (
+    "Edges have to trust another CA from now on (SHA-256 fingerprint {}). For each of them run "
+    "`cloudcore certs issue NODE --out DIR` and copy the files there; copy the kubeconfig again to "
+    "wherever it is used; then restart cloudcore."
+)
+
 _out_option = cloup.option(
     "--out",
     "directory",
@@ -52,17 +63,29 @@ def certs() -> None:
 
 
 @certs.command("init")
+@cloup.option(
+    "--new-ca",
+    is_flag=True,
+    help="Make a new CA where the old one is lost: no edge can connect until it has new files.",
+)
 @data_dir_option
 @click.pass_obj
-def init(said: Any, data_dir: Path | None) -> None:
+def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
     """Make the CA and the server's certificate, with the names of the configuration.
 
-    `cloudcore run` does the same when it starts; what there is already stays.
+    `cloudcore run` does the same when it starts; what there is already stays. With --new-ca, a CA
+    that is missing is made anew, and one that was put in its place is accepted.
     """
     directory = pki_directory(data_dir)
     with _failures(directory):
-        pki.ensure_pki(directory, configured_names(said))
+        memory = pki.Pki(directory).authority.fingerprint
+        before = remembered(memory)
+        pki.ensure_pki(directory, configured_names(said), new_ca=new_ca)
         _show(list_certificates(pki.Pki(directory)))
+        if new_ca and before == remembered(memory):
+            click.echo(_SAME_CA.format(directory), err=True)
+        elif new_ca:
+            click.echo(_NEW_CA.format(remembered(memory)), err=True)
 
 
 @certs.command("issue")
@@ -159,8 +182,10 @@ def configured_names(said: Any) -> list[str]:
 def _issue(node: str, directory: Path, source: Path) -> None:
     with _failures(directory):
         issued = pki.issue_node(source, node, record=True)
-        directory.mkdir(parents=True, exist_ok=True)
+        notes = certs_out.prepare(directory)
         pki.write_node_files(directory, source, issued)
+    for note in notes:
+        click.echo(note, err=True)
     click.echo(f"{node}: rootCA.crt, edge.crt and edge.key are in {directory}")
 
 
