@@ -22,7 +22,8 @@ def crds(*, status_subresource: bool) -> None:
       cloudcore crds | kubectl apply -f -
 
     The embedded API server has them. In another cluster they are needed once, or cloudcore
-    installs them itself with modules.devicecontroller.install_crds = true.
+    installs them itself with modules.devicecontroller.install_crds = true. They are not for a
+    cluster that has devices of KubeEdge 1.15 or later (v1beta1).
 
     With the status subresource, which is Kubernetes' way, `kubectl apply -f` of a device takes
     the desired values that it has in status.twins from the annotation that kubectl leaves; they

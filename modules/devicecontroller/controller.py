@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from modules.common.kube import EventRecorder, KubeClient, synced
 from modules.devicecontroller.announced import Announced
-from modules.devicecontroller.crds import see_to_crds
+from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.downstream import Downstream
 from modules.devicecontroller.metrics import QUEUE_DEPTH
@@ -56,7 +56,6 @@ class _Controller:
         self._client = client
         self._namespace = settings.kubernetes.namespace or None
         self._report_due = False
-        self._missing_crds = ""
         self._recorder = EventRecorder(client, "devicecontroller")
         status = DeviceStatus(client)
         self._downstream = Downstream(
@@ -69,6 +68,7 @@ class _Controller:
             on_applied=self._adopt,
             status=status,
             recorder=self._recorder,
+            definitions=Definitions(client, install=config.install_crds),
         )
         self._writer = StatusWriter(status, self._downstream.inventory)
         self._upstream = Upstream(
@@ -85,7 +85,6 @@ class _Controller:
                 self._downstream.watch(),
                 self._client.health.report_to(self._context),
                 self._measure(),
-                self._see_to_crds(),
                 self._work(),
                 self._recorder.run(),
             )
@@ -106,18 +105,8 @@ class _Controller:
             tasks.create_task(self._writer.run(self._config.update_device_status_workers))
             tasks.create_task(self._upstream.run())
 
-    async def _see_to_crds(self) -> None:
-        install = self._config.install_crds
-        self._missing_crds = await see_to_crds(self._client, self._namespace, install=install)
-        if self._missing_crds:
-            # Ready all the same: a restart of this module would not bring them.
-            self._context.report(missing_crds=self._missing_crds)
-            self._context.ready()
-
     async def _read_all(self) -> None:
         await synced(self._downstream.reflectors, self._client.health, self._context)
-        if self._missing_crds:
-            self._context.report(missing_crds="")
         self._report()
         self._context.ready()
 

@@ -3,69 +3,79 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
 from typing import Final
 
 from modules.common import crds
 from modules.common.kube import (
     CUSTOMRESOURCEDEFINITIONS,
-    DEVICEMODELS,
-    DEVICES,
     AlreadyExists,
-    ApiError,
     KubeClient,
+    KubeError,
     NotFound,
     Resource,
-    retry,
+    served_versions,
 )
 
-_NEEDED: Final = (DEVICES, DEVICEMODELS)
+_HINT_MISSING: Final = (
+    "install them with `cloudcore crds | kubectl apply -f -`, or let cloudcore do it: "
+    "modules.devicecontroller.install_crds = true"
+)
+_HINT_OTHER_VERSION: Final = (
+    "do not apply `cloudcore crds` over them, see docs/controllers.md: their devices are for a "
+    "later KubeEdge"
+)
+_HINT_RIGHT: Final = "grant the right of deploy/rbac/optional.yaml, or install it with kubectl"
+_HINT_EXISTS: Final = "see `kubectl describe crd`, or wait if they have just been made"
 
 log = logging.getLogger(__name__)
 
 
-async def see_to_crds(client: KubeClient, namespace: str | None, *, install: bool) -> str:
-    """Say plainly which CRDs are missing, or install them; return the names still missing.
+class NotServed(KubeError):
+    """The API server does not serve devices in the version that cloudcore knows."""
 
-    Waits while the API server is away.
+    def __init__(self, cause: str, hint: str) -> None:
+        super().__init__(cause)
+        self.hint = hint
+
+
+class Definitions:
+    """Finds out why devices or their models are not served, and installs the CRDs if so wanted.
+
+    A CRD that is there is never changed: the API server may hold objects of it.
     """
-    missing = [each for each in _NEEDED if not await _is_served(client, each, namespace)]
-    if install:
-        missing = [each for each in missing if not await _install(client, each)]
-    names = ", ".join(f"{each.plural}.{each.group}" for each in missing)
-    if names:
-        log.error(
-            f"no device can be synchronized: the cluster lacks the CRDs {names}. Install them "
-            f"with `cloudcore crds | kubectl apply -f -`, or let cloudcore do it: "
-            f"modules.devicecontroller.install_crds = true"
-        )
-    return names
 
+    def __init__(self, client: KubeClient, *, install: bool) -> None:
+        self._client = client
+        self._install = install
 
-async def _install(client: KubeClient, resource: Resource) -> bool:
-    definition = crds.load(resource.plural)
-    name = definition["metadata"]["name"]
-    try:
-        await retry(lambda: client.create(CUSTOMRESOURCEDEFINITIONS, definition), client.health)
-    except AlreadyExists:
-        log.debug("the CRD %s is there already, and about to be served", name)
-    except ApiError as error:
-        log.error(f"cannot install the CRD {name}: {error}")
-        return False
-    else:
+    async def explain(self, resource: Resource, error: KubeError) -> KubeError:
+        """Say more exactly what is wrong when a resource is not found."""
+        if not isinstance(error, NotFound):
+            return error
+        try:
+            served = await served_versions(self._client, resource)
+            if not served and self._install:
+                return await self._create(resource)
+        except KubeError as other:
+            return other
+        if resource.version in served:
+            return error  # it has come just now
+        if served:
+            versions = ", ".join(served)
+            return NotServed(
+                f"the cluster has them as {versions}, and cloudcore needs {resource.version}",
+                _HINT_OTHER_VERSION,
+            )
+        return NotServed("the cluster lacks their CRDs", _HINT_MISSING)
+
+    async def _create(self, resource: Resource) -> KubeError:
+        definition = crds.load(resource.plural)
+        name = definition["metadata"]["name"]
+        try:
+            await self._client.create(CUSTOMRESOURCEDEFINITIONS, definition)
+        except AlreadyExists:
+            return NotServed("their CRDs exist, but no version of them is served", _HINT_EXISTS)
+        except KubeError as error:
+            return NotServed(f"cannot install the CRD {name}: {error.cause}", _HINT_RIGHT)
         log.info(f"installed the CRD {name}")
-    return True
-
-
-async def _is_served(client: KubeClient, resource: Resource, namespace: str | None) -> bool:
-    async def first_page() -> None:
-        async with aclosing(client.pages(resource, namespace)) as pages:
-            await anext(pages)
-
-    try:
-        await retry(first_page, client.health)
-    except NotFound:
-        return False
-    except ApiError as error:
-        log.warning(f"cannot tell whether {resource.plural} are served: {error}")
-    return True
+        return NotServed("their CRDs have just been installed", _HINT_EXISTS)

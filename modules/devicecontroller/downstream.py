@@ -24,6 +24,7 @@ from modules.devicecontroller import metrics
 from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.announcer import Announcer
 from modules.devicecontroller.applied import difference
+from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.device import (
     Object,
     keep_device,
@@ -55,6 +56,7 @@ class Downstream:
         on_applied: Callable[[Slot, dict[str, Object | None]], None],
         status: DeviceStatus,
         recorder: EventRecorder,
+        definitions: Definitions,
     ) -> None:
         """Set up for one namespace or all (None).
 
@@ -68,10 +70,20 @@ class Downstream:
         self._announced = announced
         self._measured = 0
         self._devices = Reflector(
-            client, DEVICES, self._device_changed, namespace=namespace, keep=keep_device
+            client,
+            DEVICES,
+            self._device_changed,
+            namespace=namespace,
+            keep=keep_device,
+            explain=definitions.explain,
         )
         self._models = Reflector(
-            client, DEVICEMODELS, self._model_changed, namespace=namespace, keep=keep_model
+            client,
+            DEVICEMODELS,
+            self._model_changed,
+            namespace=namespace,
+            keep=keep_model,
+            explain=definitions.explain,
         )
         self._profiles = Reflector(
             client,

@@ -6,6 +6,7 @@ Importing it takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules 
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient, Page
 from modules.common.kube.credentials import ConnectSettings
+from modules.common.kube.discovery import served_versions
 from modules.common.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -89,5 +90,6 @@ __all__ = [
     "key_of",
     "reference",
     "retry",
+    "served_versions",
     "synced",
 ]

@@ -119,6 +119,13 @@ class KubeClient:
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         return await self._send("GET", resource, namespace, name)
 
+    async def read(self, path: str, shape: type[Decoded]) -> Decoded:
+        """Get what is no object of a resource, such as discovery documents."""
+        request = Request("GET", path, f"get {path}")
+        return _decode(
+            msgspec.json.Decoder(shape).decode, await self._transport.read(request), request
+        )
+
     async def list(
         self,
         resource: Resource,

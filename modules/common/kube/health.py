@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Final
 
 from modules.common.kube.errors import KubeError
@@ -41,6 +42,7 @@ class ApiHealth:
         self._spells: tuple[_Spell, ...] = (_Outage(), _Refusals())
         self._timer: asyncio.TimerHandle | None = None
         self._recovered = asyncio.Event()
+        self._refused = asyncio.Event()
         self._changed = asyncio.Event()
 
     @property
@@ -71,6 +73,8 @@ class ApiHealth:
         """Log what has not been logged yet; what lasts is told without being asked to."""
         for spell in self._spells:
             spell.tell()
+            if spell.told and not spell.outage:
+                self._refused.set()
         self._changed.set()
 
     async def pause(self, seconds: float, *, at_least: float = 0.0) -> None:
@@ -88,12 +92,16 @@ class ApiHealth:
         """Wait until something that was not served is served again, or may be."""
         await self._recovered.wait()
 
+    async def refused(self) -> None:
+        """Wait until a watch has been refused, not by an outage, and that has been told."""
+        await self._refused.wait()
+
     def details(self) -> dict[str, Any]:
         """Say for the module's status what is waited for and why; None for what is over."""
         told = {what: error for spell in self._spells if spell.told for what, error in spell}
         if not told:
             return {"waiting_for": None, "because": None}
-        watches = sorted(what for what in told if what != REQUESTS)
+        watches = sorted(told.keys() - {REQUESTS})
         error = next(iter(told.values()))
         because = f"{error.cause}; {error.hint}"
         return {"waiting_for": ", ".join(watches or told), "because": because}
@@ -142,7 +150,7 @@ class _Spell:
         self.told: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[str, KubeError]]:
-        return iter(self._faults.items())
+        return iter(sorted(self._faults.items(), key=itemgetter(0)))
 
     @property
     def age(self) -> float:
@@ -189,11 +197,11 @@ class _Refusals(_Spell):
     outage = False
 
     def tell(self) -> None:
-        news: dict[type[KubeError], list[str]] = {}
+        news: dict[tuple[type[KubeError], str], list[str]] = {}
         for what, error in self._faults.items():
             if what not in self.told:
-                news.setdefault(type(error), []).append(what)
-        for names in news.values():
+                news.setdefault((type(error), error.hint), []).append(what)
+        for names in map(sorted, news.values()):
             self.told.update(names)
             error = self._faults[names[0]]
             log.warning(f"cannot watch {', '.join(names)}: {error.cause}; {error.hint}")

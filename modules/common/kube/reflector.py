@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -77,10 +77,12 @@ class Reflector:
         resync: float = 0.0,
         store: dict[Key, Object] | None = None,
         backoff: Backoff | None = None,
+        explain: Callable[[Resource, KubeError], Awaitable[KubeError]] | None = None,
     ) -> None:
         """Set up; `resync` is the time in seconds after which to list anew anyhow, 0 for never.
 
         `store` is an empty dict to use, for who has to know it before the reflector is made.
+        `explain` is asked for what a failure means to an operator, before the next attempt.
         """
         self.resource = resource
         self.store: dict[Key, Object] = {} if store is None else store
@@ -93,6 +95,7 @@ class Reflector:
         self._keep = keep or (lambda obj: obj)
         self._resync = resync
         self._backoff = backoff or Backoff(least=0.1)
+        self._explain = explain
         self._labels = client.module, resource.plural
         self._version = ""
         self._listed_at = 0.0
@@ -223,6 +226,8 @@ class Reflector:
     async def _pause(self, error: KubeError) -> None:
         """Count a failure, and wait until it is time to try again."""
         self.statistics.errors += 1
+        if self._explain:
+            error = await self._explain(self.resource, error)
         health = self._client.health
         health.failed(self.resource.plural, error)
         pause = self._backoff.next()

@@ -24,21 +24,31 @@ async def synced(
 ) -> None:
     """Wait until every reflector holds a whole list, however long the API is away.
 
-    When it takes long, the module counts as ready nevertheless. What it waits for, and why, is in
-    its details as long as that is so (`ApiHealth.report_to`).
+    When it takes long, or a watch is refused, the module counts as ready nevertheless. What it
+    waits for, and why, is in its details as long as that is so (`ApiHealth.report_to`).
     """
+    listed = asyncio.create_task(_all_synced(reflectors))
+    refused = asyncio.create_task(health.refused())
     try:
-        async with asyncio.timeout(PATIENCE):
-            await _all_synced(reflectors)
-    except TimeoutError:
-        missing = [each.resource.plural for each in reflectors if not each.is_synced]
-        for what in missing:
-            health.suspect(what, Unreachable("it has not answered yet"))
-        health.tell()
-        context.report(**health.details())
-        log.info(f"ready, but still waiting for the Kubernetes API to list {', '.join(missing)}")
-        context.ready()
-        await _all_synced(reflectors)
+        await asyncio.wait((listed, refused), timeout=PATIENCE, return_when="FIRST_COMPLETED")
+        if not listed.done():
+            _say_what_is_missing(reflectors, health, context)
+            context.ready()
+        await listed
+    finally:
+        listed.cancel()
+        refused.cancel()
+
+
+def _say_what_is_missing(
+    reflectors: Sequence[Reflector], health: ApiHealth, context: ModuleContext
+) -> None:
+    missing = sorted(each.resource.plural for each in reflectors if not each.is_synced)
+    for what in missing:
+        health.suspect(what, Unreachable("it has not answered yet"))
+    health.tell()
+    context.report(**health.details())
+    log.info(f"ready, but still waiting for the Kubernetes API to list {', '.join(missing)}")
 
 
 async def _all_synced(reflectors: Sequence[Reflector]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from modules.common import crds
 from modules.common.kube import CUSTOMRESOURCEDEFINITIONS, DEVICEMODELS, DEVICES, NotFound
 from tests.modules.devicecontroller.conftest import Api, running
 from tests.modules.devicecontroller.samples import LED, device
-
-BOTH = "devices.devices.kubeedge.io, devicemodels.devices.kubeedge.io"
 
 
 @pytest.fixture
@@ -24,12 +24,16 @@ async def bare(api: Api) -> Api:
 
 async def test_is_told_plainly_and_heals(bare: Api, caplog: pytest.LogCaptureFixture) -> None:
     async with running(bare.settings) as controller:
-        await controller.detail("missing_crds", BOTH)
-        assert f"the cluster lacks the CRDs {BOTH}" in caplog.text
-        assert "`cloudcore crds | kubectl apply -f -`" in caplog.text
+        assert controller.details["waiting_for"] == "devicemodels, devices"
+        told = (
+            "the cluster lacks their CRDs; install them with `cloudcore crds | kubectl apply -f -`"
+        )
+        assert controller.details["because"].startswith(told)
+        (warning,) = warnings(caplog)
+        assert warning.startswith(f"cannot watch devicemodels, devices: {told}")
         for plural in crds.NAMES:
             await bare.client.create(CUSTOMRESOURCEDEFINITIONS, crds.load(plural))
-        await controller.detail("missing_crds", "")
+        await controller.detail("waiting_for", None)
         await bare.create(DEVICES, device())
         assert (await controller.said()).content["added_devices"][0]["id"] == LED
 
@@ -42,5 +46,52 @@ async def test_is_mended_if_so_configured(bare: Api, caplog: pytest.LogCaptureFi
             assert (await controller.said()).content["added_devices"][0]["id"] == LED
     await bare.client.list(DEVICEMODELS)
     assert "installed the CRD devices.devices.kubeedge.io" in caplog.text
+    assert not warnings(caplog)
     found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, "devices.devices.kubeedge.io")
     assert found["spec"]["versions"][0]["subresources"] == {"status": {}}
+
+
+@pytest.mark.parametrize("install", [False, True])
+async def test_other_versions_are_named_and_left_alone(
+    bare: Api, caplog: pytest.LogCaptureFixture, install: bool
+) -> None:
+    """As in a cluster of KubeEdge 1.23. What is stored there is not to be endangered."""
+    for plural in crds.NAMES:
+        await bare.client.create(CUSTOMRESOURCEDEFINITIONS, of_today(plural))
+    async with running(bare.settings, install_crds=install) as controller:
+        told = "the cluster has them as v1beta1, and cloudcore needs v1alpha1"
+        assert controller.details["because"].startswith(told)
+        (warning,) = warnings(caplog)
+        assert warning.startswith(f"cannot watch devicemodels, devices: {told}")
+        assert "do not apply" in warning
+        for plural in crds.NAMES:
+            definition = of_today(plural)
+            name = definition["metadata"]["name"]
+            found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, name)
+            assert [each["name"] for each in found["spec"]["versions"]] == ["v1beta1"]
+            await bare.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
+            if not install:
+                await bare.client.create(CUSTOMRESOURCEDEFINITIONS, crds.load(plural))
+        await controller.detail("waiting_for", None)
+
+
+async def test_a_crd_that_serves_nothing_is_not_taken_for_installed(bare: Api) -> None:
+    for plural in crds.NAMES:
+        definition = crds.load(plural)
+        definition["spec"]["versions"][0]["served"] = False
+        await bare.client.create(CUSTOMRESOURCEDEFINITIONS, definition)
+    async with running(bare.settings, install_crds=True) as controller:
+        told = "their CRDs exist, but no version of them is served"
+        assert controller.details["because"].startswith(told)
+
+
+def of_today(plural: str) -> dict[str, Any]:
+    """Make a CRD that serves another version than cloudcore's."""
+    definition = crds.load(plural)
+    (version,) = definition["spec"]["versions"]
+    definition["spec"]["versions"] = [{**version, "name": "v1beta1"}]
+    return definition
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
