@@ -59,7 +59,7 @@ class ApiServer(Module):
             raise CannotStart(str(error)) from error
         try:
             await server.start(context.sockets["https"])
-            context.report(url=server.url, objects=len(server.store))
+            context.report(url=server.url, objects=len(server.store), aside=server.aside)
             context.ready()
             stopped = asyncio.ensure_future(context.stopped())
             upkeep = asyncio.ensure_future(server.failed())
@@ -68,7 +68,9 @@ class ApiServer(Module):
                 await asyncio.wait(
                     waiting, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
-                context.report(objects=len(server.store), watches=server.watches)
+                context.report(
+                    objects=len(server.store), watches=server.watches, aside=server.aside
+                )
             for future in waiting:
                 future.cancel()
             if upkeep.done() and not stopped.done():

@@ -30,6 +30,10 @@ class Options:
     resource_version: str = ""
     dry_run: bool = False
 
+    @property
+    def conditional(self) -> bool:
+        return bool(self.uid or self.resource_version)
+
 
 def is_due(obj: Json) -> bool:
     """Say whether an object that is marked as deleted has nothing left to wait for."""
@@ -165,12 +169,12 @@ def _has_many_instances(transaction: Transaction, crd: Json) -> bool:
 
 
 def _remove_instances(transaction: Transaction, catalog: Catalog, crd: Json) -> None:
-    served = catalog.of_storage(crd["metadata"]["name"])
-    if served is None:
+    resource = catalog.of_storage(crd["metadata"]["name"])
+    if resource is None or not resource.custom:
         return
-    for entry in list(transaction.entries(served.storage)):
-        transaction.remove(served, entry.key, entry.decode())
+    for entry in list(transaction.entries(resource.storage)):
+        transaction.remove(resource, entry.key, entry.decode())
 
 
 def namespaced(catalog: Catalog) -> list[Resource]:
-    return [resource for resource in catalog if resource.namespaced and not resource.virtual]
+    return [resource for resource in catalog.stored() if resource.namespaced]

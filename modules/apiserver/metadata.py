@@ -16,9 +16,9 @@ from modules.apiserver.objects import MOST_DEPTH, Json, is_too_deep
 from modules.apiserver.resources import Resource
 from modules.apiserver.status import Cause, bad_request, conflict, invalid_value, modified, required
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_SUBDOMAIN_RULE = (
+SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com')"
 )
@@ -136,8 +136,8 @@ def validate(metadata: Json) -> list[Cause]:
     name = metadata.get("name")
     if not name:
         causes.append(required("metadata.name", "name or generateName is required"))
-    elif not isinstance(name, str) or len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
-        causes.append(invalid_value("metadata.name", name, _SUBDOMAIN_RULE))
+    elif not isinstance(name, str) or len(name) > 253 or not SUBDOMAIN.fullmatch(name):
+        causes.append(invalid_value("metadata.name", name, SUBDOMAIN_RULE))
     labels = _strings(metadata, "labels")
     annotations = _strings(metadata, "annotations")
     finalizers = metadata.get("finalizers") or []
@@ -158,8 +158,8 @@ def validate(metadata: Json) -> list[Cause]:
 
 def _key_faults(key: str, field: str) -> list[Cause]:
     prefix, slash, name = key.rpartition("/")
-    if slash and not (0 < len(prefix) <= 253 and _SUBDOMAIN.fullmatch(prefix)):
-        return [invalid_value(field, key, f"prefix part: {_SUBDOMAIN_RULE}")]
+    if slash and not (0 < len(prefix) <= 253 and SUBDOMAIN.fullmatch(prefix)):
+        return [invalid_value(field, key, f"prefix part: {SUBDOMAIN_RULE}")]
     if len(name) > 63 or not _LABEL_NAME.fullmatch(name):
         return [invalid_value(field, key, f"name part: {_LABEL_RULE}")]
     return []

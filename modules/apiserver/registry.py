@@ -5,18 +5,20 @@ Every operation is one transaction of the store and never waits, so none sees an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from modules.apiserver import deletion, metadata
+from modules.apiserver.definitions import CRDS, Definitions
 from modules.apiserver.kinds import customresources
-from modules.apiserver.objects import MOST_BYTES, Entry, Json, Key
+from modules.apiserver.objects import MOST_BYTES, Entry, Json, Key, make_entry
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.selectors import Selector
 from modules.apiserver.status import (
     ApiError,
+    Cause,
     already_exists,
     bad_request,
     forbidden,
@@ -29,7 +31,6 @@ from modules.apiserver.store import Store, Transaction
 from modules.common import crds as definitions
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
-_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,8 @@ class Registry:
         self.store = store
         self.catalog = catalog
         store.load(catalog)
-        for entry in store.collection(_CRDS).entries.values():
-            self._serve(entry.decode())
-        store.load(catalog)
+        self._definitions = Definitions(store, catalog)
+        self._definitions.load()
         self._ensure()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Entry:
@@ -85,8 +85,11 @@ class Registry:
             if transaction.get(resource.storage, key) is not None:
                 raise already_exists(resource.plural, resource.group, key[1])
             entry = _put(transaction, resource, key, obj)
-        if not dry_run:
-            self._changed(resource, obj)
+            custom = _defined(resource, obj)
+            if custom is not None and not dry_run:
+                self._definitions.prepare(key, custom)
+        if custom is not None and not dry_run:
+            self._definitions.serve(custom)
         return entry
 
     def update(
@@ -131,7 +134,7 @@ class Registry:
             faults = [] if subresource else resource.validate_update(new, old)
         if faults:
             raise invalid(resource.kind, resource.group, name, faults)
-        self._validate(resource, new)
+        self._validate(resource, new, old)
         if new == old:
             return before
         if "generation" in old["metadata"] and _essence(resource, new) != _essence(resource, old):
@@ -141,21 +144,38 @@ class Registry:
                 entry = deletion.remove(transaction, self.catalog, resource, before.key, new)
             else:
                 entry = _put(transaction, resource, before.key, new)
+            custom = _defined(resource, new)
             if resource.storage == "namespaces":
                 deletion.finish_namespace(transaction, self.catalog, name)
-        if not dry_run:
-            self._changed(resource, new, gone=deletion.is_due(new))
+        if custom is not None and not dry_run:
+            if deletion.is_due(new):
+                self.catalog.remove(name)
+            else:
+                self._definitions.serve(custom)
         return entry
 
     def delete(
         self, resource: Resource, namespace: str, name: str, options: deletion.Options
     ) -> Deleted:
+        key = _key(namespace, name)
+        if self.store.aside.has(resource.storage, key) and not options.conditional:
+            return self._discard(resource, key, dry_run=options.dry_run)
         before = self.get(resource, namespace, name)
         with self.store.transaction(dry_run=options.dry_run) as transaction:
             entry, gone = deletion.delete(transaction, self.catalog, resource, before, options)
-        if gone and not options.dry_run:
-            self._changed(resource, before.decode(), gone=True)
+        if gone and not options.dry_run and resource.storage == CRDS:
+            self.catalog.remove(name)
         return Deleted(entry, gone)
+
+    def _discard(self, resource: Resource, key: Key, *, dry_run: bool) -> Deleted:
+        """Delete what the start could not use; of a CRD, its objects too."""
+        if not dry_run:
+            self.store.discard(resource.storage, key)
+            if resource.storage == CRDS:
+                self._definitions.discard(key[1])
+        metadata = {"name": key[1], "namespace": key[0], "uid": ""}
+        stub = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+        return Deleted(make_entry(key, self.store.revision, stub, {}), gone=True)
 
     def bind(self, namespace: str, name: str, node: str, *, dry_run: bool = False) -> Entry:
         """Give a pod its node, as a scheduler does (POST pods/NAME/binding)."""
@@ -170,12 +190,26 @@ class Registry:
         with self.store.transaction(dry_run=dry_run) as transaction:
             return _put(transaction, pods, before.key, pod)
 
-    def _validate(self, resource: Resource, obj: Json) -> None:
+    def _validate(self, resource: Resource, obj: Json, old: Json | None = None) -> None:
+        """Raise ApiError (422) for faults, except such as the object had before.
+
+        Rules become stricter from version to version. What is stored already can still be changed
+        and deleted (upstream: ratcheting validation).
+        """
         with _of_the_right_types(resource):
-            faults = metadata.validate(obj["metadata"]) + resource.validate(obj)
+            faults = self._faults(resource, obj)
+        if faults and old is not None:
+            known = {cause.text() for cause in self._faults(resource, old)}
+            faults = [cause for cause in faults if cause.text() not in known]
         if faults:
             name = str(obj["metadata"].get("name", ""))
             raise invalid(resource.kind, resource.group, name, faults)
+
+    def _faults(self, resource: Resource, obj: Json) -> Sequence[Cause]:
+        faults = metadata.validate(obj["metadata"]) + resource.validate(obj)
+        if resource.storage == CRDS and not faults:
+            faults = self._definitions.claims(obj)
+        return faults
 
     def _check_namespace(self, transaction: Transaction, resource: Resource, obj: Json) -> None:
         if not resource.namespaced:
@@ -192,19 +226,6 @@ class Registry:
                 f"unable to create new content in namespace {name} because it is being terminated",
             )
 
-    def _changed(self, resource: Resource, obj: Json, *, gone: bool = False) -> None:
-        if resource.storage != _CRDS:
-            return
-        self.catalog.remove(obj["metadata"]["name"])
-        if not gone:
-            self._serve(obj)
-            self.store.load(self.catalog)
-
-    def _serve(self, crd: Json) -> None:
-        served = customresources.resource_of(crd)
-        if served is not None and self.catalog.of_storage(served.storage) is None:
-            self.catalog.add(served)
-
     def _ensure(self) -> None:
         namespaces = self.catalog.find("", "v1", "namespaces")
         for name in NAMESPACES:
@@ -215,7 +236,8 @@ class Registry:
 
     def _ensure_one(self, resource: Resource, obj: Json) -> None:
         key = _key("", obj["metadata"]["name"])
-        if key not in self.store.collection(resource.storage).entries:
+        stored = self.store.collection(resource.storage).entries
+        if key not in stored and not self.store.aside.has(resource.storage, key):
             self.create(resource, "", {**obj, "metadata": dict(obj["metadata"])})
 
 
@@ -233,6 +255,14 @@ def _of_the_right_types(resource: Resource) -> Iterator[None]:
 
 def _key(namespace: str, name: str) -> Key:
     return (namespace, name)
+
+
+def _defined(resource: Resource, obj: Json) -> Resource | None:
+    """Return what a CRD makes served; asked before it is stored, in case that is nothing."""
+    if resource.storage != CRDS:
+        return None
+    with _of_the_right_types(resource):
+        return customresources.resource_of(obj)
 
 
 def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> Entry:

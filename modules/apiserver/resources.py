@@ -35,7 +35,8 @@ class Resource:
 
     `status`: it has a status subresource; what is written there and what is written to the
     object itself leave each other alone. `status_on_create`: its creator may say the status, as
-    kubelets do when they register a node. `virtual`: it is answered, not stored.
+    kubelets do when they register a node. `virtual`: it is answered, not stored. `served`: false
+    for a CRD that is not to be served; its objects are kept, and deleted with it.
     """
 
     group: str
@@ -50,6 +51,7 @@ class Resource:
     status_on_create: bool = False
     custom: bool = False
     virtual: bool = False
+    served: bool = True
     columns: Sequence[Column] = (NAME, AGE)
     selectable: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Field path -> key that its list's items are told apart by; see patch/strategic.py.
@@ -108,15 +110,19 @@ class Catalog:
     def find(self, group: str, version: str, plural: str) -> Resource:
         """Raise ApiError (404) when there is no such resource."""
         resource = self._resources.get((group, version, plural))
-        if resource is None:
+        if resource is None or not resource.served:
             raise no_such_path()
         return resource
 
     def of_storage(self, storage: str) -> Resource | None:
-        return next((item for item in self if item.storage == storage), None)
+        return next((item for item in self.stored() if item.storage == storage), None)
 
     def __iter__(self) -> Iterator[Resource]:
-        return iter(self._resources.values())
+        return (resource for resource in self._resources.values() if resource.served)
+
+    def stored(self) -> Iterator[Resource]:
+        """Yield what there may be objects of, served or not."""
+        return (resource for resource in self._resources.values() if not resource.virtual)
 
     def groups(self) -> dict[str, list[str]]:
         """Return the named groups with their versions, in order."""

@@ -29,6 +29,8 @@ from modules.common.certs import Pki, ensure_pki
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
+# The status report has room for so many objects that cannot be used.
+MOST_TOLD = 20
 CHECKPOINT_SECONDS = 1.0
 EVENTS_SECONDS = 30.0
 _ADMINISTRATORS = "system:masters"
@@ -86,6 +88,11 @@ class Server:
     def watches(self) -> int:
         """How many watches are open."""
         return len(self._handlers.watches)
+
+    @property
+    def aside(self) -> list[str]:
+        """Objects in the store that cannot be used, and why."""
+        return self.store.aside.told(MOST_TOLD)
 
     async def failed(self) -> None:
         """Wait for what runs in the background, and raise what has ended it."""

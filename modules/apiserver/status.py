@@ -6,6 +6,7 @@ reason and people search for the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from modules.apiserver.objects import encode
@@ -161,7 +162,7 @@ def too_large(requested: int, current: int) -> ApiError:
     )
 
 
-def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
+def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422: each cause names a field, what is wrong with it and what was found.
 
     Of very many only the first are told: the answer is not to be much larger than the request.

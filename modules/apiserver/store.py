@@ -13,14 +13,15 @@ import logging
 import sqlite3
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from ipc.files import open_lock
+from modules.apiserver.aside import Aside, usable
 from modules.apiserver.collection import Collection
-from modules.apiserver.objects import Entry, Event, Json, Key, decode, make_entry
+from modules.apiserver.objects import Entry, Event, Json, Key, make_entry
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.revisions import Mark, wall_clock
 
@@ -75,6 +76,7 @@ class Store:
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock) -> None:
         """Open the file and take the lock that keeps a second server away; raises StoreError."""
         self.path = path
+        self.aside = Aside(path)
         self._collections: dict[str, Collection] = {}
         self._commits = 0
         self._lock = _lock(path)
@@ -101,8 +103,11 @@ class Store:
         self._database.execute(_REVISION, (_WHOLE_STORE, self.revision))
 
     def load(self, catalog: Catalog) -> None:
-        """Read everything that `catalog` serves and has not been read; unknown kinds stay put."""
-        served = {resource.storage: resource for resource in catalog}
+        """Read all objects of the kinds in `catalog` that have not been read.
+
+        Those of other kinds stay in the file, and so do those that cannot be used: see aside.py.
+        """
+        served = {resource.storage: resource for resource in catalog.stored()}
         new = served.keys() - self._collections.keys()
         for storage, revision in self._database.execute("SELECT storage, revision FROM revisions"):
             if storage in new:
@@ -114,7 +119,25 @@ class Store:
                 "SELECT namespace, name, revision, body FROM objects WHERE storage = ?", (storage,)
             )
             for namespace, name, revision, body in rows:
-                collection.put(_entry((namespace, name), revision, body, resource))
+                key = (namespace, name)
+                try:
+                    collection.put(usable(key, revision, body, resource))
+                except ValueError as error:
+                    self.aside.add(storage, key, str(error))
+
+    def put_aside(self, storage: str, key: Key, reason: str) -> None:
+        """Leave an object that turned out to be of no use in the file only."""
+        self.collection(storage).remove(key)
+        self.aside.add(storage, key, reason)
+
+    def discard(self, storage: str, key: Key) -> None:
+        """Delete an object that is aside."""
+        self._database.execute(_REMOVE, (storage, *key))
+        self.aside.forget(storage, key)
+
+    def discard_all(self, storage: str) -> None:
+        """Delete the objects of a kind that is not served."""
+        self._database.execute("DELETE FROM objects WHERE storage = ?", (storage,))
 
     def collection(self, storage: str) -> Collection:
         """Return the collection, an empty one where nothing was ever stored."""
@@ -145,6 +168,7 @@ class Store:
                 collection.remove(event.entry.key)
             else:
                 collection.put(event.entry)
+                self.aside.forget(storage, event.entry.key)
             collection.history.append(event)
             self.revision = event.revision
         self._commits += 1
@@ -251,12 +275,6 @@ class Transaction:
     ) -> None:
         if kind is None and not self._dry_run:
             self._store.commit(self._changes)
-
-
-def _entry(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
-    obj = decode(body)
-    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
-    return Entry(key, revision, body, labels, resource.select(obj))
 
 
 def _lock(path: Path) -> IO[bytes]:

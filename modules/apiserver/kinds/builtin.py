@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modules.apiserver import columns
-from modules.apiserver.kinds import clusterips, core, customresources, pods
+from modules.apiserver.kinds import clusterips, core, crdrules, customresources, pods
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
 from modules.apiserver.resources import Resource
 
@@ -106,7 +106,7 @@ BUILTIN = (
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
         namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
         status=True, columns=columns.CUSTOMRESOURCEDEFINITIONS,
-        defaults=customresources.defaults, validate=customresources.validate,
+        defaults=customresources.defaults, validate=crdrules.validate,
         validate_update=customresources.validate_update,
     ),
     Resource(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from modules.apiserver import shapes
 from modules.apiserver.columns.cells import dig
-from modules.apiserver.columns.crds import custom_columns, find
+from modules.apiserver.columns.crds import custom_columns
+from modules.apiserver.kinds import crdrules
 from modules.apiserver.objects import Json
 from modules.apiserver.resources import Resource
-from modules.apiserver.status import Cause, invalid_value, not_supported, required
-
-_SCOPES = ["Namespaced", "Cluster"]
+from modules.apiserver.status import Cause, invalid_value
 
 
 def defaults(crd: Json) -> None:
@@ -19,17 +19,19 @@ def defaults(crd: Json) -> None:
     names = dig(crd, "spec", "names")
     if not isinstance(names, dict):
         return
-    kind = str(names.get("kind", ""))
-    names.setdefault("singular", kind.lower())
-    names.setdefault("listKind", f"{kind}List")
+    kind = names.get("kind")
+    if isinstance(kind, str):
+        names["singular"] = names.get("singular") or kind.lower()
+        names["listKind"] = names.get("listKind") or f"{kind}List"
     crd["spec"].setdefault("conversion", {"strategy": "None"})
     stored = [version.get("name") for version in _versions(crd) if version.get("storage")]
-    before = dig(crd, "status", "conditions") or []
+    before = dig(crd, "status", "conditions")
     crd["status"] = {
         "acceptedNames": names,
         "storedVersions": stored,
         "conditions": before
-        or [
+        if isinstance(before, list) and before
+        else [
             _condition("NamesAccepted", "NoConflicts", "no conflicts found"),
             _condition("Established", "InitialNamesAccepted", "the names have been accepted"),
         ],
@@ -46,28 +48,6 @@ def _condition(type_: str, reason: str, message: str) -> Json:
     }
 
 
-def validate(crd: Json) -> list[Cause]:
-    spec = crd.get("spec")
-    if not isinstance(spec, dict):
-        return [required("spec")]
-    causes = [
-        required(f"spec.{'.'.join(path)}")
-        for path in (("group",), ("names", "plural"), ("names", "kind"))
-        if not dig(spec, *path)
-    ]
-    if spec.get("scope") not in _SCOPES:
-        causes.append(not_supported("spec.scope", spec.get("scope"), _SCOPES))
-    name = f"{dig(spec, 'names', 'plural')}.{spec.get('group')}"
-    if not causes and crd["metadata"].get("name") != name:
-        found = crd["metadata"].get("name")
-        causes.append(invalid_value("metadata.name", found, f'must be "{name}"'))
-    if sum(bool(version.get("storage")) for version in _versions(crd)) != 1:
-        causes.append(
-            invalid_value("spec.versions", len(_versions(crd)), "exactly one must be the storage")
-        )
-    return causes + _column_faults(crd)
-
-
 def validate_update(new: Json, old: Json) -> list[Cause]:
     return [
         invalid_value(f"spec.{'.'.join(path)}", dig(new, "spec", *path), "field is immutable")
@@ -76,45 +56,51 @@ def validate_update(new: Json, old: Json) -> list[Cause]:
     ]
 
 
-def _column_faults(crd: Json) -> list[Cause]:
-    causes = []
-    for index, version in enumerate(_versions(crd)):
-        for number, column in enumerate(version.get("additionalPrinterColumns") or ()):
-            field = f"spec.versions[{index}].additionalPrinterColumns[{number}]"
-            if not column.get("name"):
-                causes.append(required(f"{field}.name"))
-            try:
-                find({}, str(column.get("jsonPath", "")))
-            except ValueError as error:
-                causes.append(invalid_value(f"{field}.jsonPath", column["jsonPath"], str(error)))
-    return causes
+def resource_of(crd: Json) -> Resource:
+    """Return what a CRD makes served: its storage version.
+
+    Raises ValueError for one that cannot be, as earlier versions have stored them.
+    """
+    wrong = [cause.text() for cause in shapes.faults(crd, crdrules.USED)]
+    if wrong:
+        raise ValueError(", ".join(wrong))
+    try:
+        return _resource_of(crd)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"it lacks a field ({error})") from error
 
 
-def resource_of(crd: Json) -> Resource | None:
-    """Return what a CRD makes served: its storage version, unless that is not served."""
+def _resource_of(crd: Json) -> Resource:
     spec = crd["spec"]
     names = spec["names"]
-    version = next(version for version in _versions(crd) if version.get("storage"))
-    if not version.get("served"):
-        return None
-    fields = (str(item["jsonPath"]) for item in version.get("selectableFields") or ())
-    return Resource(
+    version = next((version for version in _versions(crd) if version.get("storage")), None)
+    if version is None:
+        raise ValueError("spec.versions: none is the storage version")
+    fields = (item["jsonPath"] for item in version.get("selectableFields") or ())
+    schema = dig(version, "schema", "openAPIV3Schema")
+    resource = Resource(
         spec["group"],
         version["name"],
         names["kind"],
         names["plural"],
         namespaced=spec["scope"] == "Namespaced",
-        singular=names.get("singular", ""),
+        singular=names.get("singular") or "",
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         status=dig(version, "subresources", "status") is not None,
         custom=True,
+        served=bool(version.get("served")),
         columns=custom_columns(version.get("additionalPrinterColumns") or []),
         selectable={path.lstrip("."): path.lstrip(".").split(".") for path in fields},
-        schema=dig(version, "schema", "openAPIV3Schema"),
+        schema=schema if isinstance(schema, dict) else None,
     )
+    if resource.storage != crd["metadata"]["name"]:
+        raise ValueError(f"its name is not {resource.storage}")
+    return resource
 
 
 def _versions(crd: Json) -> list[dict[str, Any]]:
     versions = dig(crd, "spec", "versions")
-    return [item for item in versions or () if isinstance(item, dict)]
+    return (
+        [item for item in versions if isinstance(item, dict)] if isinstance(versions, list) else []
+    )

@@ -422,21 +422,6 @@ async def test_many_writers_at_once_each_get_their_own_revision(api: Api) -> Non
     assert len((await api.call("GET", f"{CONFIGMAPS}/a"))["data"]) == 50
 
 
-async def test_a_crd_does_not_hide_a_built_in_kind(api: Api) -> None:
-    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    crd = {
-        "metadata": {"name": "leases.coordination.k8s.io"},
-        "spec": {
-            "group": "coordination.k8s.io", "scope": "Namespaced",
-            "versions": [{"name": "v1", "served": True, "storage": True}],
-            "names": {"plural": "leases", "kind": "Lease"},
-        },
-    }  # fmt: skip
-    await api.create(crds, **crd)
-    await api.call("DELETE", f"{crds}/leases.coordination.k8s.io")
-    await api.call("GET", "/apis/coordination.k8s.io/v1/leases")
-
-
 async def test_old_events_go(api: Api) -> None:
     path = "/api/v1/namespaces/default/events"
     for name, when in (("old", "2020-01-01T00:00:00Z"), ("odd", "yesterday")):
