@@ -186,6 +186,19 @@ class BlockingModuleContext(_Context, Protocol):
     def __iter__(self) -> Iterator[Message]: ...
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with what a key of the configuration refers to.
+
+    `key` is dotted, as in `kubernetes.kubeconfig`; `reason` names the object, `hint` says what to
+    do.
+    """
+
+    key: str
+    reason: str
+    hint: str
+
+
 class Module(ABC):
     """A part of cloudcore that runs in a process of its own.
 
@@ -259,6 +272,15 @@ class Module(ABC):
 
         `listening` has the address of each listener, as HOST:PORT. `command("certs", "list")`
         returns the text of a command that leads to this cloudcore, whatever its data directory.
+        """
+        return ()
+
+    @classmethod
+    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
+        """Check what the configuration refers to, such as files and certificates.
+
+        Only `cloudcore config check` calls it, so it may import and read what it needs. At the
+        start, it is `start` that finds such problems.
         """
         return ()
 

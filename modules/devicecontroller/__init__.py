@@ -10,8 +10,11 @@ Importing this package is cheap: the supervisor does it to learn the module's na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from modules.devicecontroller.config import DeviceControllerConfig
-from supervisor.api import Module, ModuleContext
+from supervisor.api import Module, ModuleContext, Problem, Settings
 
 __all__ = ["DeviceController"]
 
@@ -29,3 +32,10 @@ class DeviceController(Module):
         from modules.devicecontroller.controller import run
 
         await run(context, self.config, self.settings)
+
+    @classmethod
+    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
+        """Check the kubeconfig and the files that it names."""
+        from modules.common.kube.checking import check_kubernetes
+
+        return check_kubernetes(settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.api import Module, ModuleConfig, ModuleContext
+from supervisor.api import Module, ModuleConfig, ModuleContext, Problem, Settings
 
 
 class EdgeController(Module):
@@ -22,3 +23,10 @@ class EdgeController(Module):
         from modules.edgecontroller.controller import run
 
         await run(self.config, self.settings, context)
+
+    @classmethod
+    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
+        """Check the kubeconfig and the files that it names."""
+        from modules.common.kube.checking import check_kubernetes
+
+        return check_kubernetes(settings)

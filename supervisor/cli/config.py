@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import cloup
 
 from supervisor.cli.options import Globals, global_options
+
+if TYPE_CHECKING:
+    from supervisor.config import Configuration
+    from supervisor.config.faults import Fault
+    from supervisor.paths import Paths
 
 
 @cloup.group()
@@ -46,11 +53,33 @@ def show(said: Globals, output: str) -> None:
 @global_options
 @click.pass_obj
 def check(said: Globals) -> None:
-    """Check the configuration; every fault is told at once.
+    """Check the configuration and the files that it refers to; every fault is told at once.
 
     Exit status: 0 without a fault, 2 with one.
     """
+    from supervisor.cli.faults import FaultyConfiguration
+    from supervisor.config import ConfigError
+
     configuration = said.load()
+    found = _bad_references(configuration, said.paths())
+    if found:
+        raise FaultyConfiguration(ConfigError(found))
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
     source = said.config or "the default configuration"
     click.echo(f"{source}: no fault; enabled: {', '.join(enabled)}")
+
+
+def _bad_references(configuration: Configuration, paths: Paths) -> list[Fault]:
+    """Let each enabled module check what its configuration refers to."""
+    from supervisor.api import Settings
+    from supervisor.config import faults
+
+    settings = Settings(paths.data_dir, paths.run_dir, configuration.kubernetes)
+    problems = [
+        problem
+        for spec in configuration.modules
+        if spec.enabled and not spec.cls.not_needed(settings)
+        for problem in spec.cls.problems(spec.config, settings)
+    ]
+    # Several modules may use, and check, the same file.
+    return [faults.of_problem(configuration.layers, each) for each in dict.fromkeys(problems)]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
+from supervisor.api import Problem
 from supervisor.config.layers import Key, Layers, dotted
 from supervisor.config.toml import format_value
 
@@ -29,6 +30,13 @@ class Fault:
         where = f"{self.source}: {self.key}" if self.key else self.source
         hint = self.allowed if self.allowed.endswith("?") else f"allowed: {self.allowed}"
         return f"{where}: found {self.found}; {hint}"
+
+
+class BadReference(Fault):
+    """A key whose value is allowed, but refers to something that cannot be used."""
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.key}: {self.found}; {self.allowed}"
 
 
 class ConfigError(Exception):
@@ -61,6 +69,12 @@ def of_model(
     """Make the faults of a table that its pydantic model refuses."""
     schema = _json_schema(model)
     return [_of_error(dict(details), schema, layers, table) for details in error.errors()]
+
+
+def of_problem(layers: Layers, problem: Problem) -> Fault:
+    """Make the fault of what a module has found wrong."""
+    source = layers.source(tuple(problem.key.split(".")))
+    return BadReference(source, problem.key, problem.reason, problem.hint)
 
 
 def show(value: Any) -> str:

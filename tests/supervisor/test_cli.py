@@ -132,6 +132,18 @@ def test_config_check() -> None:
     )
 
 
+def test_config_check_reads_what_the_configuration_refers_to(tmp_path: Path) -> None:
+    """By the modules' own checks; what two of them find is told once."""
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text("clusters: [}")
+    result = invoke("config", "check", "--set", f"kubernetes.kubeconfig={kubeconfig}")
+    assert result.exit_code == 2
+    first, fault = result.stderr.splitlines()
+    assert first == "cloudcore: 1 fault in the configuration"
+    reason = f"cannot use the kubeconfig {kubeconfig}: line 1, column 12: "
+    assert fault.startswith(f"  --set: kubernetes.kubeconfig: {reason}")
+
+
 @pytest.mark.parametrize("command", [["config", "check"], ["config", "show"], ["run"]])
 def test_a_faulty_configuration_ends_with_status_2_and_all_faults(
     command: list[str], tmp_path: Path

@@ -28,7 +28,7 @@ from modules.common.kube.errors import ConfigurationError, CredentialsUnavailabl
 FileVersion = tuple[int, int, int]
 
 #: What lightkube lets through when a configuration or a plugin's answer is not as it should be.
-_UNUSABLE: Final = (
+UNUSABLE: Final = (
     *(ConfigError, OSError, AttributeError, KeyError, TypeError, ValueError),
     *(msgspec.MsgspecError, yaml.YAMLError),
 )
@@ -108,8 +108,8 @@ class Authenticator:
                 request = await flow.asend(_Answer(401))
         except StopAsyncIteration:
             pass  # nothing new to offer: the header stays as it was sent
-        except _UNUSABLE as error:
-            raise CredentialsUnavailable(f"cannot get credentials: {_say(error)}") from error
+        except UNUSABLE as error:
+            raise CredentialsUnavailable(f"cannot get credentials: {describe(error)}") from error
         finally:
             await flow.aclose()
         return request.headers.get("Authorization")
@@ -158,8 +158,8 @@ def load_access(settings: ConnectSettings) -> Access:
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
         authenticator = Authenticator(user_auth(user))
         return Access(server.rstrip("/"), tls, authenticator, paths + named, versions)
-    except _UNUSABLE as error:
-        raise ConfigurationError(f"cannot use {name(settings)}: {_say(error)}") from error
+    except UNUSABLE as error:
+        raise ConfigurationError(f"cannot use {name(settings)}: {describe(error)}") from error
 
 
 def name(settings: ConnectSettings) -> str:
@@ -237,7 +237,8 @@ def _exec_plugin(plugin: UserExec) -> UserExec:
     return msgspec.structs.replace(plugin, apiVersion=version, env=env)
 
 
-def _say(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """Say in one line what is wrong, for one of UNUSABLE."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.context} {error.problem}"
     if isinstance(error, AttributeError):
