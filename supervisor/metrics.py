@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -127,6 +128,8 @@ class _Supervised(Collector):
             "up", "Always 1; the label tells the version.", "version", [(status.version, 1)]
         )
         yield _gauge("start_time_seconds", "When cloudcore was started.", "", [("", started_at)])
+        up = time.monotonic() - self._supervisor.began
+        yield _gauge("uptime_seconds", "Time since then, on the monotonic clock.", "", [("", up)])
         yield _family(
             GaugeMetricFamily,
             "module_state",

@@ -79,6 +79,8 @@ class Status(msgspec.Struct, frozen=True):
     version: str
     pid: int
     started_at: str
+    uptime_seconds: float
+    """on the monotonic clock, like that of each module: a clock that is set changes nothing"""
     state: str
     """starting (not all modules were tried yet), running (all are ready), degraded or stopping"""
     modules: list[ModuleStatus]
@@ -91,6 +93,7 @@ def render(supervisor: Supervisor) -> Status:
         version=version.current(),
         pid=os.getpid(),
         started_at=timestamp(supervisor.started_at),
+        uptime_seconds=round(time.monotonic() - supervisor.began, 3),
         state=overall_state(supervisor),
         modules=[
             *(_module(unit) for unit in units),

@@ -68,6 +68,7 @@ class Supervisor:
         self.load = load
         """reads the configuration again, from where it was read first"""
         self.started_at = time.time()
+        self.began = time.monotonic()
         self.registry = Registry(
             max_deliveries=configuration.max_deliveries,
             dead_letters=paths.dead_letters_dir,

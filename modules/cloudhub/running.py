@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks whether cloudcore's own certificates are about to expire.
 _RENEWAL: Final = 12 * 3600.0
+#: Seconds between two looks at the clock.
+_GLANCE: Final = 5.0
+#: Seconds by which a clock is set, and not only steered.
+_JUMP: Final = 60.0
 
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
@@ -49,7 +54,7 @@ async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator
 
     async def look() -> None:
         while True:
-            await asyncio.sleep(_RENEWAL)
+            await _due()
             try:
                 await asyncio.to_thread(tls_files, config, settings)  # a key takes a while to make
             except CannotStart as error:
@@ -60,3 +65,18 @@ async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator
         yield
     finally:
         looking.cancel()
+
+
+async def _due() -> None:
+    """Wait until it is time to look, which it is at once when the clock has been set.
+
+    Timers go by the monotonic clock, and certificates end by the other one.
+    """
+    began = time.monotonic()
+    ahead = time.time() - began
+    while time.monotonic() - began < _RENEWAL:
+        await asyncio.sleep(min(_GLANCE, _RENEWAL))
+        jump = time.time() - time.monotonic() - ahead
+        if abs(jump) > _JUMP:
+            log.info("the clock was set by %+.0f s: looking at the certificates", jump)
+            return

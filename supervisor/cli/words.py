@@ -39,7 +39,7 @@ def plain(document: dict[str, Any]) -> str:
 
 def headline(document: dict[str, Any]) -> str:
     """Write what stands before the state of the whole."""
-    up = duration(_age(document["started_at"]))
+    up = duration(document["uptime_seconds"])
     return f"cloudcore {document['version']}  pid {document['pid']}  up {up}  "
 
 

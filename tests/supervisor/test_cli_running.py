@@ -76,6 +76,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "version": "0.1.0",
         "pid": 1234,
         "started_at": "2026-01-01T00:00:00.000Z",
+        "uptime_seconds": 7230.0,
         "state": "running",
         "modules": [ONE_MODULE | changes, OFF],
     }

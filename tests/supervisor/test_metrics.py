@@ -36,6 +36,7 @@ def test_what_the_supervisor_knows(tmp_path: Path) -> None:
         running.ready("good")
         found = metrics(running)
         good = {"module": "good"}
+        assert value(found, "cloudcore_uptime_seconds")
         assert value(found, "cloudcore_module_ready", **good) == 1
         assert value(found, "cloudcore_module_state", **good, state="ready") == 1
         assert value(found, "cloudcore_module_restarts_total", **good, cause="crash") == 1

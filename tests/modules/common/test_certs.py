@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from modules.common import signing
-from modules.common.certs import ensure_pki, issue_node
+from modules.common.certs import ALWAYS_NAMED, ensure_pki, issue_node
 from modules.common.certs_cli import certs as command
 
 
@@ -71,6 +71,25 @@ def test_what_is_about_to_expire_is_made_anew(
     assert after["server.crt"] != before["server.crt"]
     assert after["admin.crt"] != before["admin.crt"]
     assert pki.server_cert.exists()
+
+
+def test_what_is_not_valid_yet_is_made_anew(tmp_path: Path) -> None:
+    """It was made while the clock was ahead."""
+    pki = ensure_pki(tmp_path, [])
+    authority = signing.Authority(*signing.load(pki.ca_cert, pki.ca_key))
+    ahead = signing.CLOCK_SKEW
+    try:
+        signing.CLOCK_SKEW = timedelta(days=-1)
+        key = signing.load(pki.server_cert, pki.server_key)[1]
+        names = x509.SubjectAlternativeName([signing.general_name(n) for n in ALWAYS_NAMED])
+        subject = signing.subject("cloudcore", None)
+        early = signing.sign(authority, key, subject, x509.ExtendedKeyUsageOID.SERVER_AUTH, names)
+    finally:
+        signing.CLOCK_SKEW = ahead
+    pki.server_cert.write_bytes(signing.certificate_pem(early))
+    ensure_pki(tmp_path, [])
+    made = x509.load_pem_x509_certificate(pki.server_cert.read_bytes())
+    assert made.not_valid_before_utc < early.not_valid_before_utc
 
 
 def test_a_key_without_its_certificate_is_replaced(tmp_path: Path) -> None:

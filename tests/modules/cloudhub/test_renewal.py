@@ -1,0 +1,57 @@
+"""When cloudhub looks whether its certificate is about to end."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from modules.cloudhub import running
+
+
+class Clocks(SimpleNamespace):
+    """Both clocks; each look at the monotonic one takes a second."""
+
+    wall = 1e9
+    seconds = 0.0
+
+    def time(self) -> float:
+        return self.wall + self.seconds
+
+    def monotonic(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    made = Clocks()
+    monkeypatch.setattr(running, "time", made)
+    monkeypatch.setattr(running, "_GLANCE", 0.0)
+    return made
+
+
+@pytest.mark.parametrize("jump", [94_608_050.0, -94_608_050.0])
+async def test_a_clock_that_is_set_makes_it_look_at_once(
+    clocks: Clocks, jump: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    waiting = asyncio.create_task(running._due())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    clocks.wall += jump
+    async with asyncio.timeout(20):
+        await waiting
+    assert clocks.seconds < running._RENEWAL
+    assert f"the clock was set by {jump:+.0f}"[:-2] in caplog.text
+
+
+async def test_a_clock_that_is_steered_does_not(clocks: Clocks) -> None:
+    waiting = asyncio.create_task(running._due())
+    await asyncio.sleep(0)
+    clocks.wall += 10.0
+    async with asyncio.timeout(20):
+        await waiting
+    assert clocks.seconds >= running._RENEWAL
