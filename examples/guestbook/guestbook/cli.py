@@ -1,0 +1,22 @@
+"""`cloudcore guests`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from supervisor import client
+
+
+@click.command()
+@click.pass_obj
+def guests(options: Any) -> None:
+    """Print how many guests there have been."""
+    try:
+        status = client.request(options.paths().admin_socket, "GET", "/status")
+    except (client.NotRunning, client.AdminError) as error:
+        raise click.ClickException(str(error)) from error
+    for module in status["modules"]:
+        if module["name"] == "guestbook":
+            click.echo(module["details"].get("guests", "not known"))
