@@ -17,11 +17,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # None where a descriptor was closed at the start
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text of its encoding
             stream.reconfigure(errors="backslashreplace")
+    from supervisor.cli import stdout
     from supervisor.cli.app import cloudcore
 
     gc.freeze()
     gc.enable()
+    stdout.guard()
     try:
         cloudcore(prog_name="cloudcore")
     finally:
         gc.freeze()
+        stdout.flush()
