@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from ipc import ChannelError, ChannelFull, Message
+from modules.common.failurelog import FailureLog
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Outbox(Generic[Note]):
         self._sent = sent
         self._dropped = dropped
         self._items: deque[tuple[Message, Note]] = deque()
-        self._failure = ""
+        self._failures = FailureLog(log)
         self._filled = asyncio.Event()
         self.idle = asyncio.Event()
         """nothing waits"""
@@ -85,18 +86,16 @@ class Outbox(Generic[Note]):
                     sent = 1
             except ChannelFull as error:
                 # It is read again when there is room; until then what comes waits here.
-                log.warning("%s does not keep up: %s", self._name, error)
+                self._failures.failed("full", "", f"{self._name} does not keep up: {error}")
             except ChannelError as error:
-                if str(error) != self._failure:  # once for each cause, not for each message
-                    self._failure = str(error)
-                    log.warning(
-                        "messages for %s are dropped, first %s %s: %s",
-                        *(self._name, message.operation, message.resource, error),
-                    )
+                first = f"first {message.operation} {message.resource}: {error}"
+                text = f"messages for {self._name} are dropped, {first}"
+                self._failures.failed("unsent", str(error), text)
                 self._dropped(message, error)
                 return 1
             else:
-                self._failure = ""
+                self._failures.worked("full", f"{self._name} takes messages again")
+                self._failures.worked("unsent")
                 return sent
 
     def _send_together(self) -> int:

@@ -24,6 +24,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.identity import Identity, Refused, identify
 from modules.cloudhub.statistics import Statistics
 from modules.cloudhub.tls import ServerTls, handshake_failure
+from modules.common.failurelog import FailureLog
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Server:
         self._handshakes: dict[asyncio.Task[None], float] = {}  # with when they began
         self._accepting = False
         self._stopped = False
+        self._failures = FailureLog(log, logging.ERROR)
 
     def start(self) -> None:
         # Who connects and says nothing waits in the kernel, and takes nobody's place.
@@ -106,10 +108,12 @@ class Server:
             except ConnectionAbortedError:
                 continue  # it broke while it waited
             except OSError as error:
-                log.error("cannot accept connections: %s; waiting", error)
+                text = f"cannot accept connections: {error}; trying again every second"
+                self._failures.failed("accept", str(error), text)
                 self._do_not_listen()
                 self._loop.call_later(_ACCEPT_PAUSE, self._listen)
                 return
+            self._failures.worked("accept", "connections are accepted again")
             connection.setblocking(False)
             task = self._loop.create_task(self._shake_hands(connection, _text(address)))
             self._handshakes[task] = self._loop.time()

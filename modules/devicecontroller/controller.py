@@ -87,6 +87,7 @@ class _Controller:
                 self._measure(),
                 self._work(),
                 self._recorder.run(),
+                self._retry_after_outages(),
             )
             work = [tasks.create_task(part) for part in parts]
             await self._context.stopped()
@@ -109,6 +110,12 @@ class _Controller:
         await synced(self._downstream.reflectors, self._client.health, self._context)
         self._report()
         self._context.ready()
+
+    async def _retry_after_outages(self) -> None:
+        while True:
+            await self._client.health.recovered()
+            self._downstream.retry_now()
+            self._writer.retry_now()
 
     def _restore(self, slot: Slot, lost: dict[str, Object]) -> None:
         self._writer.restore(slot, lost)

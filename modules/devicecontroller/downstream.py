@@ -115,6 +115,11 @@ class Downstream:
             tasks.create_task(self._profile_writer.run(profile_workers))
             tasks.create_task(self._rejections.run())
 
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._profile_writer.retry_now()
+        self._rejections.retry_now()
+
     def stop(self) -> None:
         self.announcer.stop()
         self._profile_writer.stop()

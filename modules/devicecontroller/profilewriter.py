@@ -62,6 +62,10 @@ class ProfileWriter:
         """Write what there is to write until cancelled."""
         await self._queue.run(workers)
 
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._queue.retry_now()
+
     def stop(self) -> None:
         self._queue.stop()
 

@@ -87,6 +87,10 @@ class Rejections:
         """Write conditions until cancelled."""
         await self._queue.run()
 
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._queue.retry_now()
+
     def stop(self) -> None:
         self._queue.stop()
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from modules.common.kube.backoff import Backoff
+from modules.common.kube.errors import KubeError
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -66,6 +67,11 @@ class WorkQueue(Generic[Item]):
             for _ in range(workers):
                 tasks.create_task(self._work())
 
+    def retry_now(self) -> None:
+        """Handle what has failed without waiting for the time that was set for it."""
+        for item in self._failures.keys() & self._timers.keys():
+            self.add(item)
+
     def stop(self) -> None:
         """Cancel what is due later."""
         for item in list(self._timers):
@@ -99,7 +105,9 @@ class WorkQueue(Generic[Item]):
         backoff = self._failures.get(item)
         if backoff is None:
             backoff = self._failures[item] = Backoff()
-            log.warning(f"{error}; trying again until it works")
+            # An outage is logged once, by the health of the client that has met it.
+            if not (isinstance(error, KubeError) and error.outage):
+                log.warning(f"{error}; trying again until it works")
         pause = backoff.next(getattr(error, "retry_after", None))
         log.debug(f"{error}; trying again in {pause:.1f} s")
         self.add_later(item, pause)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
+from modules.common.failurelog import FailureLog
 from modules.common.kube import metrics
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import AlreadyExists, KubeError
@@ -72,7 +73,7 @@ class EventRecorder:
         self._limits: OrderedDict[str, TokenBucket] = OrderedDict()
         self._due: OrderedDict[str, _Event] = OrderedDict()
         self._filled = asyncio.Event()
-        self._refusal: type[KubeError] | None = None
+        self._failures = FailureLog(log)
         self.dropped = 0
         """Events that were not written: said too often, or refused by the API server"""
 
@@ -103,9 +104,10 @@ class EventRecorder:
                 await retry(lambda event=event: self._write(event), self._client.health)  # type: ignore[misc]
             except KubeError as error:
                 self._drop()
-                self._refused(event, error)
+                text = f"cannot write Events, first {event.body['reason']}: {error}; {error.hint}"
+                self._failures.failed("", type(error).__name__, text)
             else:
-                self._refusal = None
+                self._failures.worked("")
 
     async def _write(self, event: _Event) -> None:
         body = event.body
@@ -124,13 +126,6 @@ class EventRecorder:
             change = {"count": count, "lastTimestamp": body["lastTimestamp"]}
             await self._client.patch(EVENTS, name, change, namespace)
         event.written = count
-
-    def _refused(self, event: _Event, error: KubeError) -> None:
-        """Log a refusal, once for each kind until an Event is written again."""
-        level = logging.DEBUG if type(error) is self._refusal else logging.WARNING
-        self._refusal = type(error)
-        reason = event.body["reason"]
-        log.log(level, f"cannot write Events, first {reason}: {error}; {error.hint}")
 
     def _drop(self) -> None:
         self.dropped += 1

@@ -14,7 +14,8 @@ import msgspec
 from ipc import Closed, Message
 from ipc.message import OP_ERROR
 from modules.common import resources
-from modules.common.kube import KubeError
+from modules.common.failurelog import FailureLog
+from modules.common.kube import Forbidden, KubeError
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery as Downward
@@ -237,14 +238,26 @@ class _Part:
 
 
 def _guard(denials: Denials, handle: Handler) -> Handler:
-    """Let a message that cannot be served be one log line; any other fault ends the module."""
+    """Let a message that cannot be served be one log line; any other fault ends the module.
+
+    An edge repeats what it reports every few seconds: it is logged again when the reason changes.
+    A missing right is one line for all.
+    """
+    failures = FailureLog(log)
 
     async def guarded(batch: list[Message]) -> None:
         try:
             await handle(batch)
         except Denied as denied:
             await denials.answer(batch[-1], denied)
+        except Forbidden as error:
+            failures.failed("", "", f"{batch[-1].resource}: {error}; {error.hint}")
         except (KubeError, BadContent, resources.BadResource) as error:
-            log.warning(f"message {batch[-1].id} ({batch[-1].resource}): {error}")
+            resource = batch[-1].resource
+            text = f"message {batch[-1].id} ({resource}): {error}"
+            failures.failed(resource, type(error).__name__, text)
+        else:
+            failures.worked("")
+            failures.worked(batch[-1].resource)
 
     return guarded

@@ -87,11 +87,13 @@ async def test_of_those_that_leave_together_the_first_is_dropped_if_it_cannot(se
     assert sent.dropped == ["0"]
 
 
-async def test_a_full_channel_is_waited_out(sent: Sent) -> None:
+async def test_a_full_channel_is_waited_out(sent: Sent, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     sent.errors += [ChannelFull("full"), ChannelFull("full")]
     sent.put("0", "1")
     assert await sent.all() == ["0", "1"]
     assert sent.dropped == []
+    assert caplog.messages == ["test does not keep up: full", "test takes messages again"]
 
 
 async def test_what_can_never_be_sent_is_dropped_and_the_rest_goes(

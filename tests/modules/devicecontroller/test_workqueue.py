@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from modules.common.kube import Backoff, Forbidden, KubeError, Unreachable
+from modules.devicecontroller import workqueue
 from modules.devicecontroller.workqueue import WorkQueue
 
 
@@ -111,3 +114,38 @@ async def test_later_is_dropped_when_taken_back_and_merged_with_now() -> None:
     async with running(queue):
         await handle.until(lambda seen: "late" in seen)
     assert handle.seen == ["merged", "late"]
+
+
+async def test_retry_now_ends_the_pauses_of_what_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handle = Recorder()
+    handle.failures = 1
+    monkeypatch.setattr(workqueue, "Backoff", partial(Backoff, initial=600, maximum=600))
+    queue = WorkQueue(handle, Broken)
+    queue.add("failed")
+    async with running(queue):
+        while "failed" not in queue._timers:
+            await asyncio.sleep(0)
+        queue.add_later("later", 600)
+        queue.retry_now()
+        await handle.until(lambda seen: seen == ["failed", "failed"])
+        assert len(queue) == 1  # what is due later for another reason waits on
+
+
+async def test_an_outage_is_not_logged_for_each_item(caplog: pytest.LogCaptureFixture) -> None:
+    """The client's health has logged it once."""
+    errors = [Unreachable("no answer"), Forbidden(403, "Forbidden", "no rights")]
+    done = asyncio.Event()
+
+    async def handle(item: str) -> None:
+        if errors:
+            raise errors.pop(0)
+        done.set()
+
+    queue = WorkQueue(handle, KubeError)
+    queue.add("a")
+    queue.add("b")
+    async with running(queue):
+        await done.wait()
+    assert caplog.messages == ["403 Forbidden: no rights; trying again until it works"]

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ipc import Message
-from modules.common.kube import Conflict, EventRecorder, KubeClient, NotFound
+from modules.common.kube import Conflict, EventRecorder, Forbidden, Invalid, KubeClient, NotFound
 from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery
@@ -24,6 +24,8 @@ from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 from supervisor.api import ModuleContext
 
 from .conftest import NODE, Json, pod
+
+ANNOTATIONS = {"metadata": {"annotations": {"a": "b"}}}
 
 
 class Channel:
@@ -249,5 +251,36 @@ async def test_a_status_of_another_node_takes_the_place_of_none(bench: Bench) ->
         ("node/edge-a/default/nodestatus/edge-b", "error"),
         ("node/edge-b/default/node/edge-b", "response"),
     ]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_what_every_edge_repeats_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A missing right, for all of them; anything else, for each object."""
+    bench.api.open.set()
+    inbox: asyncio.Queue[Taken] = asyncio.Queue()
+    running = asyncio.create_task(bench.upstream.run(inbox.get))
+
+    async def report(*names: str) -> list[str]:
+        caplog.clear()
+        for name in names:
+            inbox.put_nowait(Taken(f"node/{name}/default/node/{name}", ANNOTATIONS))
+            await settle()
+        return caplog.messages
+
+    bench.api.patch_answer = Forbidden(403, "Forbidden", "no rights")
+    (line,) = await report("a", "b", "a", "b")
+    assert line == (
+        "node/a/default/node/a: 403 Forbidden: no rights; grant the rights of "
+        "deploy/rbac/cloudcore.yaml"
+    )
+    bench.api.patch_answer = Invalid(422, "Invalid", "no")
+    assert len(await report("a", "b", "a", "b")) == 2
+    bench.api.patch_answer = {"metadata": {}}
+    assert not await report("a", "b")
+    bench.api.patch_answer = Forbidden(403, "Forbidden", "no rights")
+    assert len(await report("a", "b")) == 1
     running.cancel()
     await asyncio.wait([running])
