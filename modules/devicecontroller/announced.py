@@ -29,11 +29,14 @@ class Told:
     """A device as its node was told of it.
 
     `dropped` are properties that it once had, with their last desired values: no edge of v1.1
-    confirms what it is told, so a node that connects is told of them again.
+    confirms what it is told, so a node that connects is told of them again. `version` is the
+    highest that it was told: it refuses lower ones, which objects have when the API server was
+    put back from a copy.
     """
 
     device: Object
     dropped: dict[str, str] = field(default_factory=dict)
+    version: int = 0
 
 
 _decode = msgspec.json.Decoder(Told).decode

@@ -116,8 +116,9 @@ class Announcer:
             await self._change(slot, device, told)
 
     async def _add(self, slot: Slot, device: Object) -> None:
+        told = Told(_kept(device), version=version_of(device))
         await self._send(resources.build_membership(slot.node), membership.added(device, _now()))
-        self._announced.record(slot, Told(_kept(device)))
+        self._announced.record(slot, told)
         self._log(slot, "is added to")
 
     async def _remove(self, slot: Slot, last: Object) -> None:
@@ -137,11 +138,12 @@ class Announcer:
     async def _change(self, slot: Slot, device: Object, told: Told) -> None:
         dropped = _dropped(told, device)
         news = {name: value for name, value in dropped.items() if name not in told.dropped}
+        version = _version(device, told)
         await self._send(
             resources.build_device(slot.node, slot.name, resources.TWIN_CLOUD_UPDATED),
-            twin.cloud_updated(desired_of(device), news, version_of(device), _now()),
+            twin.cloud_updated(desired_of(device), news, version, _now()),
         )
-        self._announced.record(slot, Told(_kept(device), dropped))
+        self._announced.record(slot, Told(_kept(device), dropped, version))
         log.debug("told node %s of changed twins of device %s", slot.node, slot.name)
 
     async def _detail(self, node: str) -> None:
@@ -152,7 +154,10 @@ class Announcer:
             for device in self._inventory.on_node(node)
         }
         now = _now()
-        described = [membership.describe(told.device, now, told.dropped) for told in tell.values()]
+        described = [
+            membership.describe(told.device, told.version, now, told.dropped)
+            for told in tell.values()
+        ]
         while requests:
             request = requests[0]
             await self._send(
@@ -189,7 +194,14 @@ def _same(device: Object, told: Told) -> bool:
 
 def _whole(device: Object, told: Told | None) -> Told:
     """All there is to tell of a device, given what was told of it before."""
-    return Told(_kept(device), _dropped(told, device) if told and _same(device, told) else {})
+    dropped = _dropped(told, device) if told and _same(device, told) else {}
+    return Told(_kept(device), dropped, _version(device, told))
+
+
+def _version(device: Object, told: Told | None) -> int:
+    """Return a version of the device that its node does not refuse as older than what it has."""
+    version = version_of(device)
+    return max(version, told.version, version_of(told.device)) if told else version
 
 
 def _dropped(told: Told, device: Object) -> dict[str, str]:

@@ -14,26 +14,28 @@ from modules.devicecontroller import twin
 from modules.devicecontroller.device import Object, desired_of, version_of
 
 
-def describe(device: Object, now: int, dropped: Mapping[str, str] | None = None) -> Object:
+def describe(
+    device: Object, version: int, now: int, dropped: Mapping[str, str] | None = None
+) -> Object:
     """Describe a device to the edge, as `createDevice` does; times are in milliseconds."""
     metadata = device["metadata"]
     # Without the namespace: an edge of v1.1 knows devices by their names alone.
     described = {"id": metadata["name"], "name": metadata["name"]}
     if description := (metadata.get("labels") or {}).get("description"):
         described["description"] = description
-    if twins := twin.expected(desired_of(device), dropped or {}, version_of(device), now):
+    if twins := twin.expected(desired_of(device), dropped or {}, version, now):
         described["twin"] = twins
     return described
 
 
 def added(device: Object, now: int) -> Object:
     """Make the content of a `membership` update that adds a device."""
-    return _update([describe(device, now)], None, now)
+    return _update([describe(device, version_of(device), now)], None, now)
 
 
 def removed(device: Object, now: int) -> Object:
     """Make the content of a `membership` update that removes a device."""
-    return _update(None, [describe(device, now)], now)
+    return _update(None, [describe(device, version_of(device), now)], now)
 
 
 def detail(devices: Iterable[Object], event_id: str, now: int) -> Object:

@@ -37,8 +37,9 @@ class Target(NamedTuple):
 class Pending(NamedTuple):
     """What is known of a target besides its name.
 
-    `fresh`: the API has just created the object, so no node can have it. `last` is the state it
-    had when it was deleted. `unless_seen`: what the node has acknowledged need not be told again.
+    `fresh`: the API has just created the object, so no node can have one of its name. `last` is
+    the state it had when it was deleted. `unless_seen`: what the node has acknowledged need not
+    be told again.
     """
 
     fresh: bool = False
@@ -72,6 +73,7 @@ class Outbox:
         if before:
             fresh = fresh or before.fresh
             last = last or before.last
+            fresh = fresh and last is None  # a node may have the one that it takes the place of
             unless_seen = unless_seen and before.unless_seen
         self._pending[target] = Pending(fresh, last, unless_seen, since)
         if self._filled and not self._filled.done():

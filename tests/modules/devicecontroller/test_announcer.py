@@ -146,6 +146,38 @@ async def test_dropped_property_is_told_once_and_in_every_detail(cloud: Cloud) -
     assert twins["a"]["metadata"] == {"type": "string"}
 
 
+def versions(twins: dict[str, Any]) -> set[int]:
+    return {twin["expected_version"]["cloud"] for twin in twins.values()}
+
+
+async def test_a_state_put_back_from_a_copy_has_no_version_that_the_node_refuses(
+    cloud: Cloud,
+) -> None:
+    """An edge takes no twin whose cloud version is lower than what it has."""
+    cloud.put(device(version="221"))
+    await cloud.said()
+    cloud.put(device(version="900", twins={"power-status": "ON"}))
+    assert versions((await cloud.said()).content["twin"]) == {900}
+    for _ in range(2):
+        cloud.put(device(version="221"))
+        assert versions((await cloud.said()).content["twin"]) == {900}
+        cloud.put(device(version="222", twins={"power-status": "ON"}))
+        assert versions((await cloud.said()).content["twin"]) == {900}
+    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    assert versions((await cloud.said()).content["devices"][0]["twin"]) == {900}
+
+
+async def test_another_device_of_that_name_in_the_copy_is_not_refused_either(cloud: Cloud) -> None:
+    cloud.put(device(version="900"))
+    await cloud.said()
+    cloud.inventory.remove(cloud.store.pop(key_of(device())))
+    other = device(version="230", uid="another")
+    cloud.store[key_of(other)] = other
+    cloud.inventory.add(other)
+    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    assert versions((await cloud.said()).content["devices"][0]["twin"]) == {900}
+
+
 async def test_detail_is_the_whole_truth_and_counts_as_told(cloud: Cloud) -> None:
     cloud.put(device("a"))
     cloud.put(device("b", node="other"))

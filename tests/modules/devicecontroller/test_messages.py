@@ -63,11 +63,11 @@ def test_dropped_property_is_told_as_deleted() -> None:
 def test_device_without_twins_and_description() -> None:
     plain = device(twins={})
     del plain["metadata"]["labels"]
-    assert membership.describe(plain, 1000) == {"id": LED, "name": LED}
+    assert membership.describe(plain, 7, 1000) == {"id": LED, "name": LED}
 
 
 def test_detail() -> None:
-    described = [membership.describe(device(), 1000)]
+    described = [membership.describe(device(), 7, 1000)]
     content = membership.detail(described, "123", 1000)
     assert content == {"event_id": "123", "timestamp": 1000, "devices": described}
     assert membership.detail([], "", 1000)["event_id"]

@@ -133,6 +133,15 @@ async def test_outbox_keeps_order_and_merges() -> None:
     assert len(outbox) == 2
 
 
+async def test_what_takes_the_place_of_another_of_its_name_is_not_fresh() -> None:
+    """An edge that still has the other one would keep it, and not store an insert."""
+    outbox = Outbox()
+    outbox.mark(target("a"), last={"was": 1})
+    outbox.mark(target("a"), fresh=True)
+    [(_, pending)] = await outbox.batch(10)
+    assert (pending.fresh, pending.last) == (False, {"was": 1})
+
+
 async def test_outbox_keeps_what_is_marked_while_it_is_sent() -> None:
     outbox = Outbox()
     outbox.mark(target("a"))
