@@ -1,28 +1,47 @@
-"""OpenAPI, as far as kubectl looks at it.
+"""OpenAPI version 3, as far as kubectl looks at it.
 
-From version 3 kubectl learns that the server checks fields itself (`fieldValidation` on PATCH),
-and then does not; what it needs for strategic merge patches of built-in kinds it knows. For that
-the media type of strategic patches must not be listed here, or it would take the merge keys from
-these schemas. Schemas are there for what CRDs say of themselves.
+Of version 3 kubectl asks whether the server checks fields itself (`fieldValidation` on PATCH): that
+is not announced, because it does not, and so kubectl checks by version 2 (see openapiv2.py). What
+it needs for strategic merge patches of built-in kinds it knows. For that the media type of
+strategic patches must not be listed here, or it would take the merge keys from these schemas.
+Schemas are there for what CRDs say of themselves.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 from modules.apiserver.discovery import GIT_VERSION
 from modules.apiserver.objects import Json, encode
 from modules.apiserver.patch import JSON_PATCH, MERGE_PATCH
 from modules.apiserver.resources import Catalog, Resource
-from modules.apiserver.status import no_such_path
+from modules.apiserver.responses import JSON
+from modules.apiserver.status import no_such_path, not_acceptable
 
 _INFO: Json = {"title": "cloudcore", "version": GIT_VERSION}
+_V2: Json = {"swagger": "2.0", "info": _INFO, "paths": {}}
 _ANYTHING: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def v2() -> Json:
-    """Return /openapi/v2, which old clients want to exist."""
-    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}}
+async def v2(accept: str) -> tuple[str, bytes]:
+    """Return the media type and content of /openapi/v2; raises ApiError (406).
+
+    Nothing is known of the schemas but to who asks: reading them takes a second, once.
+    """
+    from modules.apiserver import openapiv2
+
+    accepted = [part.partition(";")[0].strip() for part in accept.split(",")] if accept else ["*/*"]
+    for media_type in accepted:
+        if media_type in openapiv2.MEDIA_TYPES:
+            document = await asyncio.to_thread(openapiv2.document, _INFO["title"], _INFO["version"])
+            # The other is no media type by the rules of MIME.
+            return openapiv2.MEDIA_TYPES[0], document
+        if media_type in (JSON, "application/*", "*/*"):
+            definitions = await asyncio.to_thread(openapiv2.definitions)
+            document = encode({**_V2, "definitions": definitions})
+            return JSON, document
+    raise not_acceptable([*openapiv2.MEDIA_TYPES, JSON])
 
 
 def v3_index(catalog: Catalog) -> Json:
@@ -93,9 +112,7 @@ def _operation(resource: Resource, action: str, bodies: list[str] | None = None)
         "x-kubernetes-group-version-kind": _gvk(resource),
     }
     if bodies:
-        operation["parameters"] = [
-            _parameter(name, "query") for name in ("dryRun", "fieldManager", "fieldValidation")
-        ]
+        operation["parameters"] = [_parameter(name, "query") for name in ("dryRun", "fieldManager")]
         operation["requestBody"] = {
             "required": True,
             "content": {media_type: {"schema": reference} for media_type in bodies},

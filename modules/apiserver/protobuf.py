@@ -237,3 +237,17 @@ def _bytes(raw: Any) -> bytes:
     if not isinstance(raw, bytes):
         raise TypeError("a field is a number where it should have a length and bytes")
     return raw
+
+
+def bytes_field(number: int, value: bytes) -> bytes:
+    """Encode a field that holds text, bytes or a message."""
+    return _encode_varint(number << 3 | 2) + _encode_varint(len(value)) + value
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -150,9 +150,13 @@ class Server:
         if segments == ["version"]:
             return json_response(discovery.version())
         authorize(request)
+        if segments == ["openapi", "v2"]:
+            media_type, content = await openapi.v2(request.headers.get("Accept", ""))
+            return web.Response(body=content, headers={"Content-Type": media_type})
         found = self._document(segments)
         if found is not None:
             return json_response(found)
+        refuse_impersonation(request)
         target = routing.resolve(self.registry.catalog, segments)
         return await self._handlers.handle(request, target)
 
@@ -171,8 +175,6 @@ class Server:
                 return discovery.resources(catalog, "", version)
             case ["apis", group, version]:
                 return discovery.resources(catalog, group, version)
-            case ["openapi", "v2"]:
-                return openapi.v2()
             case ["openapi", "v3"]:
                 return openapi.v3_index(catalog)
             case ["openapi", "v3", *path]:
@@ -184,9 +186,6 @@ class Server:
 
 def authorize(request: web.Request) -> None:
     """Let administrators in; raises ApiError: 401 without a certificate, 403 for another's.
-
-    403 too for an administrator who asks to be somebody else: what cannot be honoured must not be
-    carried out with all rights.
 
     The certificate has been verified in the handshake. Edge nodes have certificates of the same
     CA, for cloudhub: they are nobody here.
@@ -203,6 +202,14 @@ def authorize(request: web.Request) -> None:
             f'forbidden: User "{user}" cannot {request.method.lower()} path "{request.path}": '
             f"only members of {_ADMINISTRATORS} may use this server",
         )
+
+
+def refuse_impersonation(request: web.Request) -> None:
+    """Raise ApiError (403) for an administrator who asks to be somebody else.
+
+    What cannot be honoured must not be carried out with all rights. Discovery is not refused, which
+    is the same for everybody: kubectl would not show why.
+    """
     if any(name.lower().startswith("impersonate-") for name in request.headers):
         raise ApiError(
             403,

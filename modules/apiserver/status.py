@@ -120,6 +120,14 @@ def method_not_allowed() -> ApiError:
     )
 
 
+def not_acceptable(offered: Sequence[str]) -> ApiError:
+    return ApiError(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: " + ", ".join(offered),
+    )
+
+
 def unsupported_media_type(message: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
