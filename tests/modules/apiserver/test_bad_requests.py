@@ -105,7 +105,7 @@ async def test_what_every_kind_has_is_an_object(api: Api, path: str, field: str)
 async def test_an_odd_event_does_not_end_the_server(api: Api, server: Server) -> None:
     await api.create(EVENTS, metadata={"name": "a"}, series="x", lastTimestamp="0001-01-01")
     await api.create(EVENTS, metadata={"name": "b"}, series=[], eventTime={"x": 1})
-    events.remove_old(server.registry)
+    await events.remove_old(server.registry)
 
 
 async def test_copies_of_copies_are_bounded(api: Api) -> None:
