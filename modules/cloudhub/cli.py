@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 import cloup
 
+from modules.common.columns import align, terminal_width
 from supervisor import client
 
 #: As `cloudcore status` has it, and LSB for the action `status` of an init script.
@@ -21,6 +22,8 @@ _HEADINGS: Final = (
     *("NODE", "CONNECTED", "ADDRESS", "CERTIFICATE", "EXPIRES", "PROTOCOL"),
     *("IN", "OUT", "QUEUE", "KEEPALIVE"),
 )
+#: What a narrow terminal does not get, in this order.
+_LESS_IMPORTANT: Final = ("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE")
 
 
 def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
@@ -48,6 +51,8 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
 )
 def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
     """Show the edge nodes that are connected.
+
+    A narrow terminal gets fewer columns; -o json has all.
 
     Exit status: 0, or 3 if no cloudhub is running.
     """
@@ -95,15 +100,9 @@ def _timestamp(seconds: float) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Align the columns as kubectl does; plain text, quick for ten thousand rows."""
     now = time.time()
-    lines = [_HEADINGS, *(_cells(row, now) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join(text)
+    cells = [_cells(row, now) for row in rows]
+    return align(_HEADINGS, cells, drop=_LESS_IMPORTANT, width=terminal_width())
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from modules.common import certs as pki
 from modules.common import certs_out
 from modules.common.authority import remembered
 from modules.common.certs_list import Listed, list_certificates
+from modules.common.columns import align, terminal_width
 
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
@@ -112,6 +113,8 @@ def issue(node: str, directory: Path, data_dir: Path | None) -> None:
 @data_dir_option
 def list_(output: str, data_dir: Path | None) -> None:
     """List the certificates, and what has been issued to edge nodes.
+
+    A narrow terminal gets no SUBJECT and NAMES; -o json has all.
 
     STATE is good, expiring (less than 30 days are left), expired, or foreign (of another CA).
     """
@@ -211,13 +214,11 @@ def _document(listed: Listed) -> dict[str, Any]:
 
 
 def _show(listed: Iterable[Listed]) -> None:
-    rows = [("NAME", "SUBJECT", "EXPIRES", "LEFT", "STATE", "NAMES")]
+    rows = []
     for each in listed:
         left = f"{(each.expires - datetime.now(UTC)).days}d"
         expires = f"{each.expires:%Y-%m-%d}"
         names = ",".join(each.names) or "-"
         rows.append((each.name, each.subject, expires, left, each.state, names))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    headings = ("NAME", "SUBJECT", "EXPIRES", "LEFT", "STATE", "NAMES")
+    click.echo(align(headings, rows, drop=("SUBJECT", "NAMES"), width=terminal_width()))

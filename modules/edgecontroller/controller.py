@@ -126,7 +126,8 @@ class Controller:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._client.health.report_to(self._context))
             await synced(self._reflectors, self._client.health, self._context)
-            log.info(f"in step with {self._client.server}: {self._counts()}")
+            counts = " ".join(f"{kind}={count}" for kind, count in self._counts().items())
+            log.info(f"in step with {self._client.server}: {counts}")
             # What has been listed stays: no collection need go through it again.
             gc.freeze()
             self._nodes.go_live()

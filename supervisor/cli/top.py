@@ -20,6 +20,8 @@ from supervisor.cli.options import Globals, global_options
 
 #: Messages sent to the module and handled by it, those that wait, and deliveries after a death.
 _COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
+#: What a narrow terminal does not get, in this order.
+_LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
 
 
 @cloup.command()
@@ -95,31 +97,50 @@ def _look(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[s
 
 
 def _table(look: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
+    return _Table([_cells(row) for row in look])
 
+
+class _Table:
+    """Draws as many columns as the console has room for."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        columns = list(_COLUMNS)
+        unlimited = options.update(width=1000)
+        for column in (*_LESS_IMPORTANT, ""):
+            drawn = self._draw(columns)
+            if not column or console.measure(drawn, options=unlimited).maximum <= options.max_width:
+                break
+            columns.remove(column)
+        yield drawn
+
+    def _draw(self, columns: list[str]) -> Any:
+        from rich.table import Table
+
+        drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in columns:
+            justify: Any = "left" if column in {"NAME", "STATE"} else "right"
+            drawn.add_column(column, justify=justify, no_wrap=True)
+        for row in self._rows:
+            drawn.add_row(*(row[column] for column in columns))
+        return drawn
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
     from supervisor.cli import table
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in _COLUMNS:
-        justify: Any = "left" if column in {"NAME", "STATE"} else "right"
-        drawn.add_column(column, justify=justify, no_wrap=True)
-    for row in look:
-        cpu, rss = row["cpu_percent"], row["rss_bytes"]
-        drawn.add_row(
-            row["name"],
-            table.state(row["state"]),
-            *(
-                words.or_dash(value)
-                for value in (
-                    row["pid"],
-                    None if cpu is None else f"{cpu:.1f}%",
-                    None if rss is None else words.size(rss),
-                    row["fds"],
-                    f"{row['sent_per_second']:,.0f}",
-                    f"{row['handled_per_second']:,.0f}",
-                    row["waiting"],
-                    row["redelivered_total"],
-                )
-            ),
-        )
-    return drawn
+    cpu, rss = row["cpu_percent"], row["rss_bytes"]
+    return {
+        "NAME": row["name"],
+        "STATE": table.state(row["state"]),
+        "PID": words.or_dash(row["pid"]),
+        "CPU": words.or_dash(None if cpu is None else f"{cpu:.1f}%"),
+        "RSS": words.or_dash(None if rss is None else words.size(rss)),
+        "FDS": words.or_dash(row["fds"]),
+        "IN/s": f"{row['sent_per_second']:,.0f}",
+        "DONE/s": f"{row['handled_per_second']:,.0f}",
+        "WAIT": str(row["waiting"]),
+        "AGAIN": str(row["redelivered_total"]),
+    }

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import re
 from typing import Any
 
 import pytest
@@ -134,3 +136,14 @@ async def test_metrics(running: Cloud) -> None:
     assert sample("kube_cached_objects", resource="pods", **module) == 2  # with the barrier's
     assert sample("edgecontroller_connected_nodes") == 2  # with who asks in `drain`
     assert sample("edgecontroller_queue_depth", queue="outbox") == 0
+
+
+async def test_the_log_says_what_was_listed_in_words(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.drain()
+    (line,) = [each for each in caplog.messages if each.startswith("in step with")]
+    assert re.fullmatch(r"in step with https://\S+: nodes=\d+( [a-z]+=\d+)+", line)
