@@ -45,7 +45,10 @@ class ApiServer(Module):
         return None
 
     async def start(self, context: ModuleContext) -> None:
-        """Serve until asked to stop; raises CannotStart for a damaged file."""
+        """Serve until asked to stop; raises CannotStart for a damaged file.
+
+        While the disk is full, TemporaryFailure: the supervisor tries again until there is room.
+        """
         import asyncio
 
         from modules.apiserver.server import Server
@@ -69,7 +72,10 @@ class ApiServer(Module):
                     waiting, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 context.report(
-                    objects=len(server.store), watches=server.watches, aside=server.aside
+                    objects=len(server.store),
+                    watches=server.watches,
+                    aside=server.aside,
+                    trouble=server.store.trouble.reason,
                 )
             for future in waiting:
                 future.cancel()

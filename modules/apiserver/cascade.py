@@ -16,7 +16,10 @@ from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Resource
 from modules.apiserver.store import Transaction
 from modules.apiserver.turns import Turn
+from supervisor.api import TemporaryFailure
 
+# While the disk is full.
+RETRY_SECONDS = 1.0
 _NAMESPACES = "namespaces"
 _CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
@@ -46,8 +49,12 @@ class Cascade:
                 for entry in collection.snapshot()
                 if _is_marked(entry)
             }
-            for uid in marked.keys() - handled:
-                await handle(marked[uid])
+            try:
+                for uid in marked.keys() - handled:
+                    await handle(marked[uid])
+            except TemporaryFailure:  # the store has said so
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             # Nothing new can come into a namespace that is being deleted: once is enough.
             handled = set(marked)
             await wake.wait()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import stat
 from pathlib import Path
 
 import yaml
 
-from ipc.files import replace_file
+from ipc.files import PRIVATE, replace_file
 from modules.common.certs import Pki
 
 CONTEXT = "cloudcore"
@@ -15,7 +16,10 @@ USER = "kubernetes-admin"
 
 
 def write_kubeconfig(path: Path, url: str, pki: Pki) -> None:
-    """Write it in one step, mode 0600: it holds the administrator's key."""
+    """Write it in one step, mode 0600: it holds the administrator's key.
+
+    One that is already as it should be is left alone: there may be no room to write it again.
+    """
 
     def embedded(file: Path) -> str:
         return base64.b64encode(file.read_bytes()).decode()
@@ -33,4 +37,14 @@ def write_kubeconfig(path: Path, url: str, pki: Pki) -> None:
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": USER}}],
         "current-context": CONTEXT,
     }
-    replace_file(path, yaml.safe_dump(config, sort_keys=False).encode())
+    content = yaml.safe_dump(config, sort_keys=False).encode()
+    if not _is_there(path, content):
+        replace_file(path, content)
+
+
+def _is_there(path: Path, content: bytes) -> bool:
+    try:
+        mode = path.lstat().st_mode
+        return mode == stat.S_IFREG | PRIVATE and path.read_bytes() == content
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -22,9 +23,16 @@ from modules.apiserver.objects import MOST_BYTES, Json
 from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Catalog
 from modules.apiserver.responses import error_response, json_response
-from modules.apiserver.status import ApiError, bad_request, no_such_path, unauthorized
+from modules.apiserver.status import (
+    ApiError,
+    bad_request,
+    cannot_store,
+    no_such_path,
+    unauthorized,
+)
 from modules.apiserver.store import Store
 from modules.common.certs import Pki, ensure_pki
+from supervisor.api import TemporaryFailure
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +51,7 @@ class Server:
     def __init__(self, data_dir: Path, names: Sequence[str] = ()) -> None:
         """Open the store and the PKI in `data_dir`.
 
-        Raises StoreError, OSError, and ValueError for a damaged PEM file.
+        Raises StoreError, OSError, TemporaryFailure, and ValueError for a damaged PEM file.
         """
         self._data_dir = data_dir
         self.url = ""
@@ -107,12 +115,16 @@ class Server:
 
     async def _remove_old_events(self) -> None:
         while True:
-            await events.remove_old(self.registry)
+            with contextlib.suppress(TemporaryFailure):  # the store has said so
+                await events.remove_old(self.registry)
             await asyncio.sleep(EVENTS_SECONDS)
 
     async def _checkpoint(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
+            if self.store.trouble.reason:
+                with contextlib.suppress(TemporaryFailure):  # not over yet
+                    self.store.probe()
             if self.store.wants_checkpoint():
                 await asyncio.to_thread(self.store.checkpoint)
 
@@ -134,6 +146,8 @@ class Server:
         except ConnectionError as error:
             logger.debug("the client of %s %r has gone: %s", request.method, request.path, error)
             return error_response(bad_request("the client has gone"))
+        except TemporaryFailure as error:
+            return error_response(cannot_store(error))
         except sqlite3.Error as error:
             logger.error("cannot write to %s: %s", self.store.path, error)
             return error_response(ApiError(500, "InternalError", f"cannot store: {error}"))
@@ -146,7 +160,7 @@ class Server:
     async def _route(self, request: web.Request) -> web.StreamResponse:
         segments = routing.segments_of(request.rel_url.raw_path)
         if segments[0] in _HEALTH:
-            return _health(request, segments[0])
+            return _health(request, segments[0], self.store.trouble.reason)
         if segments == ["version"]:
             return json_response(discovery.version())
         authorize(request)
@@ -248,7 +262,9 @@ def url_of(listening: socket.socket) -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-def _health(request: web.Request, name: str) -> web.Response:
+def _health(request: web.Request, name: str, trouble: str) -> web.Response:
+    """Say that requests are answered; that only reads succeed is no reason to send none here."""
     if "verbose" in request.query:
-        return web.Response(text=f"[+]ping ok\n[+]store ok\n{name} check passed\n")
+        store = f"[-]store: {trouble}" if trouble else "[+]store ok"
+        return web.Response(text=f"[+]ping ok\n{store}\n{name} check passed\n")
     return web.Response(text="ok")

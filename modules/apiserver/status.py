@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from modules.apiserver.objects import encode
+from supervisor.api import DiskFull, TemporaryFailure
 
 MOST_CAUSES: Final = 100
 # Of a text or value that a client chose, this much is told back.
@@ -150,6 +151,13 @@ def not_given_out(requested: int, current: int) -> ApiError:
         f"resource version {requested} is not one of this store (the current one is {current}): "
         "its file may have been put back from a copy; list again"
     )
+
+
+def cannot_store(failure: TemporaryFailure) -> ApiError:
+    """507 for a full disk, 503 for one that fails: nothing was changed; reads go on."""
+    if isinstance(failure, DiskFull):
+        return ApiError(507, "InsufficientStorage", f"cannot store: {failure}")
+    return ApiError(503, "ServiceUnavailable", f"cannot store: {failure}")
 
 
 def too_large(requested: int, current: int) -> ApiError:

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
@@ -24,6 +25,7 @@ from modules.apiserver.collection import Collection
 from modules.apiserver.objects import Entry, Event, Json, Key, make_entry
 from modules.apiserver.resources import Catalog, Resource
 from modules.apiserver.revisions import Mark, wall_clock
+from modules.common.storage import Trouble, temporary
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +79,17 @@ class Store:
         """Open the file and take the lock that keeps a second server away; raises StoreError."""
         self.path = path
         self.aside = Aside(path)
+        self.trouble = Trouble(path, "what is stored is served, and writes are refused (507, 503)")
         self._collections: dict[str, Collection] = {}
         self._commits = 0
         self._lock = _lock(path)
         try:
             self._database = _open(path)
             self._begin(clock)
-        except sqlite3.DatabaseError as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             self._lock.close()
+            if failure := temporary(error, path):
+                raise failure from error
             raise StoreError(
                 f"cannot use {path}: {error}. If the file is damaged, put back a copy, or move it "
                 "away to start with an empty cluster"
@@ -132,12 +137,14 @@ class Store:
 
     def discard(self, storage: str, key: Key) -> None:
         """Delete an object that is aside."""
-        self._database.execute(_REMOVE, (storage, *key))
+        with self._writing():
+            self._database.execute(_REMOVE, (storage, *key))
         self.aside.forget(storage, key)
 
     def discard_all(self, storage: str) -> None:
         """Delete the objects of a kind that is not served."""
-        self._database.execute("DELETE FROM objects WHERE storage = ?", (storage,))
+        with self._writing():
+            self._database.execute("DELETE FROM objects WHERE storage = ?", (storage,))
 
     def collection(self, storage: str) -> Collection:
         """Return the collection, an empty one where nothing was ever stored."""
@@ -157,11 +164,15 @@ class Store:
         return Transaction(self, dry_run=dry_run)
 
     def commit(self, changes: Iterable[_Change]) -> None:
-        """Write to the file, then to memory, and wake the watches."""
+        """Write to the file, then to memory, and wake the watches.
+
+        Raises TemporaryFailure, having changed nothing, while the disk is full or fails.
+        """
         changes = list(changes)
         if not changes:
             return
-        self._write(changes)
+        with self._writing():
+            self._write(changes)
         for storage, event in changes:
             collection = self.collection(storage)
             if event.type == "DELETED":
@@ -172,6 +183,24 @@ class Store:
             collection.history.append(event)
             self.revision = event.revision
         self._commits += 1
+
+    def probe(self) -> None:
+        """Write what changes nothing, to see whether that is possible; raises as `commit` does."""
+        with self._writing():
+            self._database.execute(_REVISION, (_WHOLE_STORE, self.revision))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Note whether the file can be written; raises TemporaryFailure while it cannot."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            failure = temporary(error, self.path)
+            if failure is None:
+                raise
+            self.trouble.began(failure)
+            raise failure from error
+        self.trouble.ended()
 
     def _write(self, changes: list[_Change]) -> None:
         self._mark.reserve(changes[-1].event.revision)
@@ -204,6 +233,11 @@ class Store:
         database = sqlite3.connect(self.path)
         try:
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            if temporary(error, self.path) is None:
+                raise
+            # The next one may do; until then the write-ahead log grows.
+            logger.warning("no checkpoint of %s: %s", self.path, error)
         finally:
             database.close()
         logger.debug("checkpoint of %s took %.3f s", self.path, time.monotonic() - started)

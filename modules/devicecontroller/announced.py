@@ -18,6 +18,7 @@ from typing import Self
 
 import msgspec
 
+from modules.common.storage import Trouble, temporary
 from modules.devicecontroller.device import Object
 from modules.devicecontroller.inventory import Slot
 
@@ -49,14 +50,18 @@ class Announced:
         """Name the file; entering the context opens it."""
         self._path = path
         self._told: defaultdict[str, dict[str, Told]] = defaultdict(dict)
+        self._unwritten: dict[Slot, None] = {}
         self._database: sqlite3.Connection
+        self.trouble = Trouble(path, "what nodes are told is kept in memory alone")
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._load()
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             # The disk or its rights, not what is in the file.
+            if failure := temporary(error, self._path):
+                raise failure from error
             raise
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
             log.warning(
@@ -93,16 +98,42 @@ class Announced:
     def record(self, slot: Slot, told: Told) -> None:
         """Note what a slot's node knows now."""
         self._told[slot.node][slot.name] = told
-        self._database.execute(
-            "INSERT OR REPLACE INTO told VALUES (?, ?, ?)", (*slot, msgspec.json.encode(told))
-        )
+        self._changed(slot)
 
     def forget(self, slot: Slot) -> None:
         """Note that a slot's node knows of no device there."""
         self._told[slot.node].pop(slot.name, None)
         if not self._told[slot.node]:
             del self._told[slot.node]
-        self._database.execute("DELETE FROM told WHERE node = ? AND name = ?", slot)
+        self._changed(slot)
+
+    def flush(self) -> None:
+        """Write what could not be written before, if there is room for it now."""
+        try:
+            while self._unwritten:
+                self._write(next(iter(self._unwritten)))
+        except sqlite3.Error as error:
+            failure = temporary(error, self._path)
+            if failure is None:
+                raise
+            self.trouble.began(failure)
+        else:
+            self.trouble.ended()
+
+    def _changed(self, slot: Slot) -> None:
+        self._unwritten[slot] = None
+        if not self.trouble.reason:
+            self.flush()
+
+    def _write(self, slot: Slot) -> None:
+        told = self.get(slot)
+        if told is None:
+            self._database.execute("DELETE FROM told WHERE node = ? AND name = ?", slot)
+        else:
+            self._database.execute(
+                "INSERT OR REPLACE INTO told VALUES (?, ?, ?)", (*slot, msgspec.json.encode(told))
+            )
+        del self._unwritten[slot]
 
     def _load(self) -> None:
         self._path.touch(mode=0o600)

@@ -52,6 +52,7 @@ class _Controller:
         announced: Announced,
     ) -> None:
         self._context = context
+        self._announced = announced
         self._config = config
         self._client = client
         self._namespace = settings.kubernetes.namespace or None
@@ -127,8 +128,13 @@ class _Controller:
         """Bring the metrics up to date now and then."""
         while True:
             self._downstream.measure()
+            self._look_after_record()
             QUEUE_DEPTH.labels("statuses").set(len(self._writer))
             await asyncio.sleep(_MEASURE)
+
+    def _look_after_record(self) -> None:
+        self._announced.flush()
+        self._context.report(trouble=self._announced.trouble.reason)
 
     def _report_soon(self) -> None:
         if not self._report_due:

@@ -219,6 +219,7 @@ class Controller:
             "cached": self._counts(),
             "connected_nodes": sum(self._view.connections.values()),
             "told": len(self._view.ledger),
+            "trouble": self._view.ledger.trouble.reason,
             "due": len(self._view.outbox),
             "sent": self._sender.sent,
             "pending": self._upstream.pending,

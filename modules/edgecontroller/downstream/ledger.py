@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from ipc.files import replacing
+from modules.common.storage import Trouble, temporary
 from modules.edgecontroller.downstream.references import Item
 
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
@@ -34,6 +35,8 @@ _SLACK = 10_000
 
 #: node, type, namespace, name, uid (null: the row is gone), acknowledged version
 _Line = tuple[str, str, str, str, str | None, str]
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(_Line).decode
@@ -54,7 +57,8 @@ class Ledger:
     The file is not synced: it outlives this process, though maybe not a power cut; after one, a
     deletion made in the meantime can go untold. What is about to be sent is written by `commit`,
     before it is; acknowledgements with it or by `flush`: one that is lost costs a message that
-    is sent again.
+    is sent again. While the disk is full the rows are kept in memory, and sending goes on: a
+    deletion can go untold only if this process ends before there is room again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,16 +67,20 @@ class Ledger:
         self._count = 0
         self._unwritten: list[_Line] = []
         self._uncommitted = False
-        path.parent.mkdir(parents=True, exist_ok=True)
+        #: None: what is in the file does not hold, it has to be written anew.
+        self._file: int | None = None
+        self._lines = 0
+        self.trouble = Trouble(path, "what is sent is kept in memory alone")
         self._load()
-        self._rewrite()
+        self._count = sum(map(len, self._rows.values()))
+        self.flush()
 
     def __len__(self) -> int:
         return self._count
 
     def close(self) -> None:
         self.flush()
-        os.close(self._file)
+        self._let_go()
 
     def uid(self, node: str, item: Item) -> str | None:
         """Return which object of that name a node may have; None if it has none."""
@@ -109,7 +117,7 @@ class Ledger:
 
     def commit(self) -> None:
         """Write what is noted of what is about to be sent."""
-        if self._uncommitted:
+        if self._uncommitted and self._file is not None:
             self.flush()
 
     def acknowledge(self, node: str, item: Item, version: str) -> None:
@@ -134,16 +142,33 @@ class Ledger:
             del self._rows[node]
 
     def flush(self) -> None:
-        """Write what is not in the file yet."""
-        if not self._unwritten:
-            return
-        self._lines += len(self._unwritten)
-        _write(self._file, self._unwritten)
+        """Write what is not in the file yet; on a full disk, a later call does."""
+        try:
+            if self._file is None:
+                self._rewrite()
+            elif self._unwritten:
+                self._append(self._file)
+        except OSError as error:
+            failure = temporary(error, self._path)
+            if failure is None:
+                raise
+            self._let_go()  # its last line may be half a line
+            self.trouble.began(failure)
+        else:
+            self.trouble.ended()
         self._unwritten.clear()
         self._uncommitted = False
+
+    def _append(self, file: int) -> None:
+        self._lines += len(self._unwritten)
+        _write(file, self._unwritten)
         if self._lines > 4 * self._count + _SLACK:
-            os.close(self._file)
             self._rewrite()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def _row(self, node: str, item: Item) -> Row | None:
         rows = self._rows.get(node)
@@ -182,10 +207,12 @@ class Ledger:
     def _rewrite(self) -> None:
         """Write the rows alone, beside the file, and put that in its place."""
         lines = list(self._all_lines())
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path, sync=False) as new:
-            self._file = os.dup(new.fileno())
-            _write(self._file, lines)
-        self._count = self._lines = len(lines)
+            _write(new.fileno(), lines)
+        self._let_go()
+        self._file = os.open(self._path, _APPEND)
+        self._lines = len(lines)
 
     def _all_lines(self) -> Iterator[_Line]:
         for node, rows in self._rows.items():

@@ -9,6 +9,7 @@ import pytest
 
 from modules.devicecontroller.announced import Announced, Told
 from modules.devicecontroller.inventory import Slot
+from supervisor.api import DiskFull
 from tests.modules.devicecontroller.samples import device
 
 
@@ -57,4 +58,40 @@ def test_unusable_place_is_an_error(tmp_path: Path) -> None:
         pytest.raises(sqlite3.OperationalError, match="unable to open"),
         Announced(tmp_path / "announced.sqlite3"),
     ):
+        pass
+
+
+def test_on_a_full_disk_all_is_kept_in_memory_and_written_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "announced.sqlite3"
+    with Announced(path) as announced:
+        announced.record(Slot("n", "gone"), Told(device("gone")))
+        (pages,) = announced._database.execute("PRAGMA page_count").fetchone()
+        announced._database.execute(f"PRAGMA max_page_count = {pages}")
+        for index in range(50):
+            announced.record(Slot("n", f"d{index}"), Told(device(f"d{index}")))
+        announced.forget(Slot("n", "gone"))
+        announced.flush()
+        assert "disk full" in announced.trouble.reason
+        assert str(path) in announced.trouble.reason
+        assert len(list(announced.slots())) == 50
+        announced._database.execute("PRAGMA max_page_count = 1073741823")
+        announced.flush()
+        assert announced.trouble.reason == ""
+    with Announced(path) as announced:
+        assert set(announced.slots()) == {Slot("n", f"d{index}") for index in range(50)}
+
+
+def test_a_start_without_room_is_a_temporary_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    path = tmp_path / "announced.sqlite3"
+    with pytest.raises(DiskFull, match=str(path)), Announced(path):
         pass

@@ -1,6 +1,9 @@
 """The parts that need neither an API server nor a channel."""
 
 import asyncio
+import errno
+import itertools
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from modules.edgecontroller.upstream.lanes import Lane
 from modules.edgecontroller.upstream.podstatus import deletion_complete, status_patch
 
 CM = ("configmap", "ns", "cm")
+SECRET = ("secret", "ns", "s")
 
 
 def test_module_names() -> None:
@@ -115,6 +119,61 @@ def test_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     again = Ledger(path)
     assert again.uid("n", CM) == "1"
     again.close()
+
+
+def full(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_ledger_on_a_full_disk_keeps_all_in_memory_and_writes_it_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "told.jsonl"
+    write = os.write
+    written = itertools.count(1)
+
+    def half_a_line(file: int, data: bytes) -> int:
+        return write(file, data[:10]) if next(written) == 1 else full()
+
+    ledger = Ledger(path)
+    ledger.tell("n", CM, "1")
+    ledger.commit()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", half_a_line)
+        ledger.tell("n", CM, "2")
+        ledger.commit()
+        assert "disk full" in ledger.trouble.reason
+        assert str(path) in ledger.trouble.reason
+        ledger.tell("m", CM, "3")
+        ledger.commit()
+        ledger.acknowledge("m", CM, "v")
+        ledger.flush()
+        assert (ledger.uid("n", CM), ledger.seen("m", CM)) == ("2", "v")
+    ledger.flush()
+    assert ledger.trouble.reason == ""
+    ledger.tell("m", SECRET, "4")
+    ledger.close()
+    assert len([line for line in caplog.messages if str(path) in line]) == 2
+    again = Ledger(path)
+    assert (again.uid("n", CM), again.seen("m", CM), again.uid("m", SECRET)) == ("2", "v", "4")
+    again.close()
+
+
+def test_ledger_begins_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "controller" / "told.jsonl"
+    ledger = Ledger(path)
+    ledger.tell("n", CM, "1")
+    ledger.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        ledger = Ledger(path)
+        assert ledger.uid("n", CM) == "1"
+        assert len(ledger) == 1
+        ledger.close()
+    ledger = Ledger(path)
+    assert ledger.uid("n", CM) == "1"
+    ledger.close()
 
 
 def target(name: str) -> Target:
