@@ -1,8 +1,9 @@
-"""Whether the Kubernetes API serves a client: one account of it, for log, status and retries.
+"""The health of the Kubernetes API as one client sees it: for its log, its status, its retries.
 
-All requests and watches of a client report here. What they lose together (the API server is away,
-the token is refused) is an outage: one line in the log when it begins or its reason changes, one
-when it is over. What only some of them lack (a right, a CRD) is told in one line for all of them.
+All requests and watches of a client report here. An outage is the time in which the API server
+serves none of them (it does not answer, it refuses the credentials): it is logged once when it
+begins, when its reason changes, and when it ends. What is refused to some watches only (a missing
+right, a missing CRD) is logged in one line for all of them.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from typing import Any, Final
 from modules.common.kube.errors import KubeError
 from supervisor.api import ModuleContext
 
-#: Under which requests that are no watch are known here.
+#: The name here of all requests that are no watch.
 REQUESTS: Final = "requests"
 
-#: Seconds after which a fault that is still there is told, and between looks whether somebody has
-#: put the kubeconfig right. A connection that is back within them is no news.
+#: Seconds after which a fault that persists is logged, and between checks whether the kubeconfig
+#: has been corrected. A connection that is back within them is not worth a line.
 _TICK: Final = 1.0
 
-#: Seconds over which those who wait are spread when the API is back.
+#: Seconds over which the retries are spread when the API is back.
 _SPREAD: Final = 0.1
 
 log = logging.getLogger(__name__)
 
 
 class ApiHealth:
-    """What of the API does not work at present, since when and why."""
+    """The watches and requests that the API server does not serve at present, and why."""
 
-    def __init__(self, put_right: Callable[[], bool] = lambda: False) -> None:
-        """Set up; `put_right` tells whether there are other credentials than those that failed."""
-        self._put_right = put_right
+    def __init__(self, reload: Callable[[], bool] = lambda: False) -> None:
+        """Set up; `reload` reads the credentials again and returns whether there are new ones."""
+        self._reload = reload
         self._faults: dict[str, KubeError] = {}
-        self._spells: tuple[_Spell, ...] = (_Outage(), _Refusals())
+        self._incidents: tuple[_Incident, ...] = (_Outage(), _Refusals())
         self._timer: asyncio.TimerHandle | None = None
         self._recovered = asyncio.Event()
         self._refused = asyncio.Event()
@@ -47,67 +48,67 @@ class ApiHealth:
 
     @property
     def failing_for(self) -> float:
-        """Seconds since the first of the present faults began; 0 while all is well."""
-        return max(spell.age for spell in self._spells)
+        """Seconds since the first of the present faults began; 0 without a fault."""
+        return max(incident.age for incident in self._incidents)
 
     def failed(self, what: str, error: KubeError) -> None:
-        """Note that a watch, or REQUESTS, is not served for now."""
+        """Note that a watch, by its resource's plural, or REQUESTS is not served."""
         self._faults[what] = error
         self._update()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
     def suspect(self, what: str, error: KubeError) -> None:
-        """Note that a watch has not been served yet, if nothing more exact is known of it."""
+        """Note that a watch has not been served yet, unless a fault of it is known."""
         if what not in self._faults:
             self.failed(what, error)
 
     def served(self, what: str) -> None:
-        """Note that a watch, or REQUESTS, is served; whoever waits to try again does so now."""
+        """Note that a watch or REQUESTS is served; if it was not before, all retries start now."""
         if what in self._faults:
             del self._faults[what]
             self._update()
             self._wake()
 
-    def tell(self) -> None:
-        """Log what has not been logged yet; what lasts is told without being asked to."""
-        for spell in self._spells:
-            spell.tell()
-            if spell.told and not spell.outage:
+    def log_now(self) -> None:
+        """Log what is new, without waiting until it has persisted."""
+        for incident in self._incidents:
+            incident.log()
+            if incident.logged and not incident.outage:
                 self._refused.set()
         self._changed.set()
 
     async def pause(self, seconds: float, *, at_least: float = 0.0) -> None:
-        """Wait before another attempt: not longer than until another one has got through.
+        """Wait before a retry, but no longer than until another request has been served.
 
-        `at_least` is what the server has asked for.
+        `at_least` is the pause in seconds that the server asked for (Retry-After).
         """
         await asyncio.sleep(at_least)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds - at_least)):
                 await self.recovered()
-                await asyncio.sleep(_SPREAD * random.random())  # noqa: S311 - spreading
+                await asyncio.sleep(_SPREAD * random.random())  # noqa: S311 - not for secrecy
 
     async def recovered(self) -> None:
-        """Wait until something that was not served is served again, or may be."""
+        """Wait until something that was not served is served, or there are new credentials."""
         await self._recovered.wait()
 
     async def refused(self) -> None:
-        """Wait until a watch has been refused, not by an outage, and that has been told."""
+        """Wait until it has been logged that a watch is refused, outages aside."""
         await self._refused.wait()
 
     def details(self) -> dict[str, Any]:
-        """Say for the module's status what is waited for and why; None for what is over."""
-        told = {what: error for spell in self._spells if spell.told for what, error in spell}
-        if not told:
+        """Return `waiting_for` and `because` for the module's status; None without a fault."""
+        faults = {what: error for each in self._incidents if each.logged for what, error in each}
+        if not faults:
             return {"waiting_for": None, "because": None}
-        watches = sorted(told.keys() - {REQUESTS})
-        error = next(iter(told.values()))
+        watches = sorted(faults.keys() - {REQUESTS})
+        error = next(iter(faults.values()))
         because = f"{error.cause}; {error.hint}"
-        return {"waiting_for": ", ".join(watches or told), "because": because}
+        return {"waiting_for": ", ".join(watches or faults), "because": because}
 
     async def report_to(self, context: ModuleContext) -> None:
-        """Keep `waiting_for` and `because` in the module's status true, until cancelled."""
+        """Keep `waiting_for` and `because` in the module's status up to date, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -118,16 +119,16 @@ class ApiHealth:
             self._timer.cancel()
 
     def _update(self) -> None:
-        for spell in self._spells:
-            spell.update(self._faults)
+        for incident in self._incidents:
+            incident.update(self._faults)
         self._changed.set()
 
     def _tick(self) -> None:
         self._timer = None
         if not self._faults:
             return
-        self.tell()
-        if self._put_right():
+        self.log_now()
+        if self._reload():
             self._wake()
         self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
@@ -136,10 +137,10 @@ class ApiHealth:
         self._recovered = asyncio.Event()
 
 
-class _Spell:
-    """A time in which something fails: it begins, has reasons, and ends.
+class _Incident:
+    """Faults of one sort, from the first one until there is none.
 
-    Each reason is told once, however often the attempts alternate between some.
+    Each reason is logged once, however often the attempts alternate between several.
     """
 
     outage: bool
@@ -147,64 +148,67 @@ class _Spell:
     def __init__(self) -> None:
         self._faults: dict[str, KubeError] = {}
         self._since: float | None = None
-        self.told: set[str] = set()
+        self.logged: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[str, KubeError]]:
         return iter(sorted(self._faults.items(), key=itemgetter(0)))
 
     @property
     def age(self) -> float:
+        """Seconds since it began; 0 if there is none."""
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     def update(self, faults: dict[str, KubeError]) -> None:
+        """Take over the present faults of this sort; the end of the last one is logged."""
         self._faults = {
             what: error for what, error in faults.items() if error.outage is self.outage
         }
         if self._faults and self._since is None:
             self._since = time.monotonic()
         elif not self._faults and self._since is not None:
-            if self.told:
-                log.info(f"{self._end()} after {self.age:.1f} s")
+            if self.logged:
+                log.info("%s after %.1f s", self._end(), self.age)
             self._since = None
-            self.told = set()
+            self.logged = set()
 
-    def tell(self) -> None:
+    def log(self) -> None:
+        """Log the faults whose reason has not been logged."""
         raise NotImplementedError
 
     def _end(self) -> str:
         raise NotImplementedError
 
 
-class _Outage(_Spell):
-    """The API serves nothing: told by its reason, whatever waits for it."""
+class _Outage(_Incident):
+    """Faults that say nothing about a watch: the API server serves none."""
 
     outage = True
 
-    def tell(self) -> None:
+    def log(self) -> None:
         for error in self._faults.values():
             reason = f"{type(error).__name__}, {error.hint}"
-            if reason not in self.told:
-                self.told.add(reason)
-                log.warning(f"the Kubernetes API is not available: {error.cause}; {error.hint}")
+            if reason not in self.logged:
+                self.logged.add(reason)
+                log.warning("the Kubernetes API is not available: %s; %s", error.cause, error.hint)
 
     def _end(self) -> str:
         return "the Kubernetes API is available again"
 
 
-class _Refusals(_Spell):
-    """Some watches are refused: told by their names, those of a reason together."""
+class _Refusals(_Incident):
+    """Watches that are refused, each for a reason of its own."""
 
     outage = False
 
-    def tell(self) -> None:
+    def log(self) -> None:
         news: dict[tuple[type[KubeError], str], list[str]] = {}
-        for what, error in self._faults.items():
-            if what not in self.told:
+        for what, error in self:
+            if what not in self.logged:
                 news.setdefault((type(error), error.hint), []).append(what)
-        for names in map(sorted, news.values()):
-            self.told.update(names)
-            error = self._faults[names[0]]
-            log.warning(f"cannot watch {', '.join(names)}: {error.cause}; {error.hint}")
+        for watches in news.values():
+            self.logged.update(watches)
+            error = self._faults[watches[0]]
+            log.warning("cannot watch %s: %s; %s", ", ".join(watches), error.cause, error.hint)
 
     def _end(self) -> str:
-        return f"watching {', '.join(sorted(self.told))} again"
+        return f"watching {', '.join(sorted(self.logged))} again"

@@ -46,7 +46,7 @@ def _say_what_is_missing(
     missing = sorted(each.resource.plural for each in reflectors if not each.is_synced)
     for what in missing:
         health.suspect(what, Unreachable("it has not answered yet"))
-    health.tell()
+    health.log_now()
     context.report(**health.details())
     log.info(f"ready, but still waiting for the Kubernetes API to list {', '.join(missing)}")
 

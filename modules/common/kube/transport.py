@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import math
+import os
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -274,6 +277,9 @@ def _say(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection broke off"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = (cause.errno if isinstance(cause, OSError) else None) or 0
+    if number in errno.errorcode and not isinstance(cause, ssl.SSLError):
+        return os.strerror(number)  # asyncio's own text names the address again
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 

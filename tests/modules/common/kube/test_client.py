@@ -136,6 +136,13 @@ async def test_server_that_dies_is_told_of_in_words(
         await client.get(PODS, "p", "default")
 
 
+async def test_refused_connection_is_called_so(server: FakeServer, tmp_path: Path) -> None:
+    settings = server.settings(tmp_path, master="http://127.0.0.1:1")
+    async with KubeClient.connect(settings) as client:
+        with pytest.raises(Unreachable, match="from http://127.0.0.1:1: Connection refused$"):
+            await client.get(NODES, "n")
+
+
 async def test_answer_that_is_not_json(server: FakeServer, client: KubeClient) -> None:
     server.then(replies(b"[]"))
     with pytest.raises(Unreachable, match="not Kubernetes JSON"):

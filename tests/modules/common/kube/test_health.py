@@ -196,7 +196,7 @@ async def test_a_new_reason_is_told_but_not_each_time_that_two_alternate(
                 api.refuse(answer)
                 asked = len(api.server.requests)
                 await eventually(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
-                client.health.tell()
+                client.health.log_now()
         api.serve()
         told = await lines.first(3)
     assert ["no answer" in told[0], "401" in told[1], "again after" in told[2]] == [True] * 3
