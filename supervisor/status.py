@@ -79,6 +79,8 @@ class Status(msgspec.Struct, frozen=True):
     version: str
     pid: int
     started_at: str
+    data_dir: str
+    """empty for whoever may not read logs"""
     uptime_seconds: float
     """on the monotonic clock, like that of each module: a clock that is set changes nothing"""
     state: str
@@ -93,6 +95,7 @@ def render(supervisor: Supervisor) -> Status:
         version=version.current(),
         pid=os.getpid(),
         started_at=timestamp(supervisor.started_at),
+        data_dir=str(supervisor.paths.data_dir),
         uptime_seconds=round(time.monotonic() - supervisor.began, 3),
         state=overall_state(supervisor),
         modules=[
@@ -124,7 +127,7 @@ def without_traces(status: Status) -> Status:
         else module
         for module in status.modules
     ]
-    return replace(status, modules=modules)
+    return replace(status, data_dir="", modules=modules)
 
 
 def timestamp(seconds: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
@@ -30,7 +30,10 @@ _LARGEST_BODY: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked; `trusted` says whether the asker may change things and read logs."""
+    """What was asked; `trusted` says whether the asker may change things and read logs.
+
+    `path` is percent-encoded as it came, so that a slash within a name is none between names.
+    """
 
     method: str
     path: str
@@ -166,8 +169,8 @@ def _understood(request: h11.Request, is_trusted: IsTrusted, gone: Callable[[], 
         raise HttpError(HTTPStatus.BAD_REQUEST, f"no target of a request: {error}") from error
     headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
     query = dict(parse_qsl(target.query, keep_blank_values=True))
-    path, trusted = unquote(target.path), is_trusted(headers)
-    return Request(request.method.decode(), path, query, trusted, gone=gone)
+    trusted = is_trusted(headers)
+    return Request(request.method.decode(), target.path, query, trusted, gone=gone)
 
 
 async def _stream(

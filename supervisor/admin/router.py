@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from ipc import ChannelError, UnknownDeadLetter
 from supervisor.admin.http import Answer, HttpError, Request, Stream
@@ -46,7 +47,8 @@ class Router:
             if match := pattern.fullmatch(request.path):
                 methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
                 if request.method in methods:
-                    return await self._use(route, replace(request, names=match.groupdict()))
+                    names = {name: unquote(text) for name, text in match.groupdict().items()}
+                    return await self._use(route, replace(request, names=names))
                 allowed += methods
         if allowed:
             allow = ", ".join(allowed)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -42,6 +43,49 @@ def timeout_option(default: float) -> Callable[[Function], Function]:
         metavar="SECONDS",
         help="How long to wait.",
     )
+
+
+def socket_of(said: Globals) -> Path:
+    """Return the admin socket of the cloudcore that is meant.
+
+    Raises UsageError if --data-dir is given and what runs there uses another directory: a
+    question about one cloudcore is not to be answered by another.
+    """
+    paths = said.paths()
+    if said.data_dir_given:
+        try:
+            used = client.request(paths.admin_socket, "GET", "/status").get("data_dir")
+        except (client.NotRunning, client.AdminError):  # the command itself tells
+            used = None
+        if used and not _same(used, paths.data_dir):
+            text = f"the cloudcore in {paths.run_dir} uses the data directory {used}"
+            raise click.UsageError(f"{text}, not {paths.data_dir}; is another --run-dir meant?")
+    return paths.admin_socket
+
+
+def _same(told: str, directory: Path) -> bool:
+    """Whether two paths are of one directory; a path that is not UTF-8 is told escaped."""
+    from supervisor.telling import utf8  # which imports msgspec
+
+    return told == utf8(str(directory)) or Path(told).resolve() == directory.resolve()
+
+
+def from_running(said: Globals, method: str, target: str) -> Any | None:
+    """Ask the running cloudcore; None where its files in the data directory are to be read.
+
+    That is where none runs, and where --data-dir stands alone: what runs in the default run
+    directory may be another one.
+    """
+    if said.data_dir_given and not said.run_dir:
+        return None
+    with asking():
+        try:
+            return client.request(socket_of(said), method, target)
+        except client.NotRunning as error:
+            if said.run_dir and not said.data_dir_given:
+                hint = "--data-dir names the directory whose files are to be read"
+                raise client.NotRunning(f"{error}; {hint}") from error
+    return None
 
 
 @contextmanager

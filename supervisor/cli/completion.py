@@ -6,12 +6,9 @@ import click
 import cloup
 from click.shell_completion import get_completion_class
 
-from supervisor.cli.options import global_options
-
 
 @cloup.command()
 @cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@global_options
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a script that completes cloudcore's commands in a shell.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.lazy import CheckedGroup
+from supervisor.cli.options import Globals, global_options, loading_options
 
 if TYPE_CHECKING:
     from supervisor.config import Configuration
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from supervisor.paths import Paths
 
 
-@cloup.group()
+@cloup.group(cls=CheckedGroup)
 @global_options
 def config() -> None:
     """Print or check a configuration."""
@@ -31,7 +32,7 @@ def default() -> None:
 
 @config.command("show")
 @cloup.option("-o", "--output", type=click.Choice(["toml", "json"]), default="toml")
-@global_options
+@loading_options
 @click.pass_obj
 def show(said: Globals, output: str) -> None:
     """Print the configuration in force: file, environment and --set taken together.

@@ -18,14 +18,15 @@ from supervisor.cli.asking import (
     module_arguments,
     output_option,
     print_json,
+    socket_of,
     timeout_option,
 )
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.options import Globals, directory_options
 
 
 def _command(function: Callable[..., None]) -> click.Command:
     """Make a command that does something with modules."""
-    options = (module_arguments(), timeout_option(60.0), output_option("text"), global_options)
+    options = (module_arguments(), timeout_option(60.0), output_option("text"), directory_options)
     for option in reversed(options):
         function = option(function)
     return cloup.command()(click.pass_obj(function))
@@ -72,7 +73,7 @@ def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str
 @cloup.command()
 @timeout_option(120.0)
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def reload(said: Globals, timeout: float, output: str) -> None:
     """Let the running cloudcore read its configuration again.
@@ -81,7 +82,7 @@ def reload(said: Globals, timeout: float, output: str) -> None:
     ones keep their process. A faulty configuration changes nothing.
     """
     with asking():
-        changes = client.request(said.paths().admin_socket, "POST", "/reload", timeout=timeout)
+        changes = client.request(socket_of(said), "POST", "/reload", timeout=timeout)
     _tell_changes(changes, output)
 
 
@@ -93,7 +94,7 @@ def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]
 
 
 def _all(said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str) -> None:
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     done = []
     for module in modules:
         with asking():
@@ -119,7 +120,7 @@ def _tell_state(module: dict[str, Any]) -> None:
 def _switch(
     said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str
 ) -> None:
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     for module in modules:
         with asking():
             changes = verb(socket, name, module, timeout)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import click
 import cloup
+from msgspec import to_builtins
 
 from supervisor.cli import words
-from supervisor.cli.asking import module_argument, output_option, print_json
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.asking import from_running, module_argument, output_option, print_json
+from supervisor.cli.options import Globals, directory_options
+
+if TYPE_CHECKING:
+    from supervisor.crashes import CrashReports
 
 
 @cloup.command()
@@ -18,30 +23,21 @@ from supervisor.cli.options import Globals, global_options
 @cloup.option("--id", "report_id", metavar="ID", help="Show one report whole.")
 @cloup.option("--last", is_flag=True, help="Show the newest report whole.")
 @output_option("table")
-@global_options
+@directory_options
 @click.pass_obj
 def crashes(
     said: Globals, module: str | None, report_id: str | None, last: bool, output: str
 ) -> None:
     """List the crash reports.
 
-    Those of one module or of all, the oldest first. They are files in the data directory, and
-    can be read when nothing is running, too.
+    Those of one module or of all, the oldest first. The running cloudcore is asked; where none
+    runs, the files in the data directory are read.
     """
-    from supervisor.crashes import CrashReports, UnknownReport
-
-    reports = CrashReports(said.paths().crashes_dir, keep=0)
-    try:
-        found = [reports.get(report_id)] if report_id else reports.reports(module or "")
-    except UnknownReport as error:
-        raise click.ClickException(str(error)) from error
+    documents = _one(said, report_id) if report_id else _all(said, module or "")
     if last:
-        found = found[-1:]
-    if last and not found:
+        documents = documents[-1:]
+    if last and not documents:
         raise click.ClickException("no crash reports")
-    import msgspec
-
-    documents: list[dict[str, Any]] = msgspec.to_builtins(found)
     if output == "json":
         print_json(documents)
     elif report_id or last:
@@ -49,6 +45,31 @@ def crashes(
             _print_whole(document)
     else:
         _print_table(documents)
+
+
+def _one(said: Globals, report_id: str) -> list[dict[str, Any]]:
+    found = from_running(said, "GET", f"/crashes/{quote(report_id, safe='')}")
+    if found is None:
+        from supervisor.crashes import UnknownReport
+
+        try:
+            found = to_builtins(_files(said).get(report_id))
+        except UnknownReport as error:
+            raise click.ClickException(str(error)) from error
+    return [found]
+
+
+def _all(said: Globals, module: str) -> list[dict[str, Any]]:
+    found = from_running(said, "GET", f"/crashes?{urlencode({'module': module})}")
+    if found is None:
+        found = to_builtins(_files(said).reports(module))
+    return list(found)
+
+
+def _files(said: Globals) -> CrashReports:
+    from supervisor.crashes import CrashReports
+
+    return CrashReports(said.paths().crashes_dir, keep=0)
 
 
 def _print_table(reports: list[dict[str, Any]]) -> None:

@@ -11,12 +11,20 @@ import cloup
 
 from supervisor import client
 from supervisor.cli import words
-from supervisor.cli.asking import asking, output_option, print_json, timeout_option
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.asking import (
+    asking,
+    from_running,
+    output_option,
+    print_json,
+    socket_of,
+    timeout_option,
+)
+from supervisor.cli.lazy import CheckedGroup
+from supervisor.cli.options import Globals, directory_options
 
 
-@cloup.group("dead-letters")
-@global_options
+@cloup.group("dead-letters", cls=CheckedGroup)
+@directory_options
 def dead_letters() -> None:
     """Look after messages that were set aside.
 
@@ -27,7 +35,7 @@ def dead_letters() -> None:
 
 @dead_letters.command("list")
 @output_option("table")
-@global_options
+@directory_options
 @click.pass_obj
 def list_(said: Globals, output: str) -> None:
     """List them, oldest first."""
@@ -35,7 +43,7 @@ def list_(said: Globals, output: str) -> None:
 
     from supervisor.cli import table
 
-    letters = _box(said).letters()
+    letters = _all(said)
     if output == "json":
         print_json([_document(letter) for letter in letters])
         return
@@ -60,7 +68,7 @@ def list_(said: Globals, output: str) -> None:
 @dead_letters.command()
 @cloup.argument("letter_id", metavar="ID")
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def show(said: Globals, letter_id: str, output: str) -> None:
     """Show one, with its message's content."""
@@ -78,14 +86,14 @@ def show(said: Globals, letter_id: str, output: str) -> None:
 @cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
 @timeout_option(5.0)
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def replay(said: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
     """Send them to their module again, as if for the first time."""
     for letter_id in ids:
         target = f"/dead-letters/{quote(letter_id, safe='')}/replay"
         with asking():
-            letter = client.request(said.paths().admin_socket, "POST", target, timeout=timeout)
+            letter = client.request(socket_of(said), "POST", target, timeout=timeout)
         if output == "json":
             print_json(letter)
         else:
@@ -95,13 +103,12 @@ def replay(said: Globals, ids: tuple[str, ...], timeout: float, output: str) -> 
 @dead_letters.command()
 @cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def drop(said: Globals, ids: tuple[str, ...], output: str) -> None:
     """Remove them for good."""
     for letter_id in ids:
-        letter = _get(said, letter_id)
-        _box(said).drop(letter_id)
+        letter = _drop(said, letter_id)
         if output == "json":
             print_json(_document(letter))
         else:
@@ -114,7 +121,38 @@ def _box(said: Globals) -> Any:
     return DeadLetterBox(said.paths().dead_letters_dir)
 
 
+def _all(said: Globals) -> list[Any]:
+    import msgspec
+
+    from ipc import DeadLetter
+
+    found = from_running(said, "GET", "/dead-letters")
+    return _box(said).letters() if found is None else msgspec.convert(found, list[DeadLetter])
+
+
 def _get(said: Globals, letter_id: str) -> Any:
+    found = _from_running(said, "GET", letter_id)
+    return _read(said, letter_id) if found is None else found
+
+
+def _drop(said: Globals, letter_id: str) -> Any:
+    letter = _from_running(said, "DELETE", letter_id)
+    if letter is None:
+        letter = _read(said, letter_id)
+        _box(said).drop(letter_id)
+    return letter
+
+
+def _from_running(said: Globals, method: str, letter_id: str) -> Any:
+    import msgspec
+
+    from ipc import DeadLetter
+
+    found = from_running(said, method, f"/dead-letters/{quote(letter_id, safe='')}")
+    return None if found is None else msgspec.convert(found, DeadLetter)
+
+
+def _read(said: Globals, letter_id: str) -> Any:
     from ipc import UnknownDeadLetter
 
     try:

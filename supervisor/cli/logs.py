@@ -10,8 +10,14 @@ import click
 import cloup
 
 from supervisor import client
-from supervisor.cli.asking import asking, module_argument, output_option, until_interrupted
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.asking import (
+    asking,
+    module_argument,
+    output_option,
+    socket_of,
+    until_interrupted,
+)
+from supervisor.cli.options import Globals, directory_options
 
 _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and show what comes.")
 
@@ -28,7 +34,7 @@ _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and sh
     help="How many of the last lines.",
 )
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def logs(said: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
     """Show the last lines that modules have written.
@@ -36,7 +42,7 @@ def logs(said: Globals, module: str | None, follow: bool, lines: int, output: st
     Without a module, those of all and of the supervisor, which keeps 256 KiB of each. All of it
     is on the supervisor's own stderr, too.
     """
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     query = {"lines": lines} | ({"module": module} if module else {})
     with asking():
         if follow:
@@ -53,14 +59,14 @@ def logs(said: Globals, module: str | None, follow: bool, lines: int, output: st
 @module_argument
 @_follow_option
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def events(said: Globals, module: str | None, follow: bool, output: str) -> None:
     """Show how modules went from state to state.
 
     The last 1,000 transitions are kept. With -o json, one event a line.
     """
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     query = {"module": module} if module else {}
     with asking():
         if follow:

@@ -1,11 +1,14 @@
-"""The global options, which may stand before or after a command, and what they come to."""
+"""The global options, which may stand before or after a command, and what they come to.
+
+A command declares the ones that it uses, and refuses the others: none is ignored.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import cloup
@@ -27,6 +30,18 @@ class Globals:
     sets: list[str] = field(default_factory=list)
     run_dir: Path | None = None
     data_dir_given: Path | None = None
+    given: dict[str, str] = field(default_factory=dict)
+    """the flags that stood before the command, by the parameters' names"""
+
+    def refuse_unused(self, command: click.Command) -> None:
+        """Raise UsageError for an option before the command that the command does not use."""
+        used = {parameter.name for parameter in command.params}
+        unused = [flag for name, flag in self.given.items() if name not in used]
+        if unused:
+            uses = sorted(max(p.opts, key=len) for p in command.params if p.name in _NAMES)
+            hint = f"of the global options it uses {', '.join(uses)}" if uses else "it uses none"
+            text = f"`{command.name}` does not use {', '.join(unused)}; {hint}"
+            raise click.UsageError(text)
 
     def paths(self) -> Paths:
         """Give the directories that the options, or the user's defaults, name."""
@@ -54,31 +69,30 @@ class Globals:
         return load(self.config, self.sets)
 
 
-def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+#: The parameters of the global options.
+_NAMES: Final = frozenset({"run_dir", "data_dir", "config", "set", "verbosity", "log_format"})
+
+Callback = Callable[[click.Context, click.Parameter, Any], None]
+
+
+def _kept(keep: Callable[[Globals, Any], None]) -> Callback:
     """Make a callback that keeps a given value in the context's Globals."""
 
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        if value is not None:
-            setattr(ctx.ensure_object(Globals), name, value)
+    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        said = ctx.ensure_object(Globals)
+        if value:
+            keep(said, value)
+            assert parameter.name
+            said.given[parameter.name] = max(parameter.opts, key=len)
 
     return callback
 
 
-def _add_sets(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
-    ctx.ensure_object(Globals).sets.extend(values)
+def _keep(name: str) -> Callback:
+    return _kept(lambda said, value: setattr(said, name, value))
 
 
-def _add_verbosity(ctx: click.Context, _: click.Parameter, count: int) -> None:
-    if count:
-        ctx.ensure_object(Globals).sets.append(f"log.verbosity={min(count, 2)}")
-
-
-def _add_log_format(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    if value:
-        ctx.ensure_object(Globals).sets.append(f'log.format="{value}"')
-
-
-def _place_options(function: Function) -> Function:
+def directory_options(function: Function) -> Function:
     """Add --run-dir and --data-dir."""
     return cloup.option_group(
         "Directories",
@@ -118,7 +132,7 @@ def _config_options(function: Function) -> Function:
             metavar="KEY=VALUE",
             multiple=True,
             expose_value=False,
-            callback=_add_sets,
+            callback=_kept(lambda said, values: said.sets.extend(values)),
             help="Override one key, such as modules.cloudhub.port=10010; may be repeated.",
         ),
     )(function)
@@ -134,14 +148,14 @@ def _log_options(function: Function) -> Function:
             count=True,
             show_default=False,
             expose_value=False,
-            callback=_add_verbosity,
+            callback=_kept(lambda said, count: said.sets.append(f"log.verbosity={min(count, 2)}")),
             help="Log details too; twice for more.",
         ),
         cloup.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             expose_value=False,
-            callback=_add_log_format,
+            callback=_kept(lambda said, value: said.sets.append(f'log.format="{value}"')),
             help="Form of the log lines.",
         ),
     )(function)
@@ -149,7 +163,12 @@ def _log_options(function: Function) -> Function:
 
 def global_options(function: Function) -> Function:
     """Add all of them, in sections."""
-    return _config_options(_place_options(_log_options(function)))
+    return _config_options(directory_options(_log_options(function)))
+
+
+def loading_options(function: Function) -> Function:
+    """Add those that say what the configuration is."""
+    return _config_options(_log_options(function))
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

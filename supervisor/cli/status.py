@@ -15,7 +15,8 @@ import cloup
 
 from supervisor import client
 from supervisor.cli import words
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.asking import socket_of
+from supervisor.cli.options import Globals, directory_options
 
 # Exit statuses as LSB has them for the action `status` of an init script.
 ALL_READY: Final = 0
@@ -43,7 +44,7 @@ UNKNOWN: Final = 4
         help="Between two looks of --watch.",
     ),
 )
-@global_options
+@directory_options
 @click.pass_obj
 def status(said: Globals, output: str, watch: bool, interval: float) -> None:
     """Show how every module is doing.
@@ -51,7 +52,7 @@ def status(said: Globals, output: str, watch: bool, interval: float) -> None:
     Exit status: 0 if all enabled modules are ready, 1 if not all are, 3 if nothing is running,
     4 if it cannot be told.
     """
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     try:
         if not watch:
             gc.disable()  # it ends before there is garbage worth the 5 ms

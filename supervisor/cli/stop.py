@@ -16,16 +16,17 @@ from supervisor.cli.asking import (
     module_arguments,
     output_option,
     print_json,
+    socket_of,
     timeout_option,
 )
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.options import Globals, directory_options
 
 
 @cloup.command()
 @module_arguments(required=False)
 @timeout_option(60.0)
 @output_option("text")
-@global_options
+@directory_options
 @click.pass_obj
 def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Stop cloudcore in order, and wait until it has ended.
@@ -37,14 +38,14 @@ def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -
         from supervisor.cli.control import verb
 
         with asking():
-            socket = said.paths().admin_socket
+            socket = socket_of(said)
             done = [verb(socket, "stop", module, timeout) for module in modules]
         _tell(done, output)
         if output != "json":
             _tell_waiting(done)
         return
     try:
-        answer = client.request(said.paths().admin_socket, "POST", "/stop")
+        answer = client.request(socket_of(said), "POST", "/stop")
     except client.NotRunning as error:
         click.echo(str(error), err=True)
         return

@@ -15,8 +15,8 @@ import cloup
 
 from supervisor import client
 from supervisor.cli import words
-from supervisor.cli.asking import asking, output_option, until_interrupted
-from supervisor.cli.options import Globals, global_options
+from supervisor.cli.asking import asking, output_option, socket_of, until_interrupted
+from supervisor.cli.options import Globals, directory_options
 
 #: Messages sent to the module and handled by it, those that wait, and deliveries after a death.
 _COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
@@ -34,14 +34,14 @@ _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
 )
 @cloup.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many looks.")
 @output_option("table")
-@global_options
+@directory_options
 @click.pass_obj
 def top(said: Globals, interval: float, count: int | None, output: str) -> None:
     """Show live what every module uses and handles.
 
     With -o json, one look a line.
     """
-    socket = said.paths().admin_socket
+    socket = socket_of(said)
     with asking():
         looks = until_interrupted(itertools.islice(_looks(socket, interval), count))
         if output == "json":

@@ -116,6 +116,7 @@ def test_what_cannot_be_answered(tmp_path: Path) -> None:
             ("GET", "/events?follow=x", 400, "follow='x' is neither true nor false"),
             ("GET", "/crashes/none", 404, "there is no crash report 'none'"),
             ("POST", "/modules/x/stop", 404, "no module 'x' runs here"),
+            ("POST", "/modules/..%2Fx/stop", 404, "no module '../x' runs here"),
         ):
             with pytest.raises(client.Refused, match=re.escape(says)) as caught:
                 client.request(running.admin_socket, method, target)

@@ -77,7 +77,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "pid": 1234,
         "started_at": "2026-01-01T00:00:00.000Z",
         "uptime_seconds": 7230.0,
-        "state": "running",
+        "state": "running" if changes.get("state", "ready") == "ready" else "degraded",
         "modules": [ONE_MODULE | changes, OFF],
     }
 

@@ -73,7 +73,13 @@ def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
     report = msgspec.convert(
         empty
         | {"id": "1", "at": 0.0, "pid": 1, "uptime_seconds": 0.0, "code": 1, "signal": None}
-        | {"oom_killed": False, "in_hand": [], "stderr": [NAME], "reason": NAME},
+        | {
+            "oom_killed": False,
+            "temporary": False,
+            "in_hand": [],
+            "stderr": [NAME],
+            "reason": NAME,
+        },
         CrashReport,
     )
     reports = CrashReports(tmp_path, 10)

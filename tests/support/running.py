@@ -128,8 +128,9 @@ class Running:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the `cloudcore` command against it."""
+        directories = self.directories if arguments[0] not in {"config", "completion"} else ()
         return subprocess.run(
-            [sys.executable, "-m", "supervisor", *arguments, *self.directories],
+            [sys.executable, "-m", "supervisor", *arguments, *directories],
             capture_output=True,
             text=True,
             timeout=DEADLINE,
