@@ -176,8 +176,11 @@ class _Loading:
         if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
             directory = Path()
         path = directory / Path(said).expanduser()
-        if not path.is_file():
-            self._fault(key, said, f"a file; {path} is none")
+        try:
+            if not path.is_file():
+                self._fault(key, said, f"a file; {path} is none")
+        except OSError as error:  # a directory on the way that may not be searched
+            self._fault(key, said, f"a file; cannot read {path}: {error.strerror}")
         return str(path.absolute())
 
     def _modules(self, defaults: SupervisorTable) -> list[ModuleSpec]:

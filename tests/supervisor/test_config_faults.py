@@ -1,5 +1,6 @@
 """Every fault is told at once: where it was said, the key, what was found, what is allowed."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -269,3 +270,15 @@ def test_an_entry_point_that_is_no_module(found: Any, why: str) -> None:
 )
 def test_schemas_are_put_into_words(schema: dict[str, Any], words: str) -> None:
     assert describe(schema).endswith(words)
+
+
+def test_a_kubeconfig_in_a_directory_that_may_not_be_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    path = tmp_path / "conf"
+    (fault,) = all_of(f"kubernetes.kubeconfig={path}")
+    assert str(fault).endswith(f"allowed: a file; cannot read {path}: Permission denied")
