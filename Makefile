@@ -14,7 +14,8 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/common/wire/test_plain.py::test_no_input_does_worse_than_a_wire_error \
   tests/modules/common/wire/test_plain.py::test_what_is_encoded_decodes \
   tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on \
-  tests/supervisor/test_admin_fuzz.py::test_every_answer_is_as_described_and_no_module_is_disturbed
+  tests/supervisor/test_admin_fuzz.py::test_every_answer_is_as_described_and_no_module_is_disturbed \
+  tests/modules/apiserver/test_fuzz.py::test_it_is_never_the_servers_fault_and_the_next_one_starts
 VENV := .venv$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
 # One for each set; touched when it is installed.
@@ -81,7 +82,7 @@ soak: $(TEST) ## hundreds of random histories with kills and outages: every edge
 bench-controllers: $(BENCH) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
 
-fuzz: $(TEST) ## write anything to the readers of frames and messages, and to the admin interface (FUZZ_SECONDS=600)
+fuzz: $(TEST) ## write anything to readers of frames and messages, admin interface and API server (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \

@@ -65,7 +65,7 @@ class Server:
     async def start(self, listening: socket.socket) -> None:
         """Serve on a listening socket, then write the kubeconfig and set `url`."""
         application = web.Application(client_max_size=MOST_BYTES)
-        application.router.add_route("*", "/{path:.*}", self._serve)
+        application.router.add_route("*", "/{path:.*}", self._answer)
         # A watch that waits for a change would not see otherwise that its client has gone.
         self._runner = web.AppRunner(
             application,
@@ -128,6 +128,15 @@ class Server:
             if self.store.wants_checkpoint():
                 await asyncio.to_thread(self.store.checkpoint)
 
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        response = await self._serve(request)
+        if request.content.exception() is not None:
+            # What is left of the body cannot be read, nor what comes behind it be told from it:
+            # aiohttp would try, and log its failure as an error.
+            request.content.feed_eof()
+            response.force_close()
+        return response
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._route(request)
@@ -142,7 +151,7 @@ class Server:
                 )
             )
         except web.RequestPayloadError as error:  # damaged, or shorter than announced
-            return _unreadable(request, error)
+            return error_response(bad_request(f"cannot read the body of the request: {error}"))
         except ConnectionError as error:
             logger.debug("the client of %s %r has gone: %s", request.method, request.path, error)
             return error_response(bad_request("the client has gone"))
@@ -232,15 +241,6 @@ def refuse_impersonation(request: web.Request) -> None:
             "administrator instead: leave out --as, --as-group and --as-uid (the headers "
             "Impersonate-*)",
         )
-
-
-def _unreadable(request: web.Request, error: Exception) -> web.Response:
-    # What is left of the body cannot be read either: nobody is to try, nor to take it for the next
-    # request.
-    request.content.feed_eof()
-    response = error_response(bad_request(f"cannot read the body of the request: {error}"))
-    response.force_close()
-    return response
 
 
 def tls_context(pki: Pki) -> ssl.SSLContext:

@@ -35,6 +35,8 @@ def apply(
         return _apply(media_type, obj, patch, merge_keys)
     except RecursionError as error:
         raise bad_request("the patch or what it makes is nested too deeply") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise bad_request(f"the patch has a value of a wrong type: {error}") from error
 
 
 def _apply(

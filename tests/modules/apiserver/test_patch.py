@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -217,3 +218,32 @@ def test_kinds_of_patches_that_are_refused(media_type: str, custom: bool, code: 
     with pytest.raises(ApiError) as raised:
         apply(media_type, {}, {"a": 1}, custom=custom, merge_keys={})
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"spec": {"$retainKeys": None}},
+        {"$patch": [1]},
+        {"$patch": {}},
+        {"metadata": {"finalizers": [{}], "$setElementOrder/finalizers": [{}, []]}},
+        {"status": {"conditions": [{"type": {}}], "$setElementOrder/conditions": [{"type": []}]}},
+        {"status": {"conditions": ["x"]}},
+    ],
+)
+def test_directives_of_a_wrong_type_are_the_clients_fault(patch: Any) -> None:
+    obj = {"metadata": {"finalizers": ["a"]}, "spec": {"a": 1}, "status": {"conditions": ["x", 5]}}
+    with contextlib.suppress(ApiError):
+        apply("application/strategic-merge-patch+json", obj, patch, custom=False, merge_keys=COMMON)
+
+
+def test_keys_to_retain_are_a_list() -> None:
+    with pytest.raises(ApiError) as raised:
+        apply(
+            "application/strategic-merge-patch+json",
+            {"spec": {"a": 1}},
+            {"spec": {"$retainKeys": 5}},
+            custom=False,
+            merge_keys=COMMON,
+        )
+    assert raised.value.code == 400
