@@ -111,4 +111,4 @@ def test_nobody_writes_files_in_a_way_of_his_own() -> None:
         for file in (ROOT / package).rglob("*.py")
         if WRITES.search(file.read_text())
     }
-    assert writers == WRITERS | {"supervisor/running.py"}
+    assert writers == WRITERS

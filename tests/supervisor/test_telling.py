@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
-import msgspec
 import pytest
 
 from supervisor import banner, client
@@ -69,18 +69,20 @@ async def test_a_report_that_cannot_be_told_is_logged_once(
 
 
 def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
-    empty = dict.fromkeys(CrashReport.__struct_fields__, "")
-    report = msgspec.convert(
-        empty
-        | {"id": "1", "at": 0.0, "pid": 1, "uptime_seconds": 0.0, "code": 1, "signal": None}
-        | {
-            "oom_killed": False,
-            "temporary": False,
-            "in_hand": [],
-            "stderr": [NAME],
-            "reason": NAME,
-        },
-        CrashReport,
+    report = CrashReport(
+        id="1",
+        module="good",
+        at=0.0,
+        pid=1,
+        uptime_seconds=0.0,
+        state="ready",
+        reason=NAME,
+        code=1,
+        signal=None,
+        oom_killed=False,
+        traceback=NAME,
+        in_hand=[],
+        stderr=[NAME],
     )
     reports = CrashReports(tmp_path, 10)
     reports.put(report)
@@ -116,6 +118,14 @@ def test_a_banner_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None
 
     banner.show(Broken())  # type: ignore[arg-type]
     assert "the banner cannot be printed" in caplog.text
+
+
+def test_the_banner_has_the_bytes_of_a_path(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr(banner, "render", lambda *_: f"status --run-dir {NAME}")
+    banner.show(Mock(units={}, status=dict))
+    assert capfdbinary.readouterr().out == b"status --run-dir caf\xe9\n"
 
 
 def test_systemd_is_told_of_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
