@@ -277,7 +277,8 @@ class Supervisor:
         loud = unit.state in {State.CRASHED, State.FAILED}
         note = f" ({unit.reason})" if unit.reason else ""
         level = logging.ERROR if loud else logging.INFO
-        level = logging.DEBUG if old is State.DISABLED else level  # "registered" says it already
+        if unit.repeats or old is State.DISABLED:  # "registered" says the latter already
+            level = logging.DEBUG
         log.log(level, "module %s: %s -> %s%s", unit.name, old, unit.state, note)
         self._refuse_connections()
         if unit.state is State.READY:

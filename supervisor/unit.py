@@ -90,6 +90,8 @@ class Unit:
     _reason: str = ""
     _condition: str = ""
     """what it cannot run without at the moment, told until it is ready"""
+    repeats: bool = False
+    """it fails for the same temporary condition as before: transitions are no news"""
     _backoff: float = 0.0
     """seconds that its present backoff takes"""
     _kill_reason: str = ""
@@ -334,7 +336,7 @@ class Unit:
         said.cancel()
         if self.state is State.STARTING:
             if process.ready.is_set():
-                self._condition = ""
+                self._condition, self.repeats = "", False
                 self._to(State.READY, "")
             elif not process.exited.done():
                 await process.abort()
@@ -391,6 +393,7 @@ class Unit:
             restart = f'restart = "{self.supervision.restart}"'
             self._to(State.FAILED if end.failure else State.STOPPED, restart)
             return None
+        self.repeats = bool(end.temporary) and end.temporary == self._condition
         self._condition = end.temporary
         delay = policy.delay(time.monotonic(), end.ready_for, temporary=bool(end.temporary))
         if delay is None:
