@@ -50,6 +50,7 @@ class ApiServer(Module):
         While the disk is full, TemporaryFailure: the supervisor tries again until there is room.
         """
         import asyncio
+        import gc
 
         from modules.apiserver.server import Server
         from modules.apiserver.store import StoreError, StoreInUseError
@@ -61,6 +62,8 @@ class ApiServer(Module):
         except (StoreError, ValueError) as error:
             raise CannotStart(str(error)) from error
         try:
+            # What has been read stays: garbage collection would hold the event loop for all of it.
+            gc.freeze()
             await server.start(context.sockets["https"])
             context.report(url=server.url, objects=len(server.store), aside=server.aside)
             context.ready()

@@ -6,7 +6,6 @@ as it is stored and counts on them.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from modules.apiserver import shapes
@@ -142,12 +141,11 @@ def validate_update(new: Json, old: Json) -> list[Cause]:
 
 
 def _fixed(pod: Json) -> Json:
-    spec: Json = copy.deepcopy(pod.get("spec") or {})
-    for field in ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds"):
-        spec.pop(field, None)
+    changeable = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds")
+    spec = {key: value for key, value in (pod.get("spec") or {}).items() if key not in changeable}
     for field in ("initContainers", "containers"):
-        for container in _maps(spec.get(field)):
-            container.pop("image", None)
+        if isinstance(spec.get(field), list):
+            spec[field] = [_without_image(container) for container in spec[field]]
     return spec
 
 
@@ -163,3 +161,9 @@ def _maps(items: Any) -> list[Json]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise TypeError("there must be a list of objects where it has something else")
     return items
+
+
+def _without_image(container: Any) -> Any:
+    if not isinstance(container, dict):
+        return container
+    return {key: value for key, value in container.items() if key != "image"}

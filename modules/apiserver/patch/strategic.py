@@ -153,20 +153,23 @@ def _set_order(
         return _identity(item.get(merge_key) if merge_key and isinstance(item, dict) else item)
 
     wanted = _first_places(map(identity, order))
-    before = _first_places(map(identity, items))
+    known = list(map(identity, items))
+    before = _first_places(known)
+    # (place before, item), in the order that is wanted
     named = deque(
-        sorted(
-            (item for item in items if identity(item) in wanted),
-            key=lambda item: wanted[identity(item)],
+        (before[key], item)
+        for key, item in sorted(
+            ((key, item) for key, item in zip(known, items, strict=True) if key in wanted),
+            key=lambda pair: wanted[pair[0]],
         )
     )
     result: list[Any] = []
-    for item in (item for item in items if identity(item) not in wanted):
-        place = before[identity(item)]
-        while named and before[identity(named[0])] < place:
-            result.append(named.popleft())
-        result.append(item)
-    target[field] = [*result, *named]
+    for key, item in zip(known, items, strict=True):
+        if key not in wanted:
+            while named and named[0][0] < before[key]:
+                result.append(named.popleft()[1])
+            result.append(item)
+    target[field] = [*result, *(item for _, item in named)]
 
 
 def _first_places(identities: Iterable[Hashable]) -> dict[Hashable, int]:
