@@ -156,7 +156,7 @@ class Reflector:
         if self.statistics.lists:
             metrics.RELISTS.labels(*self._labels).inc()
         self.statistics.lists += 1
-        self._recovered()
+        self._backoff.reset()
         self._listed_at = time.monotonic()
         for key in self.store.keys() - listed.keys():
             self._remove(key)
@@ -178,7 +178,7 @@ class Reflector:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout=self._watch_seconds(),
-            on_open=self._recovered,
+            on_open=self._opened,
         )
         if time.monotonic() - began < _SHORT_WATCH:
             await self._client.health.pause(self._backoff.next())
@@ -235,7 +235,8 @@ class Reflector:
         log.debug(f"{error}; trying again in {max(pause, asked or 0.0):.1f} s")
         await health.pause(pause, at_least=asked or 0.0)
 
-    def _recovered(self) -> None:
+    def _opened(self) -> None:
+        """Note that the watch is served, which a list alone does not show."""
         self._backoff.reset()
         self._client.health.served(self.resource.plural)
 

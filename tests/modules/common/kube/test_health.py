@@ -223,6 +223,25 @@ async def test_a_right_that_is_missing_is_told_of_its_watches(
         assert ended.startswith("watching configmaps, nodes, pods, secrets again after")
 
 
+async def test_a_list_is_no_sign_that_the_watch_works(
+    api: Moody, client: KubeClient, lines: Lines
+) -> None:
+    """The right to watch is another one than that to list, which a resync uses."""
+    forbidden = refuses(403, "Forbidden", "no right to watch")
+    api.refusal = lambda request: forbidden if "watch" in request.query else None
+    backoff = Backoff(initial=0.001, maximum=0.001)
+    reflector = Reflector(client, PODS, resync=0.001, backoff=backoff)
+    running = asyncio.create_task(reflector.run())
+    await lines.first(1)
+    listed = reflector.statistics.lists
+    await eventually(lambda: reflector.statistics.lists > listed + 5)
+    client.health.log_now()
+    running.cancel()
+    await asyncio.wait([running])
+    (line,) = await lines.first(1)
+    assert line.startswith("cannot watch pods: 403 Forbidden")
+
+
 async def test_who_gets_through_wakes_all_others(api: Moody, client: KubeClient) -> None:
     """They do not sleep out pauses of their own, which here last for minutes."""
     async with watching(client, backoff=600):
