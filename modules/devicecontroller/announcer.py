@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 import ipc
 from modules.common import resources
+from modules.common.kube import DEVICES, NODES, SetAside, Subject
 from modules.devicecontroller import membership, twin
 from modules.devicecontroller.announced import Announced, Told
-from modules.devicecontroller.device import Object, desired_of, version_of
+from modules.devicecontroller.device import Object, desired_of, key_of, version_of
 from modules.devicecontroller.inventory import Inventory, Slot
 from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.workqueue import WorkQueue
@@ -42,11 +43,20 @@ _UNASKED: Final = Request("", "", lambda: None)
 class Announcer:
     """Compares inventory and record, slot by slot, and sends the difference to the nodes."""
 
-    def __init__(self, context: ModuleContext, inventory: Inventory, announced: Announced) -> None:
+    def __init__(
+        self,
+        context: ModuleContext,
+        inventory: Inventory,
+        announced: Announced,
+        set_aside: SetAside,
+    ) -> None:
+        self._set_aside = set_aside
         self._context = context
         self._inventory = inventory
         self._announced = announced
-        self._queue: WorkQueue[Slot | str] = WorkQueue(self._handle, ipc.ChannelError)
+        self._queue: WorkQueue[Slot | str] = WorkQueue(
+            self._handle, ipc.ChannelError, self._put_aside
+        )
         self._last: dict[Slot, Object] = {}
         self._requests: dict[str, list[Request]] = {}
         self._since: dict[Slot, float] = {}
@@ -93,6 +103,18 @@ class Announcer:
     def stop(self) -> None:
         self._queue.stop()
 
+    def _put_aside(self, item: Slot | str, error: Exception) -> None:
+        """Set a device aside, or a node's question: it gets no answer."""
+        if isinstance(item, Slot):
+            told, device = self._announced.get(item), self._inventory.at(item)
+            known = device or (told.device if told else None)
+            subject = Subject.of(DEVICES, known or {"metadata": {"name": item.name}})
+        else:
+            subject = Subject.of(NODES, {"metadata": {"name": item}})
+            for request in self._requests.pop(item, ()):
+                request.done()
+        self._set_aside.put(subject, error)
+
     async def _handle(self, item: Slot | str) -> None:
         if isinstance(item, Slot):
             before = self.sent
@@ -107,6 +129,8 @@ class Announcer:
         last = self._last.pop(slot, None)
         told = self._announced.get(slot)
         device = self._inventory.at(slot)
+        if told and device is None and self._is_aside(told.device):
+            return  # whatever it is now, its node keeps what it was
         if told and (device is None or not _same(device, told)):
             await self._remove(slot, last or told.device)
             told = None
@@ -153,6 +177,9 @@ class Announcer:
             device["metadata"]["name"]: _whole(device, known.get(device["metadata"]["name"]))
             for device in self._inventory.on_node(node)
         }
+        for name, told in known.items():
+            if name not in tell and self._is_aside(told.device):
+                tell[name] = told
         now = _now()
         described = [
             membership.describe(told.device, told.version, now, told.dropped)
@@ -174,6 +201,9 @@ class Announcer:
         for name, told in tell.items():
             self._announced.record(Slot(node, name), told)
         log.info(f"told node {node} of all its {len(tell)} devices")
+
+    def _is_aside(self, device: Object) -> bool:
+        return key_of(device) in self._inventory.aside
 
     async def _send(
         self, resource: str, content: Object, operation: str = "update", parent_id: str = ""

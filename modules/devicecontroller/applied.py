@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ipc.message import DECODING_ERRORS
+
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 Desired = dict[str, dict[str, Any]]
@@ -41,7 +43,7 @@ def applied_to(obj: dict[str, Any]) -> Desired:
         return {}
     try:
         status = _decode(text).status
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except DECODING_ERRORS:
         return {}  # what kubectl has written is somebody else's by now
     twins = (status.twins if status else None) or []
     return {twin.name: twin.desired or {} for twin in twins}

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from modules.common.kube import EventRecorder, KubeClient, synced
+from modules.common.kube import EventRecorder, KubeClient, SetAside, synced
 from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.devicestatus import DeviceStatus
@@ -58,6 +58,7 @@ class _Controller:
         self._namespace = settings.kubernetes.namespace or None
         self._report_due = False
         self._recorder = EventRecorder(client, "devicecontroller")
+        set_aside = SetAside(self._recorder, client.module)
         status = DeviceStatus(client)
         self._downstream = Downstream(
             client,
@@ -67,15 +68,18 @@ class _Controller:
             on_change=self._report_soon,
             on_lost=self._restore,
             on_applied=self._adopt,
+            on_gone=self._forget,
             status=status,
             recorder=self._recorder,
             definitions=Definitions(client, install=config.install_crds),
+            set_aside=set_aside,
         )
-        self._writer = StatusWriter(status, self._downstream.inventory)
+        self._writer = StatusWriter(status, self._downstream.inventory, set_aside)
         self._upstream = Upstream(
             context,
             self._downstream.announcer,
             self._writer,
+            set_aside,
             limit=config.update_device_status_buffer,
         )
 
@@ -123,6 +127,9 @@ class _Controller:
 
     def _adopt(self, slot: Slot, applied: dict[str, Object | None]) -> None:
         self._writer.adopt(slot, applied)
+
+    def _forget(self, slot: Slot) -> None:
+        self._writer.forget(slot)
 
     async def _measure(self) -> None:
         """Bring the metrics up to date now and then."""

@@ -6,13 +6,28 @@ be in Go, where some of what is missing ends the process.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from modules.devicecontroller.applied import applied_to
+import msgspec
+
+from modules.common.kube import DEVICES, check, is_name, reference, with_metadata
+from modules.devicecontroller.applied import LAST_APPLIED, applied_to
+from modules.devicecontroller.shapes import DEVICE, MODEL
 
 Object = dict[str, Any]
+
+#: Digits of a number that an edge can hold in 64 bits.
+_MOST_DIGITS: Final = 18
+
 Key = tuple[str, str]
 """(namespace, name)"""
+
+
+#: The place of what is wrong with an applied manifest.
+_APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
+
+#: Of a node nothing but its name matters here.
+_NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
 
 
 class Desired(NamedTuple):
@@ -34,8 +49,9 @@ def label(obj: Object) -> str:
 
 def version_of(obj: Object) -> int:
     """The resource version as the number that edges compare; 0 if it is not one, as in Go."""
-    version: str = obj["metadata"].get("resourceVersion", "")
-    return int(version) if version.isdecimal() else 0
+    version: str = obj["metadata"].get("resourceVersion") or ""
+    is_one = version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS
+    return int(version) if is_one else 0
 
 
 def node_of(device: Object) -> str:
@@ -50,13 +66,13 @@ def node_of(device: Object) -> str:
         if not isinstance(listed, list) or not listed:
             return ""
         found = listed[0]
-    return found if isinstance(found, str) and "/" not in found else ""
+    return found if isinstance(found, str) and is_name(found) else ""
 
 
 def model_of(device: Object) -> Key:
     """The model a device refers to: a local reference, so in the device's own namespace."""
     reference = (device.get("spec") or {}).get("deviceModelRef") or {}
-    return device["metadata"].get("namespace", ""), reference.get("name", "")
+    return device["metadata"].get("namespace", ""), reference.get("name") or ""
 
 
 def twins_of(device: Object) -> list[Object]:
@@ -71,7 +87,7 @@ def desired_of(device: Object) -> dict[str, Desired]:
 
 def _desired(twin_property: Object) -> Desired:
     metadata = twin_property.get("metadata") or {}
-    return Desired(twin_property.get("value", ""), str(metadata.get("type", "string")))
+    return Desired(twin_property.get("value") or "", metadata.get("type") or "string")
 
 
 def lost_reports(old: Object, new: Object) -> dict[str, Object]:
@@ -89,15 +105,20 @@ def lost_reports(old: Object, new: Object) -> dict[str, Object]:
 def keep_device(obj: Object) -> Object:
     """Cut a Device down to what this module uses, for the reflector's store.
 
-    A device without twins has those of the manifest that was applied (`seeded`).
+    A device without twins has those of the manifest that was applied (`seeded`). BadObject if
+    something in it is of a type that edges or mappers cannot decode.
     """
+    check(obj, DEVICE)
     applied = applied_to(obj)
     twins = twins_of(obj)
+    seeds = [_twin(name, desired) for name, desired in applied.items()]
+    if seeds:
+        check({"metadata": obj["metadata"], "status": {"twins": seeds}}, DEVICE, at=_APPLIED)
     kept = {
         "metadata": _metadata(obj, "description"),
         "spec": obj.get("spec") or {},
         "status": {
-            "twins": twins or [_twin(name, desired) for name, desired in applied.items()],
+            "twins": twins or seeds,
             "conditions": (obj.get("status") or {}).get("conditions") or [],
         },
     }
@@ -112,15 +133,27 @@ def _twin(name: str, desired: Object) -> Object:
 
 
 def keep_model(obj: Object) -> Object:
-    """Cut a DeviceModel down to what this module uses."""
+    """Cut a DeviceModel down to what this module uses; BadObject as for a Device."""
+    check(obj, MODEL)
     return {"metadata": _metadata(obj), "spec": obj.get("spec") or {}}
 
 
 def keep_name(obj: Object) -> Object:
     """Cut a Node down to the fact that there is one of its name."""
+    check(obj, _NAMED)
     metadata = obj["metadata"]
     # Always the same version: no change of a node is told.
     return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
+
+
+def keep_conditions(obj: Any) -> Object:
+    """Cut any Device, whatever is wrong with it, down to what a condition is written with."""
+    status = obj.get("status") if isinstance(obj, dict) else None
+    given = status.get("conditions") if isinstance(status, dict) else None
+    conditions = (
+        [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    )
+    return {"metadata": reference(DEVICES, obj), "status": {"conditions": conditions}}
 
 
 def conditions_of(device: Object) -> list[Object]:

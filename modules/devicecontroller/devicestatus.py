@@ -34,20 +34,22 @@ class DeviceStatus:
         device: Object,
         change: Callable[[Object], Object],
         has_it: Callable[[Object], bool],
+        keep: Callable[[Object], Object] = keep_device,
     ) -> None:
         """Write the status that `change` makes for a device, which may be called several times.
 
+        `keep` reduces what the API answers to what `change` and `has_it` are called with.
         The patch is for the very version that `change` has seen. Raises NotFound if the device
         is gone, and any other KubeError as it comes.
         """
         for _ in range(_ATTEMPTS - 1):
             try:
-                written = await self._send(device, change(device))
+                written = keep(await self._send(device, change(device)))
             except Conflict:
-                device = await self._read(device)
+                device = keep(await self._read(device))
             except NotFound:
                 # No such device, or no such subresource: reading it tells them apart.
-                device = await self._read(device)
+                device = keep(await self._read(device))
                 self._switch(_MAIN)
             else:
                 if self._subresource == _STATUS or has_it(written):
@@ -65,16 +67,15 @@ class DeviceStatus:
 
     async def _send(self, device: Object, status: Object) -> Object:
         metadata = device["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status}
-        written = await self._client.patch(
+        patch = {"metadata": {"resourceVersion": metadata.get("resourceVersion")}, "status": status}
+        return await self._client.patch(
             DEVICES,
             metadata["name"],
             patch,
             metadata["namespace"],
             subresource=self._subresource,
         )
-        return keep_device(written)
 
     async def _read(self, device: Object) -> Object:
         metadata = device["metadata"]
-        return keep_device(await self._client.get(DEVICES, metadata["name"], metadata["namespace"]))
+        return await self._client.get(DEVICES, metadata["name"], metadata["namespace"])

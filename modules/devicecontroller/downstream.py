@@ -18,6 +18,7 @@ from modules.common.kube import (
     EventRecorder,
     KubeClient,
     Reflector,
+    SetAside,
     WatchEvent,
 )
 from modules.devicecontroller import metrics
@@ -26,6 +27,7 @@ from modules.devicecontroller.announcer import Announcer
 from modules.devicecontroller.applied import difference
 from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.device import (
+    Key,
     Object,
     keep_device,
     keep_model,
@@ -54,19 +56,22 @@ class Downstream:
         on_change: Callable[[], None],
         on_lost: Callable[[Slot, dict[str, Object]], None],
         on_applied: Callable[[Slot, dict[str, Object | None]], None],
+        on_gone: Callable[[Slot], None],
         status: DeviceStatus,
         recorder: EventRecorder,
         definitions: Definitions,
+        set_aside: SetAside,
     ) -> None:
         """Set up for one namespace or all (None).
 
         `on_change` is called after each change, `on_lost` with reported values by property when
         somebody has overwritten them, `on_applied` with desired ones that a manifest has and the
-        status has not.
+        status has not, `on_gone` when a device has left its node.
         """
         self._on_change = on_change
         self._on_lost = on_lost
         self._on_applied = on_applied
+        self._on_gone = on_gone
         self._announced = announced
         self._measured = 0
         self._devices = Reflector(
@@ -76,6 +81,8 @@ class Downstream:
             namespace=namespace,
             keep=keep_device,
             explain=definitions.explain,
+            set_aside=set_aside,
+            on_aside=self._device_aside_changed,
         )
         self._models = Reflector(
             client,
@@ -84,6 +91,8 @@ class Downstream:
             namespace=namespace,
             keep=keep_model,
             explain=definitions.explain,
+            set_aside=set_aside,
+            on_aside=self._look_at_users,
         )
         self._profiles = Reflector(
             client,
@@ -92,13 +101,24 @@ class Downstream:
             namespace=namespace,
             label_selector=SELECTOR,
             keep=keep_profile,
+            set_aside=set_aside,
         )
-        self._nodes = Reflector(client, NODES, self._node_changed, keep=keep_name)
+        self._nodes = Reflector(
+            client, NODES, self._node_changed, keep=keep_name, set_aside=set_aside
+        )
         self.reflectors = (self._devices, self._models, self._profiles, self._nodes)
-        self.inventory = Inventory(self._devices.store, self._models.store, self._nodes.store)
-        self.announcer = Announcer(context, self.inventory, announced)
-        self._profile_writer = ProfileWriter(client, self.inventory, self._profiles.store)
-        self._rejections = Rejections(status, recorder, self.inventory, on_change)
+        self.inventory = Inventory(
+            self._devices.store,
+            self._models.store,
+            self._nodes.store,
+            self._devices.aside,
+            self._models.aside,
+        )
+        self.announcer = Announcer(context, self.inventory, announced, set_aside)
+        self._profile_writer = ProfileWriter(
+            client, self.inventory, self._profiles.store, set_aside
+        )
+        self._rejections = Rejections(status, recorder, self.inventory, on_change, set_aside)
 
     async def watch(self) -> None:
         """Watch until cancelled; what changes is noted for `run`."""
@@ -132,6 +152,7 @@ class Downstream:
             "device_models": len(self._models.store),
             "nodes_with_devices": self.inventory.nodes,
             "rejected_devices": self._rejections.count,
+            "set_aside": sum(len(reflector.aside) for reflector in self.reflectors),
         }
 
     def measure(self) -> None:
@@ -157,6 +178,9 @@ class Downstream:
             self.inventory.add(device)
             if device.get("seeded") and (slot := slot_of(device)):
                 self._on_applied(slot, {})
+        left = slot_of(old or device)
+        if left and not self.inventory.claimants(left):
+            self._on_gone(left)
         if event.type == "DELETED":
             self._look_at(device, last=device)
         elif old is None:
@@ -207,10 +231,24 @@ class Downstream:
         self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
 
     def _model_changed(self, event: WatchEvent) -> None:
-        for device in self.inventory.using(key_of(event.object)):
+        self._look_at_users(key_of(event.object))
+
+    def _look_at_users(self, model: Key) -> None:
+        """Look again at the devices that refer to a model."""
+        for device in self.inventory.using(model):
             self._rejections.look_at(key_of(device))
             if slot := slot_of(device):
                 self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
+        self._on_change()
+
+    def _device_aside_changed(self, key: Key) -> None:
+        """Tell of a device that was set aside, or is no longer, and of its being gone."""
+        self._rejections.look_at(key)
+        if key not in self._devices.aside:
+            for slot in self._announced.slots():
+                told = self._announced.get(slot)
+                if told and key_of(told.device) == key:
+                    self.announcer.look_at(slot)
         self._on_change()
 
     def _node_changed(self, event: WatchEvent) -> None:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from modules.common.kube import Aside
 from modules.devicecontroller.device import Key, Object, key_of, model_of, node_of
 
 At = TypeVar("At")
@@ -43,10 +44,15 @@ class Inventory:
         devices: Mapping[Key, Object],
         models: Mapping[Key, Object],
         nodes: Mapping[Key, Object],
+        aside: Mapping[Key, Aside] | None = None,
+        models_aside: Mapping[Key, Aside] | None = None,
     ) -> None:
+        """Set up; `aside` and `models_aside` are what the reflectors have set aside."""
         self.devices = devices
         self.models = models
         self.known_nodes = nodes
+        self.aside = {} if aside is None else aside
+        self.models_aside = {} if models_aside is None else models_aside
         self._by_node: defaultdict[str, defaultdict[str, set[Key]]] = defaultdict(
             lambda: defaultdict(set)
         )

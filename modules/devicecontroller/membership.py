@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from ipc.message import DECODING_ERRORS
 from modules.devicecontroller import twin
 from modules.devicecontroller.device import Object, desired_of, version_of
 
@@ -54,7 +55,7 @@ def event_id_of(content: object) -> str:
         if isinstance(content, (bytes, str)):
             return msgspec.json.decode(content, type=_Get).event_id
         return msgspec.convert(content, _Get).event_id
-    except msgspec.MsgspecError:
+    except DECODING_ERRORS:
         # The request says all by its resource; only the id to repeat is missing.
         return ""
 

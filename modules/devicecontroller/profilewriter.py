@@ -11,7 +11,18 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from modules.common.kube import CONFIGMAPS, AlreadyExists, KubeClient, KubeError, NotFound
+from modules.common.kube import (
+    CONFIGMAPS,
+    AlreadyExists,
+    KubeClient,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+    check,
+    reference,
+    shape_of,
+)
 from modules.devicecontroller import profile
 from modules.devicecontroller.device import Key, Object
 from modules.devicecontroller.inventory import Inventory, Profile
@@ -30,24 +41,27 @@ log = logging.getLogger(__name__)
 
 def keep_profile(configmap: Object) -> Object:
     """Cut a ConfigMap down to its identity and a digest of its profile."""
-    fields = ("name", "namespace", "uid", "resourceVersion")
-    return {
-        "metadata": {field: configmap["metadata"][field] for field in fields},
-        _DIGEST: _digest((configmap.get("data") or {}).get(profile.PROFILE_KEY, "")),
-    }
+    check(configmap, shape_of(CONFIGMAPS))
+    text = (configmap.get("data") or {}).get(profile.PROFILE_KEY) or ""
+    return {"metadata": reference(CONFIGMAPS, configmap), _DIGEST: _digest(text)}
 
 
 class ProfileWriter:
     """Brings the profiles in the API to what the inventory says."""
 
     def __init__(
-        self, client: KubeClient, inventory: Inventory, present: Mapping[Key, Object]
+        self,
+        client: KubeClient,
+        inventory: Inventory,
+        present: Mapping[Key, Object],
+        set_aside: SetAside,
     ) -> None:
         """Set up; `present` are the profiles that are there, as `keep_profile` cuts them."""
         self._client = client
         self._inventory = inventory
         self._present = present
-        self._queue: WorkQueue[Profile] = WorkQueue(self._write, KubeError)
+        self._set_aside = set_aside
+        self._queue: WorkQueue[Profile] = WorkQueue(self._write, KubeError, self._put_aside)
 
     def look_at(self, item: Profile) -> None:
         self._queue.add(item)
@@ -72,13 +86,17 @@ class ProfileWriter:
     def __len__(self) -> int:
         return len(self._queue)
 
+    def _put_aside(self, item: Profile, error: Exception) -> None:
+        name = CONFIGMAPS.describe(item.namespace, profile.configmap_name(item.node))
+        self._set_aside.put(Subject(CONFIGMAPS.plural, name), error)
+
     async def _write(self, item: Profile) -> None:
         name = profile.configmap_name(item.node)
         text = profile.build(self._inventory.in_profile(item), self._inventory.models)
         present = self._present.get((item.namespace, name))
         if text is None:
             if present:
-                await self._delete(name, item.namespace, present["metadata"]["uid"])
+                await self._delete(name, item.namespace, present["metadata"].get("uid", ""))
         elif present is None:
             await self._create(name, item.namespace, text)
         elif present[_DIGEST] != _digest(text):

@@ -7,8 +7,27 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from modules.common.kube import DEVICES, EventRecorder, KubeError, NotFound, reference
-from modules.devicecontroller.device import Key, Object, conditions_of, key_of, label, model_of
+from modules.common.kube import (
+    DEVICES,
+    BadRequest,
+    EventRecorder,
+    Invalid,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+    explain,
+    reference,
+)
+from modules.devicecontroller.device import (
+    Key,
+    Object,
+    conditions_of,
+    keep_conditions,
+    key_of,
+    label,
+    model_of,
+)
 from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, slot_of
 from modules.devicecontroller.workqueue import WorkQueue
@@ -52,6 +71,14 @@ def fault_of(device: Object, inventory: Inventory) -> Fault | None:
             f"device by its name alone: rename one of the two or bind it to another node",
         )
     namespace, model = model_of(device)
+    aside = inventory.models_aside.get((namespace, model))
+    if aside and (namespace, model) not in inventory.models:
+        return Fault(
+            "InvalidModel",
+            f"DeviceModel {model!r} in namespace {namespace} cannot be used: "
+            f"{explain(aside.error)[1]}; the device is left out of the device profile of node "
+            f"{slot.node} until the model is changed",
+        )
     if (namespace, model) not in inventory.models:
         return Fault(
             "UnknownModel",
@@ -70,6 +97,7 @@ class Rejections:
         recorder: EventRecorder,
         inventory: Inventory,
         on_change: Callable[[], None],
+        set_aside: SetAside,
     ) -> None:
         """Set up; `on_change` is called when `count` has changed."""
         self._status = status
@@ -77,7 +105,8 @@ class Rejections:
         self._inventory = inventory
         self._on_change = on_change
         self._told: dict[Key, Fault] = {}
-        self._queue: WorkQueue[Key] = WorkQueue(self._tell, KubeError)
+        self._set_aside = set_aside
+        self._queue: WorkQueue[Key] = WorkQueue(self._tell, KubeError, self._put_aside)
 
     def look_at(self, device: Key) -> None:
         """Look for faults of a device that has changed, or on which something has."""
@@ -102,22 +131,31 @@ class Rejections:
         """How many devices have a fault that was told."""
         return len(self._told)
 
-    async def _tell(self, key: Key) -> None:
+    def _put_aside(self, key: Key, error: Exception) -> None:
         device = self._inventory.devices.get(key)
-        fault = fault_of(device, self._inventory) if device else None
+        self._set_aside.put(Subject.of(DEVICES, device), error)
+
+    async def _tell(self, key: Key) -> None:
+        aside = self._inventory.aside.get(key)
+        device = keep_conditions(aside.object) if aside else self._inventory.devices.get(key)
+        if aside:
+            fault: Fault | None = Fault(*explain(aside.error))
+        else:
+            fault = fault_of(device, self._inventory) if device else None
         if fault is None or device is None:
             healed = self._told.pop(key, None)
         elif self._told.get(key) != fault:
-            log.warning(f"device {label(device)} is rejected: {fault.message}")
-            involved = reference(DEVICES, device)
-            self._recorder.event(involved, "Warning", fault.reason, fault.message)
+            if not aside:  # of which has been told
+                log.warning(f"device {label(device)} is rejected: {fault.message}")
+                involved = reference(DEVICES, device)
+                self._recorder.event(involved, "Warning", fault.reason, fault.message)
             self._told[key] = fault
             healed = fault
         else:
             healed = None
         if healed:
             self._on_change()
-        if device:
+        if device and device["metadata"].keys() >= {"namespace", "name"}:
             await self._mark(device, fault)
 
     async def _mark(self, device: Object, fault: Fault | None) -> None:
@@ -129,9 +167,13 @@ class Rejections:
                 device,
                 lambda found: {"conditions": _conditions(found, fault)},
                 lambda found: _marked(found, fault),
+                keep=keep_conditions,
             )
         except NotFound:
             log.debug("device %s is gone", label(device))
+        except (BadRequest, Invalid) as error:
+            # However often it is tried: the device as a whole is not what the API takes.
+            log.warning(f"cannot write the condition of device {label(device)}: {error}")
 
 
 def _marked(device: Object, fault: Fault | None) -> bool:

@@ -11,7 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import ipc
-from modules.common.kube import BadRequest, Invalid, KubeError, NotFound
+from modules.common.kube import (
+    DEVICES,
+    BadRequest,
+    Invalid,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+)
 from modules.devicecontroller.device import Object, label, twins_of
 from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Slot
@@ -32,14 +40,17 @@ class StatusWriter:
     What a device reports while the API is slow or away is written together afterwards.
     """
 
-    def __init__(self, status: DeviceStatus, inventory: Inventory) -> None:
+    def __init__(self, status: DeviceStatus, inventory: Inventory, set_aside: SetAside) -> None:
+        self._set_aside = set_aside
         self._status = status
         self._inventory = inventory
         self._pending: dict[Slot, list[tuple[Reports, Done]]] = {}
         self._latest: dict[Slot, Reports] = {}
         self._lost: dict[Slot, dict[str, Object]] = {}
         self._applied: dict[Slot, dict[str, Object | None]] = {}
-        self._queue: WorkQueue[Slot] = WorkQueue(self._handle, (KubeError, ipc.ChannelError))
+        self._queue: WorkQueue[Slot] = WorkQueue(
+            self._handle, (KubeError, ipc.ChannelError), self._put_aside
+        )
 
     def write(self, slot: Slot, reports: Reports, done: Done) -> None:
         """Write reports soon, then await `done()`, which may raise a ChannelError to be retried.
@@ -59,6 +70,11 @@ class StatusWriter:
         self._applied.setdefault(slot, {}).update(applied)
         self._queue.add(slot)
 
+    def forget(self, slot: Slot) -> None:
+        """Drop what is known of a device that is gone."""
+        for known in (self._latest, self._lost, self._applied):
+            known.pop(slot, None)
+
     async def run(self, workers: int) -> None:
         """Write until cancelled."""
         await self._queue.run(workers)
@@ -73,11 +89,20 @@ class StatusWriter:
     def __len__(self) -> int:
         return len(self._queue)
 
+    def _put_aside(self, slot: Slot, error: Exception) -> None:
+        device = self._inventory.at(slot) or {"metadata": {"name": slot.name}}
+        self._set_aside.put(Subject.of(DEVICES, device), error)
+
     async def _handle(self, slot: Slot) -> None:
         batch = list(self._pending.get(slot, ()))
         device = self._inventory.at(slot)
         if device:
-            await self._update(slot, device, [reports for reports, _ in batch])
+            try:
+                await self._update(slot, device, [reports for reports, _ in batch])
+            except KubeError:
+                raise
+            except Exception as error:  # what was reported is confirmed all the same
+                self._put_aside(slot, error)
         else:
             self._latest.pop(slot, None)
             if any(reports for reports, _ in batch):

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ipc.message import DECODING_ERRORS
+from modules.common.kube import INT64, bad_object
 from modules.devicecontroller.device import Desired, Object
 
 DELETED: Final = "deleted"
@@ -69,7 +71,7 @@ class Report(NamedTuple):
 
 
 class _ValueMetadata(msgspec.Struct):
-    timestamp: int = 0
+    timestamp: INT64 = 0
 
 
 class _Value(msgspec.Struct):
@@ -82,7 +84,7 @@ class _TypeMetadata(msgspec.Struct):
 
 
 class _Version(msgspec.Struct):
-    edge: int = 0
+    edge: INT64 = 0
 
 
 class _Twin(msgspec.Struct):
@@ -101,7 +103,7 @@ _decode = msgspec.json.Decoder(_Update).decode
 def reports(content: object) -> dict[str, Report]:
     """Read the content of `device/{id}/twin/edge_updated`: the reported value by property.
 
-    Properties that say nothing of an actual value are left out. ValueError if it is not such a
+    Properties that say nothing of an actual value are left out. BadObject if it is not such a
     content.
     """
     try:
@@ -109,8 +111,8 @@ def reports(content: object) -> dict[str, Report]:
             update = _decode(content)
         else:
             update = msgspec.convert(content, _Update)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"not a twin update: {error}") from error
+    except DECODING_ERRORS as error:
+        raise bad_object(error) from error
     return {
         name: _report(twin, twin.actual, twin.actual.value)
         for name, twin in (update.twin or {}).items()

@@ -13,6 +13,7 @@ from typing import Final
 
 import ipc
 from modules.common import resources
+from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
 from modules.devicecontroller import membership, twin
 from modules.devicecontroller.announcer import GROUP, SOURCE, Announcer, Request
 from modules.devicecontroller.inventory import Slot
@@ -22,6 +23,9 @@ from supervisor.api import ModuleContext
 #: Seconds that a connected node is given to ask for its devices, which edges of v1.1 do at
 #: once. A node that does not ask is told all the same.
 _ASK_WITHIN: Final = 5.0
+
+#: Characters of an operation or a resource that are repeated.
+_LONGEST: Final = 300
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class Upstream:
         context: ModuleContext,
         announcer: Announcer,
         writer: StatusWriter,
+        set_aside: SetAside,
         *,
         limit: int,
     ) -> None:
@@ -44,6 +49,7 @@ class Upstream:
         self._context = context
         self._announcer = announcer
         self._writer = writer
+        self._set_aside = set_aside
         self._handling = Handling(limit)
 
     async def run(self) -> None:
@@ -55,7 +61,11 @@ class Upstream:
             except ipc.Closed:
                 return
             self._handling.begin()
-            self._dispatch(delivery)
+            try:
+                self._dispatch(delivery)
+            except Exception as error:
+                self._put_aside(delivery.message, error)
+                self._done(delivery)
 
     async def drain(self) -> None:
         """Wait until all that was taken is handled."""
@@ -63,12 +73,7 @@ class Upstream:
 
     def _dispatch(self, delivery: ipc.Delivery) -> None:
         message = delivery.message
-        try:
-            node, about = resources.split(message.resource)
-        except resources.BadResource as error:
-            log.warning(f"message {message.id} from {message.source} is dropped: {error}")
-            self._done(delivery)
-            return
+        node, about = resources.split(message.resource)
         if message.resource == f"{resources.NODE}/{node}":
             self._node_event(node, message.operation)
             self._done(delivery)
@@ -98,14 +103,20 @@ class Upstream:
                 reports = twin.reports(message.content)
         except resources.BadResource:
             log.debug("nothing to do for %s %s", message.operation, message.resource)
-        except ValueError as error:
-            log.warning(f"what node {node} reports on device {device} is dropped: {error}")
+        except BadObject as error:
+            self._put_aside(message, error)
+        else:
+            if self._set_aside.count:
+                self._set_aside.end(_subject(message), used=True)
 
         async def done() -> None:
             await self._confirm(node, message)
             self._done(delivery)
 
         self._writer.write(Slot(node, device), reports, done)
+
+    def _put_aside(self, message: ipc.Message, error: Exception) -> None:
+        self._set_aside.put(_subject(message), error)
 
     async def _confirm(self, node: str, message: ipc.Message) -> None:
         answer = ipc.Message.build(
@@ -121,6 +132,14 @@ class Upstream:
     def _done(self, delivery: ipc.Delivery) -> None:
         delivery.done()
         self._handling.end()
+
+
+def _subject(message: ipc.Message) -> Subject:
+    """Name what a message is about, and the node that it comes from."""
+    parts = message.resource.split("/", 2)
+    involved = reference(NODES, {"metadata": {"name": parts[1]}}) if len(parts) > 1 else {}
+    name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
+    return Subject("message", name, involved if "name" in involved else None)
 
 
 class Handling:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from ipc import MessageTooLarge, NotAMessage
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.errors import KubeError
 
@@ -23,14 +24,17 @@ class WorkQueue(Generic[Item]):
     """Keys in the order of their adding, each handled by one worker at a time.
 
     A key whose handling raises one of the expected errors is handled again after a pause that
-    grows with each failure; any other error ends `run`.
+    grows with each failure. With any other error it is given to `put_aside`, and handled again
+    when it is added again.
     """
 
     def __init__(
         self,
         handle: Callable[[Item], Awaitable[None]],
         expected: type[Exception] | tuple[type[Exception], ...],
+        put_aside: Callable[[Item, Exception], None],
     ) -> None:
+        self._put_aside = put_aside
         self._handle = handle
         self._expected = expected
         self._waiting: dict[Item, None] = {}
@@ -83,8 +87,12 @@ class WorkQueue(Generic[Item]):
             self._active.add(item)
             try:
                 await self._handle(item)
+            except (MessageTooLarge, NotAMessage) as error:
+                self._put_aside(item, error)  # however often it is tried
             except self._expected as error:
                 self._failed(item, error)
+            except Exception as error:
+                self._put_aside(item, error)
             else:
                 self._failures.pop(item, None)
             finally:

@@ -8,19 +8,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from typing import Any, Final
 
 from modules.common.kube import (
-    CONFIGMAPS,
-    ENDPOINTS,
-    NODES,
-    PODS,
-    SECRETS,
-    SERVICES,
     EventRecorder,
+    Key,
     KubeClient,
     Reflector,
-    Resource,
+    SetAside,
     WatchEvent,
     synced,
 )
@@ -32,21 +28,19 @@ from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.pods import PodConcern
 from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.terminating import Terminating
+from modules.edgecontroller.downstream.view import Store, View
 from modules.edgecontroller.lifecycle import Lifecycle
-from modules.edgecontroller.objects import Object, keep, keep_node, keep_pod
+from modules.edgecontroller.objects import RESOURCES, keeping
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
-from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter, delete_pod
 from supervisor.api import ModuleContext, Settings
 
 #: Pods that are placed on a node; the rest concern none yet.
 _PLACED: Final = "spec.nodeName!="
-
-#: What is kept of which objects.
-_KEEP: Final[dict[Resource, Callable[[Object], Object]]] = {NODES: keep_node, PODS: keep_pod}
 
 _REPORT_SECONDS: Final = 1.0
 
@@ -99,9 +93,12 @@ class Controller:
         self._context = context
         self._sender = Sender(context)
         self._view = View(ledger)
-        self._delivery = Delivery(self._view, self._sender)
         self._recorder = EventRecorder(client, messages.SOURCE)
-        self._nodes = NodeConcern(self._view, self._delivery, self._sender, context, self._recorder)
+        self._set_aside = SetAside(self._recorder, client.module)
+        self._delivery = Delivery(self._view, self._sender, self._set_aside)
+        self._nodes = NodeConcern(
+            self._view, self._delivery, self._sender, context, self._set_aside
+        )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._view, self._recorder, grace)
         self._upstream = Upstream(
@@ -114,7 +111,12 @@ class Controller:
             self._nodes,
             self._delivery,
             config,
+            self._set_aside,
             on_report=self._lifecycle.reported,
+        )
+        self._pods = PodConcern(self._view)
+        self._terminating = Terminating(
+            self._view, self._pods.handle, partial(delete_pod, client), self._set_aside
         )
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
@@ -122,6 +124,7 @@ class Controller:
     async def run(self) -> None:
         """Run all parts; the first one that fails ends them all."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._nodes.presence.run())
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._client.health.report_to(self._context))
@@ -131,57 +134,62 @@ class Controller:
             # What has been listed stays: no collection need go through it again.
             gc.freeze()
             self._nodes.go_live()
-            tasks.create_task(self._nodes.presence.run())
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())
+            tasks.create_task(self._terminating.run())
             tasks.create_task(self._report())
             self._context.ready()
 
     def _make_reflectors(self) -> list[Reflector]:
         view = self._view
-        stores = view.stores
         selector = self._config.edge_node_selector
         reflect = self._reflector
         return [
-            reflect(NODES, view.nodes, self._nodes.handle, label_selector=selector),
-            reflect(PODS, stores[messages.POD], PodConcern(view).handle, field_selector=_PLACED),
-            reflect(
-                CONFIGMAPS,
-                stores[messages.CONFIGMAP],
-                ConfigurationConcern(view, messages.CONFIGMAP).handle,
+            reflect(messages.NODE, view.nodes, self._nodes.handle, label_selector=selector),
+            reflect(messages.POD, None, self._pods.handle, field_selector=_PLACED),
+            *(
+                reflect(type_, None, ConfigurationConcern(view, type_).handle)
+                for type_ in (messages.CONFIGMAP, messages.SECRET)
             ),
-            reflect(
-                SECRETS,
-                stores[messages.SECRET],
-                ConfigurationConcern(view, messages.SECRET).handle,
-            ),
-            reflect(SERVICES, stores[messages.SERVICE], ServiceConcern(view).handle),
-            reflect(ENDPOINTS, stores[messages.ENDPOINTS], EndpointsConcern(view).handle),
+            reflect(messages.SERVICE, None, ServiceConcern(view).handle),
+            reflect(messages.ENDPOINTS, None, EndpointsConcern(view).handle),
         ]
 
     def _reflector(
         self,
-        resource: Resource,
-        store: Any,
+        type_: str,
+        store: Store | None,
         handle: Callable[[WatchEvent], None],
         *,
         label_selector: str = "",
         field_selector: str = "",
     ) -> Reflector:
-        return Reflector(
+        resource = RESOURCES[type_]
+        reflector = Reflector(
             self._client,
             resource,
             handle,
             namespace=self._namespace if resource.namespaced else None,
-            keep=_KEEP.get(resource, keep),
+            keep=keeping(resource),
             resync=self._config.resync,
-            store=store,
+            store=self._view.stores[type_] if store is None else store,
             label_selector=label_selector,
             field_selector=field_selector,
+            set_aside=self._set_aside,
+            on_aside=partial(self._aside_changed, type_),
         )
+        self._view.aside[type_] = reflector.aside
+        return reflector
+
+    def _aside_changed(self, type_: str, key: Key) -> None:
+        """Do what an object that was set aside, or is no longer, makes due."""
+        if key not in self._view.aside[type_]:
+            self._view.mark_holders((type_, *key))
+        elif type_ == messages.POD:
+            self._terminating.look_at(key)
 
     async def _report(self) -> None:
         """Bring the module's details in the status up to date, when they have changed."""
@@ -218,6 +226,7 @@ class Controller:
             "server": self._client.server,
             "cached": self._counts(),
             "connected_nodes": sum(self._view.connections.values()),
+            "set_aside": sum(len(reflector.aside) for reflector in self._reflectors),
             "told": len(self._view.ledger),
             "trouble": self._view.ledger.trouble.reason,
             "due": len(self._view.outbox),

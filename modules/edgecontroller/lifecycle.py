@@ -94,7 +94,7 @@ class Lifecycle:
             "lastTransitionTime": times.form(times.now()),
         }
         patch = {
-            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "metadata": {"resourceVersion": metadata.get("resourceVersion")},
             "status": {"conditions": [{"type": type_, **unknown} for type_ in _certain(node)]},
         }
         try:

@@ -6,9 +6,24 @@ are left out too, which Go 1.1.0 sends: no edge reads them, and they are half of
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+
+from modules.common import kube
+from modules.common.kube import Resource
+from modules.edgecontroller import messages
 
 Object = dict[str, Any]
+
+#: The resources that are watched, by the type in a message's resource.
+RESOURCES: Final[dict[str, Resource]] = {
+    messages.NODE: kube.NODES,
+    messages.POD: kube.PODS,
+    messages.CONFIGMAP: kube.CONFIGMAPS,
+    messages.SECRET: kube.SECRETS,
+    messages.SERVICE: kube.SERVICES,
+    messages.ENDPOINTS: kube.ENDPOINTS,
+}
 
 #: Metadata whose change alone is no news for the edge (manager/pod.go).
 _UNTOLD_POD = frozenset({"resourceVersion", "generation"})
@@ -21,6 +36,37 @@ _TOKEN = "serviceAccountToken"  # noqa: S105 - a kind, no token
 
 _NODE_METADATA = ("name", "uid", "resourceVersion")
 _NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
+
+
+def usable(resource: Resource, obj: Any) -> Object:
+    """Return an object from the API; BadObject if an edge could not decode it."""
+    kube.check(obj, kube.shape_of(resource))
+    found: Object = obj
+    return found
+
+
+def keeping(resource: Resource) -> Callable[[Any], Object]:
+    """Return what reduces the objects of a resource to what is cached; it raises BadObject."""
+    reduce = {"Node": keep_node, "Pod": keep_pod}.get(resource.kind, keep)
+    return lambda obj: reduce(usable(resource, obj))
+
+
+def part_of(obj: Object | None, section: str) -> Object:
+    """Return `spec`, `status` or the like of an object; empty if there is none."""
+    return (obj or {}).get(section) or {}
+
+
+def node_of(pod: Object) -> str:
+    """Return the node a pod is placed on; empty if there is none."""
+    return part_of(pod, "spec").get("nodeName") or ""
+
+
+def uid_of(obj: Object) -> str:
+    return obj["metadata"].get("uid") or ""
+
+
+def version_of(obj: Object) -> str:
+    return obj["metadata"].get("resourceVersion") or ""
 
 
 def keep(obj: Object) -> Object:
@@ -37,7 +83,7 @@ def keep_pod(obj: Object) -> Object:
     An edge of v1.1 can get none and does not start a pod that wants one ("GetServiceAccountToken
     unsupported"); what else is projected into the same volume, it can.
     """
-    spec = keep(obj)["spec"]
+    spec = part_of(keep(obj), "spec")
     if volumes := spec.get("volumes"):
         spec["volumes"] = [_without_token(volume) for volume in volumes]
     return obj
@@ -45,7 +91,7 @@ def keep_pod(obj: Object) -> Object:
 
 def keep_node(obj: Object) -> Object:
     """Reduce a node to what is used of it: images alone would be most of it."""
-    metadata, status = obj["metadata"], obj.get("status") or {}
+    metadata, status = obj["metadata"], part_of(obj, "status")
     return {
         "metadata": {key: metadata[key] for key in _NODE_METADATA if key in metadata},
         "status": {key: status[key] for key in _NODE_STATUS if key in status},

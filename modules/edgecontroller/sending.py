@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ipc import ChannelFull, Message, MessageTooLarge, ModuleUnavailable, UnknownModule
+from ipc import ChannelFull, Message, ModuleUnavailable, UnknownModule
 from modules.edgecontroller.messages import CLOUDHUB
 from supervisor.api import ModuleContext
 
@@ -24,7 +24,10 @@ class Sender:
         self.sent = 0
 
     async def send(self, message: Message) -> None:
-        """Send; returns when cloudhub's channel has the message, or never can."""
+        """Send; returns when cloudhub's channel has the message.
+
+        Raises the ChannelError of a message that no channel carries.
+        """
         while True:
             try:
                 if message.reply_to:
@@ -32,9 +35,6 @@ class Sender:
                 else:
                     await self._context.send(CLOUDHUB, message)
                 break
-            except MessageTooLarge as error:
-                log.error(f"{message.operation} {message.resource} is not sent: {error}")
-                return
             except (ChannelFull, ModuleUnavailable, UnknownModule) as error:
                 if not self._blocked:
                     log.warning(f"cannot reach cloudhub, waiting for it: {error}")

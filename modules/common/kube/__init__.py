@@ -3,6 +3,7 @@
 Importing it takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do it in `start`.
 """
 
+from modules.common.kube.aside import INTERNAL, INVALID, SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient, Page
 from modules.common.kube.credentials import ConnectSettings
@@ -24,7 +25,7 @@ from modules.common.kube.errors import (
     Unreachable,
 )
 from modules.common.kube.events import EventRecorder, EventType, reference
-from modules.common.kube.reflector import Key, Reflector, ReflectorStatistics, key_of
+from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.resources import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -43,6 +44,16 @@ from modules.common.kube.resources import (
     Resource,
 )
 from modules.common.kube.retry import retry
+from modules.common.kube.shapes import (
+    INT64,
+    BadObject,
+    bad_object,
+    check,
+    is_name,
+    part,
+    shape_of,
+    with_metadata,
+)
 from modules.common.kube.syncing import synced
 from modules.common.kube.watching import Object, WatchEvent
 
@@ -53,6 +64,9 @@ __all__ = [
     "DEVICES",
     "ENDPOINTS",
     "EVENTS",
+    "INT64",
+    "INTERNAL",
+    "INVALID",
     "NAMESPACES",
     "NODES",
     "PERSISTENTVOLUMECLAIMS",
@@ -63,7 +77,9 @@ __all__ = [
     "VOLUMEATTACHMENTS",
     "AlreadyExists",
     "ApiError",
+    "Aside",
     "Backoff",
+    "BadObject",
     "BadRequest",
     "ConfigurationError",
     "Conflict",
@@ -83,13 +99,22 @@ __all__ = [
     "Reflector",
     "ReflectorStatistics",
     "Resource",
+    "SetAside",
+    "Subject",
     "TooManyRequests",
     "Unauthorized",
     "Unreachable",
     "WatchEvent",
+    "bad_object",
+    "check",
+    "explain",
+    "is_name",
     "key_of",
+    "part",
     "reference",
     "retry",
     "served_versions",
+    "shape_of",
     "synced",
+    "with_metadata",
 ]

@@ -40,9 +40,12 @@ PAGE_SIZE: Final = 500
 
 
 class Page(NamedTuple):
-    """One page of a list, or all of them; `resource_version` is where to watch from."""
+    """One page of a list, or all of them; `resource_version` is where to watch from.
 
-    items: list[Object]
+    The items are as the server gives them: a reflector sets aside those that are no objects.
+    """
+
+    items: list[Any]
     resource_version: str
 
 
@@ -53,7 +56,7 @@ class _ListMeta(msgspec.Struct):
 
 class _List(msgspec.Struct):
     metadata: _ListMeta
-    items: list[Object] | None = None
+    items: list[Any] | None = None
 
 
 _decode_list: Final = msgspec.json.Decoder(_List).decode
@@ -135,7 +138,7 @@ class KubeClient:
         field_selector: str = "",
     ) -> Page:
         """List all objects that match; beneath, it asks for pages."""
-        items: list[Object] = []
+        items: list[Any] = []
         version = ""
         pages = self.pages(
             resource, namespace, label_selector=label_selector, field_selector=field_selector
@@ -305,7 +308,7 @@ class KubeClient:
 def _decode(decode: Callable[[bytes], Decoded], body: bytes, request: Request) -> Decoded:
     try:
         return decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreachable(
             f"the answer is not Kubernetes JSON: {error}", request=request.what
         ) from error

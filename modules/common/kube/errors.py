@@ -173,18 +173,30 @@ class _Status(msgspec.Struct):
     details: dict[str, Any] | None = None
 
 
+class _Details(msgspec.Struct):
+    """The part of its details that is read anywhere."""
+
+    causes: list[dict[str, Any]] | None = None
+
+
 def error_from_status(
-    status: dict[str, Any], *, request: str = "", http_status: int = 0, header: str | None = None
+    status: Any, *, request: str = "", http_status: int = 0, header: str | None = None
 ) -> ApiError:
     """Make the error that a `metav1.Status` object means; `header` is Retry-After."""
-    return _build(msgspec.convert(status, _Status, strict=False), request, http_status, header)
+    try:
+        found = msgspec.convert(status, _Status, strict=False)
+        msgspec.convert(found.details or {}, _Details)
+    except msgspec.ValidationError as error:
+        found = _Status(message=f"a status that cannot be read: {error}")
+    return _build(found, request, http_status, header)
 
 
 def error_from_body(body: bytes, request: str, http_status: int, header: str | None) -> ApiError:
     """Make the error of a refused request, whatever the body is (a proxy's page, nothing)."""
     try:
         status = msgspec.json.decode(body, type=_Status)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        msgspec.convert(status.details or {}, _Details)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         status = _Status(message=body[:200].decode("utf-8", "replace").strip())
     return _build(status, request, http_status, header)
 

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from modules.common.failurelog import FailureLog
 from modules.common.kube import metrics
@@ -40,6 +40,9 @@ _WAITING: Final = 1000
 #: Where Events about cluster-wide objects are kept.
 _DEFAULT_NAMESPACE: Final = "default"
 
+#: Characters of a name, a namespace or a uid.
+_LONGEST: Final = 253
+
 #: Of the 253 characters of an object's name, those left beside the suffix.
 _NAME_ROOM: Final = 253 - 17
 
@@ -55,11 +58,12 @@ class _Event:
     written: int = 0
 
 
-def reference(resource: Resource, obj: Object) -> Object:
-    """Make the `involvedObject` of an Event about an object."""
-    metadata = obj["metadata"]
+def reference(resource: Resource, obj: Any) -> Object:
+    """Make the `involvedObject` of an Event about an object, of whatever can be used of it."""
+    metadata = obj.get("metadata") if isinstance(obj, dict) else None
+    given = metadata if isinstance(metadata, dict) else {}
     fields = ("name", "namespace", "uid", "resourceVersion")
-    known = {field: metadata[field] for field in fields if metadata.get(field)}
+    known = {field: given[field] for field in fields if _is_usable(given.get(field))}
     return {"apiVersion": resource.api_version, "kind": resource.kind, **known}
 
 
@@ -106,6 +110,9 @@ class EventRecorder:
                 self._drop()
                 text = f"cannot write Events, first {event.body['reason']}: {error}; {error.hint}"
                 self._failures.failed("", type(error).__name__, text)
+            except Exception:
+                self._drop()
+                log.exception(f"cannot write the Event {event.body['reason']}")
             else:
                 self._failures.worked("")
 
@@ -120,8 +127,9 @@ class EventRecorder:
                 # By a predecessor of this process: how often, the answer to a patch tells.
                 seen = {"lastTimestamp": body["lastTimestamp"]}
                 found = await self._client.patch(EVENTS, name, seen, namespace)
-                event.written = int(found.get("count") or 1)
-                event.count = count = event.written + count
+                event.written = _count_of(found)
+                event.count += event.written  # more may have been said meanwhile
+                count = event.count
         if event.written:
             change = {"count": count, "lastTimestamp": body["lastTimestamp"]}
             await self._client.patch(EVENTS, name, change, namespace)
@@ -150,6 +158,15 @@ class EventRecorder:
             "reportingComponent": self._component,
             "reportingInstance": self._component,
         }
+
+
+def _is_usable(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST
+
+
+def _count_of(event: Object) -> int:
+    count = event.get("count")
+    return count if isinstance(count, int) else 1
 
 
 def _recall(known: OrderedDict[str, Known], key: str, make: Callable[[], Known]) -> Known:

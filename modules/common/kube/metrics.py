@@ -48,3 +48,9 @@ EVENTS_DROPPED: Final = Counter(
     "Kubernetes Events that were not written: too much is said of an object, or it was refused.",
     ["module"],
 )
+SET_ASIDE: Final = Counter(
+    "cloudcore_kube_set_aside_total",
+    "Objects of the Kubernetes API, and messages of edges, that could not be used and were set "
+    "aside, by resource; message: a message of an edge.",
+    ["module", "resource"],
+)

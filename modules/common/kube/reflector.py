@@ -14,12 +14,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from modules.common.kube import metrics
+from modules.common.kube.aside import SetAside, Subject
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import ApiError, Gone, KubeError
+from modules.common.kube.events import reference
 from modules.common.kube.resources import Resource
 from modules.common.kube.watching import Object, WatchEvent
 
@@ -47,6 +49,13 @@ class ReflectorStatistics:
     errors: int = 0
 
 
+class Aside(NamedTuple):
+    """An object that cannot be used, as the server gave it, and why."""
+
+    object: Any
+    error: Exception
+
+
 def key_of(obj: Object) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
@@ -62,6 +71,10 @@ class Reflector:
 
     `keep` reduces an object before it is stored and told, or drops it with None; an object that
     it no longer keeps is told as DELETED.
+
+    With `set_aside`, an object for which `keep` or `on_event` raises is set aside: it stands in
+    `aside`, and the store keeps its last usable state, if there was one, until it is usable again
+    or gone. `on_aside` is called with its key after each of these changes, and after `on_event`.
     """
 
     def __init__(
@@ -78,6 +91,8 @@ class Reflector:
         store: dict[Key, Object] | None = None,
         backoff: Backoff | None = None,
         explain: Callable[[Resource, KubeError], Awaitable[KubeError]] | None = None,
+        set_aside: SetAside | None = None,
+        on_aside: Callable[[Key], None] | None = None,
     ) -> None:
         """Set up; `resync` is the time in seconds after which to list anew anyhow, 0 for never.
 
@@ -86,7 +101,10 @@ class Reflector:
         """
         self.resource = resource
         self.store: dict[Key, Object] = {} if store is None else store
+        self.aside: dict[Key, Aside] = {}
         self.statistics = ReflectorStatistics()
+        self._set_aside = set_aside
+        self._on_aside = on_aside or (lambda _: None)
         self._client = client
         self._on_event = on_event or (lambda _: None)
         self._namespace = namespace
@@ -141,6 +159,7 @@ class Reflector:
 
     async def _list(self) -> None:
         listed: dict[Key, Object] = {}
+        aside: dict[Key, Aside] = {}
         version = ""
         pages = self._client.pages(
             self.resource,
@@ -151,15 +170,21 @@ class Reflector:
         async with aclosing(pages):
             async for page in pages:
                 version = page.resource_version
-                kept = [obj for obj in map(self._keep, page.items) if obj is not None]
-                listed.update((key_of(obj), obj) for obj in kept)
+                for obj in page.items:
+                    key, kept = self._read(obj)
+                    if isinstance(kept, Aside):
+                        aside[key] = kept
+                    elif kept is not None:
+                        listed[key] = kept
         if self.statistics.lists:
             metrics.RELISTS.labels(*self._labels).inc()
         self.statistics.lists += 1
         self._backoff.reset()
         self._listed_at = time.monotonic()
-        for key in self.store.keys() - listed.keys():
+        for key in (self.store.keys() | self.aside.keys()) - listed.keys() - aside.keys():
             self._remove(key)
+        for key, each in aside.items():
+            self._put_aside(key, each)
         for key, obj in listed.items():
             self._put(key, obj)
         self._version = version
@@ -188,31 +213,79 @@ class Reflector:
             self.statistics.bookmarks += 1
         else:
             self.statistics.events += 1
-            key = key_of(event.object)
-            kept = self._keep(event.object)
+            key, kept = self._read(event.object)
             if event.type == "DELETED" or kept is None:
-                self._remove(key, kept)
+                self._remove(key, None if isinstance(kept, Aside) else kept)
+            elif isinstance(kept, Aside):
+                self._put_aside(key, kept)
             else:
                 self._put(key, kept)
-        self._version = event.resource_version
+        self._version = event.resource_version or self._version
+
+    def _read(self, obj: Any) -> tuple[Key, Object | Aside | None]:
+        """Reduce an object to what is kept of it, or say why it cannot be used."""
+        try:
+            kept = self._keep(obj)
+            return key_of(obj), kept
+        except Exception as error:
+            if self._set_aside is None:
+                raise
+            known = reference(self.resource, obj)
+            return (known.get("namespace", ""), known.get("name", "")), Aside(obj, error)
 
     def _put(self, key: Key, obj: Object) -> None:
+        was_aside = self.aside.get(key)
         old = self.store.get(key)
         if old is None:
             self.store[key] = obj
-            self._on_event(WatchEvent("ADDED", obj))
+            self._tell(key, WatchEvent("ADDED", obj))
         elif old["metadata"].get("uid") != obj["metadata"].get("uid"):
             self._remove(key)
             self._put(key, obj)
         elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
             self.store[key] = obj
-            self._on_event(WatchEvent("MODIFIED", obj, old))
+            self._tell(key, WatchEvent("MODIFIED", obj, old))
+        if was_aside and self.aside.get(key) is was_aside:
+            del self.aside[key]
+            self._no_longer_aside(key, was_aside, used=True)
 
     def _remove(self, key: Key, last: Object | None = None) -> None:
         """Remove; `last` is the object's final state where the server has told it."""
         old = self.store.pop(key, None)
+        was_aside = self.aside.pop(key, None)
         if old is not None:
-            self._on_event(WatchEvent("DELETED", last or old, old))
+            self._tell(key, WatchEvent("DELETED", last or old, old))
+        if was_aside := self.aside.pop(key, was_aside):
+            self._no_longer_aside(key, was_aside, used=False)
+
+    def _tell(self, key: Key, event: WatchEvent) -> None:
+        try:
+            self._on_event(event)
+        except Exception as error:
+            if self._set_aside is None:
+                raise
+            self._put_aside(key, Aside(event.object, error))
+
+    def _put_aside(self, key: Key, aside: Aside) -> None:
+        old, subject = self.store.get(key), Subject.of(self.resource, aside.object)
+        uid = (subject.involved or {}).get("uid")
+        if old is not None and uid and uid != old["metadata"].get("uid"):
+            self._remove(key)
+        self.aside[key] = aside
+        if self._set_aside:
+            self._set_aside.put(subject, aside.error)
+        self._aside_changed(key, subject)
+
+    def _no_longer_aside(self, key: Key, aside: Aside, *, used: bool) -> None:
+        subject = Subject.of(self.resource, aside.object)
+        if self._set_aside:
+            self._set_aside.end(subject, used=used)
+        self._aside_changed(key, subject)
+
+    def _aside_changed(self, key: Key, subject: Subject) -> None:
+        if self._set_aside:
+            with self._set_aside.isolating(subject):
+                self._on_aside(key)
 
     def _watch_seconds(self) -> float:
         seconds = _WATCH_SECONDS * random.uniform(1.0, 2.0)  # noqa: S311 - spreading the load

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from modules.common.kube.errors import BadRequest
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -25,10 +27,10 @@ class Resource:
         """Make the URL path; without a namespace, that of all namespaces."""
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if self.namespaced and namespace:
-            parts += ["namespaces", quote(namespace, safe="")]
+            parts += ["namespaces", _segment(namespace)]
         parts.append(self.plural)
         if name:
-            parts.append(quote(name, safe=""))
+            parts.append(_segment(name))
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
@@ -38,6 +40,13 @@ class Resource:
         if not name:
             return f"{self.plural} in {namespace}" if namespace else self.plural
         return f"{self.plural} {namespace}/{name}" if namespace else f"{self.plural} {name}"
+
+
+def _segment(name: str) -> str:
+    """Quote a name; `.` and `..` would be taken for steps in the path, to another resource."""
+    if name in (".", ".."):
+        raise BadRequest(400, "BadRequest", f"{name!r} cannot be the name of an object")
+    return quote(name, safe="")
 
 
 NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)

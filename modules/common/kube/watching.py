@@ -26,13 +26,15 @@ class WatchEvent(NamedTuple):
 
     @property
     def resource_version(self) -> str:
-        version: str = self.object["metadata"]["resourceVersion"]
-        return version
+        """The version to go on from; empty if the object does not say."""
+        metadata = self.object.get("metadata") if isinstance(self.object, dict) else None
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        return version if isinstance(version, str) else ""
 
 
 class _Line(msgspec.Struct):
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
-    object: Object
+    object: Any  # the reflector sets aside what is no object
 
 
 _decode: Final = msgspec.json.Decoder(_Line).decode
@@ -65,7 +67,7 @@ class EventReader:
     def _event(self, line: bytes) -> WatchEvent:
         try:
             event = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Unreachable(
                 f"a line that is no watch event: {error}", request=self._what
             ) from error

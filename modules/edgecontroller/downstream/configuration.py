@@ -22,4 +22,6 @@ class ConfigurationConcern:
         last = event.object if event.type == "DELETED" else None
         for node in view.locations.nodes_of(item):
             if view.reachable(node):
-                view.outbox.mark(Target(node, *item), fresh=event.type == "ADDED", last=last)
+                view.outbox.mark(
+                    Target(node, *item), fresh=view.is_fresh(self._type, event), last=last
+                )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ipc import Message
+from ipc import Message, MessageTooLarge
+from modules.common.kube import SetAside, Subject, reference
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.ledger import EVERY_NODE
 from modules.edgecontroller.downstream.outbox import Pending, Target
@@ -21,10 +22,19 @@ from modules.edgecontroller.messages import (
     POD,
     PODLIST,
     SECRET,
+    SERVICE,
     UPDATE,
 )
 from modules.edgecontroller.metrics import SYNC_LATENCY
-from modules.edgecontroller.objects import Object, placeholder, placeholder_pod, pod_changed
+from modules.edgecontroller.objects import (
+    RESOURCES,
+    Object,
+    placeholder,
+    placeholder_pod,
+    pod_changed,
+    uid_of,
+    version_of,
+)
 from modules.edgecontroller.sending import Sender
 
 #: Targets decided together, so that the ledger is written once for all of them.
@@ -47,6 +57,9 @@ _MOST_DENIED = 64
 _KEPT = 5.0
 
 
+log = logging.getLogger(__name__)
+
+
 class Sent(NamedTuple):
     """A message on its way to a node, or handled there and not yet acknowledged."""
 
@@ -61,9 +74,12 @@ class Sent(NamedTuple):
 class Delivery:
     """The one sender of the downstream: each node gets its messages in the order decided."""
 
-    def __init__(self, view: View, sender: Sender) -> None:
+    def __init__(self, view: View, sender: Sender, set_aside: SetAside) -> None:
         self._view = view
         self._sender = sender
+        self._set_aside = set_aside
+        #: Targets that have been set aside; they are tried again when they are due again.
+        self._unsent: set[Target] = set()
         #: The last message about each item that a node has not acknowledged.
         self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
         self._latencies: list[float] = []
@@ -74,14 +90,10 @@ class Delivery:
         outbox = self._view.outbox
         while True:
             batch = await outbox.batch(_BATCH)
-            decided = [(*due, self.decide(*due)) for due in batch]
-            self._record(decided)
+            decided = [(*due, self._prepare(*due)) for due in batch]
+            self._view.ledger.commit()
             for number, (target, pending, made) in enumerate(decided, 1):
-                for message in made:
-                    self._note(target, pending, message)
-                    await self._sender.send(message)
-                if made:
-                    self._latencies.append(time.monotonic() - pending.since)
+                await self._send(target, pending, made)
                 outbox.settle(target, pending)
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
@@ -110,15 +122,21 @@ class Delivery:
         if sent.doubtful:
             self._view.outbox.mark(target)  # as an update
 
-    def refused(self, target: Target, reason: str) -> None:
-        """Take note that a node could not handle what it was told: it is told again."""
-        if self._awaited.get(target.node, {}).pop(target.item, None) is not None:
+    def refused(self, target: Target, message_id: str, reason: str) -> None:
+        """Take note that a node could not handle a message: it is told again.
+
+        Not of one that another message about the same has followed, which is awaited.
+        """
+        awaited = self._awaited.get(target.node, {})
+        sent = awaited.get(target.item)
+        if sent is not None and sent.message_id == message_id:
+            del awaited[target.item]
             self._refusals.refused(target, reason)
 
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
         self._awaited[target.node].pop(target.item, None)
-        self._view.ledger.tell(target.node, target.item, _uid(obj))
+        self._view.ledger.tell(target.node, target.item, uid_of(obj))
         self._view.ledger.commit()
 
     def denied(self, target: Target) -> None:
@@ -185,8 +203,9 @@ class Delivery:
         obj = self._view.desired(target)
         told = self._view.ledger.uid(_holder(target), target.item)
         if obj is None:
-            return [] if told is None else [self._delete(target, pending)]
-        if target.type == POD and told is not None and told != _uid(obj):
+            keeps = told is None or self._view.is_aside(target.item)
+            return [] if keeps else [self._delete(target, pending)]
+        if target.type == POD and told is not None and told != uid_of(obj):
             # Another pod of the same name: the edge would take an update for the old one's.
             return [self._delete(target, pending), _change(INSERT, target, obj)]
         return [_change(_operation(target, pending, obj, told), target, obj)]
@@ -195,40 +214,84 @@ class Delivery:
         # What is still in the API, this node has no right to: another's pod, a secret it once used.
         return _change(DELETE, target, pending.last or _placeholder(target))
 
+    def _prepare(self, target: Target, pending: Pending) -> list[Message]:
+        """Decide what to send, and note it in the ledger before it is sent."""
+        try:
+            made = self.decide(target, pending)
+            self._record(target, made)
+        except Exception as error:
+            self._put_aside(target, error)
+            return []
+        return made
+
+    async def _send(self, target: Target, pending: Pending, made: list[Message]) -> None:
+        try:
+            for message in made:
+                self._note(target, pending, message)
+                await self._sender.send(message)
+        except Exception as error:
+            self._awaited[target.node].pop(target.item, None)
+            if isinstance(error, MessageTooLarge) and target.type in LISTED:
+                self._send_one_by_one(target)
+            else:
+                self._put_aside(target, error)
+        else:
+            if made:
+                self._latencies.append(time.monotonic() - pending.since)
+            if target in self._unsent:
+                self._unsent.discard(target)
+                self._set_aside.end(self._subject(target), used=True)
+
+    def _send_one_by_one(self, target: Target) -> None:
+        """Make all objects of a list due that no message can carry: an edge takes them so too."""
+        listed = LISTED[target.type]
+        log.warning(f"{target.resource} is too large for one message: its objects are sent singly")
+        for key in self._view.stores[listed]:
+            self._view.outbox.mark(Target(target.node, listed, *key))
+
+    def _put_aside(self, target: Target, error: Exception) -> None:
+        self._unsent.add(target)
+        self._set_aside.put(self._subject(target), error)
+
+    def _subject(self, target: Target) -> Subject:
+        kind = SERVICE if target.type in (PODLIST, *LISTED) else target.type
+        about = self._view.stores[kind].get((target.namespace, target.name))
+        involved = reference(RESOURCES[kind], about) if about else None
+        return Subject(
+            RESOURCES[kind].plural, f"{'/'.join(target[1:])} for node {target.node}", involved
+        )
+
     def _note(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""
         if message.operation == DELETE:
             content = None
         elif isinstance(content, dict):
-            version = content["metadata"].get("resourceVersion", "")
+            version = version_of(content)
         else:
             version = self._view.version(target)
         is_stranger = target.node in self._view.strangers
         doubtful = is_stranger and message.operation == INSERT and not pending.fresh
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
-    def _record(self, decided: Iterable[tuple[Target, Pending, list[Message]]]) -> None:
+    def _record(self, target: Target, made: list[Message]) -> None:
         """Note in the ledger what is about to be sent, and which lists of nodes it changes."""
-        ledger = self._view.ledger
-        for target, _, made in decided:
-            for message in made:
-                if message.operation != DELETE:
-                    self._tell(target, message.content)
-            if made and target.type in _IN_LISTS:
-                whole = _whole(target)
-                ledger.doubt(whole.node, whole.item)
-        ledger.commit()
+        for message in made:
+            if message.operation != DELETE:
+                self._tell(target, message.content)
+        if made and target.type in _IN_LISTS:
+            whole = _whole(target)
+            self._view.ledger.doubt(whole.node, whole.item)
 
     def _tell(self, target: Target, content: Any) -> None:
         """Note in the ledger what a target's node has when it is told this."""
         ledger = self._view.ledger
         if not isinstance(content, list):
-            ledger.tell(_holder(target), target.item, _uid(content))
+            ledger.tell(_holder(target), target.item, uid_of(content))
             return
         ledger.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):
             for key, obj in self._view.stores[listed].items():
-                ledger.tell(EVERY_NODE, (listed, *key), _uid(obj))
+                ledger.tell(EVERY_NODE, (listed, *key), uid_of(obj))
 
 
 def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:
@@ -261,8 +324,3 @@ def _placeholder(target: Target) -> Object:
     if target.type == POD:
         return placeholder_pod(target.namespace, target.name)
     return placeholder(target.namespace, target.name)
-
-
-def _uid(obj: Object) -> str:
-    uid: str = obj["metadata"].get("uid", "")
-    return uid

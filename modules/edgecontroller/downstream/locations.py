@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from modules.edgecontroller.downstream.references import Item, references
-from modules.edgecontroller.objects import Object
+from modules.edgecontroller.objects import Object, node_of
 
 Key = tuple[str, str]
 
@@ -23,7 +23,7 @@ class LocationCache:
 
     def place(self, key: Key, pod: Object) -> set[Need]:
         """Note a new or changed pod; return the needs that have come up or ended with it."""
-        node = pod["spec"].get("nodeName", "")
+        node = node_of(pod)
         before = self._needs.get(key, frozenset())
         after = frozenset((node, item) for item in references(pod))
         self._needs[key] = after
@@ -35,7 +35,7 @@ class LocationCache:
 
     def remove(self, key: Key, pod: Object) -> set[Need]:
         """Note that a pod is gone; return the needs that have ended with it."""
-        node = pod["spec"].get("nodeName", "")
+        node = node_of(pod)
         self._pods[node].discard(key)
         if not self._pods[node]:
             del self._pods[node]

@@ -6,7 +6,14 @@ import asyncio
 from typing import Final
 
 from modules.common import resources
-from modules.common.kube import NODES, EventRecorder, EventType, WatchEvent, reference
+from modules.common.kube import (
+    NODES,
+    EventType,
+    SetAside,
+    Subject,
+    WatchEvent,
+    reference,
+)
 from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.presence import Presence
 from modules.edgecontroller.downstream.view import View
@@ -30,15 +37,16 @@ class NodeConcern:
         delivery: Delivery,
         sender: Sender,
         context: ModuleContext,
-        recorder: EventRecorder,
+        set_aside: SetAside,
     ) -> None:
+        self._set_aside = set_aside
         self._view = view
         self._sender = sender
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
-        self._recorder = recorder
+        self._recorder = set_aside.recorder
         self._delivery = delivery
         self.presence = Presence(
-            view.connections, context, on_found=self._found, on_gone=self.disconnected
+            view.connections, context, on_found=self._found, on_gone=self._gone
         )
 
     def handle(self, event: WatchEvent) -> None:
@@ -104,14 +112,27 @@ class NodeConcern:
         if found:
             self._recorder.event(reference(NODES, found), type, reason, message)
 
+    def find(self, resource: str) -> Object | None:
+        """Find the node that a message's resource is about."""
+        return self._view.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
+
     def _found(self, node: str) -> None:
-        self._view.mark_all(node, unless_seen=True)
+        with self._set_aside.isolating(_subject(node)):
+            self._view.mark_all(node, unless_seen=True)
+
+    def _gone(self, node: str) -> None:
+        with self._set_aside.isolating(_subject(node)):
+            self.disconnected(node)
 
     def _got_ready(self, node: str) -> None:
         """Send the lists, as KubeEdge does, unless the node has had them when it connected."""
         view = self._view
         if view.live and view.reachable(node) and not view.connections.get(node):
             view.mark_lists(node)
+
+
+def _subject(node: str) -> Subject:
+    return Subject.of(NODES, {"metadata": {"name": node}})
 
 
 def _ready(node: Object | None) -> bool:

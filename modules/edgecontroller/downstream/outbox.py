@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from itertools import islice
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self._pending: dict[Target, Pending] = {}
+        #: How many of them are of a type and a node.
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._filled: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -75,13 +78,15 @@ class Outbox:
             last = last or before.last
             fresh = fresh and last is None  # a node may have the one that it takes the place of
             unless_seen = unless_seen and before.unless_seen
+        else:
+            self._counts[target.node, target.type] += 1
         self._pending[target] = Pending(fresh, last, unless_seen, since)
         if self._filled and not self._filled.done():
             self._filled.set_result(None)
 
     def has(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word
         """Whether anything of a type is due to a node."""
-        return any(target.node == node and target.type == type for target in self._pending)
+        return (node, type) in self._counts
 
     async def batch(self, size: int) -> list[tuple[Target, Pending]]:
         """Wait for targets and return the oldest; they stay due until `settle`."""
@@ -92,5 +97,10 @@ class Outbox:
 
     def settle(self, target: Target, pending: Pending) -> None:
         """Take a target out, unless it has been marked again since it was returned."""
-        if self._pending.get(target) is pending:
-            del self._pending[target]
+        if self._pending.get(target) is not pending:
+            return
+        del self._pending[target]
+        kind = target.node, target.type
+        self._counts[kind] -= 1
+        if not self._counts[kind]:
+            del self._counts[kind]

@@ -9,7 +9,7 @@ from modules.edgecontroller.downstream.locations import Need
 from modules.edgecontroller.downstream.outbox import Target
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import POD
-from modules.edgecontroller.objects import Object, pod_changed
+from modules.edgecontroller.objects import Object, node_of, pod_changed, version_of
 
 
 class PodConcern:
@@ -22,22 +22,22 @@ class PodConcern:
         self._view.changed()
         pod = event.object
         key = key_of(pod)
-        target = Target(pod["spec"].get("nodeName", ""), POD, *key)
+        target = Target(node_of(pod), POD, *key)
         if event.type == "DELETED":
             ended = self._view.locations.remove(key, pod)
             self._mark(target, last=pod)
             self._mark_needs(ended)
         elif event.old is None or pod_changed(event.old, pod):
             self._mark_needs(self._view.locations.place(key, pod))
-            self._mark(target, fresh=event.type == "ADDED")
+            self._mark(target, fresh=self._view.is_fresh(POD, event))
         else:
             self._keep_seen(target, event.old, pod)
 
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
         """Note that who has acknowledged the pod as it was is up to date with it as it is."""
-        ledger, before = self._view.ledger, old["metadata"]["resourceVersion"]
-        if ledger.seen(target.node, target.item) == before:
-            ledger.acknowledge(target.node, target.item, new["metadata"]["resourceVersion"])
+        ledger = self._view.ledger
+        if ledger.seen(target.node, target.item) == version_of(old):
+            ledger.acknowledge(target.node, target.item, version_of(new))
 
     def _mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
         if self._view.live and self._view.reachable(target.node):

@@ -59,6 +59,7 @@ class Presence:
         self._heard: dict[str, float] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup
 
     def connected(self, node: str) -> None:
         self._no_need_to_ask(node)
@@ -75,23 +76,23 @@ class Presence:
         self._heard[node] = time.monotonic()
 
     def ask(self, node: str) -> None:
-        """Ask cloudhub about a node, unless that is under way."""
+        """Ask cloudhub about a node, unless that is under way; only while `run` runs."""
         if node not in self._asking:
-            asking = self._asking[node] = asyncio.create_task(self._ask(node))
+            asking = self._asking[node] = self._tasks.create_task(self._ask(node))
             asking.add_done_callback(lambda _: self._asking.pop(node))
 
     async def run(self) -> None:
-        """Ask about nodes that have been silent for long, until cancelled."""
-        try:
+        """Ask about nodes that have been silent for long, until cancelled.
+
+        What asking or a callback raises is raised here.
+        """
+        async with asyncio.TaskGroup() as self._tasks:
             while True:
                 await asyncio.sleep(min(_LOOK, SILENCE / 4))
                 since = time.monotonic() - SILENCE
                 for node, is_connected in self._connections.items():
                     if is_connected and self._heard.get(node, 0.0) < since:
                         self.ask(node)
-        finally:
-            for task in self._asking.values():
-                task.cancel()
 
     def _no_need_to_ask(self, node: str) -> None:
         task = self._asking.get(node)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from modules.common.kube import is_name
 from modules.edgecontroller.messages import CONFIGMAP, SECRET
-from modules.edgecontroller.objects import Object
+from modules.edgecontroller.objects import Object, part_of
 
 #: (type, namespace, name)
 Item = tuple[str, str, str]
@@ -19,10 +20,11 @@ def references(pod: Object) -> frozenset[Item]:
     """Return the configmaps and secrets a pod needs to run: all are in its own namespace.
 
     Named in volumes of any kind (projected ones too), in the environment of any container, by
-    `envFrom` or key by key, and as image pull secrets.
+    `envFrom` or key by key, and as image pull secrets. What no object can be named is left out.
     """
     namespace = pod["metadata"]["namespace"]
-    return frozenset((type_, namespace, name) for type_, name in _named(pod["spec"]) if name)
+    named = _named(part_of(pod, "spec"))
+    return frozenset((type_, namespace, name) for type_, name in named if name and is_name(name))
 
 
 def _named(spec: Object) -> Iterator[tuple[str, str | None]]:

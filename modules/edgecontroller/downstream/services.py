@@ -53,4 +53,4 @@ def mark_everywhere(view: View, type: str, event: WatchEvent) -> None:  # noqa: 
     key = key_of(event.object)
     last = event.object if event.type == "DELETED" else None
     for node in view.reachable_nodes():
-        view.outbox.mark(Target(node, type, *key), fresh=event.type == "ADDED", last=last)
+        view.outbox.mark(Target(node, type, *key), fresh=view.is_fresh(type, event), last=last)

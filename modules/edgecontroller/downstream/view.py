@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from modules.common.kube import Aside, WatchEvent, key_of
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger
 from modules.edgecontroller.downstream.locations import Key, LocationCache
 from modules.edgecontroller.downstream.outbox import Outbox, Target
@@ -25,7 +26,7 @@ from modules.edgecontroller.messages import (
     SERVICE,
     SERVICELIST,
 )
-from modules.edgecontroller.objects import Object, selects
+from modules.edgecontroller.objects import Object, node_of, part_of, selects, uid_of, version_of
 
 Store = dict[Key, Object]
 Value = TypeVar("Value")
@@ -57,6 +58,8 @@ class View:
             type_: {} for type_ in (POD, CONFIGMAP, SECRET, SERVICE, ENDPOINTS, *_ASKED_FOR)
         }
     )
+    #: What has been set aside, by message type: it is unknown what their nodes are to have.
+    aside: dict[str, Mapping[Key, Aside]] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=Outbox)
     locations: LocationCache = field(default_factory=LocationCache)
     #: What cloudhub has said; a node it has not spoken of since the start may be connected.
@@ -82,11 +85,29 @@ class View:
         obj = self.stores[target.type].get((target.namespace, target.name))
         if obj is None:
             return None
-        if target.type == POD and obj["spec"].get("nodeName") != target.node:
+        if target.type == POD and node_of(obj) != target.node:
             return None
         if target.type in (CONFIGMAP, SECRET):
             return obj if self.locations.needs(target.node, target.item) else None
         return obj
+
+    def is_aside(self, item: Item) -> bool:
+        """Whether an object is set aside: nodes that have it are to keep it as it is."""
+        type_, *key = item
+        return tuple(key) in self.aside.get(type_, ())
+
+    def is_fresh(self, type_: str, event: WatchEvent) -> bool:
+        """Whether the API has just created an object, so that no node can have it."""
+        return event.type == "ADDED" and not self.is_aside((type_, *key_of(event.object)))
+
+    def mark_holders(self, item: Item) -> None:
+        """Make an object due to every node that may have it."""
+        if not self.live:
+            return
+        for_every_node = self.ledger.uid(EVERY_NODE, item) is not None
+        for node in self.reachable_nodes():
+            if for_every_node or self.ledger.uid(node, item) is not None:
+                self.outbox.mark(Target(node, *item))
 
     def version(self, target: Target) -> str:
         """Return what tells this state of a target from any other; empty if there is none."""
@@ -97,12 +118,12 @@ class View:
             pods = self.pods_of_service(target.namespace, target.name) or ()
             return self._once((target.type, target.item), lambda: _version_of(pods))
         obj = self.desired(target)
-        return obj["metadata"].get("resourceVersion", "") if obj else ""
+        return version_of(obj) if obj else ""
 
     def pods_of_service(self, namespace: str, name: str) -> list[Object] | None:
         """Return the pods behind a service; None where a selector does not say which."""
         service = self.stores[SERVICE].get((namespace, name))
-        selector = service and service["spec"].get("selector")
+        selector = part_of(service, "spec").get("selector")
         if not selector:
             return None
         pods = self.stores[POD].items()
@@ -148,6 +169,7 @@ class View:
             (type_, namespace, name)
             for type_, namespace, name in told
             if (namespace, name) not in self.stores[type_]
+            and not self.is_aside((type_, namespace, name))
         ]
         if len(gone) > _MAX_TOMBSTONES:
             self.ledger.remove(EVERY_NODE, gone[:-_MAX_TOMBSTONES])
@@ -173,6 +195,5 @@ def list_of(target: Target) -> Target:
 
 def _version_of(objects: Iterable[Object]) -> str:
     """Make one version of those of many objects."""
-    metadata = (obj["metadata"] for obj in objects)
-    versions = sorted((each.get("uid", ""), each.get("resourceVersion", "")) for each in metadata)
+    versions = sorted((uid_of(obj), version_of(obj)) for obj in objects)
     return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ipc import Message
+from modules.common.kube import BadObject, bad_object, check, part
 from modules.edgecontroller.objects import Object
 
 #: Characters of an edge's own words that are logged.
@@ -17,22 +16,11 @@ _LONGEST_TEXT: Final = 200
 Content = TypeVar("Content")
 
 
-class BadContent(Exception):
-    """The content of a message from an edge is not what its kind of message has."""
+class BadContent(BadObject):
+    """A message from an edge says what its kind of message cannot."""
 
-
-@contextmanager
-def shape_of(message: Message) -> Iterator[None]:
-    """Turn the faults of working on objects of the wrong shape into BadContent.
-
-    An edge must not be able to end this process with a status that has no such fields.
-    """
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadContent(
-            f"{message.operation} {message.resource}: not the shape of a status: {error!r}"
-        ) from error
+    def __init__(self, problem: str) -> None:
+        super().__init__("", problem)
 
 
 class PodStatusRequest(msgspec.Struct):
@@ -62,7 +50,10 @@ class NodeUpdate(msgspec.Struct):
 
 
 def read_node_status(message: Message) -> NodeStatusRequest:
-    return _read(message, NodeStatusRequest)
+    """Read a node's status; BadObject if Go could not decode it."""
+    request = _read(message, NodeStatusRequest)
+    check(request.status, part("NodeStatus"), at="Status")
+    return request
 
 
 def read_node_update(message: Message) -> NodeUpdate:
@@ -70,10 +61,18 @@ def read_node_update(message: Message) -> NodeUpdate:
 
 
 def read_pod_statuses(message: Message, *, one: bool) -> list[PodStatusRequest]:
-    """Read one status, or the list that an edge sends of all its pods now and then."""
+    """Read one status, or the list that an edge sends of all its pods now and then.
+
+    Each status itself is looked at by `check_pod_status`: one is no reason to drop the others.
+    """
     if one:
         return [_read(message, PodStatusRequest)]
     return _read(message, list[PodStatusRequest])
+
+
+def check_pod_status(request: PodStatusRequest) -> None:
+    """Raise BadObject if Go could not decode a pod's status."""
+    check(request.status, part("PodStatus"), at="Status")
 
 
 def text_of(message: Message) -> str:
@@ -90,5 +89,5 @@ def _read(message: Message, type: type[Content]) -> Content:  # noqa: A002
         if isinstance(content, bytes | str):
             return msgspec.json.decode(content, type=type)
         return msgspec.convert(content, type)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadContent(f"{message.operation} {message.resource}: {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_object(error) from error

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
@@ -15,7 +14,7 @@ from ipc import Closed, Message
 from ipc.message import OP_ERROR
 from modules.common import resources
 from modules.common.failurelog import FailureLog
-from modules.common.kube import Forbidden, KubeError
+from modules.common.kube import NODES, Forbidden, SetAside, Subject, reference
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery as Downward
@@ -37,6 +36,9 @@ from modules.edgecontroller.upstream.rights import Denied
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 
 log = logging.getLogger(__name__)
+
+#: Characters of an operation or a resource that are repeated.
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -62,24 +64,26 @@ class Upstream:
         concern: NodeConcern,
         downward: Downward,
         config: EdgeControllerConfig,
+        set_aside: SetAside,
         *,
         on_report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Set up; `on_report` gets the name of a node that connects, or sends its status."""
+        self._set_aside = set_aside
         self._on_report = on_report
+        self._denials = handlers.denials
         self._concern = concern
         self._downward = downward
         nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
-        guarded = partial(_guard, handlers.denials)
         workers = config.workers
         self._node_status = Lane(
-            guarded(nodes.write_status), workers.update_node_status, latest_only=True
+            self._isolated(nodes.write_status), workers.update_node_status, latest_only=True
         )
         self._pod_status = Lane(
-            guarded(pods.write_status), workers.update_pod_status, latest_only=True
+            self._isolated(pods.write_status), workers.update_pod_status, latest_only=True
         )
-        self._node_update = Lane(guarded(nodes.write_annotations), workers.update_node)
-        self._query = Lane(guarded(queries.answer), workers.query)
+        self._node_update = Lane(self._isolated(nodes.write_annotations), workers.update_node)
+        self._query = Lane(self._isolated(queries.answer), workers.query)
         self.lanes = {
             messages.NODE_STATUS: self._node_status,
             messages.POD_STATUS: self._pod_status,
@@ -116,14 +120,52 @@ class Upstream:
         self._has_room.set()
 
     def dispatch(self, delivery: Delivery) -> None:
-        """Give a message to its lane; one that is for none is logged and done."""
-        try:
+        """Give a message to its lane; one that is for none is set aside and done."""
+        taken = False
+        with self._isolating(delivery.message):
             taken = self._route(delivery)
-        except (resources.BadResource, BadContent) as error:
-            log.warning(f"message {delivery.message.id} is dropped: {error}")
-            taken = False
         if not taken:
             delivery.done()
+
+    @contextmanager
+    def _isolating(self, message: Message) -> Iterator[None]:
+        """Set a message aside if anything is raised by working on it."""
+        try:
+            yield
+        except Exception as error:
+            self._set_aside.put(self._subject(message), error)
+
+    def _used(self, message: Message) -> None:
+        """Take note that a message was handled, of whose kind one may have been set aside."""
+        if self._set_aside.count:
+            self._set_aside.end(self._subject(message), used=True)
+
+    def _subject(self, message: Message) -> Subject:
+        """Name what a message is about: the same fault is told once, on the node it comes from."""
+        node = self._concern.find(message.resource)
+        name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
+        return Subject("message", name, node and reference(NODES, node))
+
+    def _isolated(self, handle: Handler) -> Handler:
+        """Let a message that cannot be handled be set aside, and others go on.
+
+        A right that cloudcore lacks is no fault of a message: it is one log line for all.
+        """
+        failures = FailureLog(log)
+
+        async def isolated(batch: list[Message]) -> None:
+            with self._isolating(batch[-1]):
+                try:
+                    await handle(batch)
+                except Denied as denied:
+                    await self._denials.answer(batch[-1], denied)
+                except Forbidden as error:
+                    failures.failed("", "", f"{batch[-1].resource}: {error}; {error.hint}")
+                else:
+                    failures.worked("")
+                    self._used(batch[-1])
+
+        return isolated
 
     def _route(self, delivery: Delivery) -> bool:
         """Return whether a lane has taken the message and will call it done."""
@@ -140,8 +182,7 @@ class Upstream:
             return self._split(delivery, about)
         lane = self._lane(about.type, message.operation)
         if lane is None or not about.name:
-            log.warning(f"{message.operation} {message.resource} is nothing an edge can ask for")
-            return False
+            raise BadContent("it is nothing an edge can ask for")
         if about.type == messages.NODE_STATUS:
             self._on_report(about.node)
         # By node too: what one says of another node's status, in vain, takes the place of none.
@@ -161,7 +202,7 @@ class Upstream:
     def _connection(self, message: Message) -> None:
         node = resources.node_of(message.resource)
         if message.source != CLOUDHUB or message.resource != f"{resources.NODE}/{node}":
-            raise BadContent(f"{message.operation} {message.resource} is for cloudhub to say")
+            raise BadContent("it is for cloudhub to say")
         if message.operation == CONNECTED:
             self._on_report(node)
             self._concern.connected(node)
@@ -174,11 +215,11 @@ class Upstream:
         if message.operation == RESPONSE:
             self._downward.acknowledged(target, message.parent_id)
         else:
-            self._downward.refused(target, text_of(message))
+            self._downward.refused(target, message.parent_id, text_of(message))
 
     def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
         """Put each status of a list into the lane of its own pod, behind that pod's others."""
-        split = list(_statuses(delivery.message, about))
+        split = list(self._statuses(delivery.message, about))
         if not split:
             return False
         parts = _Parts(_Held(delivery, self), len(split))
@@ -186,19 +227,15 @@ class Upstream:
             self._pod_status.put(key, _Part(part, parts))
         return True
 
-
-def _statuses(
-    message: Message, about: resources.ObjectResource
-) -> Iterator[tuple[Hashable, Message]]:
-    """Give each status of a message one of its own, with its pod; an unusable one is logged."""
-    for status in read_pod_statuses(message, one=bool(about.name)):
-        try:
-            resource = resources.build(about.node, about.namespace, messages.POD, status.name)
-        except resources.BadResource as error:
-            log.warning(f"a status in message {message.id} is dropped: {error}")
-        else:
-            pod = (about.node, about.namespace, status.name)
-            yield pod, msgspec.structs.replace(message, resource=resource, content=status)
+    def _statuses(
+        self, message: Message, about: resources.ObjectResource
+    ) -> Iterator[tuple[Hashable, Message]]:
+        """Give each status of a message one of its own, with its pod."""
+        for status in read_pod_statuses(message, one=bool(about.name)):
+            with self._isolating(message):
+                resource = resources.build(about.node, about.namespace, messages.POD, status.name)
+                pod = (about.node, about.namespace, status.name)
+                yield pod, msgspec.structs.replace(message, resource=resource, content=status)
 
 
 class _Held:
@@ -235,29 +272,3 @@ class _Part:
 
     def done(self) -> None:
         self._parts.done()
-
-
-def _guard(denials: Denials, handle: Handler) -> Handler:
-    """Let a message that cannot be served be one log line; any other fault ends the module.
-
-    An edge repeats what it reports every few seconds: it is logged again when the reason changes.
-    A missing right is one line for all.
-    """
-    failures = FailureLog(log)
-
-    async def guarded(batch: list[Message]) -> None:
-        try:
-            await handle(batch)
-        except Denied as denied:
-            await denials.answer(batch[-1], denied)
-        except Forbidden as error:
-            failures.failed("", "", f"{batch[-1].resource}: {error}; {error.hint}")
-        except (KubeError, BadContent, resources.BadResource) as error:
-            resource = batch[-1].resource
-            text = f"message {batch[-1].id} ({resource}): {error}"
-            failures.failed(resource, type(error).__name__, text)
-        else:
-            failures.worked("")
-            failures.worked(batch[-1].resource)
-
-    return guarded

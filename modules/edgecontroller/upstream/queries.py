@@ -26,7 +26,7 @@ from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.outbox import Target
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import answer
-from modules.edgecontroller.objects import keep
+from modules.edgecontroller.objects import keep, usable
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.rights import Rights
 
@@ -75,6 +75,7 @@ class QueryAnswerer:
         except NotFound:
             log.info(f"{about.node} asks for {resource.describe(namespace, about.name)}: not found")
             return
+        usable(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
             self._delivery.answered(target, found)

@@ -151,7 +151,7 @@ def _claims_of(pod: Object) -> Iterator[Key]:
 
 def _claim_of(volume: Object) -> Key:
     claim = _part(volume, "spec", "claimRef")
-    return claim.get("namespace", ""), claim.get("name", "")
+    return str(claim.get("namespace", "")), str(claim.get("name", ""))
 
 
 def _secrets_of(volume: Object) -> set[Key]:
@@ -162,9 +162,11 @@ def _secrets_of(volume: Object) -> set[Key]:
         for field, value in _part(source).items():
             if field.endswith("ecretRef") and field not in _CONTROLLERS:
                 secret = _part(value)
-                found.add((secret.get("namespace") or default, secret.get("name", "")))
+                namespace = secret.get("namespace") or default
+                found.add((str(namespace), str(secret.get("name", ""))))
         if secret_name := _part(source).get("secretName"):  # azureFile
-            found.add((_part(source).get("secretNamespace") or default, secret_name))
+            namespace = _part(source).get("secretNamespace") or default
+            found.add((str(namespace), str(secret_name)))
     return found
 
 

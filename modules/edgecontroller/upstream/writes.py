@@ -13,6 +13,8 @@ from modules.common.kube import (
     Conflict,
     KubeClient,
     NotFound,
+    key_of,
+    reference,
     retry,
 )
 from modules.edgecontroller.downstream.view import View
@@ -26,14 +28,14 @@ from modules.edgecontroller.messages import (
     answer,
     change,
 )
-from modules.edgecontroller.objects import Object, placeholder_pod
+from modules.edgecontroller.objects import Object, placeholder_pod, uid_of, usable
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import nodestatus, podstatus, times
 from modules.edgecontroller.upstream.content import (
     PodStatusRequest,
+    check_pod_status,
     read_node_status,
     read_node_update,
-    shape_of,
 )
 from modules.edgecontroller.upstream.rights import may_report, own_node
 
@@ -63,8 +65,7 @@ class NodeWriter:
         name = own_node(resources.parse(message.resource))
         request = read_node_status(message)
         node = self._view.nodes.get(("", name))
-        with shape_of(message):
-            patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
+        patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
         try:
             await retry(
                 lambda: self._client.patch(
@@ -136,24 +137,21 @@ class PodWriter:
         pod = self._known(about, reported.uid) or await self._read(about)
         if pod is None or not may_report(about.node, pod):
             await self._remove_from_node(about)
-        elif reported.uid and reported.uid != pod["metadata"]["uid"]:
+        elif reported.uid and reported.uid != uid_of(pod):
             log.info(f"{message.resource}: the status of an earlier pod of that name is dropped")
         else:
-            await self._write(message, about, pod, reported)
+            await self._write(about, pod, reported)
 
     async def _write(
-        self,
-        message: Message,
-        about: resources.ObjectResource,
-        pod: Object,
-        reported: PodStatusRequest,
+        self, about: resources.ObjectResource, pod: Object, reported: PodStatusRequest
     ) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        with shape_of(message):
-            patch = podstatus.status_patch(pod, reported.status, times.now())
+        check_pod_status(reported)
+        patch = podstatus.status_patch(pod, reported.status, times.now())
         # Another pod of that name, which may be another node's, is not to get this status.
-        uid = pod["metadata"]["uid"]
-        patch["metadata"] = {"uid": uid}
+        uid = uid_of(pod)
+        if uid:
+            patch["metadata"] = {"uid": uid}
 
         async def attempt() -> Object | None:
             try:
@@ -162,7 +160,7 @@ class PodWriter:
                 )
             except Conflict:
                 found = await self._client.get(PODS, name, namespace)
-                if found["metadata"]["uid"] == uid:
+                if reference(PODS, found).get("uid", "") == uid:
                     raise  # for another try
                 return None
 
@@ -172,25 +170,11 @@ class PodWriter:
             written = None
         if written is None:
             await self._remove_from_node(about)
-        elif podstatus.deletion_complete(written):
-            await self._delete(written)
-
-    async def _delete(self, pod: Object) -> None:
-        metadata = pod["metadata"]
-
-        async def attempt() -> None:
-            try:
-                await self._client.delete(
-                    PODS,
-                    metadata["name"],
-                    metadata["namespace"],
-                    grace_period=0,
-                    uid=metadata["uid"],
-                )
-            except (NotFound, Conflict):
-                log.debug(f"pod {metadata['namespace']}/{metadata['name']} is gone already")
-
-        await retry(attempt, self._client.health)
+            return
+        # Whatever is wrong with its spec meanwhile, it is to go when its containers have ended.
+        written.pop("spec", None)
+        if podstatus.deletion_complete(usable(PODS, written)):
+            await delete_pod(self._client, written)
 
     def _known(self, about: resources.ObjectResource, uid: str) -> Object | None:
         """Find the pod in the cache.
@@ -203,19 +187,33 @@ class PodWriter:
         if pod is not None or not uid:
             return pod
         on_node = (pods.get(key) for key in self._view.locations.pods_on(about.node))
-        return next((pod for pod in on_node if pod and pod["metadata"].get("uid") == uid), None)
+        return next((pod for pod in on_node if pod and uid_of(pod) == uid), None)
 
     async def _read(self, about: resources.ObjectResource) -> Object | None:
         """Ask the API for a pod that is not in the cache, which can be a little behind."""
         try:
-            return await retry(
+            found = await retry(
                 lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
             )
         except NotFound:
             return None
+        return usable(PODS, found)
 
     async def _remove_from_node(self, about: resources.ObjectResource) -> None:
         log.info(f"pod {about.namespace}/{about.name} is not to be on {about.node}: deleted there")
         resource = resources.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
         await self._sender.send(change(DELETE, resource, content))
+
+
+async def delete_pod(client: KubeClient, pod: Object) -> None:
+    """Take a pod that has ended on its node out of the API, at once."""
+    namespace, name = key_of(pod)
+
+    async def attempt() -> None:
+        try:
+            await client.delete(PODS, name, namespace, grace_period=0, uid=uid_of(pod))
+        except (NotFound, Conflict):
+            log.debug(f"pod {namespace}/{name} is gone already")
+
+    await retry(attempt, client.health)

@@ -15,6 +15,7 @@ from modules.devicecontroller.announcer import Announcer, Request
 from modules.devicecontroller.device import key_of
 from modules.devicecontroller.inventory import Inventory, Slot, slot_of
 from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
+from tests.support.aside import make_set_aside
 
 HERE = Slot(NODE, LED)
 
@@ -31,7 +32,7 @@ class Cloud:
         self.inventory = Inventory(self.store, {}, {})
         self.announced = Announced(path)
         self.context = contexts["devicecontroller"]
-        self.announcer = Announcer(self.context, self.inventory, self.announced)
+        self.announcer = Announcer(self.context, self.inventory, self.announced, make_set_aside())
 
     def put(self, obj: dict[str, Any]) -> None:
         old = self.store.pop(key_of(obj), None)

@@ -65,8 +65,8 @@ def test_desired_defaults_are_those_of_go() -> None:
 
 
 def test_empty_object_is_read() -> None:
-    empty = {"metadata": {"name": "d"}}
-    assert (node_of(empty), model_of(empty), desired_of(empty)) == ("", ("", ""), {})
+    empty = {"metadata": {"name": "d", "namespace": "default"}}
+    assert (node_of(empty), model_of(empty), desired_of(empty)) == ("", ("default", ""), {})
     assert version_of(empty) == 0
     assert desired_of(keep_device(empty)) == {}
 

@@ -405,7 +405,7 @@ async def test_what_cannot_be_used_is_dropped(
         ]
         confirmed = {(await controller.said()).parent_id for _ in heard}
     assert confirmed == {message.id for message in heard}
-    assert f"what node {NODE} reports on device {LED} is dropped: not a twin update" in caplog.text
+    assert f"message 'update' 'node/{NODE}/{EDGE_UPDATED}': input data was truncated" in caplog.text
     assert f"node {NODE} reports on device other, which it does not have" in caplog.text
     # Neither answered nor confirmed: answers, and what names no node.
     await controller.hear(NODE, "membership", b"OK", "response")
@@ -418,7 +418,9 @@ async def test_what_cannot_be_used_is_dropped(
     await controller.cloudhub.send("devicecontroller", nothing)
     assert (await controller.said()).parent_id == nothing.id
     await quiet(api, controller)
-    assert "message " + stray.id in caplog.text
+    assert (
+        "cannot use message 'update' 'nonsense': resource 'nonsense' does not start" in caplog.text
+    )
 
 
 async def test_connected_node_is_left_to_ask(api: Api, controller: Controller) -> None:
@@ -448,6 +450,7 @@ async def test_details_for_status(api: Api) -> None:
             "device_models": 1,
             "nodes_with_devices": 1,
             "rejected_devices": 0,
+            "set_aside": 0,
         }
 
 

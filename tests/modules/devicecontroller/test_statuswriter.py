@@ -17,6 +17,7 @@ from modules.devicecontroller.statuswriter import StatusWriter
 from modules.devicecontroller.twin import Report
 from tests.modules.devicecontroller.conftest import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
+from tests.support.aside import make_set_aside
 
 HERE = Slot(NODE, LED)
 
@@ -49,7 +50,7 @@ async def writing(client: Any, *devices: dict[str, Any]) -> AsyncIterator[Status
     inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {}, {})
     for one in devices:
         inventory.add(keep_device(one))
-    writer = StatusWriter(DeviceStatus(client), inventory)
+    writer = StatusWriter(DeviceStatus(client), inventory, make_set_aside())
     task = asyncio.create_task(writer.run(2))
     yield writer
     writer.stop()

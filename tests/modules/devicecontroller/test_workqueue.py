@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ipc import ChannelError, MessageTooLarge
 from modules.common.kube import Backoff, Forbidden, KubeError, Unreachable
 from modules.devicecontroller import workqueue
 from modules.devicecontroller.workqueue import WorkQueue
@@ -29,6 +30,10 @@ async def running(queue: WorkQueue[Any], workers: int = 1) -> AsyncIterator[None
         queue.stop()
         task.cancel()
         await asyncio.wait([task])
+
+
+def unexpected(item: str, error: Exception) -> None:
+    raise AssertionError(item) from error
 
 
 class Recorder:
@@ -57,7 +62,7 @@ class Recorder:
 
 async def test_many_adds_are_one() -> None:
     handle = Recorder()
-    queue = WorkQueue(handle, Broken)
+    queue = WorkQueue(handle, Broken, unexpected)
     for item in ("a", "b", "a", "a"):
         queue.add(item)
     async with running(queue):
@@ -70,7 +75,7 @@ async def test_many_adds_are_one() -> None:
 async def test_added_while_handled_is_handled_again_afterwards() -> None:
     handle = Recorder()
     handle.gate.clear()
-    queue = WorkQueue(handle, Broken)
+    queue = WorkQueue(handle, Broken, unexpected)
     queue.add("a")
     async with running(queue, workers=2):
         await handle.until(lambda seen: seen == ["a"])
@@ -84,7 +89,7 @@ async def test_added_while_handled_is_handled_again_afterwards() -> None:
 async def test_failed_item_comes_again_and_others_go_on() -> None:
     handle = Recorder()
     handle.failures = 1
-    queue = WorkQueue(handle, Broken)
+    queue = WorkQueue(handle, Broken, unexpected)
     queue.add("a")
     queue.add("b")
     async with running(queue):
@@ -92,20 +97,39 @@ async def test_failed_item_comes_again_and_others_go_on() -> None:
     assert handle.seen == ["a", "b", "a"]
 
 
-async def test_unexpected_error_ends_the_queue() -> None:
-    async def handle(_: str) -> None:
-        raise ZeroDivisionError
+async def test_unexpected_error_sets_one_item_aside() -> None:
+    handled, aside = Recorder(), Recorder()
 
-    queue = WorkQueue(handle, Broken)
+    async def handle(item: str) -> None:
+        if item == "bad":
+            raise ZeroDivisionError
+        await handled(item)
+
+    queue = WorkQueue(handle, Broken, lambda item, _: aside.seen.append(item))
+    queue.add("bad")
+    queue.add("good")
+    async with running(queue):
+        await handled.until(lambda seen: seen == ["good"])
+    assert aside.seen == ["bad"]
+
+
+async def test_what_no_channel_carries_is_not_tried_again() -> None:
+    aside: list[str] = []
+
+    async def handle(_: str) -> None:
+        raise MessageTooLarge
+
+    queue = WorkQueue(handle, ChannelError, lambda item, _: aside.append(item))
     queue.add("a")
-    with pytest.raises(ExceptionGroup) as caught:
-        await queue.run()
-    assert caught.value.subgroup(ZeroDivisionError)
+    async with running(queue):
+        while not aside:
+            await asyncio.sleep(0)
+    assert not queue
 
 
 async def test_later_is_dropped_when_taken_back_and_merged_with_now() -> None:
     handle = Recorder()
-    queue = WorkQueue(handle, Broken)
+    queue = WorkQueue(handle, Broken, unexpected)
     queue.add_later("dropped", 0.01)
     queue.discard_later("dropped")
     queue.add_later("merged", 0.01)
@@ -122,7 +146,7 @@ async def test_retry_now_ends_the_pauses_of_what_has_failed(
     handle = Recorder()
     handle.failures = 1
     monkeypatch.setattr(workqueue, "Backoff", partial(Backoff, initial=600, maximum=600))
-    queue = WorkQueue(handle, Broken)
+    queue = WorkQueue(handle, Broken, unexpected)
     queue.add("failed")
     async with running(queue):
         while "failed" not in queue._timers:
@@ -143,7 +167,7 @@ async def test_an_outage_is_not_logged_for_each_item(caplog: pytest.LogCaptureFi
             raise errors.pop(0)
         done.set()
 
-    queue = WorkQueue(handle, KubeError)
+    queue = WorkQueue(handle, KubeError, unexpected)
     queue.add("a")
     queue.add("b")
     async with running(queue):

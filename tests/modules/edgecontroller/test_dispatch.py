@@ -7,7 +7,15 @@ from typing import Any, cast
 import pytest
 
 from ipc import Message
-from modules.common.kube import Conflict, EventRecorder, Forbidden, Invalid, KubeClient, NotFound
+from modules.common.kube import (
+    Conflict,
+    EventRecorder,
+    Forbidden,
+    Invalid,
+    KubeClient,
+    NotFound,
+    SetAside,
+)
 from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery
@@ -52,7 +60,7 @@ class Api:
         self.patches: list[Json] = []
         self.found: Json = {}
         self.deleted: list[tuple[str, dict[str, Any]]] = []
-        self.patch_answer: Any = {"metadata": {}}
+        self.patch_answer: Any = pod("p", uid="uid-p")
         self.delete_error: Exception | None = None
         self.open = asyncio.Event()
         self.health = ApiHealth()
@@ -91,7 +99,9 @@ class Bench:
         self.api, self.channel = Api(), Channel()
         client, sender = cast("KubeClient", self.api), Sender(self.channel)
         self.view = View(Ledger(directory / "told.jsonl"))
-        delivery = Delivery(self.view, sender)
+        recorder = EventRecorder(client, "test")
+        aside = SetAside(recorder, "test")
+        delivery = Delivery(self.view, sender, aside)
         self.pods = PodWriter(client, sender, self.view)
         handlers = Handlers(
             NodeWriter(client, sender, self.view, 20),
@@ -105,9 +115,9 @@ class Bench:
             delivery,
             sender,
             cast("ModuleContext", self.channel),
-            EventRecorder(client, "test"),
+            aside,
         )
-        self.upstream = Upstream(handlers, nodes, delivery, config)
+        self.upstream = Upstream(handlers, nodes, delivery, config, aside)
 
     def add_pod(self, name: str) -> None:
         self.view.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")
@@ -156,7 +166,7 @@ async def test_a_status_of_no_pod_keeps_none_of_the_others_back(
     running = asyncio.create_task(bench.upstream.run(inbox.get))
     await settle()
     assert sorted(bench.api.patched) == ["a", "b"]
-    assert "is dropped: name 'not/a/pod' of resource 'node/edge-node-1/" in caplog.text
+    assert "podstatus': name 'not/a/pod' of resource 'node/edge-node-1/" in caplog.text
     assert (taken.is_done, bench.upstream.pending) == (True, 0)
     running.cancel()
     await asyncio.wait([running])
@@ -225,7 +235,7 @@ async def test_a_status_is_not_for_another_pod_of_that_name(bench: Bench) -> Non
 
 async def test_a_pod_that_changes_meanwhile_gets_its_status(bench: Bench) -> None:
     bench.add_pod("p")
-    bench.api.patch_answer = [Conflict(409, "Conflict", "it has changed"), {"metadata": {}}]
+    bench.api.patch_answer = [Conflict(409, "Conflict", "it has changed"), pod("p")]
     bench.api.found = pod("p", uid="uid-p")
     bench.api.open.set()
     await bench.pods.write_status(status_of("p", "uid-p"))
@@ -278,7 +288,7 @@ async def test_what_every_edge_repeats_is_logged_once(
     )
     bench.api.patch_answer = Invalid(422, "Invalid", "no")
     assert len(await report("a", "b", "a", "b")) == 2
-    bench.api.patch_answer = {"metadata": {}}
+    bench.api.patch_answer = pod("a")
     assert not await report("a", "b")
     bench.api.patch_answer = Forbidden(403, "Forbidden", "no rights")
     assert len(await report("a", "b")) == 1

@@ -18,6 +18,7 @@ from modules.edgecontroller.lifecycle import Lifecycle
 from modules.edgecontroller.objects import keep_node
 from modules.edgecontroller.sending import Sender
 from supervisor.api import ModuleContext, Settings
+from tests.support.aside import make_set_aside
 
 from .conftest import NODE, Cloud, Json, eventually, node
 from .test_dispatch import Channel
@@ -194,11 +195,11 @@ async def test_a_node_that_was_deleted_while_nobody_looked(cloud: Cloud) -> None
 
 
 async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> None:
-    channel, client = Channel(), cast("KubeClient", None)
+    channel, aside = Channel(), make_set_aside()
     view = View(Ledger(tmp_path / "told.jsonl"))
-    sender, recorder = Sender(channel), EventRecorder(client, "test")
+    sender = Sender(channel)
     context = cast("ModuleContext", channel)
-    concern = NodeConcern(view, Delivery(view, sender), sender, context, recorder)
+    concern = NodeConcern(view, Delivery(view, sender, aside), sender, context, aside)
     for name in (NODE, "edge-node-2"):
         concern.handle(WatchEvent("DELETED", node(name), node(name)))
     view.nodes["", NODE] = node()

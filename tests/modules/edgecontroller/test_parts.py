@@ -303,7 +303,7 @@ async def test_fault_of_a_handler_ends_the_lane() -> None:
     assert not delivery.is_done
 
 
-async def test_too_large_a_message_does_not_stop_the_rest() -> None:
+async def test_what_no_channel_carries_is_for_the_caller_to_set_aside() -> None:
     class Context:
         async def send(self, module: str, message: Message, timeout: float | None = None) -> None:
             raise MessageTooLarge("17 MB")
@@ -311,7 +311,8 @@ async def test_too_large_a_message_does_not_stop_the_rest() -> None:
         async def send_resp(self, message: Message, timeout: float | None = None) -> None:
             raise AssertionError
 
-    await Sender(Context()).send(Message.build("s", "g", "update", "r"))
+    with pytest.raises(MessageTooLarge):
+        await Sender(Context()).send(Message.build("s", "g", "update", "r"))
 
 
 def meta(**metadata: Any) -> dict[str, Any]:

@@ -340,4 +340,4 @@ async def test_no_name_is_a_step_of_a_path(
     caplog.set_level(logging.WARNING)
     await running.from_edge("query", resource)
     await running.drain()
-    assert "is dropped: resource" in caplog.text
+    assert "cannot use message 'query'" in caplog.text

@@ -1,0 +1,160 @@
+"""The shapes of Kubernetes objects: what Go can decode, and so what an edge can be told.
+
+An API server that validates hands out nothing else. The embedded one does not validate, and
+neither does any for a custom resource without a schema. An edge decodes a list of objects as one:
+a single object that Go cannot decode would keep all others of the list from it.
+
+The types of the built-in kinds are in shapes.txt, a line for each: its name, then `field:type`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from ipc.message import ENCODING_ERRORS, encode_message
+from ipc.segment import MAX_PAYLOAD
+from modules.common.kube.resources import Resource
+
+#: A name that can be part of a URL's path (IsValidPathSegmentName) and of a message's resource.
+_NAME: Final = r"^(?!\.{1,2}\Z)[^/%]{1,253}\Z"
+Name = Annotated[str, Meta(pattern=_NAME)]
+
+#: Bytes of an object, as a channel carries it; the rest is for the other fields of its message.
+MOST_BYTES: Final = MAX_PAYLOAD - 4096
+
+INT32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+INT64 = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
+
+_QUANTITY: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?\Z"
+
+_SCALARS: Final[dict[str, Any]] = {
+    "boolean": bool,
+    "bytes": bytes,  # in base64, as in Go
+    "int32": INT32,
+    "int64": INT64,
+    "name": Name,
+    "intOrString": INT32 | str,
+    "quantity": int | float | Annotated[str, Meta(pattern=_QUANTITY)],
+    "string": str,
+    "time": Annotated[datetime, Meta(tz=True)],
+}
+
+#: What msgspec says, in the words of JSON.
+_WORDS: Final = {
+    r"\bstr\b": "string",
+    r"\bint\b": "integer",
+    r"\bbool\b": "boolean",
+    "`": "",
+    f".*{re.escape(repr(_NAME))}": "expected a name: 1 to 253 characters, none of them / or %",
+    f".*{re.escape(repr(_QUANTITY))}": "expected a quantity, such as 500m or 10Mi",
+}
+
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+
+
+_is_name: Final = re.compile(_NAME).match
+
+
+class BadObject(ValueError):
+    """An object that cannot be used: the path of the field that is why, and what is wrong with it.
+
+    The path is empty where it is the object as a whole.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+def check(obj: Any, shape: Any, at: str = "") -> None:
+    """Raise BadObject unless an object, or what is `at` a path of one, has a shape.
+
+    It has to fit into a message too.
+    """
+    try:
+        msgspec.convert(obj, shape)
+        size = len(encode_message(obj))
+    except msgspec.ValidationError as error:
+        raise bad_object(error, at) from error
+    except ENCODING_ERRORS as error:
+        raise BadObject("", f"it cannot be put into a message: {error}") from error
+    if size > MOST_BYTES:
+        raise BadObject("", f"it has {size} bytes; a message carries up to {MOST_BYTES}")
+
+
+def is_name(text: str) -> bool:
+    """Whether an object can have this name."""
+    return _is_name(text) is not None
+
+
+def bad_object(error: Exception, at: str = "") -> BadObject:
+    """Say where msgspec has found what: "Expected `object`, got `str` - at `$.spec.a[0]`"."""
+    problem, _, path = str(error).partition(" - at `$")
+    path = f"{at}{path.rstrip('`')}".lstrip(".")
+    if missing := _MISSING.match(problem):
+        path = f"{path}.{missing[1]}".lstrip(".")
+        return BadObject(path, "is missing")
+    for pattern, words in _WORDS.items():
+        problem = re.sub(pattern, words, problem)
+    return BadObject(path, problem[:1].lower() + problem[1:] if problem[1:2].islower() else problem)
+
+
+@cache
+def shape_of(resource: Resource) -> type[msgspec.Struct]:
+    """Return the shape of a built-in kind."""
+    return with_metadata(part(resource.kind), namespaced=resource.namespaced)
+
+
+@cache
+def part(name: str) -> type[msgspec.Struct]:
+    """Return the shape of a part of an object, such as PodStatus."""
+    return _struct(name, types()[name])
+
+
+def with_metadata(shape: type[msgspec.Struct], *, namespaced: bool) -> type[msgspec.Struct]:
+    """Add the metadata that an object must have to be told of: a name, and its namespace."""
+    fields = types()["ObjectMeta"] | {"name": "name", "namespace": "name"}
+    required = ("name", "namespace") if namespaced else ("name",)
+    metadata = _struct("Metadata", fields, required=required)
+    return msgspec.defstruct(
+        shape.__name__, [("metadata", metadata)], bases=(shape,), kw_only=True, gc=False
+    )
+
+
+def _struct(
+    name: str, fields: dict[str, str], *, required: tuple[str, ...] = ()
+) -> type[msgspec.Struct]:
+    """Make a type; null stands for any field that is not required, as in Go."""
+    made: list[Any] = [(field, _type(fields[field])) for field in required]
+    made += [
+        (field, _type(type_) | None, None)
+        for field, type_ in fields.items()
+        if field not in required
+    ]
+    return msgspec.defstruct(name, made, gc=False)
+
+
+def _type(text: str) -> Any:
+    if text.startswith("[]"):
+        return list[_type(text[2:])]  # type: ignore[misc]
+    if text.startswith("{}"):
+        return dict[str, _type(text[2:]) | None]  # type: ignore[misc]
+    return _SCALARS.get(text) or part(text)
+
+
+@cache
+def types() -> dict[str, dict[str, str]]:
+    """Read the table: the types of the fields, by the name of the type they are fields of."""
+    found = {}
+    for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
+        name, *fields = line.split(" ")
+        found[name] = dict(field.split(":") for field in fields)
+    return found

@@ -1,0 +1,121 @@
+"""A device controller in this process between an API and a cloudhub that are the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import ipc
+from modules.common.kube import DEVICES, NODES, KubeClient
+from modules.devicecontroller.announced import Announced
+from modules.devicecontroller.config import DeviceControllerConfig
+from modules.devicecontroller.controller import _Controller
+from supervisor.api import Settings
+from tests.modules.devicecontroller.samples import NODE
+from tests.support.fakekube import FakeKube
+
+Object = dict[str, Any]
+
+
+class Taken:
+    """A message of an edge, as a channel hands it out."""
+
+    def __init__(self, message: ipc.Message) -> None:
+        self.message = message
+        self.is_done = False
+
+    def done(self) -> None:
+        assert not self.is_done
+        self.is_done = True
+
+
+class Context:
+    """A module's context whose cloudhub takes everything."""
+
+    def __init__(self) -> None:
+        self.inbox: asyncio.Queue[Taken] = asyncio.Queue()
+        self.sent: list[ipc.Message] = []
+        self.is_ready = asyncio.Event()
+        self.is_stopping = asyncio.Event()
+        self.take = self.inbox.get
+        self.stopped = self.is_stopping.wait
+        self.ready = self.is_ready.set
+
+    async def send(self, module: str, message: ipc.Message, timeout: float | None = None) -> None:
+        ipc.message.encode(message)
+        self.sent.append(message)
+
+    def report(self, **details: Any) -> None:
+        pass
+
+
+class Bench:
+    """A running controller that knows NODE."""
+
+    def __init__(self, directory: Path, announced: Announced) -> None:
+        self.api, self.context = FakeKube("devicecontroller"), Context()
+        metadata = {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
+        self.api.lists[NODES.plural].append({"metadata": metadata})
+        self.controller = _Controller(
+            cast("Any", self.context),
+            DeviceControllerConfig(),
+            Settings(directory, directory),
+            cast("KubeClient", self.api),
+            announced,
+        )
+        self.task = asyncio.create_task(self.controller.run())
+
+    def hear(self, message: ipc.Message) -> Taken:
+        taken = Taken(message)
+        self.context.inbox.put_nowait(taken)
+        return taken
+
+    async def ready(self) -> None:
+        ready = asyncio.create_task(self.context.is_ready.wait())
+        await asyncio.wait([ready, self.task], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        assert not self.task.done(), self.task.exception()
+
+    async def settle(self) -> None:
+        """Let the controller do all that it can do at once."""
+        down = self.controller._downstream
+        queues = (down.announcer, down._profile_writer, down._rejections, self.controller._writer)
+        async with asyncio.timeout(60):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            while any(map(len, queues)) or not self.context.inbox.empty():
+                await asyncio.sleep(0)
+        assert not self.task.done(), self.task.exception()
+
+    def told(self) -> list[ipc.Message]:
+        """Take what has been sent since."""
+        sent = list(self.context.sent)
+        self.context.sent.clear()
+        return sent
+
+    def condition(self, name: str) -> Object:
+        """Return the condition of a device as it was written last."""
+        conditions: list[Object] = [
+            patch["status"]["conditions"][-1]
+            for plural, about, patch in self.api.patches
+            if (plural, about) == (DEVICES.plural, name) and "conditions" in patch["status"]
+        ]
+        return conditions[-1]
+
+
+@asynccontextmanager
+async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
+    """Run a controller; `devices` are what there is when it starts."""
+    with Announced(directory / "announced.sqlite3") as announced:
+        bench = Bench(directory, announced)
+        bench.api.lists[DEVICES.plural].extend(devices)
+        await bench.ready()
+        await bench.settle()
+        try:
+            yield bench
+        finally:
+            bench.context.is_stopping.set()
+            await asyncio.wait([bench.task])

@@ -1,0 +1,143 @@
+"""An edge controller in this process between an API and a cloudhub that are the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from ipc import Message, MessageTooLarge
+from modules.common.kube import NODES, PODS, KubeClient, Resource, check, shape_of
+from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.controller import Controller
+from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.view import LISTED
+from modules.edgecontroller.messages import INSERT, PODLIST, UPDATE
+from modules.edgecontroller.objects import RESOURCES
+from tests.support.fakekube import FakeKube
+
+from .conftest import NODE, Json, node
+
+_LISTS = {**LISTED, PODLIST: "pod"}
+
+
+class Taken:
+    """A message of an edge, as a channel hands it out."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.is_done = False
+
+    def done(self) -> None:
+        assert not self.is_done
+        self.is_done = True
+
+
+class Context:
+    """A module's context whose cloudhub takes everything."""
+
+    def __init__(self) -> None:
+        self.inbox: asyncio.Queue[Taken] = asyncio.Queue()
+        self.sent: list[Message] = []
+        self.is_ready = asyncio.Event()
+        self.take = self.inbox.get
+        self.details: Json = {}
+        self.most = 1000
+        """objects of a list that a message carries"""
+
+    async def send(self, module: str, message: Message, timeout: float | None = None) -> None:
+        if isinstance(message.content, list) and len(message.content) > self.most:
+            raise MessageTooLarge
+        self.sent.append(message)
+
+    async def send_resp(self, message: Message, timeout: float | None = None) -> None:
+        self.sent.append(message)
+
+    async def send_sync(
+        self, module: str, message: Message, timeout: float | None = None
+    ) -> Message:
+        return message.response()
+
+    def ready(self) -> None:
+        self.is_ready.set()
+
+    def report(self, **details: Any) -> None:
+        self.details.update(details)
+
+
+class Bench:
+    """A running controller; NODE is connected."""
+
+    def __init__(self, directory: Path) -> None:
+        self.api, self.context = FakeKube("edgecontroller"), Context()
+        self.api.lists[NODES.plural].append(node(NODE) | {"metadata": _node_metadata()})
+        self.ledger = Ledger(directory / "told.jsonl")
+        self.controller = Controller(
+            EdgeControllerConfig(),
+            "",
+            cast("KubeClient", self.api),
+            self.ledger,
+            cast("Any", self.context),
+        )
+        self.task = asyncio.create_task(self.controller.run())
+
+    def feed(self, resource: Resource, obj: Any, type_: str = "ADDED") -> None:
+        self.api.feed(resource, obj, type_)
+
+    def hear(self, message: Message) -> Taken:
+        taken = Taken(message)
+        self.context.inbox.put_nowait(taken)
+        return taken
+
+    async def ready(self) -> None:
+        ready = asyncio.create_task(self.context.is_ready.wait())
+        await asyncio.wait([ready, self.task], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        assert not self.task.done(), self.task.exception()
+
+    async def settle(self) -> None:
+        """Let the controller do all that it can do at once."""
+        outbox, upstream = self.controller._view.outbox, self.controller._upstream
+        async with asyncio.timeout(60):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            while len(outbox) or upstream.pending or not self.context.inbox.empty():
+                await asyncio.sleep(0)
+        assert not self.task.done(), self.task.exception()
+
+    def told(self) -> dict[str, Message]:
+        """Take what has been sent since, by resource; an edge could decode all of it."""
+        for message in self.context.sent:
+            if message.operation not in (INSERT, UPDATE):
+                continue
+            kind = message.resource.split("/")[3]
+            of_list = kind in _LISTS
+            resource = RESOURCES[_LISTS.get(kind, kind)]
+            for obj in message.content if of_list else [message.content]:
+                check(obj, shape_of(resource))
+        found = {message.resource: message for message in self.context.sent}
+        self.context.sent.clear()
+        return found
+
+
+def _node_metadata() -> Json:
+    return {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
+
+
+@asynccontextmanager
+async def running(directory: Path, *pods: Any) -> AsyncIterator[Bench]:
+    """Run a controller; `pods` are what there is when it starts."""
+    directory.mkdir(exist_ok=True)
+    bench = Bench(directory)
+    bench.api.lists[PODS.plural].extend(pods)
+    await bench.ready()
+    bench.hear(Message.build("cloudhub", "resource", "connected", f"node/{NODE}"))
+    await bench.settle()
+    try:
+        yield bench
+    finally:
+        bench.task.cancel()
+        await asyncio.wait([bench.task])
+        bench.ledger.close()
