@@ -87,8 +87,9 @@ bench-controllers: $(BENCH) ## measure the controllers beside Go's figures (15 m
 fuzz: $(TEST) ## write anything to readers of frames and messages, admin interface and API server (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
-	  $(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
+	  $(BIN)/python -m pytest -q -s -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
 	    $(FUZZED) >.fuzz.log 2>&1 || { cat .fuzz.log; exit 1; }; \
+	  grep -o 'seed.*/readyz.*' .fuzz.log; \
 	  rounds=$$((rounds + 1)); \
 	done; rm -f .fuzz.log; echo "nothing found in $$rounds rounds, $(FUZZ_SECONDS) s"
 

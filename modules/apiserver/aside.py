@@ -13,6 +13,7 @@ import msgspec
 from modules.apiserver import shapes
 from modules.apiserver.objects import Entry, Key, decode
 from modules.apiserver.resources import Resource
+from modules.apiserver.status import short
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Aside:
         self._reasons: dict[tuple[str, Key], str] = {}
 
     def add(self, storage: str, key: Key, reason: str) -> None:
-        self._reasons[storage, key] = reason
+        self._reasons[storage, key] = reason = short(reason)
         logger.error(
             "cannot use %s %s of %s: %s; it is kept in the file and not served: create it anew to "
             "replace it, or delete it", storage, _told(key), self._path, reason,

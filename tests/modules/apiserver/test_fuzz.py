@@ -27,8 +27,8 @@ from modules.common.certs import Pki
 from tests.modules.apiserver.conftest import tls
 from tests.modules.apiserver.fuzzing import CRDS, Generator, Request, below
 
-# With Hypothesis' profiles: 1 in a normal run, 10 in each round of `make fuzz`.
-EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_examples // 100
+# With Hypothesis' profiles: 1 in a normal run, 2 in each round of `make fuzz`.
+EXAMPLES = max(1, settings.get_profile(settings.get_current_profile_name()).max_examples // 500)
 LIVES = 2
 REQUESTS = 300
 # Larger objects are not worth the time that changing them here takes.
