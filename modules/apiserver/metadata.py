@@ -140,8 +140,8 @@ def validate(metadata: Json) -> list[Cause]:
         causes.append(invalid_value("metadata.name", name, SUBDOMAIN_RULE))
     labels = _strings(metadata, "labels")
     annotations = _strings(metadata, "annotations")
-    finalizers = metadata.get("finalizers") or []
-    if not isinstance(finalizers, list) or not all(isinstance(item, str) for item in finalizers):
+    finalizers = metadata.get("finalizers")
+    if finalizers is not None and not _is_texts(finalizers):
         raise bad_request("metadata.finalizers must be a list of strings")
     for key, value in labels.items():
         causes += _key_faults(key, "metadata.labels")
@@ -163,6 +163,10 @@ def _key_faults(key: str, field: str) -> list[Cause]:
     if len(name) > 63 or not _LABEL_NAME.fullmatch(name):
         return [invalid_value(field, key, f"name part: {_LABEL_RULE}")]
     return []
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _strings(metadata: Json, field: str) -> dict[str, str]:

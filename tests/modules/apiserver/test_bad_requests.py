@@ -102,6 +102,11 @@ async def test_what_every_kind_has_is_an_object(api: Api, path: str, field: str)
         await api.call("POST", path, body, expect=400)
 
 
+@pytest.mark.parametrize("wrong", [{}, "", 0, "x", [5], {"a": 1}])
+async def test_finalizers_are_a_list_of_texts(api: Api, wrong: Any) -> None:
+    await api.call("POST", NODES, {"metadata": {"name": "n", "finalizers": wrong}}, expect=400)
+
+
 async def test_an_odd_event_does_not_end_the_server(api: Api, server: Server) -> None:
     await api.create(EVENTS, metadata={"name": "a"}, series="x", lastTimestamp="0001-01-01")
     await api.create(EVENTS, metadata={"name": "b"}, series=[], eventTime={"x": 1})
