@@ -164,6 +164,7 @@ class Fuzz:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.timeout(300)
 @settings(
     max_examples=EXAMPLES,
     phases=(Phase.explicit, Phase.generate),

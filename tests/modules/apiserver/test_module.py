@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from modules.apiserver import ApiServer
 from modules.apiserver.server import Server
+from modules.apiserver.store import Store
 from supervisor.api import CannotStart, KubernetesSettings, Settings
 
 
@@ -64,6 +66,22 @@ async def test_a_damaged_store_cannot_start(tmp_path: Path, context: Context) ->
     (tmp_path / "apiserver.db").write_bytes(b"nonsense" * 1000)
     with pytest.raises(CannotStart, match=r"apiserver\.db"):
         await module(tmp_path).start(context)  # type: ignore[arg-type]
+
+
+async def test_what_it_cannot_use_is_in_its_report(tmp_path: Path, context: Context) -> None:
+    store = Store(tmp_path / "apiserver.db")
+    store.close()
+    database = sqlite3.connect(tmp_path / "apiserver.db")
+    with database:
+        database.execute("INSERT INTO objects VALUES ('nodes', '', 'n', 1, x'5b')")
+    database.close()
+    task = asyncio.create_task(module(tmp_path).start(context))  # type: ignore[arg-type]
+    async with asyncio.timeout(10):
+        await context.is_ready.wait()
+        (line,) = context.details["aside"]
+        assert line.startswith("nodes n: it is not JSON")
+        context.stop.set()
+        await task
 
 
 async def test_a_fault_in_the_background_ends_it(
