@@ -19,7 +19,12 @@ from tests.support.running import DEADLINE, Running
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def listening(request: pytest.FixtureRequest) -> Iterator[sockets.Sockets]:
-    opened = sockets.open_all({"s": (request.param, 0)})
+    try:
+        opened = sockets.open_all({"s": (request.param, 0)})
+    except OSError:
+        if request.param == "::1":
+            pytest.skip("this machine has no IPv6")
+        raise
     yield opened
     sockets.close_all(opened)
 
