@@ -451,6 +451,7 @@ async def test_details_for_status(api: Api) -> None:
             "nodes_with_devices": 1,
             "rejected_devices": 0,
             "set_aside": 0,
+            "trouble": "",
         }
 
 

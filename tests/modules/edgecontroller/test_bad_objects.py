@@ -188,3 +188,21 @@ async def test_a_bug_in_telling_sets_one_object_aside(
         )
         await bench.settle()
         assert f"node/{NODE}/default/pod/unlucky" in bench.told()
+
+
+async def test_an_error_about_an_earlier_message_is_no_refusal_of_the_last(tmp_path: Path) -> None:
+    resource = f"node/{NODE}/default/pod/p"
+    async with running(tmp_path) as bench:
+        refusing = bench.controller._delivery._refusals._nodes
+        sent = []
+        for version in "23":
+            told = pod("p", uid="u", resourceVersion=version, labels={"version": version})
+            bench.feed(PODS, told, "MODIFIED")
+            await bench.settle()
+            sent.append(bench.told()[resource])
+        bench.hear(sent[0].error("busy"))
+        await bench.settle()
+        assert NODE not in refusing
+        bench.hear(sent[1].error("busy"))
+        await bench.settle()
+        assert NODE in refusing

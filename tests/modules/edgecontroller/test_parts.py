@@ -6,7 +6,7 @@ import itertools
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -15,7 +15,8 @@ from ipc import Message, MessageTooLarge
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
-from modules.edgecontroller.downstream.outbox import Outbox, Target
+from modules.edgecontroller.downstream.outbox import Outbox, Pending, Target
+from modules.edgecontroller.downstream.presence import Presence
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
 from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import times
@@ -383,3 +384,38 @@ def test_init_containers_are_sorted_as_in_the_spec() -> None:
 
 def test_pod_that_is_not_being_deleted_is_left() -> None:
     assert not deletion_complete({"metadata": {}, "status": {"phase": "Succeeded"}})
+
+
+async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
+    class Context:
+        async def send_sync(self, *_: Any) -> Message:
+            return Message.build("cloudhub", "resource", "response", "r")
+
+    def fail(node: str) -> None:
+        raise ZeroDivisionError(node)
+
+    presence = Presence({}, cast("Any", Context()), on_found=fail, on_gone=fail)
+    running = asyncio.create_task(presence.run())
+    await asyncio.sleep(0)
+    presence.ask("n")
+    with pytest.raises(ExceptionGroup) as caught:
+        await running
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_outbox_knows_what_types_are_due_to_whom() -> None:
+    outbox = Outbox()
+    targets = [Target("n", "service", "default", name) for name in "ab"]
+    for target in (*targets, targets[0]):
+        outbox.mark(target)
+    assert outbox.has("n", "service")
+    assert not outbox.has("n", "pod")
+    assert not outbox.has("m", "service")
+    for target, pending in await outbox.batch(10):
+        assert outbox.has("n", "service")
+        outbox.settle(target, pending)
+    assert not outbox.has("n", "service")
+    [(target, pending)] = [(targets[0], Pending())]
+    outbox.mark(target)
+    outbox.settle(target, pending)  # marked again since
+    assert outbox.has("n", "service")

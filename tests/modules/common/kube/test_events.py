@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from modules.common.kube import (
     EVENTS,
     NODES,
     PODS,
+    AlreadyExists,
     EventRecorder,
     KubeClient,
     reference,
@@ -21,6 +22,7 @@ from modules.common.kube import (
 from modules.common.kube import events as events_module
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
+from tests.support.fakekube import FakeKube
 
 from .conftest import FakeServer, refuses, replies
 
@@ -133,3 +135,50 @@ async def test_what_waits_is_bounded_and_what_is_refused_is_told(
     (line,) = caplog.messages
     assert line.startswith("cannot write Events, first A: post events default/web")
     assert line.endswith("grant the rights of deploy/rbac/cloudcore.yaml")
+
+
+async def test_what_is_said_while_an_event_is_found_counts() -> None:
+    """The API has 5 of an earlier run; it is said again before it has answered with that."""
+
+    class Api(FakeKube):
+        async def create(self, *_: Any) -> Any:
+            raise AlreadyExists(409, "AlreadyExists", "it is there")
+
+        async def patch(self, *args: Any, **options: Any) -> Any:
+            if not self.patches:
+                recorder.event(ABOUT_POD, "Normal", "R", "m")
+            await super().patch(*args, **options)
+            return {"count": 5}
+
+    api = Api("test")
+    recorder = EventRecorder(cast("KubeClient", api), "test")
+    recorder.event(ABOUT_POD, "Normal", "R", "m")
+    running = asyncio.create_task(recorder.run())
+    async with asyncio.timeout(5):
+        while not any(patch.get("count") == 7 for _, _, patch in api.patches):
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("answer", [{"count": "many"}, {}, None, 3])
+async def test_an_answer_of_any_shape_ends_no_recorder(answer: Any) -> None:
+    class Api(FakeKube):
+        async def create(self, *_: Any) -> Any:
+            raise AlreadyExists(409, "AlreadyExists", "it is there")
+
+        async def patch(self, *args: Any, **options: Any) -> Any:
+            await super().patch(*args, **options)
+            return answer
+
+    api = Api("test")
+    recorder = EventRecorder(cast("KubeClient", api), "test")
+    running = asyncio.create_task(recorder.run())
+    for message in ("a", "b"):
+        recorder.event(ABOUT_POD, "Normal", "R", message)
+    async with asyncio.timeout(5):
+        while len(api.patches) < 2:
+            await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
