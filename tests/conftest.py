@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from modules.common.certs import Pki
 
 # Who runs the tests by nohup or from a script's background has these signals ignored, and
 # processes inherit that: the supervisor would leave them ignored, as it should.
@@ -19,3 +24,11 @@ settings.load_profile("same-every-time")
 settings.register_profile(
     "fuzz", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Make keys and certificates once for all tests, in a data directory that has nothing else."""
+    from modules.common.certs import ensure_pki  # half a second, which few directories need
+
+    return ensure_pki(tmp_path_factory.mktemp("data") / "pki", [])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modules.apiserver.server import Server
+from modules.common.certs import Pki
+from tests.support.pki import copy_pki
 
 
 class Embedded(NamedTuple):
@@ -31,9 +33,10 @@ async def running_server(data_dir: Path) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def embedded_apiserver(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def embedded_apiserver(tmp_path: Path, pki: Pki) -> AsyncIterator[Embedded]:
     """Run a server for other modules' tests: `async with … as (kubeconfig, url)`."""
     with_data = tmp_path / "apiserver"
+    copy_pki(pki, with_data)
     async with running_server(with_data) as server:
         assert server.url
         yield Embedded(with_data / "kubeconfig", server.url)

@@ -19,8 +19,9 @@ from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Catalog
 from modules.apiserver.server import Server
 from modules.apiserver.store import Store
-from modules.common.certs import Pki, ensure_pki
+from modules.common.certs import Pki
 from tests.support.apiserver import running_server
+from tests.support.pki import copy_pki
 
 KUBECTL_SECONDS = 20
 
@@ -97,15 +98,9 @@ class WatchStream:
         return json.loads(line) if line else None
 
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make keys once: three RSA keys for every test would be most of the time it takes."""
-    return ensure_pki(tmp_path_factory.mktemp("pki"), []).directory
-
-
 @pytest.fixture
-async def server(tmp_path: Path, pki: Path) -> AsyncIterator[Server]:
-    shutil.copytree(pki, tmp_path / "data" / "pki")
+async def server(tmp_path: Path, pki: Pki) -> AsyncIterator[Server]:
+    copy_pki(pki, tmp_path / "data")
     async with running_server(tmp_path / "data") as running:
         yield running
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -22,9 +21,11 @@ from modules.apiserver.registry import Registry
 from modules.apiserver.resources import Catalog
 from modules.apiserver.status import ApiError
 from modules.apiserver.store import Store
+from modules.common.certs import Pki
 from modules.common.crds import load
 from tests.modules.apiserver.conftest import Api, pod, tls, until
 from tests.support.apiserver import running_server
+from tests.support.pki import copy_pki
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CRD_STORAGE = "customresourcedefinitions.apiextensions.k8s.io"
@@ -293,9 +294,9 @@ def insert(data_dir: Path, storage: str, namespace: str, name: str, body: Any) -
 
 
 @pytest.fixture
-async def data_dir(tmp_path: Path, pki: Path) -> Path:
+async def data_dir(tmp_path: Path, pki: Pki) -> Path:
     """Return the data of a server that has been used and stopped."""
-    shutil.copytree(pki, tmp_path / "data" / "pki")
+    copy_pki(pki, tmp_path / "data")
     async with started(tmp_path / "data") as api:
         await api.create("/api/v1/namespaces/default/configmaps", metadata={"name": "good"})
     return tmp_path / "data"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import io
 import json
-import shutil
 import socket
 import sys
 import textwrap
@@ -26,6 +25,7 @@ from yarl import URL
 from modules.common.certs import Pki
 from tests.modules.apiserver.conftest import tls
 from tests.modules.apiserver.fuzzing import CRDS, Generator, Request, below
+from tests.support.pki import copy_pki
 
 # With Hypothesis' profiles: 1 in a normal run, 2 in each round of `make fuzz`.
 EXAMPLES = max(1, settings.get_profile(settings.get_current_profile_name()).max_examples // 500)
@@ -171,10 +171,10 @@ class Fuzz:
 )
 @given(seed=st.integers(0, 2**64 - 1))
 def test_it_is_never_the_servers_fault_and_the_next_one_starts(
-    tmp_path_factory: pytest.TempPathFactory, pki: Path, seed: int
+    tmp_path_factory: pytest.TempPathFactory, pki: Pki, seed: int
 ) -> None:
     data_dir = tmp_path_factory.mktemp("fuzz")
-    shutil.copytree(pki, data_dir / "pki")
+    copy_pki(pki, data_dir)
     fuzz = Fuzz(data_dir, seed)
     asyncio.run(fuzz.run())
     waits = sorted(fuzz.waits)

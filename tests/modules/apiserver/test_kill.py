@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from modules.apiserver.resources import Catalog
 from modules.apiserver.store import Store
 from modules.common.certs import Pki
 from tests.modules.apiserver.conftest import tls
+from tests.support.pki import copy_pki
 
 KILLS = 3
 WRITERS = 8
@@ -57,8 +57,8 @@ async def write_until_killed(session: aiohttp.ClientSession, url: str, name: str
     return acknowledged
 
 
-async def test_no_acknowledged_write_is_lost(tmp_path: Path, pki: Path) -> None:
-    shutil.copytree(pki, tmp_path / "pki")
+async def test_no_acknowledged_write_is_lost(tmp_path: Path, pki: Pki) -> None:
+    copy_pki(pki, tmp_path)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         listening.setblocking(False)
         listening.set_inheritable(True)

@@ -18,7 +18,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.hub import Hub
 from modules.cloudhub.processes import unit_names
 from modules.cloudhub.tls import ServerTls, TlsFiles
-from modules.common.certs import Pki, ensure_pki, issue_node
+from modules.common.certs import Pki, issue_node
 from tests.modules.cloudhub.edge import Edge
 
 PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
@@ -88,11 +88,6 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure_pki(tmp_path_factory.mktemp("data") / "pki", [])
 
 
 @pytest.fixture(scope="session")

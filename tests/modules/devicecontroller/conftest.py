@@ -15,6 +15,7 @@ import pytest
 import ipc
 from modules.apiserver.server import Server
 from modules.common import crds
+from modules.common.certs import Pki
 from modules.common.kube import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -32,6 +33,7 @@ from modules.devicecontroller.device import keep_device, node_of, twins_of
 from modules.hollow import manifests
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import device, to_create
+from tests.support.pki import copy_pki
 
 Object = dict[str, Any]
 TIMEOUT = 10.0
@@ -208,7 +210,8 @@ class Controller:
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[Api]:
+    copy_pki(pki, tmp_path)
     api = Api(tmp_path)
     await api.start()
     async with KubeClient.connect(api.settings) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from ipc import AsyncContext, Message, open_contexts
 from modules.common import resources
-from modules.common.certs import ensure_pki
+from modules.common.certs import Pki
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -276,18 +275,9 @@ async def eventually(get: Callable[[], Awaitable[Any]], accept: Callable[[Any], 
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make keys once for all tests: it takes longer than most of them."""
-    directory = tmp_path_factory.mktemp("pki") / "pki"
-    ensure_pki(directory, ())
-    return directory
-
-
 @pytest.fixture
-async def server(tmp_path: Path, pki: Path) -> AsyncIterator[Embedded]:
-    shutil.copytree(pki, tmp_path / "apiserver" / "pki")
-    async with embedded_apiserver(tmp_path) as embedded:
+async def server(tmp_path: Path, pki: Pki) -> AsyncIterator[Embedded]:
+    async with embedded_apiserver(tmp_path, pki) as embedded:
         yield embedded
 
 

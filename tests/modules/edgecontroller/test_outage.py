@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from ipc import Message, ModuleUnavailable, open_contexts
+from modules.common.certs import Pki
 from modules.common.kube import NODES, PODS, KubeClient, syncing
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import running_server
+from tests.support.pki import copy_pki
 
 from .conftest import NODE, Cloud, Json, eventually, node, pod
 
@@ -31,10 +33,10 @@ async def nothing_is_waited_for(cloud: Cloud) -> None:
     )
 
 
-async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) -> None:
+async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Pki) -> None:
     """It comes back on another port, which its kubeconfig tells."""
     data = tmp_path / "apiserver"
-    shutil.copytree(pki, data / "pki")
+    copy_pki(pki, data)
     kubernetes = KubernetesSettings(kubeconfig=str(data / "kubeconfig"), qps=0)
     settings = Settings(tmp_path, tmp_path, kubernetes)
     contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
@@ -78,12 +80,12 @@ async def test_api_server_that_goes_and_comes_back(tmp_path: Path, pki: Path) ->
 
 
 async def test_api_server_that_is_away_at_the_start_is_waited_for(
-    tmp_path: Path, pki: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as it takes: no restart of the controller would bring it."""
     monkeypatch.setattr(syncing, "PATIENCE", 0.05)
     data = tmp_path / "apiserver"
-    shutil.copytree(pki, data / "pki")
+    copy_pki(pki, data)
     kubernetes = KubernetesSettings(kubeconfig=str(data / "kubeconfig"), qps=0)
     settings = Settings(tmp_path, tmp_path, kubernetes)
     async with running_server(data), KubeClient.connect(settings) as api:

@@ -159,11 +159,6 @@ async def edge(cloud: Cloud, events: list[Event]) -> AsyncIterator[HollowEdge]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> certs.Pki:
-    return certs.ensure_pki(tmp_path_factory.mktemp("pki"), [])
-
-
 @pytest.fixture
 async def tls_cloud(pki: certs.Pki) -> AsyncIterator[Cloud]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

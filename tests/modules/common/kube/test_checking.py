@@ -12,16 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from modules.common.certs import Pki, ensure_pki
+from modules.common.certs import Pki
 from modules.common.kube.checking import check_kubernetes
 from supervisor.api import KubernetesSettings, Settings
 
 Change = Callable[[dict[str, Any], dict[str, Any], Path], None]
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure_pki(tmp_path_factory.mktemp("pki"), [])
 
 
 def checked(path: Path, now: datetime | None = None, **options: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modules.common.certs import Pki
 from modules.common.kube import (
     CONFIGMAPS,
     NODES,
@@ -24,8 +25,8 @@ from tests.support.apiserver import embedded_apiserver
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path) as (kubeconfig, _):
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
+    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
         kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
         async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
             yield client

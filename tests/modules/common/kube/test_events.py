@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from modules.common.certs import Pki
 from modules.common.kube import (
     EVENTS,
     NODES,
@@ -32,8 +33,8 @@ ABOUT_POD, ABOUT_NODE = reference(PODS, POD), reference(NODES, NODE)
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path) as (kubeconfig, _):
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
+    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
         kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
         async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
             yield client
