@@ -40,8 +40,8 @@ run: $(RUN) ## run cloudcore in the foreground, with config/cloudcore.toml (ARGS
 
 kubectl: $(KUBECTL) ## put a kubectl into .venv/bin, if you have none
 
-test: $(TEST) ## run all tests (ARGS="tests/ipc -k ..." for some)
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: $(TEST) ## run all tests, on all CPUs (ARGS="tests/ipc -k ..." for some, ARGS="-n 0 -x" one by one)
+	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
 lint: $(TEST) $(BENCH) ## check style, types and who imports whom
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,20 @@ settings.load_profile("same-every-time")
 settings.register_profile(
     "fuzz", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`, as in `make test`: workers for many tests, none for a file or for chosen tests."""
+    options = config.option
+    if options.keyword or options.capture == "no":
+        return 0
+    paths = {name.partition("::")[0] for name in options.file_or_dir}
+    files = len(paths) if paths and all(path.endswith(".py") for path in paths) else None
+    if files == 1:
+        return 0
+    # Two even on one CPU: much of the time a test waits for processes.
+    workers = max(2, len(os.sched_getaffinity(0)))
+    return min(workers, files) if files else workers
 
 
 @pytest.fixture(scope="session")
