@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from modules.common.kube import DEVICES, Conflict, KubeClient, NotFound
-from modules.devicecontroller.device import Object, keep_device
+from modules.common.kube import DEVICES, Conflict, KubeClient, NotFound, Subject, reference
+from modules.devicecontroller.device import Object, keep_device, label
 
 _MAIN: Final = ""
 _STATUS: Final = "status"
@@ -16,6 +16,12 @@ _STATUS: Final = "status"
 _ATTEMPTS: Final = 4
 
 log = logging.getLogger(__name__)
+
+
+def status_of(device: Object) -> Subject:
+    """Name what is set aside where the API server does not take a device's status."""
+    name = f"the status of device {label(device)}"
+    return Subject(DEVICES.plural, name, reference(DEVICES, device), "its status is set aside")
 
 
 class DeviceStatus:

@@ -28,7 +28,7 @@ from modules.devicecontroller.device import (
     label,
     model_of,
 )
-from modules.devicecontroller.devicestatus import DeviceStatus
+from modules.devicecontroller.devicestatus import DeviceStatus, status_of
 from modules.devicecontroller.inventory import Inventory, slot_of
 from modules.devicecontroller.workqueue import WorkQueue
 
@@ -173,7 +173,7 @@ class Rejections:
             log.debug("device %s is gone", label(device))
         except (BadRequest, Invalid) as error:
             # However often it is tried: the device as a whole is not what the API takes.
-            log.warning(f"cannot write the condition of device {label(device)}: {error}")
+            self._set_aside.put(status_of(device), error)
 
 
 def _marked(device: Object, fault: Fault | None) -> bool:

@@ -21,7 +21,7 @@ from modules.common.kube import (
     Subject,
 )
 from modules.devicecontroller.device import Object, label, twins_of
-from modules.devicecontroller.devicestatus import DeviceStatus
+from modules.devicecontroller.devicestatus import DeviceStatus, status_of
 from modules.devicecontroller.inventory import Inventory, Slot
 from modules.devicecontroller.twin import Report
 from modules.devicecontroller.workqueue import WorkQueue
@@ -151,7 +151,10 @@ class StatusWriter:
         except NotFound:
             log.info(f"device {label(device)} was deleted before its reported values were written")
         except (Invalid, BadRequest) as error:
-            log.warning(f"reported values of device {label(device)} are dropped: {error}")
+            # Such as one that is too large for etcd; an edge would report the same again and again.
+            self._set_aside.put(status_of(device), error)
+        else:
+            self._set_aside.end(status_of(device), used=True)
 
 
 def _outdated(report: Report, latest: Report | None) -> bool:

@@ -139,7 +139,7 @@ def _subject(message: ipc.Message) -> Subject:
     parts = message.resource.split("/", 2)
     involved = reference(NODES, {"metadata": {"name": parts[1]}}) if len(parts) > 1 else {}
     name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
-    return Subject("message", name, involved if "name" in involved else None)
+    return Subject("message", name, involved if "name" in involved else None, f"cannot use {name}")
 
 
 class Handling:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from ipc import MessageTooLarge, NotAMessage
 from modules.common.kube.backoff import Backoff
-from modules.common.kube.errors import KubeError
+from modules.common.kube.errors import BadRequest, Invalid, KubeError
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -24,8 +24,8 @@ class WorkQueue(Generic[Item]):
     """Keys in the order of their adding, each handled by one worker at a time.
 
     A key whose handling raises one of the expected errors is handled again after a pause that
-    grows with each failure. With any other error it is given to `put_aside`, and handled again
-    when it is added again.
+    grows with each failure. With any other error, and with what the API server would refuse however
+    often it is tried, it is given to `put_aside`, and handled again when it is added again.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class WorkQueue(Generic[Item]):
             self._active.add(item)
             try:
                 await self._handle(item)
-            except (MessageTooLarge, NotAMessage) as error:
+            except (MessageTooLarge, NotAMessage, BadRequest, Invalid) as error:
                 self._put_aside(item, error)  # however often it is tried
             except self._expected as error:
                 self._failed(item, error)

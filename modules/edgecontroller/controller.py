@@ -116,7 +116,11 @@ class Controller:
         )
         self._pods = PodConcern(self._view)
         self._terminating = Terminating(
-            self._view, self._pods.handle, partial(delete_pod, client), self._set_aside
+            self._view,
+            self._pods.handle,
+            partial(delete_pod, client),
+            client.health,
+            self._set_aside,
         )
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()

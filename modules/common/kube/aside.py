@@ -28,8 +28,9 @@ INTERNAL: Final = "InternalError"
 #: What is wrong with an object or a message, rather than with this process.
 EXPECTED: Final = (BadObject, BadResource, ChannelError, KubeError)
 
-#: Characters of an Event's message, of which the API server takes 1024.
+#: Characters of a reason, and of an Event's message, of which the API server takes 1024.
 _LONGEST: Final = 900
+_EVENT: Final = 1000
 
 #: Subjects that are remembered, so that each is told of once.
 _REMEMBERED: Final = 4096
@@ -43,6 +44,8 @@ class Subject(NamedTuple):
     kind: str
     name: str
     involved: dict[str, Any] | None = None
+    event: str = "set aside"
+    """what the Event says of the object that is involved, before the reason"""
 
     @classmethod
     def of(cls, resource: Resource, obj: Any) -> Subject:
@@ -84,7 +87,9 @@ class SetAside:
         else:
             log.error(line, exc_info=error)
         if subject.involved:
-            self.recorder.event(subject.involved, "Warning", reason, f"set aside: {text}")
+            self.recorder.event(
+                subject.involved, "Warning", reason, f"{subject.event}: {text}"[:_EVENT]
+            )
 
     def end(self, subject: Subject, *, used: bool) -> None:
         """Take note that something is set aside no more: it is used again, or it is gone."""

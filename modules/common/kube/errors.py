@@ -143,6 +143,14 @@ class Invalid(ApiError):
     """422: a field of the object is not allowed."""
 
 
+class TooLarge(Invalid):
+    """The object is larger than the API server or its etcd stores, whatever the status is (500)."""
+
+    @property
+    def retriable(self) -> bool:
+        return self.outage
+
+
 class TooManyRequests(ApiError):
     """429: the server asks for a pause of `retry_after` seconds."""
 
@@ -154,9 +162,14 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFound,
     409: Conflict,
     410: Gone,
+    413: TooLarge,
     422: Invalid,
     429: TooManyRequests,
 }
+
+#: How etcd, and its client, refuse the size of an object; kube-apiserver passes it on with 500 and
+#: knows it by these texts itself (`isTooLargeError`).
+_TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
 
 _BY_REASON: dict[str, type[ApiError]] = {
     "AlreadyExists": AlreadyExists,
@@ -204,6 +217,8 @@ def error_from_body(body: bytes, request: str, http_status: int, header: str | N
 def _build(status: _Status, request: str, http_status: int, header: str | None) -> ApiError:
     code = http_status or status.code
     kind = _BY_REASON.get(status.reason) or _BY_STATUS.get(code, ApiError)
+    if code >= 500 and any(text in status.message for text in _TOO_LARGE):
+        kind = TooLarge
     return kind(
         code,
         status.reason or kind.__name__,

@@ -37,6 +37,9 @@ _REFILL_SECONDS: Final = 300.0
 _REMEMBERED: Final = 4096
 _WAITING: Final = 1000
 
+#: Attempts at an Event that the API server fails to write, outages aside; others wait meanwhile.
+_ATTEMPTS: Final = 5
+
 #: Where Events about cluster-wide objects are kept.
 _DEFAULT_NAMESPACE: Final = "default"
 
@@ -105,7 +108,11 @@ class EventRecorder:
                 await self._filled.wait()
             _, event = self._due.popitem(last=False)
             try:
-                await retry(lambda event=event: self._write(event), self._client.health)  # type: ignore[misc]
+                await retry(
+                    lambda event=event: self._write(event),  # type: ignore[misc]
+                    self._client.health,
+                    attempts=_ATTEMPTS,
+                )
             except KubeError as error:
                 self._drop()
                 text = f"cannot write Events, first {event.body['reason']}: {error}; {error.hint}"

@@ -64,9 +64,14 @@ class ApiHealth:
             self.failed(what, error)
 
     def served(self, what: str) -> None:
-        """Note that a watch or REQUESTS is served; if it was not before, all retries start now."""
-        if what in self._faults:
-            del self._faults[what]
+        """Note that a watch or REQUESTS is served; if it was not before, all retries start now.
+
+        A watch that opens ends an outage of REQUESTS too, of which there may be no more.
+        """
+        requests = self._faults.get(REQUESTS)
+        ended = {what, REQUESTS} if requests and requests.outage else {what}
+        if ended & self._faults.keys():
+            self._faults = {key: self._faults[key] for key in self._faults.keys() - ended}
             self._update()
             self._wake()
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from modules.common.kube import PODS, Key, SetAside, Subject, WatchEvent, reference
+from modules.common.kube import PODS, Key, SetAside, Subject, WatchEvent, reference, retry
+from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import Object
@@ -24,12 +25,14 @@ class Terminating:
         view: View,
         handle: Callable[[WatchEvent], None],
         delete: Callable[[Object], Awaitable[None]],
+        health: ApiHealth,
         set_aside: SetAside,
     ) -> None:
         """Set up; `handle` is told of changed pods, `delete` takes one out of the API."""
         self._view = view
         self._handle = handle
         self._delete = delete
+        self._health = health
         self._set_aside = set_aside
         self._due: asyncio.Queue[Object] = asyncio.Queue()
 
@@ -47,11 +50,14 @@ class Terminating:
             self._due.put_nowait({"metadata": reference(PODS, aside.object)})
 
     async def run(self) -> None:
-        """Delete pods until cancelled."""
-        while True:
-            pod = await self._due.get()
-            with self._set_aside.isolating(Subject.of(PODS, pod)):
-                await self._delete(pod)
+        """Delete pods until cancelled; one that the API server cannot delete delays no other."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                tasks.create_task(self._complete(await self._due.get()))
+
+    async def _complete(self, pod: Object) -> None:
+        with self._set_aside.isolating(Subject.of(PODS, pod)):
+            await retry(lambda: self._delete(pod), self._health)
 
 
 def _deletion_of(pod: Any) -> Object:

@@ -14,7 +14,7 @@ from ipc import Closed, Message
 from ipc.message import OP_ERROR
 from modules.common import resources
 from modules.common.failurelog import FailureLog
-from modules.common.kube import NODES, Forbidden, SetAside, Subject, reference
+from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.delivery import Delivery as Downward
@@ -133,6 +133,8 @@ class Upstream:
         try:
             yield
         except Exception as error:
+            if isinstance(error, KubeError) and error.retriable:
+                raise  # for the lane to try again
             self._set_aside.put(self._subject(message), error)
 
     def _used(self, message: Message) -> None:
@@ -144,7 +146,7 @@ class Upstream:
         """Name what a message is about: the same fault is told once, on the node it comes from."""
         node = self._concern.find(message.resource)
         name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
-        return Subject("message", name, node and reference(NODES, node))
+        return Subject("message", name, node and reference(NODES, node), f"cannot use {name}")
 
     def _isolated(self, handle: Handler) -> Handler:
         """Let a message that cannot be handled be set aside, and others go on.

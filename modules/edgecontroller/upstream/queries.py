@@ -19,7 +19,6 @@ from modules.common.kube import (
     KubeClient,
     NotFound,
     Resource,
-    retry,
 )
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.delivery import Delivery
@@ -28,6 +27,7 @@ from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import answer
 from modules.edgecontroller.objects import keep, usable
 from modules.edgecontroller.sending import Sender
+from modules.edgecontroller.upstream.lanes import try_in_lane
 from modules.edgecontroller.upstream.rights import Rights
 
 #: Everything an edge may ask for, by the type in the message's resource.
@@ -69,7 +69,7 @@ class QueryAnswerer:
         namespace = about.namespace if resource.namespaced else None
         await self._rights.check_read(about)
         try:
-            found = await retry(
+            found = await try_in_lane(
                 lambda: self._client.get(resource, about.name, namespace), self._client.health
             )
         except NotFound:

@@ -17,13 +17,13 @@ from modules.common.kube import (
     KubeClient,
     NotFound,
     Resource,
-    retry,
 )
 from modules.common.resources import ObjectResource
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.locations import Key
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.objects import Object
+from modules.edgecontroller.upstream.lanes import try_in_lane
 
 #: Where the leases of nodes are, each under the node's name.
 _LEASES: Final = "kube-node-lease"
@@ -116,7 +116,7 @@ class Rights:
         self, resource: Resource, name: str, namespace: str | None = None
     ) -> Object | None:
         try:
-            return await retry(
+            return await try_in_lane(
                 lambda: self._client.get(resource, name, namespace), self._client.health
             )
         except NotFound:

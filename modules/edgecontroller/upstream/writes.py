@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 from ipc import Message
@@ -15,7 +16,6 @@ from modules.common.kube import (
     NotFound,
     key_of,
     reference,
-    retry,
 )
 from modules.edgecontroller.downstream.view import View
 from modules.edgecontroller.messages import (
@@ -37,6 +37,7 @@ from modules.edgecontroller.upstream.content import (
     read_node_status,
     read_node_update,
 )
+from modules.edgecontroller.upstream.lanes import try_in_lane
 from modules.edgecontroller.upstream.rights import may_report, own_node
 
 _STATUS: Final = "status"
@@ -67,7 +68,7 @@ class NodeWriter:
         node = self._view.nodes.get(("", name))
         patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
         try:
-            await retry(
+            await try_in_lane(
                 lambda: self._client.patch(
                     NODES, name, patch, type="strategic", subresource=_STATUS
                 ),
@@ -104,7 +105,7 @@ class NodeWriter:
 
     async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
         patch = {"metadata": {"annotations": annotations}}
-        await retry(lambda: self._client.patch(NODES, name, patch), self._client.health)
+        await try_in_lane(lambda: self._client.patch(NODES, name, patch), self._client.health)
 
     async def _answer(self, message: Message) -> None:
         about = resources.parse(message.resource)
@@ -165,7 +166,7 @@ class PodWriter:
                 return None
 
         try:
-            written = await retry(attempt, self._client.health)
+            written = await try_in_lane(attempt, self._client.health)
         except NotFound:
             written = None
         if written is None:
@@ -174,7 +175,8 @@ class PodWriter:
         # Whatever is wrong with its spec meanwhile, it is to go when its containers have ended.
         written.pop("spec", None)
         if podstatus.deletion_complete(usable(PODS, written)):
-            await delete_pod(self._client, written)
+            deletion = partial(delete_pod, self._client, written)
+            await try_in_lane(deletion, self._client.health)
 
     def _known(self, about: resources.ObjectResource, uid: str) -> Object | None:
         """Find the pod in the cache.
@@ -192,7 +194,7 @@ class PodWriter:
     async def _read(self, about: resources.ObjectResource) -> Object | None:
         """Ask the API for a pod that is not in the cache, which can be a little behind."""
         try:
-            found = await retry(
+            found = await try_in_lane(
                 lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
             )
         except NotFound:
@@ -209,11 +211,7 @@ class PodWriter:
 async def delete_pod(client: KubeClient, pod: Object) -> None:
     """Take a pod that has ended on its node out of the API, at once."""
     namespace, name = key_of(pod)
-
-    async def attempt() -> None:
-        try:
-            await client.delete(PODS, name, namespace, grace_period=0, uid=uid_of(pod))
-        except (NotFound, Conflict):
-            log.debug(f"pod {namespace}/{name} is gone already")
-
-    await retry(attempt, client.health)
+    try:
+        await client.delete(PODS, name, namespace, grace_period=0, uid=uid_of(pod))
+    except (NotFound, Conflict):
+        log.debug(f"pod {namespace}/{name} is gone already")

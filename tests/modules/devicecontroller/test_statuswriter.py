@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import DEVICES, Invalid, NotFound
+from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge
 from modules.devicecontroller.device import keep_device, key_of
 from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.inventory import Inventory, Slot
@@ -17,7 +17,7 @@ from modules.devicecontroller.statuswriter import StatusWriter
 from modules.devicecontroller.twin import Report
 from tests.modules.devicecontroller.conftest import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
-from tests.support.aside import make_set_aside
+from tests.support.aside import Events, make_set_aside
 
 HERE = Slot(NODE, LED)
 
@@ -45,12 +45,14 @@ class Client:
 
 
 @asynccontextmanager
-async def writing(client: Any, *devices: dict[str, Any]) -> AsyncIterator[StatusWriter]:
+async def writing(
+    client: Any, *devices: dict[str, Any], events: Events | None = None
+) -> AsyncIterator[StatusWriter]:
     """A status writer that knows these devices, however old."""
     inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {}, {})
     for one in devices:
         inventory.add(keep_device(one))
-    writer = StatusWriter(DeviceStatus(client), inventory, make_set_aside())
+    writer = StatusWriter(DeviceStatus(client), inventory, make_set_aside(events))
     task = asyncio.create_task(writer.run(2))
     yield writer
     writer.stop()
@@ -140,16 +142,32 @@ async def test_device_that_is_gone(api: Api, caplog: pytest.LogCaptureFixture) -
     assert f"default/{LED} was deleted before" in caplog.text
 
 
-async def test_refused_value_is_dropped_with_a_word(
-    api: Api, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Invalid(422, "Invalid", "status.twins[0]: no"),
+        TooLarge(500, "TooLarge", "etcdserver: request is too large"),
+    ],
+)
+async def test_refused_value_is_dropped_and_told_once(
+    api: Api, caplog: pytest.LogCaptureFixture, refusal: Invalid
 ) -> None:
     created = await api.create(DEVICES, device(twins={"a": "1"}))
-    client = Client(api)
-    client.refusals = [Invalid(422, "Invalid", "status.twins[0]: no")]
-    async with writing(client, created) as writer:
-        await written(writer, a="x")
-        await written(writer, a="y")
-    assert "reported values of device" in caplog.text
+    client, events = Client(api), Events()
+    client.refusals = [refusal, refusal]
+    async with writing(client, created, events=events) as writer:
+        with caplog.at_level("INFO"):
+            await written(writer, a="x")
+            await written(writer, a="x")
+            await written(writer, a="y")
+    name = f"the status of device default/{LED}"
+    assert [line for line in caplog.messages if name in line] == [
+        f"cannot use {name}: {refusal}; it is set aside until it is changed",
+        f"{name} is used again",
+    ]
+    assert [(about["name"], *rest) for about, *rest in events.written] == [
+        (LED, "InvalidObject", f"its status is set aside: {refusal}")
+    ]
     assert await twins(api) == {"a": ("1", "y")}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ipc import ChannelError, MessageTooLarge
-from modules.common.kube import Backoff, Forbidden, KubeError, Unreachable
+from modules.common.kube import Backoff, Forbidden, KubeError, TooLarge, Unreachable
 from modules.devicecontroller import workqueue
 from modules.devicecontroller.workqueue import WorkQueue
 
@@ -155,6 +155,19 @@ async def test_retry_now_ends_the_pauses_of_what_has_failed(
         queue.retry_now()
         await handle.until(lambda seen: seen == ["failed", "failed"])
         assert len(queue) == 1  # what is due later for another reason waits on
+
+
+async def test_what_the_api_refuses_however_often_it_is_tried_is_put_aside() -> None:
+    aside = asyncio.Queue[tuple[str, Exception]]()
+
+    async def handle(item: str) -> None:
+        raise TooLarge(500, "TooLarge", "etcdserver: request is too large")
+
+    queue = WorkQueue(handle, KubeError, lambda item, error: aside.put_nowait((item, error)))
+    queue.add("a")
+    async with running(queue):
+        item, error = await aside.get()
+    assert (item, type(error), len(queue)) == ("a", TooLarge, 0)
 
 
 async def test_an_outage_is_not_logged_for_each_item(caplog: pytest.LogCaptureFixture) -> None:

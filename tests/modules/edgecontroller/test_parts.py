@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from ipc import Message, MessageTooLarge
+from modules.common.kube import ApiError
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
@@ -287,6 +288,69 @@ async def test_lane_of_statuses_replaces_what_waits() -> None:
     await work.let_go(2)
     assert work.seen == [["s1"], [None, None, "s4"]]
     assert all(delivery.is_done for delivery in deliveries)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_what_the_api_fails_to_write_occupies_no_worker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An admission webhook that does not answer fails the writes of its namespace alone."""
+    broken, order = True, []
+
+    async def handle(messages: list[Message]) -> None:
+        content = messages[-1].content
+        if broken and content.startswith("bad"):
+            raise ApiError(500, "InternalError", "failed calling webhook", request=content)
+        order.append([message.content for message in messages])
+
+    lane = Lane(handle, workers=2, latest_only=True)
+    deliveries = {name: FakeDelivery(name) for name in ("bad1", "bad2", "bad3", "good")}
+    with caplog.at_level("INFO"):
+        running = asyncio.create_task(lane.run())
+        for name, delivery in deliveries.items():
+            lane.put(name, delivery)
+        while not deliveries["good"].is_done:
+            await asyncio.sleep(0)
+        assert order == [["good"]]
+        assert len(caplog.messages) == 1
+        newer = FakeDelivery("bad newer")
+        lane.put("bad1", newer)
+        assert deliveries["bad1"].is_done, "it waited for a retry, and is replaced"
+        broken = False
+        while not all(each.is_done for each in (*deliveries.values(), newer)):
+            await asyncio.sleep(0.01)
+    assert [None, "bad newer"] in order
+    assert len(order) == 4
+    assert [line.rpartition(";")[0] for line in caplog.messages[:1]] == [
+        "bad1: 500 InternalError: failed calling webhook"
+    ]
+    assert caplog.messages[1:] == ["the Kubernetes API takes again what it could not take"]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_status_that_came_during_a_failed_attempt_replaces_it() -> None:
+    go, seen = asyncio.Event(), []
+
+    async def handle(messages: list[Message]) -> None:
+        seen.append([message.content for message in messages])
+        if len(seen) == 1:
+            await go.wait()
+            raise ApiError(500, "InternalError", "no")
+
+    lane = Lane(handle, workers=1, latest_only=True)
+    running = asyncio.create_task(lane.run())
+    old, new = FakeDelivery("old"), FakeDelivery("new")
+    lane.put("s", old)
+    while not seen:
+        await asyncio.sleep(0)
+    lane.put("s", new)
+    go.set()
+    while not new.is_done:
+        await asyncio.sleep(0.01)
+    assert old.is_done
+    assert seen == [["old"], [None, "new"]]
     running.cancel()
     await asyncio.wait([running])
 

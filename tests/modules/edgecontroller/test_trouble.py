@@ -17,7 +17,7 @@ from modules.common.kube import (
 )
 from modules.common.kube.transport import Request, Transport
 
-from .conftest import NODE, Cloud, configmap, node, pod, using
+from .conftest import NODE, Cloud, configmap, eventually, node, pod, using
 
 TROUBLE = [
     lambda: TooManyRequests(429, "TooManyRequests", "wait", retry_after=0.05),
@@ -100,6 +100,37 @@ async def test_slow_writes_of_some_do_not_hold_up_others(
     assert (await running.answer_to(quick)).content == "OK"
     go.set()
     assert (await running.answer_to(held)).content == "OK"
+
+
+async def test_statuses_that_the_api_cannot_write_do_not_hold_up_others(
+    running: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admission webhook of one namespace does not answer; there are more pods than workers."""
+    broken, send = True, Transport.send
+    names = [f"bad-{number}" for number in range(10)]
+    for name in (*names, "good"):
+        await running.api.create(PODS, pod(name), "default")
+
+    async def hooked(transport: Transport, request: Request) -> Any:
+        if broken and transport.module == "edgecontroller" and "/pods/bad-" in request.path:
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", hooked)
+    for name in (*names, "good"):
+        status = {"Name": name, "Status": {"phase": "Running"}}
+        await running.from_edge("update", f"default/podstatus/{name}", status)
+
+    async def reported(name: str) -> None:
+        await eventually(
+            lambda: running.api.get(PODS, name, "default"),
+            lambda found: found.get("status", {}).get("phase") == "Running",
+        )
+
+    await reported("good")
+    broken = False
+    for name in names:
+        await reported(name)
 
 
 async def test_answers_do_not_wait_behind_bulk(cloud: Cloud) -> None:

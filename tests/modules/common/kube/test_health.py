@@ -19,13 +19,14 @@ from modules.common.kube import (
     SECRETS,
     KubeClient,
     Reflector,
+    Unreachable,
     health,
     retry,
     synced,
     syncing,
 )
 from modules.common.kube.backoff import Backoff
-from modules.common.kube.health import ApiHealth
+from modules.common.kube.health import REQUESTS, ApiHealth
 
 from .conftest import Answer, FakeServer, hangs_up, listing, refuses, replies, streams
 from .test_client import kubeconfig
@@ -302,6 +303,18 @@ async def test_a_break_of_a_moment_is_no_news(
         api.serve()
         await eventually(lambda: client.health.failing_for == 0)
     assert not await lines.first(0)
+
+
+async def test_a_watch_that_opens_ends_an_outage_that_only_requests_have_met() -> None:
+    """What was requested may be of no interest any more: nothing else would end it."""
+    account = ApiHealth()
+    account.failed(REQUESTS, Unreachable("timed out"))
+    account.log_now()
+    assert account.details()["waiting_for"] == REQUESTS
+    account.served("pods")
+    assert account.details() == {"waiting_for": None, "because": None}
+    assert account.failing_for == 0
+    account.close()
 
 
 async def test_requests_that_find_no_answer_are_told_of_too(

@@ -1,8 +1,9 @@
+import re
 import time
 
 import pytest
 
-from modules.common.kube import NODES, ApiError, KubeClient, retry, transport
+from modules.common.kube import NODES, ApiError, KubeClient, TooLarge, retry, transport
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.ratelimit import TokenBucket
 
@@ -20,6 +21,40 @@ async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) ->
     backoff = Backoff(initial=0.001)
     assert await retry(lambda: client.get(NODES, "n"), client.health, backoff) == {"it": "worked"}
     assert len(server.requests) == 5
+
+
+async def test_retry_hands_back_what_may_fail_for_one_object_alone(
+    server: FakeServer, client: KubeClient
+) -> None:
+    """An admission webhook that does not answer is no reason for others to wait."""
+    pause = {"Retry-After": "0"}
+    server.then(
+        hangs_up(),
+        refuses(429, "TooManyRequests", **pause),
+        *[refuses(500, "InternalError")] * 2,
+        refuses(429, "TooManyRequests", **pause),
+        refuses(500, "InternalError"),
+    )
+    backoff = Backoff(initial=0.001)
+    with pytest.raises(ApiError, match="500"):
+        await retry(lambda: client.get(NODES, "n"), client.health, backoff, attempts=3)
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (500, "etcdserver: request is too large"),
+        (500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max"),
+        (413, "Request entity too large: limit is 3145728"),
+    ],
+)
+async def test_what_is_too_large_for_etcd_is_not_tried_again(
+    server: FakeServer, client: KubeClient, code: int, message: str
+) -> None:
+    server.then(refuses(code, "", message))
+    with pytest.raises(TooLarge, match=re.escape(message)):
+        await retry(lambda: client.get(NODES, "n"), client.health)
 
 
 @pytest.mark.parametrize("code", [400, 403, 404, 422])
