@@ -191,9 +191,9 @@ class _Outage(_Incident):
 
     def log(self) -> None:
         for error in self._faults.values():
-            reason = f"{type(error).__name__}, {error.hint}"
-            if reason not in self.logged:
-                self.logged.add(reason)
+            # The hint stands for the reason: a server that starts refuses in several ways.
+            if error.hint not in self.logged:
+                self.logged.add(error.hint)
                 log.warning("the Kubernetes API is not available: %s; %s", error.cause, error.hint)
 
     def _end(self) -> str:

@@ -27,6 +27,7 @@ from modules.common.kube.credentials import (
     load_access,
 )
 from modules.common.kube.errors import (
+    ApiError,
     ConfigurationError,
     KubeError,
     Unreachable,
@@ -46,8 +47,8 @@ CONNECT_TIMEOUT: Final = 10.0
 _KUBECONFIG_WAIT: Final = 5.0
 _KUBECONFIG_POLL: Final = 0.05
 
-#: An API server that has just started answers before it has read who may do what: for so many
-#: seconds after it has not answered, 401 and 403 are no last word.
+#: An API server that has just started answers before it has read who may do what, and before its
+#: caches are filled: for so many seconds after it has not answered, that is part of the outage.
 _STARTING: Final = 60.0
 
 #: Connections at most; each watch holds one.
@@ -219,7 +220,7 @@ class Transport:
         self._count_error(str(response.status))
         after = response.headers.get("Retry-After")
         refusal = error_from_body(body, request.what, response.status, after)
-        if response.status in {401, 403} and time.monotonic() - self._silent_at < _STARTING:
+        if time.monotonic() - self._silent_at < _STARTING and _may_be_premature(request, refusal):
             refusal.call_premature()
         return refusal
 
@@ -270,6 +271,17 @@ class Transport:
             # As client-go: a proxy from the environment, but never to this machine.
             trust_env=not _is_loopback(access.server),
         )
+
+
+def _may_be_premature(request: Request, refusal: ApiError) -> bool:
+    """Whether it can be the answer of a server that is not ready yet.
+
+    429 "storage is (re)initializing" and 5xx are that for what is read only: a write can fail for
+    its object's sake.
+    """
+    if refusal.status in {401, 403}:
+        return True
+    return request.method == "GET" and (refusal.status == 429 or refusal.status >= 500)
 
 
 def _say(error: Exception) -> str:

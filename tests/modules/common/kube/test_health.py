@@ -17,6 +17,7 @@ from modules.common.kube import (
     NODES,
     PODS,
     SECRETS,
+    ApiError,
     KubeClient,
     Reflector,
     Unreachable,
@@ -202,6 +203,44 @@ async def test_a_new_reason_is_told_but_not_each_time_that_two_alternate(
         told = await lines.first(3)
     assert ["no answer" in told[0], "401" in told[1], "again after" in told[2]] == [True] * 3
     assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "why"), [(429, "storage is (re)initializing"), (503, "not ready")]
+)
+async def test_a_server_that_fills_its_caches_after_its_start_is_not_back_yet(
+    api: Moody, client: KubeClient, lines: Lines, code: int, why: str
+) -> None:
+    """Custom resources come last; until then the outage is not over, and it is one story."""
+    async with watching(client):
+        await all_watched(api)
+        api.refuse(hangs_up())
+        await lines.first(1)
+        api.refuse(refuses(code, "", why), only="s")
+        await lines.first(2)
+        api.refuse(refuses(403, "Forbidden", "no rights"), only="s")
+        await eventually(lambda: client.statistics.errors["403"] > 0)
+        api.refuse(refuses(code, "", why), only="secrets")
+        asked = len(api.server.requests)
+        await eventually(lambda: len(api.server.requests) > asked + 20)
+        api.serve()
+        _, reason, ended = await lines.first(3)
+    assert reason.startswith(f"the Kubernetes API is not available: {code} ")
+    assert reason.endswith(f"{why}; trying again, for it may have started just now")
+    assert ended.startswith("the Kubernetes API is available again after")
+    assert len(await lines.first(3)) == 3
+
+
+async def test_a_write_that_fails_after_a_start_may_fail_for_its_object_alone(
+    server: FakeServer, client: KubeClient
+) -> None:
+    server.then(*[hangs_up()] * 2, refuses(500, "InternalError", "failed calling webhook"))
+    with pytest.raises(Unreachable):
+        await client.get(NODES, "n")
+    with pytest.raises(ApiError) as caught:
+        await client.patch(NODES, "n", {})
+    assert not caught.value.outage
+    assert client.health.failing_for == 0
 
 
 async def test_a_right_that_is_missing_is_told_of_its_watches(
