@@ -52,7 +52,7 @@ def test_a_signal_during_start_up_is_kept(tmp_path: Path) -> None:
         "hold = s.hold_signals; "
         "import supervisor.running as r; "
         "r.hold_signals = lambda: (hold(), os.kill(os.getpid(), signal.SIGTERM));"
-        f"sys.argv = ['testbed', {str(tmp_path)!r}, 'good']; testbed.main()"
+        f"testbed.main([{str(tmp_path)!r}, 'good'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False

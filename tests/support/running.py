@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from supervisor import client
+from tests.support.zygote import Forked
 
 DEADLINE = 20.0
 
@@ -33,14 +34,18 @@ class Running:
     ) -> None:
         self.base = base
         self.admin_socket = base / "run" / "admin.sock"
-        command = [sys.executable, "-m", "tests.support.testbed", str(base), ",".join(modules)]
-        self.process = subprocess.Popen(
-            [*wrapper, *command, *sets],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            process_group=0,
-            env=os.environ | (env or {}),
-        )
+        arguments = (str(base), ",".join(modules), *sets)
+        self.process: Forked | subprocess.Popen[bytes]
+        if wrapper or env:  # which an interpreter is to begin with
+            self.process = subprocess.Popen(
+                [*wrapper, sys.executable, "-m", "tests.support.testbed", *arguments],
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                process_group=0,
+                env=os.environ | (env or {}),
+            )
+        else:
+            self.process = Forked(arguments)
         assert self.process.stderr
         os.set_blocking(self.process.stderr.fileno(), False)
         self.log = ""

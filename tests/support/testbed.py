@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def _given(module: type[Module]) -> type[Module]:
     return module
 
 
-def main() -> None:
-    base, enabled, *sets = sys.argv[1:]
+def main(arguments: Sequence[str]) -> None:
+    base, enabled, *sets = arguments
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
     rundir.LOOK = float(os.environ.get("TESTBED_LOOK", "0.1"))
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
