@@ -22,8 +22,8 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from modules.apiserver.server import Server
-from modules.common.certs import Pki
+from modules.apiserver.http.server import Server
+from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.conftest import pod, tls
 
 PODS, IN_TEAM, IN_DEFAULT, ITEMS = 10_000, 9_000, 2_000, 6_000

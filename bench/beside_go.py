@@ -29,8 +29,8 @@ from bench.controllers import CASES, GO, OURS
 from bench.controllers import UNITS as UNIT_OF
 from bench.figures import Figure, compared, median, publish
 from bench.usage import running_time
-from modules.common import certs
 from modules.common.kube import NODES, PODS, KubeClient
+from modules.common.pki import certificates
 from modules.hollow.running import running
 from supervisor.api import KubernetesSettings, Settings
 
@@ -99,7 +99,7 @@ async def ours(kubeconfig: Path) -> AsyncIterator[Cloud]:
 async def go(binary: Path, kubeconfig: Path) -> AsyncIterator[Cloud]:
     with tempfile.TemporaryDirectory(prefix="cloudcore-go-") as name:
         base = Path(name)
-        pki = certs.ensure_pki(base / "pki", [])
+        pki = certificates.ensure_pki(base / "pki", [])
         port = free_port()
         (base / "conf").mkdir()
         controller = CONTROLLER.format(kubeconfig=kubeconfig, port=port, pki=pki.directory)

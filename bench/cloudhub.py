@@ -34,11 +34,22 @@ import uvloop
 
 from bench.figures import Figure, median, percentile, publish
 from bench.usage import running_time
-from ipc import AsyncContext, Message, Registry, open_contexts
+from ipc import AsyncContext, ChannelRegistry, Message, open_contexts
+from modules.cloudhub.cluster.protocol import (
+    FIRST,
+    unit_names,
+)
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.processes import FIRST, unit_names
-from modules.cloudhub.tls import TlsFiles, server_context
-from modules.common.certs import Pki, ensure_pki, issue_node, write_node_files
+from modules.cloudhub.endpoint.tls import (
+    TlsFiles,
+    server_context,
+)
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+    issue_node,
+    write_node_files,
+)
 from modules.hollow import tls
 from supervisor.api import Settings
 
@@ -63,7 +74,9 @@ Run = dict[str, tuple[float, str]]
 class Context(AsyncContext):
     """What the supervisor gives a module, as far as the hub uses it."""
 
-    def __init__(self, registry: Registry, name: str, listener: socket.socket, ready: Any) -> None:
+    def __init__(
+        self, registry: ChannelRegistry, name: str, listener: socket.socket, ready: Any
+    ) -> None:
         super().__init__(registry, name)
         self.sockets = {"websocket": listener}
         self.ready = ready.set
@@ -72,14 +85,14 @@ class Context(AsyncContext):
 
 
 def hub(
-    registry: Registry,
+    registry: ChannelRegistry,
     unit: str,
     listener: socket.socket,
     directory: Path,
     config: dict[str, Any],
     ready: Any,
 ) -> None:
-    from modules.cloudhub.running import run
+    from modules.cloudhub.main import run
 
     async def serve() -> None:
         context: Any = Context(registry, unit, listener, ready)

@@ -29,8 +29,8 @@ import uvloop
 
 from bench.figures import Figure, median, publish
 from bench.usage import running_time
-from modules.common import certs
 from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
+from modules.common.pki import certificates
 from modules.hollow import manifests
 from modules.hollow.running import Cloudcore, running
 from supervisor import client as admin
@@ -77,7 +77,7 @@ async def edges(data_dir: Path, url: str) -> AsyncIterator[EdgeProcess]:
     """Connect EDGES edges, all with one certificate of the `pki` in that directory."""
     directory, pki = data_dir / "bench", data_dir / "pki"
     directory.mkdir()
-    certs.write_node_files(directory, pki, certs.issue_node(pki, "bench"))
+    certificates.write_node_files(directory, pki, certificates.issue_node(pki, "bench"))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES)),
         stdin=asyncio.subprocess.PIPE,

@@ -16,7 +16,7 @@ import msgspec
 import multiprocess
 from multiprocess.connection import wait
 
-from ipc import Context, Message, Registry
+from ipc import ChannelRegistry, Context, Message
 from ipc.message import decode, decode_batch, encode
 
 MANY = 64
@@ -36,7 +36,7 @@ class Cloudcore:
     count = 200_000
 
     def __init__(self, senders: int) -> None:
-        self._registry = Registry()
+        self._registry = ChannelRegistry()
         for module in ("reader", *(f"sender-{i}" for i in range(senders))):
             self._registry.add_module(module)
 

@@ -18,14 +18,14 @@ import psutil
 
 import supervisor.supervisor  # noqa: F401 - what is imported here is what a fork shares
 from bench.figures import Figure, median, publish
-from ipc import Context, Message, Registry
+from ipc import ChannelRegistry, Context, Message
 
 METHODS = ("fork", "forkserver", "spawn")
 MODULES = 4
 KIB = 1024
 
 
-def answer(registry: Registry, name: str) -> None:
+def answer(registry: ChannelRegistry, name: str) -> None:
     context = Context(registry, name)
     for message in context:
         context.send_resp(message.response())
@@ -35,7 +35,7 @@ def ask(context: Context, name: str) -> None:
     context.send_sync(name, Message.build("parent", "", "query", "r"), 30)
 
 
-def start(method: Any, registry: Registry, name: str) -> Any:
+def start(method: Any, registry: ChannelRegistry, name: str) -> Any:
     process = method.Process(target=answer, args=(registry, name), daemon=True)
     process.start()
     return process
@@ -44,7 +44,7 @@ def start(method: Any, registry: Registry, name: str) -> Any:
 def measure(name: str) -> tuple[float, float, float]:
     """Milliseconds of a restart; KiB of a module alone, and of all with what helps them."""
     method = multiprocess.get_context(name)
-    registry = Registry()
+    registry = ChannelRegistry()
     registry.add_module("parent")
     modules = [f"module-{number}" for number in range(MODULES)]
     for module in modules:

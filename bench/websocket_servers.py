@@ -30,7 +30,10 @@ from typing import Any
 import psutil
 import uvloop
 
-from modules.common.certs import Pki, ensure_pki
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+)
 
 OUT = Path(__file__).parent / "out" / "websocket.json"
 SENDERS = 8

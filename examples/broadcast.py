@@ -2,18 +2,18 @@
 
 import multiprocess
 
-from ipc import Context, Message, Registry
+from ipc import ChannelRegistry, Context, Message
 
 MEMBERS = ("north", "south", "west")
 
 
-def member(registry: Registry, name: str) -> None:
+def member(registry: ChannelRegistry, name: str) -> None:
     message = Context(registry, name).receive(timeout=30)
     print(f"{name} heard {message.content!r}", flush=True)
 
 
 def main() -> None:
-    registry = Registry()
+    registry = ChannelRegistry()
     registry.add_module("crier")
     for name in MEMBERS:
         registry.add_module(name, group="town")

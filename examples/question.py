@@ -4,16 +4,16 @@ import asyncio
 
 import multiprocess
 
-from ipc import AsyncContext, Context, Message, Registry
+from ipc import AsyncContext, ChannelRegistry, Context, Message
 
 
-def answer(registry: Registry) -> None:
+def answer(registry: ChannelRegistry) -> None:
     context = Context(registry, "calculator")
     for message in context:
         context.send_resp(message.response(sum(message.content)))
 
 
-async def ask(registry: Registry) -> None:
+async def ask(registry: ChannelRegistry) -> None:
     context = AsyncContext(registry, "asker")
     questions = [Message.build("asker", "", "query", "sum", [n, n + 1]) for n in range(3)]
     answers = await asyncio.gather(
@@ -25,7 +25,7 @@ async def ask(registry: Registry) -> None:
 
 
 def main() -> None:
-    registry = Registry()
+    registry = ChannelRegistry()
     registry.add_module("asker")
     registry.add_module("calculator")
     process = multiprocess.Process(target=answer, args=(registry,), daemon=True)

@@ -2,10 +2,10 @@
 
 import multiprocess
 
-from ipc import Context, Message, Registry
+from ipc import ChannelRegistry, Context, Message
 
 
-def listen(registry: Registry) -> None:
+def listen(registry: ChannelRegistry) -> None:
     context = Context(registry, "listener")
     for message in context:
         print(f"{message.source} says {message.content!r} about {message.resource}", flush=True)
@@ -13,14 +13,14 @@ def listen(registry: Registry) -> None:
             context.stop()
 
 
-def talk(registry: Registry) -> None:
+def talk(registry: ChannelRegistry) -> None:
     context = Context(registry, "talker")
     for operation, content in [("update", "hello"), ("update", b"bytes"), ("goodbye", {"n": 3})]:
         context.send("listener", Message.build("talker", "", operation, "weather", content))
 
 
 def main() -> None:
-    registry = Registry()
+    registry = ChannelRegistry()
     registry.add_module("talker")
     registry.add_module("listener")
     processes = [multiprocess.Process(target=run, args=(registry,)) for run in (listen, talk)]

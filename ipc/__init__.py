@@ -1,9 +1,15 @@
 """How modules talk to one another: messages, channels and the context (beehive's words)."""
 
-from ipc.async_context import AsyncContext, open_contexts
 from ipc.channel import Channel, ChannelState
-from ipc.context import Context
-from ipc.deadletters import DeadLetter, DeadLetterBox
+from ipc.contexts.asynchronous import (
+    AsyncContext,
+    open_contexts,
+)
+from ipc.contexts.blocking import Context
+from ipc.dead_letters import (
+    DeadLetter,
+    DeadLetterBox,
+)
 from ipc.errors import (
     ChannelError,
     ChannelFull,
@@ -15,17 +21,21 @@ from ipc.errors import (
     UnknownDeadLetter,
     UnknownModule,
 )
-from ipc.inhand import InHand
 from ipc.message import Message
-from ipc.receiving import Delivery
-from ipc.registry import Registry
-from ipc.statistics import ChannelStatistics, Histogram
+from ipc.registry import ChannelRegistry
+from ipc.ring.in_flight import InFlight
+from ipc.ring.receiver import Delivery
+from ipc.ring.statistics import (
+    ChannelStatistics,
+    Histogram,
+)
 
 __all__ = [
     "AsyncContext",
     "Channel",
     "ChannelError",
     "ChannelFull",
+    "ChannelRegistry",
     "ChannelState",
     "ChannelStatistics",
     "Closed",
@@ -34,12 +44,11 @@ __all__ = [
     "DeadLetterBox",
     "Delivery",
     "Histogram",
-    "InHand",
+    "InFlight",
     "Message",
     "MessageTooLarge",
     "ModuleUnavailable",
     "NotAMessage",
-    "Registry",
     "Timeout",
     "UnknownDeadLetter",
     "UnknownModule",

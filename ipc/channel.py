@@ -2,8 +2,8 @@
 
 Made by one process (the supervisor) and handed to others as an argument of
 `multiprocess.Process`, under fork, spawn and forkserver alike. Any number of processes may
-put (ipc/sending.py); one at a time may get (ipc/receiving.py). Each sending process has a slot
-of the shared memory to itself (ipc/segment.py): no sender can stop or delay another.
+put (ipc/ring/sender.py); one at a time may get (ipc/ring/receiver.py). Each sending process has a
+slot of the shared memory to itself (ipc/ring/layout.py): no sender can stop or delay another.
 """
 
 from __future__ import annotations
@@ -16,17 +16,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ipc import inhand, statistics
-from ipc import segment as layout
-from ipc.deadletters import DeadLetterBox
+from ipc.dead_letters import DeadLetterBox
 from ipc.errors import ChannelError, ChannelFull, Closed, ModuleUnavailable
-from ipc.inhand import InHand
 from ipc.message import Message
-from ipc.receiving import Delivery, Receiver
-from ipc.segment import BATCH, MAX_CAPACITY, MIB, Segment
-from ipc.sending import Batch, Putting, Sender, TryPut
-from ipc.statistics import ChannelStatistics
-from ipc.waiting import Deadline, Event
+from ipc.ring import (
+    in_flight,
+    layout,
+    statistics,
+)
+from ipc.ring.in_flight import InFlight
+from ipc.ring.layout import (
+    BATCH,
+    MAX_CAPACITY,
+    MIB,
+    Segment,
+)
+from ipc.ring.receiver import (
+    Delivery,
+    Receiver,
+)
+from ipc.ring.sender import (
+    Batch,
+    Putting,
+    Sender,
+    TryPut,
+)
+from ipc.ring.signals import (
+    Deadline,
+    Event,
+)
+from ipc.ring.statistics import ChannelStatistics
 
 DEFAULT_CAPACITY: Final = 8 * MIB
 DEFAULT_MAX_DELIVERIES: Final = 3
@@ -271,13 +290,13 @@ class Channel:
         """Read the counters in shared memory: any process may, at any time, at no one's cost."""
         return statistics.read(self._segment, self.capacity)
 
-    def in_hand(self) -> list[InHand]:
+    def in_hand(self) -> list[InFlight]:
         """Tell which messages are handed out and not done; oldest first for each sender.
 
         Any process may ask at any time. After the reader's death, and until its successor asks
         for its first message, it is what the reader was handling when it died.
         """
-        return inhand.read(self._segment)
+        return in_flight.read(self._segment)
 
     @property
     def reader_pid(self) -> int:
@@ -322,4 +341,4 @@ def _begin_all() -> None:
 
 os.register_at_fork(after_in_child=_begin_all)
 
-__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery", "InHand"]
+__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery", "InFlight"]

@@ -13,7 +13,7 @@ from ipc.errors import UnknownModule
 
 
 @dataclass(frozen=True)
-class Line:
+class Mailbox:
     """A module's channels: its inbox, and one for answers so that none waits behind bulk."""
 
     group: str
@@ -22,7 +22,7 @@ class Line:
     answers: Channel
 
 
-class Registry:
+class ChannelRegistry:
     """The modules that can be sent to. Made before any module's process, handed to each.
 
     Keywords are those of Channel and hold for every module's inbox.
@@ -38,7 +38,7 @@ class Registry:
         self._capacity = capacity
         self._max_deliveries = max_deliveries
         self._dead_letters = dead_letters
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, Mailbox] = {}
         """by the modules' names"""
         self._members: dict[str, list[str]] = {}
 
@@ -53,12 +53,12 @@ class Registry:
             dead_letters=self._dead_letters,
         )
         answers = Channel(f"{name}-answers", capacity=self._capacity)
-        self._put(name, Line(group, len(self.lines), inbox, answers))
+        self._put(name, Mailbox(group, len(self.lines), inbox, answers))
 
     def add_module_group(self, name: str, group: str) -> None:
         """Put the module into a group, for `send_to_group`."""
         line = self.line(name)
-        self._put(name, Line(group, line.slot, line.inbox, line.answers))
+        self._put(name, Mailbox(group, line.slot, line.inbox, line.answers))
 
     def set_state(self, name: str, state: ChannelState) -> None:
         """Say for all processes whether the module is going to read."""
@@ -73,7 +73,7 @@ class Registry:
             line.inbox.close()
             line.answers.close()
 
-    def line(self, name: str) -> Line:
+    def line(self, name: str) -> Mailbox:
         """Get a module's channels; UnknownModule if it has none."""
         try:
             return self.lines[name]
@@ -100,7 +100,7 @@ class Registry:
             for number in (*line.inbox.filenos(), *line.answers.filenos())
         ]
 
-    def _put(self, name: str, line: Line) -> None:
+    def _put(self, name: str, line: Mailbox) -> None:
         self.lines[name] = line
         self._members.clear()
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 # For modules, too: one check of directories for all.
-from supervisor.paths import PathError as PathError  # noqa: PLC0414
-from supervisor.paths import make_private as make_private  # noqa: PLC0414
+from supervisor.host.paths import PathError as PathError  # noqa: PLC0414
+from supervisor.host.paths import make_private as make_private  # noqa: PLC0414
 
 if TYPE_CHECKING:  # importing a module's class is to be cheap, and ipc imports asyncio
-    from ipc import Delivery, Message, Registry
+    from ipc import ChannelRegistry, Delivery, Message
 
 
 class CannotStart(Exception):
@@ -104,7 +104,7 @@ class _Context(Protocol):
         """The listening sockets that `Module.listeners` asked for, by name."""
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> ChannelRegistry:
         """The channels of all modules: who there is, and who is in which group."""
 
     @property

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from supervisor.api import Module, Settings
-from supervisor.output import Console
-from supervisor.paths import resolve
+from supervisor.host.paths import resolve
+from supervisor.telemetry.output import Console
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor

@@ -15,7 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from supervisor.paths import PathError, check_owner, check_socket_length
+from supervisor.host.paths import (
+    PathError,
+    check_owner,
+    check_socket_length,
+)
 
 
 class NotRunning(Exception):

@@ -21,26 +21,57 @@ from typing import Final
 
 import msgspec
 
-from ipc import ChannelState, DeadLetterBox, Registry
-from supervisor import banner, crashes, logs, metrics, orphans, process, rundir, sockets, status
-from supervisor.admin import AdminServer
+from ipc import ChannelRegistry, ChannelState, DeadLetterBox
+from supervisor import (
+    banner,
+    run_directory,
+)
+from supervisor.admin import (
+    AdminServer,
+    metrics,
+    status,
+)
 from supervisor.api import Settings
-from supervisor.birth import Birth, make_birth
 from supervisor.config import Configuration, ModuleSpec
-from supervisor.crashes import CrashReport, CrashReports
-from supervisor.events import EventLog
-from supervisor.leftovers import Lives
-from supervisor.notify import Systemd
-from supervisor.oom import OomKills
-from supervisor.output import Console, Follower, ModuleOutput, Output, OutputHandler
-from supervisor.paths import Paths
-from supervisor.process import ModuleProcess
-from supervisor.reload import Loader
-from supervisor.restarts import Cause, Restart
-from supervisor.rundir import RunDirectory
-from supervisor.shutdown import Shutdown
-from supervisor.states import State
-from supervisor.unit import Unit
+from supervisor.fleet.reload import Loader
+from supervisor.fleet.shutdown import Shutdown
+from supervisor.host import (
+    orphans,
+    sockets,
+)
+from supervisor.host.oom import OomKills
+from supervisor.host.paths import Paths
+from supervisor.host.run_records import RunRecords
+from supervisor.host.systemd import Systemd
+from supervisor.run_directory import RunDirectory
+from supervisor.telemetry import (
+    crash_reports,
+    logs,
+)
+from supervisor.telemetry.crash_reports import (
+    CrashReport,
+    CrashReports,
+)
+from supervisor.telemetry.events import EventLog
+from supervisor.telemetry.output import (
+    Console,
+    Follower,
+    ModuleOutput,
+    Output,
+    OutputHandler,
+)
+from supervisor.unit import process
+from supervisor.unit.launch import (
+    LaunchSpec,
+    make_launch_spec,
+)
+from supervisor.unit.process import ModuleProcess
+from supervisor.unit.restarts import (
+    Cause,
+    Restart,
+)
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +100,7 @@ class Supervisor:
         """reads the configuration again, from where it was read first"""
         self.started_at = time.time()
         self.began = time.monotonic()
-        self.registry = Registry(
+        self.registry = ChannelRegistry(
             max_deliveries=configuration.max_deliveries,
             dead_letters=paths.dead_letters_dir,
         )
@@ -79,7 +110,7 @@ class Supervisor:
         """modules that are not enabled, and why"""
         self.events = EventLog()
         self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
-        self.lives = Lives(paths.run_dir / "lives")
+        self.lives = RunRecords(paths.run_dir / "lives")
         self.run_directory = run_directory
         console = Console()
         self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
@@ -196,7 +227,7 @@ class Supervisor:
             raise CannotRun(f"the admin interface: {error}") from error
         async with admin:
             self.systemd.keep_alive(asyncio.get_running_loop())
-            self._keep(asyncio.create_task(rundir.keep(self, admin)))
+            self._keep(asyncio.create_task(run_directory.keep(self, admin)))
             uncleaned = await self.lives.end_leftovers(self.configuration.stop_timeout)
             for spec in self.configuration.modules:
                 self.register(spec)
@@ -266,10 +297,10 @@ class Supervisor:
 
     # What units tell and ask (unit.Host)
 
-    def birth(self, unit: Unit) -> Birth:
+    def birth(self, unit: Unit) -> LaunchSpec:
         self.run_directory.restore()
         metrics.forget_gauges(unit.name, self.run_directory.metrics_dir)
-        return make_birth(self, unit, self._lifeline)
+        return make_launch_spec(self, unit, self._lifeline)
 
     def changed(self, unit: Unit, old: State) -> None:
         pid = unit.process.pid if unit.process else None
@@ -305,7 +336,7 @@ class Supervisor:
     ) -> CrashReport:
         unit.output.drain()
         oom_killed = self._oom.happened() and code == -signal.SIGKILL and not reason
-        report = crashes.describe(
+        report = crash_reports.describe(
             unit, process, code, reason, oom_killed=oom_killed, since=output_since
         )
         last = unit.last_exit

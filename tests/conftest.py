@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from modules.common.certs import Pki
+    from modules.common.pki.certificates import Pki
 
 # Who runs the tests by nohup or from a script's background has these signals ignored, and
 # processes inherit that: the supervisor would leave them ignored, as it should.
@@ -44,6 +44,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     """Make keys and certificates once for all tests, in a data directory that has nothing else."""
-    from modules.common.certs import ensure_pki  # half a second, which few directories need
+    from modules.common.pki.certificates import (
+        ensure_pki,  # half a second, which few directories need
+    )
 
     return ensure_pki(tmp_path_factory.mktemp("data") / "pki", [])

@@ -73,7 +73,7 @@ def test_the_image_gets_what_the_package_is_built_from(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"supervisor/cloudcore.toml", "supervisor/api.py", "ipc/message.py"} <= set(names)
-    assert any(name.startswith("modules/common/crd_manifests/") for name in names)
+    assert any(name.startswith("modules/common/crds/yaml/") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 

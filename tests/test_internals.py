@@ -18,7 +18,7 @@ from picows import WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.server import _Connection
+from modules.cloudhub.endpoint.websocket import _Connection
 
 METRICS = """
 import sys
@@ -91,7 +91,7 @@ async def test_aiohttp_reads_a_body_where_its_connection_gets_data() -> None:
 
 async def test_picows_private_protocol_is_the_one_that_cloudhub_builds_on() -> None:
     def check(fulfilled: object, what: str) -> None:
-        relied_on(fulfilled, "picows", "modules/cloudhub/server.py", what)
+        relied_on(fulfilled, "picows", "modules/cloudhub/endpoint/websocket.py", what)
 
     here, there = socket.socketpair()
     with here, there:
@@ -100,7 +100,7 @@ async def test_picows_private_protocol_is_the_one_that_cloudhub_builds_on() -> N
             made = _Connection(server, "127.0.0.1:1", here)
         except TypeError as error:
             raise AssertionError(
-                broken("picows", "modules/cloudhub/server.py", f"WSProtocol(): {error}")
+                broken("picows", "modules/cloudhub/endpoint/websocket.py", f"WSProtocol(): {error}")
             ) from error
     for name in ("connection_made", "connection_lost", "get_buffer", "buffer_updated", "transport"):
         check(hasattr(made, name), f"WSProtocol has no {name}")
@@ -116,11 +116,13 @@ def test_prometheus_client_keeps_values_in_files_named_for_their_owner(tmp_path:
         timeout=20,
         check=False,
     )
-    assert done.returncode == 0, broken("prometheus-client", "supervisor/metrics.py", done.stderr)
+    assert done.returncode == 0, broken(
+        "prometheus-client", "supervisor/admin/metrics.py", done.stderr
+    )
     before, after = (json.loads(line.replace("'", '"')) for line in done.stdout.splitlines())
 
     def check(fulfilled: object, what: str) -> None:
-        relied_on(fulfilled, "prometheus-client", "supervisor/metrics.py", what)
+        relied_on(fulfilled, "prometheus-client", "supervisor/admin/metrics.py", what)
 
     check(
         {"counter_supervisor.db", "counter_module.db"} <= set(before),

@@ -20,7 +20,7 @@ REPORT_SECONDS = 5.0
 class ApiServer(Module):
     name: ClassVar[str] = "apiserver"
     group: ClassVar[str] = "apiserver"
-    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.apiserver.server")
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.apiserver.http.server")
     Config: ClassVar[type[ModuleConfig]] = ApiServerConfig
 
     @classmethod
@@ -52,8 +52,11 @@ class ApiServer(Module):
         import asyncio
         import gc
 
-        from modules.apiserver.server import Server
-        from modules.apiserver.store import StoreError, StoreInUseError
+        from modules.apiserver.http.server import Server
+        from modules.apiserver.storage.store import (
+            StoreError,
+            StoreInUseError,
+        )
 
         try:
             server = Server(self.settings.data_dir, self._names())

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from ipc.files import PRIVATE, replace_file
-from modules.common.certs import Pki
+from modules.common.pki.certificates import Pki
 
 CONTEXT = "cloudcore"
 USER = "kubernetes-admin"

@@ -60,13 +60,13 @@ class CloudHub(Module):
 
     async def start(self, context: ModuleContext) -> None:
         """Serve edges until asked to stop; CannotStart when the certificates are unusable."""
-        from modules.cloudhub.running import run
+        from modules.cloudhub.main import run
 
         await run(self.config, self.settings, context)
 
     def cleanup(self) -> None:
         """Remove the sockets of processes that were killed."""
-        from modules.cloudhub.unixsocket import remove_dead
+        from modules.cloudhub.unix_server import remove_dead
 
         remove_dead(self.settings.run_dir, self.name)
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ipc.unixsocket import path_fault
+from ipc.unix_socket import path_fault
 from supervisor.api import ModuleConfig
 
 

@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from ipc import ChannelError, Message
-from modules.cloudhub.unixsocket import UnixServer
-from modules.common.resources import BadResource, node_of
-from modules.common.wire import WireError, plain
+from modules.cloudhub.unix_server import UnixServer
+from modules.common.message_resource import (
+    BadResource,
+    node_of,
+)
+from modules.common.wire import (
+    WireError,
+    json_form,
+)
 from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
@@ -48,13 +54,13 @@ class CsiServer(UnixServer):
             if request is None:
                 return
             answer = await self._ask(request)
-        writer.writelines(plain.encode(answer))
+        writer.writelines(json_form.encode(answer))
         await writer.drain()
 
     async def _read(self, reader: asyncio.StreamReader) -> Message | None:
         """Read until the message is whole; None if the client goes away without one."""
         data = bytearray()
-        decoder = plain.Decoder(self._max_message)
+        decoder = json_form.Decoder(self._max_message)
         while piece := await reader.read(_PIECE):
             data += piece
             if len(data) > self._max_message or data.rstrip().endswith(b"}"):

@@ -13,20 +13,23 @@ from typing import Final
 from picows import WSCloseCode, WSTransport
 
 from ipc import Message
-from modules.cloudhub.agenda import Agenda
-from modules.cloudhub.coalescing import Coalescing
+from modules.cloudhub.cluster.follower import Follower
+from modules.cloudhub.cluster.leader import Leader
+from modules.cloudhub.cluster.protocol import Processes
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.downstream import Downstream
-from modules.cloudhub.following import Following
-from modules.cloudhub.identity import Identity, Refused
-from modules.cloudhub.leading import Leading
+from modules.cloudhub.endpoint.identity import (
+    Identity,
+    Refused,
+)
+from modules.cloudhub.endpoint.tls import ServerTls
+from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter
-from modules.cloudhub.processes import Processes
-from modules.cloudhub.server import Server
-from modules.cloudhub.session import Session
+from modules.cloudhub.routing.downstream import Downstream
+from modules.cloudhub.routing.upstream import Upstream
+from modules.cloudhub.session.ack_coalescing import AckCoalescing
+from modules.cloudhub.session.deadlines import Deadlines
+from modules.cloudhub.session.session import Session
 from modules.cloudhub.statistics import Statistics
-from modules.cloudhub.tls import ServerTls
-from modules.cloudhub.upstream import Upstream
 from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
@@ -65,8 +68,8 @@ class Hub:
         self.sessions: dict[str, Session] = {}
         """the sessions of this process that are not over, by node"""
         self.slow: set[Session] = set()
-        self.coalescing = Coalescing()
-        self._agenda = Agenda(self.sessions)
+        self.coalescing = AckCoalescing()
+        self._agenda = Deadlines(self.sessions)
         self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
         self.processes = self._join(context, units)
@@ -83,9 +86,9 @@ class Hub:
     def _join(self, context: ModuleContext, units: Sequence[str]) -> Processes:
         first, *others = units or (context.name,)
         if context.name != first:
-            return Following(context, first, self.sessions)
+            return Follower(context, first, self.sessions)
         limit = self.config.node_limit
-        return Leading(context, others, limit, self.sessions, self._publish)
+        return Leader(context, others, limit, self.sessions, self._publish)
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the module is asked to stop, then take leave of every edge."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from modules.cloudhub.session import Session
+from modules.cloudhub.session.session import Session
 from modules.cloudhub.statistics import Statistics
 
 #: A certificate that ends within so many seconds is counted as one that needs renewal.

@@ -16,8 +16,8 @@ from typing import Any, Final
 import h11
 import msgspec
 
-from modules.cloudhub.session import Session
-from modules.cloudhub.unixsocket import UnixServer
+from modules.cloudhub.session.session import Session
+from modules.cloudhub.unix_server import UnixServer
 
 #: Seconds for a request to come, and for each part of the answer to be taken.
 _TIMEOUT: Final = 10.0

@@ -2,7 +2,7 @@
 
 Importing this package is cheap: the supervisor does it to learn the module's name.
 
-    Device, DeviceModel --reflectors--> Inventory --> Announcer --> cloudhub --> edge
+    Device, DeviceModel --reflectors--> Inventory --> NodeSync --> cloudhub --> edge
                                              |            (membership, twins)
                                              +--> ProfileWriter --> ConfigMaps
     edge --> cloudhub --> Upstream --> StatusWriter --> Device status

@@ -8,18 +8,18 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from modules.common.kube import EventRecorder, KubeClient, SetAside, synced
-from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.devicestatus import DeviceStatus
 from modules.devicecontroller.downstream import Downstream
 from modules.devicecontroller.metrics import QUEUE_DEPTH
-from modules.devicecontroller.statuswriter import StatusWriter
+from modules.devicecontroller.status.reported_values import StatusWriter
+from modules.devicecontroller.status.status_patch import DeviceStatus
+from modules.devicecontroller.sync.record import SyncRecord
 from modules.devicecontroller.upstream import Upstream
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
-    from modules.devicecontroller.device import Object
-    from modules.devicecontroller.inventory import Slot
+    from modules.devicecontroller.sync.inventory import DeviceSlot
+    from modules.devicecontroller.v1alpha1.device import Object
     from supervisor.api import ModuleContext, Settings
 
 #: Seconds that messages already taken may take to be handled when the module is to stop.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 async def run(context: ModuleContext, config: DeviceControllerConfig, settings: Settings) -> None:
     """Synchronize devices until asked to stop."""
-    record = Announced(settings.data_dir / "devicecontroller" / "announced.sqlite3")
+    record = SyncRecord(settings.data_dir / "devicecontroller" / "announced.sqlite3")
     async with KubeClient.connect(settings, user_agent="cloudcore-devicecontroller") as client:
         with record as announced:
             await _Controller(context, config, settings, client, announced).run()
@@ -49,7 +49,7 @@ class _Controller:
         config: DeviceControllerConfig,
         settings: Settings,
         client: KubeClient,
-        announced: Announced,
+        announced: SyncRecord,
     ) -> None:
         self._context = context
         self._announced = announced
@@ -122,13 +122,13 @@ class _Controller:
             self._downstream.retry_now()
             self._writer.retry_now()
 
-    def _restore(self, slot: Slot, lost: dict[str, Object]) -> None:
+    def _restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
         self._writer.restore(slot, lost)
 
-    def _adopt(self, slot: Slot, applied: dict[str, Object | None]) -> None:
+    def _adopt(self, slot: DeviceSlot, applied: dict[str, Object | None]) -> None:
         self._writer.adopt(slot, applied)
 
-    def _forget(self, slot: Slot) -> None:
+    def _forget(self, slot: DeviceSlot) -> None:
         self._writer.forget(slot)
 
     async def _measure(self) -> None:

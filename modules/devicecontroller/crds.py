@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from modules.common import crds
+from modules.common.crds import manifests
 from modules.common.kube import (
     CUSTOMRESOURCEDEFINITIONS,
     AlreadyExists,
@@ -69,7 +69,7 @@ class Definitions:
         return NotServed("the cluster lacks their CRDs", _HINT_MISSING)
 
     async def _create(self, resource: Resource) -> KubeError:
-        definition = crds.load(resource.plural)
+        definition = manifests.load(resource.plural)
         name = definition["metadata"]["name"]
         try:
             await self._client.create(CUSTOMRESOURCEDEFINITIONS, definition)

@@ -22,11 +22,24 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.devicecontroller import metrics
-from modules.devicecontroller.announced import Announced
-from modules.devicecontroller.announcer import Announcer
-from modules.devicecontroller.applied import difference
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.device import (
+from modules.devicecontroller.profiles.profile_writer import (
+    SELECTOR,
+    ProfileWriter,
+    keep_profile,
+)
+from modules.devicecontroller.status.acceptance import Acceptance
+from modules.devicecontroller.status.kubectl_apply import difference
+from modules.devicecontroller.status.status_patch import DeviceStatus
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+    Profile,
+    slot_of,
+)
+from modules.devicecontroller.sync.node_sync import NodeSync
+from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.v1alpha1.device import (
     Key,
     Object,
     keep_device,
@@ -36,10 +49,6 @@ from modules.devicecontroller.device import (
     lost_reports,
     twins_of,
 )
-from modules.devicecontroller.devicestatus import DeviceStatus
-from modules.devicecontroller.inventory import Inventory, Profile, Slot, slot_of
-from modules.devicecontroller.profilewriter import SELECTOR, ProfileWriter, keep_profile
-from modules.devicecontroller.rejections import Rejections
 from supervisor.api import ModuleContext
 
 
@@ -50,13 +59,13 @@ class Downstream:
         self,
         client: KubeClient,
         context: ModuleContext,
-        announced: Announced,
+        announced: SyncRecord,
         *,
         namespace: str | None,
         on_change: Callable[[], None],
-        on_lost: Callable[[Slot, dict[str, Object]], None],
-        on_applied: Callable[[Slot, dict[str, Object | None]], None],
-        on_gone: Callable[[Slot], None],
+        on_lost: Callable[[DeviceSlot, dict[str, Object]], None],
+        on_applied: Callable[[DeviceSlot, dict[str, Object | None]], None],
+        on_gone: Callable[[DeviceSlot], None],
         status: DeviceStatus,
         recorder: EventRecorder,
         definitions: Definitions,
@@ -114,11 +123,11 @@ class Downstream:
             self._devices.aside,
             self._models.aside,
         )
-        self.announcer = Announcer(context, self.inventory, announced, set_aside)
+        self.announcer = NodeSync(context, self.inventory, announced, set_aside)
         self._profile_writer = ProfileWriter(
             client, self.inventory, self._profiles.store, set_aside
         )
-        self._rejections = Rejections(status, recorder, self.inventory, on_change, set_aside)
+        self._rejections = Acceptance(status, recorder, self.inventory, on_change, set_aside)
 
     async def watch(self) -> None:
         """Watch until cancelled; what changes is noted for `run`."""
@@ -203,7 +212,7 @@ class Downstream:
         if slot and device.get("applied") != old.get("applied"):
             self._adopt(slot, old, device)
 
-    def _adopt(self, slot: Slot, old: Object, device: Object) -> None:
+    def _adopt(self, slot: DeviceSlot, old: Object, device: Object) -> None:
         """Carry what has changed in the applied manifest into the status."""
         changed = difference(old.get("applied", {}), device.get("applied", {}))
         present = {twin["propertyName"]: twin.get("desired") for twin in twins_of(device)}

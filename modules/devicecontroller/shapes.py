@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from modules.common import crds
+from modules.common.crds import manifests
 from modules.common.kube import DEVICES, INT64, with_metadata
 
 _SCALARS: Final[dict[str, Any]] = {
@@ -33,7 +33,7 @@ _EXCEPTIONS: Final[dict[str, Any]] = {
 
 def _shape(plural: str) -> type[msgspec.Struct]:
     """Make the shape of a kind of its CRD; a schema's metadata says nothing."""
-    versions = crds.load(plural)["spec"]["versions"]
+    versions = manifests.load(plural)["spec"]["versions"]
     version = next(each for each in versions if each["name"] == DEVICES.version)
     schema = version["schema"]["openAPIV3Schema"]
     schema["properties"].pop("metadata")

@@ -12,12 +12,23 @@ import logging
 from typing import Final
 
 import ipc
-from modules.common import resources
+from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
-from modules.devicecontroller import membership, twin
-from modules.devicecontroller.announcer import GROUP, SOURCE, Announcer, Request
-from modules.devicecontroller.inventory import Slot
-from modules.devicecontroller.statuswriter import Reports, StatusWriter
+from modules.devicecontroller.status.reported_values import (
+    Reports,
+    StatusWriter,
+)
+from modules.devicecontroller.sync.inventory import DeviceSlot
+from modules.devicecontroller.sync.node_sync import (
+    GROUP,
+    SOURCE,
+    NodeSync,
+    Request,
+)
+from modules.devicecontroller.v1alpha1 import (
+    membership,
+    twin,
+)
 from supervisor.api import ModuleContext
 
 #: Seconds that a connected node is given to ask for its devices, which edges of v1.1 do at
@@ -39,7 +50,7 @@ class Upstream:
     def __init__(
         self,
         context: ModuleContext,
-        announcer: Announcer,
+        announcer: NodeSync,
         writer: StatusWriter,
         set_aside: SetAside,
         *,
@@ -73,13 +84,13 @@ class Upstream:
 
     def _dispatch(self, delivery: ipc.Delivery) -> None:
         message = delivery.message
-        node, about = resources.split(message.resource)
-        if message.resource == f"{resources.NODE}/{node}":
+        node, about = message_resource.split(message.resource)
+        if message.resource == f"{message_resource.NODE}/{node}":
             self._node_event(node, message.operation)
             self._done(delivery)
         elif message.operation in {"response", "error"}:
             self._done(delivery)
-        elif about == resources.MEMBERSHIP_DETAIL:
+        elif about == message_resource.MEMBERSHIP_DETAIL:
             event_id = membership.event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
             self._announcer.tell_all(node, request)
@@ -97,11 +108,11 @@ class Upstream:
         message = delivery.message
         device, reports = "", Reports()
         try:
-            about = resources.parse_device(message.resource)
+            about = message_resource.parse_device(message.resource)
             device = about.device
-            if about.aspect == resources.TWIN_EDGE_UPDATED:
+            if about.aspect == message_resource.TWIN_EDGE_UPDATED:
                 reports = twin.reports(message.content)
-        except resources.BadResource:
+        except message_resource.BadResource:
             log.debug("nothing to do for %s %s", message.operation, message.resource)
         except BadObject as error:
             self._put_aside(message, error)
@@ -113,7 +124,7 @@ class Upstream:
             await self._confirm(node, message)
             self._done(delivery)
 
-        self._writer.write(Slot(node, device), reports, done)
+        self._writer.write(DeviceSlot(node, device), reports, done)
 
     def _put_aside(self, message: ipc.Message, error: Exception) -> None:
         self._set_aside.put(_subject(message), error)
@@ -123,7 +134,7 @@ class Upstream:
             SOURCE,
             GROUP,
             "response",
-            resources.cloud_resource(node, "twin"),
+            message_resource.cloud_resource(node, "twin"),
             "OK",
             parent_id=message.id,
         )

@@ -21,18 +21,21 @@ from modules.common.kube import (
     synced,
 )
 from modules.edgecontroller import messages, metrics
+from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationConcern
-from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.node_updates import Delivery
 from modules.edgecontroller.downstream.nodes import NodeConcern
 from modules.edgecontroller.downstream.pods import PodConcern
 from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
+from modules.edgecontroller.downstream.state import (
+    State,
+    Store,
+)
 from modules.edgecontroller.downstream.terminating import Terminating
-from modules.edgecontroller.downstream.view import Store, View
-from modules.edgecontroller.lifecycle import Lifecycle
+from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import RESOURCES, keeping
-from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
 from modules.edgecontroller.upstream.queries import QueryAnswerer
@@ -91,8 +94,8 @@ class Controller:
         self._namespace = namespace or None
         self._client = client
         self._context = context
-        self._sender = Sender(context)
-        self._view = View(ledger)
+        self._sender = CloudHubClient(context)
+        self._view = State(ledger)
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
         self._delivery = Delivery(self._view, self._sender, self._set_aside)

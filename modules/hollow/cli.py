@@ -12,7 +12,10 @@ from pathlib import Path
 import click
 import cloup
 
-from modules.common.certs_cli import data_dir_option, pki_directory
+from modules.common.pki.cli import (
+    data_dir_option,
+    pki_directory,
+)
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event

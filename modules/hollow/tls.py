@@ -6,7 +6,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from modules.common import certs
+from modules.common.pki import certificates
 
 
 def from_directory(directory: Path) -> ssl.SSLContext:
@@ -28,8 +28,8 @@ def issue(pki_dir: Path, node: str) -> ssl.SSLContext:
 
     ValueError for a name no node can have, OSError if the CA's directory cannot be used.
     """
-    issued = certs.issue_node(pki_dir, node)
+    issued = certificates.issue_node(pki_dir, node)
     with tempfile.TemporaryDirectory(prefix="cloudcore-hollow-") as name:
         directory = Path(name)
-        certs.write_node_files(directory, pki_dir, issued)
+        certificates.write_node_files(directory, pki_dir, issued)
         return from_directory(directory)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from supervisor.telling import to_json
+from supervisor.telemetry.escaping import to_json
 
 log = logging.getLogger(__name__)
 

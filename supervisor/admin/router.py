@@ -13,8 +13,12 @@ from supervisor.admin.http import Answer, HttpError, Request, Stream
 from supervisor.admin.routes import ROUTES, Route
 from supervisor.admin.streams import Streams
 from supervisor.config import ConfigError
-from supervisor.control import Control, NotPossible, UnknownModule
-from supervisor.crashes import UnknownReport
+from supervisor.fleet.control import (
+    Control,
+    NotPossible,
+    UnknownModule,
+)
+from supervisor.telemetry.crash_reports import UnknownReport
 
 if TYPE_CHECKING:
     from supervisor.supervisor import Supervisor

@@ -12,16 +12,24 @@ import msgspec
 from ipc import DeadLetter
 from supervisor.admin import openapi
 from supervisor.admin.http import JSON, JSON_LINES, TEXT, Answer, HttpError, Request, Stream
+from supervisor.admin.status import (
+    ModuleStatus,
+    Status,
+    overall_state,
+    without_traces,
+)
 from supervisor.admin.streams import Feed
-from supervisor.control import UnknownModule
-from supervisor.crashes import CrashReport
-from supervisor.events import Event
-from supervisor.output import Output, last_lines
-from supervisor.reload import Changes
-from supervisor.states import State
-from supervisor.status import ModuleStatus, Status, overall_state, without_traces
-from supervisor.telling import to_json
-from supervisor.unit import Unit
+from supervisor.fleet.control import UnknownModule
+from supervisor.fleet.reload import Changes
+from supervisor.telemetry.crash_reports import CrashReport
+from supervisor.telemetry.escaping import to_json
+from supervisor.telemetry.events import Event
+from supervisor.telemetry.output import (
+    Output,
+    last_lines,
+)
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
 
 if TYPE_CHECKING:
     from supervisor.admin.router import Router
@@ -88,7 +96,7 @@ async def _readyz(router: Router, request: Request) -> Answer:
 
 
 async def _metrics(router: Router, _: Request) -> Answer:
-    from supervisor import metrics
+    from supervisor.admin import metrics
 
     return Answer(metrics.render(router.supervisor), type=metrics.CONTENT_TYPE)
 

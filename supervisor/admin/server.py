@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ipc.unixsocket import UnixListener
+from ipc.unix_socket import UnixListener
 from supervisor.admin.connections import Connections
 from supervisor.admin.http import IsTrusted
 from supervisor.admin.router import Router

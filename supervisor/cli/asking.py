@@ -65,7 +65,7 @@ def socket_of(said: Globals) -> Path:
 
 def _same(told: str, directory: Path) -> bool:
     """Whether two paths are of one directory; a path that is not UTF-8 is told escaped."""
-    from supervisor.telling import utf8  # which imports msgspec
+    from supervisor.telemetry.escaping import utf8  # which imports msgspec
 
     return told == utf8(str(directory)) or Path(told).resolve() == directory.resolve()
 

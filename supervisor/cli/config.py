@@ -13,7 +13,7 @@ from supervisor.cli.options import Globals, global_options, loading_options
 if TYPE_CHECKING:
     from supervisor.config import Configuration
     from supervisor.config.faults import Fault
-    from supervisor.paths import Paths
+    from supervisor.host.paths import Paths
 
 
 @cloup.group(cls=CheckedGroup)

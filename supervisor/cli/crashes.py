@@ -15,7 +15,7 @@ from supervisor.cli.asking import from_running, module_argument, output_option, 
 from supervisor.cli.options import Globals, directory_options
 
 if TYPE_CHECKING:
-    from supervisor.crashes import CrashReports
+    from supervisor.telemetry.crash_reports import CrashReports
 
 
 @cloup.command()
@@ -50,7 +50,7 @@ def crashes(
 def _one(said: Globals, report_id: str) -> list[dict[str, Any]]:
     found = from_running(said, "GET", f"/crashes/{quote(report_id, safe='')}")
     if found is None:
-        from supervisor.crashes import UnknownReport
+        from supervisor.telemetry.crash_reports import UnknownReport
 
         try:
             found = to_builtins(_files(said).get(report_id))
@@ -67,7 +67,7 @@ def _all(said: Globals, module: str) -> list[dict[str, Any]]:
 
 
 def _files(said: Globals) -> CrashReports:
-    from supervisor.crashes import CrashReports
+    from supervisor.telemetry.crash_reports import CrashReports
 
     return CrashReports(said.paths().crashes_dir, keep=0)
 

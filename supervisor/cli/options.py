@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 import cloup
 
-from supervisor import paths
-from supervisor.paths import Paths
+from supervisor.host import paths
+from supervisor.host.paths import Paths
 
 if TYPE_CHECKING:
     from supervisor.config import Configuration

@@ -21,7 +21,7 @@ def run(said: Globals) -> None:
     them. Exit status: 0 after a shutdown in order, 1 if it cannot run, 2 if the configuration
     is faulty.
     """
-    from supervisor.paths import PathError
+    from supervisor.host.paths import PathError
 
     configuration = said.load()
     paths = said.paths()
@@ -29,6 +29,6 @@ def run(said: Globals) -> None:
         paths.create()
     except PathError as error:
         raise click.ClickException(str(error)) from error
-    from supervisor.running import run as supervise
+    from supervisor.main import run as supervise
 
     sys.exit(supervise(configuration, paths, said.load_again))

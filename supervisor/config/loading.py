@@ -27,7 +27,7 @@ from supervisor.config.layers import (
     read_set,
 )
 from supervisor.config.tables import AdminTable, KubernetesTable, LogSettings, SupervisorTable
-from supervisor.policy import Supervision
+from supervisor.unit.restart_policy import Supervision
 
 log = logging.getLogger(__name__)
 

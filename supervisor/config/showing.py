@@ -9,7 +9,7 @@ from typing import Any
 from supervisor.config.layers import DEFAULT, Key, Layers
 from supervisor.config.loading import Configuration, ModuleSpec
 from supervisor.config.toml import format_key, format_value
-from supervisor.policy import Supervision
+from supervisor.unit.restart_policy import Supervision
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:

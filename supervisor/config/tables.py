@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from supervisor.policy import Supervision
+from supervisor.unit.restart_policy import Supervision
 
 
 class Table(BaseModel):

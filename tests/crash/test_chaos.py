@@ -23,7 +23,10 @@ from typing import TypeVar
 import pytest
 
 from bench.figures import Figure, publish
-from supervisor.crashes import CrashReport, CrashReports
+from supervisor.telemetry.crash_reports import (
+    CrashReport,
+    CrashReports,
+)
 from tests.support.chaos import FAULTS, KILL, Tormentor
 from tests.support.chaosledger import (
     Events,

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 import ipc
-from ipc import segment
+from ipc.ring import layout
 
 _ROOM = str(Path(ipc.__file__).parent)
 
@@ -55,8 +55,8 @@ def end() -> None:
     death would.
     """
     sys.settrace(None)
-    if segment._fence_lock.locked():
-        segment._fence_lock.release()
+    if layout._fence_lock.locked():
+        layout._fence_lock.release()
     raise Ended
 
 

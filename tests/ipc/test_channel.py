@@ -20,7 +20,11 @@ from ipc import (
     MessageTooLarge,
     ModuleUnavailable,
 )
-from ipc.segment import KEPT, MIB, RING
+from ipc.ring.layout import (
+    KEPT,
+    MIB,
+    RING,
+)
 from tests.ipc.conftest import Start
 
 
@@ -244,7 +248,7 @@ def test_bytes_that_are_no_message_are_set_aside(
 ) -> None:
     channel = Channel("inbox", dead_letters=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("ipc.sending.encode_message", lambda _: b"\x93nonsense")
+        patch.setattr("ipc.ring.sender.encode_message", lambda _: b"\x93nonsense")
         send(channel, [0])
     send(channel, [1])
     assert channel.get_nowait().resource == "1"

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from ipc import AsyncContext, Message, open_contexts
-from ipc.inbox import _TURN
+from ipc.contexts.loop_waiter import _TURN
 
 DEADLINE = 10.0
 

@@ -10,10 +10,10 @@ from ipc import (
     AsyncContext,
     ChannelError,
     ChannelFull,
+    ChannelRegistry,
     Closed,
     Context,
     Message,
-    Registry,
     Timeout,
     UnknownModule,
     open_contexts,
@@ -161,7 +161,7 @@ async def test_stopping_ends_iteration_and_receive(contexts: dict[str, AsyncCont
 
 
 def test_the_blocking_context_does_the_same() -> None:
-    registry = Registry()
+    registry = ChannelRegistry()
     for name, group in {"a": "asking", "b": "echo", "c": "echo"}.items():
         registry.add_module(name, group)
     asking = Context(registry, "a")

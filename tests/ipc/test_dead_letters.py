@@ -18,7 +18,7 @@ from ipc import (
     UnknownDeadLetter,
 )
 from ipc.message import encode
-from ipc.segment import SLOTS
+from ipc.ring.layout import SLOTS
 
 
 def a_message(resource: str = "r", content: str = "x") -> Message:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ipc import AsyncContext, Channel, Context, DeadLetterBox, Delivery, Message, Registry
+from ipc import AsyncContext, Channel, ChannelRegistry, Context, DeadLetterBox, Delivery, Message
 from tests.ipc.conftest import Start
 
 POISON = "4"
@@ -105,7 +105,7 @@ def send_from_another_slot(channel: Channel) -> None:
 
 
 def test_a_blocking_take_wakes_when_the_message_before_is_done(start: Start) -> None:
-    registry = Registry(max_deliveries=1)
+    registry = ChannelRegistry(max_deliveries=1)
     registry.add_module("a")
     inbox = registry.line("a").inbox
     fill(inbox, 2)
@@ -114,7 +114,7 @@ def test_a_blocking_take_wakes_when_the_message_before_is_done(start: Start) -> 
     assert [told.get(timeout=10).resource for _ in range(2)] == ["0", "1"]
 
 
-def take_in_two_threads(registry: Registry, told: Channel) -> None:
+def take_in_two_threads(registry: ChannelRegistry, told: Channel) -> None:
     context = Context(registry, "a")
     first = context.take(10)
     told.put(first.message)
@@ -125,7 +125,7 @@ def take_in_two_threads(registry: Registry, told: Channel) -> None:
 
 
 async def test_an_awaited_take_wakes_when_the_message_before_is_done() -> None:
-    registry = Registry(max_deliveries=1)
+    registry = ChannelRegistry(max_deliveries=1)
     registry.add_module("a")
     fill(registry.line("a").inbox, 3)
     context = AsyncContext(registry, "a")
@@ -226,7 +226,7 @@ def test_a_message_that_is_done_while_one_looks_is_not_told(
     channel = Channel("inbox")
     fill(channel, 3)
     channel.get_nowait()
-    monkeypatch.setattr("ipc.inhand.fence", channel.try_get)
+    monkeypatch.setattr("ipc.ring.in_flight.fence", channel.try_get)
     assert channel.in_hand() == []
 
 

@@ -18,8 +18,14 @@ from typing import Any
 
 import pytest
 
-from ipc import AsyncContext, Channel, Context, DeadLetterBox, Message, Registry
-from ipc.segment import HEAD, KEPT, MAX_CAPACITY, RING, TAIL
+from ipc import AsyncContext, Channel, ChannelRegistry, Context, DeadLetterBox, Message
+from ipc.ring.layout import (
+    HEAD,
+    KEPT,
+    MAX_CAPACITY,
+    RING,
+    TAIL,
+)
 from tests.ipc import steps
 
 COUNT = 3
@@ -212,7 +218,7 @@ def take_all(channel: Channel, ledger: memoryview) -> None:
 
 def reading(channel: Channel) -> AsyncContext:
     """Make the context of a module whose inbox the channel is."""
-    registry = Registry()
+    registry = ChannelRegistry()
     registry.add_module("reader")
     line = registry.line("reader")
     registry.lines["reader"] = type(line)("", 0, channel, line.answers)
@@ -322,7 +328,7 @@ def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path
 @pytest.mark.timeout(DEADLINE)
 def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
     """The one that is left gets an error or goes on; neither side's channels are damaged."""
-    registry = Registry()
+    registry = ChannelRegistry()
     for name in ("a", "b"):
         registry.add_module(name)
     inbox = registry.line("b").inbox

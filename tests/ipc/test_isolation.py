@@ -16,17 +16,17 @@ from ipc import (
     AsyncContext,
     Channel,
     ChannelFull,
+    ChannelRegistry,
     ChannelState,
     Closed,
     Context,
     Message,
     ModuleUnavailable,
     NotAMessage,
-    Registry,
     Timeout,
     UnknownModule,
 )
-from ipc.context import DEFAULT_TIMEOUT
+from ipc.contexts.blocking import DEFAULT_TIMEOUT
 from tests.ipc.conftest import Start
 
 
@@ -34,8 +34,8 @@ def numbered(number: int, size: int = 0) -> Message:
     return Message.build("test", "g", "update", str(number), "x" * size)
 
 
-def registered(*names: str, **options: Any) -> Registry:
-    registry = Registry(**options)
+def registered(*names: str, **options: Any) -> ChannelRegistry:
+    registry = ChannelRegistry(**options)
     for name in names:
         registry.add_module(name, "all")
     return registry
@@ -87,13 +87,13 @@ def test_the_same_kill_leaves_a_multiprocess_queue_locked(start: Start) -> None:
 # Senders that die, hang or flood
 
 
-def flood(registry: Registry, name: str) -> None:
+def flood(registry: ChannelRegistry, name: str) -> None:
     context = Context(registry, name)
     while True:
         context.send("reader", numbered(0, 100), timeout=30)
 
 
-def die_in_the_middle(registry: Registry) -> None:
+def die_in_the_middle(registry: ChannelRegistry) -> None:
     """Hold the slot and die before the record is there: TAIL has not moved."""
     context = Context(registry, "dying")
     context.send("reader", numbered(1))
@@ -104,7 +104,7 @@ def die_in_the_middle(registry: Registry) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang(registry: Registry, told: Channel) -> None:
+def hang(registry: ChannelRegistry, told: Channel) -> None:
     context = Context(registry, "hanging")
     context.send("reader", numbered(2))
     context.registry.line("reader").inbox._sender._lock.acquire()
@@ -127,7 +127,7 @@ def test_a_sender_that_dies_hangs_or_floods_stops_no_other_pair(start: Start) ->
             pass
 
 
-def fill(registry: Registry, name: str) -> None:
+def fill(registry: ChannelRegistry, name: str) -> None:
     context = Context(registry, name)
     with pytest.raises(ChannelFull):
         while True:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ipc import AsyncContext, Channel, Delivery, Message, Registry
+from ipc import AsyncContext, Channel, ChannelRegistry, Delivery, Message
 from tests.ipc.conftest import Start
 
 KILLS = int(os.environ.get("KILLS", "40"))
@@ -92,7 +92,7 @@ def take_in_a_loop(channel: Channel, ledger: Any) -> None:
         room.release()
 
     async def main() -> None:
-        registry = Registry()
+        registry = ChannelRegistry()
         registry.add_module("reader")
         registry.lines["reader"] = replace(registry.line("reader"), inbox=channel)
         context = AsyncContext(registry, "reader")

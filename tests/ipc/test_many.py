@@ -17,6 +17,7 @@ from ipc import (
     AsyncContext,
     Channel,
     ChannelFull,
+    ChannelRegistry,
     ChannelState,
     Closed,
     Context,
@@ -25,12 +26,20 @@ from ipc import (
     MessageTooLarge,
     ModuleUnavailable,
     NotAMessage,
-    Registry,
     Timeout,
     UnknownModule,
 )
 from ipc.message import encode
-from ipc.segment import BATCH, FREED, HEAD, MAX_CAPACITY, RING, SKIPPED, TAIL, record_size
+from ipc.ring.layout import (
+    BATCH,
+    FREED,
+    HEAD,
+    MAX_CAPACITY,
+    RING,
+    SKIPPED,
+    TAIL,
+    record_size,
+)
 from tests.ipc.conftest import Start
 
 POISON = "4"
@@ -63,8 +72,8 @@ def get_one_by_one(channel: Channel) -> list[int]:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    made = Registry(capacity=64 * 1024)
+def registry() -> ChannelRegistry:
+    made = ChannelRegistry(capacity=64 * 1024)
     for name in ("a", "b"):
         made.add_module(name)
     return made
@@ -237,7 +246,7 @@ def test_one_bad_message_in_a_batch_harms_no_other(tmp_path: Path) -> None:
     assert channel.statistics().dead_letters == 1
 
 
-def test_an_error_says_how_many_were_sent_before_it(registry: Registry) -> None:
+def test_an_error_says_how_many_were_sent_before_it(registry: ChannelRegistry) -> None:
     sender, reader = Context(registry, "a"), Context(registry, "b")
     with pytest.raises(NotAMessage, match="not JSON-like") as unfit:
         sender.send_many("b", [*many(70), numbered(70, object()), numbered(71)])
@@ -259,7 +268,7 @@ def test_a_closed_channel_takes_none() -> None:
         channel.put_many(many(2))
 
 
-def test_many_wait_for_room_up_to_their_timeout(registry: Registry) -> None:
+def test_many_wait_for_room_up_to_their_timeout(registry: ChannelRegistry) -> None:
     sender, reader = Context(registry, "a"), Context(registry, "b")
     messages = [numbered(number, "x" * 1000) for number in range(500)]
     with pytest.raises(ChannelFull, match="the channel of 'b' is full") as full:
@@ -275,7 +284,7 @@ def test_many_wait_for_room_up_to_their_timeout(registry: Registry) -> None:
     assert found == list(range(500))
 
 
-async def test_the_same_awaited(registry: Registry) -> None:
+async def test_the_same_awaited(registry: ChannelRegistry) -> None:
     sender, reader = AsyncContext(registry, "a"), AsyncContext(registry, "b")
     messages = [numbered(number, "x" * 1000) for number in range(500)]
     with pytest.raises(ChannelFull) as full:
@@ -295,7 +304,7 @@ async def test_the_same_awaited(registry: Registry) -> None:
     reader.close()
 
 
-def test_some_are_sent_as_far_as_there_is_room(registry: Registry) -> None:
+def test_some_are_sent_as_far_as_there_is_room(registry: ChannelRegistry) -> None:
     sender, reader = Context(registry, "a"), Context(registry, "b")
     messages = [numbered(number, "x" * 1000) for number in range(500)]
     sent = sender.send_some("b", messages)
@@ -304,7 +313,7 @@ def test_some_are_sent_as_far_as_there_is_room(registry: Registry) -> None:
     assert numbers([reader.receive(5) for _ in range(sent)]) == list(range(sent))
 
 
-def test_some_are_sent_up_to_one_that_cannot_be(registry: Registry) -> None:
+def test_some_are_sent_up_to_one_that_cannot_be(registry: ChannelRegistry) -> None:
     sender, reader = Context(registry, "a"), Context(registry, "b")
     messages = [*many(2), numbered(2, object()), numbered(3)]
     assert sender.send_some("b", messages) == 2
@@ -318,12 +327,12 @@ def test_some_are_sent_up_to_one_that_cannot_be(registry: Registry) -> None:
         sender.send_some("b", messages)
 
 
-def test_asking_for_no_message_is_refused(registry: Registry) -> None:
+def test_asking_for_no_message_is_refused(registry: ChannelRegistry) -> None:
     with pytest.raises(ValueError, match="0 messages at most"):
         Context(registry, "b").receive_many(0)
 
 
-def test_stopping_acknowledges_what_was_received(registry: Registry) -> None:
+def test_stopping_acknowledges_what_was_received(registry: ChannelRegistry) -> None:
     sender, reader = Context(registry, "a"), Context(registry, "b")
     sender.send_many("b", many(5))
     reader.receive_many()

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from ipc import Channel, Message
-from ipc.segment import MAX_CAPACITY, MIB, SKIPPED, TAIL
+from ipc.ring.layout import (
+    MAX_CAPACITY,
+    MIB,
+    SKIPPED,
+    TAIL,
+)
 from tests.ipc.conftest import Start
 
 SIZE = 500_000

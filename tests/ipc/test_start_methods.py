@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from ipc import AsyncContext, Context, Message, Registry
+from ipc import AsyncContext, ChannelRegistry, Context, Message
 from tests.ipc.conftest import Start
 
 METHODS = ["fork", "spawn", "forkserver"]
@@ -18,7 +18,7 @@ def message(operation: str, content: object = None) -> Message:
     return Message.build("here", "g", operation, "r", content)
 
 
-def answer(registry: Registry, name: str) -> None:
+def answer(registry: ChannelRegistry, name: str) -> None:
     context = Context(registry, name)
     for asked in context:
         if asked.operation == "die":
@@ -29,7 +29,7 @@ def answer(registry: Registry, name: str) -> None:
             context.stop()
 
 
-def answer_in_a_loop(registry: Registry, name: str) -> None:
+def answer_in_a_loop(registry: ChannelRegistry, name: str) -> None:
     async def main() -> None:
         context = AsyncContext(registry, name)
         while True:
@@ -48,8 +48,8 @@ def answer_in_a_loop(registry: Registry, name: str) -> None:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    registry = Registry(max_deliveries=2)
+def registry() -> ChannelRegistry:
+    registry = ChannelRegistry(max_deliveries=2)
     for name in ("here", "there", "yonder"):
         registry.add_module(name, "" if name == "here" else "away")
     return registry
@@ -58,7 +58,7 @@ def registry() -> Registry:
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_operation_works_and_a_death_is_survived(
-    start: Start, registry: Registry, method: str
+    start: Start, registry: ChannelRegistry, method: str
 ) -> None:
     there = start(answer, registry, "there", method=method)
     yonder = start(answer_in_a_loop, registry, "yonder", method=method)

@@ -9,14 +9,14 @@ import pytest
 from ipc import (
     AsyncContext,
     Channel,
+    ChannelRegistry,
     ChannelStatistics,
     Context,
     Histogram,
     Message,
-    Registry,
     Timeout,
 )
-from ipc.statistics import ROUND_TRIP_BOUNDS
+from ipc.ring.statistics import ROUND_TRIP_BOUNDS
 from tests.ipc.conftest import Start
 
 
@@ -25,18 +25,18 @@ def question() -> Message:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    registry = Registry()
+def registry() -> ChannelRegistry:
+    registry = ChannelRegistry()
     for name in ("a", "b"):
         registry.add_module(name, "all")
     return registry
 
 
-def statistics(registry: Registry) -> ChannelStatistics:
+def statistics(registry: ChannelRegistry) -> ChannelStatistics:
     return registry.line("b").inbox.statistics()
 
 
-def answer(registry: Registry, count: int) -> None:
+def answer(registry: ChannelRegistry, count: int) -> None:
     context = Context(registry, "b")
     for _ in range(count):
         message = context.receive(10)
@@ -45,7 +45,7 @@ def answer(registry: Registry, count: int) -> None:
     assert list(context) == []
 
 
-def test_round_trips_are_counted_where_they_were_asked(registry: Registry) -> None:
+def test_round_trips_are_counted_where_they_were_asked(registry: ChannelRegistry) -> None:
     answering = threading.Thread(target=answer, args=[registry, 21])
     answering.start()
     context = Context(registry, "a")
@@ -60,7 +60,7 @@ def test_round_trips_are_counted_where_they_were_asked(registry: Registry) -> No
     assert registry.line("a").inbox.statistics().round_trips.count == 0
 
 
-async def test_round_trips_are_counted_in_an_event_loop(registry: Registry) -> None:
+async def test_round_trips_are_counted_in_an_event_loop(registry: ChannelRegistry) -> None:
     asking, answering = AsyncContext(registry, "a"), AsyncContext(registry, "b")
 
     async def echo() -> None:
@@ -79,7 +79,7 @@ async def test_round_trips_are_counted_in_an_event_loop(registry: Registry) -> N
         context.close()
 
 
-def test_questions_without_an_answer_are_counted_apart(registry: Registry) -> None:
+def test_questions_without_an_answer_are_counted_apart(registry: ChannelRegistry) -> None:
     with pytest.raises(Timeout, match="'b' did not answer"):
         Context(registry, "a").send_sync("b", question(), 0.01)
     seen = statistics(registry)
@@ -115,7 +115,7 @@ def test_the_bounds_go_from_10_microseconds_to_30_seconds() -> None:
     assert list(ROUND_TRIP_BOUNDS) == sorted(set(ROUND_TRIP_BOUNDS))
 
 
-def test_statistics_do_not_change_once_read(registry: Registry) -> None:
+def test_statistics_do_not_change_once_read(registry: ChannelRegistry) -> None:
     seen = statistics(registry)
     with pytest.raises(FrozenInstanceError):
         seen.messages = 1  # type: ignore[misc]
@@ -123,7 +123,7 @@ def test_statistics_do_not_change_once_read(registry: Registry) -> None:
     assert isinstance(seen.round_trips.counts, tuple)
 
 
-def test_a_late_answer_is_dropped_while_others_are_received(registry: Registry) -> None:
+def test_a_late_answer_is_dropped_while_others_are_received(registry: ChannelRegistry) -> None:
     """Late answers do not fill the channel of a module that asks no more."""
     asking, answering = Context(registry, "a"), Context(registry, "b")
     with pytest.raises(Timeout):

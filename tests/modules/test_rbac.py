@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from modules.common import crds
+from modules.common.crds import manifests
 from modules.common.kube import (
     CUSTOMRESOURCEDEFINITIONS,
     DEVICEMODELS,
@@ -160,8 +160,8 @@ async def test_rights_are_those_that_are_used(
 
 
 async def test_rights_for_installing_the_crds(api: Api, asked: set[Right]) -> None:
-    for plural in crds.NAMES:
-        name = crds.load(plural)["metadata"]["name"]
+    for plural in manifests.NAMES:
+        name = manifests.load(plural)["metadata"]["name"]
         await api.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
     async with running(api.settings, install_crds=True) as controller:
         await controller.detail("devices", 0)

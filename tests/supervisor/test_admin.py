@@ -17,7 +17,7 @@ import pytest
 from supervisor import client
 from supervisor.admin import openapi
 from supervisor.admin.routes import ROUTES
-from supervisor.status import Status
+from supervisor.admin.status import Status
 from tests.support.running import Running
 
 ON_TCP = ('admin.address="127.0.0.1:0"',)

@@ -16,7 +16,7 @@ from supervisor.config.layers import parse_value
 from supervisor.config.loading import default_file
 from supervisor.config.tables import KubernetesTable, LogSettings, SupervisorTable
 from supervisor.config.toml import format_key, format_value
-from supervisor.policy import Supervision
+from supervisor.unit.restart_policy import Supervision
 
 
 class HubConfig(ModuleConfig):

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
-from supervisor import crashes
 from supervisor.api import Settings
-from supervisor.crashes import CrashReport, CrashReports, UnknownReport
-from supervisor.oom import OomKills
-from supervisor.output import Recent
-from supervisor.page import Page
+from supervisor.host.oom import OomKills
+from supervisor.telemetry import crash_reports
+from supervisor.telemetry.crash_reports import (
+    CrashReport,
+    CrashReports,
+    UnknownReport,
+)
+from supervisor.telemetry.output import Recent
+from supervisor.unit.shared_state import SharedState
 from tests.support.running import Running
 
 
@@ -69,7 +73,7 @@ def test_what_a_full_disk_does_not_take_is_kept_and_written_later(
 
     reports = CrashReports(tmp_path, keep=3)
     with monkeypatch.context() as patch:
-        patch.setattr(crashes, "replace_file", full)
+        patch.setattr(crash_reports, "replace_file", full)
         for number in range(5):
             report(reports, id=f"{number}")
         assert list(tmp_path.iterdir()) == []
@@ -100,14 +104,14 @@ async def test_a_death_for_want_of_space_is_temporary(
     temporary: bool,
     reason: str,
 ) -> None:
-    page = Page()
+    page = SharedState()
     process: Any = SimpleNamespace(page=page, pid=1, started=0.0)
     line: Any = SimpleNamespace(inbox=SimpleNamespace(in_hand=list))
     module: Any = SimpleNamespace(settings=Settings(tmp_path, tmp_path))
     output: Any = SimpleNamespace(recent=Recent())
     unit: Any = SimpleNamespace(name="m", module=module, line=line, output=output, state="ready")
-    monkeypatch.setattr(crashes, "full_directory", lambda _: tmp_path if full else None)
-    made = crashes.describe(unit, process, code, "", oom_killed=False, since=0)
+    monkeypatch.setattr(crash_reports, "full_directory", lambda _: tmp_path if full else None)
+    made = crash_reports.describe(unit, process, code, "", oom_killed=False, since=0)
     assert made.temporary is temporary
     assert made.reason.startswith(reason)
     page.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.descriptors import raise_limit
+from supervisor.host.open_files import raise_limit
 from tests.support.running import Running
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import client, endings
+from supervisor import client
 from supervisor.api import CannotStart, DiskFull, Settings, TemporaryFailure
+from supervisor.unit import exit_reason
 from tests.support.running import DEADLINE, Running
 
 
@@ -67,7 +68,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_what_an_exception_means(
     settings: Settings, error: BaseException, status: int, reason: str
 ) -> None:
-    words = endings.last_words(error, settings)
+    words = exit_reason.last_words(error, settings)
     assert words.exit_status == status
     assert reason in words.reason
     assert bool(words.traceback) is (status == 70)
@@ -85,7 +86,8 @@ def test_an_error_without_a_path_names_the_directory_that_is_full(
 
     monkeypatch.setattr(os, "statvfs", statvfs)
     assert (
-        f"cannot write to {settings.run_dir}: " in endings.last_words(no_space(), settings).reason
+        f"cannot write to {settings.run_dir}: "
+        in exit_reason.last_words(no_space(), settings).reason
     )
 
 

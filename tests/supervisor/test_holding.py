@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.holding import Held
-from supervisor.paths import PathError
+from supervisor.host.directory_lock import Held
+from supervisor.host.paths import PathError
 
 DAYS = 24 * 3600
 
@@ -28,7 +28,7 @@ def test_a_directory_is_held_once_and_the_holder_is_named(tmp_path: Path) -> Non
 
 def test_it_is_told_of_another_process(tmp_path: Path) -> None:
     text = f"from pathlib import Path; held = Held(Path({str(tmp_path)!r}), '')"
-    code = f"from supervisor.holding import Held; {text}; print(flush=True); input()"
+    code = f"from supervisor.host.directory_lock import Held; {text}; print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
@@ -43,7 +43,7 @@ def test_it_is_told_of_another_process(tmp_path: Path) -> None:
 def test_a_holder_that_cannot_be_seen_is_still_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.holding._lockers", lambda _: iter([0, -1]))
+    monkeypatch.setattr("supervisor.host.directory_lock._lockers", lambda _: iter([0, -1]))
     held = Held(tmp_path, "--run-dir")
     with pytest.raises(PathError, match=r"^another cloudcore uses"):
         Held(tmp_path, "--run-dir")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from supervisor.states import TRANSITIONS
+from supervisor.unit.states import TRANSITIONS
 from tests.support.running import Running
 
 Deed = Callable[[Running], object]

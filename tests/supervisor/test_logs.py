@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor import logs
+from supervisor.telemetry import logs
 
 KLOG = re.compile(
     r"(?P<letter>[DIWEF])\d{4} \d\d:\d\d:\d\d\.\d{6} (?P<module>\w+)\[(?P<pid>\d+)\] (?P<text>.*)"

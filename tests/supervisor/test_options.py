@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from supervisor.cli.app import cloudcore
 from supervisor.cli.lazy import LazyGroup
-from supervisor.crashes import CrashReports
+from supervisor.telemetry.crash_reports import CrashReports
 from tests.supervisor.test_crashes import report
 from tests.support.running import Running
 

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.output import Console, Recent, last_lines
+from supervisor.telemetry.output import (
+    Console,
+    Recent,
+    last_lines,
+)
 from tests.support.running import Running
 
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import psutil
 import pytest
 
-from supervisor import process
-from supervisor.page import Page
+from supervisor.unit import process
+from supervisor.unit.shared_state import SharedState
 
 
 def wait_for_ever(_: Any) -> NoReturn:
@@ -25,7 +25,7 @@ async def test_a_process_that_cannot_be_watched_does_not_run(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    page = Page()
+    page = SharedState()
     before = psutil.Process().children()
     birth: Any = SimpleNamespace(name="m", module=SimpleNamespace(start=wait_for_ever), page=page)
     with pytest.raises(OSError, match="Too many open files"):

@@ -48,9 +48,9 @@ def test_what_beehive_shuts_down_on_too(tmp_path: Path, number: signal.Signals) 
 def test_a_signal_during_start_up_is_kept(tmp_path: Path) -> None:
     """It comes right after the signals are held, before there is anything that could hear it."""
     code = (
-        "import os, signal, sys, supervisor.shutdown as s; from tests.support import testbed;"
+        "import os, signal, sys, supervisor.fleet.shutdown as s; from tests.support import testbed;"
         "hold = s.hold_signals; "
-        "import supervisor.running as r; "
+        "import supervisor.main as r; "
         "r.hold_signals = lambda: (hold(), os.kill(os.getpid(), signal.SIGTERM));"
         f"testbed.main([{str(tmp_path)!r}, 'good'])"
     )

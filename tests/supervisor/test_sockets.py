@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor import sockets
-from supervisor.states import State
+from supervisor.host import sockets
 from supervisor.supervisor import Supervisor
-from supervisor.unit import Unit
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
 from tests.support.running import DEADLINE, Running
 
 

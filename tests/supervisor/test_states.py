@@ -4,7 +4,12 @@ import itertools
 
 import pytest
 
-from supervisor.states import TRANSITIONS, ForbiddenTransition, State, check
+from supervisor.unit.states import (
+    TRANSITIONS,
+    ForbiddenTransition,
+    State,
+    check,
+)
 
 ALLOWED = {
     "disabled": "stopped",

@@ -16,10 +16,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ipc.unixsocket import LONGEST_PATH
-from supervisor import client, metrics
-from supervisor.paths import PathError, Paths
-from supervisor.rundir import RunDirectory
+from ipc.unix_socket import LONGEST_PATH
+from supervisor import client
+from supervisor.admin import metrics
+from supervisor.host.paths import (
+    PathError,
+    Paths,
+)
+from supervisor.run_directory import RunDirectory
 from tests.support.running import DEADLINE, Running
 
 

@@ -15,13 +15,22 @@ import pytest
 
 from supervisor import banner, client
 from supervisor.admin.http import Answer
-from supervisor.context import SupervisedContext
-from supervisor.crashes import CrashReport, CrashReports
-from supervisor.events import Event, EventLog
-from supervisor.notify import Systemd
-from supervisor.page import LastWords, Page
-from supervisor.paths import Paths
-from supervisor.telling import to_json
+from supervisor.host.paths import Paths
+from supervisor.host.systemd import Systemd
+from supervisor.telemetry.crash_reports import (
+    CrashReport,
+    CrashReports,
+)
+from supervisor.telemetry.escaping import to_json
+from supervisor.telemetry.events import (
+    Event,
+    EventLog,
+)
+from supervisor.unit.context import SupervisedContext
+from supervisor.unit.shared_state import (
+    LastWords,
+    SharedState,
+)
 from tests.support.running import DEADLINE, Running
 
 #: As Python has a file name of the bytes caf, e9: Latin-1, not UTF-8.
@@ -41,7 +50,7 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
 
 
 def test_a_page_takes_it_and_survives_what_a_module_scribbles(monkeypatch: object) -> None:
-    page = Page()
+    page = SharedState()
     page.say_details({"path": NAME})
     assert page.details() == {"path": "caf\\udce9"}
     page.say_last_words(LastWords(NAME))
@@ -56,7 +65,7 @@ def test_a_page_takes_it_and_survives_what_a_module_scribbles(monkeypatch: objec
 async def test_a_report_that_cannot_be_told_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    page = Page()
+    page = SharedState()
     context = SupervisedContext.__new__(SupervisedContext)
     context._live(page, {})
     context.report(good=1)

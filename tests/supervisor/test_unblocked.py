@@ -12,7 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.control import Control, NotPossible
+from supervisor.fleet.control import (
+    Control,
+    NotPossible,
+)
 from supervisor.supervisor import Supervisor
 from tests.support.running import Running
 

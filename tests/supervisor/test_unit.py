@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.page import LastWords
-from supervisor.policy import Supervision
-from supervisor.unit import Unit
+from supervisor.unit.restart_policy import Supervision
+from supervisor.unit.shared_state import LastWords
+from supervisor.unit.unit import Unit
 from tests.support.goodmodules import Noting
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from modules.apiserver.server import Server
-from modules.common.certs import Pki
+from modules.apiserver.http.server import Server
+from modules.common.pki.certificates import Pki
 from tests.support.pki import copy_pki
 
 

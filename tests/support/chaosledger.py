@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from supervisor import client
-from supervisor.crashes import CrashReport
-from supervisor.events import Event
+from supervisor.telemetry.crash_reports import CrashReport
+from supervisor.telemetry.events import Event
 from tests.support.chaos import LAG, LONG, Hit, Tormentor, explain, modules
 from tests.support.chaosmodules import NAMES
 from tests.support.journals import read

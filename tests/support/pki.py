@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from modules.common.certs import Pki
+from modules.common.pki.certificates import Pki
 
 
 def copy_pki(pki: Pki, data_dir: Path) -> None:

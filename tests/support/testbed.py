@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from supervisor import rundir
+from supervisor import run_directory
 from supervisor.api import Module
 from supervisor.config import installed, load
-from supervisor.paths import resolve
-from supervisor.running import run
+from supervisor.host.paths import resolve
+from supervisor.main import run
 from tests.support.badmodules import BAD
 from tests.support.chaosmodules import CHAOTIC
 from tests.support.goodmodules import GOOD
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     base, enabled, *sets = arguments
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
-    rundir.LOOK = float(os.environ.get("TESTBED_LOOK", "0.1"))
+    run_directory.LOOK = float(os.environ.get("TESTBED_LOOK", "0.1"))
     file = Path(base) / "cloudcore.toml"
     load_again = partial(
         load,

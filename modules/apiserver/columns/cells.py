@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"

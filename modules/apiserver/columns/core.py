@@ -14,7 +14,7 @@ from modules.apiserver.columns.cells import (
     since,
     text,
 )
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 
 
 def _external_ip(service: Json) -> str:

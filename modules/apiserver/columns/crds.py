@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from modules.apiserver.columns.cells import AGE, NAME, Column, dig, since
-from modules.apiserver.objects import Json, encode
+from modules.apiserver.registry.objects import (
+    Json,
+    encode,
+)
 
 # .name, ['name'] or ["name"], [3], [*], [?(@.type=="Ready")]: what CRDs use of JSONPath.
 _STEP = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from modules.apiserver.columns.cells import AGE, NAME, NONE, UNKNOWN, Column, dig, text
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 

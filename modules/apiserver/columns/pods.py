@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modules.apiserver.columns.cells import AGE, NAME, NONE, Column, dig, since, text
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 
 
 def _statuses(pod: Json, field: str = "containerStatuses") -> list[Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modules.apiserver.columns.cells import AGE, NAME, UNKNOWN, Column, dig, text
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 
 _SHORT_MODES = {
     "ReadWriteOnce": "RWO",

@@ -6,7 +6,10 @@ import ipaddress
 import secrets
 from collections.abc import Iterable
 
-from modules.apiserver.objects import Entry, Json
+from modules.apiserver.registry.objects import (
+    Entry,
+    Json,
+)
 from modules.apiserver.status import ApiError, invalid, invalid_value
 
 # kubeadm's default; the first address is by convention the API server's own service.

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from modules.apiserver.columns.cells import dig
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 from modules.apiserver.status import Cause, forbidden_field, invalid_value, required
 
 # A ConfigMap or Secret may have 1 MiB of data.

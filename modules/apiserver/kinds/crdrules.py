@@ -13,9 +13,12 @@ from typing import Any, Final
 from modules.apiserver import shapes
 from modules.apiserver.columns.cells import dig
 from modules.apiserver.columns.crds import find
-from modules.apiserver.metadata import SUBDOMAIN, SUBDOMAIN_RULE
-from modules.apiserver.objects import Json
-from modules.apiserver.resources import Resource
+from modules.apiserver.registry.catalog import Resource
+from modules.apiserver.registry.metadata import (
+    SUBDOMAIN,
+    SUBDOMAIN_RULE,
+)
+from modules.apiserver.registry.objects import Json
 from modules.apiserver.status import Cause, invalid_value, not_supported, required
 
 _SCOPES: Final = ["Namespaced", "Cluster"]

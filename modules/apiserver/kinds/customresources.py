@@ -9,8 +9,8 @@ from modules.apiserver import shapes
 from modules.apiserver.columns.cells import dig
 from modules.apiserver.columns.crds import custom_columns
 from modules.apiserver.kinds import crdrules
-from modules.apiserver.objects import Json
-from modules.apiserver.resources import Resource
+from modules.apiserver.registry.catalog import Resource
+from modules.apiserver.registry.objects import Json
 from modules.apiserver.status import Cause, invalid_value
 
 

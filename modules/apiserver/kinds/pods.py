@@ -10,7 +10,7 @@ from typing import Any
 
 from modules.apiserver import shapes
 from modules.apiserver.columns.cells import dig
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 from modules.apiserver.status import Cause, forbidden_field, not_supported, required
 
 GRACE_SECONDS = 30

@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modules.apiserver.objects import MOST_BYTES, decode, encode
+from modules.apiserver.registry.objects import (
+    MOST_BYTES,
+    decode,
+    encode,
+)
 from modules.apiserver.status import ApiError, bad_request, short
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from modules.apiserver.objects import Json
+from modules.apiserver.registry.objects import Json
 from modules.apiserver.status import bad_request
 
 MergeKeys = Mapping[tuple[str, ...], str]

@@ -26,8 +26,7 @@ from modules.common.kube.errors import (
     Unreachable,
 )
 from modules.common.kube.events import EventRecorder, EventType, reference
-from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
-from modules.common.kube.resources import (
+from modules.common.kube.kinds import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DEVICEMODELS,
@@ -44,6 +43,7 @@ from modules.common.kube.resources import (
     VOLUMEATTACHMENTS,
     Resource,
 )
+from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.retry import retry
 from modules.common.kube.shapes import (
     INT64,

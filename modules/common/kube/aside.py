@@ -17,9 +17,9 @@ from ipc import ChannelError
 from modules.common.kube import metrics
 from modules.common.kube.errors import KubeError
 from modules.common.kube.events import EventRecorder, reference
-from modules.common.kube.resources import Resource
+from modules.common.kube.kinds import Resource
 from modules.common.kube.shapes import BadObject
-from modules.common.resources import BadResource
+from modules.common.message_resource import BadResource
 
 #: The reasons of Events and conditions: it is for the user to change the object, or a bug.
 INVALID: Final = "InvalidObject"

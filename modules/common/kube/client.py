@@ -14,7 +14,7 @@ import msgspec
 from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.errors import Unreachable
 from modules.common.kube.health import ApiHealth
-from modules.common.kube.resources import Resource
+from modules.common.kube.kinds import Resource
 from modules.common.kube.tap import BrokenOff, Tap
 from modules.common.kube.transport import (
     CONNECT_TIMEOUT,

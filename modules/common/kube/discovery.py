@@ -8,7 +8,7 @@ import msgspec
 
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import NotFound
-from modules.common.kube.resources import Resource
+from modules.common.kube.kinds import Resource
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
-from modules.common.failurelog import FailureLog
+from modules.common.failure_log import FailureLog
 from modules.common.kube import metrics
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import AlreadyExists, KubeError
+from modules.common.kube.kinds import (
+    EVENTS,
+    Resource,
+)
 from modules.common.kube.ratelimit import TokenBucket
-from modules.common.kube.resources import EVENTS, Resource
 from modules.common.kube.retry import retry
 from modules.common.kube.watching import Object
 

@@ -22,7 +22,7 @@ from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import ApiError, Gone, KubeError
 from modules.common.kube.events import reference
-from modules.common.kube.resources import Resource
+from modules.common.kube.kinds import Resource
 from modules.common.kube.watching import Object, WatchEvent
 
 #: (namespace, name); the namespace of cluster-wide objects is empty.

@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Meta
 
 from ipc.message import ENCODING_ERRORS, encode_message
-from ipc.segment import MAX_PAYLOAD
-from modules.common.kube.resources import Resource
+from ipc.ring.layout import MAX_PAYLOAD
+from modules.common.kube.kinds import Resource
 
 #: A name that can be part of a URL's path (IsValidPathSegmentName) and of a message's resource.
 _NAME: Final = r"^(?!\.{1,2}\Z)[^/%]{1,253}\Z"

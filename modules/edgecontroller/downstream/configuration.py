@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from modules.common.kube import WatchEvent, key_of
-from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.due import Target
+from modules.edgecontroller.downstream.state import State
 
 
 class ConfigurationConcern:
     """Events of one of the two types."""
 
-    def __init__(self, view: View, type: str) -> None:  # noqa: A002 - KubeEdge's word
+    def __init__(self, view: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
         self._view = view
         self._type = type
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from modules.common import resources
+from modules.common import message_resource
 from modules.common.kube import (
     NODES,
     EventType,
@@ -14,12 +14,12 @@ from modules.common.kube import (
     WatchEvent,
     reference,
 )
-from modules.edgecontroller.downstream.delivery import Delivery
-from modules.edgecontroller.downstream.presence import Presence
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.cloudhub_client import CloudHubClient
+from modules.edgecontroller.downstream.connectivity import Connectivity
+from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import DELETED, change
 from modules.edgecontroller.objects import Object
-from modules.edgecontroller.sending import Sender
 from supervisor.api import ModuleContext
 
 #: The reasons of Kubernetes Events about nodes.
@@ -33,9 +33,9 @@ class NodeConcern:
 
     def __init__(
         self,
-        view: View,
+        view: State,
         delivery: Delivery,
-        sender: Sender,
+        sender: CloudHubClient,
         context: ModuleContext,
         set_aside: SetAside,
     ) -> None:
@@ -45,7 +45,7 @@ class NodeConcern:
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = set_aside.recorder
         self._delivery = delivery
-        self.presence = Presence(
+        self.presence = Connectivity(
             view.connections, context, on_found=self._found, on_gone=self._gone
         )
 
@@ -75,7 +75,7 @@ class NodeConcern:
         while True:
             node = await self._deleted.get()
             if ("", node) not in self._view.nodes:
-                await self._sender.send(change(DELETED, f"{resources.NODE}/{node}", None))
+                await self._sender.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str) -> None:
         """Tell a node that has just connected everything: it may have missed or lost any of it."""

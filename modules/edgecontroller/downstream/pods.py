@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from modules.common.kube import WatchEvent, key_of
+from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.locations import Need
-from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import Object, node_of, pod_changed, version_of
 
@@ -15,7 +15,7 @@ from modules.edgecontroller.objects import Object, node_of, pod_changed, version
 class PodConcern:
     """Pod events, which also move the location cache."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: State) -> None:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:

@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from modules.common.kube.backoff import Backoff
-from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.downstream.view import LISTED, View, list_target
+from modules.edgecontroller.downstream.due import Target
+from modules.edgecontroller.downstream.state import (
+    LISTED,
+    State,
+    list_target,
+)
 from modules.edgecontroller.metrics import MESSAGES_REFUSED
 
 #: Seconds until a node is told again, doubled each time that it fails.
@@ -38,7 +42,7 @@ class _Node:
 class Refusals:
     """Makes due again what nodes have refused."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: State) -> None:
         self._view = view
         self._nodes: dict[str, _Node] = {}
 

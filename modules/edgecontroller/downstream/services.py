@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from modules.common.kube import WatchEvent, key_of
+from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.locations import Key
-from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import ENDPOINTS, PODLIST, SERVICE
 from modules.edgecontroller.objects import endpoints_changed
 
@@ -13,7 +13,7 @@ from modules.edgecontroller.objects import endpoints_changed
 class ServiceConcern:
     """Service events."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: State) -> None:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:
@@ -27,7 +27,7 @@ class ServiceConcern:
 class EndpointsConcern:
     """Endpoints events; leader election, which only touches annotations, is no news."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: State) -> None:
         self._view = view
 
     def handle(self, event: WatchEvent) -> None:
@@ -46,7 +46,7 @@ class EndpointsConcern:
                 view.outbox.mark(Target(node, PODLIST, *key))
 
 
-def mark_everywhere(view: View, type: str, event: WatchEvent) -> None:  # noqa: A002
+def mark_everywhere(view: State, type: str, event: WatchEvent) -> None:  # noqa: A002
     """Make an object that goes to every edge node due there."""
     if not view.live:
         return

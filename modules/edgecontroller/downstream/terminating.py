@@ -12,7 +12,7 @@ from typing import Any
 
 from modules.common.kube import PODS, Key, SetAside, Subject, WatchEvent, reference, retry
 from modules.common.kube.health import ApiHealth
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import Object
 
@@ -22,7 +22,7 @@ class Terminating:
 
     def __init__(
         self,
-        view: View,
+        view: State,
         handle: Callable[[WatchEvent], None],
         delete: Callable[[Object], Awaitable[None]],
         health: ApiHealth,

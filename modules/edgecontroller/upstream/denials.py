@@ -7,13 +7,13 @@ import time
 from typing import Final
 
 from ipc import Message
-from modules.common import resources
+from modules.common import message_resource
 from modules.edgecontroller import messages
-from modules.edgecontroller.downstream.delivery import Delivery
-from modules.edgecontroller.downstream.outbox import Target
+from modules.edgecontroller.cloudhub_client import CloudHubClient
+from modules.edgecontroller.downstream.due import Target
+from modules.edgecontroller.downstream.node_updates import Delivery
 from modules.edgecontroller.metrics import REQUESTS_DENIED
-from modules.edgecontroller.sending import Sender
-from modules.edgecontroller.upstream.rights import Denied
+from modules.edgecontroller.upstream.authorization import Denied
 
 #: Seconds between two log lines about one node.
 _QUIET: Final = 60.0
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 class Denials:
     """Tells an edge node that it may not, in a way that its version understands."""
 
-    def __init__(self, sender: Sender, delivery: Delivery) -> None:
+    def __init__(self, sender: CloudHubClient, delivery: Delivery) -> None:
         self._sender = sender
         self._delivery = delivery
         self._logged: dict[str, tuple[float, int]] = {}  # when, and how many since
 
     async def answer(self, message: Message, denied: Denied) -> None:
         """Answer with an error, which an edge hands to whoever has asked."""
-        about = resources.parse(message.resource)
+        about = message_resource.parse(message.resource)
         REQUESTS_DENIED.labels(message.operation, about.type).inc()
         self._log(about.node, f"{message.operation} {about.at_edge}: {denied}")
         if message.operation == messages.QUERY:

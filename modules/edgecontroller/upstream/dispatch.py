@@ -12,14 +12,14 @@ import msgspec
 
 from ipc import Closed, Message
 from ipc.message import OP_ERROR
-from modules.common import resources
-from modules.common.failurelog import FailureLog
+from modules.common import message_resource
+from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.delivery import Delivery as Downward
+from modules.edgecontroller.downstream.due import Target
+from modules.edgecontroller.downstream.node_updates import Delivery as Downward
 from modules.edgecontroller.downstream.nodes import NodeConcern
-from modules.edgecontroller.downstream.outbox import Target
 from modules.edgecontroller.messages import (
     CLOUDHUB,
     CONNECTED,
@@ -28,11 +28,15 @@ from modules.edgecontroller.messages import (
     RESPONSE,
     UPDATE,
 )
+from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.lanes import Delivery, Handler, Lane
+from modules.edgecontroller.upstream.keyed_queue import (
+    Delivery,
+    Handler,
+    Lane,
+)
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
-from modules.edgecontroller.upstream.rights import Denied
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 
 log = logging.getLogger(__name__)
@@ -175,7 +179,7 @@ class Upstream:
         if message.operation in (CONNECTED, DISCONNECTED, REFUSED):
             self._connection(message)
             return False
-        about = resources.parse(message.resource)
+        about = message_resource.parse(message.resource)
         self._concern.heard_from(about.node)
         if message.operation in (RESPONSE, OP_ERROR):
             self._answer(message, Target(about.node, about.type, about.namespace, about.name))
@@ -202,8 +206,8 @@ class Upstream:
         return None
 
     def _connection(self, message: Message) -> None:
-        node = resources.node_of(message.resource)
-        if message.source != CLOUDHUB or message.resource != f"{resources.NODE}/{node}":
+        node = message_resource.node_of(message.resource)
+        if message.source != CLOUDHUB or message.resource != f"{message_resource.NODE}/{node}":
             raise BadContent("it is for cloudhub to say")
         if message.operation == CONNECTED:
             self._on_report(node)
@@ -219,7 +223,7 @@ class Upstream:
         else:
             self._downward.refused(target, message.parent_id, text_of(message))
 
-    def _split(self, delivery: Delivery, about: resources.ObjectResource) -> bool:
+    def _split(self, delivery: Delivery, about: message_resource.ObjectResource) -> bool:
         """Put each status of a list into the lane of its own pod, behind that pod's others."""
         split = list(self._statuses(delivery.message, about))
         if not split:
@@ -230,12 +234,14 @@ class Upstream:
         return True
 
     def _statuses(
-        self, message: Message, about: resources.ObjectResource
+        self, message: Message, about: message_resource.ObjectResource
     ) -> Iterator[tuple[Hashable, Message]]:
         """Give each status of a message one of its own, with its pod."""
         for status in read_pod_statuses(message, one=bool(about.name)):
             with self._isolating(message):
-                resource = resources.build(about.node, about.namespace, messages.POD, status.name)
+                resource = message_resource.build(
+                    about.node, about.namespace, messages.POD, status.name
+                )
                 pod = (about.node, about.namespace, status.name)
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)
 

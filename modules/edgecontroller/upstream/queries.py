@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from ipc import Message
-from modules.common import resources
+from modules.common import message_resource
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -21,14 +21,14 @@ from modules.common.kube import (
     Resource,
 )
 from modules.edgecontroller import messages
-from modules.edgecontroller.downstream.delivery import Delivery
-from modules.edgecontroller.downstream.outbox import Target
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.cloudhub_client import CloudHubClient
+from modules.edgecontroller.downstream.due import Target
+from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import answer
 from modules.edgecontroller.objects import keep, usable
-from modules.edgecontroller.sending import Sender
-from modules.edgecontroller.upstream.lanes import try_in_lane
-from modules.edgecontroller.upstream.rights import Rights
+from modules.edgecontroller.upstream.authorization import Rights
+from modules.edgecontroller.upstream.keyed_queue import try_in_lane
 
 #: Everything an edge may ask for, by the type in the message's resource.
 ASKED_FOR: Final[dict[str, Resource]] = {
@@ -52,7 +52,9 @@ class QueryAnswerer:
     as the object it has asked for.
     """
 
-    def __init__(self, client: KubeClient, sender: Sender, view: View, delivery: Delivery) -> None:
+    def __init__(
+        self, client: KubeClient, sender: CloudHubClient, view: State, delivery: Delivery
+    ) -> None:
         self._client = client
         self._rights = Rights(view, client)
         self._sender = sender
@@ -64,7 +66,7 @@ class QueryAnswerer:
             await self._answer(question)
 
     async def _answer(self, question: Message) -> None:
-        about = resources.parse(question.resource)
+        about = message_resource.parse(question.resource)
         resource = ASKED_FOR[about.type]
         namespace = about.namespace if resource.namespaced else None
         await self._rights.check_read(about)

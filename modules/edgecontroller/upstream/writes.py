@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ipc import Message
-from modules.common import resources
+from modules.common import message_resource
 from modules.common.kube import (
     NODES,
     PODS,
@@ -17,7 +17,8 @@ from modules.common.kube import (
     key_of,
     reference,
 )
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.cloudhub_client import CloudHubClient
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import (
     DELETE,
     GROUP,
@@ -29,16 +30,18 @@ from modules.edgecontroller.messages import (
     change,
 )
 from modules.edgecontroller.objects import Object, placeholder_pod, uid_of, usable
-from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import nodestatus, podstatus, times
+from modules.edgecontroller.upstream.authorization import (
+    may_report,
+    own_node,
+)
 from modules.edgecontroller.upstream.content import (
     PodStatusRequest,
     check_pod_status,
     read_node_status,
     read_node_update,
 )
-from modules.edgecontroller.upstream.lanes import try_in_lane
-from modules.edgecontroller.upstream.rights import may_report, own_node
+from modules.edgecontroller.upstream.keyed_queue import try_in_lane
 
 _STATUS: Final = "status"
 
@@ -49,7 +52,7 @@ class NodeWriter:
     """Node status and annotations; each is answered with OK when it has been written."""
 
     def __init__(
-        self, client: KubeClient, sender: Sender, view: View, update_frequency: float
+        self, client: KubeClient, sender: CloudHubClient, view: State, update_frequency: float
     ) -> None:
         self._client = client
         self._sender = sender
@@ -63,7 +66,7 @@ class NodeWriter:
         Without a Node the answer is an error, which a v1.1 edge passes over and a hollow one shows.
         """
         message = messages[-1]
-        name = own_node(resources.parse(message.resource))
+        name = own_node(message_resource.parse(message.resource))
         request = read_node_status(message)
         node = self._view.nodes.get(("", name))
         patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
@@ -97,7 +100,7 @@ class NodeWriter:
     async def write_annotations(self, messages: list[Message]) -> None:
         """Merge the annotations that an edge has put on its node."""
         for message in messages:
-            name = own_node(resources.parse(message.resource))
+            name = own_node(message_resource.parse(message.resource))
             annotations = read_node_update(message).metadata.annotations
             if annotations:
                 await self._annotate(name, annotations)
@@ -108,8 +111,8 @@ class NodeWriter:
         await try_in_lane(lambda: self._client.patch(NODES, name, patch), self._client.health)
 
     async def _answer(self, message: Message) -> None:
-        about = resources.parse(message.resource)
-        resource = resources.build(about.node, about.namespace, NODE, about.name)
+        about = message_resource.parse(message.resource)
+        resource = message_resource.build(about.node, about.namespace, NODE, about.name)
         await self._sender.send(answer(message, resource, OK))
 
 
@@ -125,7 +128,7 @@ def _create(node: str) -> str:
 class PodWriter:
     """Pod status; a pod that the API does not have on that node is deleted from it."""
 
-    def __init__(self, client: KubeClient, sender: Sender, view: View) -> None:
+    def __init__(self, client: KubeClient, sender: CloudHubClient, view: State) -> None:
         self._client = client
         self._sender = sender
         self._view = view
@@ -133,7 +136,7 @@ class PodWriter:
     async def write_status(self, messages: list[Message]) -> None:
         """Write the last of a pod's statuses, and complete the pod's deletion if it is one."""
         message = messages[-1]
-        about = resources.parse(message.resource)
+        about = message_resource.parse(message.resource)
         reported: PodStatusRequest = message.content
         pod = self._known(about, reported.uid) or await self._read(about)
         if pod is None or not may_report(about.node, pod):
@@ -144,7 +147,7 @@ class PodWriter:
             await self._write(about, pod, reported)
 
     async def _write(
-        self, about: resources.ObjectResource, pod: Object, reported: PodStatusRequest
+        self, about: message_resource.ObjectResource, pod: Object, reported: PodStatusRequest
     ) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         check_pod_status(reported)
@@ -178,7 +181,7 @@ class PodWriter:
             deletion = partial(delete_pod, self._client, written)
             await try_in_lane(deletion, self._client.health)
 
-    def _known(self, about: resources.ObjectResource, uid: str) -> Object | None:
+    def _known(self, about: message_resource.ObjectResource, uid: str) -> Object | None:
         """Find the pod in the cache.
 
         An edge's list of all statuses goes under one namespace, whatever those of the pods are:
@@ -191,7 +194,7 @@ class PodWriter:
         on_node = (pods.get(key) for key in self._view.locations.pods_on(about.node))
         return next((pod for pod in on_node if pod and uid_of(pod) == uid), None)
 
-    async def _read(self, about: resources.ObjectResource) -> Object | None:
+    async def _read(self, about: message_resource.ObjectResource) -> Object | None:
         """Ask the API for a pod that is not in the cache, which can be a little behind."""
         try:
             found = await try_in_lane(
@@ -201,9 +204,9 @@ class PodWriter:
             return None
         return usable(PODS, found)
 
-    async def _remove_from_node(self, about: resources.ObjectResource) -> None:
+    async def _remove_from_node(self, about: message_resource.ObjectResource) -> None:
         log.info(f"pod {about.namespace}/{about.name} is not to be on {about.node}: deleted there")
-        resource = resources.build(about.node, about.namespace, POD, about.name)
+        resource = message_resource.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
         await self._sender.send(change(DELETE, resource, content))
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
+from modules.apiserver.http.server import Server
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry import Registry
-from modules.apiserver.resources import Catalog
-from modules.apiserver.server import Server
-from modules.apiserver.store import Store
-from modules.common.certs import Pki
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry.registry import Registry
+from modules.apiserver.storage.store import Store
+from modules.common.pki.certificates import Pki
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
 

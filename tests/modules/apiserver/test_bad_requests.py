@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from modules.apiserver import events
-from modules.apiserver.objects import MOST_BYTES, MOST_DEPTH
-from modules.apiserver.server import Server
+from modules.apiserver.http.server import Server
+from modules.apiserver.registry.objects import (
+    MOST_BYTES,
+    MOST_DEPTH,
+)
+from modules.apiserver.storage import event_expiry
 from tests.modules.apiserver.conftest import Api, pod, until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -110,7 +113,7 @@ async def test_finalizers_are_a_list_of_texts(api: Api, wrong: Any) -> None:
 async def test_an_odd_event_does_not_end_the_server(api: Api, server: Server) -> None:
     await api.create(EVENTS, metadata={"name": "a"}, series="x", lastTimestamp="0001-01-01")
     await api.create(EVENTS, metadata={"name": "b"}, series=[], eventTime={"x": 1})
-    await events.remove_old(server.registry)
+    await event_expiry.remove_old(server.registry)
 
 
 async def test_copies_of_copies_are_bounded(api: Api) -> None:

@@ -14,15 +14,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modules.apiserver import discovery, openapi
-from modules.apiserver.deletion import Options
+from modules.apiserver.http import (
+    discovery,
+    openapi,
+)
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry import Registry
-from modules.apiserver.resources import Catalog
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry.deletion import Options
+from modules.apiserver.registry.registry import Registry
 from modules.apiserver.status import ApiError
-from modules.apiserver.store import Store
-from modules.common.certs import Pki
-from modules.common.crds import load
+from modules.apiserver.storage.store import Store
+from modules.common.crds.manifests import load
+from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.conftest import Api, pod, tls, until
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki

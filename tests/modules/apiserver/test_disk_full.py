@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from modules.apiserver import cascade, events, server
-from modules.apiserver.deletion import AT_ONCE
+from modules.apiserver.http import server
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry import Registry
-from modules.apiserver.resources import Catalog
-from modules.apiserver.revisions import Mark
-from modules.apiserver.store import Store
+from modules.apiserver.registry import cascade
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry.deletion import AT_ONCE
+from modules.apiserver.registry.registry import Registry
+from modules.apiserver.storage import event_expiry
+from modules.apiserver.storage.revisions import Mark
+from modules.apiserver.storage.store import Store
 from supervisor.api import DiskFull, TemporaryFailure
 from tests.modules.apiserver.conftest import Api, until
 
@@ -110,7 +112,7 @@ async def test_what_runs_in_the_background_outlasts_it(
     registry.delete(
         registry.catalog.find("", "v1", "namespaces"), "", "team", cascade.deletion.Options()
     )
-    monkeypatch.setattr(events, "LIFETIME", -10)
+    monkeypatch.setattr(event_expiry, "LIFETIME", -10)
     tries: list[int] = []
 
     def fail(*_: Any) -> None:
@@ -168,7 +170,7 @@ import resource, signal, sys
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-from modules.apiserver.store import Store
+from modules.apiserver.storage.store import Store
 from supervisor.api import TemporaryFailure
 try:
     Store(Path(sys.argv[1])).close()

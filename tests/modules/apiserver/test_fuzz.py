@@ -22,7 +22,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from modules.common.certs import Pki
+from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.conftest import tls
 from tests.modules.apiserver.fuzzing import CRDS, Generator, Request, below
 from tests.support.pki import copy_pki
@@ -38,7 +38,7 @@ NO_FAULTS = (503, 504, 507)
 PROGRAM = textwrap.dedent(
     """
     import asyncio, pathlib, socket, sys, uvloop
-    from modules.apiserver.server import Server
+    from modules.apiserver.http.server import Server
 
     async def main():
         server = Server(pathlib.Path(sys.argv[1]))

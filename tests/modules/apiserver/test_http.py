@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modules.apiserver import events
-from modules.apiserver.handlers import Handlers
-from modules.apiserver.server import Server
-from modules.common.certs import issue_node
-from modules.common.crds import load
+from modules.apiserver.http.handlers import Handlers
+from modules.apiserver.http.server import Server
+from modules.apiserver.storage import event_expiry
+from modules.common.crds.manifests import load
+from modules.common.pki.certificates import issue_node
 from tests.modules.apiserver.conftest import Api, pod, tls
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -426,6 +426,6 @@ async def test_old_events_go(api: Api) -> None:
     path = "/api/v1/namespaces/default/events"
     for name, when in (("old", "2020-01-01T00:00:00Z"), ("odd", "yesterday")):
         await api.create(path, metadata={"name": name}, lastTimestamp=when)
-    assert await events.remove_old(api.server.registry) == 0
-    assert await events.remove_old(api.server.registry, time.time() + 3700) == 2
+    assert await event_expiry.remove_old(api.server.registry) == 0
+    assert await event_expiry.remove_old(api.server.registry, time.time() + 3700) == 2
     assert (await api.call("GET", path))["items"] == []

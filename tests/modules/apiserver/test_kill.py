@@ -13,10 +13,10 @@ from pathlib import Path
 import aiohttp
 
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry import Registry
-from modules.apiserver.resources import Catalog
-from modules.apiserver.store import Store
-from modules.common.certs import Pki
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry.registry import Registry
+from modules.apiserver.storage.store import Store
+from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.conftest import tls
 from tests.support.pki import copy_pki
 
@@ -25,7 +25,7 @@ WRITERS = 8
 PROGRAM = textwrap.dedent(
     """
     import asyncio, pathlib, socket, sys
-    from modules.apiserver.server import Server
+    from modules.apiserver.http.server import Server
 
     async def main():
         server = Server(pathlib.Path(sys.argv[1]))

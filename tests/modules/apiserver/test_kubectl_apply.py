@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modules.apiserver import openapiv2
+from modules.apiserver.http import openapi_v2
 from tests.modules.apiserver.conftest import Api, Kubectl, pod
 
 RBAC = Path(__file__).parents[3] / "deploy" / "rbac"
@@ -124,7 +124,7 @@ async def test_media_types_of_version_2(api: Api) -> None:
 
 def test_lists_say_how_they_are_merged() -> None:
     """Kubectl up to 1.26 makes its patches from that."""
-    definitions = openapiv2.definitions()
+    definitions = openapi_v2.definitions()
     for model, field, strategy, key in (
         ("core_v1.PodSpec", "containers", "merge", "name"),
         ("core_v1.Container", "env", "merge", "name"),

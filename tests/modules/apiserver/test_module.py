@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from modules.apiserver import ApiServer
-from modules.apiserver.server import Server
-from modules.apiserver.store import Store
+from modules.apiserver.http.server import Server
+from modules.apiserver.storage.store import Store
 from supervisor.api import CannotStart, KubernetesSettings, Settings
 
 

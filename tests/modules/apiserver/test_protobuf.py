@@ -7,7 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modules.apiserver.protobuf import MAGIC, decode_body
+from modules.apiserver.http.protobuf import (
+    MAGIC,
+    decode_body,
+)
 from modules.apiserver.status import ApiError
 
 

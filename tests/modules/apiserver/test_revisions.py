@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.resources import Catalog
-from modules.apiserver.revisions import RESERVED, Mark
-from modules.apiserver.store import Store
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.storage.revisions import (
+    RESERVED,
+    Mark,
+)
+from modules.apiserver.storage.store import Store
 from tests.modules.apiserver.conftest import Api
 
 CATALOG = Catalog(BUILTIN)

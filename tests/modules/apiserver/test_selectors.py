@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from modules.apiserver.selectors import Selector, parse_fields, parse_labels
+from modules.apiserver.registry.selectors import (
+    Selector,
+    parse_fields,
+    parse_labels,
+)
 from modules.apiserver.status import ApiError
 
 LABELS = {"app": "web", "tier": "front", "example.com/size": "3", "empty": ""}

@@ -8,7 +8,7 @@ import pytest
 from modules.apiserver import columns
 from modules.apiserver.columns.cells import human_duration, since
 from modules.apiserver.columns.crds import custom_columns, find
-from modules.apiserver.tables import table
+from modules.apiserver.http.tables import table
 
 META = {"name": "x", "creationTimestamp": "2020-01-01T00:00:00Z"}
 

@@ -5,13 +5,22 @@ from typing import Any
 
 import pytest
 
-from modules.apiserver import watch as watching
-from modules.apiserver.history import History
-from modules.apiserver.objects import Event, make_entry
-from modules.apiserver.registry import Registry
-from modules.apiserver.selectors import Selector, parse_labels
-from modules.apiserver.server import Server
-from modules.apiserver.watch import PlainLines, Watch
+from modules.apiserver.http import watch as watching
+from modules.apiserver.http.server import Server
+from modules.apiserver.http.watch import (
+    PlainLines,
+    Watch,
+)
+from modules.apiserver.registry.objects import (
+    Event,
+    make_entry,
+)
+from modules.apiserver.registry.registry import Registry
+from modules.apiserver.registry.selectors import (
+    Selector,
+    parse_labels,
+)
+from modules.apiserver.storage.history import History
 from tests.modules.apiserver.conftest import Api, pod, until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

@@ -14,11 +14,17 @@ import pytest
 import uvloop
 
 from ipc import AsyncContext, Message, open_contexts
+from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.endpoint.tls import (
+    ServerTls,
+    TlsFiles,
+)
 from modules.cloudhub.hub import Hub
-from modules.cloudhub.processes import unit_names
-from modules.cloudhub.tls import ServerTls, TlsFiles
-from modules.common.certs import Pki, issue_node
+from modules.common.pki.certificates import (
+    Pki,
+    issue_node,
+)
 from tests.modules.cloudhub.edge import Edge
 
 PROJECT = "e632aba927ea4ac2b575ec1603d56f10"

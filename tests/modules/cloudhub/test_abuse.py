@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.cloudhub import server
+from modules.cloudhub.endpoint import websocket
 from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
 from tests.modules.cloudhub.edge import CONTINUATION, PING, Edge, frame
 
@@ -44,7 +44,7 @@ async def served(cloud: Cloud, edge: Edge, node: str) -> None:
 
 async def test_who_says_nothing_takes_nobodys_place(cloud: Cloud, join: Join) -> None:
     """They wait in the kernel: an edge is let in while all of them are still there."""
-    async with strangers(cloud, 2 * server._HANDSHAKES_AT_ONCE):
+    async with strangers(cloud, 2 * websocket._HANDSHAKES_AT_ONCE):
         edge = await join(cloud)
         await cloud.expect("edge-1", "connected")
         await served(cloud, edge, "edge-1")
@@ -54,8 +54,8 @@ async def test_who_says_nothing_takes_nobodys_place(cloud: Cloud, join: Join) ->
 async def test_slow_handshakes_make_room_for_others(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_HANDSHAKES_AT_ONCE", 8)
-    monkeypatch.setattr(server, "_PATIENCE", 0.2)
+    monkeypatch.setattr(websocket, "_HANDSHAKES_AT_ONCE", 8)
+    monkeypatch.setattr(websocket, "_PATIENCE", 0.2)
     async with strangers(cloud, 40, b"\x16\x03\x01") as slow:  # a record that does not go on
         edge = await join(cloud)
         await cloud.expect("edge-1", "connected")
@@ -90,14 +90,14 @@ async def test_handshakes_that_the_end_breaks_off_are_a_line_each(
 async def test_one_that_the_end_breaks_off_just_when_it_is_done_is_a_line_too(
     run_hub: Callable, client_tls: TlsOf, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    made = server._Connection.connection_made
+    made = websocket._Connection.connection_made
     async with run_hub() as cloud:
 
         def made_at_the_end(connection: Any, transport: Any) -> None:
             made(connection, transport)
             cloud.context.stop()
 
-        monkeypatch.setattr(server._Connection, "connection_made", made_at_the_end)
+        monkeypatch.setattr(websocket._Connection, "connection_made", made_at_the_end)
         edge = Edge()
         await edge.open(cloud.port, client_tls("edge-1"))
         await edge.gone()

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.cloudhub import coalescing
+from modules.cloudhub.session import ack_coalescing
 from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 
 
 @pytest.fixture
 def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """What may wait, waits for ever."""
-    monkeypatch.setattr(coalescing, "_WAIT", 3600.0)
+    monkeypatch.setattr(ack_coalescing, "_WAIT", 3600.0)
 
 
 async def _connected(cloud: Cloud, join: Join, *nodes: str) -> list[Any]:
@@ -74,7 +74,7 @@ async def test_the_end_of_a_connection_is_seen_at_once(cloud: Cloud, join: Join)
 async def test_a_connection_that_has_ended_meanwhile_hurts_nobody(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coalescing, "_WAIT", 0.5)
+    monkeypatch.setattr(ack_coalescing, "_WAIT", 0.5)
     edge, other = await _connected(cloud, join, "edge-1", "edge-2")
     await _tell_and_answer(cloud, edge)
     await edge.leave()
@@ -87,7 +87,7 @@ async def test_a_connection_that_has_ended_meanwhile_hurts_nobody(
 async def test_a_connection_that_has_just_ended_hurts_nobody() -> None:
     with socket.socket() as ended:
         pass
-    coalescing.Coalescing().expect(ended)
+    ack_coalescing.AckCoalescing().expect(ended)
 
 
 @pytest.mark.usefixtures("_for_ever")

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from modules.cloudhub import CloudHub
+from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.nodes import socket_of
-from modules.cloudhub.processes import unit_names
 
 
 def test_the_listener_is_where_the_configuration_says() -> None:

@@ -15,8 +15,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from modules.cloudhub.tls import ServerTls, TlsFiles, handshake_failure
-from modules.common.certs import Pki, ensure_pki, issue_node
+from modules.cloudhub.endpoint.tls import (
+    ServerTls,
+    TlsFiles,
+    handshake_failure,
+)
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+    issue_node,
+)
 from supervisor.api import CannotStart
 from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from modules.cloudhub.descriptors import check_limit
+from modules.cloudhub.open_files import check_limit
 
 
 @pytest.mark.parametrize(("nodes", "warned"), [(88, False), (89, True)])

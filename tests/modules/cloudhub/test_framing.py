@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from modules.cloudhub.framing import frames_of
+from modules.cloudhub.endpoint.frame_writer import frames_of
 
 
 # The lengths at which a header changes its form, and the headers (RFC 6455, 5.2).

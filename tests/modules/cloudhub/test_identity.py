@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from modules.cloudhub.identity import _MONTHS, Refused, _seconds, identify
+from modules.cloudhub.endpoint.identity import (
+    _MONTHS,
+    Refused,
+    _seconds,
+    identify,
+)
 
 
 def certificate(*names: str) -> dict[str, Any]:

@@ -16,7 +16,10 @@ import pytest
 from ipc import open_contexts
 from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
-from modules.common.certs import Pki, ensure_pki
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+)
 from supervisor.api import CannotStart, Settings
 from tests.modules.cloudhub.conftest import HubContext
 from tests.modules.cloudhub.edge import Edge
@@ -54,12 +57,12 @@ async def test_it_makes_its_certificates_and_serves(tmp_path: Path) -> None:
 async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modules.common.signing.LEAF_LIFETIME", timedelta(days=10))
+    monkeypatch.setattr("modules.common.pki.signing.LEAF_LIFETIME", timedelta(days=10))
     pki = ensure_pki(tmp_path / "pki", [])
     before = pki.server_cert.read_bytes()
     # It was good enough when the module started, and some days later it is not.
-    monkeypatch.setattr("modules.common.certs.RENEW_BEFORE", timedelta(days=5))
-    monkeypatch.setattr("modules.cloudhub.running._RENEWAL", 0.05)
+    monkeypatch.setattr("modules.common.pki.certificates.RENEW_BEFORE", timedelta(days=5))
+    monkeypatch.setattr("modules.cloudhub.main._RENEWAL", 0.05)
     monkeypatch.setattr("modules.cloudhub.hub._REFRESH", 0.05)
     monkeypatch.setattr("modules.cloudhub.hub._SWEEP", 0.05)
     contexts = open_contexts({"cloudhub": "cloudhub"})
@@ -70,8 +73,8 @@ async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
         running = asyncio.create_task(module(tmp_path).start(context))
         await asyncio.wait_for(context.is_ready.wait(), 20)
         assert pki.server_cert.read_bytes() == before
-        monkeypatch.setattr("modules.common.signing.LEAF_LIFETIME", timedelta(days=300))
-        monkeypatch.setattr("modules.common.certs.RENEW_BEFORE", timedelta(days=30))
+        monkeypatch.setattr("modules.common.pki.signing.LEAF_LIFETIME", timedelta(days=300))
+        monkeypatch.setattr("modules.common.pki.certificates.RENEW_BEFORE", timedelta(days=30))
 
         async def shown() -> bytes:
             port = listener.getsockname()[1]

@@ -21,8 +21,8 @@ from modules.cloudhub import CloudHub
 from modules.cloudhub.cli import nodes as command
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.nodes import NodesServer, socket_of
-from modules.cloudhub.session import Session
-from modules.common.certs import Pki
+from modules.cloudhub.session.session import Session
+from modules.common.pki.certificates import Pki
 from supervisor.api import Settings
 from tests.modules.cloudhub.conftest import Cloud, HubContext, Join, until
 

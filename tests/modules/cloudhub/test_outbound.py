@@ -7,21 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipc import Message
-from modules.cloudhub.outbound import Frames, Outbound
+from modules.cloudhub.session.write_queue import (
+    Frames,
+    WriteQueue,
+)
 
 
 def message(operation: str, resource: str = "default/pod/p", group: str = "resource") -> Message:
     return Message.build("edgecontroller", group, operation, resource)
 
 
-def put(queue: Outbound, each: Message, size: int = 10) -> bool:
+def put(queue: WriteQueue, each: Message, size: int = 10) -> bool:
     """Put it in as a session does; what is written says what the edge would see."""
     each.operation = queue.operation_of(each)
     text = f"{each.operation} {each.resource} {each.id}".ljust(size)
     return queue.put(each, (text.encode(),))
 
 
-def drain(queue: Outbound) -> list[str]:
+def drain(queue: WriteQueue) -> list[str]:
     seen = []
     while queue:
         (frame,) = queue.pop()
@@ -45,7 +48,7 @@ def drain(queue: Outbound) -> list[str]:
     ],
 )
 def test_a_later_state_replaces_an_earlier_one(operations: str, seen: str) -> None:
-    queue = Outbound(100, 10_000)
+    queue = WriteQueue(100, 10_000)
     for operation in operations.split():
         assert put(queue, message(operation))
     assert drain(queue) == seen.split()
@@ -53,7 +56,7 @@ def test_a_later_state_replaces_an_earlier_one(operations: str, seen: str) -> No
 
 
 def test_the_later_place_in_the_order_counts() -> None:
-    queue = Outbound(100, 10_000)
+    queue = WriteQueue(100, 10_000)
     put(queue, message("update", "default/pod/p"))
     put(queue, message("insert", "default/configmap/c"))
     put(queue, message("update", "default/pod/p"))
@@ -62,14 +65,14 @@ def test_the_later_place_in_the_order_counts() -> None:
 
 
 def test_twin_messages_tell_changes_and_are_all_sent() -> None:
-    queue = Outbound(100, 10_000)
+    queue = WriteQueue(100, 10_000)
     for _ in range(3):
         put(queue, message("update", "membership", "twin"))
     assert drain(queue) == ["update"] * 3
 
 
 def test_what_somebody_waits_for_is_sent() -> None:
-    queue = Outbound(100, 10_000)
+    queue = WriteQueue(100, 10_000)
     for _ in range(2):
         asked = message("update")
         asked.reply_to = "csi"
@@ -78,7 +81,7 @@ def test_what_somebody_waits_for_is_sent() -> None:
 
 
 def test_the_bounds() -> None:
-    queue = Outbound(2, 100)
+    queue = WriteQueue(2, 100)
     assert put(queue, message("insert", "a"), 60)
     assert not put(queue, message("insert", "b"), 60)
     assert put(queue, message("update", "a"), 90)  # in the first one's place
@@ -93,7 +96,7 @@ def test_the_bounds() -> None:
 
 
 def test_the_bound_in_messages() -> None:
-    queue = Outbound(2, 10_000)
+    queue = WriteQueue(2, 10_000)
     assert put(queue, message("insert", "a"))
     assert put(queue, message("insert", "b"))
     assert not put(queue, message("insert", "c"))
@@ -111,7 +114,7 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_an_edge_ends_in_the_same_state_as_without_the_queue(events: list[tuple[str, str]]) -> None:
     """Whatever is left out, the last state of each object arrives, in the order of the last."""
-    queue = Outbound(1000, 1_000_000)
+    queue = WriteQueue(1000, 1_000_000)
     arrived: list[Frames] = []
     wanted: dict[str, Any] = {}
     for operation, resource in events:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from ipc import ChannelError, ChannelFull, Message
-from modules.cloudhub.outbox import Outbox
+from modules.cloudhub.routing.channel_sender import ChannelSender
 
 
 class Sent:
@@ -20,7 +20,7 @@ class Sent:
         self.errors: list[ChannelError] = []
         self.together: list[int] = []
         """how many messages at a time there is room for, next and after that"""
-        self.outbox: Outbox[None] = Outbox(
+        self.outbox: ChannelSender[None] = ChannelSender(
             "test",
             self._send,
             send_some=self._send_some,

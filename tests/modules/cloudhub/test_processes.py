@@ -12,9 +12,12 @@ from collections.abc import Callable
 import pytest
 
 from ipc import ChannelState, Message
-from modules.cloudhub import leading
-from modules.cloudhub.directory import Directory, Holder
-from modules.cloudhub.identity import Refused
+from modules.cloudhub.cluster import leader
+from modules.cloudhub.cluster.directory import (
+    Directory,
+    Holder,
+)
+from modules.cloudhub.endpoint.identity import Refused
 from tests.modules.cloudhub.conftest import DEADLINE, Join
 
 
@@ -136,7 +139,7 @@ async def test_edges_of_a_process_that_hangs_start_over(
     run_hubs: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is for it piles up to a bound; its edges come again, and the controllers tell all."""
-    monkeypatch.setattr(leading, "_MAX_WAITING", 20)
+    monkeypatch.setattr(leader, "_MAX_WAITING", 20)
     async with run_hubs(2) as (first, second):
         edge = await join(second, "edge-1")
         near = await join(first, "edge-2")

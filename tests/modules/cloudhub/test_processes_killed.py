@@ -13,9 +13,9 @@ import pytest
 from multiprocess.process import BaseProcess
 
 from ipc import AsyncContext, Message, open_contexts
-from modules.cloudhub.processes import unit_names
-from modules.cloudhub.tls import TlsFiles
-from modules.common.certs import Pki
+from modules.cloudhub.cluster.protocol import unit_names
+from modules.cloudhub.endpoint.tls import TlsFiles
+from modules.common.pki.certificates import Pki
 from tests.modules.cloudhub import unit
 from tests.modules.cloudhub.conftest import PROJECT
 from tests.modules.cloudhub.edge import Edge

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from modules.cloudhub import running
+from modules.cloudhub import main
 
 
 class Clocks(SimpleNamespace):
@@ -27,8 +27,8 @@ class Clocks(SimpleNamespace):
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    monkeypatch.setattr(running, "time", made)
-    monkeypatch.setattr(running, "_GLANCE", 0.0)
+    monkeypatch.setattr(main, "time", made)
+    monkeypatch.setattr(main, "_GLANCE", 0.0)
     return made
 
 
@@ -37,21 +37,21 @@ async def test_a_clock_that_is_set_makes_it_look_at_once(
     clocks: Clocks, jump: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    waiting = asyncio.create_task(running._due())
+    waiting = asyncio.create_task(main._due())
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
     clocks.wall += jump
     async with asyncio.timeout(20):
         await waiting
-    assert clocks.seconds < running._RENEWAL
+    assert clocks.seconds < main._RENEWAL
     assert f"the clock was set by {jump:+.0f}"[:-2] in caplog.text
 
 
 async def test_a_clock_that_is_steered_does_not(clocks: Clocks) -> None:
-    waiting = asyncio.create_task(running._due())
+    waiting = asyncio.create_task(main._due())
     await asyncio.sleep(0)
     clocks.wall += 10.0
     async with asyncio.timeout(20):
         await waiting
-    assert clocks.seconds >= running._RENEWAL
+    assert clocks.seconds >= main._RENEWAL

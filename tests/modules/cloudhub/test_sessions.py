@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipc import Message
-from modules.cloudhub import lanes
-from modules.common.wire import plain
+from modules.cloudhub.protocols import protocol
+from modules.common.wire import json_form
 from modules.common.wire.packed import encode
 from tests.modules.cloudhub.conftest import Cloud, Join, until
 from tests.modules.cloudhub.edge import (
@@ -237,14 +237,16 @@ async def test_a_further_message_form_is_one_line_more(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Edges of both forms, side by side."""
-    form = lanes.Lane("json", lambda first: first.startswith(b"{"), plain.encode, plain.Decoder)
-    monkeypatch.setattr(lanes, "LANES", (form, *lanes.LANES))
+    form = protocol.Lane(
+        "json", lambda first: first.startswith(b"{"), json_form.encode, json_form.Decoder
+    )
+    monkeypatch.setattr(protocol, "LANES", (form, *protocol.LANES))
     other = await join(cloud, "edge-2")
     await cloud.expect("edge-2", "connected")
     edge = await join(cloud, silent=True)
     for operation, resource in (("keepalive", "node"), ("update", "default/podstatus")):
         sent = Message.build("edged", "resource", operation, resource, {"n": 1})
-        edge.write(frame(plain.encode(sent)[0], TEXT))
+        edge.write(frame(json_form.encode(sent)[0], TEXT))
     await cloud.expect("edge-1", "connected")
     got = await cloud.next()
     assert (got.resource, got.content) == ("node/edge-1/default/podstatus", {"n": 1})
@@ -252,7 +254,7 @@ async def test_a_further_message_form_is_one_line_more(
     await cloud.send("edge-1", "default/pod/p", content={"a": "<"})
     await cloud.send("edge-2", "default/pod/p")
     _, payload = await edge.read_frame()
-    (message,) = plain.Decoder().feed(payload)
+    (message,) = json_form.Decoder().feed(payload)
     assert (message.resource, message.content) == ("default/pod/p", {"a": "<"})
     assert (await other.receive()).content == b'{"n":1}'
 

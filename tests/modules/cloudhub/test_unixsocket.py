@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modules.cloudhub import unixsocket
-from modules.cloudhub.unixsocket import UnixServer, remove_dead
+from modules.cloudhub import unix_server
+from modules.cloudhub.unix_server import (
+    UnixServer,
+    remove_dead,
+)
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +31,7 @@ async def test_a_file_at_its_path_is_told_and_stays(tmp_path: Path) -> None:
 async def test_a_socket_that_somebody_removes_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(unixsocket, "LOOK", 0.01)
+    monkeypatch.setattr(unix_server, "LOOK", 0.01)
     path = tmp_path / "run" / "a.sock"
     path.parent.mkdir()
     async with asyncio.timeout(20), UnixServer(path, silent):

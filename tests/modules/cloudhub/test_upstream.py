@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from ipc import ChannelState, Message
-from modules.cloudhub import upstream
+from modules.cloudhub.routing import upstream
 from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join, until
 from tests.modules.cloudhub.edge import Edge, frame
 

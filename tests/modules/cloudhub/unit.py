@@ -11,18 +11,21 @@ import multiprocess
 import uvloop
 from multiprocess.process import BaseProcess
 
-from ipc import Registry
+from ipc import ChannelRegistry
+from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.endpoint.tls import (
+    ServerTls,
+    TlsFiles,
+)
 from modules.cloudhub.hub import Hub
-from modules.cloudhub.processes import unit_names
-from modules.cloudhub.tls import ServerTls, TlsFiles
 from tests.modules.cloudhub.conftest import HubContext
 
 _spawn = multiprocess.get_context("spawn")
 
 
 async def start(
-    registry: Registry,
+    registry: ChannelRegistry,
     unit: str,
     listener: socket.socket,
     files: TlsFiles,
@@ -37,7 +40,7 @@ async def start(
 
 
 def _main(
-    registry: Registry,
+    registry: ChannelRegistry,
     unit: str,
     listener: socket.socket,
     files: TlsFiles,

@@ -11,11 +11,18 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.tls import tls_files
-from modules.common import authority
-from modules.common.authority import fingerprint, remembered
-from modules.common.certs import Pki, ensure_pki, issue_node
-from modules.common.certs_cli import certs as command
+from modules.cloudhub.endpoint.tls import tls_files
+from modules.common.pki import authority
+from modules.common.pki.authority import (
+    fingerprint,
+    remembered,
+)
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+    issue_node,
+)
+from modules.common.pki.cli import certs as command
 from supervisor.api import CannotStart, Settings
 
 

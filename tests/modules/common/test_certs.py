@@ -14,9 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from modules.common import signing
-from modules.common.certs import ALWAYS_NAMED, ensure_pki, issue_node
-from modules.common.certs_cli import certs as command
+from modules.common.pki import signing
+from modules.common.pki.certificates import (
+    ALWAYS_NAMED,
+    ensure_pki,
+    issue_node,
+)
+from modules.common.pki.cli import certs as command
 
 
 def names_of(path: Path) -> set[str]:

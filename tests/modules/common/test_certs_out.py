@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from modules.common.certs_cli import certs as command
+from modules.common.pki.cli import certs as command
 
 
 @pytest.fixture(scope="module")

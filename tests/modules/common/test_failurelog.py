@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from modules.common import failurelog
-from modules.common.failurelog import FailureLog
+from modules.common import failure_log
+from modules.common.failure_log import FailureLog
 
 log = logging.getLogger("tests.failurelog")
 
@@ -29,7 +29,7 @@ def test_beginning_change_and_end_are_logged_but_no_repetition(
 def test_it_remembers_no_more_than_so_many(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failurelog, "_REMEMBERED", 2)
+    monkeypatch.setattr(failure_log, "_REMEMBERED", 2)
     failures = FailureLog(log)
     for key in "abca":
         failures.failed(key, "full", key)

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from modules.common import resources
-from modules.common.resources import BadResource, DeviceResource, ObjectResource
+from modules.common import message_resource
+from modules.common.message_resource import (
+    BadResource,
+    DeviceResource,
+    ObjectResource,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +20,7 @@ from modules.common.resources import BadResource, DeviceResource, ObjectResource
     ],
 )
 def test_parse(text: str, parsed: ObjectResource) -> None:
-    assert resources.parse(text) == parsed
+    assert message_resource.parse(text) == parsed
 
 
 @pytest.mark.parametrize(
@@ -26,14 +30,14 @@ def test_parse(text: str, parsed: ObjectResource) -> None:
 )  # fmt: skip
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(BadResource) as raised:
-        resources.parse(text)
+        message_resource.parse(text)
     assert repr(text) in str(raised.value)
 
 
 def test_build_is_the_inverse_of_parse() -> None:
     for text in ("node/e1/default/pod/p1", "node/größe/ns/servicelist"):
-        assert str(resources.parse(text)) == text
-    assert resources.parse("node/e1/default/pod/p1").at_edge == "default/pod/p1"
+        assert str(message_resource.parse(text)) == text
+    assert message_resource.parse("node/e1/default/pod/p1").at_edge == "default/pod/p1"
 
 
 @pytest.mark.parametrize(
@@ -41,33 +45,35 @@ def test_build_is_the_inverse_of_parse() -> None:
 )
 def test_build_refuses(parts: tuple[str, ...]) -> None:
     with pytest.raises(BadResource):
-        resources.build(*parts)
+        message_resource.build(*parts)
 
 
 def test_a_name_may_not_smuggle_in_another_part() -> None:
     with pytest.raises(BadResource, match="name 'a/b'"):
-        resources.build("n", "ns", "pod", "a/b")
+        message_resource.build("n", "ns", "pod", "a/b")
 
 
 def test_node_and_edge_side() -> None:
-    assert resources.node_of("node/e1") == "e1"
-    assert resources.node_of("node/e1/membership/detail") == "e1"
-    assert resources.edge_resource("node/e1/membership/detail") == "membership/detail"
-    assert resources.cloud_resource("e1", "default/pod/p1") == "node/e1/default/pod/p1"
+    assert message_resource.node_of("node/e1") == "e1"
+    assert message_resource.node_of("node/e1/membership/detail") == "e1"
+    assert message_resource.edge_resource("node/e1/membership/detail") == "membership/detail"
+    assert message_resource.cloud_resource("e1", "default/pod/p1") == "node/e1/default/pod/p1"
     with pytest.raises(BadResource, match="nothing after the node"):
-        resources.edge_resource("node/e1")
+        message_resource.edge_resource("node/e1")
     with pytest.raises(BadResource):
-        resources.node_of("membership")
+        message_resource.node_of("membership")
     with pytest.raises(BadResource):
-        resources.cloud_resource("", "default/pod/p1")
+        message_resource.cloud_resource("", "default/pod/p1")
 
 
 def test_devices() -> None:
-    text = resources.build_device("e1", "led", resources.TWIN_EDGE_UPDATED)
+    text = message_resource.build_device("e1", "led", message_resource.TWIN_EDGE_UPDATED)
     assert text == "node/e1/device/led/twin/edge_updated"
-    assert resources.parse_device(text) == DeviceResource("e1", "led", resources.TWIN_EDGE_UPDATED)
-    assert str(resources.parse_device(text)) == text
-    assert resources.build_membership("e1") == "node/e1/membership"
+    assert message_resource.parse_device(text) == DeviceResource(
+        "e1", "led", message_resource.TWIN_EDGE_UPDATED
+    )
+    assert str(message_resource.parse_device(text)) == text
+    assert message_resource.build_membership("e1") == "node/e1/membership"
     for bad in ("node/e1/membership", "node/e1/device/led", "node/e1/device//state", "device/a/b"):
         with pytest.raises(BadResource):
-            resources.parse_device(bad)
+            message_resource.parse_device(bad)

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 import ipc
-from modules.apiserver.server import Server
-from modules.common import crds
-from modules.common.certs import Pki
+from modules.apiserver.http.server import Server
+from modules.common.crds import manifests as crds
 from modules.common.kube import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -27,9 +26,14 @@ from modules.common.kube import (
     NotFound,
     Resource,
 )
+from modules.common.pki.certificates import Pki
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import run
-from modules.devicecontroller.device import keep_device, node_of, twins_of
+from modules.devicecontroller.v1alpha1.device import (
+    keep_device,
+    node_of,
+    twins_of,
+)
 from modules.hollow import manifests
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import device, to_create

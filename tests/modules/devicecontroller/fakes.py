@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import ipc
 from modules.common.kube import DEVICES, NODES, KubeClient
-from modules.devicecontroller.announced import Announced
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import _Controller
+from modules.devicecontroller.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
 from tests.support.fakekube import FakeKube
@@ -55,7 +55,7 @@ class Context:
 class Bench:
     """A running controller that knows NODE."""
 
-    def __init__(self, directory: Path, announced: Announced) -> None:
+    def __init__(self, directory: Path, announced: SyncRecord) -> None:
         self.api, self.context = FakeKube("devicecontroller"), Context()
         metadata = {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
         self.api.lists[NODES.plural].append({"metadata": metadata})
@@ -109,7 +109,7 @@ class Bench:
 @asynccontextmanager
 async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
     """Run a controller; `devices` are what there is when it starts."""
-    with Announced(directory / "announced.sqlite3") as announced:
+    with SyncRecord(directory / "announced.sqlite3") as announced:
         bench = Bench(directory, announced)
         bench.api.lists[DEVICES.plural].extend(devices)
         await bench.ready()

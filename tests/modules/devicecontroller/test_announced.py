@@ -7,24 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from modules.devicecontroller.announced import Announced, Told
-from modules.devicecontroller.inventory import Slot
+from modules.devicecontroller.sync.inventory import DeviceSlot
+from modules.devicecontroller.sync.record import (
+    SyncRecord,
+    Told,
+)
 from supervisor.api import DiskFull
 from tests.modules.devicecontroller.samples import device
 
 
 def test_outlives_the_process(tmp_path: Path) -> None:
     path = tmp_path / "controller" / "announced.sqlite3"
-    with Announced(path) as announced:
-        announced.record(Slot("n1", "a"), Told(device("a"), {"p": "1"}))
-        announced.record(Slot("n1", "b"), Told(device("b")))
-        announced.record(Slot("n1", "b"), Told(device("b", version="7")))
-        announced.record(Slot("n2", "c"), Told(device("c")))
-        announced.forget(Slot("n2", "c"))
-        announced.forget(Slot("n3", "never"))
-    with Announced(path) as announced:
-        assert set(announced.slots()) == {Slot("n1", "a"), Slot("n1", "b")}
-        assert announced.get(Slot("n1", "a")) == Told(device("a"), {"p": "1"})
+    with SyncRecord(path) as announced:
+        announced.record(DeviceSlot("n1", "a"), Told(device("a"), {"p": "1"}))
+        announced.record(DeviceSlot("n1", "b"), Told(device("b")))
+        announced.record(DeviceSlot("n1", "b"), Told(device("b", version="7")))
+        announced.record(DeviceSlot("n2", "c"), Told(device("c")))
+        announced.forget(DeviceSlot("n2", "c"))
+        announced.forget(DeviceSlot("n3", "never"))
+    with SyncRecord(path) as announced:
+        assert set(announced.slots()) == {DeviceSlot("n1", "a"), DeviceSlot("n1", "b")}
+        assert announced.get(DeviceSlot("n1", "a")) == Told(device("a"), {"p": "1"})
         assert announced.of_node("n1")["b"] == Told(device("b", version="7"))
         assert announced.of_node("n2") == {}
     assert path.parent.stat().st_mode & 0o077 == 0
@@ -35,8 +38,8 @@ def test_damaged_file_is_begun_anew(
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "announced.sqlite3"
-    with Announced(path) as announced:
-        announced.record(Slot("n1", "a"), Told(device("a")))
+    with SyncRecord(path) as announced:
+        announced.record(DeviceSlot("n1", "a"), Told(device("a")))
     if content is None:
         database = sqlite3.connect(path)
         database.execute("UPDATE told SET told = '{'")
@@ -44,19 +47,19 @@ def test_damaged_file_is_begun_anew(
         database.close()
     else:
         path.write_bytes(content)
-    with Announced(path) as announced:
+    with SyncRecord(path) as announced:
         assert list(announced.slots()) == []
-        announced.record(Slot("n1", "b"), Told(device("b")))
+        announced.record(DeviceSlot("n1", "b"), Told(device("b")))
     assert "starting it anew" in caplog.text
-    with Announced(path) as announced:
-        assert list(announced.slots()) == [Slot("n1", "b")]
+    with SyncRecord(path) as announced:
+        assert list(announced.slots()) == [DeviceSlot("n1", "b")]
 
 
 def test_unusable_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "announced.sqlite3").mkdir()
     with (
         pytest.raises(sqlite3.OperationalError, match="unable to open"),
-        Announced(tmp_path / "announced.sqlite3"),
+        SyncRecord(tmp_path / "announced.sqlite3"),
     ):
         pass
 
@@ -65,13 +68,13 @@ def test_on_a_full_disk_all_is_kept_in_memory_and_written_when_there_is_room(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "announced.sqlite3"
-    with Announced(path) as announced:
-        announced.record(Slot("n", "gone"), Told(device("gone")))
+    with SyncRecord(path) as announced:
+        announced.record(DeviceSlot("n", "gone"), Told(device("gone")))
         (pages,) = announced._database.execute("PRAGMA page_count").fetchone()
         announced._database.execute(f"PRAGMA max_page_count = {pages}")
         for index in range(50):
-            announced.record(Slot("n", f"d{index}"), Told(device(f"d{index}")))
-        announced.forget(Slot("n", "gone"))
+            announced.record(DeviceSlot("n", f"d{index}"), Told(device(f"d{index}")))
+        announced.forget(DeviceSlot("n", "gone"))
         announced.flush()
         assert "disk full" in announced.trouble.reason
         assert str(path) in announced.trouble.reason
@@ -79,8 +82,8 @@ def test_on_a_full_disk_all_is_kept_in_memory_and_written_when_there_is_room(
         announced._database.execute("PRAGMA max_page_count = 1073741823")
         announced.flush()
         assert announced.trouble.reason == ""
-    with Announced(path) as announced:
-        assert set(announced.slots()) == {Slot("n", f"d{index}") for index in range(50)}
+    with SyncRecord(path) as announced:
+        assert set(announced.slots()) == {DeviceSlot("n", f"d{index}") for index in range(50)}
 
 
 def test_a_start_without_room_is_a_temporary_failure(
@@ -93,5 +96,5 @@ def test_a_start_without_room_is_a_temporary_failure(
 
     monkeypatch.setattr(sqlite3, "connect", full)
     path = tmp_path / "announced.sqlite3"
-    with pytest.raises(DiskFull, match=str(path)), Announced(path):
+    with pytest.raises(DiskFull, match=str(path)), SyncRecord(path):
         pass

@@ -10,14 +10,21 @@ from typing import Any
 import pytest
 
 import ipc
-from modules.devicecontroller.announced import Announced
-from modules.devicecontroller.announcer import Announcer, Request
-from modules.devicecontroller.device import key_of
-from modules.devicecontroller.inventory import Inventory, Slot, slot_of
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+    slot_of,
+)
+from modules.devicecontroller.sync.node_sync import (
+    NodeSync,
+    Request,
+)
+from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.v1alpha1.device import key_of
 from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
 from tests.support.aside import make_set_aside
 
-HERE = Slot(NODE, LED)
+HERE = DeviceSlot(NODE, LED)
 
 
 class Cloud:
@@ -30,9 +37,9 @@ class Cloud:
         self.cloudhub = contexts["cloudhub"]
         self.store: dict[tuple[str, str], dict[str, Any]] = {}
         self.inventory = Inventory(self.store, {}, {})
-        self.announced = Announced(path)
+        self.announced = SyncRecord(path)
         self.context = contexts["devicecontroller"]
-        self.announcer = Announcer(self.context, self.inventory, self.announced, make_set_aside())
+        self.announcer = NodeSync(self.context, self.inventory, self.announced, make_set_aside())
 
     def put(self, obj: dict[str, Any]) -> None:
         old = self.store.pop(key_of(obj), None)

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES
-from modules.devicecontroller.applied import LAST_APPLIED, applied_to, difference
+from modules.devicecontroller.status.kubectl_apply import (
+    LAST_APPLIED,
+    applied_to,
+    difference,
+)
 from modules.hollow import manifests
 from tests.modules.devicecontroller.conftest import Api, Controller, quiet, running
 from tests.modules.devicecontroller.samples import LED, device, to_create, twin_list

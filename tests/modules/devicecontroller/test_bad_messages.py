@@ -64,7 +64,7 @@ def test_whatever_an_edge_sends_the_controller_goes_on(messages: list[Message]) 
         no_bug(),
         pytest.MonkeyPatch.context() as patches,
     ):
-        patches.setattr("modules.devicecontroller.rejections._GRACE", 0.0)
+        patches.setattr("modules.devicecontroller.status.acceptance._GRACE", 0.0)
         patches.setattr("modules.devicecontroller.upstream._ASK_WITHIN", 0.0)
         asyncio.run(send_all(Path(directory), messages))
 

@@ -9,8 +9,8 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, NODES, Resource
-from modules.devicecontroller import profile
-from modules.devicecontroller.applied import LAST_APPLIED
+from modules.devicecontroller.profiles import profile
+from modules.devicecontroller.status.kubectl_apply import LAST_APPLIED
 from tests.modules.devicecontroller.fakes import Bench, running
 from tests.modules.devicecontroller.samples import NODE, device, model
 from tests.support.mutations import mutated, whole
@@ -88,7 +88,7 @@ WHOLE = {
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modules.devicecontroller.rejections._GRACE", 0.0)
+    monkeypatch.setattr("modules.devicecontroller.status.acceptance._GRACE", 0.0)
 
 
 @pytest.mark.timeout(300)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from modules.common.crds_cli import crds as crds_command
+from modules.common.crds.cli import crds as crds_command
 
 CRDS = Path(__file__).parents[3] / "deploy" / "crds"
 NAMES = ("devices", "devicemodels")

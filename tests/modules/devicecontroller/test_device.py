@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modules.devicecontroller.device import (
+from modules.devicecontroller.v1alpha1.device import (
     Desired,
     desired_of,
     keep_device,

@@ -7,8 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.devicecontroller.device import key_of, model_of
-from modules.devicecontroller.inventory import Inventory, Profile, Slot, slot_of
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+    Profile,
+    slot_of,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    key_of,
+    model_of,
+)
 from tests.modules.devicecontroller.samples import NODE, device
 
 
@@ -23,11 +31,11 @@ def test_oldest_of_one_name_has_the_slot() -> None:
     old = device("d", namespace="z", created="2026-01-01T00:00:00Z")
     new = device("d", namespace="a", created="2026-01-02T00:00:00Z")
     inventory = inventory_of(new, old)
-    assert inventory.at(Slot(NODE, "d")) is old
+    assert inventory.at(DeviceSlot(NODE, "d")) is old
     assert inventory.on_node(NODE) == [old]
     assert inventory.in_profile(Profile(NODE, "a")) == []
     inventory.remove(old)
-    assert inventory.at(Slot(NODE, "d")) is new
+    assert inventory.at(DeviceSlot(NODE, "d")) is new
 
 
 def test_same_name_on_two_nodes() -> None:

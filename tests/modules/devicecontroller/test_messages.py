@@ -7,9 +7,16 @@ import json
 import pytest
 
 from modules.common.kube import BadObject
-from modules.devicecontroller import membership, twin
-from modules.devicecontroller.device import Desired, desired_of, version_of
-from modules.devicecontroller.twin import Report
+from modules.devicecontroller.v1alpha1 import (
+    membership,
+    twin,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    Desired,
+    desired_of,
+    version_of,
+)
+from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.samples import LED, device, recorded
 
 MESSAGES = recorded()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modules.common import crds
+from modules.common.crds import manifests
 from modules.common.kube import CUSTOMRESOURCEDEFINITIONS, DEVICEMODELS, DEVICES, NotFound
 from tests.modules.devicecontroller.conftest import Api, running
 from tests.modules.devicecontroller.samples import LED, device
@@ -14,8 +14,8 @@ from tests.modules.devicecontroller.samples import LED, device
 
 @pytest.fixture
 async def bare(api: Api) -> Api:
-    for plural in crds.NAMES:
-        name = crds.load(plural)["metadata"]["name"]
+    for plural in manifests.NAMES:
+        name = manifests.load(plural)["metadata"]["name"]
         await api.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
     with pytest.raises(NotFound):
         await api.client.list(DEVICES)
@@ -31,8 +31,8 @@ async def test_is_told_plainly_and_heals(bare: Api, caplog: pytest.LogCaptureFix
         assert controller.details["because"].startswith(told)
         (warning,) = warnings(caplog)
         assert warning.startswith(f"cannot watch devicemodels, devices: {told}")
-        for plural in crds.NAMES:
-            await bare.client.create(CUSTOMRESOURCEDEFINITIONS, crds.load(plural))
+        for plural in manifests.NAMES:
+            await bare.client.create(CUSTOMRESOURCEDEFINITIONS, manifests.load(plural))
         await controller.detail("waiting_for", None)
         await bare.create(DEVICES, device())
         assert (await controller.said()).content["added_devices"][0]["id"] == LED
@@ -56,7 +56,7 @@ async def test_other_versions_are_named_and_left_alone(
     bare: Api, caplog: pytest.LogCaptureFixture, install: bool
 ) -> None:
     """As in a cluster of KubeEdge 1.23. What is stored there is not to be endangered."""
-    for plural in crds.NAMES:
+    for plural in manifests.NAMES:
         await bare.client.create(CUSTOMRESOURCEDEFINITIONS, of_today(plural))
     async with running(bare.settings, install_crds=install) as controller:
         told = "the cluster has them as v1beta1, and cloudcore needs v1alpha1"
@@ -64,20 +64,20 @@ async def test_other_versions_are_named_and_left_alone(
         (warning,) = warnings(caplog)
         assert warning.startswith(f"cannot watch devicemodels, devices: {told}")
         assert "do not apply" in warning
-        for plural in crds.NAMES:
+        for plural in manifests.NAMES:
             definition = of_today(plural)
             name = definition["metadata"]["name"]
             found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, name)
             assert [each["name"] for each in found["spec"]["versions"]] == ["v1beta1"]
             await bare.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
             if not install:
-                await bare.client.create(CUSTOMRESOURCEDEFINITIONS, crds.load(plural))
+                await bare.client.create(CUSTOMRESOURCEDEFINITIONS, manifests.load(plural))
         await controller.detail("waiting_for", None)
 
 
 async def test_a_crd_that_serves_nothing_is_not_taken_for_installed(bare: Api) -> None:
-    for plural in crds.NAMES:
-        definition = crds.load(plural)
+    for plural in manifests.NAMES:
+        definition = manifests.load(plural)
         definition["spec"]["versions"][0]["served"] = False
         await bare.client.create(CUSTOMRESOURCEDEFINITIONS, definition)
     async with running(bare.settings, install_crds=True) as controller:
@@ -87,7 +87,7 @@ async def test_a_crd_that_serves_nothing_is_not_taken_for_installed(bare: Api) -
 
 def of_today(plural: str) -> dict[str, Any]:
     """Make a CRD that serves another version than cloudcore's."""
-    definition = crds.load(plural)
+    definition = manifests.load(plural)
     (version,) = definition["spec"]["versions"]
     definition["spec"]["versions"] = [{**version, "name": "v1beta1"}]
     return definition

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from modules.devicecontroller.device import key_of
-from modules.devicecontroller.profile import build, configmap_name
+from modules.devicecontroller.profiles.profile import (
+    build,
+    configmap_name,
+)
+from modules.devicecontroller.v1alpha1.device import key_of
 from tests.modules.devicecontroller.samples import device, model
 
 

@@ -10,16 +10,22 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge
-from modules.devicecontroller.device import keep_device, key_of
-from modules.devicecontroller.devicestatus import DeviceStatus
-from modules.devicecontroller.inventory import Inventory, Slot
-from modules.devicecontroller.statuswriter import StatusWriter
-from modules.devicecontroller.twin import Report
+from modules.devicecontroller.status.reported_values import StatusWriter
+from modules.devicecontroller.status.status_patch import DeviceStatus
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    keep_device,
+    key_of,
+)
+from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.conftest import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
 
-HERE = Slot(NODE, LED)
+HERE = DeviceSlot(NODE, LED)
 
 
 class Client:

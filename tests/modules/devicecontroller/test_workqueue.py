@@ -12,8 +12,8 @@ import pytest
 
 from ipc import ChannelError, MessageTooLarge
 from modules.common.kube import Backoff, Forbidden, KubeError, TooLarge, Unreachable
-from modules.devicecontroller import workqueue
-from modules.devicecontroller.workqueue import WorkQueue
+from modules.common.sync import keyed_queue
+from modules.common.sync.keyed_queue import KeyedQueue
 
 
 class Broken(Exception):
@@ -21,7 +21,7 @@ class Broken(Exception):
 
 
 @asynccontextmanager
-async def running(queue: WorkQueue[Any], workers: int = 1) -> AsyncIterator[None]:
+async def running(queue: KeyedQueue[Any], workers: int = 1) -> AsyncIterator[None]:
     task = asyncio.create_task(queue.run(workers))
     try:
         async with asyncio.timeout(5):
@@ -62,7 +62,7 @@ class Recorder:
 
 async def test_many_adds_are_one() -> None:
     handle = Recorder()
-    queue = WorkQueue(handle, Broken, unexpected)
+    queue = KeyedQueue(handle, Broken, unexpected)
     for item in ("a", "b", "a", "a"):
         queue.add(item)
     async with running(queue):
@@ -75,7 +75,7 @@ async def test_many_adds_are_one() -> None:
 async def test_added_while_handled_is_handled_again_afterwards() -> None:
     handle = Recorder()
     handle.gate.clear()
-    queue = WorkQueue(handle, Broken, unexpected)
+    queue = KeyedQueue(handle, Broken, unexpected)
     queue.add("a")
     async with running(queue, workers=2):
         await handle.until(lambda seen: seen == ["a"])
@@ -89,7 +89,7 @@ async def test_added_while_handled_is_handled_again_afterwards() -> None:
 async def test_failed_item_comes_again_and_others_go_on() -> None:
     handle = Recorder()
     handle.failures = 1
-    queue = WorkQueue(handle, Broken, unexpected)
+    queue = KeyedQueue(handle, Broken, unexpected)
     queue.add("a")
     queue.add("b")
     async with running(queue):
@@ -105,7 +105,7 @@ async def test_unexpected_error_sets_one_item_aside() -> None:
             raise ZeroDivisionError
         await handled(item)
 
-    queue = WorkQueue(handle, Broken, lambda item, _: aside.seen.append(item))
+    queue = KeyedQueue(handle, Broken, lambda item, _: aside.seen.append(item))
     queue.add("bad")
     queue.add("good")
     async with running(queue):
@@ -119,7 +119,7 @@ async def test_what_no_channel_carries_is_not_tried_again() -> None:
     async def handle(_: str) -> None:
         raise MessageTooLarge
 
-    queue = WorkQueue(handle, ChannelError, lambda item, _: aside.append(item))
+    queue = KeyedQueue(handle, ChannelError, lambda item, _: aside.append(item))
     queue.add("a")
     async with running(queue):
         while not aside:
@@ -129,7 +129,7 @@ async def test_what_no_channel_carries_is_not_tried_again() -> None:
 
 async def test_later_is_dropped_when_taken_back_and_merged_with_now() -> None:
     handle = Recorder()
-    queue = WorkQueue(handle, Broken, unexpected)
+    queue = KeyedQueue(handle, Broken, unexpected)
     queue.add_later("dropped", 0.01)
     queue.discard_later("dropped")
     queue.add_later("merged", 0.01)
@@ -145,8 +145,8 @@ async def test_retry_now_ends_the_pauses_of_what_has_failed(
 ) -> None:
     handle = Recorder()
     handle.failures = 1
-    monkeypatch.setattr(workqueue, "Backoff", partial(Backoff, initial=600, maximum=600))
-    queue = WorkQueue(handle, Broken, unexpected)
+    monkeypatch.setattr(keyed_queue, "Backoff", partial(Backoff, initial=600, maximum=600))
+    queue = KeyedQueue(handle, Broken, unexpected)
     queue.add("failed")
     async with running(queue):
         while "failed" not in queue._timers:
@@ -163,7 +163,7 @@ async def test_what_the_api_refuses_however_often_it_is_tried_is_put_aside() -> 
     async def handle(item: str) -> None:
         raise TooLarge(500, "TooLarge", "etcdserver: request is too large")
 
-    queue = WorkQueue(handle, KubeError, lambda item, error: aside.put_nowait((item, error)))
+    queue = KeyedQueue(handle, KubeError, lambda item, error: aside.put_nowait((item, error)))
     queue.add("a")
     async with running(queue):
         item, error = await aside.get()
@@ -180,7 +180,7 @@ async def test_an_outage_is_not_logged_for_each_item(caplog: pytest.LogCaptureFi
             raise errors.pop(0)
         done.set()
 
-    queue = WorkQueue(handle, KubeError, unexpected)
+    queue = KeyedQueue(handle, KubeError, unexpected)
     queue.add("a")
     queue.add("b")
     async with running(queue):

@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from ipc import AsyncContext, Message, open_contexts
-from modules.common import resources
-from modules.common.certs import Pki
+from modules.common import message_resource
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -24,6 +23,7 @@ from modules.common.kube import (
     KubeClient,
     NotFound,
 )
+from modules.common.pki.certificates import Pki
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
@@ -108,7 +108,7 @@ class Cloud:
             if message.operation == "request_exist":
                 await self.tell_presence(message)
                 continue
-            is_for_node = resources.node_of(message.resource) == NODE
+            is_for_node = message_resource.node_of(message.resource) == NODE
             if self.acknowledging and is_for_node and not message.parent_id:
                 await self.acknowledge(message)
             return message
@@ -119,12 +119,12 @@ class Cloud:
             question = await self.hub.receive(timeout=5)
             assert question.operation == "request_exist", question
             await self.tell_presence(question)
-            if resources.node_of(question.resource) == node:
+            if message_resource.node_of(question.resource) == node:
                 return
 
     async def tell_presence(self, question: Message) -> None:
         """Say whether a node is connected, as cloudhub does."""
-        node = resources.node_of(question.resource)
+        node = message_resource.node_of(question.resource)
         if node in self.absent:
             await self.hub.send_resp(question.error("not connected"))
         elif node not in self.unknown:
@@ -195,7 +195,7 @@ class Cloud:
         """Pass a message on as cloudhub does with what an edge sends: content is bytes."""
         data = content if content is None else msgspec.json.encode(content)
         message = Message.build(
-            "edged", "meta", operation, resources.cloud_resource(node, resource), data
+            "edged", "meta", operation, message_resource.cloud_resource(node, resource), data
         )
         await self.hub.send("edgecontroller", message)
         return message

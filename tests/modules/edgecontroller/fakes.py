@@ -13,7 +13,7 @@ from modules.common.kube import NODES, PODS, KubeClient, Resource, check, shape_
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.controller import Controller
 from modules.edgecontroller.downstream.ledger import Ledger
-from modules.edgecontroller.downstream.view import LISTED
+from modules.edgecontroller.downstream.state import LISTED
 from modules.edgecontroller.messages import INSERT, PODLIST, UPDATE
 from modules.edgecontroller.objects import RESOURCES
 from tests.support.fakekube import FakeKube

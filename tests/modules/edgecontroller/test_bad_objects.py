@@ -15,8 +15,11 @@ from modules.common.kube import (
     SERVICES,
     Resource,
 )
-from modules.edgecontroller.downstream.delivery import Delivery
-from modules.edgecontroller.downstream.outbox import Pending, Target
+from modules.edgecontroller.downstream.due import (
+    Pending,
+    Target,
+)
+from modules.edgecontroller.downstream.node_updates import Delivery
 from modules.edgecontroller.objects import RESOURCES
 from tests.support.mutations import mutated, whole
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common import resources
+from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SECRETS, SERVICES, Resource
 from modules.edgecontroller.downstream.references import Item, references
 
@@ -29,7 +29,7 @@ class Edge:
         self.objects: dict[Item, Json] = {}
 
     def apply(self, message: Message) -> None:
-        about = resources.parse(message.resource)
+        about = message_resource.parse(message.resource)
         item = (about.type, about.namespace, about.name)
         if about.type in LISTS:
             for obj in message.content:
@@ -102,7 +102,7 @@ class World:
 
     async def hear(self, messages: list[Message]) -> None:
         for message in messages:
-            edge = self.edges[resources.node_of(message.resource)]
+            edge = self.edges[message_resource.node_of(message.resource)]
             if edge.connected:  # what is for others is dropped by cloudhub
                 edge.apply(message)
                 await self.cloud.acknowledge(message)

@@ -17,13 +17,13 @@ from modules.common.kube import (
     SetAside,
 )
 from modules.common.kube.health import ApiHealth
+from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.delivery import Delivery
 from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.node_updates import Delivery
 from modules.edgecontroller.downstream.nodes import NodeConcern
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
-from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream.content import PodStatusRequest
 from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
@@ -97,8 +97,8 @@ class Taken:
 class Bench:
     def __init__(self, directory: Path, max_pending: int = 100) -> None:
         self.api, self.channel = Api(), Channel()
-        client, sender = cast("KubeClient", self.api), Sender(self.channel)
-        self.view = View(Ledger(directory / "told.jsonl"))
+        client, sender = cast("KubeClient", self.api), CloudHubClient(self.channel)
+        self.view = State(Ledger(directory / "told.jsonl"))
         recorder = EventRecorder(client, "test")
         aside = SetAside(recorder, "test")
         delivery = Delivery(self.view, sender, aside)

@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 
 from modules.common.kube import NODES, EventRecorder, KubeClient, WatchEvent
-from modules.edgecontroller import lifecycle
-from modules.edgecontroller.downstream.delivery import Delivery
+from modules.edgecontroller import node_lifecycle
+from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.node_updates import Delivery
 from modules.edgecontroller.downstream.nodes import NodeConcern
-from modules.edgecontroller.downstream.view import View
-from modules.edgecontroller.lifecycle import Lifecycle
+from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import keep_node
-from modules.edgecontroller.sending import Sender
 from supervisor.api import ModuleContext, Settings
 from tests.support.aside import make_set_aside
 
@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         self.api, self.clock = cloud.api, clock
-        self.view = View(Ledger(cloud.settings.data_dir / "told.jsonl"))
+        self.view = State(Ledger(cloud.settings.data_dir / "told.jsonl"))
         self.lifecycle = Lifecycle(self.api, self.view, EventRecorder(self.api, "test"), 50.0)
 
     async def follow(self) -> None:
@@ -71,7 +71,7 @@ class World:
 @pytest.fixture
 async def world(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
-    monkeypatch.setattr(lifecycle, "time", clock)
+    monkeypatch.setattr(node_lifecycle, "time", clock)
     await cloud.api.create(NODES, node())
     await report(cloud.api)
     made = World(cloud, clock)
@@ -133,8 +133,8 @@ async def test_a_node_that_has_never_reported_is_left(world: World) -> None:
 
 
 def test_many_are_one_line() -> None:
-    assert lifecycle._named(["b", "a"]) == "nodes a, b"
-    assert lifecycle._named(map(str, range(7))) == "nodes 0, 1, 2, 3, 4 and 2 more"
+    assert node_lifecycle._named(["b", "a"]) == "nodes a, b"
+    assert node_lifecycle._named(map(str, range(7))) == "nodes 0, 1, 2, 3, 4 and 2 more"
 
 
 @pytest.fixture
@@ -196,8 +196,8 @@ async def test_a_node_that_was_deleted_while_nobody_looked(cloud: Cloud) -> None
 
 async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> None:
     channel, aside = Channel(), make_set_aside()
-    view = View(Ledger(tmp_path / "told.jsonl"))
-    sender = Sender(channel)
+    view = State(Ledger(tmp_path / "told.jsonl"))
+    sender = CloudHubClient(channel)
     context = cast("ModuleContext", channel)
     concern = NodeConcern(view, Delivery(view, sender, aside), sender, context, aside)
     for name in (NODE, "edge-node-2"):

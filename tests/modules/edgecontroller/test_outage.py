@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ipc import Message, ModuleUnavailable, open_contexts
-from modules.common.certs import Pki
 from modules.common.kube import NODES, PODS, KubeClient, syncing
+from modules.common.pki.certificates import Pki
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings

@@ -14,14 +14,18 @@ from pydantic import ValidationError
 from ipc import Message, MessageTooLarge
 from modules.common.kube import ApiError
 from modules.edgecontroller import EdgeController
+from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
+from modules.edgecontroller.downstream.connectivity import Connectivity
+from modules.edgecontroller.downstream.due import (
+    DueSet,
+    Pending,
+    Target,
+)
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
-from modules.edgecontroller.downstream.outbox import Outbox, Pending, Target
-from modules.edgecontroller.downstream.presence import Presence
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
-from modules.edgecontroller.sending import Sender
 from modules.edgecontroller.upstream import times
-from modules.edgecontroller.upstream.lanes import Lane
+from modules.edgecontroller.upstream.keyed_queue import Lane
 from modules.edgecontroller.upstream.podstatus import deletion_complete, status_patch
 
 CM = ("configmap", "ns", "cm")
@@ -183,7 +187,7 @@ def target(name: str) -> Target:
 
 
 async def test_outbox_keeps_order_and_merges() -> None:
-    outbox = Outbox()
+    outbox = DueSet()
     outbox.mark(target("a"), fresh=True)
     outbox.mark(target("b"), last={"was": 1})
     outbox.mark(target("a"))
@@ -196,7 +200,7 @@ async def test_outbox_keeps_order_and_merges() -> None:
 
 async def test_what_takes_the_place_of_another_of_its_name_is_not_fresh() -> None:
     """An edge that still has the other one would keep it, and not store an insert."""
-    outbox = Outbox()
+    outbox = DueSet()
     outbox.mark(target("a"), last={"was": 1})
     outbox.mark(target("a"), fresh=True)
     [(_, pending)] = await outbox.batch(10)
@@ -204,7 +208,7 @@ async def test_what_takes_the_place_of_another_of_its_name_is_not_fresh() -> Non
 
 
 async def test_outbox_keeps_what_is_marked_while_it_is_sent() -> None:
-    outbox = Outbox()
+    outbox = DueSet()
     outbox.mark(target("a"))
     [(a, pending)] = await outbox.batch(10)
     outbox.mark(target("a"))
@@ -377,7 +381,7 @@ async def test_what_no_channel_carries_is_for_the_caller_to_set_aside() -> None:
             raise AssertionError
 
     with pytest.raises(MessageTooLarge):
-        await Sender(Context()).send(Message.build("s", "g", "update", "r"))
+        await CloudHubClient(Context()).send(Message.build("s", "g", "update", "r"))
 
 
 def meta(**metadata: Any) -> dict[str, Any]:
@@ -458,7 +462,7 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
     def fail(node: str) -> None:
         raise ZeroDivisionError(node)
 
-    presence = Presence({}, cast("Any", Context()), on_found=fail, on_gone=fail)
+    presence = Connectivity({}, cast("Any", Context()), on_found=fail, on_gone=fail)
     running = asyncio.create_task(presence.run())
     await asyncio.sleep(0)
     presence.ask("n")
@@ -468,7 +472,7 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
 
 
 async def test_outbox_knows_what_types_are_due_to_whom() -> None:
-    outbox = Outbox()
+    outbox = DueSet()
     targets = [Target("n", "service", "default", name) for name in "ab"]
     for target in (*targets, targets[0]):
         outbox.mark(target)

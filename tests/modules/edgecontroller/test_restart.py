@@ -6,7 +6,7 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SERVICES
-from modules.edgecontroller.downstream import presence
+from modules.edgecontroller.downstream import connectivity
 
 from .conftest import NODE, Cloud, Json, configmap, eventually, node, pod, using
 
@@ -212,7 +212,7 @@ async def test_cloudhub_that_says_nothing(
     furnished: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be down: what there is to tell waits for it in its channel."""
-    monkeypatch.setattr(presence, "_ANSWER", 0.1)
+    monkeypatch.setattr(connectivity, "_ANSWER", 0.1)
     cloud = furnished
     cloud.unknown.add(NODE)
     async with cloud.controller():
@@ -223,7 +223,7 @@ async def test_nodes_that_went_with_cloudhub(
     furnished: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody says `disconnected` when cloudhub is killed: a silent node is asked about."""
-    monkeypatch.setattr(presence, "SILENCE", 0.2)
+    monkeypatch.setattr(connectivity, "SILENCE", 0.2)
     cloud = furnished
     async with cloud.controller():
         await started(cloud)

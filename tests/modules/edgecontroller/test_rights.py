@@ -22,12 +22,15 @@ from modules.common.kube import (
     Resource,
 )
 from modules.common.kube.health import ApiHealth
-from modules.common.resources import ObjectResource
-from modules.edgecontroller.downstream import delivery
+from modules.common.message_resource import ObjectResource
+from modules.edgecontroller.downstream import node_updates
 from modules.edgecontroller.downstream.ledger import Ledger
-from modules.edgecontroller.downstream.view import View
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.upstream import denials
-from modules.edgecontroller.upstream.rights import Denied, Rights
+from modules.edgecontroller.upstream.authorization import (
+    Denied,
+    Rights,
+)
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
 
@@ -74,7 +77,7 @@ class World:
     """Two nodes, and a pod on each."""
 
     def __init__(self, directory: Path) -> None:
-        self.view = View(Ledger(directory / "told.jsonl"))
+        self.view = State(Ledger(directory / "told.jsonl"))
         self.api = Api({})
         self.rights = Rights(self.view, cast("KubeClient", self.api))
         for name in (NODE, OTHER):
@@ -287,7 +290,7 @@ async def test_after_its_node_was_deleted_an_edge_is_denied(running: Cloud) -> N
 async def test_what_a_v1_1_edge_keeps_of_a_denial_is_deleted(
     running: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_KEPT", 0.0)
+    monkeypatch.setattr(node_updates, "_KEPT", 0.0)
     data = {"metadata": {"name": "top"}, "data": {"k": "c2VjcmV0"}}
     await running.api.create(SECRETS, data, "default")
     for kind in ("secret", "persistentvolumeclaim"):
@@ -300,7 +303,7 @@ async def test_what_a_v1_1_edge_keeps_of_a_denial_is_deleted(
 async def test_only_so_many_denials_of_a_node_are_noted(
     running: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_MOST_DENIED", 3)
+    monkeypatch.setattr(node_updates, "_MOST_DENIED", 3)
     for number in range(10):
         await running.answer_to(await running.from_edge("query", f"default/secret/s{number}"))
     await running.drain()

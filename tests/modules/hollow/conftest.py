@@ -23,7 +23,7 @@ from picows import (
 )
 
 from ipc import Message
-from modules.common import certs
+from modules.common.pki import certificates
 from modules.common.wire.packed import Decoder, encode
 from modules.hollow import tls
 from modules.hollow.edge import HollowEdge
@@ -160,7 +160,7 @@ async def edge(cloud: Cloud, events: list[Event]) -> AsyncIterator[HollowEdge]:
 
 
 @pytest.fixture
-async def tls_cloud(pki: certs.Pki) -> AsyncIterator[Cloud]:
+async def tls_cloud(pki: certificates.Pki) -> AsyncIterator[Cloud]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.server_cert, pki.server_key)
     context.load_verify_locations(pki.ca_cert)
@@ -170,9 +170,9 @@ async def tls_cloud(pki: certs.Pki) -> AsyncIterator[Cloud]:
 
 
 @pytest.fixture(scope="session")
-def edge_certs(pki: certs.Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def edge_certs(pki: certificates.Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("edge")
-    certificate, key = certs.issue_node(pki.directory, "edge-1")
+    certificate, key = certificates.issue_node(pki.directory, "edge-1")
     (directory / "edge.crt").write_bytes(certificate)
     (directory / "edge.key").write_bytes(key)
     (directory / "rootCA.crt").write_bytes(pki.ca_cert.read_bytes())

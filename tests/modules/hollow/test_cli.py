@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from modules.common import certs
+from modules.common.pki import certificates
 from modules.hollow.cli import hollow
 from tests.modules.hollow.conftest import Cloud
 
@@ -50,7 +50,7 @@ async def test_joins_prints_and_ends_on_a_signal(
 
 
 async def test_many_with_certificates_of_the_data_directory(
-    tls_cloud: Cloud, pki: certs.Pki, tmp_path: Path
+    tls_cloud: Cloud, pki: certificates.Pki, tmp_path: Path
 ) -> None:
     (tmp_path / "pki").symlink_to(pki.directory)
     process = await start(
@@ -84,7 +84,7 @@ async def test_many_with_certificates_of_the_data_directory(
     ],
 )
 def test_what_is_wrong_is_said(
-    arguments: list[str], status: int, text: str, pki: certs.Pki, tmp_path: Path
+    arguments: list[str], status: int, text: str, pki: certificates.Pki, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pki").symlink_to(pki.directory)

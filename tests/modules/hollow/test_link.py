@@ -10,7 +10,7 @@ from pathlib import Path
 from picows import WSMsgType, WSUpgradeResponse
 
 from ipc import Message
-from modules.common import certs
+from modules.common.pki import certificates
 from modules.common.wire.packed import encode
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID, HollowEdge
@@ -68,7 +68,7 @@ async def test_keeps_alive(cloud: Cloud, edge: HollowEdge) -> None:
 
 
 async def test_shows_its_certificate_and_checks_the_clouds(
-    tls_cloud: Cloud, edge_tls: ssl.SSLContext, pki: certs.Pki
+    tls_cloud: Cloud, edge_tls: ssl.SSLContext, pki: certificates.Pki
 ) -> None:
     async with HollowEdge("edge-1", tls_cloud.url, edge_tls, timing=QUICK) as edge:
         await edge.wait_connected()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modules.common.certs import Pki
 from modules.common.kube.checking import check_kubernetes
+from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
 
 Change = Callable[[dict[str, Any], dict[str, Any], Path], None]

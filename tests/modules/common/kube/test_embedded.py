@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from modules.common.certs import Pki
 from modules.common.kube import (
     CONFIGMAPS,
     NODES,
@@ -20,6 +19,7 @@ from modules.common.kube import (
     Reflector,
     WatchEvent,
 )
+from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from modules.common.certs import Pki
 from modules.common.kube import (
     EVENTS,
     NODES,
@@ -21,6 +20,7 @@ from modules.common.kube import (
     reference,
 )
 from modules.common.kube import events as events_module
+from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
 from tests.support.fakekube import FakeKube

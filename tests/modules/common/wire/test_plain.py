@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.wire import WireError
-from modules.common.wire.plain import Decoder, encode
+from modules.common.wire.json_form import (
+    Decoder,
+    encode,
+)
 
 FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.23"
 NAMES = sorted(path.stem for path in FRAMES.glob("*.json"))

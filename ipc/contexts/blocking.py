@@ -1,0 +1,338 @@
+"""What a module uses to talk to others: beehive's operations, blocking.
+
+`AsyncContext` (ipc/contexts/asynchronous.py) has the same ones for asyncio.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from ipc.channel import Channel
+from ipc.contexts.questions import (
+    Failures,
+    Question,
+    no_answer,
+)
+from ipc.errors import ChannelError, Closed, Timeout
+from ipc.message import Message
+from ipc.registry import ChannelRegistry, Mailbox
+from ipc.ring.layout import BATCH
+from ipc.ring.receiver import Delivery
+from ipc.ring.signals import Deadline
+
+Item = TypeVar("Item")
+
+#: Seconds that an operation waits if it is not told otherwise, as beehive's.
+DEFAULT_TIMEOUT: Final = 30.0
+
+
+class BaseContext:
+    """What both contexts share: who they speak for, and to whom."""
+
+    def __init__(self, registry: ChannelRegistry, name: str) -> None:
+        self.registry = registry
+        self.name = name
+        self._line: Mailbox = registry.line(name)
+        self._lines = registry.lines
+        self._slot = self._line.slot
+        self.unmatched_answers = 0
+        """answers that came when nobody waited for them any more"""
+
+    @property
+    def group(self) -> str:
+        return self._line.group
+
+    def add_module(self, name: str) -> None:
+        """Make channels for a module of this process's own making."""
+        self.registry.add_module(name)
+
+    def add_module_group(self, name: str, group: str) -> None:
+        self.registry.add_module_group(name, group)
+
+    def cleanup(self, name: str) -> None:
+        """Forget a module's channels, in this process."""
+        self.registry.cleanup(name)
+
+    def send_some(self, module: str, messages: Sequence[Message]) -> int:
+        """Send as many messages as there is room for, in their order, and say how many.
+
+        Waits for nothing. Errors are those of `send` for the first message: one that another
+        message would meet ends the sending before it.
+        """
+        line = self._lines.get(module) or self.registry.line(module)
+        putting = line.inbox.putting(messages, self._slot)
+        try:
+            putting()
+        except ChannelError:
+            if not putting.count:
+                raise
+        return putting.count
+
+    def _group_targets(self, group: str) -> list[str]:
+        """Name the members of a group, without the module itself, which sends."""
+        return [name for name in self.registry.members(group) if name != self.name]
+
+    def _put_at_once(self, names: list[str], message: Message, failures: Failures) -> list[str]:
+        """Put the message where there is room for it; name those that have none."""
+        full = []
+        for name in names:
+            with failures:
+                if not self.registry.line(name).inbox.try_put(message, self._slot):
+                    full.append(name)
+        return full
+
+    def _stopped(self) -> Closed:
+        return Closed(f"module {self.name!r} is asked to stop")
+
+    def _nothing_came(self, timeout: float | None) -> Timeout:
+        return Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+
+    def _question(self, message: Message, waiters: dict[str, Item], waiter: Item) -> Message:
+        """Make a question of a message, and note who waits for its answer.
+
+        A message that is being asked already gets a new id, so that each asker has its answer.
+        """
+        while waiters.setdefault(message.id, waiter) is not waiter:
+            message = message.clone()
+        message.sync = True
+        message.reply_to = self.name
+        return message
+
+    def _answers_of(self, message: Message) -> Channel:
+        if not message.reply_to:
+            raise ChannelError(
+                f"message {message.id} answers nobody: it has no reply_to. Make it with "
+                "response() or error() of the message that was received"
+            )
+        return self.registry.line(message.reply_to).answers
+
+
+class Context(BaseContext):
+    """The operations for a module that blocks; any of its threads may use them.
+
+    Acknowledging: `receive` (and iterating, and `receive_many`) acknowledges what was handed out
+    before, so one thread at a time may call it. `take` is for handling several messages at a time:
+    each is acknowledged by its own `done`. What is not acknowledged when the process ends is
+    delivered again to its successor; docs/channels.md says how.
+    """
+
+    def __init__(self, registry: ChannelRegistry, name: str) -> None:
+        super().__init__(registry, name)
+        self.stopping = False
+        self._questions: dict[str, Question] = {}
+        self._answered = threading.Condition()
+        self._pumping = False
+        self._inbox = self._line.inbox
+        self._late = 0  # answers that may still come, though nobody waits for them
+
+    def send(self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """Send; on return the message is safe from the death of any module.
+
+        Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
+        ChannelFull, MessageTooLarge, NotAMessage.
+        """
+        line = self._lines.get(module) or self.registry.line(module)
+        if not line.inbox.try_put(message, self._slot):
+            line.inbox.put(message, timeout=timeout)
+
+    def send_many(
+        self, module: str, messages: Sequence[Message], timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        """Send messages in their order, each at a fraction of what `send` takes.
+
+        Waits up to `timeout` seconds in all. Errors: those of `send`, with a note on how many
+        were sent before.
+        """
+        line = self._lines.get(module) or self.registry.line(module)
+        line.inbox.put_many(messages, timeout, self._slot)
+
+    def send_to_group(
+        self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> None:
+        """Send to every other module of a group, all within `timeout` seconds.
+
+        A member that cannot be sent to stops none of the others; the first such error is
+        raised in the end, the others are notes on it.
+        """
+        deadline = Deadline(timeout)
+        failures = Failures()
+        for name in self._put_at_once(self._group_targets(group), message, failures):
+            with failures:
+                self.send(name, message, deadline.remaining())
+        failures.raise_first()
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
+        if self.stopping or self._late:
+            return self._next(self._inbox.try_get, timeout)
+        message = self._inbox.try_get()
+        return self._await(self._inbox.try_get, timeout) if message is None else message
+
+    def receive_many(self, most: int = BATCH, timeout: float | None = None) -> list[Message]:
+        """Receive up to `most` messages of one sender, one or more, as `receive` does.
+
+        The next receiving acknowledges all of them: if the process ends before it, each is
+        delivered again to its successor.
+        """
+        attempt = self._inbox.try_get_many
+        return self._next(lambda: attempt(most) or None, timeout)
+
+    def take(self, timeout: float | None = None) -> Delivery:
+        """Receive a message that is acknowledged by its own `done`, not by the next receive.
+
+        A message that others have died with twice (`max_deliveries` less one) is handed out
+        when all that was taken is done, and nothing else is until it is done itself: do not
+        wait for more messages before you handle those you have.
+        """
+        return self._next(self._line.inbox.receiver.try_take, timeout)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Iterate over what is received until the module is asked to stop."""
+        while True:
+            try:
+                yield self.receive()
+            except Closed:
+                return
+
+    def send_sync(
+        self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Message:
+        """Send, and wait for the message that answers it; Timeout after `timeout` seconds.
+
+        Errors beside it: those of `send`. An answer that comes later is dropped and counted.
+        """
+        deadline = Deadline(timeout)
+        question = self._ask(module, message)
+        try:
+            self.send(module, question.message, timeout)
+            return self._await_answer(question, deadline)
+        finally:
+            del self._questions[question.message.id]
+
+    def send_to_group_sync(
+        self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> list[Message]:
+        """Send to every other module of a group, and wait for one answer from each.
+
+        All are asked and waited for, within `timeout` seconds in all; the first error is raised
+        then, the others are notes on it.
+        """
+        deadline = Deadline(timeout)
+        questions = [self._ask(name, message.clone()) for name in self._group_targets(group)]
+        failures = Failures()
+        answers = []
+        asked = []
+        try:
+            for question in questions:
+                with failures:
+                    self.send(question.module, question.message, deadline.remaining())
+                    asked.append(question)
+            for question in asked:
+                with failures:
+                    answers.append(self._await_answer(question, deadline))
+        finally:
+            for question in questions:
+                del self._questions[question.message.id]
+        failures.raise_first()
+        return answers
+
+    def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """Send an answer to whoever waits for it; it passes everything that is not an answer."""
+        answers = self._answers_of(message)
+        if not answers.try_put(message, self._slot):
+            answers.put(message, timeout=timeout)
+
+    def stop(self) -> None:
+        """Let `receive` end with Closed; safe in a signal handler."""
+        self.stopping = True
+        self._line.inbox.wake()
+
+    def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+        """Get what `attempt` hands out, or wait for it until the timeout or the module's end."""
+        if self._late:
+            self._drop_late()
+        if self.stopping:
+            self._inbox.receiver.acknowledge()
+            raise self._stopped()
+        item = attempt()
+        return self._await(attempt, timeout) if item is None else item
+
+    def _await(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
+        receiver = self._inbox.receiver
+        deadline = Deadline(timeout)
+        item = None
+        while item is None:
+            arrivals = receiver.await_arrivals()
+            item = attempt()
+            if item is None:
+                if self.stopping:
+                    raise self._stopped()
+                if deadline.passed:
+                    raise self._nothing_came(timeout)
+                arrivals.wait(deadline.remaining())
+                item = attempt()
+            receiver.awake()
+        return item
+
+    def _ask(self, module: str, message: Message) -> Question:
+        """Be ready for the answer before the question is sent."""
+        question = Question(message, module, self.registry.line(module).inbox)
+        question.message = self._question(message, self._questions, question)
+        return question
+
+    def _await_answer(self, question: Question, deadline: Deadline) -> Message:
+        """Wait until one of the threads that wait has read the answer for this one."""
+        with self._answered:
+            while question.answer is None:
+                if self._pumping:
+                    self._answered.wait(deadline.remaining())
+                else:
+                    self._pump(deadline)
+                if question.answer is None and deadline.passed:
+                    question.inbox.note_unanswered()
+                    self._late += 1
+                    raise no_answer(question.module, question.message)
+        question.inbox.note_round_trip(question.answered - question.asked)
+        return question.answer
+
+    def _pump(self, deadline: Deadline) -> None:
+        """Read an answer for whichever thread; called and left holding the condition."""
+        receiver = self._line.answers.receiver
+        answer = receiver.try_get()
+        if answer is None:
+            arrivals = receiver.await_arrivals()
+            answer = receiver.try_get()
+            if answer is None:
+                self._pumping = True
+                self._answered.release()
+                try:
+                    arrivals.wait(deadline.remaining())
+                finally:
+                    self._answered.acquire()
+                    self._pumping = False
+                answer = receiver.try_get()
+                if len(self._questions) > 1:
+                    self._answered.notify_all()  # another thread may have to pump now
+            receiver.awake()
+        if answer is not None:
+            self._hand_over(answer)
+
+    def _drop_late(self) -> None:
+        """Let answers that nobody waits for any more not fill the channel."""
+        with self._answered:
+            while not self._pumping and (answer := self._line.answers.receiver.try_get()):
+                self._hand_over(answer)
+
+    def _hand_over(self, answer: Message) -> None:
+        question = self._questions.get(answer.parent_id)
+        if question is None or question.answer is not None:
+            self.unmatched_answers += 1
+            self._late = max(0, self._late - 1)
+        else:
+            question.answered = time.perf_counter()
+            question.answer = answer
+            if len(self._questions) > 1:
+                self._answered.notify_all()

@@ -1,0 +1,284 @@
+"""The HTTPS server: who is let in, where a path leads, how an error goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import sqlite3
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from modules.apiserver.http import (
+    discovery,
+    openapi,
+    routing,
+)
+from modules.apiserver.http.handlers import Handlers
+from modules.apiserver.http.responses import (
+    error_response,
+    json_response,
+)
+from modules.apiserver.kinds.builtin import BUILTIN
+from modules.apiserver.kubeconfig import write_kubeconfig
+from modules.apiserver.registry.cascade import Cascade
+from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry.objects import (
+    MOST_BYTES,
+    Json,
+)
+from modules.apiserver.registry.registry import Registry
+from modules.apiserver.status import (
+    ApiError,
+    bad_request,
+    cannot_store,
+    no_such_path,
+    unauthorized,
+)
+from modules.apiserver.storage import event_expiry
+from modules.apiserver.storage.store import Store
+from modules.common.pki.certificates import (
+    Pki,
+    ensure_pki,
+)
+from supervisor.api import TemporaryFailure
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 2.0
+# The status report has room for so many objects that cannot be used.
+MOST_TOLD = 20
+CHECKPOINT_SECONDS = 1.0
+EVENTS_SECONDS = 30.0
+_ADMINISTRATORS = "system:masters"
+_HEALTH = ("healthz", "livez", "readyz")
+
+
+class Server:
+    """The embedded API server, apart from the process it runs in."""
+
+    def __init__(self, data_dir: Path, names: Sequence[str] = ()) -> None:
+        """Open the store and the PKI in `data_dir`.
+
+        Raises StoreError, OSError, TemporaryFailure, and ValueError for a damaged PEM file.
+        """
+        self._data_dir = data_dir
+        self.url = ""
+        self.pki = ensure_pki(data_dir / "pki", names)
+        self.store = Store(data_dir / "apiserver.db")
+        self.registry = Registry(self.store, Catalog(BUILTIN))
+        self._handlers = Handlers(self.registry)
+        self._runner: web.AppRunner | None = None
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Serve on a listening socket, then write the kubeconfig and set `url`."""
+        application = web.Application(client_max_size=MOST_BYTES)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        # A watch that waits for a change would not see otherwise that its client has gone.
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        await self._runner.setup()
+        await web.SockSite(
+            self._runner, listening, ssl_context=tls_context(self.pki), backlog=1024
+        ).start()
+        self._upkeep = asyncio.create_task(self._keep_up(), name="upkeep")
+        self.url = url_of(listening)
+        write_kubeconfig(self._data_dir / "kubeconfig", self.url, self.pki)
+
+    async def stop(self) -> None:
+        """End the watches in order, then the connections, then close the store."""
+        self._handlers.stop_watches()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            # What it may have failed with is for `failed` to raise.
+            await asyncio.gather(self._upkeep, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self.store.close()
+
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._handlers.watches)
+
+    @property
+    def aside(self) -> list[str]:
+        """Objects in the store that cannot be used, and why."""
+        return self.store.aside.told(MOST_TOLD)
+
+    async def failed(self) -> None:
+        """Wait for what runs in the background, and raise what has ended it."""
+        assert self._upkeep is not None
+        await asyncio.shield(self._upkeep)
+
+    async def _keep_up(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._remove_old_events())
+            group.create_task(self._checkpoint())
+            group.create_task(Cascade(self.registry).run())
+
+    async def _remove_old_events(self) -> None:
+        while True:
+            with contextlib.suppress(TemporaryFailure):  # the store has said so
+                await event_expiry.remove_old(self.registry)
+            await asyncio.sleep(EVENTS_SECONDS)
+
+    async def _checkpoint(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            if self.store.trouble.reason:
+                with contextlib.suppress(TemporaryFailure):  # not over yet
+                    self.store.probe()
+            if self.store.wants_checkpoint():
+                await asyncio.to_thread(self.store.checkpoint)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        response = await self._serve(request)
+        if request.content.exception() is not None:
+            # What is left of the body cannot be read, nor what comes behind it be told from it:
+            # aiohttp would try, and log its failure as an error.
+            request.content.feed_eof()
+            response.force_close()
+        return response
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._route(request)
+        except ApiError as error:
+            return error_response(error)
+        except web.HTTPRequestEntityTooLarge:
+            return error_response(
+                ApiError(
+                    413,
+                    "RequestEntityTooLarge",
+                    f"the body of the request is larger than {MOST_BYTES} bytes",
+                )
+            )
+        except web.RequestPayloadError as error:  # damaged, or shorter than announced
+            return error_response(bad_request(f"cannot read the body of the request: {error}"))
+        except ConnectionError as error:
+            logger.debug("the client of %s %r has gone: %s", request.method, request.path, error)
+            return error_response(bad_request("the client has gone"))
+        except TemporaryFailure as error:
+            return error_response(cannot_store(error))
+        except sqlite3.Error as error:
+            logger.error("cannot write to %s: %s", self.store.path, error)
+            return error_response(ApiError(500, "InternalError", f"cannot store: {error}"))
+        except Exception as error:
+            # The path is no secret, but a client chooses it: %r keeps the log's lines whole.
+            logger.exception("%s %r failed", request.method, request.path)
+            text = f"Internal error occurred: {type(error).__name__}"
+            return error_response(ApiError(500, "InternalError", text))
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        segments = routing.segments_of(request.rel_url.raw_path)
+        if segments[0] in _HEALTH:
+            return _health(request, segments[0], self.store.trouble.reason)
+        if segments == ["version"]:
+            return json_response(discovery.version())
+        authorize(request)
+        if segments == ["openapi", "v2"]:
+            media_type, content = await openapi.v2(request.headers.get("Accept", ""))
+            return web.Response(body=content, headers={"Content-Type": media_type})
+        found = self._document(segments)
+        if found is not None:
+            return json_response(found)
+        refuse_impersonation(request)
+        target = routing.resolve(self.registry.catalog, segments)
+        return await self._handlers.handle(request, target)
+
+    def _document(self, segments: list[str]) -> Json | None:
+        catalog = self.registry.catalog
+        match segments:
+            case [""]:
+                return {"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]}
+            case ["api"]:
+                return discovery.core_versions()
+            case ["apis"]:
+                return discovery.groups(catalog)
+            case ["apis", group]:
+                return discovery.group(catalog, group)
+            case ["api", version]:
+                return discovery.resources(catalog, "", version)
+            case ["apis", group, version]:
+                return discovery.resources(catalog, group, version)
+            case ["openapi", "v3"]:
+                return openapi.v3_index(catalog)
+            case ["openapi", "v3", *path]:
+                return openapi.v3_document(catalog, "/".join(path))
+            case ["api" | "apis", *_]:
+                return None
+        raise no_such_path()
+
+
+def authorize(request: web.Request) -> None:
+    """Let administrators in; raises ApiError: 401 without a certificate, 403 for another's.
+
+    The certificate has been verified in the handshake. Edge nodes have certificates of the same
+    CA, for cloudhub: they are nobody here.
+    """
+    certificate = request.get_extra_info("peercert")
+    if not certificate:
+        raise unauthorized()
+    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    if ("organizationName", _ADMINISTRATORS) not in subject:
+        user = dict(subject).get("commonName", "")
+        raise ApiError(
+            403,
+            "Forbidden",
+            f'forbidden: User "{user}" cannot {request.method.lower()} path "{request.path}": '
+            f"only members of {_ADMINISTRATORS} may use this server",
+        )
+
+
+def refuse_impersonation(request: web.Request) -> None:
+    """Raise ApiError (403) for an administrator who asks to be somebody else.
+
+    What cannot be honoured must not be carried out with all rights. Discovery is not refused, which
+    is the same for everybody: kubectl would not show why.
+    """
+    if any(name.lower().startswith("impersonate-") for name in request.headers):
+        raise ApiError(
+            403,
+            "Forbidden",
+            "forbidden: impersonation is not supported by this server, which would answer for the "
+            "administrator instead: leave out --as, --as-group and --as-uid (the headers "
+            "Impersonate-*)",
+        )
+
+
+def tls_context(pki: Pki) -> ssl.SSLContext:
+    """Ask for a client certificate; who has none learns from a Status that one is wanted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(pki.server_cert, pki.server_key)
+    context.load_verify_locations(pki.ca_cert)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the URL under which this machine reaches a listening socket."""
+    host, port = listening.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _health(request: web.Request, name: str, trouble: str) -> web.Response:
+    """Say that requests are answered; that only reads succeed is no reason to send none here."""
+    if "verbose" in request.query:
+        store = f"[-]store: {trouble}" if trouble else "[+]store ok"
+        return web.Response(text=f"[+]ping ok\n{store}\n{name} check passed\n")
+    return web.Response(text="ok")

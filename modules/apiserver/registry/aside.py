@@ -1,0 +1,79 @@
+"""Objects in the file that cannot be used: kept there and told, while all others are served.
+
+A version that did not check enough may have stored them, or a disk has damaged them.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from modules.apiserver import shapes
+from modules.apiserver.registry.catalog import Resource
+from modules.apiserver.registry.objects import (
+    Entry,
+    Key,
+    decode,
+)
+from modules.apiserver.status import short
+
+logger = logging.getLogger(__name__)
+
+# What is read of every object, whatever its kind.
+_USED = {
+    "metadata": {
+        **dict.fromkeys(("name", "uid", "resourceVersion", "creationTimestamp"), "string"),
+        "labels": shapes.Map("string"),
+        "finalizers": shapes.List("string"),
+    }
+}
+
+
+class Aside:
+    """Which objects those are, and why; the next start tries them again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reasons: dict[tuple[str, Key], str] = {}
+
+    def add(self, storage: str, key: Key, reason: str) -> None:
+        self._reasons[storage, key] = reason = short(reason)
+        logger.error(
+            "cannot use %s %s of %s: %s; it is kept in the file and not served: create it anew to "
+            "replace it, or delete it", storage, _told(key), self._path, reason,
+        )  # fmt: skip
+
+    def has(self, storage: str, key: Key) -> bool:
+        return (storage, key) in self._reasons
+
+    def forget(self, storage: str, key: Key) -> None:
+        """It has been replaced or deleted."""
+        self._reasons.pop((storage, key), None)
+
+    def told(self, most: int) -> list[str]:
+        """Return a line for each of the first of them."""
+        lines = [
+            f"{storage} {_told(key)}: {reason}" for (storage, key), reason in self._reasons.items()
+        ]
+        return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"]
+
+
+def usable(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
+    """Return what a row of the file says; ValueError where that is no object of this name."""
+    try:
+        obj = decode(body)
+    except (msgspec.DecodeError, RecursionError, TypeError) as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    wrong = next(shapes.faults(obj, _USED), None)
+    if wrong is not None:
+        raise ValueError(wrong.text())
+    metadata = obj.get("metadata") or {}
+    if metadata.get("name") != key[1]:
+        raise ValueError(f"its name is {metadata.get('name')!r}")
+    return Entry(key, revision, body, metadata.get("labels") or {}, resource.select(obj))
+
+
+def _told(key: Key) -> str:
+    return "/".join(filter(None, key))

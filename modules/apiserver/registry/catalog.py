@@ -1,0 +1,142 @@
+"""What a kind of object is: the one table that paths, discovery, rules and columns come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modules.apiserver.columns import AGE, NAME, Column
+from modules.apiserver.columns.cells import dig
+from modules.apiserver.registry.objects import (
+    Entry,
+    Json,
+)
+from modules.apiserver.status import Cause, no_such_path
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+ALWAYS_SELECTABLE = {
+    "metadata.name": ("metadata", "name"),
+    "metadata.namespace": ("metadata", "namespace"),
+}
+
+
+def no_defaults(_: Json) -> None:
+    """Leave the object as it came."""
+
+
+def nothing_wrong(_: Json) -> list[Cause]:
+    return []
+
+
+def any_change(_new: Json, _old: Json) -> list[Cause]:
+    return []
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of object and its rules.
+
+    `status`: it has a status subresource; what is written there and what is written to the
+    object itself leave each other alone. `status_on_create`: its creator may say the status, as
+    kubelets do when they register a node. `virtual`: it is answered, not stored. `served`: false
+    for a CRD that is not to be served; its objects are kept, and deleted with it.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    status: bool = False
+    status_on_create: bool = False
+    custom: bool = False
+    virtual: bool = False
+    served: bool = True
+    columns: Sequence[Column] = (NAME, AGE)
+    selectable: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # Field path -> key that its list's items are told apart by; see patch/strategic.py.
+    merge_keys: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    initial_status: Json | None = None
+    defaults: Callable[[Json], None] = no_defaults
+    # What needs to know the others of the kind, on creation.
+    complete: Callable[[Json, Iterable[Entry]], None] | None = None
+    validate: Callable[[Json], list[Cause]] = nothing_wrong
+    validate_update: Callable[[Json, Json], list[Cause]] = any_change
+    schema: Json | None = None
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def storage(self) -> str:
+        """The name it is stored under, the same for all its versions."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def base_path(self) -> str:
+        return f"apis/{self.api_version}" if self.group else f"api/{self.version}"
+
+    @property
+    def selectable_fields(self) -> frozenset[str]:
+        return frozenset({*ALWAYS_SELECTABLE, *self.selectable})
+
+    def select(self, obj: Json) -> dict[str, str]:
+        """Return the values of the fields that can be selected by."""
+        paths = {**ALWAYS_SELECTABLE, **self.selectable}
+        found = ((name, dig(obj, *path)) for name, path in paths.items())
+        return {name: _field_text(value) for name, value in found if value is not None}
+
+
+class Catalog:
+    """The resources that are served; CRDs add to it."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._resources: dict[tuple[str, str, str], Resource] = {}
+        for resource in resources:
+            self.add(resource)
+
+    def add(self, resource: Resource) -> None:
+        self._resources[resource.group, resource.version, resource.plural] = resource
+
+    def remove(self, storage: str) -> None:
+        """Stop serving the custom resource that is stored as `storage`."""
+        self._resources = {
+            key: value
+            for key, value in self._resources.items()
+            if not (value.custom and value.storage == storage)
+        }
+
+    def find(self, group: str, version: str, plural: str) -> Resource:
+        """Raise ApiError (404) when there is no such resource."""
+        resource = self._resources.get((group, version, plural))
+        if resource is None or not resource.served:
+            raise no_such_path()
+        return resource
+
+    def of_storage(self, storage: str) -> Resource | None:
+        return next((item for item in self.stored() if item.storage == storage), None)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return (resource for resource in self._resources.values() if resource.served)
+
+    def stored(self) -> Iterator[Resource]:
+        """Yield what there may be objects of, served or not."""
+        return (resource for resource in self._resources.values() if not resource.virtual)
+
+    def groups(self) -> dict[str, list[str]]:
+        """Return the named groups with their versions, in order."""
+        found: dict[str, list[str]] = {}
+        for resource in self:
+            if resource.group and resource.version not in found.setdefault(resource.group, []):
+                found[resource.group].append(resource.version)
+        return found
+
+
+def _field_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

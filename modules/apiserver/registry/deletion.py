@@ -1,0 +1,187 @@
+"""Deletion: grace periods, finalizers, and what goes with a namespace or a CRD."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from modules.apiserver.kinds.pods import GRACE_SECONDS
+from modules.apiserver.registry.catalog import (
+    Catalog,
+    Resource,
+)
+from modules.apiserver.registry.objects import (
+    Entry,
+    Json,
+    Key,
+)
+from modules.apiserver.status import conflict, forbidden
+from modules.apiserver.storage.store import Transaction
+
+# Later than this is no date; the seconds asked for are kept as they are.
+_LONGEST_SHOWN = 100 * 365 * 24 * 3600
+# So many objects are deleted in the same transaction as their namespace or CRD, ...
+AT_ONCE = 100
+# ... and a CRD that has more stays until they are gone, with Kubernetes' own finalizer.
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+_PERMANENT = ("default", "kube-public", "kube-system")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The DeleteOptions that are honoured."""
+
+    grace_seconds: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+    @property
+    def conditional(self) -> bool:
+        return bool(self.uid or self.resource_version)
+
+
+def is_due(obj: Json) -> bool:
+    """Say whether an object that is marked as deleted has nothing left to wait for."""
+    metadata = obj["metadata"]
+    return (
+        "deletionTimestamp" in metadata
+        and not metadata.get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+        # A namespace waits for its contents: see finish_namespace.
+        and obj["kind"] != "Namespace"
+    )
+
+
+def delete(
+    transaction: Transaction,
+    catalog: Catalog,
+    resource: Resource,
+    before: Entry,
+    options: Options,
+) -> tuple[Entry, bool]:
+    """Delete or mark the object; return its last state and whether it is gone.
+
+    Raises ApiError: 409 when a precondition does not hold, 403 for what must stay.
+    """
+    obj = before.decode()
+    _check_preconditions(resource, obj, options)
+    if resource.storage == "namespaces":
+        return _delete_namespace(transaction, catalog, resource, before.key, obj)
+    grace = _grace_seconds(resource, obj, options.grace_seconds)
+    metadata = obj["metadata"]
+    if resource.kind == "CustomResourceDefinition" and _has_many_instances(transaction, obj):
+        finalizers = metadata.get("finalizers") or []
+        metadata["finalizers"] = [*finalizers, *{CLEANUP_FINALIZER}.difference(finalizers)]
+    if grace == 0 and not metadata.get("finalizers"):
+        return remove(transaction, catalog, resource, before.key, obj), True
+    if "deletionTimestamp" in metadata and grace >= metadata["deletionGracePeriodSeconds"]:
+        return before, False
+    _mark(obj, grace)
+    return transaction.put(resource, before.key, obj), False
+
+
+def remove(
+    transaction: Transaction, catalog: Catalog, resource: Resource, key: Key, obj: Json
+) -> Entry:
+    """Take the object away for good, and what was waiting for that or belongs to it."""
+    entry = transaction.remove(resource, key, obj)
+    if resource.kind == "CustomResourceDefinition":
+        _remove_instances(transaction, catalog, obj)
+    if key[0]:
+        finish_namespace(transaction, catalog, key[0])
+    return entry
+
+
+def finish_namespace(transaction: Transaction, catalog: Catalog, name: str) -> None:
+    """Remove a namespace that is being terminated once nothing is left in it."""
+    entry = transaction.get("namespaces", ("", name))
+    if entry is None or entry.fields.get("status.phase") != "Terminating":
+        return
+    if any(transaction.count(item.storage, name) for item in namespaced(catalog)):
+        return
+    namespace = entry.decode()
+    if not namespace["metadata"].get("finalizers"):
+        transaction.remove(catalog.find("", "v1", "namespaces"), entry.key, namespace)
+
+
+def _check_preconditions(resource: Resource, obj: Json, options: Options) -> None:
+    metadata = obj["metadata"]
+    for name, wanted, found in (
+        ("UID", options.uid, metadata["uid"]),
+        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
+    ):
+        if wanted and wanted != found:
+            raise conflict(
+                resource.plural,
+                resource.group,
+                metadata["name"],
+                f"Precondition failed: {name} in precondition: {wanted}, {name} in object meta: "
+                f"{found}",
+            )
+
+
+def _grace_seconds(resource: Resource, obj: Json, asked: int | None) -> int:
+    """Only pods linger: the edge has to stop them first, and then deletes with grace 0."""
+    if resource.storage != "pods":
+        return 0
+    spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")
+    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
+        return 0
+    if asked is not None:
+        return max(asked, 0)
+    seconds = spec.get("terminationGracePeriodSeconds")
+    # Pods stored by earlier versions may have anything there.
+    if not isinstance(seconds, int):
+        return GRACE_SECONDS
+    return seconds if seconds >= 0 else 1  # as in Kubernetes
+
+
+def _mark(obj: Json, grace: int) -> None:
+    metadata = obj["metadata"]
+    due = datetime.now(UTC) + timedelta(seconds=min(grace, _LONGEST_SHOWN))
+    metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata["deletionGracePeriodSeconds"] = grace
+    if "generation" in metadata:
+        metadata["generation"] += 1
+
+
+def _delete_namespace(
+    transaction: Transaction, catalog: Catalog, resource: Resource, key: Key, obj: Json
+) -> tuple[Entry, bool]:
+    name = obj["metadata"]["name"]
+    if name in _PERMANENT:
+        raise forbidden("namespaces", "", name, "this namespace may not be deleted")
+    if "deletionTimestamp" not in obj["metadata"]:
+        _mark(obj, 0)
+    obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
+    entry = transaction.put(resource, key, obj)
+    contents = (
+        (item, content)
+        for item in namespaced(catalog)
+        for content in transaction.entries(item.storage, name)
+    )
+    # The rest goes in turns of the event loop: see cascade.py.
+    for item, content in itertools.islice(contents, AT_ONCE):
+        delete(transaction, catalog, item, content, Options())
+    finish_namespace(transaction, catalog, name)
+    return entry, transaction.get(resource.storage, key) is None
+
+
+def _has_many_instances(transaction: Transaction, crd: Json) -> bool:
+    found = transaction.entries(crd["metadata"]["name"])
+    return any(True for _ in itertools.islice(found, AT_ONCE, None))
+
+
+def _remove_instances(transaction: Transaction, catalog: Catalog, crd: Json) -> None:
+    resource = catalog.of_storage(crd["metadata"]["name"])
+    if resource is None or not resource.custom:
+        return
+    for entry in list(transaction.entries(resource.storage)):
+        transaction.remove(resource, entry.key, entry.decode())
+
+
+def namespaced(catalog: Catalog) -> list[Resource]:
+    return [resource for resource in catalog.stored() if resource.namespaced]

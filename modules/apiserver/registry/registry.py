@@ -1,0 +1,314 @@
+"""Create, read, update and delete, with Kubernetes' rules: the server without HTTP.
+
+Every operation is one transaction of the store and never waits, so none sees another's middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from modules.apiserver.kinds import customresources
+from modules.apiserver.registry import (
+    deletion,
+    metadata,
+)
+from modules.apiserver.registry.catalog import (
+    Catalog,
+    Resource,
+)
+from modules.apiserver.registry.definitions import (
+    CRDS,
+    Definitions,
+)
+from modules.apiserver.registry.objects import (
+    MOST_BYTES,
+    Entry,
+    Json,
+    Key,
+    make_entry,
+)
+from modules.apiserver.registry.selectors import Selector
+from modules.apiserver.status import (
+    ApiError,
+    Cause,
+    already_exists,
+    bad_request,
+    forbidden,
+    invalid,
+    invalid_value,
+    no_such_path,
+    not_found,
+)
+from modules.apiserver.storage.store import (
+    Store,
+    Transaction,
+)
+from modules.common.crds import manifests as definitions
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion came to: `gone` at once, or only marked."""
+
+    entry: Entry
+    gone: bool
+
+
+class Registry:
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        """Read the store, serve its CRDs, and make what every cluster has."""
+        self.store = store
+        self.catalog = catalog
+        store.load(catalog)
+        self._definitions = Definitions(store, catalog)
+        self._definitions.load()
+        self._ensure()
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Entry:
+        """Raise ApiError (404) when it is not there."""
+        entry = self.store.collection(resource.storage).entries.get(_key(namespace, name))
+        if entry is None:
+            raise not_found(resource.plural, resource.group, name)
+        return entry
+
+    async def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
+        """Return what is selected at the call, sorted; `namespace` "" means all."""
+        return await self.store.collection(resource.storage).select(namespace, selector)
+
+    def create(
+        self, resource: Resource, namespace: str, body: Any, *, dry_run: bool = False
+    ) -> Entry:
+        obj = metadata.adopt(body, resource, namespace)
+        metadata.start(obj["metadata"])
+        if not resource.status_on_create and resource.status:
+            obj.pop("status", None)
+        if resource.initial_status is not None:
+            obj["status"] = dict(resource.initial_status)
+        with _of_the_right_types(resource):
+            resource.defaults(obj)
+        if "spec" in obj:
+            obj["metadata"]["generation"] = 1
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            self._check_namespace(transaction, resource, obj)
+            if resource.complete is not None:
+                with _of_the_right_types(resource):
+                    resource.complete(obj, transaction.entries(resource.storage))
+            self._validate(resource, obj)
+            key = _key(namespace, obj["metadata"]["name"])
+            if transaction.get(resource.storage, key) is not None:
+                raise already_exists(resource.plural, resource.group, key[1])
+            entry = _put(transaction, resource, key, obj)
+            custom = _defined(resource, obj)
+            if custom is not None and not dry_run:
+                self._definitions.prepare(key, custom)
+        if custom is not None and not dry_run:
+            self._definitions.serve(custom)
+        return entry
+
+    def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Any,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Entry:
+        """Replace the object (PUT)."""
+        new = metadata.adopt(body, resource, namespace)
+        if resource.custom and not new["metadata"].get("resourceVersion"):
+            fault = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(resource.kind, resource.group, name, [fault])
+        return self.modify(
+            resource, namespace, name, lambda _: new, subresource=subresource, dry_run=dry_run
+        )
+
+    def modify(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Callable[[Json], Json],
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Entry:
+        """Store what `change` makes of the object (PUT, PATCH); one that is the same is not."""
+        if subresource and not (subresource == "status" and resource.status):
+            raise no_such_path()
+        before = self.get(resource, namespace, name)
+        old = before.decode()
+        new = metadata.adopt(change(before.decode()), resource, namespace)
+        metadata.carry_over(new, old, resource)
+        new = _merge_subresource(resource, new, old, subresource)
+        with _of_the_right_types(resource):
+            resource.defaults(new)
+            faults = [] if subresource else resource.validate_update(new, old)
+        if faults:
+            raise invalid(resource.kind, resource.group, name, faults)
+        self._validate(resource, new, old)
+        if new == old:
+            return before
+        if "generation" in old["metadata"] and _essence(resource, new) != _essence(resource, old):
+            new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            if deletion.is_due(new):
+                entry = deletion.remove(transaction, self.catalog, resource, before.key, new)
+            else:
+                entry = _put(transaction, resource, before.key, new)
+            custom = _defined(resource, new)
+            if resource.storage == "namespaces":
+                deletion.finish_namespace(transaction, self.catalog, name)
+        if custom is not None and not dry_run:
+            if deletion.is_due(new):
+                self.catalog.remove(name)
+            else:
+                self._definitions.serve(custom)
+        return entry
+
+    def delete(
+        self, resource: Resource, namespace: str, name: str, options: deletion.Options
+    ) -> Deleted:
+        key = _key(namespace, name)
+        if self.store.aside.has(resource.storage, key) and not options.conditional:
+            return self._discard(resource, key, dry_run=options.dry_run)
+        before = self.get(resource, namespace, name)
+        with self.store.transaction(dry_run=options.dry_run) as transaction:
+            entry, gone = deletion.delete(transaction, self.catalog, resource, before, options)
+        if gone and not options.dry_run and resource.storage == CRDS:
+            self.catalog.remove(name)
+        return Deleted(entry, gone)
+
+    def _discard(self, resource: Resource, key: Key, *, dry_run: bool) -> Deleted:
+        """Delete what the start could not use; of a CRD, its objects too."""
+        if not dry_run:
+            self.store.discard(resource.storage, key)
+            if resource.storage == CRDS:
+                self._definitions.discard(key[1])
+        metadata = {"name": key[1], "namespace": key[0], "uid": ""}
+        stub = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+        return Deleted(make_entry(key, self.store.revision, stub, {}), gone=True)
+
+    def bind(self, namespace: str, name: str, node: str, *, dry_run: bool = False) -> Entry:
+        """Give a pod its node, as a scheduler does (POST pods/NAME/binding)."""
+        pods = self.catalog.find("", "v1", "pods")
+        before = self.get(pods, namespace, name)
+        pod = before.decode()
+        if pod["spec"].get("nodeName"):
+            raise ApiError(
+                409, "Conflict", f"pod {name} is already assigned to node {pod['spec']['nodeName']}"
+            )
+        pod["spec"]["nodeName"] = node
+        with self.store.transaction(dry_run=dry_run) as transaction:
+            return _put(transaction, pods, before.key, pod)
+
+    def _validate(self, resource: Resource, obj: Json, old: Json | None = None) -> None:
+        """Raise ApiError (422) for faults, except such as the object had before.
+
+        Rules become stricter from version to version. What is stored already can still be changed
+        and deleted (upstream: ratcheting validation).
+        """
+        with _of_the_right_types(resource):
+            faults = self._faults(resource, obj)
+        if faults and old is not None:
+            known = {cause.text() for cause in self._faults(resource, old)}
+            faults = [cause for cause in faults if cause.text() not in known]
+        if faults:
+            name = str(obj["metadata"].get("name", ""))
+            raise invalid(resource.kind, resource.group, name, faults)
+
+    def _faults(self, resource: Resource, obj: Json) -> Sequence[Cause]:
+        faults = metadata.validate(obj["metadata"]) + resource.validate(obj)
+        if resource.storage == CRDS and not faults:
+            faults = self._definitions.claims(obj)
+        return faults
+
+    def _check_namespace(self, transaction: Transaction, resource: Resource, obj: Json) -> None:
+        if not resource.namespaced:
+            return
+        name = obj["metadata"]["namespace"]
+        entry = transaction.get("namespaces", ("", name))
+        if entry is None:
+            raise not_found("namespaces", "", name)
+        if entry.fields.get("status.phase") == "Terminating":
+            raise forbidden(
+                resource.plural,
+                resource.group,
+                str(obj["metadata"].get("name", "")),
+                f"unable to create new content in namespace {name} because it is being terminated",
+            )
+
+    def _ensure(self) -> None:
+        namespaces = self.catalog.find("", "v1", "namespaces")
+        for name in NAMESPACES:
+            self._ensure_one(namespaces, {"metadata": {"name": name}})
+        crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        for name in definitions.NAMES:
+            self._ensure_one(crds, definitions.load(name))
+
+    def _ensure_one(self, resource: Resource, obj: Json) -> None:
+        key = _key("", obj["metadata"]["name"])
+        stored = self.store.collection(resource.storage).entries
+        if key not in stored and not self.store.aside.has(resource.storage, key):
+            self.create(resource, "", {**obj, "metadata": dict(obj["metadata"])})
+
+
+@contextmanager
+def _of_the_right_types(resource: Resource) -> Iterator[None]:
+    """Tell the client when a rule stumbles over a string where a map should be, or the like."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise bad_request(
+            f"{resource.kind} in version {resource.api_version} cannot be handled, since one of "
+            f"its fields has the wrong type: {error}"
+        ) from error
+
+
+def _key(namespace: str, name: str) -> Key:
+    return (namespace, name)
+
+
+def _defined(resource: Resource, obj: Json) -> Resource | None:
+    """Return what a CRD makes served; asked before it is stored, in case that is nothing."""
+    if resource.storage != CRDS:
+        return None
+    with _of_the_right_types(resource):
+        return customresources.resource_of(obj)
+
+
+def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> Entry:
+    """Stage `obj`; a patch may not make it larger than a request can be."""
+    entry = transaction.put(resource, key, obj)
+    if len(entry.raw) > MOST_BYTES:
+        text = f"{resource.kind} {key[1]} would have {len(entry.raw)} bytes, {MOST_BYTES} at most"
+        raise ApiError(413, "RequestEntityTooLarge", text)
+    return entry
+
+
+def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: str) -> Json:
+    """Take of `new` what its path may change, and the rest from `old`."""
+    if subresource == "status":
+        # Kubelets set labels and annotations of built-in kinds with the status.
+        merged = {**old, "metadata": old["metadata"] if resource.custom else new["metadata"]}
+        changed: Json = new
+    elif resource.status:
+        merged, changed = new, old
+    else:
+        return new
+    merged.pop("status", None)
+    if "status" in changed:
+        merged["status"] = changed["status"]
+    return merged
+
+
+def _essence(resource: Resource, obj: Json) -> Json:
+    """Return what the generation counts the changes of."""
+    apart = ("metadata", "status") if resource.status else ("metadata",)
+    return {key: value for key, value in obj.items() if key not in apart}

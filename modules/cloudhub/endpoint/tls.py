@@ -1,0 +1,157 @@
+"""The server's side of TLS: which files, which versions, and who is let in.
+
+TLS 1.2 and 1.3; v1.1 edges offer ECDHE-RSA-AES128-GCM-SHA256 alone in 1.2, which OpenSSL's
+default list has. Go's v1.1.0 asks for a client certificate and never verifies it
+(cloud/pkg/cloudhub/servers/wsserver/server.go); here one that the CA signed is required.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from modules.cloudhub.config import CloudHubConfig
+from modules.common.pki.certificates import (
+    WILDCARDS,
+    ensure_pki,
+)
+from supervisor.api import CannotStart, Settings
+
+log = logging.getLogger(__name__)
+
+_UNKNOWN_CA: Final = (
+    "its certificate is not signed by the CA that cloudcore trusts (another or an earlier CA): "
+    "issue a new one, `cloudcore certs issue NODE`"
+)
+#: Why OpenSSL does not accept a client's certificate (X509_V_ERR_* of x509_vfy.h).
+_REJECTED: Final = {
+    9: "its certificate is not valid yet: compare the clocks",
+    10: "its certificate has expired: issue a new one, `cloudcore certs issue NODE`",
+    18: _UNKNOWN_CA,  # self-signed
+    19: _UNKNOWN_CA,  # the end of the chain is another CA
+    20: _UNKNOWN_CA,  # no issuer
+    21: _UNKNOWN_CA,  # no chain
+}
+_DISTRUSTS: Final = (
+    "it does not accept the server's certificate: compare its CA certificate with cloudcore's"
+)
+#: Why a handshake fails otherwise, by OpenSSL's reason; an ALERT is what the client says.
+_FAILED: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no client certificate",
+    "UNSUPPORTED_PROTOCOL": "it offers only TLS versions before 1.2",
+    "VERSION_TOO_LOW": "it offers only TLS versions before 1.2",
+    "NO_SHARED_CIPHER": "it offers no cipher suite that the server has",
+    "HTTP_REQUEST": "it speaks HTTP without TLS",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "TLSV1_ALERT_UNKNOWN_CA": _DISTRUSTS,
+    "SSLV3_ALERT_BAD_CERTIFICATE": _DISTRUSTS,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": _DISTRUSTS,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it finds the server's certificate expired",
+}
+
+
+def handshake_failure(error: OSError) -> str:
+    """Say why a TLS handshake failed, in the words of who has to mend it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        other = f"its certificate is not accepted: {error.verify_message}"
+        return _REJECTED.get(error.verify_code, other)
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        # Without OpenSSL's function names and source lines.
+        return _FAILED.get(reason, f"TLS handshake failed: {reason.replace('_', ' ').lower()}")
+    if isinstance(error, ConnectionError) and not str(error):
+        # Also a client that does not accept the certificate and sends no alert, as asyncio's.
+        return (
+            "it closed the connection in the TLS handshake: it gave up, or does not trust the "
+            "server's certificate"
+        )
+    return f"TLS handshake failed: {error}"
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
+    """Name the configured files, or make those in the data directory; CannotStart if neither."""
+    if config.ca:
+        return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
+    names = [*config.names, *(() if config.address in WILDCARDS else (config.address,))]
+    try:
+        pki = ensure_pki(settings.data_dir / "pki", names)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"no certificates for the edges' server: {error}") from error
+    return TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+
+
+class ServerTls:
+    """The context for new connections; follows its files when they change."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamps = self._read_stamps()
+        self.context = server_context(files)
+        self.expires = _expiry(files.cert)
+        """when the server's certificate ends, in seconds since the epoch"""
+
+    def refresh(self) -> None:
+        """Read the files again if they changed; connections that exist go on with the old ones.
+
+        While the files do not fit each other, being replaced one by one, the old ones stay.
+        """
+        stamps = self._read_stamps()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        try:
+            self.context = server_context(self._files)
+        except CannotStart as error:
+            log.warning("certificates have changed and are not used yet: %s", error)
+        else:
+            self.expires = _expiry(self._files.cert)
+            log.info("certificates have changed: new connections use %s", self._files.cert)
+
+    def _read_stamps(self) -> list[tuple[int, int] | None]:
+        return [_stamp(path) for path in (self._files.ca, self._files.cert, self._files.key)]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _expiry(path: Path) -> float:
+    # The first certificate of a chain is the server's own.
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    # Edges do not resume sessions (Go's client keeps no tickets unless told to).
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    try:
+        context.load_verify_locations(files.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"cannot use {files.ca} as the edges' CA: {error}") from error
+    try:
+        context.load_cert_chain(files.cert, files.key)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"cannot use {files.cert} with the key {files.key}: {error}") from error
+    return context

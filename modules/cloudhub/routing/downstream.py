@@ -1,0 +1,126 @@
+"""Cloud to edge: messages sent to `cloudhub` find the session of the node they name.
+
+cloud/pkg/cloudhub/channelq/channelq.go and EventWriteLoop in handler/eventhandler.go. A message
+for a node that is not connected is dropped, since the controllers bring a node up to date when
+it connects; whoever waits for an answer is told at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from picows import WSCloseCode
+
+from ipc import Message
+from ipc.message import new_id
+from modules.cloudhub.cluster.protocol import (
+    GROUP,
+    Processes,
+)
+from modules.cloudhub.routing.upstream import Upstream
+from modules.cloudhub.session.session import Session
+from modules.cloudhub.statistics import Statistics
+from modules.common.message_resource import (
+    BadResource,
+    split,
+)
+from supervisor.api import ModuleContext
+
+log = logging.getLogger(__name__)
+
+_QUESTION: Final = "request_exist"
+_ANSWER: Final = "response_exist"
+_EDGE_MANAGER: Final = "edgemgr"
+# cloud/pkg/cloudhub/common/model/types.go, IsToEdge: part of the resource -> operations
+_NOT_FOR_EDGES: Final = {
+    "membership": ("get",),
+    "twin": ("delta", "document", "get"),
+    "auth_info": ("get",),
+    "node": ("deleted",),
+}
+
+
+class Downstream:
+    """Hands what comes from other modules to sessions."""
+
+    def __init__(
+        self,
+        sessions: Mapping[str, Session],
+        processes: Processes,
+        upstream: Upstream,
+        statistics: Statistics,
+    ) -> None:
+        self._sessions = sessions
+        self._processes = processes
+        self._upstream = upstream
+        self._statistics = statistics
+
+    async def run(self, context: ModuleContext) -> None:
+        """Dispatch until the module is asked to stop.
+
+        A message is acknowledged when it is in its session's queue: should this process die,
+        every edge reconnects and is brought up to date anyway.
+        """
+        await context.consume(self.dispatch)
+
+    def dispatch(self, message: Message) -> None:
+        """Put one message into the queue of its node; never waits for an edge."""
+        if message.group == GROUP:
+            self._processes.handle(message)
+            return
+        try:
+            node, at_edge = split(message.resource)
+        except BadResource as error:
+            self._drop(message, str(error))
+            log.warning("%s from %s was dropped: %s", message.operation, message.source, error)
+            return
+        session = self._sessions.get(node)
+        if session is None or not session.enrolled:
+            if session is None and self._processes.forward(message, node):
+                return
+            self._statistics.not_connected += 1
+            self._drop(message, f"node {node} is not connected")
+            log.debug("node %s is not connected: %s dropped", node, message.resource)
+        elif message.operation == _QUESTION:
+            self._answer_question(message)
+        elif not at_edge and _stops(message):
+            reason = f"node {node} was stopped or deleted"
+            session.end(WSCloseCode.OK, "stopped", reason)
+        elif _is_for_edge(message, at_edge):
+            if message.reply_to:
+                session.await_answer(message)
+            # Its own to the wire, as in Go: an edge is never asked to answer synchronously.
+            message.sync = False
+            # What is about the node itself stays as it is, as in trimMessage.
+            message.resource = at_edge or message.resource
+            session.send(message)
+
+    def _answer_question(self, message: Message) -> None:
+        message.parent_id, message.id = message.id, new_id()
+        message.operation = _ANSWER
+        if message.reply_to:
+            self._upstream.answer(message)
+        else:
+            self._upstream.tell(message)
+
+    def _drop(self, message: Message, reason: str) -> None:
+        if message.reply_to:
+            self._upstream.answer(message.error(reason, source="cloudhub"))
+
+
+def _stops(message: Message) -> bool:
+    """Tell whether a message about a node says that it is no more (IsNodeStopped in types.go)."""
+    return message.operation == "deleted" or (
+        message.operation == "updated"
+        and isinstance(message.content, dict)
+        and message.content.get("action") == "stop"
+    )
+
+
+def _is_for_edge(message: Message, resource: str) -> bool:
+    return message.source != _EDGE_MANAGER or not any(
+        part in resource and message.operation in operations
+        for part, operations in _NOT_FOR_EDGES.items()
+    )

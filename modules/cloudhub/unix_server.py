@@ -1,0 +1,100 @@
+"""A Unix socket that only this user can open, for the few who are not edges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from ipc.unix_socket import (
+    UnixListener,
+    remove_socket,
+)
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether the socket is still there.
+LOOK: Final = 5.0
+_MAX_CONNECTIONS: Final = 64
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class UnixServer:
+    """Listens on `path` as long as it is entered; `serve` is run for each connection."""
+
+    def __init__(self, path: Path, serve: Serve) -> None:
+        self._path = path
+        self._serve = serve
+        self._listener = UnixListener(path, self._connected)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._listener.listen()
+        self._keeping = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._keeping.cancel()
+        self._listener.close()
+        for task in list(self._connections):
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _keep(self) -> None:
+        """Listen again when somebody, such as a cleaner of /tmp, has removed the socket."""
+        said = ""
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._listener.intact:
+                continue
+            try:
+                await self._listener.listen()
+            except OSError as error:  # the supervisor makes the run directory again
+                if str(error) != said:
+                    log.error("%s is gone, and %s", self._path, error)
+                said = str(error)
+            else:
+                log.warning("%s was gone: it is there again", self._path)
+                said = ""
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if len(self._connections) <= _MAX_CONNECTIONS:
+                await self._serve(reader, writer)
+        except (TimeoutError, ConnectionError):
+            log.debug("a connection at %s ended early", self._path)
+        except asyncio.CancelledError:
+            log.debug("a connection at %s was ended: the module stops", self._path)
+        except Exception:
+            log.exception("a request at %s was not answered", self._path)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+def remove_dead(directory: Path, name: str) -> None:
+    """Remove the sockets of a module's processes that nobody listens at: they were killed."""
+    for path in (*directory.glob(f"{name}.sock"), *directory.glob(f"{name}-*.sock")):
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.setblocking(False)
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                remove_socket(path)

@@ -1,0 +1,112 @@
+"""The CA: made once, remembered, and never silently made again.
+
+Every edge trusts the CA that signed its certificate, and is locked out by another one. So its
+fingerprint is remembered beside the PKI directory: when the CA is missing or is another one, that
+is an error, and only `cloudcore certs init --new-ca` goes on without the old one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ipc.files import PUBLIC, replace_file
+from modules.common.pki import signing
+
+log = logging.getLogger(__name__)
+
+_FINGERPRINT: Final = re.compile(r"^sha256:([0-9a-f]{64})$", re.MULTILINE)
+_EXPLAINED: Final = (
+    "# Fingerprint of the CA that edges trust. While this file is here, cloudcore makes no other\n"
+    "# CA; `cloudcore certs init --new-ca` does.\n"
+)
+_NEW: Final = (
+    "or, if it is lost, make a new one with `cloudcore certs init --new-ca`: then every edge needs "
+    "new files from `cloudcore certs issue`"
+)
+
+
+@dataclass(frozen=True)
+class AuthorityFiles:
+    """PEM files of the CA, and where its fingerprint is remembered."""
+
+    cert: Path
+    key: Path
+    fingerprint: Path
+
+
+def ensure_authority(files: AuthorityFiles, *, replace: bool = False) -> signing.Authority:
+    """Return the CA, or make it if there has never been one.
+
+    With `replace` a CA that is missing is made anew, and another one than was remembered is
+    accepted. Raises ValueError that says what to restore, and OSError.
+    """
+    expected = remembered(files.fingerprint)
+    if not files.cert.exists():
+        if expected and not replace:
+            raise ValueError(
+                f"{files.cert} is missing, and edges trust that CA (SHA-256 fingerprint "
+                f"{expected}): restore {files.cert.name} and {files.key.name} from a copy, {_NEW}"
+            )
+        authority = _make(files)
+    else:
+        authority = _load(files)
+    found = fingerprint(authority.certificate)
+    if expected and found != expected and not replace:
+        raise ValueError(
+            f"{files.cert} is not the CA that edges trust: its SHA-256 fingerprint is {found}, "
+            f"and {expected} is remembered in {files.fingerprint}; restore {files.cert.name} and "
+            f"{files.key.name}, or accept this CA with `cloudcore certs init --new-ca`: then every "
+            "edge needs new files from `cloudcore certs issue`"
+        )
+    if found != expected:
+        text = f"{_EXPLAINED}sha256:{found}\n"
+        replace_file(files.fingerprint, text.encode(), PUBLIC)
+    return authority
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 fingerprint, as `openssl x509 -fingerprint -sha256` has it without colons."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _load(files: AuthorityFiles) -> signing.Authority:
+    if not files.key.exists():
+        raise ValueError(
+            f"{files.key} is missing, the key of the CA {files.cert}: restore it from a copy, "
+            f"{_NEW}, after moving {files.cert.name} away"
+        )
+    certificate, key = signing.load(files.cert, files.key)
+    if certificate.public_key() != key.public_key():
+        raise ValueError(
+            f"{files.key} is not the key of {files.cert}: restore the right one from a copy, "
+            f"{_NEW}, after moving both away"
+        )
+    return signing.Authority(certificate, key)
+
+
+def _make(files: AuthorityFiles) -> signing.Authority:
+    key = signing.new_key()
+    certificate = signing.authority_certificate(key, "cloudcore-ca")
+    # The certificate comes last: where it is, its key is.
+    replace_file(files.key, signing.key_pem(key))
+    replace_file(files.cert, signing.certificate_pem(certificate), PUBLIC)
+    log.info("made the CA %s, SHA-256 fingerprint %s", files.cert, fingerprint(certificate))
+    return signing.Authority(certificate, key)
+
+
+def remembered(path: Path) -> str:
+    """Return the fingerprint of the CA that edges trust; empty if there has been none."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    if found := _FINGERPRINT.search(text):
+        return found[1]
+    raise ValueError(f"{path} is damaged: restore it, or remove it if the CA is the right one")

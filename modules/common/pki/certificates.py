@@ -1,0 +1,220 @@
+"""The certificates that cloudcore makes for itself and for its edge nodes.
+
+One directory holds a CA and what it has signed, as PEM files:
+
+| file                   | who uses it                                                        |
+|------------------------|--------------------------------------------------------------------|
+| ca.crt, ca.key         | everybody trusts it; only this file signs with it                  |
+| server.crt, server.key | cloudhub and the embedded API server, towards their clients        |
+| admin.crt, admin.key   | the generated kubeconfig: O=system:masters, as kubeadm's admin     |
+| nodes/NODE.crt         | nobody: what was issued to edge nodes, for `cloudcore certs list`  |
+
+Keys are RSA 2048: edges of KubeEdge v1.1 offer one cipher suite,
+TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, which an EC certificate cannot serve.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from ipc.files import PUBLIC, locked, replace_file
+from modules.common.pki import signing
+from modules.common.pki.authority import (
+    AuthorityFiles,
+    ensure_authority,
+)
+from supervisor.api import PathError, make_private
+
+# What has less than this left is made anew on the next start.
+RENEW_BEFORE = timedelta(days=30)
+ALWAYS_NAMED = ("localhost", "127.0.0.1")
+#: Addresses to listen on that name no host.
+WILDCARDS = ("0.0.0.0", "::")
+
+# RFC 1123 subdomain, as Kubernetes wants a node's name; 64 bytes of CN (X.520's ub-common-name)
+# less "system:node:".
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LONGEST_NODE_NAME = 52
+
+
+@dataclass(frozen=True)
+class Pki:
+    """Paths of the PEM files of one PKI directory."""
+
+    directory: Path
+
+    @property
+    def ca_cert(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def ca_key(self) -> Path:
+        return self.directory / "ca.key"
+
+    @property
+    def authority(self) -> AuthorityFiles:
+        """Of the CA, and of what is remembered of it beside the directory, if that is removed."""
+        memory = self.directory.with_name(f"{self.directory.name}.fingerprint")
+        return AuthorityFiles(self.ca_cert, self.ca_key, memory)
+
+    @property
+    def server_cert(self) -> Path:
+        return self.directory / "server.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.directory / "server.key"
+
+    @property
+    def nodes(self) -> Path:
+        return self.directory / "nodes"
+
+    @property
+    def admin_cert(self) -> Path:
+        return self.directory / "admin.crt"
+
+    @property
+    def admin_key(self) -> Path:
+        return self.directory / "admin.key"
+
+
+def ensure_pki(
+    directory: Path,
+    names: Sequence[str],
+    *,
+    renew: Collection[str] = (),
+    new_ca: bool = False,
+) -> Pki:
+    """Make what is missing in `directory`, and return where everything is.
+
+    `names` are the DNS names and IP addresses that the server certificate must carry. Names
+    that an existing one has stay in it, so that several callers with different names agree on
+    one certificate. What is about to expire, or does not fit the CA, is made anew, and so is
+    what `renew` names: "server", "admin". Safe to call from several processes at a time.
+
+    A CA that was here and is missing is an error; only with `new_ca` another one is made.
+
+    Raises OSError when the directory cannot be used, ValueError when a PEM file in it is
+    damaged, the CA is lost, or others may write to the directory.
+    """
+    pki = Pki(directory)
+    with _locked(directory):
+        authority = ensure_authority(pki.authority, replace=new_ca)
+        _ensure_server(pki, authority, names, renew="server" in renew)
+        _ensure_admin(pki, authority, renew="admin" in renew)
+    return pki
+
+
+def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes, bytes]:
+    """Return a new client certificate for the edge node `node`, and its key, as PEM.
+
+    The subject is what kubelets have: O=system:nodes, CN=system:node:NAME. The CA is made if
+    there is none yet. With `record` a copy of the certificate (not of the key) is kept, to be
+    listed. Raises ValueError when `node` is no name that a node can have.
+    """
+    if not _NODE_NAME.fullmatch(node):
+        raise ValueError(
+            f"{node!r} cannot be a node's name: it must consist of lower case letters, digits, "
+            "'-' and '.', and start and end with a letter or digit"
+        )
+    if len(node) > _LONGEST_NODE_NAME:
+        raise ValueError(
+            f"{node!r} has {len(node)} characters, and a certificate has room for a node's name "
+            f"of {_LONGEST_NODE_NAME}"
+        )
+    with _locked(pki_dir):
+        authority = ensure_authority(Pki(pki_dir).authority)
+    key = signing.new_key()
+    certificate = signing.sign(
+        authority,
+        key,
+        signing.subject(f"system:node:{node}", "system:nodes"),
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+    )
+    pem = signing.certificate_pem(certificate)
+    if record:
+        pki = Pki(pki_dir)
+        pki.nodes.mkdir(exist_ok=True)
+        replace_file(pki.nodes / f"{node}.crt", pem, PUBLIC)
+    return pem, signing.key_pem(key)
+
+
+def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]) -> None:
+    """Write what an edge node needs: rootCA.crt, edge.crt and edge.key of `issue_node`."""
+    certificate, key = issued
+    replace_file(directory / "rootCA.crt", Pki(pki_dir).ca_cert.read_bytes(), PUBLIC)
+    replace_file(directory / "edge.key", key)
+    replace_file(directory / "edge.crt", certificate, PUBLIC)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    try:
+        for private in (directory.parent, directory):
+            make_private(private, "--data-dir")
+    except PathError as error:
+        raise ValueError(str(error)) from error
+    with locked(directory / ".lock"):
+        yield
+
+
+def _ensure_server(
+    pki: Pki, authority: signing.Authority, names: Sequence[str], *, renew: bool
+) -> None:
+    wanted = dict.fromkeys(signing.canonical(name) for name in (*ALWAYS_NAMED, *names))
+    if pki.server_cert.exists():
+        certificate, key = signing.load(pki.server_cert, pki.server_key)
+        present = signing.names_of(certificate)
+        good = wanted.keys() <= set(present) and _still_good(certificate, key, authority)
+        if good and not renew:
+            return
+        wanted = dict.fromkeys((*present, *wanted))
+    key = signing.new_key()
+    certificate = signing.sign(
+        authority,
+        key,
+        signing.subject("cloudcore", None),
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        x509.SubjectAlternativeName([signing.general_name(name) for name in wanted]),
+    )
+    replace_file(pki.server_key, signing.key_pem(key))
+    replace_file(pki.server_cert, signing.certificate_pem(certificate), PUBLIC)
+
+
+def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> None:
+    if pki.admin_cert.exists() and not renew:
+        certificate, key = signing.load(pki.admin_cert, pki.admin_key)
+        if _still_good(certificate, key, authority):
+            return
+    key = signing.new_key()
+    certificate = signing.sign(
+        authority,
+        key,
+        signing.subject("kubernetes-admin", "system:masters"),
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+    )
+    replace_file(pki.admin_key, signing.key_pem(key))
+    replace_file(pki.admin_cert, signing.certificate_pem(certificate), PUBLIC)
+
+
+def _still_good(
+    certificate: x509.Certificate, key: rsa.RSAPrivateKey, authority: signing.Authority
+) -> bool:
+    now = datetime.now(UTC)
+    # A kill between the two writes leaves a key without its certificate; a certificate that is not
+    # valid yet was made while the clock was ahead.
+    return (
+        certificate.public_key() == key.public_key()
+        and certificate.issuer == authority.certificate.subject
+        and signing.authority_key_id(certificate) == signing.subject_key_id(authority.certificate)
+        and certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE
+    )

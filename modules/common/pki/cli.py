@@ -1,0 +1,227 @@
+"""`cloudcore certs`: cloudcore's own certificates and those of edge nodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import cloup
+
+from modules.common.columns import align, terminal_width
+from modules.common.pki import certificates as pki
+from modules.common.pki import output
+from modules.common.pki.authority import remembered
+from modules.common.pki.listing import (
+    Listed,
+    list_certificates,
+)
+
+
+def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+    """Take what the command says, or else what `cloudcore` itself goes by."""
+    return value or getattr(context.obj, "data_dir", None)
+
+
+def pki_directory(data_dir: Path | None) -> Path:
+    """Where the CA is; a usage error if nobody said what the data directory is."""
+    if data_dir is None:
+        raise click.UsageError("say which data directory has the CA, with --data-dir")
+    return data_dir / "pki"
+
+
+data_dir_option = cloup.option(
+    "--data-dir",
+    type=cloup.dir_path(path_type=Path),
+    callback=_data_dir,
+    help="cloudcore's data directory, which holds the CA in pki/.",
+)
+
+
+_SAME_CA: Final = (
+    "The CA is the one that edges trust: nothing has changed. For another one, move {} away first."
+)
+_NEW_CA: Final = (
+    "Edges have to trust another CA from now on (SHA-256 fingerprint {}). For each of them run "
+    "`cloudcore certs issue NODE --out DIR` and copy the files there; copy the kubeconfig again to "
+    "wherever it is used; then restart cloudcore."
+)
+
+_out_option = cloup.option(
+    "--out",
+    "directory",
+    required=True,
+    type=cloup.dir_path(path_type=Path),
+    help="Where to write rootCA.crt, edge.crt and edge.key; made if missing.",
+)
+
+
+@cloup.group("certs")
+def certs() -> None:
+    """Make certificates for cloudcore and its edge nodes, and see how long they are good for."""
+
+
+@certs.command("init")
+@cloup.option(
+    "--new-ca",
+    is_flag=True,
+    help="Make a new CA where the old one is lost: no edge can connect until it has new files.",
+)
+@data_dir_option
+@click.pass_obj
+def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
+    """Make the CA and the server's certificate, with the names of the configuration.
+
+    `cloudcore run` does the same when it starts; what there is already stays. With --new-ca, a CA
+    that is missing is made anew, and one that was put in its place is accepted.
+    """
+    directory = pki_directory(data_dir)
+    with _failures(directory):
+        memory = pki.Pki(directory).authority.fingerprint
+        before = remembered(memory)
+        pki.ensure_pki(directory, configured_names(said), new_ca=new_ca)
+        _show(list_certificates(pki.Pki(directory)))
+        if new_ca and before == remembered(memory):
+            click.echo(_SAME_CA.format(directory), err=True)
+        elif new_ca:
+            click.echo(_NEW_CA.format(remembered(memory)), err=True)
+
+
+@certs.command("issue")
+@cloup.argument("node", help="The node's name, as it has it in the Kubernetes API.")
+@_out_option
+@data_dir_option
+def issue(node: str, directory: Path, data_dir: Path | None) -> None:
+    """Make a certificate for the edge node NODE.
+
+    Copy the three files to the node, to /etc/kubeedge/ca/rootCA.crt and /etc/kubeedge/certs/.
+    """
+    _issue(node, directory, pki_directory(data_dir))
+
+
+@certs.command("list")
+@cloup.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or all that is known for programs.",
+)
+@data_dir_option
+def list_(output: str, data_dir: Path | None) -> None:
+    """List the certificates, and what has been issued to edge nodes.
+
+    A narrow terminal gets no SUBJECT and NAMES; -o json has all.
+
+    STATE is good, expiring (less than 30 days are left), expired, or foreign (of another CA).
+    """
+    directory = pki_directory(data_dir)
+    with _failures(directory):
+        listed = list(list_certificates(pki.Pki(directory)))
+    if output == "json":
+        click.echo(json.dumps([_document(each) for each in listed], indent=2))
+    elif listed:
+        _show(listed)
+    else:
+        click.echo(
+            f"there are no certificates in {directory}: see `cloudcore certs init`", err=True
+        )
+
+
+@certs.command("renew")
+@cloup.argument("names", nargs=-1, metavar="[server|admin]...", help="Renew these in any case.")
+@data_dir_option
+@click.pass_obj
+def renew(said: Any, names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Make those of cloudcore's own certificates anew that have less than 30 days left.
+
+    A running cloudcore takes them for new connections within seconds; those that exist go on.
+    A node's certificate is renewed with `cloudcore certs issue`.
+    """
+    if unknown := sorted(set(names) - {"server", "admin"}):
+        raise click.BadParameter(
+            f"{', '.join(unknown)}: only server and admin can be renewed here; for a node use "
+            "`cloudcore certs issue NODE --out DIR`. The CA stays: edges trust it",
+            param_hint="NAME",
+        )
+    directory = pki_directory(data_dir)
+    if not pki.Pki(directory).ca_cert.exists():
+        raise click.ClickException(f"there is no CA in {directory}: see `cloudcore certs init`")
+    with _failures(directory):
+        before = {each.name: each.serial for each in list_certificates(pki.Pki(directory))}
+        pki.ensure_pki(directory, configured_names(said), renew=names)
+        after = list(list_certificates(pki.Pki(directory)))
+    renewed = [each for each in after if before.get(each.name) != each.serial]
+    for each in renewed:
+        click.echo(f"{each.name}: renewed, good until {each.expires:%Y-%m-%d}")
+    if not renewed:
+        click.echo("nothing has less than 30 days left")
+    for each in after:
+        if each.kind == "node" and each.state != "good":
+            click.echo(
+                f"{each.name}: {each.state}, until {each.expires:%Y-%m-%d}; run "
+                f"`cloudcore certs issue {each.name} --out DIR`"
+            )
+
+
+def configured_names(said: Any) -> list[str]:
+    """Collect what the configuration says of names and addresses of servers.
+
+    `said` are the global options of `cloudcore`, None if it is not run as a part of that.
+    """
+    if said is None or not hasattr(said, "load"):
+        return []
+    names: list[str] = []
+    for module in said.load().modules:
+        address = getattr(module.config, "address", "")
+        names += getattr(module.config, "names", [])
+        names += [address] if address and address not in pki.WILDCARDS else []
+    return list(dict.fromkeys(names))
+
+
+def _issue(node: str, directory: Path, source: Path) -> None:
+    with _failures(directory):
+        issued = pki.issue_node(source, node, record=True)
+        notes = output.prepare(directory)
+        pki.write_node_files(directory, source, issued)
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(f"{node}: rootCA.crt, edge.crt and edge.key are in {directory}")
+
+
+@contextmanager
+def _failures(directory: Path) -> Iterator[None]:
+    """Say what went wrong with the files in one line."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot write {error.filename or directory}: {error.strerror}"
+        ) from error
+
+
+def _document(listed: Listed) -> dict[str, Any]:
+    times = {
+        name: moment.isoformat().replace("+00:00", "Z")
+        for name, moment in (("issued", listed.issued), ("expires", listed.expires))
+    }
+    return asdict(listed) | times | {"file": str(listed.file)}
+
+
+def _show(listed: Iterable[Listed]) -> None:
+    rows = []
+    for each in listed:
+        left = f"{(each.expires - datetime.now(UTC)).days}d"
+        expires = f"{each.expires:%Y-%m-%d}"
+        names = ",".join(each.names) or "-"
+        rows.append((each.name, each.subject, expires, left, each.state, names))
+    headings = ("NAME", "SUBJECT", "EXPIRES", "LEFT", "STATE", "NAMES")
+    click.echo(align(headings, rows, drop=("SUBJECT", "NAMES"), width=terminal_width()))

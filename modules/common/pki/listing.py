@@ -1,0 +1,83 @@
+"""What certificates there are in a PKI directory, and how long they are good for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from modules.common.pki import signing
+from modules.common.pki.certificates import (
+    RENEW_BEFORE,
+    Pki,
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One certificate. `name` is ca, server, admin or the node's."""
+
+    name: str
+    kind: str
+    """ca, server, admin or node"""
+    subject: str
+    names: list[str]
+    """DNS names and addresses"""
+    issued: datetime
+    expires: datetime
+    serial: str
+    file: Path
+    state: str
+    """good, expiring (to be renewed now), expired, or foreign (of another CA)"""
+
+
+def list_certificates(pki: Pki) -> Iterator[Listed]:
+    """Read the CA, what cloudcore uses itself, and what was issued to nodes, by name.
+
+    What is missing is left out. ValueError names a file that is no certificate.
+    """
+    if not pki.ca_cert.exists():
+        return
+    authority = _read(pki.ca_cert)
+    yield _listed("ca", "ca", pki.ca_cert, authority)
+    for name, path in (("server", pki.server_cert), ("admin", pki.admin_cert)):
+        if path.exists():
+            yield _listed(name, name, path, authority)
+    for path in sorted(pki.nodes.glob("*.crt")):
+        yield _listed(path.name.removesuffix(".crt"), "node", path, authority)
+
+
+def _listed(name: str, kind: str, path: Path, authority: x509.Certificate) -> Listed:
+    certificate = _read(path)
+    return Listed(
+        name,
+        kind,
+        certificate.subject.rfc4514_string(),
+        signing.names_of(certificate),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        f"{certificate.serial_number:x}",
+        path,
+        _state(certificate, authority),
+    )
+
+
+def _state(certificate: x509.Certificate, authority: x509.Certificate) -> str:
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    if left.total_seconds() <= 0:
+        return "expired"
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # of cryptography and of its parts: whatever it is, it does not fit
+        return "foreign"
+    return "expiring" if left <= RENEW_BEFORE else "good"
+
+
+def _read(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error

@@ -1,0 +1,139 @@
+"""Keeping the device profiles: one ConfigMap for each node and namespace with devices.
+
+What is in the API is compared with what should be, so a profile that somebody edited or
+deleted comes back, one without devices goes, and a restart writes nothing that is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from modules.common.kube import (
+    CONFIGMAPS,
+    AlreadyExists,
+    KubeClient,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+    check,
+    reference,
+    shape_of,
+)
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.profiles import profile
+from modules.devicecontroller.sync.inventory import (
+    Inventory,
+    Profile,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    Key,
+    Object,
+)
+
+LABELS: Final = {
+    "app.kubernetes.io/managed-by": "cloudcore",
+    "app.kubernetes.io/component": "device-profile",
+}
+SELECTOR: Final = ",".join(f"{name}={value}" for name, value in LABELS.items())
+
+_DIGEST: Final = "digest"
+
+log = logging.getLogger(__name__)
+
+
+def keep_profile(configmap: Object) -> Object:
+    """Cut a ConfigMap down to its identity and a digest of its profile."""
+    check(configmap, shape_of(CONFIGMAPS))
+    text = (configmap.get("data") or {}).get(profile.PROFILE_KEY) or ""
+    return {"metadata": reference(CONFIGMAPS, configmap), _DIGEST: _digest(text)}
+
+
+class ProfileWriter:
+    """Brings the profiles in the API to what the inventory says."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        inventory: Inventory,
+        present: Mapping[Key, Object],
+        set_aside: SetAside,
+    ) -> None:
+        """Set up; `present` are the profiles that are there, as `keep_profile` cuts them."""
+        self._client = client
+        self._inventory = inventory
+        self._present = present
+        self._set_aside = set_aside
+        self._queue: KeyedQueue[Profile] = KeyedQueue(self._write, KubeError, self._put_aside)
+
+    def look_at(self, item: Profile) -> None:
+        self._queue.add(item)
+
+    def look_at_configmap(self, configmap: Object) -> None:
+        """Compare a profile that has changed in the API."""
+        namespace, name = configmap["metadata"]["namespace"], configmap["metadata"]["name"]
+        if name.startswith(profile.CONFIGMAP_PREFIX):
+            self._queue.add(Profile(name.removeprefix(profile.CONFIGMAP_PREFIX), namespace))
+
+    async def run(self, workers: int) -> None:
+        """Write what there is to write until cancelled."""
+        await self._queue.run(workers)
+
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._queue.retry_now()
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _put_aside(self, item: Profile, error: Exception) -> None:
+        name = CONFIGMAPS.describe(item.namespace, profile.configmap_name(item.node))
+        self._set_aside.put(Subject(CONFIGMAPS.plural, name), error)
+
+    async def _write(self, item: Profile) -> None:
+        name = profile.configmap_name(item.node)
+        text = profile.build(self._inventory.in_profile(item), self._inventory.models)
+        present = self._present.get((item.namespace, name))
+        if text is None:
+            if present:
+                await self._delete(name, item.namespace, present["metadata"].get("uid", ""))
+        elif present is None:
+            await self._create(name, item.namespace, text)
+        elif present[_DIGEST] != _digest(text):
+            await self._patch(name, item.namespace, text)
+
+    async def _create(self, name: str, namespace: str, text: str) -> None:
+        configmap = {
+            "metadata": {"name": name, "labels": LABELS},
+            "data": {profile.PROFILE_KEY: text},
+        }
+        try:
+            await self._client.create(CONFIGMAPS, configmap, namespace)
+        except AlreadyExists:
+            # Written by KubeEdge's own cloudcore, which puts no labels on it.
+            await self._patch(name, namespace, text)
+        else:
+            log.info(f"created device profile {namespace}/{name}")
+
+    async def _patch(self, name: str, namespace: str, text: str) -> None:
+        change = {"metadata": {"labels": LABELS}, "data": {profile.PROFILE_KEY: text}}
+        await self._client.patch(CONFIGMAPS, name, change, namespace)
+        log.info(f"updated device profile {namespace}/{name}")
+
+    async def _delete(self, name: str, namespace: str, uid: str) -> None:
+        try:
+            await self._client.delete(CONFIGMAPS, name, namespace, uid=uid)
+        except NotFound:
+            log.debug("device profile %s/%s is gone already", namespace, name)
+        else:
+            log.info(f"deleted device profile {namespace}/{name}: no device is left in it")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

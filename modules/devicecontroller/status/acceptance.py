@@ -1,0 +1,204 @@
+"""Telling a cluster's operator whether a device works: a condition, and Events of what is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from modules.common.kube import (
+    DEVICES,
+    BadRequest,
+    EventRecorder,
+    Invalid,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+    explain,
+    reference,
+)
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.status.status_patch import (
+    DeviceStatus,
+    status_of,
+)
+from modules.devicecontroller.sync.inventory import (
+    Inventory,
+    slot_of,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    Key,
+    Object,
+    conditions_of,
+    keep_conditions,
+    key_of,
+    label,
+    model_of,
+)
+
+#: The type of the condition.
+ACCEPTED: Final = "Accepted"
+
+#: Seconds a fault must last to be told: `kubectl apply -f folder/` creates a device before its
+#: model when the files are named so.
+_GRACE: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class DeviceFault(NamedTuple):
+    """What keeps a device from working; `reason` is one word, for programs."""
+
+    reason: str
+    message: str
+
+
+def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
+    """Find what is wrong with a device, None if it can be used."""
+    slot = slot_of(device)
+    if slot is None:
+        return DeviceFault(
+            "NoNode",
+            "the device names no edge node: put the node's name into "
+            "spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values[0]",
+        )
+    if ("", slot.node) not in inventory.known_nodes:
+        return DeviceFault(
+            "UnknownNode",
+            f"there is no node {slot.node!r}: the device is announced to it when it connects",
+        )
+    holder = inventory.at(slot)
+    if holder is not None and key_of(holder) != key_of(device):
+        return DeviceFault(
+            "NameTaken",
+            f"node {slot.node} already has the device {label(holder)}, and an edge node knows a "
+            f"device by its name alone: rename one of the two or bind it to another node",
+        )
+    namespace, model = model_of(device)
+    aside = inventory.models_aside.get((namespace, model))
+    if aside and (namespace, model) not in inventory.models:
+        return DeviceFault(
+            "InvalidModel",
+            f"DeviceModel {model!r} in namespace {namespace} cannot be used: "
+            f"{explain(aside.error)[1]}; the device is left out of the device profile of node "
+            f"{slot.node} until the model is changed",
+        )
+    if (namespace, model) not in inventory.models:
+        return DeviceFault(
+            "UnknownModel",
+            f"there is no DeviceModel {model!r} in namespace {namespace}: the device is left out "
+            f"of the device profile of node {slot.node} until it is created",
+        )
+    return None
+
+
+class Acceptance:
+    """Says of each device whether it is accepted, in a condition; and why not, in an Event."""
+
+    def __init__(
+        self,
+        status: DeviceStatus,
+        recorder: EventRecorder,
+        inventory: Inventory,
+        on_change: Callable[[], None],
+        set_aside: SetAside,
+    ) -> None:
+        """Set up; `on_change` is called when `count` has changed."""
+        self._status = status
+        self._recorder = recorder
+        self._inventory = inventory
+        self._on_change = on_change
+        self._told: dict[Key, DeviceFault] = {}
+        self._set_aside = set_aside
+        self._queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
+
+    def look_at(self, device: Key) -> None:
+        """Look for faults of a device that has changed, or on which something has."""
+        self._queue.add_later(device, _GRACE)
+
+    async def run(self) -> None:
+        """Write conditions until cancelled."""
+        await self._queue.run()
+
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._queue.retry_now()
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def count(self) -> int:
+        """How many devices have a fault that was told."""
+        return len(self._told)
+
+    def _put_aside(self, key: Key, error: Exception) -> None:
+        device = self._inventory.devices.get(key)
+        self._set_aside.put(Subject.of(DEVICES, device), error)
+
+    async def _tell(self, key: Key) -> None:
+        aside = self._inventory.aside.get(key)
+        device = keep_conditions(aside.object) if aside else self._inventory.devices.get(key)
+        if aside:
+            fault: DeviceFault | None = DeviceFault(*explain(aside.error))
+        else:
+            fault = fault_of(device, self._inventory) if device else None
+        if fault is None or device is None:
+            healed = self._told.pop(key, None)
+        elif self._told.get(key) != fault:
+            if not aside:  # of which has been told
+                log.warning(f"device {label(device)} is rejected: {fault.message}")
+                involved = reference(DEVICES, device)
+                self._recorder.event(involved, "Warning", fault.reason, fault.message)
+            self._told[key] = fault
+            healed = fault
+        else:
+            healed = None
+        if healed:
+            self._on_change()
+        if device and device["metadata"].keys() >= {"namespace", "name"}:
+            await self._mark(device, fault)
+
+    async def _mark(self, device: Object, fault: DeviceFault | None) -> None:
+        """Bring a device's condition up to date."""
+        if _marked(device, fault):
+            return
+        try:
+            await self._status.patch(
+                device,
+                lambda found: {"conditions": _conditions(found, fault)},
+                lambda found: _marked(found, fault),
+                keep=keep_conditions,
+            )
+        except NotFound:
+            log.debug("device %s is gone", label(device))
+        except (BadRequest, Invalid) as error:
+            # However often it is tried: the device as a whole is not what the API takes.
+            self._set_aside.put(status_of(device), error)
+
+
+def _marked(device: Object, fault: DeviceFault | None) -> bool:
+    return _conditions(device, fault) == conditions_of(device)
+
+
+def _conditions(device: Object, fault: DeviceFault | None) -> list[Object]:
+    """Return a device's conditions with ours as it is to be; those of others stay."""
+    others = [each for each in conditions_of(device) if each.get("type") != ACCEPTED]
+    before = next((each for each in conditions_of(device) if each.get("type") == ACCEPTED), {})
+    status = "False" if fault else "True"
+    unchanged = before.get("status") == status and before.get("lastTransitionTime")
+    return [
+        *others,
+        {
+            "type": ACCEPTED,
+            "status": status,
+            "reason": fault.reason if fault else ACCEPTED,
+            "message": fault.message if fault else "the device is known to its edge node",
+            "lastTransitionTime": unchanged or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+    ]

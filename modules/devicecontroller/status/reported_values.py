@@ -1,0 +1,204 @@
+"""Writing what devices report into `status.twins[].reported` of their objects.
+
+In cloud/pkg/devicecontroller/controller/upstream.go this is a merge patch of the cached status.
+Here the patch carries the resource version it was made for: so it cannot undo a desired value
+that somebody sets at the same moment, which is in the same list.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import ipc
+from modules.common.kube import (
+    DEVICES,
+    BadRequest,
+    Invalid,
+    KubeError,
+    NotFound,
+    SetAside,
+    Subject,
+)
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.status.status_patch import (
+    DeviceStatus,
+    status_of,
+)
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    Object,
+    label,
+    twins_of,
+)
+from modules.devicecontroller.v1alpha1.twin import Report
+
+Reports = dict[str, Report]
+Done = Callable[[], Awaitable[None]]
+Changes = dict[str, Object | None]
+"""what is to be in a twin, by property; None: the property is dropped"""
+
+log = logging.getLogger(__name__)
+
+
+class StatusWriter:
+    """Writes reports in their order for each device, several devices at a time.
+
+    What a device reports while the API is slow or away is written together afterwards.
+    """
+
+    def __init__(self, status: DeviceStatus, inventory: Inventory, set_aside: SetAside) -> None:
+        self._set_aside = set_aside
+        self._status = status
+        self._inventory = inventory
+        self._pending: dict[DeviceSlot, list[tuple[Reports, Done]]] = {}
+        self._latest: dict[DeviceSlot, Reports] = {}
+        self._lost: dict[DeviceSlot, dict[str, Object]] = {}
+        self._applied: dict[DeviceSlot, dict[str, Object | None]] = {}
+        self._queue: KeyedQueue[DeviceSlot] = KeyedQueue(
+            self._handle, (KubeError, ipc.ChannelError), self._put_aside
+        )
+
+    def write(self, slot: DeviceSlot, reports: Reports, done: Done) -> None:
+        """Write reports soon, then await `done()`, which may raise a ChannelError to be retried.
+
+        Reports of a device that is not there, or has no such property, are dropped, as in Go.
+        """
+        self._pending.setdefault(slot, []).append((reports, done))
+        self._queue.add(slot)
+
+    def restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
+        """Write `reported` of properties back, unless they have it again by then."""
+        self._lost.setdefault(slot, {}).update(lost)
+        self._queue.add(slot)
+
+    def adopt(self, slot: DeviceSlot, applied: dict[str, Object | None]) -> None:
+        """Write desired values of an applied manifest; with none, those a device has from there."""
+        self._applied.setdefault(slot, {}).update(applied)
+        self._queue.add(slot)
+
+    def forget(self, slot: DeviceSlot) -> None:
+        """Drop what is known of a device that is gone."""
+        for known in (self._latest, self._lost, self._applied):
+            known.pop(slot, None)
+
+    async def run(self, workers: int) -> None:
+        """Write until cancelled."""
+        await self._queue.run(workers)
+
+    def retry_now(self) -> None:
+        """Write what has failed at once: the API has been found to be back."""
+        self._queue.retry_now()
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _put_aside(self, slot: DeviceSlot, error: Exception) -> None:
+        device = self._inventory.at(slot) or {"metadata": {"name": slot.name}}
+        self._set_aside.put(Subject.of(DEVICES, device), error)
+
+    async def _handle(self, slot: DeviceSlot) -> None:
+        batch = list(self._pending.get(slot, ()))
+        device = self._inventory.at(slot)
+        if device:
+            try:
+                await self._update(slot, device, [reports for reports, _ in batch])
+            except KubeError:
+                raise
+            except Exception as error:  # what was reported is confirmed all the same
+                self._put_aside(slot, error)
+        else:
+            self._latest.pop(slot, None)
+            if any(reports for reports, _ in batch):
+                log.info(f"node {slot.node} reports on device {slot.name}, which it does not have")
+        for item in batch:
+            await item[1]()
+            self._pending[slot].remove(item)
+        if not self._pending.get(slot):
+            self._pending.pop(slot, None)
+
+    async def _update(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> None:
+        """Write all there is to write of a device; what fails to be is kept for another try."""
+        lost, applied = self._lost.pop(slot, {}), self._applied.pop(slot, None)
+        try:
+            changes = _restorable(lost, device) | self._news(slot, device, batch)
+            for name, desired in (applied or {}).items():
+                reported = changes.get(name) or {}
+                changes[name] = None if desired is None else {**reported, "desired": desired}
+            if changes or applied is not None:
+                await self._write(device, changes)
+        except KubeError:
+            self._lost[slot] = lost | self._lost.get(slot, {})
+            if applied is not None:
+                self._applied[slot] = applied | self._applied.get(slot, {})
+            raise
+
+    def _news(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> Changes:
+        """Take the last report of each property, of those that the device has."""
+        known = {twin["propertyName"] for twin in twins_of(device)}
+        latest = self._latest.setdefault(slot, {})
+        changes: Changes = {}
+        for reports in batch:
+            for name, report in reports.items():
+                if name in known and not _outdated(report, latest.get(name)):
+                    latest[name] = report
+                    changes[name] = {"reported": report.as_reported()}
+        return changes
+
+    async def _write(self, device: Object, changes: Changes) -> None:
+        try:
+            await self._status.patch(
+                device,
+                lambda found: {"twins": _changed(found, changes)},
+                lambda found: _has(found, changes),
+            )
+        except NotFound:
+            log.info(f"device {label(device)} was deleted before its reported values were written")
+        except (Invalid, BadRequest) as error:
+            # Such as one that is too large for etcd; an edge would report the same again and again.
+            self._set_aside.put(status_of(device), error)
+        else:
+            self._set_aside.end(status_of(device), used=True)
+
+
+def _outdated(report: Report, latest: Report | None) -> bool:
+    """Whether a report is older than one that was handled.
+
+    An edge of v1.1 repeats whatever was not confirmed (edge/pkg/devicetwin/dtmanager,
+    `checkConfirm`). Its clock may be set back, and its count begins anew with a device that is
+    added again: a report is old only if it is by both.
+    """
+    if latest is None:
+        return False
+    return report.edge_version < latest.edge_version and (report.timestamp or 0) <= (
+        latest.timestamp or 0
+    )
+
+
+def _restorable(lost: dict[str, Object], device: Object) -> Changes:
+    without = (twin["propertyName"] for twin in twins_of(device) if "reported" not in twin)
+    return {name: {"reported": lost[name]} for name in without if name in lost}
+
+
+def _changed(device: Object, changes: Changes) -> list[Object]:
+    """Return a device's twins with what has changed in them."""
+    twins = {twin["propertyName"]: twin for twin in twins_of(device)}
+    for name, change in changes.items():
+        if change is None:
+            twins.pop(name, None)
+        elif name in twins or "desired" in change:
+            twins[name] = {"propertyName": name, **twins.get(name, {}), **change}
+            if not twins[name].get("desired"):
+                twins[name].pop("desired", None)
+    return list(twins.values())
+
+
+def _has(device: Object, changes: Changes) -> bool:
+    """Whether a device's twins, as they came back, are as they were to become."""
+    return _changed(device, changes) == twins_of(device) and not device.get("seeded")

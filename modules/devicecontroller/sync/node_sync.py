@@ -1,0 +1,280 @@
+"""Telling each edge node of its devices: what it was told is brought to what is wanted.
+
+The messages are those of cloud/pkg/devicecontroller/controller/downstream.go. One worker sends
+them all, so that a node is never told an older state after a newer one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import ipc
+from modules.common import message_resource
+from modules.common.kube import DEVICES, NODES, SetAside, Subject
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.metrics import SYNC_LATENCY
+from modules.devicecontroller.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+)
+from modules.devicecontroller.sync.record import (
+    SyncRecord,
+    Told,
+)
+from modules.devicecontroller.v1alpha1 import (
+    membership,
+    twin,
+)
+from modules.devicecontroller.v1alpha1.device import (
+    Object,
+    desired_of,
+    key_of,
+    version_of,
+)
+from supervisor.api import ModuleContext
+
+SOURCE: Final = "devicecontroller"
+GROUP: Final = "twin"
+
+log = logging.getLogger(__name__)
+
+
+class Request(NamedTuple):
+    """A node's question for all of its devices; `done` is called when it has been answered."""
+
+    message_id: str
+    event_id: str
+    done: Callable[[], None]
+
+
+#: For a node that is told without having asked.
+_UNASKED: Final = Request("", "", lambda: None)
+
+
+class NodeSync:
+    """Compares inventory and record, slot by slot, and sends the difference to the nodes."""
+
+    def __init__(
+        self,
+        context: ModuleContext,
+        inventory: Inventory,
+        announced: SyncRecord,
+        set_aside: SetAside,
+    ) -> None:
+        self._set_aside = set_aside
+        self._context = context
+        self._inventory = inventory
+        self._announced = announced
+        self._queue: KeyedQueue[DeviceSlot | str] = KeyedQueue(
+            self._handle, ipc.ChannelError, self._put_aside
+        )
+        self._last: dict[DeviceSlot, Object] = {}
+        self._requests: dict[str, list[Request]] = {}
+        self._since: dict[DeviceSlot, float] = {}
+        #: Whether nodes are connected, as far as it has been said since the start.
+        self._connected: dict[str, bool] = {}
+        self.sent = 0
+
+    def look_at(self, slot: DeviceSlot, last: Object | None = None) -> None:
+        """Compare a slot soon; `last` is the final state of a device that left it."""
+        if last is not None:
+            self._last[slot] = last
+        self._since.setdefault(slot, time.monotonic())
+        self._queue.add(slot)
+
+    def look_at_everything(self) -> None:
+        """Compare all slots: after a start, for what changed while nobody looked."""
+        for slot in {*self._inventory.slots(), *self._announced.slots()}:
+            self._queue.add(slot)
+
+    def tell_all(self, node: str, request: Request) -> None:
+        """Answer a node with all of its devices, whatever it was told before."""
+        self._connected[node] = True
+        self._requests.setdefault(node, []).append(request)
+        self._queue.add(node)
+
+    def tell_all_later(self, node: str, delay: float) -> None:
+        """Tell a node that has connected of all of its devices, unless it asks before that."""
+        self._connected[node] = True
+        self._queue.add_later(node, delay)
+
+    def gone(self, node: str) -> None:
+        """Do not tell a node that has gone what it has not asked for."""
+        self._connected[node] = False
+        if node not in self._requests:
+            self._queue.discard_later(node)
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    async def run(self) -> None:
+        """Send what there is to say until cancelled."""
+        await self._queue.run()
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
+        """Set a device aside, or a node's question: it gets no answer."""
+        if isinstance(item, DeviceSlot):
+            told, device = self._announced.get(item), self._inventory.at(item)
+            known = device or (told.device if told else None)
+            subject = Subject.of(DEVICES, known or {"metadata": {"name": item.name}})
+        else:
+            subject = Subject.of(NODES, {"metadata": {"name": item}})
+            for request in self._requests.pop(item, ()):
+                request.done()
+        self._set_aside.put(subject, error)
+
+    async def _handle(self, item: DeviceSlot | str) -> None:
+        if isinstance(item, DeviceSlot):
+            before = self.sent
+            await self._update(item)
+            since = self._since.pop(item, None)
+            if since is not None and self.sent > before:
+                SYNC_LATENCY.observe(time.monotonic() - since)
+        else:
+            await self._detail(item)
+
+    async def _update(self, slot: DeviceSlot) -> None:
+        last = self._last.pop(slot, None)
+        told = self._announced.get(slot)
+        device = self._inventory.at(slot)
+        if told and device is None and self._is_aside(told.device):
+            return  # whatever it is now, its node keeps what it was
+        if told and (device is None or not _same(device, told)):
+            await self._remove(slot, last or told.device)
+            told = None
+        if device and told is None:
+            await self._add(slot, device)
+        elif device and told and desired_of(device) != desired_of(told.device):
+            await self._change(slot, device, told)
+
+    async def _add(self, slot: DeviceSlot, device: Object) -> None:
+        told = Told(_kept(device), version=version_of(device))
+        await self._send(
+            message_resource.build_membership(slot.node), membership.added(device, _now())
+        )
+        self._announced.record(slot, told)
+        self._log(slot, "is added to")
+
+    async def _remove(self, slot: DeviceSlot, last: Object) -> None:
+        await self._send(
+            message_resource.build_membership(slot.node), membership.removed(last, _now())
+        )
+        self._announced.forget(slot)
+        self._log(slot, "is gone from")
+
+    def _log(self, slot: DeviceSlot, news: str) -> None:
+        """Say what is told, or that it will be: cloudhub drops what is for a node that is away."""
+        connected = self._connected.get(slot.node)
+        if connected is False:
+            then = "which is not connected, and is told when it connects"
+        else:
+            then = "which is told" if connected else "which is told if it is connected"
+        log.info(f"device {slot.name} {news} node {slot.node}, {then}")
+
+    async def _change(self, slot: DeviceSlot, device: Object, told: Told) -> None:
+        dropped = _dropped(told, device)
+        news = {name: value for name, value in dropped.items() if name not in told.dropped}
+        version = _version(device, told)
+        await self._send(
+            message_resource.build_device(
+                slot.node, slot.name, message_resource.TWIN_CLOUD_UPDATED
+            ),
+            twin.cloud_updated(desired_of(device), news, version, _now()),
+        )
+        self._announced.record(slot, Told(_kept(device), dropped, version))
+        log.debug("told node %s of changed twins of device %s", slot.node, slot.name)
+
+    async def _detail(self, node: str) -> None:
+        requests = self._requests.get(node) or [_UNASKED]
+        known = self._announced.of_node(node)
+        tell = {
+            device["metadata"]["name"]: _whole(device, known.get(device["metadata"]["name"]))
+            for device in self._inventory.on_node(node)
+        }
+        for name, told in known.items():
+            if name not in tell and self._is_aside(told.device):
+                tell[name] = told
+        now = _now()
+        described = [
+            membership.describe(told.device, told.version, now, told.dropped)
+            for told in tell.values()
+        ]
+        while requests:
+            request = requests[0]
+            await self._send(
+                message_resource.cloud_resource(node, message_resource.MEMBERSHIP_DETAIL),
+                membership.detail(described, request.event_id, now),
+                operation="response",
+                parent_id=request.message_id,
+            )
+            requests.remove(request)
+            request.done()
+        self._requests.pop(node, None)
+        for name in known.keys() - tell.keys():
+            self._announced.forget(DeviceSlot(node, name))
+        for name, told in tell.items():
+            self._announced.record(DeviceSlot(node, name), told)
+        log.info(f"told node {node} of all its {len(tell)} devices")
+
+    def _is_aside(self, device: Object) -> bool:
+        return key_of(device) in self._inventory.aside
+
+    async def _send(
+        self, resource: str, content: Object, operation: str = "update", parent_id: str = ""
+    ) -> None:
+        message = ipc.Message.build(
+            SOURCE, GROUP, operation, resource, content, parent_id=parent_id
+        )
+        await self._context.send("cloudhub", message)
+        self.sent += 1
+
+
+def _same(device: Object, told: Told) -> bool:
+    """Whether it is the very device that was told, not another of its name."""
+    uid: str = device["metadata"].get("uid", "")
+    former: str = told.device["metadata"].get("uid", "")
+    return uid == former
+
+
+def _whole(device: Object, told: Told | None) -> Told:
+    """All there is to tell of a device, given what was told of it before."""
+    dropped = _dropped(told, device) if told and _same(device, told) else {}
+    return Told(_kept(device), dropped, _version(device, told))
+
+
+def _version(device: Object, told: Told | None) -> int:
+    """Return a version of the device that its node does not refuse as older than what it has."""
+    version = version_of(device)
+    return max(version, told.version, version_of(told.device)) if told else version
+
+
+def _dropped(told: Told, device: Object) -> dict[str, str]:
+    """The properties that a node was told of and that the device no longer has."""
+    former = {name: wanted.value for name, wanted in desired_of(told.device).items()}
+    kept = desired_of(device).keys()
+    return {name: value for name, value in (told.dropped | former).items() if name not in kept}
+
+
+def _kept(device: Object) -> Object:
+    """What has to be remembered of a device: no spec, which may hold a password."""
+    twins = device["status"]["twins"]
+    return {
+        "metadata": device["metadata"],
+        "applied": device.get("applied", {}),
+        "status": {
+            "twins": [
+                {"propertyName": one["propertyName"], "desired": one.get("desired") or {}}
+                for one in twins
+            ]
+        },
+    }
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

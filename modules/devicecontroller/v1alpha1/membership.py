@@ -1,0 +1,68 @@
+"""Membership messages: which devices a node has.
+
+An edge takes `membership` as a change and `membership/detail` as the whole truth: it removes
+the devices that are not in it (edge/pkg/devicetwin/dtmanager/membership.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from ipc.message import DECODING_ERRORS
+from modules.devicecontroller.v1alpha1 import twin
+from modules.devicecontroller.v1alpha1.device import (
+    Object,
+    desired_of,
+    version_of,
+)
+
+
+def describe(
+    device: Object, version: int, now: int, dropped: Mapping[str, str] | None = None
+) -> Object:
+    """Describe a device to the edge, as `createDevice` does; times are in milliseconds."""
+    metadata = device["metadata"]
+    # Without the namespace: an edge of v1.1 knows devices by their names alone.
+    described = {"id": metadata["name"], "name": metadata["name"]}
+    if description := (metadata.get("labels") or {}).get("description"):
+        described["description"] = description
+    if twins := twin.expected(desired_of(device), dropped or {}, version, now):
+        described["twin"] = twins
+    return described
+
+
+def added(device: Object, now: int) -> Object:
+    """Make the content of a `membership` update that adds a device."""
+    return _update([describe(device, version_of(device), now)], None, now)
+
+
+def removed(device: Object, now: int) -> Object:
+    """Make the content of a `membership` update that removes a device."""
+    return _update(None, [describe(device, version_of(device), now)], now)
+
+
+def detail(devices: Iterable[Object], event_id: str, now: int) -> Object:
+    """Make the content of `membership/detail`: all of a node's described devices."""
+    content = twin.event(now) | {"devices": list(devices)}
+    return content | {"event_id": event_id} if event_id else content
+
+
+class _Get(msgspec.Struct):
+    event_id: str = ""
+
+
+def event_id_of(content: object) -> str:
+    """Read the event's id out of a `membership/detail` get; empty if it has none."""
+    try:
+        if isinstance(content, (bytes, str)):
+            return msgspec.json.decode(content, type=_Get).event_id
+        return msgspec.convert(content, _Get).event_id
+    except DECODING_ERRORS:
+        # The request says all by its resource; only the id to repeat is missing.
+        return ""
+
+
+def _update(add: list[Object] | None, remove: list[Object] | None, now: int) -> Object:
+    return twin.event(now) | {"added_devices": add, "removed_devices": remove}

@@ -1,0 +1,132 @@
+"""Twin messages: what the cloud expects of a device's properties, what the edge reports.
+
+The structs are those of cloud/pkg/devicecontroller/types/device.go, the flows those of
+controller/downstream.go (`createDevice`, `addUpdatedTwins`, `addDeletedTwins`) and upstream.go.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ipc.message import DECODING_ERRORS
+from modules.common.kube import INT64, bad_object
+from modules.devicecontroller.v1alpha1.device import (
+    Desired,
+    Object,
+)
+
+DELETED: Final = "deleted"
+"""the type of a property that a device no longer has"""
+
+
+def event(now: int) -> Object:
+    """Begin the content of a message: `BaseMessage`, with the time in milliseconds."""
+    return {"event_id": str(uuid.uuid4()), "timestamp": now}
+
+
+def expected(
+    desired: Mapping[str, Desired], dropped: Mapping[str, str], version: int, now: int
+) -> Object:
+    """Describe all twins of a device; `dropped` are its former properties with their values.
+
+    The edge refuses what has an older cloud version than it knows, so `version` is the
+    object's resource version.
+    """
+    gone = {name: Desired(value, DELETED) for name, value in dropped.items()}
+    return {
+        name: {
+            "expected": {"value": wanted.value, "metadata": {"timestamp": now}},
+            "optional": False,
+            "metadata": {"type": wanted.type} if wanted.type else {},
+            "expected_version": {"cloud": version, "edge": 0},
+        }
+        for name, wanted in (gone | dict(desired)).items()
+    }
+
+
+def cloud_updated(
+    desired: Mapping[str, Desired], dropped: Mapping[str, str], version: int, now: int
+) -> Object:
+    """Make the content of `device/{id}/twin/cloud_updated`."""
+    return event(now) | {"twin": expected(desired, dropped, version, now)}
+
+
+class Report(NamedTuple):
+    """What a device reports of one property; `timestamp` is the edge's clock in ms."""
+
+    value: str
+    timestamp: int | None
+    type: str | None
+    edge_version: int
+
+    def as_reported(self) -> Object:
+        """Make `status.twins[].reported` of it, metadata as upstream.go writes it."""
+        metadata = {}
+        if self.timestamp is not None:
+            metadata["timestamp"] = str(self.timestamp)
+        if self.type is not None:
+            metadata["type"] = self.type
+        return {"value": self.value, "metadata": metadata}
+
+
+class _ValueMetadata(msgspec.Struct):
+    timestamp: INT64 = 0
+
+
+class _Value(msgspec.Struct):
+    value: str | None = None
+    metadata: _ValueMetadata | None = None
+
+
+class _TypeMetadata(msgspec.Struct):
+    type: str = ""
+
+
+class _Version(msgspec.Struct):
+    edge: INT64 = 0
+
+
+class _Twin(msgspec.Struct):
+    actual: _Value | None = None
+    metadata: _TypeMetadata | None = None
+    actual_version: _Version | None = None
+
+
+class _Update(msgspec.Struct):
+    twin: dict[str, _Twin | None] | None = None
+
+
+_decode = msgspec.json.Decoder(_Update).decode
+
+
+def reports(content: object) -> dict[str, Report]:
+    """Read the content of `device/{id}/twin/edge_updated`: the reported value by property.
+
+    Properties that say nothing of an actual value are left out. BadObject if it is not such a
+    content.
+    """
+    try:
+        if isinstance(content, (bytes, str)):
+            update = _decode(content)
+        else:
+            update = msgspec.convert(content, _Update)
+    except DECODING_ERRORS as error:
+        raise bad_object(error) from error
+    return {
+        name: _report(twin, twin.actual, twin.actual.value)
+        for name, twin in (update.twin or {}).items()
+        if twin and twin.actual and twin.actual.value is not None
+    }
+
+
+def _report(twin: _Twin, actual: _Value, value: str) -> Report:
+    return Report(
+        value,
+        actual.metadata.timestamp if actual.metadata else None,
+        twin.metadata.type if twin.metadata else None,
+        twin.actual_version.edge if twin.actual_version else 0,
+    )

@@ -1,0 +1,202 @@
+"""What the controller knows: the API's objects, which nodes need them, who is connected."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from modules.common.kube import Aside, WatchEvent, key_of
+from modules.edgecontroller.downstream.due import (
+    DueSet,
+    Target,
+)
+from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger
+from modules.edgecontroller.downstream.locations import Key, LocationCache
+from modules.edgecontroller.downstream.references import Item
+from modules.edgecontroller.messages import (
+    CONFIGMAP,
+    ENDPOINTS,
+    ENDPOINTSLIST,
+    LIST_NAMES,
+    LIST_NAMESPACE,
+    PERSISTENTVOLUME,
+    PERSISTENTVOLUMECLAIM,
+    POD,
+    PODLIST,
+    SECRET,
+    SERVICE,
+    SERVICELIST,
+)
+from modules.edgecontroller.objects import Object, node_of, part_of, selects, uid_of, version_of
+
+Store = dict[Key, Object]
+Value = TypeVar("Value")
+
+#: What each list holds: its objects go to every edge node, alone or in the list.
+LISTED: Final = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
+
+#: Types that go to every edge node rather than to those that need it.
+FOR_EVERY_NODE: Final = frozenset(LISTED.values())
+
+#: Types that nodes are told of only when they ask: there is nothing in their stores.
+_ASKED_FOR: Final = (PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM)
+
+#: Services and endpoints that are gone and still told to nodes that connect: so many at most.
+_MAX_TOMBSTONES = 1000
+
+
+@dataclass
+class State:
+    """The stores are the reflectors', by message type; nodes are the edge nodes alone.
+
+    `live` is False until all stores are complete: until then nothing is due to anybody.
+    """
+
+    ledger: Ledger
+    nodes: Store = field(default_factory=dict)
+    stores: dict[str, Store] = field(
+        default_factory=lambda: {
+            type_: {} for type_ in (POD, CONFIGMAP, SECRET, SERVICE, ENDPOINTS, *_ASKED_FOR)
+        }
+    )
+    #: What has been set aside, by message type: it is unknown what their nodes are to have.
+    aside: dict[str, Mapping[Key, Aside]] = field(default_factory=dict)
+    outbox: DueSet = field(default_factory=DueSet)
+    locations: LocationCache = field(default_factory=LocationCache)
+    #: What cloudhub has said; a node it has not spoken of since the start may be connected.
+    connections: dict[str, bool] = field(default_factory=dict)
+    live: bool = False
+    #: Nodes that may have objects of which nothing is noted here: another cloudcore told them.
+    strangers: set[str] = field(default_factory=set)
+    _computed: dict[Hashable, Any] = field(default_factory=dict)
+
+    def changed(self) -> None:
+        """Take note that a store has changed: what was computed from them no longer holds."""
+        self._computed.clear()
+
+    def reachable(self, node: str) -> bool:
+        """Whether to send to a node: an edge node that is not known to be disconnected."""
+        return ("", node) in self.nodes and self.connections.get(node, True)
+
+    def reachable_nodes(self) -> Iterator[str]:
+        return (name for _, name in self.nodes if self.connections.get(name, True))
+
+    def desired(self, target: Target) -> Object | None:
+        """Return the object as its node is to have it; None if it is to have none."""
+        obj = self.stores[target.type].get((target.namespace, target.name))
+        if obj is None:
+            return None
+        if target.type == POD and node_of(obj) != target.node:
+            return None
+        if target.type in (CONFIGMAP, SECRET):
+            return obj if self.locations.needs(target.node, target.item) else None
+        return obj
+
+    def is_aside(self, item: Item) -> bool:
+        """Whether an object is set aside: nodes that have it are to keep it as it is."""
+        type_, *key = item
+        return tuple(key) in self.aside.get(type_, ())
+
+    def is_fresh(self, type_: str, event: WatchEvent) -> bool:
+        """Whether the API has just created an object, so that no node can have it."""
+        return event.type == "ADDED" and not self.is_aside((type_, *key_of(event.object)))
+
+    def mark_holders(self, item: Item) -> None:
+        """Make an object due to every node that may have it."""
+        if not self.live:
+            return
+        for_every_node = self.ledger.uid(EVERY_NODE, item) is not None
+        for node in self.reachable_nodes():
+            if for_every_node or self.ledger.uid(node, item) is not None:
+                self.outbox.mark(Target(node, *item))
+
+    def version(self, target: Target) -> str:
+        """Return what tells this state of a target from any other; empty if there is none."""
+        if target.type in LISTED:
+            listed = self.stores[LISTED[target.type]]
+            return self._once(target.type, lambda: _version_of(listed.values()))
+        if target.type == PODLIST:
+            pods = self.pods_of_service(target.namespace, target.name) or ()
+            return self._once((target.type, target.item), lambda: _version_of(pods))
+        obj = self.desired(target)
+        return version_of(obj) if obj else ""
+
+    def pods_of_service(self, namespace: str, name: str) -> list[Object] | None:
+        """Return the pods behind a service; None where a selector does not say which."""
+        service = self.stores[SERVICE].get((namespace, name))
+        selector = part_of(service, "spec").get("selector")
+        if not selector:
+            return None
+        pods = self.stores[POD].items()
+        return self._once(
+            (namespace, name),
+            lambda: [pod for key, pod in pods if key[0] == namespace and selects(selector, pod)],
+        )
+
+    def mark_all(self, node: str, *, unless_seen: bool = False) -> None:
+        """Make a node's whole state due: what its pods need, the pods, what is gone, the lists.
+
+        With `unless_seen` what it has acknowledged is left out: for one that has been connected
+        since, and so has it.
+        """
+        if not self.live or not self.reachable(node):
+            return
+        if self.ledger.items(node):
+            self.strangers.discard(node)
+        else:
+            self.strangers.add(node)
+        due = [
+            *self.locations.items_for(node),
+            *((POD, *key) for key in self.locations.pods_on(node)),
+            *(item for item in self.ledger.items(node) if item[0] in self.stores),
+            *self.tombstones(),
+        ]
+        for item in due:
+            self.outbox.mark(Target(node, *item), unless_seen=unless_seen)
+        self.mark_lists(node, unless_seen=unless_seen)
+
+    def mark_lists(self, node: str, *, unless_seen: bool = False) -> None:
+        """Make services, the pods behind each and endpoints due, as a node gets ready."""
+        mark = self.outbox.mark
+        mark(list_target(node, SERVICELIST), unless_seen=unless_seen)
+        for namespace, name in self.stores[SERVICE]:
+            mark(Target(node, PODLIST, namespace, name), unless_seen=unless_seen)
+        mark(list_target(node, ENDPOINTSLIST), unless_seen=unless_seen)
+
+    def tombstones(self) -> list[Item]:
+        """Return the services and endpoints that nodes may have but that are no more."""
+        told = self.ledger.items(EVERY_NODE)
+        gone = [
+            (type_, namespace, name)
+            for type_, namespace, name in told
+            if (namespace, name) not in self.stores[type_]
+            and not self.is_aside((type_, namespace, name))
+        ]
+        if len(gone) > _MAX_TOMBSTONES:
+            self.ledger.remove(EVERY_NODE, gone[:-_MAX_TOMBSTONES])
+        return gone[-_MAX_TOMBSTONES:]
+
+    def _once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Compute what every node is told once, until a store has changed."""
+        if key not in self._computed:
+            self._computed[key] = compute()
+        value: Value = self._computed[key]
+        return value
+
+
+def list_target(node: str, type: str) -> Target:  # noqa: A002 - KubeEdge's word
+    return Target(node, type, LIST_NAMESPACE, LIST_NAMES[type])
+
+
+def list_of(target: Target) -> Target:
+    """Return the list that an object which goes to every edge node is in."""
+    whole = next(whole for whole, type_ in LISTED.items() if type_ == target.type)
+    return list_target(target.node, whole)
+
+
+def _version_of(objects: Iterable[Object]) -> str:
+    """Make one version of those of many objects."""
+    versions = sorted((uid_of(obj), version_of(obj)) for obj in objects)
+    return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()

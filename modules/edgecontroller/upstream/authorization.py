@@ -1,0 +1,177 @@
+"""What an edge node may do: the one place that decides it.
+
+The rules are those of Kubernetes' Node authorizer (plugin/pkg/auth/authorizer/node) and of its
+admission plugin NodeRestriction, for the messages of edges. cloudcore's own account may read every
+Secret: nothing behind this holds an edge back. docs/controllers.md has the rules as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+from modules.common.kube import (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    VOLUMEATTACHMENTS,
+    KubeClient,
+    NotFound,
+    Resource,
+)
+from modules.common.message_resource import ObjectResource
+from modules.edgecontroller import messages
+from modules.edgecontroller.downstream.locations import Key
+from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.objects import Object
+from modules.edgecontroller.upstream.keyed_queue import try_in_lane
+
+#: Where the leases of nodes are, each under the node's name.
+_LEASES: Final = "kube-node-lease"
+
+#: Secrets of a volume that are for its controller alone (VisitPVSecretNames in
+#: k8s.io/kubernetes/pkg/api/v1/persistentvolume, kubeletVisible).
+_CONTROLLERS: Final = ("controllerPublishSecretRef", "controllerExpandSecretRef")
+
+
+class Denied(Exception):
+    """An edge node asks for what it may not have, or writes what is not its own."""
+
+
+class Rights:
+    """Decides what an edge node may read, from the pods that are bound to it."""
+
+    def __init__(self, view: State, client: KubeClient) -> None:
+        self._view = view
+        self._client = client
+        self._rules: dict[str, Callable[[ObjectResource], Awaitable[bool]]] = {
+            messages.NODE: self._its_own,
+            messages.LEASE: self._its_own_lease,
+            messages.CONFIGMAP: self._referred_to,
+            messages.SECRET: self._secret,
+            messages.PERSISTENTVOLUMECLAIM: self._claim,
+            messages.PERSISTENTVOLUME: self._claimed,
+            messages.VOLUMEATTACHMENT: self._attached,
+            messages.SERVICE: _for_every_node,
+            messages.ENDPOINTS: _for_every_node,
+        }
+
+    async def check_read(self, about: ObjectResource) -> None:
+        """Raise Denied unless the node that `about` names may read the object that it names.
+
+        What a node may not read is denied whether it exists or not.
+        """
+        if ("", about.node) not in self._view.nodes:
+            raise Denied(f"there is no edge node {about.node} in the cluster")
+        rule = self._rules.get(about.type)
+        if rule is None or not await rule(about):
+            raise Denied(f"no relationship found between node {about.node} and this object")
+
+    async def _its_own(self, about: ObjectResource) -> bool:
+        return about.name == about.node
+
+    async def _its_own_lease(self, about: ObjectResource) -> bool:
+        return (about.namespace, about.name) == (_LEASES, about.node)
+
+    async def _referred_to(self, about: ObjectResource) -> bool:
+        item = (about.type, about.namespace, about.name)
+        return self._view.locations.needs(about.node, item)
+
+    async def _secret(self, about: ObjectResource) -> bool:
+        if await self._referred_to(about):
+            return True
+        for claim in self._claims(about.node):
+            volume = await self._volume_of(claim)
+            if volume and (about.namespace, about.name) in _secrets_of(volume):
+                return True
+        return False
+
+    async def _claim(self, about: ObjectResource) -> bool:
+        return (about.namespace, about.name) in self._claims(about.node)
+
+    async def _claimed(self, about: ObjectResource) -> bool:
+        volume = await self._read(PERSISTENTVOLUMES, about.name)
+        return volume is not None and _claim_of(volume) in self._claims(about.node)
+
+    async def _attached(self, about: ObjectResource) -> bool:
+        attachment = await self._read(VOLUMEATTACHMENTS, about.name)
+        return attachment is not None and _part(attachment, "spec").get("nodeName") == about.node
+
+    def _claims(self, node: str) -> set[Key]:
+        """Return the claims of volumes that pods on a node use."""
+        pods = self._view.stores[messages.POD]
+        on_node = (pods.get(key) for key in self._view.locations.pods_on(node))
+        return {claim for pod in on_node if pod for claim in _claims_of(pod)}
+
+    async def _volume_of(self, claim: Key) -> Object | None:
+        """Return the volume that a claim is bound to, if both say so."""
+        namespace, name = claim
+        found = await self._read(PERSISTENTVOLUMECLAIMS, name, namespace)
+        volume = _part(found, "spec").get("volumeName")
+        if not isinstance(volume, str) or not volume:
+            return None
+        bound = await self._read(PERSISTENTVOLUMES, volume)
+        return bound if bound and _claim_of(bound) == claim else None
+
+    async def _read(
+        self, resource: Resource, name: str, namespace: str | None = None
+    ) -> Object | None:
+        try:
+            return await try_in_lane(
+                lambda: self._client.get(resource, name, namespace), self._client.health
+            )
+        except NotFound:
+            return None
+
+
+def own_node(about: ObjectResource) -> str:
+    """Return the node that is written about; Denied unless it is the one that writes."""
+    if about.name != about.node:
+        raise Denied("a node may write about itself alone")
+    return about.name
+
+
+def may_report(node: str, pod: Object) -> bool:
+    """Whether a node may write the status of a pod, and end its deletion: if it is bound there."""
+    return _part(pod, "spec").get("nodeName") == node
+
+
+async def _for_every_node(_: ObjectResource) -> bool:
+    return True
+
+
+def _claims_of(pod: Object) -> Iterator[Key]:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    volumes = _part(pod, "spec").get("volumes")
+    for volume in volumes if isinstance(volumes, list) else ():
+        if claim := _part(volume, "persistentVolumeClaim").get("claimName"):
+            yield namespace, claim
+        if _part(volume, "ephemeral"):
+            yield namespace, f"{name}-{_part(volume).get('name')}"
+
+
+def _claim_of(volume: Object) -> Key:
+    claim = _part(volume, "spec", "claimRef")
+    return str(claim.get("namespace", "")), str(claim.get("name", ""))
+
+
+def _secrets_of(volume: Object) -> set[Key]:
+    """Return the secrets that a node needs to mount a volume."""
+    default, _ = _claim_of(volume)
+    found = set()
+    for source in _part(volume, "spec").values():
+        for field, value in _part(source).items():
+            if field.endswith("ecretRef") and field not in _CONTROLLERS:
+                secret = _part(value)
+                namespace = secret.get("namespace") or default
+                found.add((str(namespace), str(secret.get("name", ""))))
+        if secret_name := _part(source).get("secretName"):  # azureFile
+            namespace = _part(source).get("secretNamespace") or default
+            found.add((str(namespace), str(secret_name)))
+    return found
+
+
+def _part(obj: Any, *path: str) -> dict[str, Any]:
+    """Return a part of an object; empty if it has none of that shape."""
+    for field in path:
+        obj = obj.get(field) if isinstance(obj, dict) else None
+    return obj if isinstance(obj, dict) else {}

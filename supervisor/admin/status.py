@@ -1,0 +1,207 @@
+"""The status document: what `GET /status` and `cloudcore status -o json` show."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ipc import Channel
+from supervisor import version
+from supervisor.unit.process import Usage
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
+
+if TYPE_CHECKING:
+    from supervisor.config import ModuleSpec
+    from supervisor.supervisor import Supervisor
+
+
+class ExitStatus(msgspec.Struct, frozen=True):
+    """How a module's process ended that nobody had asked to."""
+
+    at: str
+    code: int | None
+    signal: str | None
+    reason: str
+    traceback: str
+    oom_killed: bool
+    report: str
+    """id of its crash report"""
+
+
+class InboxStatus(msgspec.Struct, frozen=True):
+    """A module's channel; the totals are since cloudcore was started."""
+
+    messages: int
+    bytes: int
+    capacity_bytes: int
+    sent_total: int
+    received_total: int
+    redelivered_total: int
+    unanswered_total: int
+    """questions (send_sync) that got no answer in time"""
+    dead_letters: int
+    """messages that were set aside"""
+
+
+class ModuleStatus(msgspec.Struct, frozen=True):
+    """One module, or one of its processes; what is null is not known or does not exist now."""
+
+    name: str
+    group: str
+    enabled: bool
+    state: str
+    reason: str
+    """why it is in this state, where there is something to say"""
+    since: str | None
+    pid: int | None
+    started_at: str | None
+    uptime_seconds: float | None
+    restarts: int
+    restarts_by_cause: dict[str, int]
+    last_exit: ExitStatus | None
+    cpu_percent: float | None
+    cpu_seconds: float | None
+    rss_bytes: int | None
+    threads: int | None
+    fds: int | None
+    inbox: InboxStatus
+    details: dict[str, Any]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole: times in RFC 3339 (UTC), sizes in bytes."""
+
+    version: str
+    pid: int
+    started_at: str
+    data_dir: str
+    """empty for whoever may not read logs"""
+    uptime_seconds: float
+    """on the monotonic clock, like that of each module: a clock that is set changes nothing"""
+    state: str
+    """starting (not all modules were tried yet), running (all are ready), degraded or stopping"""
+    modules: list[ModuleStatus]
+
+
+def render(supervisor: Supervisor) -> Status:
+    """Describe everything as it is now."""
+    units = supervisor.units.values()
+    return Status(
+        version=version.current(),
+        pid=os.getpid(),
+        started_at=timestamp(supervisor.started_at),
+        data_dir=str(supervisor.paths.data_dir),
+        uptime_seconds=round(time.monotonic() - supervisor.began, 3),
+        state=overall_state(supervisor),
+        modules=[
+            *(_module(unit) for unit in units),
+            *(
+                _disabled(spec, reason, supervisor.registry.line(spec.name).inbox)
+                for spec, reason in supervisor.disabled.values()
+            ),
+        ],
+    )
+
+
+def overall_state(supervisor: Supervisor) -> str:
+    """Return the state of the whole, as in `Status`."""
+    if supervisor.stopping:
+        return "stopping"
+    if not supervisor.started:
+        return "starting"
+    all_ready = all(unit.state is State.READY for unit in supervisor.units.values())
+    return "running" if all_ready else "degraded"
+
+
+def without_traces(status: Status) -> Status:
+    """Leave out what is for whoever may read logs."""
+    replace = msgspec.structs.replace
+    modules = [
+        replace(module, last_exit=replace(module.last_exit, traceback=""))
+        if module.last_exit
+        else module
+        for module in status.modules
+    ]
+    return replace(status, data_dir="", modules=modules)
+
+
+def timestamp(seconds: float) -> str:
+    """Write seconds since the epoch as RFC 3339, UTC, in milliseconds."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _module(unit: Unit) -> ModuleStatus:
+    process = unit.process
+    usage = process.usage() if process else Usage()
+    return ModuleStatus(
+        name=unit.name,
+        group=unit.module.group,
+        enabled=True,
+        state=unit.state,
+        reason=unit.reason,
+        since=timestamp(unit.since),
+        pid=process.pid if process else None,
+        started_at=timestamp(process.started_at) if process else None,
+        uptime_seconds=round(time.monotonic() - process.started, 3) if process else None,
+        restarts=unit.restarts.total(),
+        restarts_by_cause=dict(unit.restarts),
+        last_exit=_exit(unit),
+        inbox=_inbox(unit.line.inbox),
+        details=unit.details(),
+        **msgspec.structs.asdict(usage),
+    )
+
+
+def _disabled(spec: ModuleSpec, reason: str, inbox: Channel) -> ModuleStatus:
+    return ModuleStatus(
+        name=spec.name,
+        group=spec.cls.group,
+        enabled=False,
+        state=State.DISABLED,
+        reason=reason,
+        since=None,
+        pid=None,
+        started_at=None,
+        uptime_seconds=None,
+        restarts=0,
+        restarts_by_cause={},
+        last_exit=None,
+        inbox=_inbox(inbox),
+        details={},
+        **msgspec.structs.asdict(Usage()),
+    )
+
+
+def _exit(unit: Unit) -> ExitStatus | None:
+    last = unit.last_exit
+    if last is None:
+        return None
+    return ExitStatus(
+        at=timestamp(last.at),
+        code=last.code,
+        signal=last.signal,
+        reason=last.reason,
+        traceback=last.traceback,
+        oom_killed=last.oom_killed,
+        report=last.id,
+    )
+
+
+def _inbox(inbox: Channel) -> InboxStatus:
+    statistics = inbox.statistics()
+    return InboxStatus(
+        messages=statistics.messages,
+        bytes=statistics.bytes,
+        capacity_bytes=statistics.capacity_bytes,
+        sent_total=statistics.sent_total,
+        received_total=statistics.received_total,
+        redelivered_total=statistics.redelivered_total,
+        unanswered_total=statistics.unanswered_total,
+        dead_letters=statistics.dead_letters,
+    )

@@ -1,0 +1,201 @@
+"""The verbs that change what runs, one at a time; each waits until its effect is there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ipc import DeadLetter
+from supervisor.config import Configuration, ModuleSpec
+from supervisor.fleet import reload as reloading
+from supervisor.fleet.reload import Changes
+from supervisor.unit.restarts import (
+    Cause,
+    Restart,
+)
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
+
+if TYPE_CHECKING:
+    from supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_DISABLED: Final = "disabled by `cloudcore disable`, until the next reload or restart"
+
+
+class UnknownModule(LookupError):
+    """No module of that name runs, or none is installed."""
+
+
+class NotPossible(Exception):
+    """The verb makes no sense now; the text says why, and what would."""
+
+
+class Control:
+    """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do.
+
+    Each returns when what it has begun is up, or has died once: what comes then is the restart
+    policy's. A verb holds up others only while processes end, which has a timeout.
+    """
+
+    def __init__(self, supervisor: Supervisor, gone: Callable[[], bool] = lambda: False) -> None:
+        self._supervisor = supervisor
+        self._gone = gone
+        """whether the client has gone away"""
+
+    async def start(self, name: str) -> Unit:
+        """Start a module that is stopped or has failed, or that waits for its restart."""
+        async with self._turn():
+            unit = self._unit(name)
+            deaths = unit.transitions[State.CRASHED]
+            if unit.state is State.BACKOFF:
+                await unit.restart(Restart(Cause.REQUEST, "start requested"))
+            elif not unit.living:
+                self._start(unit)
+        await self._tried([(unit, deaths)])
+        return unit
+
+    async def restart(self, name: str) -> Unit:
+        """Replace a module's process; its channel and its listening sockets stay open."""
+        async with self._turn():
+            unit = self._unit(name)
+            deaths = unit.transitions[State.CRASHED]
+            if unit.living:
+                await unit.restart(Restart(Cause.REQUEST, "restart requested"))
+            else:
+                self._start(unit)
+        await self._tried([(unit, deaths)])
+        return unit
+
+    async def stop(self, name: str) -> Unit | None:
+        """Stop a module until it is started again; sending to it is an error meanwhile.
+
+        None for one that is disabled.
+        """
+        async with self._turn():
+            if name in self._supervisor.disabled:
+                return None
+            unit = self._unit(name)
+            self._supervisor.cancel_turn(unit)
+            await unit.stop(signal.SIGTERM, unit.supervision.stop_timeout, "stop requested")
+            unit.forget_failure()
+            return unit
+
+    async def enable(self, name: str) -> Changes:
+        """Run a module as if `modules.enabled` named it, until the next reload or restart."""
+        return await self._switch(name, on=True)
+
+    async def disable(self, name: str) -> Changes:
+        """Run it as if `modules.enabled` did not name it, until the next reload or restart."""
+        return await self._switch(name, on=False)
+
+    async def reload(self) -> Changes:
+        """Read the configuration again; ConfigError or OSError, and nothing has changed."""
+        async with self._turn():
+            supervisor = self._supervisor
+            self._check_not_stopping()
+            configuration = supervisor.load()
+            supervisor.systemd.reloading()
+            try:
+                changes = await self._apply(configuration)
+            finally:
+                supervisor.systemd.ready()
+        return await self._outcome(changes)
+
+    async def replay(self, letter_id: str) -> DeadLetter:
+        """Put a dead letter's message back on the channel that it came from.
+
+        Errors: UnknownDeadLetter and those of the channel; then the letter stays.
+        """
+        async with self._turn():
+            box = self._supervisor.dead_letters
+            letter = box.get(letter_id)
+            inbox = self._supervisor.registry.line(letter.channel).inbox
+            box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
+            return letter
+
+    async def _switch(self, name: str, *, on: bool) -> Changes:
+        async with self._turn():
+            self._check_not_stopping()
+            configuration = self._supervisor.configuration
+            spec = next((each for each in configuration.modules if each.name == name), None)
+            if spec is None:
+                known = ", ".join(each.name for each in configuration.modules)
+                raise UnknownModule(f"no module {name!r} is installed (installed: {known})")
+            switched = replace(spec, enabled=on)
+            if spec.enabled and not on:
+                switched = replace(switched, why_disabled=_DISABLED)
+            if on and (reason := self._supervisor.why_disabled(switched)):
+                raise NotPossible(f"module {name} cannot be enabled: {reason}")
+            changes = await self._apply(_with(configuration, switched))
+        return await self._outcome(changes)
+
+    async def _apply(self, configuration: Configuration) -> Changes:
+        try:
+            return await reloading.apply(self._supervisor, configuration)
+        except reloading.Interrupted as error:
+            raise NotPossible(str(error)) from error
+
+    async def _outcome(self, changes: Changes) -> Changes:
+        """Wait until what was begun is up, or has died, and say what is not up."""
+        names = {*changes.started, *changes.restarted}
+        units = [unit for unit in self._supervisor.units.values() if unit.module.name in names]
+        await self._tried([(unit, unit.transitions[State.CRASHED]) for unit in units])
+        not_ready = [
+            unit.name
+            for unit in units
+            if unit.state not in {State.READY, State.STOPPED} or unit.waits_for
+        ]
+        return msgspec.structs.replace(changes, not_ready=not_ready)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until no other verb changes what runs; NotPossible if the client left meanwhile."""
+        waited = self._supervisor.changing.locked()
+        async with self._supervisor.changing:
+            if waited and self._gone():
+                log.info("a request was not carried out: its client has gone away before its turn")
+                raise NotPossible("the client has gone away")
+            yield
+
+    def _unit(self, name: str) -> Unit:
+        self._check_not_stopping()
+        units = self._supervisor.units
+        if name in self._supervisor.disabled:
+            raise NotPossible(f"module {name} is disabled: `cloudcore enable {name}` comes first")
+        if name not in units:
+            raise UnknownModule(f"no module {name!r} runs here (known: {', '.join(units)})")
+        return units[name]
+
+    def _check_not_stopping(self) -> None:
+        if self._supervisor.stopping:
+            raise NotPossible("cloudcore is stopping")
+
+    def _start(self, unit: Unit) -> None:
+        self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
+
+    async def _tried(self, begun: list[tuple[Unit, int]]) -> None:
+        """Wait until each is settled, has died once more, or waits for one that has died."""
+
+        def look() -> bool:
+            return self._supervisor.stopping or all(
+                unit.tried
+                if unit.waits_for
+                else unit.settled or unit.transitions[State.CRASHED] > deaths
+                for unit, deaths in begun
+            )
+
+        await self._supervisor.events.until(look)
+
+
+def _with(configuration: Configuration, spec: ModuleSpec) -> Configuration:
+    """Put a module's specification in place of the one of the same name."""
+    modules = tuple(spec if each.name == spec.name else each for each in configuration.modules)
+    return replace(configuration, modules=modules)

@@ -1,0 +1,132 @@
+"""Ending in order: which signals begin it, how modules are stopped, and what more signals do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+from ipc.unix_socket import remove_socket
+from supervisor.unit.child import STOP_SIGNALS
+
+if TYPE_CHECKING:
+    from supervisor.supervisor import Supervisor
+    from supervisor.unit.unit import Unit
+
+log = logging.getLogger(__name__)
+
+#: beehive shuts down on these too (vendor/github.com/kubeedge/beehive/pkg/core/core.go).
+SIGNALS: Final = (*STOP_SIGNALS, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
+
+
+#: Seconds that a cleanup has when the budget is used up.
+_LAST_CLEANUP: Final = 2.0
+
+
+def hold_signals() -> None:
+    """Let none of them do anything yet: what comes during start-up is kept until `listen`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+class Shutdown:
+    """The one shutdown of a supervisor's life.
+
+    The first signal is forwarded to the modules, in reverse order of start, and they clean up.
+    Another one that comes meanwhile is forwarded too. The same one again means that somebody
+    insists: what still runs is killed, and cleaned up after; a third time ends all at once.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._begun: asyncio.Future[int] | None = None
+        self._exit_status = 0
+        self._seen: set[int] = set()
+        self._insisted = False
+
+    @property
+    def begun(self) -> bool:
+        return self._begun is not None and self._begun.done()
+
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the signals, those that have come before included; ignored ones stay ignored."""
+        self._begun = loop.create_future()
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, a shell's background job
+                loop.add_signal_handler(number, self._on_signal, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def begin(self, number: int, exit_status: int = 0) -> None:
+        """Begin the shutdown, as the signal would; the supervisor exits with that status."""
+        if self._begun and not self._begun.done():
+            self._exit_status = exit_status
+            self._seen.add(number)
+            self._begun.set_result(number)
+
+    async def wait(self) -> int:
+        """Stay until a shutdown begins, see it through, and return the exit status."""
+        assert self._begun is not None
+        number = await self._begun
+        await self._stop_modules(number)
+        return self._exit_status
+
+    async def _stop_modules(self, number: int) -> None:
+        """Stop one module after the other; all share one budget, and who exceeds it is killed."""
+        supervisor = self._supervisor
+        supervisor.systemd.stopping()
+        log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
+        for unit in supervisor.units.values():
+            supervisor.cancel_turn(unit)
+        forwarded = number if number in STOP_SIGNALS else int(signal.SIGTERM)
+        deadline = time.monotonic() + supervisor.configuration.stop_timeout
+        while running := self._running():  # a reload may have been under way
+            left = deadline - time.monotonic()
+            if left > 0 and not self._insisted:
+                await self._stop(running[-1], forwarded, left)
+            else:
+                await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
+        for unit in supervisor.units.values():
+            unit.output.drain()
+            if waiting := unit.line.inbox.statistics().messages:
+                text = "module %s: messages=%d in its inbox were not handled and are dropped"
+                log.warning(text, unit.name, waiting)
+        log.info("all modules have stopped")
+
+    def _running(self) -> list[Unit]:
+        """Those that live, in order of start."""
+        units = sorted(self._supervisor.units.values(), key=lambda unit: unit.first_started)
+        return [unit for unit in units if unit.living]
+
+    async def _stop(self, unit: Unit, number: int, left: float) -> None:
+        timeout = min(left, unit.supervision.stop_timeout)
+        cleanup = min(max(left, _LAST_CLEANUP), unit.supervision.stop_timeout)
+        await unit.stop(number, timeout, cleanup_timeout=cleanup)
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if not self.begun:
+            log.info("got %s", name)
+            self.begin(number)
+        elif number not in self._seen:
+            log.info("got %s while stopping", name)
+            self._seen.add(number)
+            for unit in self._supervisor.units.values():
+                unit.forward(number)
+        elif not self._insisted:
+            log.warning("got %s again: killing what still runs", name)
+            self._insisted = True
+            self._exit_status = 128 + number
+            for unit in self._supervisor.units.values():
+                unit.kill(f"was to end at once ({name} again)")
+        else:
+            self._end_at_once(number)
+
+    def _end_at_once(self, number: int) -> None:
+        log.warning("got %s once more: ending without cleanups", signal.Signals(number).name)
+        for unit in self._supervisor.units.values():
+            if unit.process:
+                unit.process.kill()
+        remove_socket(self._supervisor.paths.admin_socket)
+        os._exit(128 + number)

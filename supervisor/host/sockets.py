@@ -1,0 +1,89 @@
+"""Listening sockets: the supervisor opens them and keeps them while modules come and go."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ipc.unix_socket import path_fault
+
+if TYPE_CHECKING:
+    from supervisor.config import ModuleSpec
+
+Sockets = Mapping[str, socket.socket]
+
+#: Connections that wait to be accepted; the kernel caps it (net.core.somaxconn).
+_BACKLOG: Final = 4096
+
+
+def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socket]:
+    """Open a TCP socket for each name -> (address, port); OSError says which one it was."""
+    opened: dict[str, socket.socket] = {}
+    try:
+        for name, (address, port) in listeners.items():
+            opened[name] = _open(name, address, port)
+    except OSError:
+        for sock in opened.values():
+            sock.close()
+        raise
+    return opened
+
+
+def check_unix_paths(spec: ModuleSpec, run_dir: Path) -> None:
+    """Raise OSError if a Unix socket of a module's would have a path that is too long."""
+    for name in spec.cls.unix_sockets(spec.config):
+        if fault := path_fault(run_dir / name):
+            text = f"module {spec.name}: {fault}: choose a shorter --run-dir"
+            raise OSError(errno.ENAMETOOLONG, text)
+
+
+def address(sock: socket.socket) -> str:
+    """Write a socket's own address as HOST:PORT."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def refuse(listening: Sockets) -> None:
+    """Refuse connections at once, as a closed port does, and keep the ports.
+
+    Those that wait in the backlog are reset. On Linux shutdown(2) ends the listening without
+    giving the port up; accepting and closing instead would look like a server to health checks.
+    """
+    for sock in listening.values():
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            # With the option another program could bind to the port of one that does not listen.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            sock.shutdown(socket.SHUT_RD)
+
+
+def accept_again(listening: Sockets) -> None:
+    """Undo `refuse`; nothing happens to a socket that listens."""
+    for sock in listening.values():
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.listen(_BACKLOG)
+
+
+def close_all(listening: Sockets) -> None:
+    for sock in listening.values():
+        sock.close()
+
+
+def _open(name: str, address: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as free:
+            if not port:  # the kernel keeps only a port that was asked for while it is refused
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                free.bind((address, 0))
+                port = free.getsockname()[1]
+            sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        text = f"cannot listen on {address}:{port} for {name}: {why}"
+        raise OSError(getattr(error, "errno", None), text) from error
+    sock.setblocking(False)
+    return sock

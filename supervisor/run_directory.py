@@ -1,0 +1,127 @@
+"""The run directory of a running cloudcore: held, filled, and made again when it is removed.
+
+Cleaners of temporary files remove it, as does the end of a login session (XDG_RUNTIME_DIR). What
+is in it then has to be made again while everything runs: without it there is no control, and a
+module that starts has nowhere to put its metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from ipc.files import replace_file
+from supervisor.admin import metrics
+from supervisor.host.directory_lock import Held
+from supervisor.host.paths import (
+    PathError,
+    Paths,
+    make_private,
+)
+
+if TYPE_CHECKING:
+    from supervisor.admin import AdminServer
+    from supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks whether it is still there.
+LOOK: Final = 5.0
+
+
+class RunDirectory:
+    """Held while entered, and the data directory with it: one cloudcore uses both.
+
+    Entering raises PathError if another one does, and OSError.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self.path = paths.run_dir
+        self.metrics_dir = paths.run_dir / "metrics"
+        self._paths = paths
+        self._pid_file = paths.run_dir / "cloudcore.pid"
+        self._held: Held
+        self._end: contextlib.ExitStack
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._held = Held(self.path, "--run-dir")
+            stack.callback(self._let_go)
+            if not self.path.samefile(self._paths.data_dir):
+                stack.callback(Held(self._paths.data_dir, "--data-dir").close)
+            stack.callback(self._pid_file.unlink, missing_ok=True)
+            self._write_pid()
+            stack.enter_context(metrics.kept_in(self.metrics_dir))
+            self._end = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end.close()
+
+    def restore(self) -> None:
+        """Make again what is missing of it, and say so; raises OSError."""
+        restored = []
+        if not self._held.intact:
+            self._hold_again()
+            restored.append(str(self.path))
+        if not self._pid_file.exists():
+            self._write_pid()
+            restored.append(self._pid_file.name)
+        if not self.metrics_dir.exists():
+            self.metrics_dir.mkdir(mode=0o700)
+            restored.append(self.metrics_dir.name)
+        if restored:
+            log.warning("the run directory was removed, or parts: made again %s", restored)
+
+    def _let_go(self) -> None:
+        self._held.close()
+
+    def _hold_again(self) -> None:
+        try:
+            make_private(self.path, "--run-dir")
+            held = Held(self.path, "--run-dir")
+        except PathError as error:
+            text = f"the run directory is gone, and cannot be made again: {error}"
+            raise OSError(errno.ENOENT, text) from error
+        self._held.close()
+        self._held = held
+
+    def _write_pid(self) -> None:
+        replace_file(self._pid_file, f"{os.getpid()}\n".encode(), 0o644, sync=False)
+
+
+async def keep(supervisor: Supervisor, admin: AdminServer) -> None:
+    """Look again and again whether the run directory and all in it are there, and mend it."""
+    said = ""
+    while not supervisor.stopping:
+        await asyncio.sleep(LOOK)
+        try:
+            supervisor.run_directory.restore()
+            _restore_lives(supervisor)
+            if await admin.restore():
+                log.warning("the admin socket was removed: listening at %s again", admin.path)
+            said = ""
+        except OSError as error:
+            text = error.strerror or str(error)
+            if text != said:
+                log.error("%s; until it is there nothing can control this cloudcore", text)
+            said = text
+
+
+def _restore_lives(supervisor: Supervisor) -> None:
+    """Note the modules' lives again, for a successor of this supervisor if it is killed."""
+    for unit in supervisor.units.values():
+        if unit.process and not unit.process.page.cleaned and not supervisor.lives.has(unit.name):
+            supervisor.lives.begin(unit.name, unit.process.pid)
+            if unit.process.page.cleaned:  # it has just ended its note itself
+                supervisor.lives.end(unit.name)

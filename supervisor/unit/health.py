@@ -1,0 +1,109 @@
+"""What can be wrong with a process that runs: it hangs, or it takes too much."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from ipc import Channel
+from supervisor.unit.process import (
+    ModuleProcess,
+    suspension,
+)
+from supervisor.unit.restart_policy import Supervision
+
+_LOOKS: Final = 4  # within the time that a fault has to last
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """Why a process is to be ended: hung, or over a limit and to be stopped in order."""
+
+    reason: str
+    hung: bool
+
+
+class Health:
+    """Watches one process that is ready; nothing is asked of it, and nothing at all if off."""
+
+    def __init__(self, process: ModuleProcess, inbox: Channel, rules: Supervision) -> None:
+        self._process = process
+        self._inbox = inbox
+        self._rules = rules
+        self._progress = (-1, time.monotonic())
+
+    async def ailment(self) -> Ailment:
+        """Wait until something is wrong."""
+        looks = [asyncio.create_task(self._hung()), asyncio.create_task(self._over_limit())]
+        try:
+            done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter(done)).result()
+        finally:
+            for look in looks:
+                look.cancel()
+
+    async def _hung(self) -> Ailment:
+        limit = self._rules.watchdog
+        while limit:
+            planned = time.monotonic() + limit / _LOOKS
+            await asyncio.sleep(limit / _LOOKS)
+            now = time.monotonic()
+            if now - planned > limit / _LOOKS:
+                continue  # the supervisor itself was held up: others may have been, too
+            silent = now - self._sign_of_life(now)
+            if silent > limit:
+                reason = f"hung: no sign of life for {silent:.1f} s"
+                if self._process.suspended:
+                    reason += f": {suspension(self._process.pid)}"
+                return Ailment(reason, hung=True)
+        return await _never()
+
+    def _sign_of_life(self, now: float) -> float:
+        """Find the last one: the event loop's beat, or the receive loop's progress.
+
+        A module that waits for messages is well, and so is one that does not receive any. In
+        its cleanup there is only what it says of itself, from the beginning of it on.
+        """
+        if not self._process.beats and not self._process.page.cleaning:
+            statistics = self._inbox.statistics()
+            handled, at = self._progress
+            reads = self._inbox.reader_pid == self._process.pid
+            if not reads or not statistics.messages or statistics.received_total != handled:
+                at = now
+            self._progress = (statistics.received_total, at)
+            return max(at, self._process.page.alive_at)
+        return max(self._process.page.alive_at, self._process.started)
+
+    async def _over_limit(self) -> Ailment:
+        rules = self._rules
+        over_since: float | None = None
+        while rules.max_rss or rules.max_fds:
+            await asyncio.sleep(max(rules.limit_grace / _LOOKS, 0.05))
+            reason = self._excess()
+            now = time.monotonic()
+            over_since = (over_since or now) if reason else None
+            if over_since is not None and now - over_since >= rules.limit_grace:
+                return Ailment(f"{reason} for {now - over_since:.1f} s", hung=False)
+        return await _never()
+
+    def _excess(self) -> str:
+        rules = self._rules
+        try:
+            rss = self._process.usage_of.memory_info().rss if rules.max_rss else 0
+            fds = self._process.usage_of.num_fds() if rules.max_fds else 0
+        except psutil.Error:  # it has just ended
+            return ""
+        if rss > rules.max_rss > 0:
+            return f"resident memory {rss:,} bytes, over max_rss = {rules.max_rss:,}"
+        if fds > rules.max_fds > 0:
+            return f"{fds} descriptors, over max_fds = {rules.max_fds}"
+        return ""
+
+
+async def _never() -> Ailment:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nobody resolves it")

@@ -1,0 +1,142 @@
+"""One process of a module's, seen from the supervisor: started, awaited, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import msgspec
+import multiprocess.process
+import psutil
+
+from supervisor.unit.launch import LaunchSpec
+
+_fork = multiprocess.get_context("fork")
+
+#: Seconds that an aborted process has to write its stacks (and the kernel its core).
+_ABORTING: Final = 5.0
+
+#: Process ids of those that have not been reaped.
+living: set[int] = set()
+
+
+def suspension(pid: int) -> str:
+    """Say that a process is suspended, and what is to be done."""
+    return f"process {pid} is suspended (SIGSTOP, or a debugger); `kill -CONT {pid}` continues it"
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a process uses; `cpu_percent` of one core, since it was asked last."""
+
+    cpu_percent: float | None = None
+    cpu_seconds: float | None = None
+    rss_bytes: int | None = None
+    threads: int | None = None
+    fds: int | None = None
+
+
+class ModuleProcess:
+    """A forked process that runs `target(birth)`; `exited` resolves with its exit code.
+
+    Fork is the start method because the supervisor has no threads and imports little: a module
+    is back within milliseconds, and shares the memory of what is imported.
+    """
+
+    def __init__(self, target: Callable[[LaunchSpec], NoReturn], birth: LaunchSpec) -> None:
+        self.page = birth.page
+        self.beats = inspect.iscoroutinefunction(birth.module.start)
+        """its event loop gives the signs of life"""
+        self.started_at = time.time()
+        self.started = time.monotonic()
+        self._process = _fork.Process(target=target, args=(birth,), name=birth.name)
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+        # multiprocess would reap it behind our back whenever another process is started.
+        multiprocess.process._children.discard(self._process)
+        self.pid: int = self._process.pid
+        living.add(self.pid)
+        with contextlib.suppress(OSError):  # the child does it too: whoever comes first
+            os.setpgid(self.pid, self.pid)
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[Any] = self._loop.create_future()
+        self.ready: asyncio.Event = asyncio.Event()
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:  # what cannot be watched is not to run
+            os.kill(self.pid, signal.SIGKILL)
+            self._process.join()
+            living.discard(self.pid)
+            raise
+        self._loop.add_reader(self._pidfd, self._reap)
+        self._loop.add_reader(self.page.notice, self._heed)
+        self.usage_of = psutil.Process(self.pid)
+        self.usage_of.cpu_percent()
+
+    def send_signal(self, number: int) -> None:
+        """Signal the module's process; nothing happens if it has ended."""
+        if not self.exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        """End the process and everything that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def abort(self) -> None:
+        """End it in such a way that faulthandler writes the stacks of all its threads."""
+        self.send_signal(signal.SIGABRT)
+        if await self.wait(_ABORTING) is None:
+            self.kill()
+
+    async def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the process's end; its exit code as in multiprocessing, None if it lives."""
+        await asyncio.wait([self.exited], timeout=timeout)
+        return self.exited.result() if self.exited.done() else None
+
+    def usage(self) -> Usage:
+        """What the process uses now; nothing is known when it has just ended."""
+        try:
+            with self.usage_of.oneshot():
+                times = self.usage_of.cpu_times()
+                return Usage(
+                    cpu_percent=self.usage_of.cpu_percent(),
+                    cpu_seconds=round(times.user + times.system, 2),
+                    rss_bytes=self.usage_of.memory_info().rss,
+                    threads=self.usage_of.num_threads(),
+                    fds=self.usage_of.num_fds(),
+                )
+        except psutil.Error:
+            return Usage()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether a signal (SIGSTOP) or a debugger has stopped it: it neither runs nor ends."""
+        try:
+            return self.usage_of.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+        except psutil.Error:
+            return False
+
+    def _heed(self) -> None:
+        os.eventfd_read(self.page.notice)
+        if self.page.ready:
+            self.ready.set()
+
+    def _reap(self) -> None:
+        self.kill()  # what it started does not outlive it
+        self._process.join()
+        living.discard(self.pid)
+        self._loop.remove_reader(self._pidfd)
+        self._loop.remove_reader(self.page.notice)
+        os.close(self._pidfd)
+        self.exited.set_result(self._process.exitcode)
+        self._process.close()

@@ -1,0 +1,130 @@
+"""What a module's process says of itself: a page of shared memory that the supervisor reads.
+
+Nothing is asked of the module, so its last words can be read when it hangs and when it is dead,
+and saying something costs it a copy. A page belongs to one process; its successor gets a new
+one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from typing import Any, Final
+
+import msgspec
+
+from supervisor.telemetry.escaping import (
+    to_json,
+    utf8,
+)
+
+_SIZE: Final = 64 * 1024
+# Indices of 8-byte words; three lengths: of the details, twice, and of the last words.
+_READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE, _CLEANING = 0, 1, 2, 3, 6, 7
+_WORDS_END: Final = 64
+_LAST_WORDS_AT: Final = _WORDS_END + 2 * _SIZE
+
+
+class LastWords(msgspec.Struct, frozen=True):
+    """Why a process ends, told by itself."""
+
+    reason: str
+    traceback: str = ""
+    exit_status: int = 0
+    """says whether another attempt is worth it (endings.py)"""
+
+
+class SharedState:
+    """One process's page, made before the fork; `notice` is readable when it has news."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _LAST_WORDS_AT + _SIZE)
+        self._view = memoryview(self._memory)
+        self._words = self._view[:_WORDS_END].cast("Q")
+        self.notice = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    # The module's side
+
+    def say_ready(self) -> None:
+        self._words[_READY] = 1
+        os.eventfd_write(self.notice, 1)
+
+    def say_alive(self) -> None:
+        """Give a sign of life, for the watchdog."""
+        self._words[_ALIVE] = time.monotonic_ns()
+
+    def say_cleaning(self) -> None:
+        """Note that `cleanup` has begun: it is not to be run a second time."""
+        self.say_alive()
+        self._words[_CLEANING] = 1
+
+    def say_cleaned(self) -> None:
+        """Note that `cleanup` has run to its end."""
+        self._words[_CLEANED] = 1
+
+    def say_details(self, details: dict[str, Any]) -> None:
+        """Replace the details; the old ones stay readable until the new ones are whole."""
+        data = to_json(details)
+        if len(data) > _SIZE:
+            raise ValueError(f"details of {len(data)} bytes; {_SIZE} are possible")
+        which = 1 - self._words[_WHICH]
+        start = _WORDS_END + which * _SIZE
+        self._memory[start : start + len(data)] = data
+        self._words[_LENGTHS + which] = len(data)
+        self._words[_WHICH] = which
+
+    def say_last_words(self, words: LastWords) -> None:
+        words = LastWords(utf8(words.reason), utf8(words.traceback), words.exit_status)
+        data = msgspec.json.encode(words)
+        if len(data) > _SIZE:
+            kept = words.traceback[-_SIZE // 4 :]
+            shorter = LastWords(words.reason[: _SIZE // 8], kept, words.exit_status)
+            data = msgspec.json.encode(shorter)
+        self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + len(data)] = data
+        self._words[_LENGTHS + 2] = len(data)
+
+    # The supervisor's side
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._words[_READY])
+
+    @property
+    def cleaning(self) -> bool:
+        """Whether `cleanup` has begun."""
+        return bool(self._words[_CLEANING])
+
+    @property
+    def cleaned(self) -> bool:
+        return bool(self._words[_CLEANED])
+
+    @property
+    def alive_at(self) -> float:
+        """When the last sign of life was given, on the monotonic clock; 0.0 before the first."""
+        return self._words[_ALIVE] / 1e9
+
+    def details(self) -> dict[str, Any]:
+        which = self._words[_WHICH]
+        start = _WORDS_END + which * _SIZE
+        data = self._memory[start : start + self._words[_LENGTHS + which]]
+        try:
+            return msgspec.json.decode(data, type=dict[str, Any]) if data else {}
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # two reports came while it was read
+            return {}
+
+    def last_words(self) -> LastWords | None:
+        data = self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + self._words[_LENGTHS + 2]]
+        try:
+            return msgspec.json.decode(data, type=LastWords) if data else None
+        except (
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+        ):  # a module has scribbled on it
+            return None
+
+    def close(self) -> None:
+        self._words.release()
+        self._view.release()
+        self._memory.close()
+        os.close(self.notice)

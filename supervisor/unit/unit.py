@@ -1,0 +1,455 @@
+"""One module under supervision: its state, its processes, and what happens when one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, Protocol
+
+from ipc import ChannelState
+from ipc.registry import Mailbox
+from supervisor.api import Module
+from supervisor.host import sockets
+from supervisor.host.run_records import RunRecords
+from supervisor.telemetry.crash_reports import (
+    CrashReport,
+    how_ended,
+)
+from supervisor.telemetry.output import ModuleOutput
+from supervisor.unit import states
+from supervisor.unit.child import (
+    run_cleanup,
+    run_module,
+)
+from supervisor.unit.exit_reason import EXIT_CANNOT_START
+from supervisor.unit.health import Health
+from supervisor.unit.launch import LaunchSpec
+from supervisor.unit.process import (
+    ModuleProcess,
+    suspension,
+)
+from supervisor.unit.restart_policy import (
+    RestartPolicy,
+    Supervision,
+)
+from supervisor.unit.restarts import (
+    Cause,
+    End,
+    Restart,
+    Verdict,
+)
+from supervisor.unit.states import State
+
+log = logging.getLogger(__name__)
+
+#: Seconds of backoff during which connections are refused instead of kept in the backlog.
+_LONG_BACKOFF: Final = 1.0
+
+#: What others may send to a module in this state; elsewhere its channel is open.
+_CHANNEL_STATES: Final = {
+    State.DISABLED: ChannelState.DISABLED,
+    State.STOPPED: ChannelState.STOPPED,
+    State.FAILED: ChannelState.FAILED,
+}
+
+_NOT_READY: Final = "did start() call context.ready()? Is start_timeout long enough?"
+
+
+class Host(Protocol):
+    """What a unit needs of the supervisor."""
+
+    lives: RunRecords
+
+    def birth(self, unit: Unit) -> LaunchSpec:
+        """Make what a new process gets."""
+
+    def changed(self, unit: Unit, old: State) -> None:
+        """Hear of a transition."""
+
+    def give_up(self) -> None:
+        """Shut everything down: the supervisor itself has failed."""
+
+    def died(
+        self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
+    ) -> CrashReport:
+        """Note a death that nobody had asked for."""
+
+
+@dataclass(eq=False)
+class Unit:
+    """A module, or one of its processes, and everything the supervisor knows of it."""
+
+    name: str
+    module: Module
+    supervision: Supervision
+    line: Mailbox
+    sockets: Mapping[str, socket.socket]
+    output: ModuleOutput
+    host: Host
+    state: State = State.DISABLED
+    since: float = field(default_factory=time.time)
+    restarts: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[str] = field(default_factory=Counter)
+    last_exit: CrashReport | None = None
+    process: ModuleProcess | None = None
+    waits_for: Unit | None = None
+    """it starts when this one is ready"""
+    first_started: float = 0.0
+    """on the monotonic clock; who started last is stopped first"""
+    _living: bool = False
+    _died: bool = False
+    """since it was last up, or asked to start"""
+    _reason: str = ""
+    _condition: str = ""
+    """what it cannot run without at the moment, told until it is ready"""
+    repeats: bool = False
+    """it fails for the same temporary condition as before: transitions are no news"""
+    _backoff: float = 0.0
+    """seconds that its present backoff takes"""
+    _kill_reason: str = ""
+    _stop_signal: int | None = None
+    _again: Restart | None = None
+    _cleanup_timeout: float | None = None
+    _stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _prepared: asyncio.Event = field(default_factory=asyncio.Event)
+    """the `prepare` of the restart that was asked for last has run"""
+    _task: asyncio.Task[None] | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state, where there is something to say."""
+        if self.waits_for:
+            return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
+        if self.process and self.process.suspended:
+            suspended = suspension(self.process.pid)
+            return f"{self._reason}; {suspended}" if self._reason else suspended
+        return self._reason
+
+    @property
+    def living(self) -> bool:
+        """Whether it has been started, and neither stopped nor failed for good since."""
+        return self._living
+
+    @property
+    def tried(self) -> bool:
+        """Whether it is up, has died since it was last up or asked to start, or will not start."""
+        if self.waits_for:
+            return self.waits_for.state is not State.READY and self.waits_for.tried
+        return self.settled or self._died
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is going to happen by itself: it is up, or it will not be."""
+        if self.waits_for:
+            return self.waits_for.state is not State.READY and self.waits_for.settled
+        return self.state is State.READY or not self._living
+
+    @property
+    def away(self) -> bool:
+        """Whether nobody is going to accept its connections soon.
+
+        A quick restart does not count, nor does what comes before the first start: connections
+        wait in the backlog meanwhile.
+        """
+        if self.waits_for:
+            return self.waits_for.away
+        if self.state is State.BACKOFF:
+            return self._backoff >= _LONG_BACKOFF
+        return self.state in {State.STOPPED, State.FAILED} and self.first_started > 0
+
+    def enable(self) -> None:
+        self._to(State.STOPPED, "")
+
+    def disable(self) -> None:
+        """Nobody is to send to it any more; it has stopped before."""
+        self._to(State.DISABLED, "")
+
+    def start(self, cause: Cause | None = None) -> None:
+        """Begin the module's life; it goes on by itself until `stop`, or until it has failed."""
+        if cause:
+            self.restarts[cause] += 1
+        self.waits_for = None
+        self.first_started = self.first_started or time.monotonic()
+        self._living = True
+        self._died = False
+        self._cleanup_timeout = None
+        self._stop_signal = None
+        self._stop_asked.clear()
+        self._task = asyncio.create_task(self._live(), name=f"unit {self.name}")
+        self._task.add_done_callback(self._no_silent_end)
+
+    async def stop(
+        self, number: int, timeout: float, why: str = "", *, cleanup_timeout: float | None = None
+    ) -> None:
+        """Forward the signal, wait until the module has unwound, and kill it after `timeout`.
+
+        If it has to be cleaned up after, that may take `stop_timeout`, or `cleanup_timeout`.
+        """
+        if self._task is None or not self._living:
+            return
+        self._again = None
+        self._cleanup_timeout = cleanup_timeout
+        self._ask_to_stop(number, why)
+        await asyncio.wait([self._task], timeout=timeout)
+        if not self._task.done():
+            self.kill(f"did not stop within {timeout:.3g} s")
+            await asyncio.wait([self._task])  # its cleanup has a deadline of its own
+
+    async def restart(self, restart: Restart) -> None:
+        """Replace its process; return when the old one has ended and `prepare` has run.
+
+        It has to be living. Its channel stays open, so nobody who sends to it notices.
+        """
+        assert self._task
+        self._again = restart
+        self._died = False
+        self._prepared.clear()
+        process, timeout = self.process, self.supervision.stop_timeout
+        self._ask_to_stop(signal.SIGTERM, restart.why)
+        if process and await process.wait(timeout) is None:
+            self.kill(f"did not stop within {timeout:.3g} s")
+            await process.wait()
+        prepared = asyncio.ensure_future(self._prepared.wait())
+        await asyncio.wait([self._task, prepared], return_when=asyncio.FIRST_COMPLETED)
+        prepared.cancel()
+
+    def forget_failure(self) -> None:
+        """Be stopped instead of failed."""
+        if self.state is State.FAILED:
+            self._to(State.STOPPED, "")
+
+    def forward(self, number: int) -> None:
+        """Pass on a signal that came while the module was stopping already."""
+        if self.process and self.state is State.STOPPING:
+            self.process.send_signal(number)
+
+    def kill(self, reason: str) -> None:
+        """End the module's process now; its cleanup runs in a fresh one."""
+        if self.process and not self.process.exited.done():
+            log.error("module %s %s: killing it", self.name, reason)
+            self._kill_reason = reason
+            self.process.kill()
+
+    def details(self) -> dict[str, Any]:
+        """What the module reported, and where it listens."""
+        listening = {name: sockets.address(sock) for name, sock in self.sockets.items()}
+        reported = self.process.page.details() if self.process else {}
+        return {**({"listen": listening} if listening else {}), **reported}
+
+    def _ask_to_stop(self, number: int, why: str) -> None:
+        self._stop_signal = number
+        self._stop_asked.set()
+        if self.process and self.state in {State.STARTING, State.READY}:
+            self._to(State.STOPPING, why or signal.Signals(number).name)
+            self.process.send_signal(number)
+
+    async def _live(self) -> None:
+        policy = RestartPolicy(self.supervision)
+        while True:
+            end = await self._live_once()
+            cause = end.cause
+            if self._stop_signal is None:
+                delay = self._delay(policy, end)
+                if delay is None:
+                    return
+                await _happens(self._stop_asked, delay)
+            while self._stop_signal is not None:
+                again, self._again = self._again, None
+                if again is None:
+                    self._to(State.STOPPED, "")
+                    return
+                cause = again.cause
+                await self._between(again)
+                policy = RestartPolicy(self.supervision)
+            self.restarts[cause] += 1
+
+    async def _between(self, restart: Restart) -> None:
+        """Do what a restart has to do when the old process is gone; a new stop ends it early."""
+        self._stop_signal = None
+        self._stop_asked.clear()
+        self._backoff = 0.0
+        if self.state is not State.BACKOFF:
+            self._to(State.BACKOFF, restart.why or f"restart: {restart.cause}")
+        if restart.prepare:
+            restart.prepare()
+        self._prepared.set()
+        if restart.gate:
+            passing = asyncio.ensure_future(restart.gate())
+            stop = asyncio.ensure_future(self._stop_asked.wait())
+            await asyncio.wait([passing, stop], return_when=asyncio.FIRST_COMPLETED)
+            passing.cancel()
+            stop.cancel()
+
+    async def _live_once(self) -> End:
+        """Follow one process from its birth until all that is left of it is put away."""
+        output_since = self.output.recent.end
+        self._kill_reason = ""
+        try:
+            sockets.accept_again(self.sockets)
+            process = self.process = self._new_process(run_module)
+        except OSError as error:  # no memory, no descriptors, no process ids left
+            return self._stillborn(error)
+        self._to(State.STARTING, self._condition)
+        verdict = await self._become_ready(process)
+        ready_since = time.monotonic()
+        if self.state is State.READY:
+            verdict = await self._stay_ready(process)
+        code = await process.wait()
+        assert code is not None
+        ready_for = time.monotonic() - ready_since if process.ready.is_set() else 0.0
+        failure = code != 0 or verdict.cause is not Cause.CRASH
+        report: CrashReport | None = None
+        if self._stop_signal is None or failure:
+            reason = verdict.reason or self._kill_reason
+            report = self.host.died(self, process, code, reason, output_since)
+            self.last_exit = report
+        if self._stop_signal is None and self.state is not State.STOPPING:
+            self._to(State.CRASHED, report.reason if report else "")
+        if not process.page.cleaned:
+            if process.page.cleaning:
+                log.error("the cleanup of module %s did not come to its end", self.name)
+            else:
+                await self.clean_up()
+            self.host.lives.end(self.name)
+        process.page.close()
+        self.process = None
+        why = report.reason if report else ""
+        return End(
+            verdict.cause,
+            verdict.reason,
+            ready_for,
+            failure=failure,
+            for_good=why if code == EXIT_CANNOT_START else "",
+            temporary=why if report and report.temporary else "",
+        )
+
+    def _new_process(self, target: Callable[[LaunchSpec], NoReturn]) -> ModuleProcess:
+        birth = self.host.birth(self)
+        try:
+            return ModuleProcess(target, birth)
+        except OSError:
+            birth.page.close()
+            raise
+
+    def _stillborn(self, error: OSError) -> End:
+        reason = f"no process can be started: {error.strerror or error}"
+        self._to(State.STARTING, "")
+        if self._stop_signal is None:
+            self._to(State.CRASHED, reason)
+        return End(Cause.CRASH, reason, 0.0, failure=True, temporary=reason)
+
+    async def _become_ready(self, process: ModuleProcess) -> Verdict:
+        """Wait for readiness; a process that takes too long is killed."""
+        said: asyncio.Future[Any] = asyncio.create_task(process.ready.wait())
+        timeout = self.supervision.start_timeout
+        await asyncio.wait(
+            [said, process.exited], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        said.cancel()
+        if self.state is State.STARTING:
+            if process.ready.is_set():
+                self._condition, self.repeats = "", False
+                self._to(State.READY, "")
+            elif not process.exited.done():
+                await process.abort()
+                why = f"did not become ready within {timeout:g} s: {_NOT_READY}"
+                return Verdict(Cause.START_TIMEOUT, why)
+        return Verdict(Cause.CRASH)
+
+    async def _stay_ready(self, process: ModuleProcess) -> Verdict:
+        """Watch over a ready process until it ends, by itself or because something is wrong."""
+        health = Health(process, self.line.inbox, self.supervision)
+        ailing = asyncio.create_task(health.ailment())
+        await asyncio.wait([ailing, process.exited], return_when=asyncio.FIRST_COMPLETED)
+        if not ailing.done() or self.state is not State.READY:
+            ailing.cancel()
+            return Verdict(Cause.CRASH)
+        ailment = ailing.result()
+        log.error("module %s: %s", self.name, ailment.reason)
+        if ailment.hung:
+            await process.abort()
+            return Verdict(Cause.HUNG, ailment.reason)
+        self._to(State.STOPPING, ailment.reason)
+        process.send_signal(signal.SIGTERM)
+        if await process.wait(self.supervision.stop_timeout) is None:
+            self.kill("did not stop in time")
+        return Verdict(Cause.LIMIT, ailment.reason)
+
+    async def clean_up(self) -> None:
+        """Run `cleanup` in a fresh process, with a deadline."""
+        if type(self.module).cleanup is Module.cleanup:
+            return
+        timeout = self._cleanup_timeout or self.supervision.stop_timeout
+        try:
+            process = self._new_process(run_cleanup)
+        except OSError as error:
+            log.error("module %s cannot be cleaned up after: %s", self.name, error)
+            return
+        code = await process.wait(timeout)
+        if code is None:
+            log.error("the cleanup of module %s took too long: killing it", self.name)
+            process.kill()
+            await process.wait()
+        elif not process.page.cleaned:
+            words = process.page.last_words()
+            reason = words.reason if words else how_ended(code)
+            log.error("the cleanup of module %s failed: %s", self.name, reason)
+        process.page.close()
+
+    def _delay(self, policy: RestartPolicy, end: End) -> float | None:
+        """Decide on a restart: the delay, or None after going where it ends."""
+        if end.for_good:
+            self._to(State.FAILED, end.for_good)
+            return None
+        if not policy.wanted(failure=end.failure):
+            restart = f'restart = "{self.supervision.restart}"'
+            self._to(State.FAILED if end.failure else State.STOPPED, restart)
+            return None
+        self.repeats = bool(end.temporary) and end.temporary == self._condition
+        self._condition = end.temporary
+        delay = policy.delay(time.monotonic(), end.ready_for, temporary=bool(end.temporary))
+        if delay is None:
+            rules = self.supervision
+            self._to(State.FAILED, f"more than {rules.max_restarts} restarts in {rules.period:g} s")
+            return None
+        because = end.reason if end.cause is Cause.LIMIT else end.temporary
+        why = f", because of {because}" if because else ""
+        self._backoff = delay
+        self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
+        return delay
+
+    def _no_silent_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
+            self._living = False  # nobody follows it any more, and a shutdown waits for nothing
+            self.kill("is not watched any more")
+            self.host.give_up()
+
+    def _to(self, state: State, reason: str) -> None:
+        states.check(self.name, self.state, state)
+        old, self.state = self.state, state
+        self._reason, self.since = reason, time.time()
+        self.transitions[state] += 1
+        if state in {State.CRASHED, State.READY}:
+            self._died = state is State.CRASHED
+        channel_state = _CHANNEL_STATES.get(state, ChannelState.OPEN)
+        self.line.inbox.state = self.line.answers.state = channel_state
+        if state in {State.STOPPED, State.FAILED, State.DISABLED}:
+            self._living = False
+        self.host.changed(self, old)
+
+
+async def _happens(event: asyncio.Event, within: float) -> bool:
+    """Wait for an event up to so many seconds; whether it happened."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
