@@ -34,7 +34,6 @@ from tests.modules.edgecontroller.conftest import (  # noqa: F401 - fixtures
     cloud,
     eventually,
     node,
-    pki,
     pod,
     server,
 )
