@@ -153,7 +153,8 @@ class _Incident:
     def __init__(self) -> None:
         self._faults: dict[str, KubeError] = {}
         self._since: float | None = None
-        self.logged: set[str] = set()
+        self.logged: set[tuple[str, str]] = set()
+        """what was logged, by watch and by hint, which stands for the reason"""
 
     def __iter__(self) -> Iterator[tuple[str, KubeError]]:
         return iter(sorted(self._faults.items(), key=itemgetter(0)))
@@ -191,9 +192,9 @@ class _Outage(_Incident):
 
     def log(self) -> None:
         for error in self._faults.values():
-            # The hint stands for the reason: a server that starts refuses in several ways.
-            if error.hint not in self.logged:
-                self.logged.add(error.hint)
+            # A server that starts refuses in several ways, and all watches.
+            if ("", error.hint) not in self.logged:
+                self.logged.add(("", error.hint))
                 log.warning("the Kubernetes API is not available: %s; %s", error.cause, error.hint)
 
     def _end(self) -> str:
@@ -208,12 +209,12 @@ class _Refusals(_Incident):
     def log(self) -> None:
         news: dict[tuple[type[KubeError], str], list[str]] = {}
         for what, error in self:
-            if what not in self.logged:
+            if (what, error.hint) not in self.logged:
                 news.setdefault((type(error), error.hint), []).append(what)
         for watches in news.values():
-            self.logged.update(watches)
             error = self._faults[watches[0]]
+            self.logged.update((what, error.hint) for what in watches)
             log.warning("cannot watch %s: %s; %s", ", ".join(watches), error.cause, error.hint)
 
     def _end(self) -> str:
-        return f"watching {', '.join(sorted(self.logged))} again"
+        return f"watching {', '.join(sorted({what for what, _ in self.logged}))} again"

@@ -231,6 +231,25 @@ async def test_a_server_that_fills_its_caches_after_its_start_is_not_back_yet(
     assert len(await lines.first(3)) == 3
 
 
+async def test_another_reason_for_which_a_watch_is_refused_is_logged(
+    api: Moody, client: KubeClient, lines: Lines
+) -> None:
+    """Such as CRDs that were missing, and now are there in another version."""
+    async with watching(client):
+        await all_watched(api)
+        for code in (403, 404, 403):
+            api.refuse(refuses(code, "", "no"), only="secrets")
+            asked = len(api.server.requests)
+            await eventually(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
+            client.health.log_now()
+        api.serve()
+        told = await lines.first(3)
+    assert [line.split(": ")[0] for line in told[:2]] == ["cannot watch secrets"] * 2
+    assert ["403" in told[0], "404" in told[1]] == [True, True]
+    assert told[2].startswith("watching secrets again after")
+    assert len(told) == 3
+
+
 async def test_a_write_that_fails_after_a_start_may_fail_for_its_object_alone(
     server: FakeServer, client: KubeClient
 ) -> None:
