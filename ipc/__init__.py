@@ -1,15 +1,9 @@
 """How modules talk to one another: messages, channels and the context (beehive's words)."""
 
 from ipc.channel import Channel, ChannelState
-from ipc.contexts.asynchronous import (
-    AsyncContext,
-    open_contexts,
-)
+from ipc.contexts.asynchronous import AsyncContext, open_contexts
 from ipc.contexts.blocking import Context
-from ipc.dead_letters import (
-    DeadLetter,
-    DeadLetterBox,
-)
+from ipc.dead_letters import DeadLetter, DeadLetterBox
 from ipc.errors import (
     ChannelError,
     ChannelFull,
@@ -25,10 +19,7 @@ from ipc.message import Message
 from ipc.registry import ChannelRegistry
 from ipc.ring.in_flight import InFlight
 from ipc.ring.receiver import Delivery
-from ipc.ring.statistics import (
-    ChannelStatistics,
-    Histogram,
-)
+from ipc.ring.statistics import ChannelStatistics, Histogram
 
 __all__ = [
     "AsyncContext",

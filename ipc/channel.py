@@ -19,32 +19,12 @@ from typing import Any, Final
 from ipc.dead_letters import DeadLetterBox
 from ipc.errors import ChannelError, ChannelFull, Closed, ModuleUnavailable
 from ipc.message import Message
-from ipc.ring import (
-    in_flight,
-    layout,
-    statistics,
-)
+from ipc.ring import in_flight, layout, statistics
 from ipc.ring.in_flight import InFlight
-from ipc.ring.layout import (
-    BATCH,
-    MAX_CAPACITY,
-    MIB,
-    Segment,
-)
-from ipc.ring.receiver import (
-    Delivery,
-    Receiver,
-)
-from ipc.ring.sender import (
-    Batch,
-    Putting,
-    Sender,
-    TryPut,
-)
-from ipc.ring.signals import (
-    Deadline,
-    Event,
-)
+from ipc.ring.layout import BATCH, MAX_CAPACITY, MIB, Segment
+from ipc.ring.receiver import Delivery, Receiver
+from ipc.ring.sender import Batch, Putting, Sender, TryPut
+from ipc.ring.signals import Deadline, EventFd
 from ipc.ring.statistics import ChannelStatistics
 
 DEFAULT_CAPACITY: Final = 8 * MIB
@@ -87,8 +67,8 @@ class Channel:
         self.max_deliveries = max_deliveries
         self.dead_letters = dead_letters
         self._segment = Segment.create(name)
-        self._arrived = Event()
-        self._room = Event()
+        self._arrived = EventFd()
+        self._room = EventFd()
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,7 +85,7 @@ class Channel:
         memory, arrived, room = (fd.detach() for fd in state.pop("fds"))
         self.__dict__.update(state)
         self._segment = Segment(memory)
-        self._arrived, self._room = Event(arrived), Event(room)
+        self._arrived, self._room = EventFd(arrived), EventFd(room)
         self._begin()
 
     def _begin(self) -> None:
@@ -199,13 +179,13 @@ class Channel:
             f"({waiting.bytes} bytes) wait in it, and its reader makes no room"
         )
 
-    def note_round_trip(self, seconds: float) -> None:
+    def count_round_trip(self, seconds: float) -> None:
         """Count a question of this process's that was answered after so many seconds."""
-        self._sender.note(statistics.note_round_trip, seconds)
+        self._sender.count(statistics.count_round_trip, seconds)
 
-    def note_unanswered(self) -> None:
+    def count_unanswered(self) -> None:
         """Count a question of this process's that was not answered in time."""
-        self._sender.note(statistics.note_unanswered)
+        self._sender.count(statistics.count_unanswered)
 
     # Receiving
 
@@ -290,7 +270,7 @@ class Channel:
         """Read the counters in shared memory: any process may, at any time, at no one's cost."""
         return statistics.read(self._segment, self.capacity)
 
-    def in_hand(self) -> list[InFlight]:
+    def in_flight(self) -> list[InFlight]:
         """Tell which messages are handed out and not done; oldest first for each sender.
 
         Any process may ask at any time. After the reader's death, and until its successor asks

@@ -25,7 +25,7 @@ from ipc.ring.layout import SLOTS
 _SLOT: Final = SLOTS - 1
 
 
-class Target(Protocol):
+class ReplayTarget(Protocol):
     """Where a letter is replayed to: the part of a Channel that this needs."""
 
     name: str
@@ -110,7 +110,9 @@ class DeadLetterBox:
         except FileNotFoundError:
             raise self._unknown(letter_id) from None
 
-    def replay(self, letter_id: str, channel: Target, timeout: float | None = 30.0) -> Message:
+    def replay(
+        self, letter_id: str, channel: ReplayTarget, timeout: float | None = 30.0
+    ) -> Message:
         """Put the message back on its channel, as one that was never delivered.
 
         The letter is removed once the message is safely in the channel. A process killed between

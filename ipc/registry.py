@@ -38,13 +38,13 @@ class ChannelRegistry:
         self._capacity = capacity
         self._max_deliveries = max_deliveries
         self._dead_letters = dead_letters
-        self.lines: dict[str, Mailbox] = {}
+        self.mailboxes: dict[str, Mailbox] = {}
         """by the modules' names"""
         self._members: dict[str, list[str]] = {}
 
     def add_module(self, name: str, group: str = "") -> None:
         """Make the module's channels; nothing happens if it has them."""
-        if name in self.lines:
+        if name in self.mailboxes:
             return
         inbox = Channel(
             name,
@@ -53,57 +53,57 @@ class ChannelRegistry:
             dead_letters=self._dead_letters,
         )
         answers = Channel(f"{name}-answers", capacity=self._capacity)
-        self._put(name, Mailbox(group, len(self.lines), inbox, answers))
+        self._put(name, Mailbox(group, len(self.mailboxes), inbox, answers))
 
     def add_module_group(self, name: str, group: str) -> None:
         """Put the module into a group, for `send_to_group`."""
-        line = self.line(name)
-        self._put(name, Mailbox(group, line.slot, line.inbox, line.answers))
+        mailbox = self.mailbox(name)
+        self._put(name, Mailbox(group, mailbox.slot, mailbox.inbox, mailbox.answers))
 
     def set_state(self, name: str, state: ChannelState) -> None:
         """Say for all processes whether the module is going to read."""
-        line = self.line(name)
-        line.inbox.state = line.answers.state = state
+        mailbox = self.mailbox(name)
+        mailbox.inbox.state = mailbox.answers.state = state
 
     def cleanup(self, name: str) -> None:
         """Forget a module and its channels, in this process."""
         self._members.clear()
-        line = self.lines.pop(name, None)
-        if line:
-            line.inbox.close()
-            line.answers.close()
+        mailbox = self.mailboxes.pop(name, None)
+        if mailbox:
+            mailbox.inbox.close()
+            mailbox.answers.close()
 
-    def line(self, name: str) -> Mailbox:
+    def mailbox(self, name: str) -> Mailbox:
         """Get a module's channels; UnknownModule if it has none."""
         try:
-            return self.lines[name]
+            return self.mailboxes[name]
         except KeyError:
-            known = ", ".join(sorted(self.lines)) or "none"
+            known = ", ".join(sorted(self.mailboxes)) or "none"
             raise UnknownModule(f"no module is named {name!r} (known: {known})") from None
 
     def members(self, group: str) -> list[str]:
         """Names of the modules in a group; UnknownModule if there are none."""
         names = self._members.get(group)
         if names is None:
-            names = [name for name, line in self.lines.items() if line.group == group]
+            names = [name for name, mailbox in self.mailboxes.items() if mailbox.group == group]
             self._members[group] = names
         if not names:
-            known = ", ".join(sorted({line.group for line in self.lines.values()})) or "none"
-            raise UnknownModule(f"no module is in a group {group!r} (known: {known})")
+            known = ", ".join(sorted({each.group for each in self.mailboxes.values()})) or "none"
+            raise UnknownModule(f"no module is in group {group!r} (known: {known})")
         return names
 
     def filenos(self) -> list[int]:
         """Descriptors that a process needs to use all these channels."""
         return [
             number
-            for line in self.lines.values()
-            for number in (*line.inbox.filenos(), *line.answers.filenos())
+            for mailbox in self.mailboxes.values()
+            for number in (*mailbox.inbox.filenos(), *mailbox.answers.filenos())
         ]
 
-    def _put(self, name: str, line: Mailbox) -> None:
-        self.lines[name] = line
+    def _put(self, name: str, mailbox: Mailbox) -> None:
+        self.mailboxes[name] = mailbox
         self._members.clear()
 
     @property
     def names(self) -> list[str]:
-        return list(self.lines)
+        return list(self.mailboxes)

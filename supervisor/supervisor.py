@@ -185,7 +185,7 @@ class Supervisor:
                 name=name,
                 module=spec.cls(spec.config, self.settings),
                 supervision=spec.supervision,
-                line=self.registry.line(name),
+                line=self.registry.mailbox(name),
                 sockets=listening,
                 output=ModuleOutput(name, self.output_followers),
                 host=self,

@@ -8,27 +8,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from typing import Any, TypeVar
 
 from ipc.channel import Channel
-from ipc.contexts.blocking import (
-    DEFAULT_TIMEOUT,
-    BaseContext,
-)
+from ipc.contexts.base import DEFAULT_TIMEOUT, BaseContext
 from ipc.contexts.loop_waiter import LoopWaiter
-from ipc.contexts.questions import (
-    Failures,
-    no_answer,
-)
+from ipc.contexts.questions import Failures, no_answer
 from ipc.errors import ChannelError, Closed
 from ipc.message import Message
 from ipc.registry import ChannelRegistry
 from ipc.ring.layout import BATCH
-from ipc.ring.receiver import (
-    Delivery,
-    Receiver,
-)
-from ipc.ring.signals import (
-    Deadline,
-    Watch,
-)
+from ipc.ring.receiver import Delivery, Receiver
+from ipc.ring.signals import Deadline, EventFdWatch
 
 Item = TypeVar("Item")
 
@@ -60,7 +48,7 @@ class AsyncContext(BaseContext):
     def stop(self) -> None:
         """Ask the module to stop: iteration ends, `receive` raises Closed."""
         self._stop_requested.set()
-        self._line.inbox.wake()
+        self._mailbox.inbox.wake()
 
     async def send(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -70,9 +58,9 @@ class AsyncContext(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        line = self._lines.get(module) or self.registry.line(module)
-        if not line.inbox.try_put(message, self._slot):
-            await self._put_later(line.inbox, message, timeout)
+        mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
+        if not mailbox.inbox.try_put(message, self._slot):
+            await self._put_later(mailbox.inbox, message, timeout)
 
     async def send_many(
         self, module: str, messages: Sequence[Message], timeout: float | None = DEFAULT_TIMEOUT
@@ -82,10 +70,10 @@ class AsyncContext(BaseContext):
         Waits up to `timeout` seconds in all. Errors: those of `send`, with a note on how many
         were sent before.
         """
-        line = self._lines.get(module) or self.registry.line(module)
-        with line.inbox.putting(messages, self._slot) as attempt:
+        mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
+        with mailbox.inbox.putting(messages, self._slot) as attempt:
             if not attempt():
-                await _when_there_is_room(line.inbox, attempt, timeout)
+                await _when_there_is_room(mailbox.inbox, attempt, timeout)
 
     async def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -103,7 +91,7 @@ class AsyncContext(BaseContext):
 
     async def receive(self, timeout: float | None = None) -> Message:
         """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
-        receiver = self._line.inbox.receiver
+        receiver = self._mailbox.inbox.receiver
         return await self._next(receiver.try_get, timeout)
 
     async def receive_many(self, most: int = BATCH, timeout: float | None = None) -> list[Message]:
@@ -112,7 +100,7 @@ class AsyncContext(BaseContext):
         The next receiving acknowledges all of them: if the process ends before it, each is
         delivered again to its successor.
         """
-        attempt = self._line.inbox.try_get_many
+        attempt = self._mailbox.inbox.try_get_many
         return await self._next(lambda: attempt(most) or None, timeout)
 
     async def take(self, timeout: float | None = None) -> Delivery:
@@ -122,7 +110,7 @@ class AsyncContext(BaseContext):
         when all that was taken is done, and nothing else is until it is done itself: do not
         wait for more messages before you handle those you have.
         """
-        return await self._next(self._line.inbox.receiver.try_take, timeout)
+        return await self._next(self._mailbox.inbox.receiver.try_take, timeout)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """Iterate over what is received until the module is asked to stop."""
@@ -150,7 +138,7 @@ class AsyncContext(BaseContext):
         Errors beside it: those of `send`. An answer that comes later is dropped and counted.
         """
         self._listen_for_answers()
-        inbox = self.registry.line(module).inbox
+        inbox = self.registry.mailbox(module).inbox
         waiter: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         message = self._question(message, self._waiters, waiter)
         asked, deadline = time.perf_counter(), Deadline(timeout)
@@ -161,11 +149,11 @@ class AsyncContext(BaseContext):
         except ChannelError:
             raise
         except TimeoutError as error:
-            inbox.note_unanswered()
+            inbox.count_unanswered()
             raise no_answer(module, message) from error
         finally:
             del self._waiters[message.id]
-        inbox.note_round_trip(time.perf_counter() - asked)
+        inbox.count_round_trip(time.perf_counter() - asked)
         return answer
 
     async def send_to_group_sync(
@@ -200,17 +188,17 @@ class AsyncContext(BaseContext):
 
     def _open_inbox(self) -> LoopWaiter:
         if self._inbox is None:
-            self._inbox = LoopWaiter(self._line.inbox.receiver)
+            self._inbox = LoopWaiter(self._mailbox.inbox.receiver)
         return self._inbox
 
     async def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
         inbox = self._inbox or self._open_inbox()
-        if inbox.others_turn():
+        if inbox.should_yield():
             await asyncio.sleep(0)
         deadline: Deadline | None = None  # most often there is no need to wait
         while True:
             if self.stopping:
-                self._line.inbox.receiver.acknowledge()
+                self._mailbox.inbox.receiver.acknowledge()
                 raise self._stopped()
             item = attempt()
             if item is not None:
@@ -222,7 +210,7 @@ class AsyncContext(BaseContext):
 
     def _listen_for_answers(self) -> None:
         if self._answers is None:
-            self._answers = self._line.answers.receiver
+            self._answers = self._mailbox.answers.receiver
             arrivals = self._answers.await_arrivals()
             asyncio.get_running_loop().add_reader(arrivals.fileno(), self._answer_waiters)
             self._answer_waiters()
@@ -269,7 +257,7 @@ async def _when_there_is_room(
         channel.forget_room(room)
 
 
-async def _readable(watch: Watch, deadline: Deadline) -> None:
+async def _readable(watch: EventFdWatch, deadline: Deadline) -> None:
     """Wait in the event loop until the watched event is signalled, or the deadline has come."""
     loop = asyncio.get_running_loop()
     signalled = loop.create_future()

@@ -1,6 +1,6 @@
-"""What a module uses to talk to others: beehive's operations, blocking.
+"""The context for modules that block: beehive's operations, with threads.
 
-`AsyncContext` (ipc/contexts/asynchronous.py) has the same ones for asyncio.
+`AsyncContext` (ipc/contexts/asynchronous.py) has the same operations for asyncio.
 """
 
 from __future__ import annotations
@@ -8,106 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from ipc.channel import Channel
-from ipc.contexts.questions import (
-    Failures,
-    Question,
-    no_answer,
-)
-from ipc.errors import ChannelError, Closed, Timeout
+from ipc.contexts.base import DEFAULT_TIMEOUT, BaseContext
+from ipc.contexts.questions import Failures, Question, no_answer
+from ipc.errors import Closed
 from ipc.message import Message
-from ipc.registry import ChannelRegistry, Mailbox
+from ipc.registry import ChannelRegistry
 from ipc.ring.layout import BATCH
 from ipc.ring.receiver import Delivery
 from ipc.ring.signals import Deadline
 
 Item = TypeVar("Item")
-
-#: Seconds that an operation waits if it is not told otherwise, as beehive's.
-DEFAULT_TIMEOUT: Final = 30.0
-
-
-class BaseContext:
-    """What both contexts share: who they speak for, and to whom."""
-
-    def __init__(self, registry: ChannelRegistry, name: str) -> None:
-        self.registry = registry
-        self.name = name
-        self._line: Mailbox = registry.line(name)
-        self._lines = registry.lines
-        self._slot = self._line.slot
-        self.unmatched_answers = 0
-        """answers that came when nobody waited for them any more"""
-
-    @property
-    def group(self) -> str:
-        return self._line.group
-
-    def add_module(self, name: str) -> None:
-        """Make channels for a module of this process's own making."""
-        self.registry.add_module(name)
-
-    def add_module_group(self, name: str, group: str) -> None:
-        self.registry.add_module_group(name, group)
-
-    def cleanup(self, name: str) -> None:
-        """Forget a module's channels, in this process."""
-        self.registry.cleanup(name)
-
-    def send_some(self, module: str, messages: Sequence[Message]) -> int:
-        """Send as many messages as there is room for, in their order, and say how many.
-
-        Waits for nothing. Errors are those of `send` for the first message: one that another
-        message would meet ends the sending before it.
-        """
-        line = self._lines.get(module) or self.registry.line(module)
-        putting = line.inbox.putting(messages, self._slot)
-        try:
-            putting()
-        except ChannelError:
-            if not putting.count:
-                raise
-        return putting.count
-
-    def _group_targets(self, group: str) -> list[str]:
-        """Name the members of a group, without the module itself, which sends."""
-        return [name for name in self.registry.members(group) if name != self.name]
-
-    def _put_at_once(self, names: list[str], message: Message, failures: Failures) -> list[str]:
-        """Put the message where there is room for it; name those that have none."""
-        full = []
-        for name in names:
-            with failures:
-                if not self.registry.line(name).inbox.try_put(message, self._slot):
-                    full.append(name)
-        return full
-
-    def _stopped(self) -> Closed:
-        return Closed(f"module {self.name!r} is asked to stop")
-
-    def _nothing_came(self, timeout: float | None) -> Timeout:
-        return Timeout(f"no message came for {self.name!r} within {timeout:g} s")
-
-    def _question(self, message: Message, waiters: dict[str, Item], waiter: Item) -> Message:
-        """Make a question of a message, and note who waits for its answer.
-
-        A message that is being asked already gets a new id, so that each asker has its answer.
-        """
-        while waiters.setdefault(message.id, waiter) is not waiter:
-            message = message.clone()
-        message.sync = True
-        message.reply_to = self.name
-        return message
-
-    def _answers_of(self, message: Message) -> Channel:
-        if not message.reply_to:
-            raise ChannelError(
-                f"message {message.id} answers nobody: it has no reply_to. Make it with "
-                "response() or error() of the message that was received"
-            )
-        return self.registry.line(message.reply_to).answers
 
 
 class Context(BaseContext):
@@ -125,7 +37,7 @@ class Context(BaseContext):
         self._questions: dict[str, Question] = {}
         self._answered = threading.Condition()
         self._pumping = False
-        self._inbox = self._line.inbox
+        self._inbox = self._mailbox.inbox
         self._late = 0  # answers that may still come, though nobody waits for them
 
     def send(self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
@@ -134,9 +46,9 @@ class Context(BaseContext):
         Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
-        line = self._lines.get(module) or self.registry.line(module)
-        if not line.inbox.try_put(message, self._slot):
-            line.inbox.put(message, timeout=timeout)
+        mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
+        if not mailbox.inbox.try_put(message, self._slot):
+            mailbox.inbox.put(message, timeout=timeout)
 
     def send_many(
         self, module: str, messages: Sequence[Message], timeout: float | None = DEFAULT_TIMEOUT
@@ -146,8 +58,8 @@ class Context(BaseContext):
         Waits up to `timeout` seconds in all. Errors: those of `send`, with a note on how many
         were sent before.
         """
-        line = self._lines.get(module) or self.registry.line(module)
-        line.inbox.put_many(messages, timeout, self._slot)
+        mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
+        mailbox.inbox.put_many(messages, timeout, self._slot)
 
     def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
@@ -187,7 +99,7 @@ class Context(BaseContext):
         when all that was taken is done, and nothing else is until it is done itself: do not
         wait for more messages before you handle those you have.
         """
-        return self._next(self._line.inbox.receiver.try_take, timeout)
+        return self._next(self._mailbox.inbox.receiver.try_take, timeout)
 
     def __iter__(self) -> Iterator[Message]:
         """Iterate over what is received until the module is asked to stop."""
@@ -248,7 +160,7 @@ class Context(BaseContext):
     def stop(self) -> None:
         """Let `receive` end with Closed; safe in a signal handler."""
         self.stopping = True
-        self._line.inbox.wake()
+        self._mailbox.inbox.wake()
 
     def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
         """Get what `attempt` hands out, or wait for it until the timeout or the module's end."""
@@ -279,7 +191,7 @@ class Context(BaseContext):
 
     def _ask(self, module: str, message: Message) -> Question:
         """Be ready for the answer before the question is sent."""
-        question = Question(message, module, self.registry.line(module).inbox)
+        question = Question(message, module, self.registry.mailbox(module).inbox)
         question.message = self._question(message, self._questions, question)
         return question
 
@@ -292,15 +204,15 @@ class Context(BaseContext):
                 else:
                     self._pump(deadline)
                 if question.answer is None and deadline.passed:
-                    question.inbox.note_unanswered()
+                    question.inbox.count_unanswered()
                     self._late += 1
                     raise no_answer(question.module, question.message)
-        question.inbox.note_round_trip(question.answered - question.asked)
+        question.inbox.count_round_trip(question.answered - question.asked)
         return question.answer
 
     def _pump(self, deadline: Deadline) -> None:
         """Read an answer for whichever thread; called and left holding the condition."""
-        receiver = self._line.answers.receiver
+        receiver = self._mailbox.answers.receiver
         answer = receiver.try_get()
         if answer is None:
             arrivals = receiver.await_arrivals()
@@ -323,7 +235,7 @@ class Context(BaseContext):
     def _drop_late(self) -> None:
         """Let answers that nobody waits for any more not fill the channel."""
         with self._answered:
-            while not self._pumping and (answer := self._line.answers.receiver.try_get()):
+            while not self._pumping and (answer := self._mailbox.answers.receiver.try_get()):
                 self._hand_over(answer)
 
     def _hand_over(self, answer: Message) -> None:

@@ -21,12 +21,12 @@ class LoopWaiter:
         self._receiver = receiver
         self._arrivals = receiver.await_arrivals()
         self._waiters: list[asyncio.Future[None]] = []
-        self._on_arrival = self._look_up
+        self._on_arrival = self._wake_waiters
         self._turn = 0
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._arrivals.fileno(), self._wake)
 
-    def others_turn(self) -> bool:
+    def should_yield(self) -> bool:
         """Whether other tasks are to run now, however many messages there are."""
         self._turn += 1
         return self._turn % _TURN == 0
@@ -39,7 +39,7 @@ class LoopWaiter:
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
         left = deadline.remaining()
-        alarm = None if left is None else self._loop.call_later(left, self._look_up)
+        alarm = None if left is None else self._loop.call_later(left, self._wake_waiters)
         try:
             await waiter
         finally:
@@ -72,7 +72,7 @@ class LoopWaiter:
         try:
             await over
         finally:
-            self._on_arrival = self._look_up
+            self._on_arrival = self._wake_waiters
             self._receiver.awake()
 
     def _hand_over(self, handle: Callable[[Message], None], stopping: Callable[[], bool]) -> bool:
@@ -104,7 +104,7 @@ class LoopWaiter:
         self._arrivals.clear()
         self._on_arrival()
 
-    def _look_up(self) -> None:
+    def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

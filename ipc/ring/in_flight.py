@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from ipc.message import decode_envelope, part_of_batch
 from ipc.ring import layout
-from ipc.ring.layout import (
-    RING,
-    Segment,
-    Slot,
-    fence,
-    lap_after,
-    payload_place,
-    record_end,
-)
+from ipc.ring.layout import RING, Segment, Slot, fence, lap_after, payload_place, record_end
 
 
 @dataclass(frozen=True)

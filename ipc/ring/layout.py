@@ -79,7 +79,7 @@ FRESH: Final = LENGTH | MEMBER  # all that a word has before the record is hande
 BATCH: Final = 64
 #: The words of a batch's members: as they are sent, and when they have been handed out once.
 MEMBERS: Final = memoryview(array("Q", [MEMBER | left for left in range(BATCH, 0, -1)]))
-MEMBERS_IN_HAND: Final = memoryview(array("Q", [word + HAND_OUT for word in MEMBERS]))
+MEMBERS_IN_FLIGHT: Final = memoryview(array("Q", [word + HAND_OUT for word in MEMBERS]))
 
 
 def record_size(length: int) -> int:

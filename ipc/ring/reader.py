@@ -11,13 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ipc.message import (
-    DECODING_ERRORS,
-    Message,
-    decode_batch,
-    decode_message,
-    part_of_batch,
-)
+from ipc.message import DECODING_ERRORS, Message, decode_batch, decode_message, part_of_batch
 from ipc.ring.layout import (
     BATCH,
     DONE,
@@ -30,7 +24,7 @@ from ipc.ring.layout import (
     LENGTH,
     MEMBER,
     MEMBERS,
-    MEMBERS_IN_HAND,
+    MEMBERS_IN_FLIGHT,
     RING,
     SENT,
     SKIPPED,
@@ -80,7 +74,7 @@ class Reader:
         self._batch: list[Message] = []
         self._batch_end = -1
         self.free()  # a predecessor may have died before it did
-        self._let_go()
+        self._release_held()
 
     def tail(self) -> int:
         """Where the written records end."""
@@ -148,7 +142,7 @@ class Reader:
                 behind = first + stop - start
                 if not word & MEMBER or lengths[first:behind] != MEMBERS[start:stop]:
                     break
-                lengths[first:behind] = MEMBERS_IN_HAND[start:stop]
+                lengths[first:behind] = MEMBERS_IN_FLIGHT[start:stop]
                 batch = self._batch_of(position, word)
                 messages += batch[len(batch) - (word & LENGTH) :][: stop - start]
                 position = self.end(position + 8 * (stop - start - 1))
@@ -227,7 +221,7 @@ class Reader:
         if self.words[WAITING]:
             self._on_room()
 
-    def _let_go(self) -> None:
+    def _release_held(self) -> None:
         """Note that the predecessor holds nothing any more: what it did is handed out again."""
         position, tail = self.head, self.tail()
         lap_end = self.lap_end()

@@ -12,17 +12,9 @@ from typing import Final
 from ipc.errors import ChannelError, NotAMessage
 from ipc.message import DECODING_ERRORS, Message, decode, decode_message
 from ipc.ring import layout
-from ipc.ring.layout import (
-    READER_LOCK,
-    RING,
-    Segment,
-    fence,
-)
+from ipc.ring.layout import READER_LOCK, RING, Segment, fence
 from ipc.ring.reader import Reader
-from ipc.ring.signals import (
-    Event,
-    Watch,
-)
+from ipc.ring.signals import EventFd, EventFdWatch
 
 _BURST: Final = 64 * 1024  # bytes of one sender that are handed out before the next one's turn
 
@@ -71,8 +63,8 @@ class Receiver:
     def __init__(
         self,
         segment: Segment,
-        arrived: Event,
-        room: Event,
+        arrived: EventFd,
+        room: EventFd,
         *,
         capacity: int,
         max_deliveries: int,
@@ -96,15 +88,15 @@ class Receiver:
         self._last: tuple[Reader, int, int] | None = None
         self._many: tuple[Reader, int, int, int] | None = None  # the same, and how many
         self._taken = False
-        self._in_hand = 0  # taken and not done
+        self._in_flight = 0  # taken and not done
         self._blocked = False  # until nothing is in hand
         self._messages = self._hand_out()
         self._next = self._messages.__next__
-        self._arrivals = Watch(arrived)
+        self._arrivals = EventFdWatch(arrived)
 
     def try_get(self) -> Message | None:
         """Hand out the next message, or None; acknowledges the one before it."""
-        if self._in_hand:
+        if self._in_flight:
             with self._lock:
                 return self._step()
         try:
@@ -141,7 +133,7 @@ class Receiver:
             if message is None or self._last is None:
                 return None
             self._taken = True
-            self._in_hand += 1
+            self._in_flight += 1
             return Delivery(message, self, self._last)
 
     def done(self, record: tuple[Reader, int, int]) -> None:
@@ -150,8 +142,8 @@ class Receiver:
         with self._lock:
             if not reader.done(position, end):
                 return
-            self._in_hand -= 1
-            if self._in_hand or not self._blocked:
+            self._in_flight -= 1
+            if self._in_flight or not self._blocked:
                 return
         self._arrived.signal()
 
@@ -177,11 +169,11 @@ class Receiver:
 
     def pending(self) -> bool:
         """Whether there is something that can be handed out."""
-        if self._blocked and self._in_hand:
+        if self._blocked and self._in_flight:
             return False
         return any(reader.tail() != reader.cursor for reader in self._active_readers())
 
-    def await_arrivals(self) -> Watch:
+    def await_arrivals(self) -> EventFdWatch:
         """Begin to wait for messages: try once more before sleeping on the result."""
         self._words[layout.SLEEPING] = 1
         fence()
@@ -249,7 +241,7 @@ class Receiver:
                         reader.cursor = cursor = reader.end(start)
                         alone = self._is_last_chance(word)
                         if alone:
-                            yield from self._until_nothing_is_in_hand()
+                            yield from self._until_nothing_is_in_flight()
                         again = self._again(reader, start, cursor)
                         if again is None:
                             continue
@@ -260,7 +252,7 @@ class Receiver:
                         # Others may have been handed out with it.
                         self._taken, cursor = False, reader.cursor
                         if alone:
-                            yield from self._until_nothing_is_in_hand()
+                            yield from self._until_nothing_is_in_flight()
                     elif reader.head == start:
                         reader.head = words[layout.HEAD] = cursor
                         reader.handled = words[layout.HANDLED] = reader.handled + 1
@@ -273,8 +265,8 @@ class Receiver:
         """Whether a record's next delivery is its last, for which it has to be alone."""
         return not word & layout.DONE and _deliveries(word) == self._max_deliveries - 1
 
-    def _until_nothing_is_in_hand(self) -> Iterator[None]:
-        while self._in_hand:
+    def _until_nothing_is_in_flight(self) -> Iterator[None]:
+        while self._in_flight:
             self._blocked = True
             self._last = None
             yield None

@@ -22,10 +22,7 @@ from ipc.ring.layout import (
     Segment,
     fence,
 )
-from ipc.ring.signals import (
-    Event,
-    Watch,
-)
+from ipc.ring.signals import EventFd, EventFdWatch
 from ipc.ring.writer import Writer
 
 Figures = ParamSpec("Figures")
@@ -50,7 +47,7 @@ class TryPut(Protocol):
 class Sender:
     """Puts messages into this process's slot; any thread may."""
 
-    def __init__(self, segment: Segment, arrived: Event, capacity: int) -> None:
+    def __init__(self, segment: Segment, arrived: EventFd, capacity: int) -> None:
         self._segment = segment
         self._words = segment.words
         self._arrived = arrived
@@ -122,16 +119,16 @@ class Sender:
             self._arrived.signal()
         return written
 
-    def await_room(self, room: Event) -> Watch:
+    def await_room(self, room: EventFd) -> EventFdWatch:
         """Begin to wait for room: try once more before sleeping on the result."""
-        watch = Watch(room)
+        watch = EventFdWatch(room)
         with self._lock:
             self._waiting += 1
             if self._writer:
                 self._writer.await_room(waiting=True)
         return watch
 
-    def forget_room(self, watch: Watch) -> None:
+    def forget_room(self, watch: EventFdWatch) -> None:
         """End a wait that `await_room` began."""
         watch.close()
         with self._lock:
@@ -139,7 +136,7 @@ class Sender:
             if self._writer and not self._waiting:
                 self._writer.await_room(waiting=False)
 
-    def note(
+    def count(
         self,
         what: Callable[Concatenate[memoryview, Figures], None],
         *figures: Figures.args,

@@ -14,7 +14,7 @@ import time
 import weakref
 
 
-class Event:
+class EventFd:
     """The signalling end: a descriptor that is handed down to the processes concerned."""
 
     def __init__(self, fd: int | None = None) -> None:
@@ -26,10 +26,10 @@ class Event:
         os.eventfd_write(self.fd, 1)
 
 
-class Watch:
+class EventFdWatch:
     """One process's wait on one or more events; `fileno` is for an event loop's reader."""
 
-    def __init__(self, *events: Event) -> None:
+    def __init__(self, *events: EventFd) -> None:
         self._epoll = select.epoll()
         for event in events:
             self._epoll.register(event.fd, select.EPOLLIN | select.EPOLLET)

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipc.ring import layout
-from ipc.ring.layout import (
-    Segment,
-    skipped,
-)
+from ipc.ring.layout import Segment, skipped
 
 #: Upper bounds of a round trip's buckets, in seconds; what took longer is in one more bucket.
 ROUND_TRIP_BOUNDS: Final = (
@@ -105,12 +102,12 @@ def longest_wait(segment: Segment) -> int:
     return max((words[layout.TAIL] - at - skipped(words, at) for words, at in freed), default=0)
 
 
-def note_round_trip(words: memoryview, seconds: float) -> None:
+def count_round_trip(words: memoryview, seconds: float) -> None:
     """Count an answered question in its sender's own slot of the channel it was sent through."""
     bucket = layout.ROUND_TRIP_COUNTS + bisect_left(ROUND_TRIP_BOUNDS, seconds)
     words[layout.ROUND_TRIP_SUM] += int(seconds * 1e9)
     words[bucket] += 1
 
 
-def note_unanswered(words: memoryview) -> None:
+def count_unanswered(words: memoryview) -> None:
     words[layout.UNANSWERED] += 1

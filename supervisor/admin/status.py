@@ -101,7 +101,7 @@ def render(supervisor: Supervisor) -> Status:
         modules=[
             *(_module(unit) for unit in units),
             *(
-                _disabled(spec, reason, supervisor.registry.line(spec.name).inbox)
+                _disabled(spec, reason, supervisor.registry.mailbox(spec.name).inbox)
                 for spec, reason in supervisor.disabled.values()
             ),
         ],

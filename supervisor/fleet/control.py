@@ -117,7 +117,7 @@ class Control:
         async with self._turn():
             box = self._supervisor.dead_letters
             letter = box.get(letter_id)
-            inbox = self._supervisor.registry.line(letter.channel).inbox
+            inbox = self._supervisor.registry.mailbox(letter.channel).inbox
             box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
             return letter
 

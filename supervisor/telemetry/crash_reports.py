@@ -105,7 +105,7 @@ def signal_name(number: int) -> str:
 
 def _in_hand(unit: Unit) -> list[dict[str, Any]]:
     try:
-        return [asdict(message) for message in unit.line.inbox.in_hand()]
+        return [asdict(message) for message in unit.line.inbox.in_flight()]
     except Exception:  # memory that a module could write to: anything may be in it
         log.exception("what module %s had in hand cannot be told", unit.name)
         return []

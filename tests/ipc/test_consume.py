@@ -50,7 +50,7 @@ class Consumer:
 
     @property
     def waiting(self) -> int:
-        return self.context.registry.line("b").inbox.qsize()
+        return self.context.registry.mailbox("b").inbox.qsize()
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def test_no_wake_up_is_lost_between_processes(consumer: Consumer) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            target = consumer.context.registry.line("b").inbox
+            target = consumer.context.registry.mailbox("b").inbox
             for count in rounds:
                 for number in range(count):
                     target.put(numbered(number))

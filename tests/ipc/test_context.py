@@ -129,7 +129,7 @@ async def test_taken_messages_are_acknowledged_by_done(contexts: dict[str, Async
     for number in range(3):
         await contexts["a"].send("silent", question(str(number)))
     taken = [await contexts["silent"].take(10) for _ in range(3)]
-    inbox = contexts["silent"].registry.line("silent").inbox
+    inbox = contexts["silent"].registry.mailbox("silent").inbox
     assert inbox.qsize() == 3
     taken[2].done()
     taken[0].done()

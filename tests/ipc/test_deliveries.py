@@ -107,7 +107,7 @@ def send_from_another_slot(channel: Channel) -> None:
 def test_a_blocking_take_wakes_when_the_message_before_is_done(start: Start) -> None:
     registry = ChannelRegistry(max_deliveries=1)
     registry.add_module("a")
-    inbox = registry.line("a").inbox
+    inbox = registry.mailbox("a").inbox
     fill(inbox, 2)
     told = Channel("told")
     start(take_in_two_threads, registry, told)
@@ -127,11 +127,11 @@ def take_in_two_threads(registry: ChannelRegistry, told: Channel) -> None:
 async def test_an_awaited_take_wakes_when_the_message_before_is_done() -> None:
     registry = ChannelRegistry(max_deliveries=1)
     registry.add_module("a")
-    fill(registry.line("a").inbox, 3)
+    fill(registry.mailbox("a").inbox, 3)
     context = AsyncContext(registry, "a")
     first = await context.take(10)
     second = asyncio.create_task(context.take(10))
-    while not context._inbox or context._line.inbox.receiver._words[8] == 0:
+    while not context._inbox or context._mailbox.inbox.receiver._words[8] == 0:
         await asyncio.sleep(0)
     assert not second.done()
     first.done()
@@ -178,18 +178,18 @@ def hold_three_and_do_one(channel: Channel, told: Channel) -> None:
 def test_another_process_sees_what_is_in_hand(start: Start) -> None:
     channel, told = Channel("inbox"), Channel("told")
     fill(channel, 6)
-    assert channel.in_hand() == []
+    assert channel.in_flight() == []
     reader = start(hold_three_and_do_one, channel, told)
     told.get(timeout=10)
-    living = channel.in_hand()
+    living = channel.in_flight()
     assert [(held.resource, held.deliveries) for held in living] == [("0", 1), ("2", 1)]
     assert {(held.source, held.operation) for held in living} == {("test", "update")}
     assert all(held.id for held in living)
     reader.kill()
     reader.join(10)
-    assert channel.in_hand() == living
+    assert channel.in_flight() == living
     taken = [take(channel) for _ in range(4)]
-    assert [(held.resource, held.deliveries) for held in channel.in_hand()] == [
+    assert [(held.resource, held.deliveries) for held in channel.in_flight()] == [
         ("0", 2),
         ("2", 2),
         ("3", 1),
@@ -197,7 +197,7 @@ def test_another_process_sees_what_is_in_hand(start: Start) -> None:
     ]
     for delivery in taken:
         delivery.done()
-    assert channel.in_hand() == []
+    assert channel.in_flight() == []
 
 
 def test_after_a_second_death_only_what_was_in_hand_then_is_told(start: Start) -> None:
@@ -205,19 +205,19 @@ def test_after_a_second_death_only_what_was_in_hand_then_is_told(start: Start) -
     fill(channel, 4)
     start(lambda: [take(channel) for _ in range(3)]).join(10)
     start(lambda: take(channel)).join(10)
-    assert [(held.resource, held.deliveries) for held in channel.in_hand()] == [("0", 2)]
+    assert [(held.resource, held.deliveries) for held in channel.in_flight()] == [("0", 2)]
 
 
 def test_what_a_get_has_handed_out_is_in_hand_until_the_next(start: Start) -> None:
     channel = Channel("inbox")
     fill(channel, 2)
     channel.get_nowait()
-    assert [held.resource for held in channel.in_hand()] == ["0"]
+    assert [held.resource for held in channel.in_flight()] == ["0"]
     channel.get_nowait()
-    assert [held.resource for held in channel.in_hand()] == ["1"]
+    assert [held.resource for held in channel.in_flight()] == ["1"]
     with pytest.raises(queue.Empty):
         channel.get_nowait()
-    assert channel.in_hand() == []
+    assert channel.in_flight() == []
 
 
 def test_a_message_that_is_done_while_one_looks_is_not_told(
@@ -227,7 +227,7 @@ def test_a_message_that_is_done_while_one_looks_is_not_told(
     fill(channel, 3)
     channel.get_nowait()
     monkeypatch.setattr("ipc.ring.in_flight.fence", channel.try_get)
-    assert channel.in_hand() == []
+    assert channel.in_flight() == []
 
 
 def get_for_ever(channel: Channel) -> None:
@@ -251,7 +251,7 @@ def test_looking_while_messages_fly_shows_only_real_ones(start: Start) -> None:
     deadline = time.monotonic() + 20
     while len(seen) < 200:
         assert time.monotonic() < deadline
-        for held in channel.in_hand():
+        for held in channel.in_flight():
             assert (held.source, held.operation, held.deliveries) == ("test", "update", 1)
             assert 0 <= int(held.resource) < 50_000
             seen.add(held.resource)

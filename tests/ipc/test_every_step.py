@@ -220,8 +220,8 @@ def reading(channel: Channel) -> AsyncContext:
     """Make the context of a module whose inbox the channel is."""
     registry = ChannelRegistry()
     registry.add_module("reader")
-    line = registry.line("reader")
-    registry.lines["reader"] = type(line)("", 0, channel, line.answers)
+    mailbox = registry.mailbox("reader")
+    registry.mailboxes["reader"] = type(mailbox)("", 0, channel, mailbox.answers)
     return AsyncContext(registry, "reader")
 
 
@@ -331,7 +331,7 @@ def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
     registry = ChannelRegistry()
     for name in ("a", "b"):
         registry.add_module(name)
-    inbox = registry.line("b").inbox
+    inbox = registry.mailbox("b").inbox
 
     def ask() -> None:
         Context(registry, "a").send_sync("b", numbered(0), 0)

@@ -97,7 +97,7 @@ def die_in_the_middle(registry: ChannelRegistry) -> None:
     """Hold the slot and die before the record is there: TAIL has not moved."""
     context = Context(registry, "dying")
     context.send("reader", numbered(1))
-    writer = context.registry.line("reader").inbox._sender._writer
+    writer = context.registry.mailbox("reader").inbox._sender._writer
     assert writer
     start = 4096 + 8 + writer.tail
     writer.mapping[start : start + 100] = b"x" * 100
@@ -107,7 +107,7 @@ def die_in_the_middle(registry: ChannelRegistry) -> None:
 def hang(registry: ChannelRegistry, told: Channel) -> None:
     context = Context(registry, "hanging")
     context.send("reader", numbered(2))
-    context.registry.line("reader").inbox._sender._lock.acquire()
+    context.registry.mailbox("reader").inbox._sender._lock.acquire()
     told.put(numbered(0))
     signal.pause()
 
@@ -144,7 +144,7 @@ def test_a_flood_does_not_starve_another_sender(start: Start) -> None:
     while reader.receive(10).resource != "1":
         before += 1
     assert before * 100 < 64 * 1024
-    assert registry.line("reader").inbox.statistics().messages > 10_000
+    assert registry.mailbox("reader").inbox.statistics().messages > 10_000
 
 
 def test_a_full_module_stops_neither_others_nor_its_answers(start: Start) -> None:
@@ -158,7 +158,7 @@ def test_a_full_module_stops_neither_others_nor_its_answers(start: Start) -> Non
     full = Context(registry, "full")
     asked = full._question(numbered(2), {}, object())
     context.send_resp(asked.response("yes"))
-    assert registry.line("full").answers.try_get()
+    assert registry.mailbox("full").answers.try_get()
 
 
 # A group with a member that cannot be sent to
@@ -167,7 +167,7 @@ def test_a_full_module_stops_neither_others_nor_its_answers(start: Start) -> Non
 def test_a_member_that_cannot_be_sent_to_stops_none_of_the_others() -> None:
     registry = registered("sender", "stopped", "full", "good", capacity=8192)
     registry.set_state("stopped", ChannelState.STOPPED)
-    while registry.line("full").inbox.try_put(numbered(0, 1000), 0):
+    while registry.mailbox("full").inbox.try_put(numbered(0, 1000), 0):
         pass
     with pytest.raises(ModuleUnavailable, match="'stopped'") as caught:
         Context(registry, "sender").send_to_group("all", numbered(1, 900), timeout=0.01)
@@ -178,7 +178,7 @@ def test_a_member_that_cannot_be_sent_to_stops_none_of_the_others() -> None:
 async def test_the_same_in_an_event_loop() -> None:
     registry = registered("sender", "stopped", "full", "good", capacity=8192)
     registry.set_state("stopped", ChannelState.STOPPED)
-    while registry.line("full").inbox.try_put(numbered(0, 1000), 0):
+    while registry.mailbox("full").inbox.try_put(numbered(0, 1000), 0):
         pass
     sender = AsyncContext(registry, "sender")
     with pytest.raises(ModuleUnavailable, match="'stopped'"):
@@ -198,7 +198,7 @@ async def test_the_same_in_an_event_loop() -> None:
 async def test_a_full_channel_is_told_from_a_missing_answer() -> None:
     registry = registered("a", "b", capacity=4096)
     context = AsyncContext(registry, "a")
-    while registry.line("b").inbox.try_put(numbered(0, 1000), 0):
+    while registry.mailbox("b").inbox.try_put(numbered(0, 1000), 0):
         pass
     with pytest.raises(ChannelFull):
         await context.send_sync("b", numbered(1, 1000), 0.01)
@@ -244,7 +244,7 @@ def test_a_module_that_was_cleaned_up_is_unknown() -> None:
     context.add_module_group("c", "some")
     context.send_to_group("some", numbered(1))
     assert Context(registry, "c").receive(1).resource == "1"
-    inbox = registry.line("c").inbox
+    inbox = registry.mailbox("c").inbox
     context.cleanup("c")
     with pytest.raises(UnknownModule, match="'c'"):
         context.send("c", numbered(2))

@@ -94,7 +94,7 @@ def take_in_a_loop(channel: Channel, ledger: Any) -> None:
     async def main() -> None:
         registry = ChannelRegistry()
         registry.add_module("reader")
-        registry.lines["reader"] = replace(registry.line("reader"), inbox=channel)
+        registry.mailboxes["reader"] = replace(registry.mailbox("reader"), inbox=channel)
         context = AsyncContext(registry, "reader")
         room = asyncio.Semaphore(16)
         tasks = set()

@@ -119,7 +119,7 @@ def test_all_that_was_received_is_acknowledged_by_the_next_receiving(
         assert numbers(channel.try_get_many(4)) == [3, 4, 5, 6]
 
     start(receive_some_and_end).join(10)
-    assert [item.resource for item in channel.in_hand()] == ["3", "4", "5", "6"]
+    assert [item.resource for item in channel.in_flight()] == ["3", "4", "5", "6"]
     found: list[Message] = []
     while messages := channel.try_get_many():
         found += messages
@@ -255,7 +255,7 @@ def test_an_error_says_how_many_were_sent_before_it(registry: ChannelRegistry) -
     with pytest.raises(MessageTooLarge) as large:
         sender.send_many("b", [numbered(0), numbered(1, "x" * (17 << 20))])
     assert large.value.__notes__ == ["1 of 2 messages were sent before"]
-    registry.line("b").inbox.state = ChannelState.STOPPED
+    registry.mailbox("b").inbox.state = ChannelState.STOPPED
     with pytest.raises(ModuleUnavailable) as stopped:
         sender.send_many("b", many(3))
     assert stopped.value.__notes__ == ["0 of 3 messages were sent before"]
@@ -322,7 +322,7 @@ def test_some_are_sent_up_to_one_that_cannot_be(registry: ChannelRegistry) -> No
         sender.send_some("b", messages[2:])
     with pytest.raises(UnknownModule):
         sender.send_some("nobody", messages)
-    registry.line("b").inbox.state = ChannelState.STOPPED
+    registry.mailbox("b").inbox.state = ChannelState.STOPPED
     with pytest.raises(ModuleUnavailable):
         sender.send_some("b", messages)
 
@@ -339,4 +339,4 @@ def test_stopping_acknowledges_what_was_received(registry: ChannelRegistry) -> N
     reader.stop()
     with pytest.raises(Closed):
         reader.receive_many()
-    assert registry.line("b").inbox.empty()
+    assert registry.mailbox("b").inbox.empty()

@@ -268,7 +268,7 @@ class ChannelMachine(RuleBasedStateMachine):
             seen = self.channel.statistics()
             assert 0 <= seen.messages <= len(self.all()) + 1
             assert seen.bytes <= SENDERS * (self.channel.capacity + 3 * MIB)
-            held = {int(item.resource) for item in self.channel.in_hand()}
+            held = {int(item.resource) for item in self.channel.in_flight()}
             assert held >= set(self.taken)
 
     def teardown(self) -> None:

@@ -71,8 +71,8 @@ def test_every_operation_works_and_a_death_is_survived(
         context.send(name, message("die"))
         process.join(20)
         assert process.exitcode == -signal.SIGKILL
-        inbox = registry.line(name).inbox
-        assert [held.operation for held in inbox.in_hand()] == ["die"]
+        inbox = registry.mailbox(name).inbox
+        assert [held.operation for held in inbox.in_flight()] == ["die"]
         start(run, registry, name, method=method).join(40)  # dies of it too: a dead letter
         successor = start(run, registry, name, method=method)
         answered = context.send_sync(name, message("query"), 40)
@@ -81,4 +81,4 @@ def test_every_operation_works_and_a_death_is_survived(
         context.send(name, message("stop"))
         successor.join(20)
         assert successor.exitcode == 0
-        assert registry.line(name).inbox.statistics().senders == 1
+        assert registry.mailbox(name).inbox.statistics().senders == 1

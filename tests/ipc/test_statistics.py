@@ -33,7 +33,7 @@ def registry() -> ChannelRegistry:
 
 
 def statistics(registry: ChannelRegistry) -> ChannelStatistics:
-    return registry.line("b").inbox.statistics()
+    return registry.mailbox("b").inbox.statistics()
 
 
 def answer(registry: ChannelRegistry, count: int) -> None:
@@ -57,7 +57,7 @@ def test_round_trips_are_counted_where_they_were_asked(registry: ChannelRegistry
     assert seen.round_trips.count == 21
     assert 0 < seen.round_trips.sum_seconds < 10
     assert seen.unanswered_total == 0
-    assert registry.line("a").inbox.statistics().round_trips.count == 0
+    assert registry.mailbox("a").inbox.statistics().round_trips.count == 0
 
 
 async def test_round_trips_are_counted_in_an_event_loop(registry: ChannelRegistry) -> None:
@@ -89,7 +89,7 @@ def test_questions_without_an_answer_are_counted_apart(registry: ChannelRegistry
 def note_and_die(channel: Channel) -> None:
     channel.put(question())
     for seconds in (0.000_005, 0.000_010, 0.000_011, 0.3, 31.0):
-        channel.note_round_trip(seconds)
+        channel.count_round_trip(seconds)
 
 
 def test_the_histogram_outlives_its_writers_and_adds_them_up(start: Start) -> None:
@@ -129,7 +129,7 @@ def test_a_late_answer_is_dropped_while_others_are_received(registry: ChannelReg
     with pytest.raises(Timeout):
         asking.send_sync("b", question(), 0)
     answering.send_resp(answering.receive(10).response("late"))
-    registry.line("a").inbox.put(question())
+    registry.mailbox("a").inbox.put(question())
     asking.receive(10)
     assert asking.unmatched_answers == 1
-    assert registry.line("a").answers.statistics().received_total <= 1
+    assert registry.mailbox("a").answers.statistics().received_total <= 1

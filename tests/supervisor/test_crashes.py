@@ -106,7 +106,7 @@ async def test_a_death_for_want_of_space_is_temporary(
 ) -> None:
     page = SharedState()
     process: Any = SimpleNamespace(page=page, pid=1, started=0.0)
-    line: Any = SimpleNamespace(inbox=SimpleNamespace(in_hand=list))
+    line: Any = SimpleNamespace(inbox=SimpleNamespace(in_flight=list))
     module: Any = SimpleNamespace(settings=Settings(tmp_path, tmp_path))
     output: Any = SimpleNamespace(recent=Recent())
     unit: Any = SimpleNamespace(name="m", module=module, line=line, output=output, state="ready")

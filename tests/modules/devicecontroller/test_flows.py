@@ -357,7 +357,7 @@ async def test_unwritten_reports_stay_in_the_channel(
     await controller.hear(NODE, "membership/detail", b"", "get")
     await controller.said()  # so the report has been taken before
     await controller.stop()
-    inbox = controller.context.registry.line("devicecontroller").inbox
+    inbox = controller.context.registry.mailbox("devicecontroller").inbox
     assert inbox.statistics().messages == 1
 
 
