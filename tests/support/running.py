@@ -15,7 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from click.testing import CliRunner
+
 from supervisor import client
+from supervisor.cli.app import cloudcore
 from tests.support.zygote import Forked
 
 DEADLINE = 20.0
@@ -132,15 +135,13 @@ class Running:
         return connection
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the `cloudcore` command against it."""
+        """Run the `cloudcore` command against it, in this process: its start is most of it."""
         directories = self.directories if arguments[0] not in {"config", "completion"} else ()
-        return subprocess.run(
-            [sys.executable, "-m", "supervisor", *arguments, *directories],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
+        command = [*arguments, *directories]
+        result = CliRunner().invoke(cloudcore, command, prog_name="cloudcore")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return subprocess.CompletedProcess(command, result.exit_code, result.stdout, result.stderr)
 
     @property
     def directories(self) -> list[str]:
