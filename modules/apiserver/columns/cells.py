@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.meta.objects import Json, dig
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"
@@ -33,15 +33,6 @@ class Column:
             "description": self.description or self.name,
             "priority": int(self.wide),
         }
-
-
-def dig(obj: Any, *path: str) -> Any:
-    """Return what is at `path` in nested maps, None when any step is missing."""
-    for step in path:
-        if not isinstance(obj, dict):
-            return None
-        obj = obj.get(step)
-    return obj
 
 
 def text(*path: str, default: str = "") -> Callable[[Json], str]:

@@ -8,13 +8,12 @@ from modules.apiserver.columns.cells import (
     NONE,
     Column,
     count,
-    dig,
     first_few,
     join_labels,
     since,
     text,
 )
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.meta.objects import Json, dig
 
 
 def _external_ip(service: Json) -> str:

@@ -6,11 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from modules.apiserver.columns.cells import AGE, NAME, Column, dig, since
-from modules.apiserver.registry.objects import (
-    Json,
-    encode,
-)
+from modules.apiserver.columns.cells import AGE, NAME, Column, since
+from modules.apiserver.meta.objects import Json, dig, encode
 
 # .name, ['name'] or ["name"], [3], [*], [?(@.type=="Ready")]: what CRDs use of JSONPath.
 _STEP = re.compile(

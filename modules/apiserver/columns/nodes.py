@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modules.apiserver.columns.cells import AGE, NAME, NONE, UNKNOWN, Column, dig, text
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.columns.cells import AGE, NAME, NONE, UNKNOWN, Column, text
+from modules.apiserver.meta.objects import Json, dig
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modules.apiserver.columns.cells import AGE, NAME, Column, first_few, text
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.meta.objects import Json
 
 
 def _slice_ports(slice_: Json) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modules.apiserver.columns.cells import AGE, NAME, NONE, Column, dig, since, text
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.columns.cells import AGE, NAME, NONE, Column, since, text
+from modules.apiserver.meta.objects import Json, dig
 
 
 def _statuses(pod: Json, field: str = "containerStatuses") -> list[Json]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modules.apiserver.columns.cells import AGE, NAME, UNKNOWN, Column, dig, text
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.columns.cells import AGE, NAME, UNKNOWN, Column, text
+from modules.apiserver.meta.objects import Json, dig
 
 _SHORT_MODES = {
     "ReadWriteOnce": "RWO",

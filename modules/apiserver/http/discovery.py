@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import platform
 
-from modules.apiserver.registry.catalog import (
-    VERBS,
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import no_such_path
+from modules.apiserver.catalog import VERBS, Catalog, Resource
+from modules.apiserver.meta.objects import Json
+from modules.apiserver.meta.status import no_such_path
 
 # The release whose API is served; kubectl warns when it is more than one minor version away.
 MAJOR, MINOR = "1", "36"

@@ -9,14 +9,9 @@ import random
 from aiohttp import web
 
 from modules.apiserver import patch
-from modules.apiserver.columns.cells import dig
 from modules.apiserver.http import routing
 from modules.apiserver.http.paging import Pages
-from modules.apiserver.http.requests import (
-    body,
-    decoded,
-    delete_options,
-)
+from modules.apiserver.http.requests import body, decoded, delete_options
 from modules.apiserver.http.responses import (
     JSON,
     json_response,
@@ -25,25 +20,18 @@ from modules.apiserver.http.responses import (
     object_response,
     wants_table,
 )
-from modules.apiserver.http.routing import (
-    ListOptions,
-    Target,
-)
-from modules.apiserver.http.watch import (
-    PlainLines,
-    TableLines,
-    Watch,
-)
+from modules.apiserver.http.routing import ListOptions, Target
+from modules.apiserver.http.watch import PlainLines, TableLines, Watch
 from modules.apiserver.kinds.mergekeys import COMMON
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.registry.registry import Registry
-from modules.apiserver.status import (
+from modules.apiserver.meta.objects import Json, dig
+from modules.apiserver.meta.status import (
     bad_request,
     method_not_allowed,
     no_such_path,
     success,
     too_large,
 )
+from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
 
 # A watch without timeoutSeconds ends after one to two of these (min-request-timeout).

@@ -1,7 +1,7 @@
 """OpenAPI version 3, as far as kubectl looks at it.
 
 Of version 3 kubectl asks whether the server checks fields itself (`fieldValidation` on PATCH): that
-is not announced, because it does not, and so kubectl checks by version 2 (see openapiv2.py). What
+is not announced, because it does not, and so kubectl checks by version 2 (see openapi_v2.py). What
 it needs for strategic merge patches of built-in kinds it knows. For that the media type of
 strategic patches must not be listed here, or it would take the merge keys from these schemas.
 Schemas are there for what CRDs say of themselves.
@@ -12,18 +12,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
+from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.http.discovery import GIT_VERSION
 from modules.apiserver.http.responses import JSON
+from modules.apiserver.meta.objects import Json, encode
+from modules.apiserver.meta.status import no_such_path, not_acceptable
 from modules.apiserver.patch import JSON_PATCH, MERGE_PATCH
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.objects import (
-    Json,
-    encode,
-)
-from modules.apiserver.status import no_such_path, not_acceptable
 
 _INFO: Json = {"title": "cloudcore", "version": GIT_VERSION}
 _V2: Json = {"swagger": "2.0", "info": _INFO, "paths": {}}

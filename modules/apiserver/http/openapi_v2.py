@@ -22,11 +22,11 @@ from typing import Any, Final
 
 import msgspec
 
+from modules.apiserver.catalog import Resource
 from modules.apiserver.http.protobuf import bytes_field
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kinds.mergekeys import COMMON
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.meta.objects import Json
 
 MEDIA_TYPES: Final = (
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from modules.apiserver.registry.objects import Entry
-from modules.apiserver.status import bad_request, expired
+from modules.apiserver.meta.objects import Entry
+from modules.apiserver.meta.status import bad_request, expired
 
 MOST_LISTS = 64
 LIFETIME = 300.0  # seconds; etcd's compaction interval

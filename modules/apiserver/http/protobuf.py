@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import bad_request, unsupported_media_type
+from modules.apiserver.meta.objects import Json
+from modules.apiserver.meta.status import bad_request, unsupported_media_type
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\0"

@@ -7,20 +7,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from modules.apiserver import shapes
-from modules.apiserver.http import (
-    protobuf,
-    routing,
-)
-from modules.apiserver.registry import deletion
-from modules.apiserver.registry.objects import decode
-from modules.apiserver.status import (
+from modules.apiserver.http import protobuf, routing
+from modules.apiserver.meta import field_types
+from modules.apiserver.meta.objects import decode
+from modules.apiserver.meta.status import (
     Cause,
     bad_request,
     invalid,
     not_supported,
     unsupported_media_type,
 )
+from modules.apiserver.registry import deletion
 
 JSON = "application/json"
 _UNSUPPORTED = (
@@ -32,7 +29,7 @@ _DELETE_OPTIONS = {
     "preconditions": {"uid": "string", "resourceVersion": "string"},
     "orphanDependents": "boolean",
     "propagationPolicy": "string",
-    "dryRun": shapes.List("string"),
+    "dryRun": field_types.List("string"),
 }
 _PROPAGATION = ["Background", "Foreground", "Orphan"]
 
@@ -57,7 +54,7 @@ def decoded(data: bytes) -> Any:
 async def delete_options(request: web.Request) -> deletion.Options:
     """Return what query and body say; raises ApiError (400, or 422 for a value that is none)."""
     content = await body(request) if request.can_read_body else {}
-    wrong = [cause.text() for cause in shapes.faults(content, _DELETE_OPTIONS)]
+    wrong = [cause.text() for cause in field_types.faults(content, _DELETE_OPTIONS)]
     if wrong:
         raise bad_request(f"the body of a DELETE must be DeleteOptions: {', '.join(wrong)}")
     faults = _option_faults(content)

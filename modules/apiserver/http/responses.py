@@ -7,19 +7,12 @@ from collections.abc import Sequence
 
 from aiohttp import ClientConnectionResetError, web
 
+from modules.apiserver.catalog import Resource
 from modules.apiserver.http.paging import Page
 from modules.apiserver.http.routing import ListOptions
-from modules.apiserver.http.tables import (
-    row,
-    table,
-)
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-    encode,
-)
-from modules.apiserver.status import ApiError
+from modules.apiserver.http.tables import row, table
+from modules.apiserver.meta.objects import Entry, Json, encode
+from modules.apiserver.meta.status import ApiError
 from modules.apiserver.turns import Turn, in_turns
 
 JSON = "application/json"

@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from modules.apiserver.numbers import LARGEST, integer
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.selectors import (
-    Selector,
-    parse_fields,
-    parse_labels,
-)
-from modules.apiserver.status import bad_request, no_such_path, short
+from modules.apiserver.catalog import Catalog, Resource
+from modules.apiserver.meta.numbers import LARGEST, integer
+from modules.apiserver.meta.selectors import Selector, parse_fields, parse_labels
+from modules.apiserver.meta.status import bad_request, no_such_path, short
 
 
 @dataclass(frozen=True)

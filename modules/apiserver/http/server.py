@@ -14,38 +14,25 @@ from pathlib import Path
 
 from aiohttp import web
 
-from modules.apiserver.http import (
-    discovery,
-    openapi,
-    routing,
-)
+from modules.apiserver.catalog import Catalog
+from modules.apiserver.http import discovery, openapi, routing
 from modules.apiserver.http.handlers import Handlers
-from modules.apiserver.http.responses import (
-    error_response,
-    json_response,
-)
+from modules.apiserver.http.responses import error_response, json_response
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kubeconfig import write_kubeconfig
-from modules.apiserver.registry.cascade import Cascade
-from modules.apiserver.registry.catalog import Catalog
-from modules.apiserver.registry.objects import (
-    MOST_BYTES,
-    Json,
-)
-from modules.apiserver.registry.registry import Registry
-from modules.apiserver.status import (
+from modules.apiserver.meta.objects import MOST_BYTES, Json
+from modules.apiserver.meta.status import (
     ApiError,
     bad_request,
     cannot_store,
     no_such_path,
     unauthorized,
 )
-from modules.apiserver.storage import event_expiry
+from modules.apiserver.registry import event_expiry
+from modules.apiserver.registry.cascade import Cascade
+from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-)
+from modules.common.pki.certificates import Pki, ensure_pki
 from supervisor.api import TemporaryFailure
 
 logger = logging.getLogger(__name__)

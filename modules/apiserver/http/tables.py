@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from modules.apiserver.columns import Column
-from modules.apiserver.registry.objects import Json
+from modules.apiserver.meta.objects import Json
 
 
 def table(

@@ -6,17 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
+from modules.apiserver.catalog import Resource
 from modules.apiserver.http.tables import table
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import (
-    Entry,
-    Event,
-    Json,
-    encode,
-    watch_line,
-)
-from modules.apiserver.registry.selectors import Selector
-from modules.apiserver.status import ApiError, not_given_out, too_old
+from modules.apiserver.meta.objects import Entry, Event, Json, encode, watch_line
+from modules.apiserver.meta.selectors import Selector
+from modules.apiserver.meta.status import ApiError, not_given_out, too_old
 from modules.apiserver.storage.collection import Collection
 from modules.apiserver.storage.store import Store
 from modules.apiserver.turns import Turn, in_turns

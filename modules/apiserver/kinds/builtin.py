@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from modules.apiserver import columns
+from modules.apiserver.catalog import Resource
 from modules.apiserver.kinds import clusterips, core, crdrules, customresources, pods
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
-from modules.apiserver.registry.catalog import Resource
 
 _EVENT_FIELDS = (
     "kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath",

@@ -6,11 +6,8 @@ import ipaddress
 import secrets
 from collections.abc import Iterable
 
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-)
-from modules.apiserver.status import ApiError, invalid, invalid_value
+from modules.apiserver.meta.objects import Entry, Json
+from modules.apiserver.meta.status import ApiError, invalid, invalid_value
 
 # kubeadm's default; the first address is by convention the API server's own service.
 NETWORK = ipaddress.ip_network("10.96.0.0/12")

@@ -7,9 +7,8 @@ import binascii
 import re
 from typing import Any
 
-from modules.apiserver.columns.cells import dig
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import Cause, forbidden_field, invalid_value, required
+from modules.apiserver.meta.objects import Json, dig
+from modules.apiserver.meta.status import Cause, forbidden_field, invalid_value, required
 
 # A ConfigMap or Secret may have 1 MiB of data.
 MOST_DATA = 1024 * 1024

@@ -10,16 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from modules.apiserver import shapes
-from modules.apiserver.columns.cells import dig
+from modules.apiserver.catalog import Resource
 from modules.apiserver.columns.crds import find
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.metadata import (
-    SUBDOMAIN,
-    SUBDOMAIN_RULE,
-)
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import Cause, invalid_value, not_supported, required
+from modules.apiserver.meta import field_types
+from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE
+from modules.apiserver.meta.objects import Json, dig
+from modules.apiserver.meta.status import Cause, invalid_value, not_supported, required
 
 _SCOPES: Final = ["Namespaced", "Cluster"]
 _CONVERSIONS: Final = ["None", "Webhook"]
@@ -56,17 +52,17 @@ _SCHEMA.update({
         "integer",
     ),
     **dict.fromkeys(("maximum", "minimum", "multipleOf"), "number"),
-    **dict.fromkeys(("allOf", "anyOf", "oneOf"), shapes.List(_SCHEMA)),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf"), field_types.List(_SCHEMA)),
     **dict.fromkeys(
-        ("properties", "patternProperties", "definitions"), shapes.Map(_SCHEMA)
+        ("properties", "patternProperties", "definitions"), field_types.Map(_SCHEMA)
     ),
-    **dict.fromkeys(("additionalProperties", "additionalItems"), shapes.OneOf(_SCHEMA)),
-    **dict.fromkeys(("required", "x-kubernetes-list-map-keys"), shapes.List("string")),
+    **dict.fromkeys(("additionalProperties", "additionalItems"), field_types.OneOf(_SCHEMA)),
+    **dict.fromkeys(("required", "x-kubernetes-list-map-keys"), field_types.List("string")),
     "items": _SCHEMA,
     "not": _SCHEMA,
-    "enum": shapes.List("anything"),
+    "enum": field_types.List("anything"),
     "externalDocs": {"description": "string", "url": "string"},
-    "x-kubernetes-validations": shapes.List({"rule": "string", "message": "string"}),
+    "x-kubernetes-validations": field_types.List({"rule": "string", "message": "string"}),
 })  # fmt: skip
 _COLUMN: Final = {
     **dict.fromkeys(("name", "type", "format", "description", "jsonPath"), "string"),
@@ -85,20 +81,20 @@ _VERSION: Final = {
             ("specReplicasPath", "statusReplicasPath", "labelSelectorPath"), "string"
         ),
     },
-    "additionalPrinterColumns": shapes.List(_COLUMN),
-    "selectableFields": shapes.List({"jsonPath": "string"}),
+    "additionalPrinterColumns": field_types.List(_COLUMN),
+    "selectableFields": field_types.List({"jsonPath": "string"}),
 }
 _NAMES: Final = {
     **dict.fromkeys(("plural", "singular", "kind", "listKind"), "string"),
-    "shortNames": shapes.List("string"),
-    "categories": shapes.List("string"),
+    "shortNames": field_types.List("string"),
+    "categories": field_types.List("string"),
 }
 _CRD: Final = {
     "spec": {
         "group": "string",
         "scope": "string",
         "names": _NAMES,
-        "versions": shapes.List(_VERSION),
+        "versions": field_types.List(_VERSION),
         "conversion": {"strategy": "string", "webhook": {}},
         "preserveUnknownFields": "boolean",
     }
@@ -110,7 +106,7 @@ USED: Final = {
         "group": "string",
         "scope": "string",
         "names": _NAMES,
-        "versions": shapes.List(
+        "versions": field_types.List(
             {
                 field: _VERSION[field]
                 for field in ("name", "additionalPrinterColumns", "selectableFields")
@@ -125,7 +121,7 @@ def validate(crd: Json) -> list[Cause]:
     spec = crd.get("spec")
     if spec is None:
         return [required("spec")]
-    wrong = list(shapes.faults(crd, _CRD))
+    wrong = list(field_types.faults(crd, _CRD))
     if wrong:
         return wrong
     causes = [*_group_faults(spec), *_name_faults(spec.get("names") or {}), *_version_faults(spec)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from modules.apiserver import shapes
-from modules.apiserver.columns.cells import dig
+from modules.apiserver.catalog import Resource
 from modules.apiserver.columns.crds import custom_columns
 from modules.apiserver.kinds import crdrules
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import Cause, invalid_value
+from modules.apiserver.meta import field_types
+from modules.apiserver.meta.objects import Json, dig
+from modules.apiserver.meta.status import Cause, invalid_value
 
 
 def defaults(crd: Json) -> None:
@@ -61,7 +60,7 @@ def resource_of(crd: Json) -> Resource:
 
     Raises ValueError for one that cannot be, as earlier versions have stored them.
     """
-    wrong = [cause.text() for cause in shapes.faults(crd, crdrules.USED)]
+    wrong = [cause.text() for cause in field_types.faults(crd, crdrules.USED)]
     if wrong:
         raise ValueError(", ".join(wrong))
     try:

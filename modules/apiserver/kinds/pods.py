@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modules.apiserver import shapes
-from modules.apiserver.columns.cells import dig
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import Cause, forbidden_field, not_supported, required
+from modules.apiserver.meta import field_types
+from modules.apiserver.meta.objects import Json, dig
+from modules.apiserver.meta.status import Cause, forbidden_field, not_supported, required
 
 GRACE_SECONDS = 30
 _RESTART_POLICIES = ["Always", "OnFailure", "Never"]
@@ -117,7 +116,7 @@ def validate(pod: Json) -> list[Cause]:
     containers = dig(spec, "containers")
     if not isinstance(spec, dict) or not containers:
         return [required("spec.containers")]
-    causes = list(shapes.faults(spec, {"terminationGracePeriodSeconds": "integer"}, "spec"))
+    causes = list(field_types.faults(spec, {"terminationGracePeriodSeconds": "integer"}, "spec"))
     for field in ("initContainers", "containers"):
         for index, container in enumerate(_maps(spec.get(field))):
             causes += [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modules.apiserver.meta.objects import Json
+from modules.apiserver.meta.status import bad_request, unsupported_media_type
 from modules.apiserver.patch.jsonpatch import apply_json_patch
 from modules.apiserver.patch.merge import apply_merge_patch
 from modules.apiserver.patch.strategic import apply_strategic_patch
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import bad_request, unsupported_media_type
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

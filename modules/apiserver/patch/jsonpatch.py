@@ -6,12 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modules.apiserver.registry.objects import (
-    MOST_BYTES,
-    decode,
-    encode,
-)
-from modules.apiserver.status import ApiError, bad_request, short
+from modules.apiserver.meta.objects import MOST_BYTES, decode, encode
+from modules.apiserver.meta.status import ApiError, bad_request, short
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 # Limits of kube-apiserver (maxJSONPatchOperations, JSONPatchMaxCopyBytes): a copy of a copy

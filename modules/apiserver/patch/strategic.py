@@ -23,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from modules.apiserver.registry.objects import Json
-from modules.apiserver.status import bad_request
+from modules.apiserver.meta.objects import Json
+from modules.apiserver.meta.status import bad_request
 
 MergeKeys = Mapping[tuple[str, ...], str]
 

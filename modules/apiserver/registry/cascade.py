@@ -10,12 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from modules.apiserver.catalog import Resource
+from modules.apiserver.meta.objects import Entry, Json
 from modules.apiserver.registry import deletion
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-)
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Transaction
 from modules.apiserver.turns import Turn

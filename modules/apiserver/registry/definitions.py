@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.kinds import crdrules, customresources
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-    Key,
-)
-from modules.apiserver.status import Cause
+from modules.apiserver.meta.objects import Entry, Json, Key
+from modules.apiserver.meta.status import Cause
 from modules.apiserver.storage.store import Store
 
 CRDS: Final = "customresourcedefinitions.apiextensions.k8s.io"

@@ -6,17 +6,10 @@ import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.kinds.pods import GRACE_SECONDS
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-    Key,
-)
-from modules.apiserver.status import conflict, forbidden
+from modules.apiserver.meta.objects import Entry, Json, Key
+from modules.apiserver.meta.status import conflict, forbidden
 from modules.apiserver.storage.store import Transaction
 
 # Later than this is no date; the seconds asked for are kept as they are.

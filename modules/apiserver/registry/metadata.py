@@ -12,20 +12,19 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import (
-    MOST_DEPTH,
-    Json,
-    is_too_deep,
+from modules.apiserver.catalog import Resource
+from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE
+from modules.apiserver.meta.objects import MOST_DEPTH, Json, is_too_deep
+from modules.apiserver.meta.status import (
+    Cause,
+    bad_request,
+    conflict,
+    invalid_value,
+    modified,
+    required,
 )
-from modules.apiserver.status import Cause, bad_request, conflict, invalid_value, modified, required
 
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-    "'.', and must start and end with an alphanumeric character (e.g. 'example.com')"
-)
 _LABEL_RULE = (
     "a valid label must consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character, 63 characters at most"

@@ -10,28 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.kinds import customresources
-from modules.apiserver.registry import (
-    deletion,
-    metadata,
-)
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.definitions import (
-    CRDS,
-    Definitions,
-)
-from modules.apiserver.registry.objects import (
-    MOST_BYTES,
-    Entry,
-    Json,
-    Key,
-    make_entry,
-)
-from modules.apiserver.registry.selectors import Selector
-from modules.apiserver.status import (
+from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, make_entry
+from modules.apiserver.meta.selectors import Selector
+from modules.apiserver.meta.status import (
     ApiError,
     Cause,
     already_exists,
@@ -42,10 +25,9 @@ from modules.apiserver.status import (
     no_such_path,
     not_found,
 )
-from modules.apiserver.storage.store import (
-    Store,
-    Transaction,
-)
+from modules.apiserver.registry import deletion, metadata
+from modules.apiserver.registry.definitions import CRDS, Definitions
+from modules.apiserver.storage.store import Store, Transaction
 from modules.common.crds import manifests as definitions
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 
-from modules.apiserver.registry.objects import (
-    Entry,
-    Key,
-)
-from modules.apiserver.registry.selectors import Selector
+from modules.apiserver.meta.objects import Entry, Key
+from modules.apiserver.meta.selectors import Selector
 from modules.apiserver.storage.history import History
 from modules.apiserver.turns import in_turns
 

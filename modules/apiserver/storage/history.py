@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from modules.apiserver.registry.objects import Event
+from modules.apiserver.meta.objects import Event
 
 # A node's status is some 6 kB, an event's line in a watch 1 kB.
 MOST_EVENTS = 8192

@@ -20,26 +20,11 @@ from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from ipc.files import open_lock
-from modules.apiserver.registry.aside import (
-    Aside,
-    usable,
-)
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.objects import (
-    Entry,
-    Event,
-    Json,
-    Key,
-    make_entry,
-)
+from modules.apiserver.catalog import Catalog, Resource
+from modules.apiserver.meta.objects import Entry, Event, Json, Key, make_entry
 from modules.apiserver.storage.collection import Collection
-from modules.apiserver.storage.revisions import (
-    Mark,
-    wall_clock,
-)
+from modules.apiserver.storage.revisions import Mark, wall_clock
+from modules.apiserver.storage.unusable import UnusableObjects, usable
 from modules.common.storage import Trouble, temporary
 
 logger = logging.getLogger(__name__)
@@ -93,7 +78,7 @@ class Store:
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock) -> None:
         """Open the file and take the lock that keeps a second server away; raises StoreError."""
         self.path = path
-        self.aside = Aside(path)
+        self.aside = UnusableObjects(path)
         self.trouble = Trouble(path, "what is stored is served, and writes are refused (507, 503)")
         self._collections: dict[str, Collection] = {}
         self._commits = 0
@@ -125,7 +110,7 @@ class Store:
     def load(self, catalog: Catalog) -> None:
         """Read all objects of the kinds in `catalog` that have not been read.
 
-        Those of other kinds stay in the file, and so do those that cannot be used: see aside.py.
+        Those of other kinds stay in the file, and so do those that cannot be used: see unusable.py.
         """
         served = {resource.storage: resource for resource in catalog.stored()}
         new = served.keys() - self._collections.keys()

@@ -14,9 +14,9 @@ from typing import Any, Self
 import aiohttp
 import pytest
 
+from modules.apiserver.catalog import Catalog
 from modules.apiserver.http.server import Server
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.catalog import Catalog
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki

@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 from modules.apiserver.http.server import Server
-from modules.apiserver.registry.objects import (
-    MOST_BYTES,
-    MOST_DEPTH,
-)
-from modules.apiserver.storage import event_expiry
+from modules.apiserver.meta.objects import MOST_BYTES, MOST_DEPTH
+from modules.apiserver.registry import event_expiry
 from tests.modules.apiserver.conftest import Api, pod, until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

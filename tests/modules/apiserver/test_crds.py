@@ -14,15 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from modules.apiserver.http import (
-    discovery,
-    openapi,
-)
+from modules.apiserver.catalog import Catalog
+from modules.apiserver.http import discovery, openapi
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.meta.status import ApiError
 from modules.apiserver.registry.deletion import Options
 from modules.apiserver.registry.registry import Registry
-from modules.apiserver.status import ApiError
 from modules.apiserver.storage.store import Store
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import Pki

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
+from modules.apiserver.catalog import Catalog
 from modules.apiserver.http import server
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry import cascade
-from modules.apiserver.registry.catalog import Catalog
+from modules.apiserver.registry import cascade, event_expiry
 from modules.apiserver.registry.deletion import AT_ONCE
 from modules.apiserver.registry.registry import Registry
-from modules.apiserver.storage import event_expiry
 from modules.apiserver.storage.revisions import Mark
 from modules.apiserver.storage.store import Store
 from supervisor.api import DiskFull, TemporaryFailure

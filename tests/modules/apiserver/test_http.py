@@ -11,7 +11,7 @@ import pytest
 
 from modules.apiserver.http.handlers import Handlers
 from modules.apiserver.http.server import Server
-from modules.apiserver.storage import event_expiry
+from modules.apiserver.registry import event_expiry
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import issue_node
 from tests.modules.apiserver.conftest import Api, pod, tls

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
+from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.catalog import Catalog
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki

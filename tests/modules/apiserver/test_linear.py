@@ -14,28 +14,15 @@ from typing import Any
 import pytest
 
 from modules.apiserver import turns
-from modules.apiserver.http.watch import (
-    PlainLines,
-    Watch,
-)
+from modules.apiserver.catalog import Catalog, Resource
+from modules.apiserver.http.watch import PlainLines, Watch
 from modules.apiserver.kinds.builtin import BUILTIN
+from modules.apiserver.meta.objects import Entry
+from modules.apiserver.meta.selectors import Selector, parse_labels
 from modules.apiserver.patch.strategic import apply_strategic_patch
 from modules.apiserver.registry.cascade import Cascade
-from modules.apiserver.registry.catalog import (
-    Catalog,
-    Resource,
-)
-from modules.apiserver.registry.deletion import (
-    AT_ONCE,
-    CLEANUP_FINALIZER,
-    Options,
-)
-from modules.apiserver.registry.objects import Entry
+from modules.apiserver.registry.deletion import AT_ONCE, CLEANUP_FINALIZER, Options
 from modules.apiserver.registry.registry import Registry
-from modules.apiserver.registry.selectors import (
-    Selector,
-    parse_labels,
-)
 from modules.apiserver.storage.store import Store
 from tests.modules.apiserver.conftest import Api
 from tests.support.work import Name, assert_linear, counted

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.apiserver.kinds.mergekeys import COMMON, MERGE_KEYS
+from modules.apiserver.meta.status import ApiError
 from modules.apiserver.patch import apply
 from modules.apiserver.patch.jsonpatch import apply_json_patch
 from modules.apiserver.patch.merge import apply_merge_patch
 from modules.apiserver.patch.strategic import apply_strategic_patch
-from modules.apiserver.status import ApiError
 
 PODS = {**COMMON, **MERGE_KEYS["pods"]}
 JSON = st.recursive(

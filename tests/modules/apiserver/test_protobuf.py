@@ -7,11 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modules.apiserver.http.protobuf import (
-    MAGIC,
-    decode_body,
-)
-from modules.apiserver.status import ApiError
+from modules.apiserver.http.protobuf import MAGIC, decode_body
+from modules.apiserver.meta.status import ApiError
 
 
 def field(number: int, value: bytes | int) -> bytes:

@@ -12,12 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.catalog import Catalog
-from modules.apiserver.storage.revisions import (
-    RESERVED,
-    Mark,
-)
+from modules.apiserver.storage.revisions import RESERVED, Mark
 from modules.apiserver.storage.store import Store
 from tests.modules.apiserver.conftest import Api
 

@@ -2,12 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from modules.apiserver.registry.selectors import (
-    Selector,
-    parse_fields,
-    parse_labels,
-)
-from modules.apiserver.status import ApiError
+from modules.apiserver.meta.selectors import Selector, parse_fields, parse_labels
+from modules.apiserver.meta.status import ApiError
 
 LABELS = {"app": "web", "tier": "front", "example.com/size": "3", "empty": ""}
 

@@ -5,19 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.catalog import Catalog
-from modules.apiserver.registry.objects import (
-    Event,
-    Json,
-    make_entry,
-)
+from modules.apiserver.meta.objects import Event, Json, make_entry
 from modules.apiserver.storage.history import History
-from modules.apiserver.storage.store import (
-    Store,
-    StoreError,
-    StoreInUseError,
-)
+from modules.apiserver.storage.store import Store, StoreError, StoreInUseError
 
 CATALOG = Catalog(BUILTIN)
 CONFIGMAPS = CATALOG.find("", "v1", "configmaps")

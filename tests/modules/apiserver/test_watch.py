@@ -7,19 +7,10 @@ import pytest
 
 from modules.apiserver.http import watch as watching
 from modules.apiserver.http.server import Server
-from modules.apiserver.http.watch import (
-    PlainLines,
-    Watch,
-)
-from modules.apiserver.registry.objects import (
-    Event,
-    make_entry,
-)
+from modules.apiserver.http.watch import PlainLines, Watch
+from modules.apiserver.meta.objects import Event, make_entry
+from modules.apiserver.meta.selectors import Selector, parse_labels
 from modules.apiserver.registry.registry import Registry
-from modules.apiserver.registry.selectors import (
-    Selector,
-    parse_labels,
-)
 from modules.apiserver.storage.history import History
 from tests.modules.apiserver.conftest import Api, pod, until
 

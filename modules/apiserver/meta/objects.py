@@ -66,6 +66,15 @@ def decode(data: bytes) -> Any:
     return _decoder.decode(data)
 
 
+def dig(obj: Any, *path: str) -> Any:
+    """Return what is at `path` in nested maps, None when any step is missing."""
+    for step in path:
+        if not isinstance(obj, dict):
+            return None
+        obj = obj.get(step)
+    return obj
+
+
 def is_too_deep(obj: Any) -> bool:
     """Say whether maps and lists are nested deeper than is handled."""
     level = [obj]

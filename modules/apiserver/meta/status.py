@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from modules.apiserver.registry.objects import encode
+from modules.apiserver.meta.objects import encode
 from supervisor.api import DiskFull, TemporaryFailure
 
 MOST_CAUSES: Final = 100

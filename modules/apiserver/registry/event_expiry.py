@@ -6,9 +6,8 @@ import time
 from datetime import datetime
 from operator import attrgetter
 
-from modules.apiserver.columns.cells import dig
+from modules.apiserver.meta.objects import Entry, dig
 from modules.apiserver.registry.deletion import Options
-from modules.apiserver.registry.objects import Entry
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
 

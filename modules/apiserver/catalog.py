@@ -6,12 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modules.apiserver.columns import AGE, NAME, Column
-from modules.apiserver.columns.cells import dig
-from modules.apiserver.registry.objects import (
-    Entry,
-    Json,
-)
-from modules.apiserver.status import Cause, no_such_path
+from modules.apiserver.meta.objects import Entry, Json, dig
+from modules.apiserver.meta.status import Cause, no_such_path
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 ALWAYS_SELECTABLE = {

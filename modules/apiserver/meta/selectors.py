@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modules.apiserver.numbers import integer
-from modules.apiserver.status import bad_request, short
+from modules.apiserver.meta.numbers import integer
+from modules.apiserver.meta.status import bad_request, short
 
 _REQUIREMENT = re.compile(
     r"""\s*(?:

@@ -10,14 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from modules.apiserver import shapes
-from modules.apiserver.registry.catalog import Resource
-from modules.apiserver.registry.objects import (
-    Entry,
-    Key,
-    decode,
-)
-from modules.apiserver.status import short
+from modules.apiserver.catalog import Resource
+from modules.apiserver.meta import field_types
+from modules.apiserver.meta.objects import Entry, Key, decode
+from modules.apiserver.meta.status import short
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +21,13 @@ logger = logging.getLogger(__name__)
 _USED = {
     "metadata": {
         **dict.fromkeys(("name", "uid", "resourceVersion", "creationTimestamp"), "string"),
-        "labels": shapes.Map("string"),
-        "finalizers": shapes.List("string"),
+        "labels": field_types.Map("string"),
+        "finalizers": field_types.List("string"),
     }
 }
 
 
-class Aside:
+class UnusableObjects:
     """Which objects those are, and why; the next start tries them again."""
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +62,7 @@ def usable(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
         obj = decode(body)
     except (msgspec.DecodeError, RecursionError, TypeError) as error:
         raise ValueError(f"it is not JSON: {error}") from error
-    wrong = next(shapes.faults(obj, _USED), None)
+    wrong = next(field_types.faults(obj, _USED), None)
     if wrong is not None:
         raise ValueError(wrong.text())
     metadata = obj.get("metadata") or {}

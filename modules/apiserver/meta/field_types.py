@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from modules.apiserver.numbers import is_int64
-from modules.apiserver.status import Cause, invalid_value, short
+from modules.apiserver.meta.numbers import is_int64
+from modules.apiserver.meta.status import Cause, invalid_value, short
 
 Shape = Any  # recursive: str | dict[str, Shape] | List | Map | OneOf
 

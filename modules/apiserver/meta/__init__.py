@@ -1,0 +1,1 @@
+"""What all objects have in common, whatever their kind, and what may be wrong with one."""
