@@ -25,7 +25,7 @@ from supervisor.host.paths import (
 )
 
 if TYPE_CHECKING:
-    from supervisor.admin import AdminServer
+    from supervisor.admin.server import AdminServer
     from supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)

@@ -27,10 +27,10 @@ from supervisor import (
     run_directory,
 )
 from supervisor.admin import (
-    AdminServer,
     metrics,
     status,
 )
+from supervisor.admin.server import AdminServer
 from supervisor.api import Settings
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.fleet.reload import Loader

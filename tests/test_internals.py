@@ -24,7 +24,7 @@ METRICS = """
 import sys
 from pathlib import Path
 from prometheus_client import Counter, Gauge
-from supervisor import metrics
+from supervisor.admin import metrics
 directory = Path(sys.argv[1])
 with metrics.kept_in(directory):
     counter = Counter("things", "Things.")
@@ -131,3 +131,15 @@ def test_prometheus_client_keeps_values_in_files_named_for_their_owner(tmp_path:
     check("gauge_livesum_module.db" in before, f"gauges are in files of other names: {before}")
     check("gauge_livesum_module.db" not in after, f"a module's gauges are not forgotten: {after}")
     check("counter_module.db" in after, f"a module's counters are lost with its gauges: {after}")
+
+
+def test_the_supervisor_can_be_imported_first() -> None:
+    """As `cloudcore run` does it: in tests another import may have come before a circular one."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import supervisor.main"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -7,7 +7,3 @@ router.py       finds who answers it
 routes.py       what there is to ask and to do, in one table
 openapi.py      the same table as an OpenAPI document
 """
-
-from supervisor.admin.server import AdminServer
-
-__all__ = ["AdminServer"]
