@@ -18,6 +18,9 @@ for _number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tables are as wide as they are in a pipe, whatever the terminal of who runs the tests.
+os.environ.pop("COLUMNS", None)
+
 # The same examples every time, so that a change is judged by itself; fuzzing is done apart.
 settings.register_profile("same-every-time", derandomize=True, deadline=None)
 settings.load_profile("same-every-time")

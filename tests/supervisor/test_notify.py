@@ -30,7 +30,8 @@ def until(systemd: socket.socket, wanted: str) -> list[str]:
 def test_readiness_status_reload_watchdog_and_stopping(
     tmp_path: Path, systemd: socket.socket
 ) -> None:
-    env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    # A sign of life each second: more would fill the socket's queue while a command runs.
+    env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
     (tmp_path / "cloudcore.toml").write_text('modules.enabled = ["good", "environment"]')
     with Running(tmp_path, "-", env=env) as running:
         told = until(systemd, "READY=1")
