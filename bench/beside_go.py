@@ -31,7 +31,7 @@ from bench.figures import Figure, compared, median, publish
 from bench.usage import running_time
 from modules.common.kube import NODES, PODS, KubeClient
 from modules.common.pki import certificates
-from modules.hollow.running import running
+from modules.hollow.demo.harness import running
 from supervisor.api import KubernetesSettings, Settings
 
 MEASURED = ("create to arrival, p50", "create to arrival, p99", "CPU per pod")

@@ -32,7 +32,7 @@ from bench.usage import running_time
 from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
 from modules.common.pki import certificates
 from modules.hollow import manifests
-from modules.hollow.running import Cloudcore, running
+from modules.hollow.demo.harness import Cloudcore, running
 from supervisor import client as admin
 from supervisor.api import KubernetesSettings
 

@@ -15,21 +15,20 @@ from picows import WSCloseCode, WSTransport
 from ipc import Message
 from modules.cloudhub.cluster.follower import Follower
 from modules.cloudhub.cluster.leader import Leader
-from modules.cloudhub.cluster.protocol import Processes
+from modules.cloudhub.cluster.protocol import Cluster
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.identity import (
+    HandshakeRefused,
     Identity,
-    Refused,
 )
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.endpoint.websocket import Server
-from modules.cloudhub.metrics import Exporter
+from modules.cloudhub.metrics import Exporter, HubStatistics
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.ack_coalescing import AckCoalescing
 from modules.cloudhub.session.deadlines import Deadlines
 from modules.cloudhub.session.session import Session
-from modules.cloudhub.statistics import Statistics
 from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
@@ -64,16 +63,16 @@ class Hub:
         self.config = config
         self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
         self.burst_time = config.rate_burst * self.message_time
-        self.statistics = Statistics()
+        self.statistics = HubStatistics()
         self.sessions: dict[str, Session] = {}
         """the sessions of this process that are not over, by node"""
         self.slow: set[Session] = set()
         self.coalescing = AckCoalescing()
-        self._agenda = Deadlines(self.sessions)
+        self._deadlines = Deadlines(self.sessions)
         self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
-        self.processes = self._join(context, units)
-        self.downstream = Downstream(self.sessions, self.processes, self.upstream, self.statistics)
+        self.cluster = self._join(context, units)
+        self.downstream = Downstream(self.sessions, self.cluster, self.upstream, self.statistics)
         self._context = context
         self.tls = tls
         self._exporter = Exporter(self.statistics, config.node_limit)
@@ -83,7 +82,7 @@ class Hub:
         self._all_closed.set()
         self._report_planned = False
 
-    def _join(self, context: ModuleContext, units: Sequence[str]) -> Processes:
+    def _join(self, context: ModuleContext, units: Sequence[str]) -> Cluster:
         first, *others = units or (context.name,)
         if context.name != first:
             return Follower(context, first, self.sessions)
@@ -99,11 +98,11 @@ class Hub:
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(self.upstream.run()),
-                    tasks.create_task(self.processes.run()),
+                    tasks.create_task(self.cluster.run()),
                     tasks.create_task(self._sweep()),
                 ]
                 tasks.create_task(self.downstream.run(self._context))
-                await self.processes.joined()
+                await self.cluster.joined()
                 server.start()
                 address, port = listener.getsockname()[:2]
                 log.info("edges connect to %s port %d", address, port)
@@ -121,26 +120,30 @@ class Hub:
     # From the server
 
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> Session:
-        """Make the session of a node that may connect; Refused at the node limit and the end."""
+        """Return a new session; raises HandshakeRefused at the node limit and when stopping."""
         if self._context.stopping:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping")
-        self.processes.check(identity.node)
+            raise HandshakeRefused(
+                HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping"
+            )
+        self.cluster.check(identity.node)
         return Session(self, identity, address, connection)
 
     # From sessions
 
     def opened(self, session: Session) -> None:
-        """Let a session begin; an older one of the same node is over at once."""
-        self.processes.claim(session)
+        """Start a session; an older one of the same node ends at once."""
+        granted = self.cluster.claim(session)
         self.sessions[session.node] = session
-        self._agenda.add(self._loop.time(), session)
-        if not session.pending:
+        self._deadlines.add(self._loop.time(), session)
+        if granted:
             session.granted()
+        else:
+            session.await_grant()
 
     def enrolled(self, session: Session) -> None:
         log.info("node %s connected from %s", session.node, session.address)
         self._enrolled += 1
-        self.processes.enroll(session)
+        self.cluster.enroll(session)
         self._plan_report()
 
     def not_served(self, session: Session, reason: str) -> None:
@@ -160,7 +163,7 @@ class Hub:
         self._enrolled -= session.enrolled
         if self.sessions.get(session.node) is session:
             del self.sessions[session.node]
-        self.processes.release(session)
+        self.cluster.release(session)
         self._plan_report()
 
     def closing(self, transport: WSTransport) -> None:
@@ -187,8 +190,8 @@ class Hub:
         refresh = certificates = self._loop.time()
         while True:
             now = self._loop.time()
-            for session in self._agenda.due(now):
-                self._agenda.add(session.check(now), session)
+            for session in self._deadlines.due(now):
+                self._deadlines.add(session.check(now), session)
             for session in list(self.slow):
                 session.check_write(now)
             for transport in [each for each, at in self._closing.items() if now > at]:
@@ -196,12 +199,22 @@ class Hub:
             if now >= refresh:
                 refresh = now + _REFRESH
                 self.tls.refresh()
-                self._exporter.gauges(self._enrolled, self.slow, self.tls.expires)
+                self._export_gauges()
             if now >= certificates:
                 certificates = now + _CERTIFICATES
-                self._exporter.certificates(self.sessions.values(), time.time())
+                expiries = [each.identity.expires for each in self.sessions.values()]
+                self._exporter.certificates(expiries, time.time())
             self._report()
             await asyncio.sleep(pause)
+
+    def _export_gauges(self) -> None:
+        queues = [session.queue for session in self.slow]
+        self._exporter.gauges(
+            nodes=self._enrolled,
+            queue_messages=sum(map(len, queues)),
+            queue_bytes=sum(queue.bytes for queue in queues),
+            server_expiry=self.tls.expires,
+        )
 
     def _plan_report(self) -> None:
         if not self._report_planned:
@@ -231,7 +244,7 @@ class Hub:
             session.end(WSCloseCode.GOING_AWAY, "stopping", "cloudcore is stopping: connect again")
         try:
             async with asyncio.timeout(_STOPPING):
-                await self.processes.drained()
+                await self.cluster.drained()
                 await self.upstream.drained()
                 await self._all_closed.wait()
         except TimeoutError:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
-
-from modules.cloudhub.session.session import Session
-from modules.cloudhub.statistics import Statistics
 
 #: A certificate that ends within so many seconds is counted as one that needs renewal.
 _SOON: Final = 30 * 24 * 3600.0
@@ -84,10 +82,38 @@ TOTALS: Final = {
 }
 
 
+@dataclass(slots=True)
+class HubStatistics:
+    """Totals since the module's start, of one process."""
+
+    accepted: int = 0
+    refused: Tally[str] = field(default_factory=Tally)
+    """connections that got no session, by cause"""
+    ended: Tally[str] = field(default_factory=Tally)
+    """sessions that are over, by cause"""
+    messages_up: int = 0
+    messages_down: int = 0
+    keepalives: int = 0
+    not_connected: int = 0
+    """messages for nodes that were not connected"""
+    superseded: int = 0
+    """messages that a later state of the same object made superfluous"""
+    throttled: int = 0
+    """times that a node was not read because it sent more than it may"""
+    late_answers: int = 0
+    undeliverable_up: int = 0
+    undeliverable_down: int = 0
+
+    def as_details(self) -> dict[str, Any]:
+        """Return the counts as a module's details are shown."""
+        details = {each.name: getattr(self, each.name) for each in fields(self)}
+        return details | {"refused": dict(self.refused), "ended": dict(self.ended)}
+
+
 class Exporter:
     """Brings the numbers of a process to its metrics."""
 
-    def __init__(self, statistics: Statistics, limit: int) -> None:
+    def __init__(self, statistics: HubStatistics, limit: int) -> None:
         self._statistics = statistics
         self._brought: Tally[str] = Tally()
         self._refused: Tally[str] = Tally()
@@ -104,18 +130,19 @@ class Exporter:
         _bring(self._statistics.refused, self._refused, REFUSED)
         _bring(self._statistics.ended, self._ended, ENDED)
 
-    def gauges(self, nodes: int, slow: Iterable[Session], server_expiry: float) -> None:
-        """Tell what is now: `slow` are the sessions with a queue, the rest is as in the help."""
+    def gauges(
+        self, *, nodes: int, queue_messages: int, queue_bytes: int, server_expiry: float
+    ) -> None:
+        """Set the gauges of the present state; their help texts say what each one is."""
         NODES.set(nodes)
-        queues = [session.queue for session in slow]
-        QUEUED_MESSAGES.set(sum(map(len, queues)))
-        QUEUED_BYTES.set(sum(queue.bytes for queue in queues))
+        QUEUED_MESSAGES.set(queue_messages)
+        QUEUED_BYTES.set(queue_bytes)
         SERVER_EXPIRY.set(server_expiry)
 
-    def certificates(self, sessions: Iterable[Session], now: float) -> None:
-        """Look at the certificate of every session; `now` is in seconds since the epoch."""
+    def certificates(self, expiries: Iterable[int], now: float) -> None:
+        """Count the certificates that expire soon; all times are in seconds since the epoch."""
         soon = now + _SOON
-        EXPIRING.set(sum(0 < session.identity.expires < soon for session in sessions))
+        EXPIRING.set(sum(0 < expiry < soon for expiry in expiries))
 
 
 def _bring(counted: Tally[str], brought: Tally[str], counter: Counter) -> None:

@@ -85,7 +85,7 @@ class NodesServer(UnixServer):
                 "common_name": session.identity.common_name,
                 "expires": session.identity.expires,
             },
-            "protocol": session.lane.name if session.lane else "",
+            "protocol": session.generation.form if session.generation else "",
             "messages_in": session.messages_in,
             "messages_out": session.messages_out,
             "queue_messages": len(session.queue),

@@ -11,10 +11,10 @@ import sys
 import pytest
 
 from modules.common.kube import CONFIGMAPS
-from modules.hollow import walk as walk_module
-from modules.hollow.running import Cloudcore, running
+from modules.hollow.demo import walk as walk_module
+from modules.hollow.demo.harness import Cloudcore, running
+from modules.hollow.demo.walk import NODE, Walk, walking
 from modules.hollow.timing import Timing
-from modules.hollow.walk import NODE, Walk, walking
 
 UNITS = ["cloudhub", "cloudhub-2"]
 

@@ -9,11 +9,11 @@ import signal
 import pytest
 
 from modules.common.kube import CONFIGMAPS, DEVICES, KubeError
-from modules.hollow import walk as walk_module
-from modules.hollow.running import running
-from modules.hollow.seeing import in_api
+from modules.hollow.demo import walk as walk_module
+from modules.hollow.demo.harness import running
+from modules.hollow.demo.observe import in_api
+from modules.hollow.demo.walk import Walk, walking
 from modules.hollow.timing import Timing
-from modules.hollow.walk import Walk, walking
 
 MODULES = ["apiserver", "cloudhub", "edgecontroller", "devicecontroller"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICEMODELS, DEVICES, EVENTS, PODS
-from modules.hollow import walk as walk_module
-from modules.hollow.running import running
-from modules.hollow.seeing import gone_from_api, in_api
+from modules.hollow.demo import walk as walk_module
+from modules.hollow.demo.harness import running
+from modules.hollow.demo.observe import gone_from_api, in_api
+from modules.hollow.demo.walk import Walk, walking
 from modules.hollow.timing import Timing
-from modules.hollow.walk import Walk, walking
 
 CONTROLLERS = ("edgecontroller", "devicecontroller")
 

@@ -12,10 +12,10 @@ import pytest
 
 from modules.common.kube import CONFIGMAPS, PODS
 from modules.hollow import manifests
-from modules.hollow import walk as walk_module
-from modules.hollow.running import Cloudcore, running
+from modules.hollow.demo import walk as walk_module
+from modules.hollow.demo.harness import Cloudcore, running
+from modules.hollow.demo.walk import NODE, walking
 from modules.hollow.timing import Timing
-from modules.hollow.walk import NODE, walking
 
 COUNT = 12
 LARGE = 500_000  # bytes of each config map: together more than sockets' buffers take

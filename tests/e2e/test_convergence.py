@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from modules.hollow.running import running
+from modules.hollow.demo.harness import running
 
 from .world import EDGES, KINDS, NAMES, OPTIONS, VICTIMS, World, living
 

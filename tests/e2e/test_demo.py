@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from modules.hollow.running import running
-from modules.hollow.walk import walking
+from modules.hollow.demo.harness import running
+from modules.hollow.demo.walk import walking
 
 STEPS = [
     "cloudcore is running",

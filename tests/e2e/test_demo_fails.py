@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from modules.hollow import demo, walk
-from modules.hollow.running import Cloudcore, CloudcoreError, running
+from modules.hollow.demo import __main__ as demo
+from modules.hollow.demo import walk
+from modules.hollow.demo.harness import Cloudcore, CloudcoreError, running
 
 
 async def test_a_cloudcore_that_cannot_start_is_told_with_its_log() -> None:

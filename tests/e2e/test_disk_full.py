@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modules.common.kube import CONFIGMAPS, NAMESPACES, ApiError, KubeClient
-from modules.hollow.running import Cloudcore, running
+from modules.hollow.demo.harness import Cloudcore, running
 from supervisor.api import KubernetesSettings, Settings
 
 SMALL = "size=8m"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from modules.hollow.running import running
-from modules.hollow.walk import walking
+from modules.hollow.demo.harness import running
+from modules.hollow.demo.walk import walking
 from supervisor.api import KubernetesSettings
 
 

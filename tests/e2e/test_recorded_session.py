@@ -15,8 +15,9 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, NODES, PODS, KubeClient
-from modules.hollow import manifests, seeing, tls
-from modules.hollow.running import Cloudcore, running
+from modules.hollow import manifests, tls
+from modules.hollow.demo import observe
+from modules.hollow.demo.harness import Cloudcore, running
 from tests.e2e.recorded import Line, RecordedEdge, frames, handshake
 
 NODE = "edge-node-1"
@@ -177,7 +178,7 @@ def about(resource: str) -> Callable[[Message], bool]:
 
 async def reported(api: KubeClient) -> None:
     """Wait for the edge's report to be in the API: the next action looks at it."""
-    await seeing.in_api(
+    await observe.in_api(
         api,
         DEVICES,
         LED,

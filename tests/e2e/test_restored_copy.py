@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from modules.hollow.running import Cloudcore, running
+from modules.hollow.demo.harness import Cloudcore, running
 
 from .world import EDGES, NAMES, OPTIONS, World, living
 

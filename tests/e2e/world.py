@@ -26,9 +26,9 @@ from modules.common.kube import (
     retry,
 )
 from modules.hollow import manifests, tls
+from modules.hollow.demo.harness import Cloudcore
 from modules.hollow.edge import HollowEdge
 from modules.hollow.references import references
-from modules.hollow.running import Cloudcore
 from modules.hollow.timing import Timing
 
 EDGES: Final = ("edge-1", "edge-2", "edge-3")

@@ -15,7 +15,7 @@ from ipc.files import PUBLIC, locked, open_lock, replace_file, replacing
 PACKAGES = ("ipc", "supervisor", "modules")
 ROOT = Path(__file__).parents[2]
 #: ipc/files.py itself; the log of a demo, in a temporary directory of its own.
-WRITERS = {"ipc/files.py", "modules/hollow/running.py"}
+WRITERS = {"ipc/files.py", "modules/hollow/demo/harness.py"}
 WRITES = re.compile(
     r"O_CREAT|write_text|write_bytes|mkstemp|os\.replace\(|open\(\s*\"[wax]|\"[rwa]b?\+"
 )

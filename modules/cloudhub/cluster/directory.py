@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from modules.cloudhub.endpoint.identity import Refused
+from modules.cloudhub.endpoint.identity import HandshakeRefused
 
 CONNECTED: Final = "connected"
 DISCONNECTED: Final = "disconnected"
@@ -57,16 +57,16 @@ class Directory:
         return self._holders.get(node)
 
     def check(self, node: str) -> None:
-        """Refused if the node would be one too many; one that is connected may come again."""
+        """Raise HandshakeRefused if a node that is not connected would exceed the limit."""
         if node not in self._holders and len(self._holders) >= self._limit:
-            raise Refused(
+            raise HandshakeRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "limit",
                 f"node {node!r} would be one more than node_limit = {self._limit} allows",
             )
 
     def claim(self, node: str, holder: Holder) -> None:
-        """Let a session have the node, and end the older one; Refused at the limit."""
+        """Let a session have the node, and end the older one; HandshakeRefused at the limit."""
         self.check(node)
         self._take(node, holder)
 

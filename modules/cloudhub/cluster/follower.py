@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipc import Message
+from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster import protocol
 from modules.cloudhub.cluster.protocol import (
-    Member,
-    note,
+    ClusterSession,
+    process_message,
 )
-from modules.cloudhub.routing.channel_sender import ChannelSender
 from modules.common.message_resource import node_of
 from supervisor.api import ModuleContext
 
@@ -20,9 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Implements Processes. `sessions` are those of this process, by node."""
+    """Implements Cluster. `sessions` are those of this process, by node."""
 
-    def __init__(self, context: ModuleContext, first: str, sessions: Mapping[str, Member]) -> None:
+    def __init__(
+        self, context: ModuleContext, first: str, sessions: Mapping[str, ClusterSession]
+    ) -> None:
         self._unit = context.name
         self._sessions = sessions
         self._outbox: ChannelSender[None] = ChannelSender(
@@ -45,17 +47,17 @@ class Follower:
     def check(self, node: str) -> None:
         """Left to the first process: it answers the claim."""
 
-    def claim(self, session: Member) -> None:
-        session.await_grant()
+    def claim(self, session: ClusterSession) -> bool:
         self._say(protocol.CLAIM, session)
         older = self._sessions.get(session.node)
         if older is not None:
             older.replaced()
+        return False
 
-    def enroll(self, session: Member) -> None:
+    def enroll(self, session: ClusterSession) -> None:
         self._say(protocol.ENROLL, session)
 
-    def release(self, session: Member) -> None:
+    def release(self, session: ClusterSession) -> None:
         self._say(protocol.RELEASE, session)
 
     def handle(self, message: Message) -> None:
@@ -75,7 +77,7 @@ class Follower:
         """What comes from the first process goes no further."""
         return False
 
-    def _decided(self, session: Member, operation: str, reason: str) -> None:
+    def _decided(self, session: ClusterSession, operation: str, reason: str) -> None:
         if operation == protocol.GRANT:
             session.granted()
         elif operation == protocol.REFUSE:
@@ -86,11 +88,11 @@ class Follower:
     def _say_roster(self) -> None:
         sessions = list(self._sessions.values())
         held = [[each.node, each.serial, each.enrolled] for each in sessions if not each.pending]
-        self._outbox.put(note(protocol.ROSTER, [self._unit, held]), None)
+        self._outbox.put(process_message(protocol.ROSTER, [self._unit, held]), None)
         for session in sessions:
             if session.pending:  # the first process may have died with the claim
                 self._say(protocol.CLAIM, session)
 
-    def _say(self, operation: str, session: Member) -> None:
+    def _say(self, operation: str, session: ClusterSession) -> None:
         what: Any = [self._unit, session.serial]
-        self._outbox.put(note(operation, what, session.node), None)
+        self._outbox.put(process_message(operation, what, session.node), None)

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ipc import ChannelError, Message, ModuleUnavailable, UnknownModule
+from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster import protocol
 from modules.cloudhub.cluster.directory import (
     Directory,
     Holder,
 )
 from modules.cloudhub.cluster.protocol import (
-    Member,
-    note,
+    ClusterSession,
+    process_message,
 )
-from modules.cloudhub.endpoint.identity import Refused
-from modules.cloudhub.routing.channel_sender import ChannelSender
+from modules.cloudhub.endpoint.identity import HandshakeRefused
 from modules.common.message_resource import node_of
 from supervisor.api import ModuleContext
 
@@ -31,7 +31,7 @@ _MAX_WAITING: Final = 50_000
 
 
 class Leader:
-    """Implements Processes: keeps the directory and passes messages to the other processes.
+    """Implements Cluster: keeps the directory and passes messages to the other processes.
 
     `sessions` are those of this process, by node.
     """
@@ -41,7 +41,7 @@ class Leader:
         context: ModuleContext,
         others: Sequence[str],
         limit: int,
-        sessions: Mapping[str, Member],
+        sessions: Mapping[str, ClusterSession],
         publish: Callable[[str, str], None],
     ) -> None:
         self._unit = context.name
@@ -60,7 +60,7 @@ class Leader:
 
     async def run(self) -> None:
         for unit in self._outboxes:
-            self._put(unit, note(protocol.CALL, [0, ""]))
+            self._put(unit, process_message(protocol.CALL, [0, ""]))
         async with asyncio.TaskGroup() as tasks:
             for outbox in self._outboxes.values():
                 tasks.create_task(outbox.run())
@@ -86,16 +86,17 @@ class Leader:
     def check(self, node: str) -> None:
         self._directory.check(node)
 
-    def claim(self, session: Member) -> None:
+    def claim(self, session: ClusterSession) -> bool:
         self._directory.claim(session.node, self._holder(session))
+        return True
 
-    def enroll(self, session: Member) -> None:
+    def enroll(self, session: ClusterSession) -> None:
         self._directory.enroll(session.node, self._holder(session))
 
-    def release(self, session: Member) -> None:
+    def release(self, session: ClusterSession) -> None:
         self._directory.release(session.node, self._holder(session))
 
-    def _holder(self, session: Member) -> Holder:
+    def _holder(self, session: ClusterSession) -> Holder:
         return Holder(self._unit, session.serial)
 
     # The other processes
@@ -134,14 +135,16 @@ class Leader:
     def _answer_claim(self, node: str, holder: Holder) -> None:
         try:
             self._directory.claim(node, holder)
-        except Refused as refused:
-            self._put(holder.unit, note(protocol.REFUSE, [holder.serial, str(refused)], node))
+        except HandshakeRefused as refused:
+            self._put(
+                holder.unit, process_message(protocol.REFUSE, [holder.serial, str(refused)], node)
+            )
         else:
-            self._put(holder.unit, note(protocol.GRANT, [holder.serial, ""], node))
+            self._put(holder.unit, process_message(protocol.GRANT, [holder.serial, ""], node))
 
     def _evict(self, node: str, holder: Holder) -> None:
         if holder.unit != self._unit:
-            self._put(holder.unit, note(protocol.EVICT, [holder.serial, ""], node))
+            self._put(holder.unit, process_message(protocol.EVICT, [holder.serial, ""], node))
             return
         session = self._sessions.get(node)
         if session is not None and session.serial == holder.serial:
@@ -171,7 +174,7 @@ class Leader:
             return
         log.error("%d messages wait for process %s: its edges start over", len(outbox), unit)
         outbox.clear()
-        outbox.put(note(protocol.RESET, [0, "messages for this node were lost"]), None)
+        outbox.put(process_message(protocol.RESET, [0, "messages for this node were lost"]), None)
         self._forget(unit)
 
     def _forget(self, unit: str) -> None:

@@ -38,25 +38,23 @@ RESET: Final = "reset"
 _ALL: Final = "*"  # no node has this name
 
 
-class Member(Protocol):
+class ClusterSession(Protocol):
     """A session, as far as it is one among those of all processes."""
 
     node: str
     serial: int
-    address: str
 
     @property
     def enrolled(self) -> bool: ...
     @property
     def pending(self) -> bool: ...
-    def await_grant(self) -> None: ...
     def granted(self) -> None: ...
     def refused(self, reason: str) -> None: ...
     def replaced(self) -> None: ...
     def start_over(self, reason: str) -> None: ...
 
 
-class Processes(Protocol):
+class Cluster(Protocol):
     """This process among CloudHub's: it leads, or it follows."""
 
     async def run(self) -> None:
@@ -69,15 +67,18 @@ class Processes(Protocol):
         """Wait until all that was said has been sent."""
 
     def check(self, node: str) -> None:
-        """Refused, if it can be told at once that the node may not come."""
+        """HandshakeRefused, if it can be told at once that the node may not come."""
 
-    def claim(self, session: Member) -> None:
-        """Ask for the node; an older session of it ends."""
+    def claim(self, session: ClusterSession) -> bool:
+        """Claim the node for a session, and end an older one; whether it is granted at once.
 
-    def enroll(self, session: Member) -> None:
+        If not, `granted` or `refused` of the session is called later.
+        """
+
+    def enroll(self, session: ClusterSession) -> None:
         """Tell that the session has begun to speak."""
 
-    def release(self, session: Member) -> None:
+    def release(self, session: ClusterSession) -> None:
         """Tell that the session is over."""
 
     def handle(self, message: Message) -> None:
@@ -92,6 +93,6 @@ def unit_names(count: int) -> Sequence[str]:
     return [FIRST, *(f"{FIRST}-{number}" for number in range(2, count + 1))]
 
 
-def note(operation: str, content: Any, node: str = _ALL) -> Message:
+def process_message(operation: str, content: Any, node: str = _ALL) -> Message:
     """Make a message from one process of CloudHub to another."""
     return Message.build("cloudhub", GROUP, operation, f"node/{node}", content)

@@ -36,7 +36,7 @@ class Identity:
     """the certificate's end, in seconds since the epoch"""
 
 
-class Refused(Exception):
+class HandshakeRefused(Exception):
     """A connection is not accepted: the HTTP status and text to answer with.
 
     `cause` is one word for counting.
@@ -51,29 +51,29 @@ class Refused(Exception):
 def identify(
     path: bytes, headers: CIMultiDict[str], certificate: Mapping[str, Any], *, strict: bool
 ) -> Identity:
-    """Find out which node asks; Refused if what it says is incomplete or does not agree.
+    """Find out which node asks; HandshakeRefused if what it says is incomplete or does not agree.
 
     `certificate` is in the form of ssl.SSLSocket.getpeercert, already verified. Without
     `strict` its name does not matter.
     """
     match = _PATH.fullmatch(path.decode("ascii", "replace"))
     if not match:
-        raise Refused(
+        raise HandshakeRefused(
             HTTPStatus.NOT_FOUND, "path", "edges connect to /{project_id}/{node_id}/events"
         )
     node = match[2]
     if not _NODE_NAME.fullmatch(node):
-        raise Refused(HTTPStatus.BAD_REQUEST, "name", f"{node!r} cannot be a node's name")
+        raise HandshakeRefused(HTTPStatus.BAD_REQUEST, "name", f"{node!r} cannot be a node's name")
     said = headers.getall(HEADER_NODE, [])
     if said != [node]:
-        raise Refused(
+        raise HandshakeRefused(
             HTTPStatus.FORBIDDEN,
             "identity",
             f"the path names node {node!r}, the header {HEADER_NODE} {' and '.join(said) or '-'!r}",
         )
     common_name = _common_name(certificate)
     if strict and common_name.removeprefix(_CERTIFICATE_PREFIX) != node:
-        raise Refused(
+        raise HandshakeRefused(
             HTTPStatus.FORBIDDEN,
             "identity",
             f"a certificate of {common_name!r} does not speak for node {node!r}",

@@ -22,15 +22,15 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.identity import (
+    HandshakeRefused,
     Identity,
-    Refused,
     identify,
 )
 from modules.cloudhub.endpoint.tls import (
     ServerTls,
     handshake_failure,
 )
-from modules.cloudhub.statistics import Statistics
+from modules.cloudhub.metrics import HubStatistics
 from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ _picows_log.setLevel(logging.CRITICAL + 1)
 _quiet = logging.LoggerAdapter(_picows_log)  # for a Logger, picows makes a child per connection
 
 
-class Owner(Protocol):
+class ServerOwner(Protocol):
     """What the server needs of the hub."""
 
     config: CloudHubConfig
-    statistics: Statistics
+    statistics: HubStatistics
 
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> WSListener: ...
 
@@ -65,7 +65,7 @@ class Owner(Protocol):
 class Server:
     """Accepts edges on a listening, non-blocking socket."""
 
-    def __init__(self, owner: Owner, listener: socket.socket, tls: ServerTls) -> None:
+    def __init__(self, owner: ServerOwner, listener: socket.socket, tls: ServerTls) -> None:
         self.owner = owner
         self._listener = listener
         self._tls = tls
@@ -211,7 +211,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         try:
             identity = identify(request.path, request.headers, certificate, strict=strict)
             session = owner.admit(identity, self._address, self._socket)
-        except Refused as refused:
+        except HandshakeRefused as refused:
             self._server.refuse(self._address, refused.cause, str(refused))
             retry = (
                 {"Retry-After": "60"} if refused.status is HTTPStatus.SERVICE_UNAVAILABLE else {}

@@ -17,11 +17,11 @@ from ipc import Message
 from ipc.message import new_id
 from modules.cloudhub.cluster.protocol import (
     GROUP,
-    Processes,
+    Cluster,
 )
+from modules.cloudhub.metrics import HubStatistics
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.session import Session
-from modules.cloudhub.statistics import Statistics
 from modules.common.message_resource import (
     BadResource,
     split,
@@ -48,12 +48,12 @@ class Downstream:
     def __init__(
         self,
         sessions: Mapping[str, Session],
-        processes: Processes,
+        cluster: Cluster,
         upstream: Upstream,
-        statistics: Statistics,
+        statistics: HubStatistics,
     ) -> None:
         self._sessions = sessions
-        self._processes = processes
+        self._cluster = cluster
         self._upstream = upstream
         self._statistics = statistics
 
@@ -68,7 +68,7 @@ class Downstream:
     def dispatch(self, message: Message) -> None:
         """Put one message into the queue of its node; never waits for an edge."""
         if message.group == GROUP:
-            self._processes.handle(message)
+            self._cluster.handle(message)
             return
         try:
             node, at_edge = split(message.resource)
@@ -78,7 +78,7 @@ class Downstream:
             return
         session = self._sessions.get(node)
         if session is None or not session.enrolled:
-            if session is None and self._processes.forward(message, node):
+            if session is None and self._cluster.forward(message, node):
                 return
             self._statistics.not_connected += 1
             self._drop(message, f"node {node} is not connected")

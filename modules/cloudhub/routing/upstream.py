@@ -17,9 +17,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ipc import ChannelError, Message, ModuleUnavailable
+from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster.directory import DISCONNECTED
-from modules.cloudhub.routing.channel_sender import ChannelSender
-from modules.cloudhub.statistics import Statistics
+from modules.cloudhub.metrics import HubStatistics
 from modules.common import message_resource
 from supervisor.api import ModuleContext
 
@@ -47,27 +47,27 @@ class Source(Protocol):
     """A session, as far as it is read from."""
 
     node: str
-    on_the_way: int
+    in_flight: int
     """messages that have been read and have not reached a channel"""
-    bytes_on_the_way: int
+    bytes_in_flight: int
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
 
-Note = tuple[Source | None, int]
+Origin = tuple[Source | None, int]
 """the session that a message came from, and its size"""
 
 
 class Upstream:
     """Routes messages to the groups of modules that handle them."""
 
-    def __init__(self, context: ModuleContext, statistics: Statistics) -> None:
+    def __init__(self, context: ModuleContext, statistics: HubStatistics) -> None:
         self._context = context
         self._statistics = statistics
         self._bytes = 0
         self._paused: dict[Source, None] = {}  # in the order in which they were paused
-        outbox = partial(ChannelSender[Note], sent=self._sent, dropped=self._dropped)
+        outbox = partial(ChannelSender[Origin], sent=self._sent, dropped=self._dropped)
         self._groups = {
             group: outbox(
                 group, partial(self._send, group), send_some=partial(self._send_some, group)
@@ -129,13 +129,13 @@ class Upstream:
         except ModuleUnavailable:
             return 0
 
-    def _sent(self, note: Note) -> None:
+    def _sent(self, origin: Origin) -> None:
         """Take account of a message that has left; read again from those that had to wait."""
-        session, size = note
+        session, size = origin
         before, self._bytes = self._bytes, self._bytes - size
         if session is not None:
-            session.on_the_way -= 1
-            session.bytes_on_the_way -= size
+            session.in_flight -= 1
+            session.bytes_in_flight -= size
         if not self._paused or self._bytes > TOTAL_BYTES // 2:
             return
         if before > TOTAL_BYTES // 2:
@@ -148,22 +148,22 @@ class Upstream:
         self._statistics.undeliverable_up += 1
 
     def _read_again(self, session: Source) -> None:
-        if not session.on_the_way:
+        if not session.in_flight:
             del self._paused[session]
             session.resume_reading()
 
-    def _outbox_to(self, message: Message) -> ChannelSender[Note]:
+    def _outbox_to(self, message: Message) -> ChannelSender[Origin]:
         return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
 
-    def _put(self, outbox: ChannelSender[Note], message: Message, session: Source | None) -> None:
+    def _put(self, outbox: ChannelSender[Origin], message: Message, session: Source | None) -> None:
         size = _OVERHEAD + size_of(message.content)
         self._bytes += size
         if session is not None:
-            session.on_the_way += 1
-            session.bytes_on_the_way += size
+            session.in_flight += 1
+            session.bytes_in_flight += size
             if (
-                session.on_the_way >= SESSION_MESSAGES
-                or session.bytes_on_the_way >= SESSION_BYTES
+                session.in_flight >= SESSION_MESSAGES
+                or session.bytes_in_flight >= SESSION_BYTES
                 or self._bytes >= TOTAL_BYTES
             ) and session not in self._paused:
                 self._paused[session] = None

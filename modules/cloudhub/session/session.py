@@ -18,15 +18,9 @@ from modules.cloudhub.endpoint.frame_reader import (
 )
 from modules.cloudhub.endpoint.frame_writer import frames_of
 from modules.cloudhub.endpoint.identity import Identity
-from modules.cloudhub.protocols.protocol import (
-    KEEPALIVE,
-    PACKED,
-    Decoder,
-    Lane,
-    NotServed,
-    lane_of,
-)
-from modules.cloudhub.routing.upstream import Upstream
+from modules.cloudhub.metrics import HubStatistics
+from modules.cloudhub.protocols.generation import Decoder, Generation
+from modules.cloudhub.protocols.served import SILENT, NotServed, generation_of
 from modules.cloudhub.session.ack_coalescing import AckCoalescing
 from modules.cloudhub.session.pending_replies import PendingReplies
 from modules.cloudhub.session.write_queue import (
@@ -34,7 +28,6 @@ from modules.cloudhub.session.write_queue import (
     WriteQueue,
     is_state,
 )
-from modules.cloudhub.statistics import Statistics
 from modules.common.wire import WireError
 
 log = logging.getLogger(__name__)
@@ -60,12 +53,21 @@ _CLOSE: Final = WSMsgType.CLOSE.value
 _PING: Final = WSMsgType.PING.value
 
 
-class Owner(Protocol):
+class EdgeMessages(Protocol):
+    """Where the messages of edges go; both methods may call `pause_reading` of the session."""
+
+    def receive(self, message: Message, session: Session) -> None:
+        """Pass on a message of an edge."""
+
+    def answer(self, message: Message, session: Session | None = None) -> None:
+        """Pass on an answer to the module that asked."""
+
+
+class SessionOwner(Protocol):
     """What a session needs of the hub."""
 
     config: CloudHubConfig
-    statistics: Statistics
-    upstream: Upstream
+    statistics: HubStatistics
     coalescing: AckCoalescing
     message_time: float
     """seconds in which a node may send one message; 0 if it may send as many as it likes"""
@@ -74,6 +76,8 @@ class Owner(Protocol):
     slow: set[Session]
     """those that messages wait for, since they do not read as fast"""
 
+    @property
+    def upstream(self) -> EdgeMessages: ...
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
     def not_served(self, session: Session, reason: str) -> None: ...
@@ -98,21 +102,21 @@ class Session(WSListener):
         "_transport",
         "_write_paused_at",
         "address",
-        "bytes_on_the_way",
+        "bytes_in_flight",
+        "generation",
         "identity",
-        "lane",
+        "in_flight",
         "last_keepalive",
         "messages_in",
         "messages_out",
         "node",
-        "on_the_way",
         "over",
         "serial",
         "since",
     )
 
     def __init__(
-        self, owner: Owner, identity: Identity, address: str, connection: socket.socket
+        self, owner: SessionOwner, identity: Identity, address: str, connection: socket.socket
     ) -> None:
         self._owner = owner
         self._connection = connection
@@ -120,13 +124,13 @@ class Session(WSListener):
         self.identity = identity
         self.node = identity.node
         self.address = address
-        self.lane: Lane | None = None
-        """the message form, known once the session is enrolled"""
+        self.generation: Generation | None = None
+        """the protocol generation, known once the session is enrolled"""
         self.over = False
         self.since = self.last_keepalive = self._loop.time()
         self.serial = _new_serial()
         self.messages_in = self.messages_out = 0
-        self.on_the_way = self.bytes_on_the_way = 0
+        self.in_flight = self.bytes_in_flight = 0
         self._transport: WSTransport
         self._decoder: Decoder
         self._fragments = FrameReader(owner.config.max_message_bytes)
@@ -143,8 +147,8 @@ class Session(WSListener):
 
     @property
     def enrolled(self) -> bool:
-        """Whether it has said something, so that its message form is known."""
-        return self.lane is not None
+        """Whether the edge's protocol generation is known: it has sent something, or was silent."""
+        return self.generation is not None
 
     @property
     def pending(self) -> bool:
@@ -211,13 +215,13 @@ class Session(WSListener):
 
         An edge with a full queue is disconnected: it gets everything again when it returns.
         """
-        if self.over or self.lane is None:
+        if self.over or self.generation is None:
             return
         waits = self._write_paused_at is not None  # as do all before it
         try:
             if waits:
                 message.operation = self._outbound.operation_of(message)
-            frames = self.lane.encode(message)
+            frames = self.generation.encode(message)
         except WireError as error:
             self._owner.statistics.undeliverable_down += 1
             log.error("node %s: %s", self.node, error)
@@ -270,13 +274,12 @@ class Session(WSListener):
 
     def _read(self, data: bytes | bytearray) -> int:
         """Take a websocket message; return how many messages it has completed."""
-        if self.lane is None:
-            self._enroll(lane_of(data))
+        generation = self.generation or self._enroll(generation_of(data))
         messages = self._decoder.feed(data)
         for message in messages:
             self.messages_in += 1
             self._owner.statistics.messages_up += 1
-            if message.operation == KEEPALIVE:
+            if message.operation == generation.keepalive:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
             elif self._awaited.take(message):
@@ -328,10 +331,11 @@ class Session(WSListener):
     def start_over(self, reason: str) -> None:
         self.end(WSCloseCode.SERVICE_RESTART, "started over", f"{reason}: connect again")
 
-    def _enroll(self, lane: Lane) -> None:
-        self.lane = lane
-        self._decoder = lane.decoder(self._owner.config.max_message_bytes)
+    def _enroll(self, generation: Generation) -> Generation:
+        self.generation = generation
+        self._decoder = generation.decoder(self._owner.config.max_message_bytes)
         self._owner.enrolled(self)
+        return generation
 
     def check(self, now: float) -> float:
         """Do what time asks for; return when to look again."""
@@ -343,8 +347,8 @@ class Session(WSListener):
                 reason = "the first process of cloudhub does not answer: connect again"
                 self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
             return min(due, now + config.keepalive_interval)
-        if self.lane is None and now >= self.since + _FIRST_MESSAGE:
-            self._enroll(PACKED)
+        if self.generation is None and now >= self.since + _FIRST_MESSAGE:
+            self._enroll(SILENT)
         # Of one that is held, a keepalive may wait to be read.
         due = (now if self._held else self.last_keepalive) + config.keepalive_interval
         if now >= due:

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from modules.cloudhub.endpoint.identity import (
     _MONTHS,
-    Refused,
+    HandshakeRefused,
     _seconds,
     identify,
 )
@@ -39,14 +39,14 @@ def test_kubelet_s_name_and_the_plain_one_are_accepted(name: str) -> None:
     "names", [(), ("",), ("edge-2",), ("system:nodes:edge-1",), ("edge-1", "edge-2"), ("EDGE-1",)]
 )
 def test_other_names_are_not(names: tuple[str, ...]) -> None:
-    with pytest.raises(Refused, match="does not speak for node 'edge-1'") as refused:
+    with pytest.raises(HandshakeRefused, match="does not speak for node 'edge-1'") as refused:
         identify(b"/p/edge-1/events", headers("edge-1"), certificate(*names), strict=True)
     assert refused.value.status is HTTPStatus.FORBIDDEN
     identify(b"/p/edge-1/events", headers("edge-1"), certificate(*names), strict=False)
 
 
 def test_a_header_given_twice_says_nothing() -> None:
-    with pytest.raises(Refused, match="the header node_id 'edge-1 and edge-2'"):
+    with pytest.raises(HandshakeRefused, match="the header node_id 'edge-1 and edge-2'"):
         identify(
             b"/p/edge-1/events", headers("edge-1", "edge-2"), certificate("edge-1"), strict=True
         )
@@ -54,7 +54,7 @@ def test_a_header_given_twice_says_nothing() -> None:
 
 @pytest.mark.parametrize("path", [b"/p/edge%2d1/events", b"/p/\xff/events", b"/p/a\x00/events"])
 def test_a_name_is_taken_as_it_is_written(path: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(HandshakeRefused):
         identify(path, headers("edge-1"), certificate("edge-1"), strict=True)
 
 

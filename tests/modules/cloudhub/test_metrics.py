@@ -65,20 +65,20 @@ async def test_gauges_tell_of_all_sessions(cloud: Cloud, join: Join) -> None:
     session = cloud.hub.sessions["edge-1"]
     await until(lambda: len(session.queue) > 10)
     exporter: Exporter = cloud.hub._exporter
-    sessions = cloud.hub.sessions.values()
+    expiries = [each.identity.expires for each in cloud.hub.sessions.values()]
     await until(lambda: cloud.context.details["connected_nodes"] == 2)
-    exporter.gauges(2, cloud.hub.slow, cloud.hub.tls.expires)
-    exporter.certificates(sessions, time.time())
+    cloud.hub._export_gauges()
+    exporter.certificates(expiries, time.time())
     assert value("connected_nodes") == 2
     assert value("node_limit") == 1000
     assert value("queue_messages") == len(session.queue)
     assert value("queue_bytes") == session.queue.bytes
     assert value("expiring_certificates") == 0
     assert value("certificate_expiry_timestamp_seconds") > time.time() + 300 * 24 * 3600
-    exporter.certificates(sessions, time.time() + 340 * 24 * 3600)
+    exporter.certificates(expiries, time.time() + 340 * 24 * 3600)
     assert value("expiring_certificates") == 2
     session.abort("test", "it is no longer waited for")
-    exporter.gauges(1, cloud.hub.slow, 0.0)
+    cloud.hub._export_gauges()
     assert value("queue_messages") == 0
 
 

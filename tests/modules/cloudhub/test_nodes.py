@@ -131,11 +131,11 @@ async def test_ten_thousand_nodes(
             await asyncio.sleep(0)
             turns += 1
 
-    def note(session: Session) -> dict[str, Any]:
+    def noted_row(session: Session) -> dict[str, Any]:
         made_in.add(turns)
         return row(session)
 
-    monkeypatch.setattr(served, "_row", note)
+    monkeypatch.setattr(served, "_row", noted_row)
     async with served:
         counting = asyncio.create_task(count_turns())
         rows = await shown(tmp_path)

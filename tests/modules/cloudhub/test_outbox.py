@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from ipc import ChannelError, ChannelFull, Message
-from modules.cloudhub.routing.channel_sender import ChannelSender
+from modules.cloudhub.channel_sender import ChannelSender
 
 
 class Sent:

@@ -17,7 +17,7 @@ from modules.cloudhub.cluster.directory import (
     Directory,
     Holder,
 )
-from modules.cloudhub.endpoint.identity import Refused
+from modules.cloudhub.endpoint.identity import HandshakeRefused
 from tests.modules.cloudhub.conftest import DEADLINE, Join
 
 
@@ -227,7 +227,7 @@ def test_a_roster_is_taken_as_it_is() -> None:
     told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]
     assert len(told.directory) == 3  # more than the limit: they have been let in before
-    with pytest.raises(Refused):
+    with pytest.raises(HandshakeRefused):
         told.directory.claim("another", Holder("a", 5))
     told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]

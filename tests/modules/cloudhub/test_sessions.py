@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipc import Message
-from modules.cloudhub.protocols import protocol
+from modules.cloudhub.protocols import served
+from modules.cloudhub.protocols.generation import Generation
 from modules.common.wire import json_form
 from modules.common.wire.packed import encode
 from tests.modules.cloudhub.conftest import Cloud, Join, until
@@ -233,14 +234,18 @@ async def test_an_edge_of_another_kubeedge_is_told_so_and_the_operator_too(
     assert cloud.hub.statistics.ended == {"not served": 1}
 
 
-async def test_a_further_message_form_is_one_line_more(
+async def test_a_further_generation_is_served_beside_the_first(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Edges of both forms, side by side."""
-    form = protocol.Lane(
-        "json", lambda first: first.startswith(b"{"), json_form.encode, json_form.Decoder
+    """Edges of both generations, side by side."""
+    generation = Generation(
+        form="json",
+        begins=lambda first: first.startswith(b"{"),
+        encode=json_form.encode,
+        decoder=json_form.Decoder,
+        keepalive="keepalive",
     )
-    monkeypatch.setattr(protocol, "LANES", (form, *protocol.LANES))
+    monkeypatch.setattr(served, "GENERATIONS", (generation, *served.GENERATIONS))
     other = await join(cloud, "edge-2")
     await cloud.expect("edge-2", "connected")
     edge = await join(cloud, silent=True)
@@ -250,7 +255,7 @@ async def test_a_further_message_form_is_one_line_more(
     await cloud.expect("edge-1", "connected")
     got = await cloud.next()
     assert (got.resource, got.content) == ("node/edge-1/default/podstatus", {"n": 1})
-    assert cloud.hub.sessions["edge-1"].lane is form
+    assert cloud.hub.sessions["edge-1"].generation is generation
     await cloud.send("edge-1", "default/pod/p", content={"a": "<"})
     await cloud.send("edge-2", "default/pod/p")
     _, payload = await edge.read_frame()

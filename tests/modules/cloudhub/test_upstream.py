@@ -100,7 +100,7 @@ class Reader:
     """A session that notes whether it is read."""
 
     node = "edge-1"
-    on_the_way = bytes_on_the_way = 0
+    in_flight = bytes_in_flight = 0
     is_read = True
 
     def pause_reading(self) -> None:
@@ -119,7 +119,7 @@ async def test_a_large_message_in_json_pauses_its_session(cloud: Cloud) -> None:
     cloud.hub.upstream.receive(large, reader)
     assert not reader.is_read
     await until(lambda: reader.is_read)  # when the controller's channel has both
-    assert reader.bytes_on_the_way == 0
+    assert reader.bytes_in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> N
     writing = asyncio.create_task(flood())
     session = cloud.hub.sessions["edge-1"]
     most = 0
-    await until(lambda: session.on_the_way >= upstream.SESSION_MESSAGES)
+    await until(lambda: session.in_flight >= upstream.SESSION_MESSAGES)
     for _ in range(20):
-        most = max(most, session.on_the_way)
+        most = max(most, session.in_flight)
         await asyncio.sleep(0.01)
     assert not writing.done()
     assert most < 4 * upstream.SESSION_MESSAGES
@@ -192,7 +192,7 @@ async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> N
     for number in range(count):
         assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
     await asyncio.wait_for(writing, 10)
-    await until(lambda: not (session.on_the_way or session.bytes_on_the_way))
+    await until(lambda: not (session.in_flight or session.bytes_in_flight))
 
 
 async def test_every_module_of_a_group_gets_what_waits_together(cloud: Cloud, join: Join) -> None:
@@ -301,7 +301,7 @@ async def test_a_session_may_end_while_it_is_not_read(
     for number in range(3 * upstream.SESSION_MESSAGES):
         await edge.send(message("edged", f"default/podstatus/{number}"))
     session = cloud.hub.sessions["edge-1"]
-    await until(lambda: session.on_the_way >= upstream.SESSION_MESSAGES)
+    await until(lambda: session.in_flight >= upstream.SESSION_MESSAGES)
     if how == "breaks off":
         await edge.leave()
     elif how == "is replaced":
@@ -313,6 +313,6 @@ async def test_a_session_may_end_while_it_is_not_read(
     released.set()
     while (await cloud.next()).operation != "disconnected":
         pass
-    await until(lambda: not session.on_the_way)
+    await until(lambda: not session.in_flight)
     assert session.over
     assert not [each for each in caplog.records if each.levelname in ("ERROR", "CRITICAL")]

@@ -1,6 +1,6 @@
 """`make demo`: cloudcore, an edge and the way of everything between them, in under a minute.
 
-Starts cloudcore in a temporary directory on free ports, walks through it (modules.hollow.walk)
+Starts cloudcore in a temporary directory on free ports, walks through it (modules.hollow.demo.walk)
 and stops it. Prints a line for each thing seen. Exit status 0 only if all of them were.
 """
 
@@ -14,8 +14,8 @@ from typing import Final
 import click
 
 from modules.common.kube import KubeError
-from modules.hollow.running import CloudcoreError, running
-from modules.hollow.walk import walking
+from modules.hollow.demo.harness import CloudcoreError, running
+from modules.hollow.demo.walk import walking
 
 LIMIT: Final = 45.0  # seconds for all steps; what failed to stop in order takes up to 10 more
 

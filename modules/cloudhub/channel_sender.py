@@ -14,21 +14,21 @@ from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)
 
-Note = TypeVar("Note")
+Tag = TypeVar("Tag")
 
 #: Messages that are sent together, at most.
 _BATCH: Final = 64
 
 
-class ChannelSender(Generic[Note]):
+class ChannelSender(Generic[Tag]):
     """Sends one message after the other with `send`, for as long as `run` runs.
 
     When more than one waits, `send_some` sends as many of them as there is room for at once and
     says how many: each takes less work then, and the receiver is woken once for all of them.
 
     A full channel is waited out. A message that can never be sent is dropped; the first of each
-    cause is logged. `note` goes with each message: `sent(note)` is called when it has left,
-    `dropped(message, note)` before that if it was dropped.
+    cause is logged. `tag` goes with each message: `sent(tag)` is called when it has left,
+    `dropped(message, tag)` before that if it was dropped.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ChannelSender(Generic[Note]):
         send: Callable[[Message], Awaitable[None]],
         *,
         send_some: Callable[[Sequence[Message]], int] = lambda _: 0,
-        sent: Callable[[Note], None],
+        sent: Callable[[Tag], None],
         dropped: Callable[[Message, ChannelError], None],
     ) -> None:
         self._name = name
@@ -45,7 +45,7 @@ class ChannelSender(Generic[Note]):
         self._send_some = send_some
         self._sent = sent
         self._dropped = dropped
-        self._items: deque[tuple[Message, Note]] = deque()
+        self._items: deque[tuple[Message, Tag]] = deque()
         self._failures = FailureLog(log)
         self._filled = asyncio.Event()
         self.idle = asyncio.Event()
@@ -55,8 +55,8 @@ class ChannelSender(Generic[Note]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, message: Message, note: Note) -> None:
-        self._items.append((message, note))
+    def put(self, message: Message, tag: Tag) -> None:
+        self._items.append((message, tag))
         if len(self._items) == 1:
             self.idle.clear()
             self._filled.set()

@@ -16,10 +16,11 @@ from modules.common.kube import (
     PODS,
     KubeClient,
 )
-from modules.hollow import manifests, seeing, tls
+from modules.hollow import manifests, tls
+from modules.hollow.demo import observe
+from modules.hollow.demo.harness import Cloudcore
+from modules.hollow.demo.observe import STEP, Predicate
 from modules.hollow.edge import HollowEdge
-from modules.hollow.running import Cloudcore
-from modules.hollow.seeing import STEP, Predicate
 from modules.hollow.timing import Timing
 
 NODE: Final = "edge-1"
@@ -51,7 +52,7 @@ class Walk:
         await self.edge.wait_connected(STEP)
         self.seen(f"{NODE} is connected")
         await self.api.create(NODES, manifests.node(NODE))
-        await seeing.in_api(self.api, NODES, NODE, None, _is_ready)
+        await observe.in_api(self.api, NODES, NODE, None, _is_ready)
         self.seen(f"node {NODE} is Ready in the API")
 
     async def pod_runs_with_its_configmap(self) -> None:
@@ -61,7 +62,7 @@ class Walk:
         self.seen("the pod arrived at the edge")
         await self.edge.wait_for("default/configmap/greeting", _says("world"), STEP)
         self.seen("the config map it refers to arrived at the edge")
-        await seeing.in_api(
+        await observe.in_api(
             self.api, PODS, "web", "default", lambda pod: pod["status"]["phase"] == "Running"
         )
         self.seen("the pod is Running in the API")
@@ -72,12 +73,12 @@ class Walk:
         await self.api.create(DEVICES, device, "default")
         await self.edge.wait_for("device/led-1", _expects("ON"), STEP)
         self.seen("the device arrived at the edge, to be ON")
-        await seeing.in_api(self.api, DEVICES, "led-1", "default", _reports("ON"))
+        await observe.in_api(self.api, DEVICES, "led-1", "default", _reports("ON"))
         self.seen("the device's twin says ON in the API")
         await self.desire("led-1", "OFF")
         await self.edge.wait_for("device/led-1", _expects("OFF"), STEP)
         self.seen("the changed twin arrived at the edge, to be OFF")
-        await seeing.in_api(self.api, DEVICES, "led-1", "default", _reports("OFF"))
+        await observe.in_api(self.api, DEVICES, "led-1", "default", _reports("OFF"))
         self.seen("the device's twin says OFF in the API")
 
     async def edgecontroller_is_killed_and_nobody_notices(self) -> None:
@@ -105,7 +106,7 @@ class Walk:
         await self.api.delete(PODS, "web", "default")
         await self.edge.wait_gone("default/pod/web", STEP)
         self.seen("the deleted pod is gone from the edge")
-        await seeing.gone_from_api(self.api, PODS, "web", "default")
+        await observe.gone_from_api(self.api, PODS, "web", "default")
         self.seen("the deleted pod is gone from the API")
 
     async def desire(self, device: str, value: str) -> None:

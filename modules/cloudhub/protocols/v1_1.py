@@ -1,0 +1,19 @@
+"""The protocol of KubeEdge v1.1: the packed form, and an edge that may be silent at first."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from modules.cloudhub.protocols.generation import Generation
+from modules.common.wire import packed
+
+_KEEPALIVE: Final = "keepalive"
+
+V1_1: Final = Generation(
+    form="packed",
+    begins=lambda first: not first.lstrip().startswith(b"{"),
+    encode=packed.encode,
+    decoder=partial(packed.Decoder, repeats=_KEEPALIVE),
+    keepalive=_KEEPALIVE,
+)
