@@ -34,8 +34,9 @@ async def serving(cloud: Cloud, run_dir: Path, unit: str = "cloudhub") -> AsyncI
 
 
 async def run(*arguments: str) -> tuple[int, str]:
-    """The command as a user types it; in a thread, since the hub is in this process."""
-    done = await asyncio.to_thread(CliRunner().invoke, command, arguments)
+    """Run the command with its output in a pipe; in a thread, since the hub is in this process."""
+    runner = CliRunner(env={"COLUMNS": None})
+    done = await asyncio.to_thread(runner.invoke, command, arguments)
     return done.exit_code, done.output
 
 
