@@ -1,6 +1,6 @@
-"""apiserver: an embedded Kubernetes API server, for where there is no cluster.
+"""apiserver: an embedded Kubernetes API server, for machines without a cluster.
 
-Its state is one SQLite file in the data directory; see store.py for what is promised of it.
+Its state is one SQLite file in the data directory; storage/store.py documents its durability.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class ApiServer(Module):
         return None
 
     async def start(self, context: ModuleContext) -> None:
-        """Serve until asked to stop; raises CannotStart for a damaged file.
+        """Serve until asked to stop.
 
-        While the disk is full, TemporaryFailure: the supervisor tries again until there is room.
+        Raises CannotStart if the file is damaged, and TemporaryFailure while the disk is full: the
+        supervisor retries until there is space.
         """
         import asyncio
         import gc
@@ -65,7 +66,7 @@ class ApiServer(Module):
         except (StoreError, ValueError) as error:
             raise CannotStart(str(error)) from error
         try:
-            # What has been read stays: garbage collection would hold the event loop for all of it.
+            # The objects just read stay in memory: keep the garbage collector away from them.
             gc.freeze()
             await server.start(context.sockets["https"])
             context.report(url=server.url, objects=len(server.store), aside=server.aside)
@@ -91,7 +92,7 @@ class ApiServer(Module):
             await server.stop()
 
     def _names(self) -> list[str]:
-        """Return the names of the server certificate: configured ones, and where it listens."""
+        """Return the names for the server certificate: configured ones and the listen address."""
         config: ApiServerConfig = self.config
         names = list(config.names)
         if not _listens_everywhere(config.address):

@@ -1,4 +1,4 @@
-"""What a kind of object is: the one table that paths, discovery, rules and columns come from."""
+"""The catalog of resources: the one table behind paths, discovery, validation and columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALWAYS_SELECTABLE = {
 
 
 def no_defaults(_: Json) -> None:
-    """Leave the object as it came."""
+    """Leave the object unchanged: the kind has no defaults."""
 
 
 def nothing_wrong(_: Json) -> list[Cause]:
@@ -32,10 +32,10 @@ def any_change(_new: Json, _old: Json) -> list[Cause]:
 class Resource:
     """A kind of object and its rules.
 
-    `status`: it has a status subresource; what is written there and what is written to the
-    object itself leave each other alone. `status_on_create`: its creator may say the status, as
-    kubelets do when they register a node. `virtual`: it is answered, not stored. `served`: false
-    for a CRD that is not to be served; its objects are kept, and deleted with it.
+    `status`: the kind has a status subresource; a write to it changes only the status, a write to
+    the object everything else. `status_on_create`: a create request may set the status, as kubelets
+    do when they register a node. `virtual`: requests are answered, nothing is stored. `served`:
+    false for a CRD whose version is not served; its objects are kept, and deleted with it.
     """
 
     group: str
@@ -53,11 +53,11 @@ class Resource:
     served: bool = True
     columns: Sequence[Column] = (NAME, AGE)
     selectable: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # Field path -> key that its list's items are told apart by; see patch/strategic.py.
+    # Field path of a list -> merge key of its items; see patch/strategic.py.
     merge_keys: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     initial_status: Json | None = None
     defaults: Callable[[Json], None] = no_defaults
-    # What needs to know the others of the kind, on creation.
+    # Defaults that depend on the other objects of the kind; called on creation.
     complete: Callable[[Json, Iterable[Entry]], None] | None = None
     validate: Callable[[Json], list[Cause]] = nothing_wrong
     validate_update: Callable[[Json, Json], list[Cause]] = any_change
@@ -69,7 +69,7 @@ class Resource:
 
     @property
     def storage(self) -> str:
-        """The name it is stored under, the same for all its versions."""
+        """The name under which its objects are stored, the same for all versions."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
@@ -81,14 +81,14 @@ class Resource:
         return frozenset({*ALWAYS_SELECTABLE, *self.selectable})
 
     def select(self, obj: Json) -> dict[str, str]:
-        """Return the values of the fields that can be selected by."""
+        """Return the values of the fields that field selectors can use."""
         paths = {**ALWAYS_SELECTABLE, **self.selectable}
         found = ((name, dig(obj, *path)) for name, path in paths.items())
         return {name: _field_text(value) for name, value in found if value is not None}
 
 
 class Catalog:
-    """The resources that are served; CRDs add to it."""
+    """The served resources: the built-in ones and those that CRDs define."""
 
     def __init__(self, resources: Iterable[Resource]) -> None:
         self._resources: dict[tuple[str, str, str], Resource] = {}
@@ -107,7 +107,7 @@ class Catalog:
         }
 
     def find(self, group: str, version: str, plural: str) -> Resource:
-        """Raise ApiError (404) when there is no such resource."""
+        """Return a served resource; raises ApiError (404) if there is none."""
         resource = self._resources.get((group, version, plural))
         if resource is None or not resource.served:
             raise no_such_path()
@@ -120,7 +120,7 @@ class Catalog:
         return (resource for resource in self._resources.values() if resource.served)
 
     def stored(self) -> Iterator[Resource]:
-        """Yield what there may be objects of, served or not."""
+        """Yield the resources that may have stored objects, served or not."""
         return (resource for resource in self._resources.values() if not resource.virtual)
 
     def groups(self) -> dict[str, list[str]]:

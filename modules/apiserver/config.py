@@ -1,4 +1,4 @@
-"""[modules.apiserver] of the configuration."""
+"""The configuration section [modules.apiserver]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from supervisor.api import ModuleConfig
 
 
 class ApiServerConfig(ModuleConfig):
-    """Where the embedded API server listens, and the names it is reached by."""
+    """The listen address of the embedded API server and the names of its certificate."""
 
     address: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 6443

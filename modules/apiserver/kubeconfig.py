@@ -16,9 +16,9 @@ USER = "kubernetes-admin"
 
 
 def write_kubeconfig(path: Path, url: str, pki: Pki) -> None:
-    """Write it in one step, mode 0600: it holds the administrator's key.
+    """Write the file atomically, with mode 0600: it contains the administrator's key.
 
-    One that is already as it should be is left alone: there may be no room to write it again.
+    An up-to-date file is not written again: the disk may be full.
     """
 
     def embedded(file: Path) -> str:
@@ -38,11 +38,11 @@ def write_kubeconfig(path: Path, url: str, pki: Pki) -> None:
         "current-context": CONTEXT,
     }
     content = yaml.safe_dump(config, sort_keys=False).encode()
-    if not _is_there(path, content):
+    if not _is_current(path, content):
         replace_file(path, content)
 
 
-def _is_there(path: Path, content: bytes) -> bool:
+def _is_current(path: Path, content: bytes) -> bool:
     try:
         mode = path.lstat().st_mode
         return mode == stat.S_IFREG | PRIVATE and path.read_bytes() == content

@@ -1,7 +1,7 @@
-"""Long work in turns: other requests get the event loop again every few milliseconds.
+"""Cooperative scheduling: long work yields to the event loop every few milliseconds.
 
-Everything on this server whose work grows with the number of objects goes through here. A thread
-would not help: JSON and Python objects need the interpreter's lock.
+All work that grows with the number of objects uses it. A thread would not help: JSON and Python
+objects need the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-# How long one piece of work may hold the event loop; a step of it may be longer than what is left.
+#: Seconds for which one piece of work may hold the event loop. Only checked between its steps.
 TURN_SECONDS: Final = 0.005
 
 
 class Turn:
-    """The time that a piece of work has on the event loop until others are let in."""
+    """The time slice of one piece of work on the event loop."""
 
     def __init__(self) -> None:
         self.begin()
@@ -31,13 +31,13 @@ class Turn:
         return time.perf_counter() >= self._until
 
     async def next(self) -> None:
-        """Let others in, and begin the next turn."""
+        """Yield to the event loop, and begin the next turn."""
         await asyncio.sleep(0)
         self.begin()
 
 
 async def in_turns(steps: Iterable[T], turn: Turn | None = None) -> list[T]:
-    """Return what an iterator yields, whose steps may be many but are short."""
+    """Run an iterator of many short steps in turns; return its items."""
     done: list[T] = []
     turn = turn or Turn()
     for result in steps:

@@ -1,4 +1,4 @@
-"""What `kubectl get` prints of each kind: the columns of meta.k8s.io/v1 Table.
+"""The columns that `kubectl get` prints for each kind (meta.k8s.io/v1 Table).
 
 Names, order and cells follow k8s.io/kubernetes/pkg/printers/internalversion/printers.go.
 """

@@ -1,4 +1,4 @@
-"""A column, and what many columns need to fill a cell."""
+"""A column, and functions for the cells of many columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN = "<unknown>"
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `wide` ones are shown by `-o wide` alone (priority 1)."""
+    """A column; a `wide` one (priority 1) is shown only by `-o wide`."""
 
     name: str
     cell: Callable[[Json], Any]
@@ -36,7 +36,7 @@ class Column:
 
 
 def text(*path: str, default: str = "") -> Callable[[Json], str]:
-    """Make a cell of the string at `path`."""
+    """Return a cell function for the string at `path`."""
 
     def cell(obj: Json) -> str:
         value = dig(obj, *path)
@@ -46,12 +46,12 @@ def text(*path: str, default: str = "") -> Callable[[Json], str]:
 
 
 def count(*paths: str) -> Callable[[Json], int]:
-    """Make a cell of how many entries the maps or lists at the top-level `paths` have."""
+    """Return a cell function for the number of items in the top-level fields `paths`."""
     return lambda obj: sum(len(obj.get(path) or ()) for path in paths)
 
 
 def since(timestamp: Any, now: datetime | None = None) -> str:
-    """Return how long ago an RFC 3339 time was, as kubectl writes ages."""
+    """Return the age of an RFC 3339 time, in kubectl's format."""
     if not timestamp:
         return UNKNOWN
     try:
@@ -66,7 +66,7 @@ def age(obj: Json) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """Write a duration with two units at most (k8s.io/apimachinery/pkg/util/duration)."""
+    """Format a duration with up to two units (k8s.io/apimachinery/pkg/util/duration)."""
     if seconds < -1:
         return "<invalid>"
     total = max(0, int(seconds))
@@ -97,7 +97,7 @@ def join_labels(labels: Any) -> str:
 
 
 def first_few(texts: Iterable[str], most: int = 3) -> str:
-    """Join the first few, and say how many are left out."""
+    """Join the first `most` texts, and append how many are omitted."""
     everything = list(texts)
     shown = ",".join(everything[:most])
     left = len(everything) - most

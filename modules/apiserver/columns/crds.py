@@ -1,4 +1,4 @@
-"""Columns of CRDs, and those that a CRD asks for (additionalPrinterColumns)."""
+"""Columns of CRDs, and of custom resources (additionalPrinterColumns)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from modules.apiserver.columns.cells import AGE, NAME, Column, since
 from modules.apiserver.meta.objects import Json, dig, encode
 
-# .name, ['name'] or ["name"], [3], [*], [?(@.type=="Ready")]: what CRDs use of JSONPath.
+# .name, ['name'] or ["name"], [3], [*], [?(@.type=="Ready")]: the part of JSONPath that CRDs use.
 _STEP = re.compile(
     r"""\.(?P<name>(?:\\.|[^.\[\]\\])+)
       | \[['"](?P<quoted>[^'"]+)['"]\]
@@ -40,19 +40,19 @@ def custom_columns(definitions: list[Json]) -> tuple[Column, ...]:
 
 
 def find(obj: Any, path: str) -> list[Any]:
-    """Return what a JSONPath selects; ValueError when the path is not understood."""
+    """Return the values that a JSONPath selects; raises ValueError for an unsupported path."""
     found = [obj]
     position = 0
     while position < len(path):
         step = _STEP.match(path, position)
         if step is None:
             raise ValueError(f"cannot understand the JSONPath {path!r} from {path[position:]!r} on")
-        found = [value for item in found for value in _take(item, step)]
+        found = [value for item in found for value in _select(item, step)]
         position = step.end()
     return found
 
 
-def _take(item: Any, step: re.Match[str]) -> list[Any]:
+def _select(item: Any, step: re.Match[str]) -> list[Any]:
     name = step["quoted"] or (step["name"] and re.sub(r"\\(.)", r"\1", step["name"]))
     if name:
         return [item[name]] if isinstance(item, dict) and name in item else []

@@ -1,4 +1,4 @@
-"""Columns of pods; the STATUS cell sums up what the containers do."""
+"""Columns of pods; the STATUS cell summarizes the states of the containers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _status(pod: Json) -> str:
 
 
 def _init_reason(pod: Json) -> str | None:
-    """Say which init container the pod is waiting for, if any."""
+    """Return the state of the init container that the pod waits for, None without one."""
     total = len(dig(pod, "spec", "initContainers") or ())
     for index, status in enumerate(_statuses(pod, "initContainerStatuses")):
         state = status.get("state") or {}

@@ -1,4 +1,4 @@
-"""What is served, for clients to discover: /api, /apis and below, /version."""
+"""Discovery documents: /api, /apis and below, /version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modules.apiserver.catalog import VERBS, Catalog, Resource
 from modules.apiserver.meta.objects import Json
 from modules.apiserver.meta.status import no_such_path
 
-# The release whose API is served; kubectl warns when it is more than one minor version away.
+# The release whose API is served; kubectl warns if it is more than one minor version away.
 MAJOR, MINOR = "1", "36"
 GIT_VERSION = f"v{MAJOR}.{MINOR}.0+cloudcore"
 

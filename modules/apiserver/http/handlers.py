@@ -1,4 +1,4 @@
-"""REST verbs over HTTP: requests to the registry, its answers to responses."""
+"""Handlers of the REST verbs: they call the registry and make HTTP responses."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from modules.apiserver.meta.status import (
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
 
-# A watch without timeoutSeconds ends after one to two of these (min-request-timeout).
+# A watch without timeoutSeconds ends after 1 to 2 times this (min-request-timeout).
 WATCH_SECONDS = 1800
-# Timers cannot wait for any number that fits into a query.
+# A timer cannot wait for every number of seconds that a query may have.
 MOST_WATCH_SECONDS = 365 * 24 * 3600
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Handlers:
-    """Serves the resources; one object for the life of the server."""
+    """The handlers of all resources; one object for the life of the server."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -96,14 +96,14 @@ class Handlers:
         if options.continue_token:
             page = self._pages.next(options.continue_token, options.limit, asked)
         else:
-            revision = self.registry.store.revision  # that of the list, which takes some turns
+            revision = self.registry.store.revision  # that of the list, which takes several turns
             entries = await self.registry.list(target.resource, target.namespace, options.selector)
             page = self._pages.first(entries, revision, options.limit, asked)
         metadata = list_metadata(page, options)
         return await list_response(request, target.resource, page.entries, metadata)
 
     def _check_revision(self, revision: int | None) -> None:
-        """Refuse a "not older than" that this store has not reached."""
+        """Raise ApiError (504) if this store has not reached the requested revision."""
         current = self.registry.store.revision
         if revision is not None and revision > current:
             raise too_large(revision, current)
@@ -124,14 +124,14 @@ class Handlers:
             bookmarks=options.bookmarks,
             mark_initial_end=options.initial_events and options.bookmarks,
         )
-        # The spread keeps clients that came together from coming back together.
+        # The jitter keeps clients that connected at once from reconnecting at once.
         seconds = options.timeout_seconds or WATCH_SECONDS * random.uniform(1, 2)  # noqa: S311
         response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache"})
         self.watches.add(watch)
         try:
             await _stream(request, response, watch, min(seconds, MOST_WATCH_SECONDS))
-        except ConnectionError as error:  # how a watch usually ends
-            logger.debug("the client of a watch of %s has gone: %s", target.resource.plural, error)
+        except ConnectionError as error:  # the usual end of a watch
+            log.debug("client of a watch of %s disconnected: %s", target.resource.plural, error)
         finally:
             self.watches.discard(watch)
         return response
@@ -205,7 +205,7 @@ class Handlers:
         deleted = []
         turn = Turn()
         for entry in entries:
-            if entry.key in present:  # nobody was faster
+            if entry.key in present:  # not deleted by another request
                 deleted.append(self.registry.delete(resource, *entry.key, options).entry)
             if turn.is_over:
                 await turn.next()
@@ -225,7 +225,7 @@ class Handlers:
         return json_response({**success({}), "code": 201}, status=201)
 
     async def _review(self, request: web.Request, target: Target) -> web.Response:
-        """Answer "may I …?": who is let in at all may do everything."""
+        """Answer a SelfSubjectAccessReview: an authorized client may do everything."""
         if request.method != "POST" or target.name:
             raise method_not_allowed()
         content = await body(request)
@@ -245,7 +245,7 @@ class Handlers:
 async def _stream(
     request: web.Request, response: web.StreamResponse, watch: Watch, seconds: float
 ) -> None:
-    """Write a watch's events for so many seconds; raises ConnectionError when its client goes."""
+    """Write the events of a watch for `seconds`; raises ConnectionError on a disconnect."""
     await response.prepare(request)
     try:
         async with asyncio.timeout(seconds):

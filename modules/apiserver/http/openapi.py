@@ -1,10 +1,9 @@
-"""OpenAPI version 3, as far as kubectl looks at it.
+"""OpenAPI version 3, as far as kubectl uses it.
 
-Of version 3 kubectl asks whether the server checks fields itself (`fieldValidation` on PATCH): that
-is not announced, because it does not, and so kubectl checks by version 2 (see openapi_v2.py). What
-it needs for strategic merge patches of built-in kinds it knows. For that the media type of
-strategic patches must not be listed here, or it would take the merge keys from these schemas.
-Schemas are there for what CRDs say of themselves.
+kubectl looks in version 3 whether the server validates fields (`fieldValidation` on PATCH). This
+one does not and so does not announce it; kubectl then validates by version 2 (see openapi_v2.py).
+The media type of strategic merge patches is not listed either: otherwise kubectl would take merge
+keys from these schemas instead of its built-in ones. The schemas are those of the CRDs.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _ANYTHING: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": Tru
 async def v2(accept: str) -> tuple[str, bytes]:
     """Return the media type and content of /openapi/v2; raises ApiError (406).
 
-    Nothing is known of the schemas but to who asks: reading them takes a second, once.
+    The schemas are read at the first request, which takes a second.
     """
     from modules.apiserver.http import openapi_v2
 
@@ -37,7 +36,7 @@ async def v2(accept: str) -> tuple[str, bytes]:
             document = await asyncio.to_thread(
                 openapi_v2.document, _INFO["title"], _INFO["version"]
             )
-            # The other is no media type by the rules of MIME.
+            # The other one is not a media type by the rules of MIME.
             return openapi_v2.MEDIA_TYPES[0], document
         if media_type in (JSON, "application/*", "*/*"):
             definitions = await asyncio.to_thread(openapi_v2.definitions)
@@ -53,7 +52,7 @@ def v3_index(catalog: Catalog) -> Json:
 
 
 def v3_document(catalog: Catalog, base_path: str) -> Json:
-    """Return /openapi/v3/api/v1 and the like."""
+    """Return the document of one group and version, such as /openapi/v3/api/v1."""
     served = [resource for resource in catalog if resource.base_path == base_path]
     if not served:
         raise no_such_path()

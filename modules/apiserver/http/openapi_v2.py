@@ -1,12 +1,12 @@
-"""/openapi/v2: the schemas of the built-in kinds, from which kubectl checks what it sends.
+"""/openapi/v2: the schemas of the built-in kinds, with which kubectl validates objects.
 
-kubectl looks for unknown fields and wrong types itself where a server does not announce that it
+kubectl looks for unknown fields and wrong types itself if a server does not announce that it
 does (`fieldValidation`). It reads the document in protobuf only: openapi.v2.Document of
-github.com/google/gnostic-models. The schemas are those of lightkube-models, which are made from
-Kubernetes' own document; what they lack is how lists are merged (kubectl up to 1.26 makes its
-patches from that). Which fields are required is left out: it is for the server to say, with its
-defaults. Custom resources are not in it, nor are CRDs, which the server checks itself:
-kubectl takes any field of a kind that it does not find.
+github.com/google/gnostic-models. The schemas are those of lightkube-models, which are generated
+from Kubernetes' own document; merge keys, which they lack, are added (kubectl up to 1.26 makes its
+patches from them). Required fields are not marked: the server checks them after its defaults.
+Custom resources and CRDs, which the server validates, are left out: kubectl accepts any field of
+a kind that is not in the document.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TYPES: Final[Mapping[Any, str]] = {
     dict: "object",
     dt.datetime: "string",
 }
-# The one list whose items keep of their old fields only those that a patch names.
+# The only list with `retainKeys`: its items keep only those fields that a patch names.
 _RETAIN_KEYS: Final = {("PodSpec", "volumes")}
 _UNCHECKED: Final = {"CustomResourceDefinition"}
 
@@ -55,8 +55,8 @@ def definitions() -> Json:
         model = _model(resource)
         if model is not None:
             _collect(model, found)
-            _say_kind(found[model], resource)
-            _say_merging(model, {**COMMON, **resource.merge_keys}, found)
+            _add_kind(found[model], resource)
+            _add_merging(model, {**COMMON, **resource.merge_keys}, found)
     return {_name(model): schema for model, schema in found.items()}
 
 
@@ -74,7 +74,7 @@ def _name(model: Model) -> str:
 
 
 def _collect(model: Model, found: dict[Model, Json]) -> None:
-    """Add the schema of a model and of all that it refers to."""
+    """Add the schema of a model and of all models that it refers to."""
     if model in found:
         return
     fields = msgspec.structs.fields(model)
@@ -113,16 +113,16 @@ def _models_in(type_: Any) -> Iterator[Model]:
             yield inner
 
 
-def _say_kind(schema: Json, resource: Resource) -> None:
+def _add_kind(schema: Json, resource: Resource) -> None:
     schema["x-kubernetes-group-version-kind"] = [
         {"group": resource.group, "version": resource.version, "kind": resource.kind}
     ]
 
 
-def _say_merging(
+def _add_merging(
     top: Model, merge_keys: Mapping[tuple[str, ...], str], found: dict[Model, Json]
 ) -> None:
-    """Note at each list that strategic merge patches merge how they do."""
+    """Add the merge key and strategy to each list that strategic merge patches merge."""
     for path, key in merge_keys.items():
         model: Model | None = top
         for step in path[:-1]:

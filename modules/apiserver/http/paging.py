@@ -1,7 +1,7 @@
 """Lists in pages: `limit` and `continue`.
 
-All pages of a list show the state at its first page, as etcd's snapshots make them do in
-Kubernetes: what is left of a list is kept, as references, until it is asked for or too old.
+All pages show the state at the time of the first page, like etcd's snapshots in Kubernetes: the
+rest of a list is kept, as references, until it is requested or expires.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Rest(NamedTuple):
 
 
 class Pages:
-    """What is left of the lists that are being read in pages."""
+    """The rest of each list that is being read in pages, by continue token."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -43,16 +43,15 @@ class Pages:
     def first(self, entries: list[Entry], revision: int, limit: int, asked: Hashable) -> Page:
         """Return the first page; `limit` 0 is no limit.
 
-        `asked` is what was asked for: resource, namespace and selector. The tokens are good for
-        the same question only, so that nobody reads with one what another may not list.
+        `asked` holds resource, namespace and selector of the request. A token is valid only for a
+        request with the same values.
         """
         return self._page(entries, revision, limit, asked)
 
     def next(self, token: str, limit: int, asked: Hashable) -> Page:
         """Return the page after the one that had `token`.
 
-        Raises ApiError: 410 for a token that is not or no longer known, 400 for one of another
-        list.
+        Raises ApiError: 410 for an unknown or expired token, 400 for the token of another list.
         """
         rest = self._rests.get(token)
         if rest is None or rest.until < self._clock():

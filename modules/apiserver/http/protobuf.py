@@ -1,9 +1,9 @@
-r"""Kubernetes' protobuf encoding, for requests: some of kubectl's commands speak nothing else.
+r"""The protobuf encoding of Kubernetes, for requests: some kubectl commands send nothing else.
 
 A body is `k8s\0` and a runtime.Unknown that names the kind and holds the message
-(k8s.io/apimachinery/pkg/runtime/serializer/protobuf). Which fields a message has says the table
-below; numbers are those of k8s.io/api's and apimachinery's generated.proto. A field that is not
-in the table is an error: dropping it would store something else than was asked for.
+(k8s.io/apimachinery/pkg/runtime/serializer/protobuf). The table below lists the fields of each
+message, with the numbers of generated.proto in k8s.io/api and k8s.io/apimachinery. A field that is
+not in the table is an error: dropping it would store another object than the client sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAGIC = b"k8s\0"
 
 
 class Field(NamedTuple):
-    """`type` is a scalar's name or a message of the table; "?" keeps zero values (pointers)."""
+    """A field of a message; `type` is a scalar or a message of the table, `?` keeps zero values."""
 
     name: str
     type: str = "string"
@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 
 def _message(**fields: str) -> dict[int, Field]:
-    """Build a message from NAME="NUMBER [TYPE][?|[]]"."""
+    """Return the fields of a message, given as NAME="NUMBER [TYPE][?|[]]"."""
     message = {}
     for name, text in fields.items():
         number, _, type_ = text.partition(" ")
@@ -153,7 +153,7 @@ def _decode(message: str, data: bytes) -> Json:
         value = _value(field.type, raw)
         if field.repeated:
             result.setdefault(field.name, []).append(value)
-        # Go writes fields that are not pointers even when they are empty; JSON leaves them out.
+        # Go writes empty fields that are not pointers; JSON omits them.
         elif value or field.keep_zero:
             result[field.name] = value
     return result
@@ -190,7 +190,7 @@ def _map_entry(raw: bytes, *, as_bytes: bool) -> tuple[str, str]:
 
 
 def _fields(raw: Any) -> Iterator[tuple[int, Any]]:
-    """Yield (number, int or bytes) of a message's wire format."""
+    """Yield the fields of a message in wire format, as (number, int or bytes)."""
     data = _bytes(raw)
     position = 0
     while position < len(data):
@@ -233,14 +233,14 @@ def _text(raw: Any) -> str:
 
 
 def _bytes(raw: Any) -> bytes:
-    """Refuse a number where the table says text or a message."""
+    """Return the bytes of a text or message; raises TypeError for a number."""
     if not isinstance(raw, bytes):
         raise TypeError("a field is a number where it should have a length and bytes")
     return raw
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
-    """Encode a field that holds text, bytes or a message."""
+    """Encode a field of type text, bytes or message."""
     return _encode_varint(number << 3 | 2) + _encode_varint(len(value)) + value
 
 

@@ -1,4 +1,4 @@
-"""What a request's body says."""
+"""Decoding of request bodies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def decoded(data: bytes) -> Any:
 
 
 async def delete_options(request: web.Request) -> deletion.Options:
-    """Return what query and body say; raises ApiError (400, or 422 for a value that is none)."""
+    """Read DeleteOptions from query and body; raises ApiError (400, 422 for an invalid value)."""
     content = await body(request) if request.can_read_body else {}
     wrong = [cause.text() for cause in field_types.faults(content, _DELETE_OPTIONS)]
     if wrong:

@@ -1,4 +1,4 @@
-"""Answers: objects, lists and Tables, as JSON."""
+"""Responses: objects, lists and Tables, as JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from modules.apiserver.meta.status import ApiError
 from modules.apiserver.turns import Turn, in_turns
 
 JSON = "application/json"
-# Longer answers are written in pieces of this size.
+# Longer responses are written in chunks of this size.
 PIECE_BYTES = 256 * 1024
 _END = b"]}"
 
 
 def wants_table(request: web.Request) -> bool:
-    """Look for a Table among what is accepted; plain JSON is what everybody takes."""
+    """Whether the client accepts a Table; every client accepts plain JSON."""
     for accepted in request.headers.get("Accept", "").split(","):
         media_type, *parameters = (part.strip() for part in accepted.split(";"))
         if media_type != JSON:
@@ -48,7 +48,7 @@ def object_response(
 async def list_response(
     request: web.Request, resource: Resource, entries: Sequence[Entry], metadata: Json
 ) -> web.StreamResponse:
-    """Answer with a list, or with a Table of it: made in turns, and written as it is read."""
+    """Send a list or a Table of it, encoded in turns and streamed with back-pressure."""
     if wants_table(request):
         include_object = request.query.get("includeObject", "Metadata")
         head = table(resource.columns, (), metadata)
@@ -75,7 +75,7 @@ async def _stream(
     response.content_length = length
     await response.prepare(request)
     if request.method != "HEAD":
-        with contextlib.suppress(ClientConnectionResetError):  # the client has gone
+        with contextlib.suppress(ClientConnectionResetError):  # the client has disconnected
             await _write(response, begin, items)
     return response
 
@@ -99,7 +99,7 @@ def list_metadata(page: Page, options: ListOptions) -> Json:
     metadata: Json = {"resourceVersion": str(page.revision)}
     if page.token:
         metadata["continue"] = page.token
-        # With a selector Kubernetes does not know how many are left; clients expect that.
+        # With a selector Kubernetes omits the number of remaining items; clients expect that.
         if not options.selector:
             metadata["remainingItemCount"] = page.remaining
     return metadata

@@ -1,4 +1,4 @@
-"""From a request's path and query to what is asked for."""
+"""Routing: parses the path and query of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modules.apiserver.meta.status import bad_request, no_such_path, short
 
 @dataclass(frozen=True)
 class Target:
-    """A collection (`name` is ""), an object in it, or a subresource of that."""
+    """The target of a request: a collection (`name` is ""), an object, or a subresource."""
 
     resource: Resource
     namespace: str = ""
@@ -85,7 +85,7 @@ def list_options(target: Target, query: Mapping[str, str]) -> ListOptions:
 
 
 def revision(query: Mapping[str, str]) -> int | None:
-    """Parse resourceVersion; "0" is "any state will do", which ours always is."""
+    """Parse resourceVersion; None for "0" (any state), since this server is always current."""
     return number(query, "resourceVersion") or None
 
 

@@ -1,4 +1,4 @@
-"""The HTTPS server: who is let in, where a path leads, how an error goes out."""
+"""The HTTPS server: authorization, routing to documents and handlers, error responses."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki, ensure_pki
 from supervisor.api import TemporaryFailure
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
-# The status report has room for so many objects that cannot be used.
+#: Lines for unusable objects in the status report.
 MOST_TOLD = 20
 CHECKPOINT_SECONDS = 1.0
 EVENTS_SECONDS = 30.0
@@ -47,7 +47,7 @@ _HEALTH = ("healthz", "livez", "readyz")
 
 
 class Server:
-    """The embedded API server, apart from the process it runs in."""
+    """The embedded API server, independent of the module's process."""
 
     def __init__(self, data_dir: Path, names: Sequence[str] = ()) -> None:
         """Open the store and the PKI in `data_dir`.
@@ -67,7 +67,7 @@ class Server:
         """Serve on a listening socket, then write the kubeconfig and set `url`."""
         application = web.Application(client_max_size=MOST_BYTES)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        # A watch that waits for a change would not see otherwise that its client has gone.
+        # Otherwise a watch that waits for a change would not notice a disconnect of its client.
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -83,11 +83,11 @@ class Server:
         write_kubeconfig(self._data_dir / "kubeconfig", self.url, self.pki)
 
     async def stop(self) -> None:
-        """End the watches in order, then the connections, then close the store."""
+        """End the watches cleanly, then the connections, then close the store."""
         self._handlers.stop_watches()
         if self._upkeep is not None:
             self._upkeep.cancel()
-            # What it may have failed with is for `failed` to raise.
+            # `failed` raises its exception, if it had one.
             await asyncio.gather(self._upkeep, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
@@ -95,16 +95,16 @@ class Server:
 
     @property
     def watches(self) -> int:
-        """How many watches are open."""
+        """The number of open watches."""
         return len(self._handlers.watches)
 
     @property
     def aside(self) -> list[str]:
-        """Objects in the store that cannot be used, and why."""
-        return self.store.aside.told(MOST_TOLD)
+        """The objects of the store that are set aside, and why."""
+        return self.store.aside.lines(MOST_TOLD)
 
     async def failed(self) -> None:
-        """Wait for what runs in the background, and raise what has ended it."""
+        """Wait for the background tasks, and raise the exception that ended one of them."""
         assert self._upkeep is not None
         await asyncio.shield(self._upkeep)
 
@@ -116,7 +116,7 @@ class Server:
 
     async def _remove_old_events(self) -> None:
         while True:
-            with contextlib.suppress(TemporaryFailure):  # the store has said so
+            with contextlib.suppress(TemporaryFailure):  # the store has logged it
                 await event_expiry.remove_old(self.registry)
             await asyncio.sleep(EVENTS_SECONDS)
 
@@ -132,7 +132,7 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         response = await self._serve(request)
         if request.content.exception() is not None:
-            # What is left of the body cannot be read, nor what comes behind it be told from it:
+            # The rest of the body cannot be read, and the next request cannot be found behind it:
             # aiohttp would try, and log its failure as an error.
             request.content.feed_eof()
             response.force_close()
@@ -154,16 +154,16 @@ class Server:
         except web.RequestPayloadError as error:  # damaged, or shorter than announced
             return error_response(bad_request(f"cannot read the body of the request: {error}"))
         except ConnectionError as error:
-            logger.debug("the client of %s %r has gone: %s", request.method, request.path, error)
-            return error_response(bad_request("the client has gone"))
+            log.debug("client of %s %r disconnected: %s", request.method, request.path, error)
+            return error_response(bad_request("the client has disconnected"))
         except TemporaryFailure as error:
             return error_response(cannot_store(error))
         except sqlite3.Error as error:
-            logger.error("cannot write to %s: %s", self.store.path, error)
+            log.error("cannot write to %s: %s", self.store.path, error)
             return error_response(ApiError(500, "InternalError", f"cannot store: {error}"))
         except Exception as error:
-            # The path is no secret, but a client chooses it: %r keeps the log's lines whole.
-            logger.exception("%s %r failed", request.method, request.path)
+            # %r: the client chooses the path, which may contain line breaks.
+            log.exception("%s %r failed", request.method, request.path)
             text = f"Internal error occurred: {type(error).__name__}"
             return error_response(ApiError(500, "InternalError", text))
 
@@ -209,10 +209,10 @@ class Server:
 
 
 def authorize(request: web.Request) -> None:
-    """Let administrators in; raises ApiError: 401 without a certificate, 403 for another's.
+    """Authorize administrators; raises ApiError: 401 without a certificate, 403 for other users.
 
-    The certificate has been verified in the handshake. Edge nodes have certificates of the same
-    CA, for cloudhub: they are nobody here.
+    The TLS handshake has verified the certificate. Edge nodes have certificates of the same CA,
+    for CloudHub; they have no access to this server.
     """
     certificate = request.get_extra_info("peercert")
     if not certificate:
@@ -229,10 +229,10 @@ def authorize(request: web.Request) -> None:
 
 
 def refuse_impersonation(request: web.Request) -> None:
-    """Raise ApiError (403) for an administrator who asks to be somebody else.
+    """Raise ApiError (403) for a request that impersonates another user.
 
-    What cannot be honoured must not be carried out with all rights. Discovery is not refused, which
-    is the same for everybody: kubectl would not show why.
+    It must not be carried out with the rights of the administrator. Discovery is answered: it is
+    the same for every user, and kubectl would not show the reason.
     """
     if any(name.lower().startswith("impersonate-") for name in request.headers):
         raise ApiError(
@@ -245,7 +245,7 @@ def refuse_impersonation(request: web.Request) -> None:
 
 
 def tls_context(pki: Pki) -> ssl.SSLContext:
-    """Ask for a client certificate; who has none learns from a Status that one is wanted."""
+    """Make a context that requests a client certificate; `authorize` answers 401 without one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pki.server_cert, pki.server_key)
@@ -255,7 +255,7 @@ def tls_context(pki: Pki) -> ssl.SSLContext:
 
 
 def url_of(listening: socket.socket) -> str:
-    """Return the URL under which this machine reaches a listening socket."""
+    """Return the URL of a listening socket for clients on this machine."""
     host, port = listening.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
@@ -264,7 +264,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def _health(request: web.Request, name: str, trouble: str) -> web.Response:
-    """Say that requests are answered; that only reads succeed is no reason to send none here."""
+    """Answer a health check: ok even if the disk is full, since reads are served."""
     if "verbose" in request.query:
         store = f"[-]store: {trouble}" if trouble else "[+]store ok"
         return web.Response(text=f"[+]ping ok\n{store}\n{name} check passed\n")

@@ -19,8 +19,8 @@ def table(
 ) -> Json:
     """Build a Table.
 
-    `include_object` is the query parameter: None, Metadata or Object. A watch's events carry the
-    column definitions the first time only.
+    `include_object` is the query parameter: None, Metadata or Object. Only the first event of a
+    watch has the column definitions.
     """
     result: Json = {
         "kind": "Table",
@@ -52,5 +52,5 @@ def _cell(column: Column, obj: Json) -> Any:
     try:
         return column.cell(obj)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-        # What clients store is theirs: one odd status must not hide all other objects.
+        # Stored objects are not fully validated: one malformed status must not hide all others.
         return "<invalid>"

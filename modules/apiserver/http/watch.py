@@ -1,4 +1,4 @@
-"""Watches: a stream of what changes, from a revision on."""
+"""Watches: a stream of the changes after a revision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class PlainLines:
-    """Events with the objects themselves, as their bytes are stored."""
+    """Encoder of events with whole objects, from their stored bytes."""
 
     def line(self, type_: str, entry: Entry) -> bytes:
         return watch_line(type_, entry.raw)
@@ -34,7 +34,7 @@ class PlainLines:
 
 
 class TableLines:
-    """Events as Tables of one row; the first one tells the columns."""
+    """Encoder of events as Tables of one row; the first one has the column definitions."""
 
     def __init__(self, resource: Resource, include_object: str) -> None:
         self._resource = resource
@@ -61,7 +61,7 @@ class TableLines:
 
 @dataclass(eq=False)
 class Watch:
-    """One client's watch. `revision` None asks for the present state first, as ADDED events."""
+    """The watch of one client. `revision` None sends the present state first, as ADDED events."""
 
     store: Store
     resource: Resource
@@ -70,22 +70,22 @@ class Watch:
     lines: PlainLines | TableLines
     revision: int | None
     bookmarks: bool = False
-    # Close the initial state with a bookmark that says so (KEP-3157, sendInitialEvents).
+    # Send a bookmark at the end of the initial state (KEP-3157, sendInitialEvents).
     mark_initial_end: bool = False
     bookmark_seconds: float = BOOKMARK_SECONDS
     _stopping: bool = field(default=False, init=False)
     _wake: asyncio.Event | None = field(default=None, init=False)
-    # Across batches: a write that finds room lets nobody else in.
+    # Across batches: a write to a socket that is not full does not yield to the event loop.
     _turn: Turn = field(default_factory=Turn, init=False)
 
     def stop(self) -> None:
-        """End the stream in order: its client comes back and goes on where it was."""
+        """End the stream cleanly: its client reconnects and continues from its last revision."""
         self._stopping = True
         if self._wake is not None:
             self._wake.set()
 
     async def run(self, write: Write) -> None:
-        """Write events until stopped, cancelled, or too far behind."""
+        """Write events until stopped, cancelled, or behind the history."""
         collection = self.store.collection(self.resource.storage)
         history = collection.history
         self._wake = history.subscribe()
@@ -111,7 +111,7 @@ class Watch:
         return too_old(revision, self.store.collection(self.resource.storage).history.oldest)
 
     async def _step(self, collection: Collection, position: int, write: Write) -> int | None:
-        """Write what there is, or wait for more; return the new position, None when behind."""
+        """Write the next events, or wait for one; return the new position, None if behind."""
         assert self._wake is not None
         self._wake.clear()
         events = collection.history.read(position, BATCH_BYTES)
@@ -130,7 +130,7 @@ class Watch:
         try:
             await asyncio.wait_for(self._wake.wait(), self.bookmark_seconds)
         except TimeoutError:
-            # Nothing of this kind has changed since: it is up to date with everything.
+            # No object of this kind has changed: the client is up to date with the whole store.
             if self.bookmarks:
                 await write(self._bookmark(self.store.revision))
         self._turn.begin()
@@ -154,13 +154,13 @@ class Watch:
             await write(b"".join(batch))
 
     def _lines_of(self, events: list[Event]) -> Iterator[bytes]:
-        """Yield a line for each event; an empty one for what is none of this watch's business."""
+        """Yield a line for each event, an empty one for an event that does not match."""
         for event in events:
             type_ = self._type_for_us(event)
             yield self.lines.line(type_, event.entry) if type_ else b""
 
     def _type_for_us(self, event: Event) -> str:
-        """Return the event's type in this watch; "" when it is none of its business."""
+        """Return the event's type as this watch sees it; "" if it does not match."""
         if self.namespace and event.entry.key[0] != self.namespace:
             return ""
         if not self.selector:

@@ -1,1 +1,1 @@
-"""The kinds that are built in, and the rules that only one of them has."""
+"""The built-in kinds, and the rules of single kinds."""

@@ -1,4 +1,4 @@
-"""The built-in resources, an entry each."""
+"""The table of the built-in resources."""
 
 from __future__ import annotations
 

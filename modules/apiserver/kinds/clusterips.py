@@ -1,4 +1,4 @@
-"""Addresses of services."""
+"""Allocation of cluster IPs to services."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from modules.apiserver.meta.objects import Entry, Json
 from modules.apiserver.meta.status import ApiError, invalid, invalid_value
 
-# kubeadm's default; the first address is by convention the API server's own service.
+#: The default of kubeadm; by convention the first address is that of the service `kubernetes`.
 NETWORK = ipaddress.ip_network("10.96.0.0/12")
 _TRIES = 1000
 
 
 def assign(service: Json, others: Iterable[Entry]) -> None:
-    """Give a service without an address a free one; raises ApiError when it asks for a taken one.
+    """Assign a free address to a service without one; raises ApiError (422) if its own is in use.
 
-    Which address is chosen is up to chance: one that has just become free should not come back
-    at once, since edges may still have it in use.
+    The address is random: one that was just released is unlikely to be reused at once, while
+    edges may still use it.
     """
     spec = service.get("spec")
     if not isinstance(spec, dict) or spec.get("type") == "ExternalName":

@@ -10,7 +10,7 @@ from typing import Any
 from modules.apiserver.meta.objects import Json, dig
 from modules.apiserver.meta.status import Cause, forbidden_field, invalid_value, required
 
-# A ConfigMap or Secret may have 1 MiB of data.
+#: Bytes of data in a ConfigMap or Secret.
 MOST_DATA = 1024 * 1024
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _DATA_KEY_RULE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
@@ -43,7 +43,7 @@ def validate_configmap(configmap: Json) -> list[Cause]:
 
 
 def secret_defaults(secret: Json) -> None:
-    """Move stringData into data, which is what is stored."""
+    """Move stringData into data; only data is stored."""
     secret.setdefault("type", "Opaque")
     plain = secret.pop("stringData", None)
     if isinstance(plain, dict):
@@ -61,7 +61,7 @@ def validate_secret(secret: Json) -> list[Cause]:
         try:
             size += len(base64.b64decode(value or "", validate=True))
         except (binascii.Error, TypeError, ValueError):
-            # The value itself stays out of the text: it is a secret.
+            # The message does not contain the value: it is a secret.
             causes.append(invalid_value(f"data[{key}]", "<secret>", "must be base64"))
         if not _DATA_KEY.fullmatch(key):
             causes.append(invalid_value(f"data[{key}]", key, _DATA_KEY_RULE))
@@ -73,7 +73,7 @@ def validate_secret(secret: Json) -> list[Cause]:
 
 
 def keep_immutable(new: Json, old: Json) -> list[Cause]:
-    """A ConfigMap or Secret marked `immutable` keeps its data; a Secret keeps its type."""
+    """Refuse changes of the data of an `immutable` ConfigMap or Secret, and of a Secret's type."""
     causes = []
     if old.get("immutable"):
         causes = [

@@ -1,7 +1,8 @@
-"""What a CustomResourceDefinition may consist of: types of its fields, and what upstream checks.
+"""Validation of CustomResourceDefinitions: the types of their fields, and the rules of upstream.
 
 Rules and texts follow k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation, for the
-fields that are used here. What upstream refuses while decoding (400) is told with all other faults.
+fields that are used here. Wrong types, for which upstream's decoder answers 400, are reported as
+422 together with all other faults.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _DNS_LABEL_RULE: Final = (
 )
 _SIMPLE_PATH: Final = re.compile(r"(\.[A-Za-z_$][-A-Za-z0-9_$]*)+")
 
-# JSONSchemaProps, as far as clients read it from /openapi.
+# The fields of JSONSchemaProps that clients read from /openapi.
 _SCHEMA: Final[dict[str, Any]] = {}
 _SCHEMA.update({
     **dict.fromkeys(
@@ -99,7 +100,7 @@ _CRD: Final = {
         "preserveUnknownFields": "boolean",
     }
 }
-# Without what nothing can be served, whatever else is wrong.
+# Fields without which nothing can be served.
 USED: Final = {
     "metadata": {"name": "string"},
     "spec": {
@@ -117,7 +118,7 @@ USED: Final = {
 
 
 def validate(crd: Json) -> list[Cause]:
-    """Return all faults of a CRD; with none, it can be served."""
+    """Return all faults of a CRD; without any, it can be served."""
     spec = crd.get("spec")
     if spec is None:
         return [required("spec")]
@@ -139,7 +140,7 @@ def validate(crd: Json) -> list[Cause]:
 
 
 def claims(crd: Json, built_in: Iterable[Resource]) -> list[Cause]:
-    """Return the names of a CRD that a built-in resource of the same group has."""
+    """Return the names of a CRD that belong to a built-in resource of the same group."""
     names = crd["spec"]["names"]
     causes = []
     for resource in built_in:
@@ -217,7 +218,7 @@ def _version_faults(spec: Json) -> Iterator[Cause]:
 def _schema_faults(schema: Json, field: str) -> Iterator[Cause]:
     if schema.get("type") not in (None, "object"):
         yield invalid_value(f"{field}.type", schema["type"], "must be object at the root")
-    # Wrong types of fields further down stop clients that read the schemas of all kinds at once.
+    # One wrong type further down breaks clients that read the schemas of all kinds at once.
     waiting = [(field, schema)]
     while waiting:
         path, part = waiting.pop()

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: their rules, and the resource that each makes served."""
+"""CustomResourceDefinitions: their defaults, and the resource that each of them defines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modules.apiserver.meta.status import Cause, invalid_value
 
 
 def defaults(crd: Json) -> None:
-    """Complete the names, and say in the status that it is served (it is, at once)."""
+    """Complete the names, and set the status: a CRD is Established at once."""
     names = dig(crd, "spec", "names")
     if not isinstance(names, dict):
         return
@@ -56,9 +56,9 @@ def validate_update(new: Json, old: Json) -> list[Cause]:
 
 
 def resource_of(crd: Json) -> Resource:
-    """Return what a CRD makes served: its storage version.
+    """Return the resource that a CRD defines: its storage version.
 
-    Raises ValueError for one that cannot be, as earlier versions have stored them.
+    Raises ValueError if the CRD is unusable; earlier versions stored such CRDs.
     """
     wrong = [cause.text() for cause in field_types.faults(crd, crdrules.USED)]
     if wrong:

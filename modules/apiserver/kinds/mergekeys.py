@@ -1,8 +1,8 @@
-"""Which lists a strategic merge patch merges, and by what key.
+"""The merge keys of lists for strategic merge patches.
 
-From the `patchStrategy` and `patchMergeKey` tags of k8s.io/api/core/v1/types.go. A list that is
-not named here is replaced as a whole. An empty key says that the list has plain values and is
-merged as a set. `RETAIN_KEYS` needs no table: the patch says `$retainKeys` itself.
+They come from the `patchStrategy` and `patchMergeKey` tags of k8s.io/api/core/v1/types.go. A list
+that is not named here is replaced as a whole. An empty key means that the list has plain values
+and is merged as a set. `$retainKeys` needs no table: the patch contains it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _paths(table: Mapping[str, str]) -> Paths:
     return {tuple(path.split(".")): key for path, key in table.items()}
 
 
-# `conditions` are merged by type in every kind that has them.
+# `conditions` are merged by type in every kind.
 COMMON = _paths({**_METADATA, "status.conditions": "type"})
 
 MERGE_KEYS: Mapping[str, Paths] = {

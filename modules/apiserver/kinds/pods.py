@@ -1,7 +1,7 @@
-"""What the API server adds to a pod, and refuses in one.
+"""Defaults and validation of pods.
 
-Defaults follow k8s.io/kubernetes/pkg/apis/core/v1/defaults.go: an edge's kubelet gets the pod
-as it is stored and counts on them.
+Defaults follow k8s.io/kubernetes/pkg/apis/core/v1/defaults.go: the edge gets the pod as it is
+stored, and its kubelet relies on them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def validate(pod: Json) -> list[Cause]:
 
 
 def validate_update(new: Json, old: Json) -> list[Cause]:
-    """Refuse changes of what a running pod cannot change."""
+    """Refuse changes of the immutable fields of a pod."""
     if _fixed(new) == _fixed(old) and _tolerates_all_of(new, old):
         return []
     return [
@@ -154,7 +154,7 @@ def _tolerates_all_of(new: Json, old: Json) -> bool:
 
 
 def _maps(items: Any) -> list[Json]:
-    """Return a list of maps as it is; TypeError for anything else but nothing at all."""
+    """Return a list of maps, [] for None; raises TypeError for anything else."""
     if items is None:
         return []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):

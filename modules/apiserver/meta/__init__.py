@@ -1,1 +1,1 @@
-"""What all objects have in common, whatever their kind, and what may be wrong with one."""
+"""Objects of any kind: entries, names, selectors, field types, and metav1.Status for errors."""

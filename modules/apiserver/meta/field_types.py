@@ -1,8 +1,8 @@
-"""What JSON a client's object must consist of: the types of its fields, and where one is wrong.
+"""Type checks of the fields of a client's object, as Go's decoder makes them.
 
 A shape is "string", "boolean", "number", "integer" or "anything"; a dict with a shape for each
-field that is known (others may be there); a List or a Map of one shape. `null` stands for a field
-that is not there, as Go decodes it, but is nothing that a list or a map may have as an item.
+known field (unknown fields are allowed); a List or a Map with items of one shape. A field may be
+`null`, which means that it is absent, as in Go; an item of a list or a map may not.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Shape = Any  # recursive: str | dict[str, Shape] | List | Map | OneOf
 
 @dataclass(frozen=True)
 class List:
-    """A list whose items have all the same shape."""
+    """The shape of a list whose items all have the same shape."""
 
     item: Shape
 
 
 @dataclass(frozen=True)
 class Map:
-    """An object with any keys, whose values have all the same shape."""
+    """The shape of an object with any keys, whose values all have the same shape."""
 
     value: Shape
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Either a boolean or an object, as `additionalProperties` has it."""
+    """The shape of a boolean or something else, as for `additionalProperties`."""
 
     other: Shape
 
@@ -56,7 +56,7 @@ _SCALARS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
 
 
 def faults(value: Any, shape: Shape, path: str = "") -> Iterator[Cause]:
-    """Yield a Cause for each field below `value` that has another type than `shape` says."""
+    """Yield a Cause for each field of `value` that does not have the type given by `shape`."""
     match shape:
         case str():
             name, fits = _SCALARS[shape]

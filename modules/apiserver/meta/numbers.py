@@ -1,4 +1,4 @@
-"""Numbers in texts that clients write: int64, as everywhere in Kubernetes' API."""
+"""Integers that clients send as text: int64, as everywhere in the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 from typing import Final
 
 LARGEST: Final = 2**63 - 1
-# Digits of other scripts are none, and more of them are never looked at: int() raises ValueError
-# for 4,301.
+# ASCII digits only; the length is limited because int() raises ValueError from 4,301 digits on.
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 def integer(text: str) -> int | None:
-    """Return the number that `text` is, None where it is none or larger than an int64."""
+    """Parse `text`; return None if it is not an integer or does not fit into an int64."""
     if not _INTEGER.fullmatch(text):
         return None
     value = int(text)

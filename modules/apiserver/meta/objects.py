@@ -1,7 +1,7 @@
-"""An object as it is kept: its JSON bytes, and the little that selectors look at.
+"""The form in which objects are stored: their JSON bytes, and the values that selectors need.
 
-Ten thousand pods as Python dicts would be some 200 MB; as bytes they are 30 MB, answer a GET or
-LIST without being decoded, and are decoded in some 15 us where a change needs it.
+Ten thousand pods take some 200 MB as Python dicts and 30 MB as bytes. GET and LIST send the bytes
+without decoding them; a change decodes its object in some 15 us.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 Json = dict[str, Any]
-# kube-apiserver's limit of a request's body; nothing that is stored may be larger either.
+#: The limit of kube-apiserver for the body of a request, applied to stored objects too.
 MOST_BYTES: Final = 3 * 1024 * 1024
-# Objects nested deeper are refused: they would exhaust the stack of whoever handles them. The
-# deepest CRDs in use have some 50 levels.
+#: Objects nested deeper are refused: they would exhaust the stack of their readers. The deepest
+#: CRDs in use have some 50 levels.
 MOST_DEPTH: Final = 200
-# Namespace ("" for what has none) and name.
+#: Namespace ("" for cluster-wide objects) and name.
 Key = tuple[str, str]
 
 encode = msgspec.json.Encoder().encode
@@ -35,17 +35,17 @@ class Entry(NamedTuple):
     fields: Mapping[str, str]
 
     def decode(self) -> Json:
-        """Return the object, a new one that the caller may change."""
+        """Return the object as a new dict, which the caller may change."""
         obj: Json = _decoder.decode(self.raw)
         return obj
 
 
 class Event(NamedTuple):
-    """A change, as watches tell it."""
+    """A change of one object, as watches send it."""
 
     type: str
     entry: Entry
-    # For selectors: a change can make an object join or leave what a watch has selected.
+    # For selectors: a change can make an object start or stop matching the selector of a watch.
     previous: Entry | None
 
     @property
@@ -76,7 +76,7 @@ def dig(obj: Any, *path: str) -> Any:
 
 
 def is_too_deep(obj: Any) -> bool:
-    """Say whether maps and lists are nested deeper than is handled."""
+    """Whether maps and lists are nested more than MOST_DEPTH levels deep."""
     level = [obj]
     for _ in range(MOST_DEPTH):
         level = [
@@ -91,6 +91,6 @@ def is_too_deep(obj: Any) -> bool:
 
 
 def make_entry(key: Key, revision: int, obj: Json, selectable: Mapping[str, str]) -> Entry:
-    """Encode `obj`; `selectable` are its fields for field selectors."""
+    """Encode `obj`; `selectable` holds the values for field selectors."""
     metadata = obj["metadata"]
     return Entry(key, revision, encode(obj), metadata.get("labels") or _NOTHING, selectable)

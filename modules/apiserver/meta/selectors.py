@@ -58,7 +58,7 @@ class FieldRequirement:
 
 @dataclass(frozen=True)
 class Selector:
-    """What a list or watch asks for; an empty one takes everything."""
+    """The label and field selectors of a list or watch; an empty one matches everything."""
 
     labels: tuple[LabelRequirement, ...] = ()
     fields: tuple[FieldRequirement, ...] = ()
@@ -110,7 +110,7 @@ def _label_requirement(found: re.Match[str], text: str) -> LabelRequirement:
 
 
 def parse_fields(text: str, supported: frozenset[str]) -> tuple[FieldRequirement, ...]:
-    """Parse a fieldSelector; raises ApiError (400) for fields that the kind cannot select by."""
+    """Parse a fieldSelector; raises ApiError (400) for a field that is not in `supported`."""
     requirements = []
     for term in filter(None, text.split(",")):
         found = _FIELD_TERM.fullmatch(term)

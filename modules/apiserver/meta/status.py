@@ -1,7 +1,7 @@
-"""metav1.Status: how a Kubernetes API server says that something went wrong, or right.
+"""metav1.Status: the error and success responses of a Kubernetes API server.
 
-Codes, reasons and texts follow k8s.io/apimachinery/pkg/api/errors, since clients branch on the
-reason and people search for the text.
+Codes, reasons and texts follow k8s.io/apimachinery/pkg/api/errors: clients branch on the reason,
+and people search for the text.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from modules.apiserver.meta.objects import encode
 from supervisor.api import DiskFull, TemporaryFailure
 
 MOST_CAUSES: Final = 100
-# Of a text or value that a client chose, this much is told back.
-_MOST_TOLD: Final = 512
+# Characters of a client's text or value that are repeated in a response.
+_MOST_SHOWN: Final = 512
 
 
 class ApiError(Exception):
-    """A request that cannot be served; becomes a metav1.Status with its HTTP code."""
+    """A request that cannot be served: a metav1.Status and its HTTP code."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class ApiError(Exception):
 
 
 def success(details: dict[str, Any]) -> dict[str, Any]:
-    """Return the Status that answers a finished deletion."""
+    """Return the Status that is the response to a finished deletion."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -92,7 +92,7 @@ def conflict(plural: str, group: str, name: str, why: str) -> ApiError:
 
 
 def modified(plural: str, group: str, name: str) -> ApiError:
-    """The object has another resourceVersion than the request was made for."""
+    """409: the object's resourceVersion is not the one in the request."""
     return conflict(
         plural,
         group,
@@ -138,7 +138,7 @@ def unauthorized() -> ApiError:
 
 
 def expired(message: str) -> ApiError:
-    """410 Gone: the client has to list again."""
+    """410 Gone: the client has to relist."""
     return ApiError(410, "Expired", message)
 
 
@@ -154,17 +154,17 @@ def not_given_out(requested: int, current: int) -> ApiError:
 
 
 def cannot_store(failure: TemporaryFailure) -> ApiError:
-    """507 for a full disk, 503 for one that fails: nothing was changed; reads go on."""
+    """507 for a full disk, 503 for a failing one: nothing was changed, reads are still served."""
     if isinstance(failure, DiskFull):
         return ApiError(507, "InsufficientStorage", f"cannot store: {failure}")
     return ApiError(503, "ServiceUnavailable", f"cannot store: {failure}")
 
 
 def too_large(requested: int, current: int) -> ApiError:
-    """504, as kube-apiserver says it (apiserver/pkg/storage/errors.go): client-go lists anew.
+    """504, as from kube-apiserver (apiserver/pkg/storage/errors.go): client-go relists.
 
-    Without the header Retry-After, which makes client-go repeat the very same request ten times
-    first: the version is that of a lost life, and does not come by waiting.
+    Sent without the header Retry-After, with which client-go would retry the same request ten times
+    first: the version was lost with a replaced database, and waiting does not bring it back.
     """
     text = "Too large resource version"
     return ApiError(
@@ -179,9 +179,9 @@ def too_large(requested: int, current: int) -> ApiError:
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
-    """422: each cause names a field, what is wrong with it and what was found.
+    """422: each cause names a field, its value and what is wrong with it.
 
-    Of very many only the first are told: the answer is not to be much larger than the request.
+    Lists up to MOST_CAUSES of them, so that the response is not much larger than the request.
     """
     texts = [cause.text() for cause in causes[:MOST_CAUSES]]
     if len(causes) > MOST_CAUSES:
@@ -202,7 +202,7 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiErr
 
 
 class Cause:
-    """One fault in an object, as k8s.io/apimachinery/pkg/util/validation/field writes them."""
+    """One invalid field, formatted as by k8s.io/apimachinery/pkg/util/validation/field."""
 
     def __init__(self, reason: str, field: str, value: Any, detail: str) -> None:
         self.reason = reason
@@ -252,8 +252,8 @@ def _details(kind: str, group: str, name: str) -> dict[str, Any]:
 
 
 def short(text: str) -> str:
-    """Return a text that a client chose, cut where it is very long."""
-    return text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD]}..."
+    """Return a text of a client, truncated to a length that fits into a response."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _quoted(value: Any) -> str:

@@ -25,10 +25,10 @@ def apply(
     custom: bool,
     merge_keys: Mapping[tuple[str, ...], str],
 ) -> Json:
-    """Return `obj` with `patch` applied; `obj` may be changed on the way.
+    """Return `obj` with `patch` applied; `obj` may be modified.
 
-    Raises ApiError: 400 for a malformed patch, 413 for one of too many operations, 415 as `check`
-    does, 422 for one that does not fit the object.
+    Raises ApiError: 400 for a malformed patch, 413 for too many operations, 415 as `check` does,
+    422 for a patch that cannot be applied to the object.
     """
     check(media_type, custom=custom)
     try:
@@ -58,10 +58,10 @@ def _apply(
 
 
 def check(media_type: str, *, custom: bool) -> None:
-    """Raise ApiError (415) for a kind of patch that is not taken.
+    """Raise ApiError (415) for an unsupported kind of patch.
 
-    Custom resources take no strategic one, in Kubernetes too. Asked before the object is looked
-    for: a server-side apply makes new objects, and "not found" would say nothing of why.
+    Custom resources have no strategic merge patches, as in Kubernetes. Call it before the lookup
+    of the object: a server-side apply creates objects, so "not found" would be misleading.
     """
     if media_type in APPLY_PATCHES:
         raise unsupported_media_type(

@@ -10,19 +10,19 @@ from modules.apiserver.meta.objects import MOST_BYTES, decode, encode
 from modules.apiserver.meta.status import ApiError, bad_request, short
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
-# Limits of kube-apiserver (maxJSONPatchOperations, JSONPatchMaxCopyBytes): a copy of a copy
-# doubles what there is, so that a few operations would need all memory.
+# Limits of kube-apiserver (maxJSONPatchOperations, JSONPatchMaxCopyBytes): each copy of a copy
+# doubles the document, so a few operations could use up the memory.
 MOST_OPERATIONS: Final = 10_000
 MOST_COPIED: Final = MOST_BYTES
-# Go has none for this: each insertion moves the items behind it.
+# Not limited by kube-apiserver: each insertion moves the items after it.
 MOST_SHIFTED: Final = 10_000_000
 
 
 def apply_json_patch(document: Any, operations: list[Any]) -> Any:
     """Return `document` after all operations.
 
-    Raises ApiError: 400 for a malformed one, 413 for too many, 422 where one fails or costs too
-    much.
+    Raises ApiError: 400 for a malformed operation, 413 for too many, 422 if one fails or they
+    cost too much.
     """
     if len(operations) > MOST_OPERATIONS:
         raise ApiError(
@@ -41,7 +41,7 @@ def apply_json_patch(document: Any, operations: list[Any]) -> Any:
 
 @dataclass
 class _Cost:
-    """What the operations so far have cost beyond what their patch is long."""
+    """The cost of the operations so far: bytes copied and items moved."""
 
     copied: int = 0
     shifted: int = 0
@@ -83,14 +83,14 @@ def _apply(document: Any, operation: dict[str, Any], cost: _Cost) -> Any:
             if not _same(_get(document, path), _value(operation)):
                 raise _failed(f"testing value {short(operation['path'])} failed: it is another")
             return document
-    raise bad_request(f"unknown operation {_told(name)} in a JSON patch")
+    raise bad_request(f"unknown operation {_format_value(name)} in a JSON patch")
 
 
 def _pointer(operation: dict[str, Any], member: str) -> list[str]:
     text = operation.get(member)
     if not isinstance(text, str) or (text and not text.startswith("/")):
         raise bad_request(
-            f"{member!r} of a JSON patch operation must be a JSON pointer: {_told(text)}"
+            f"{member!r} of a JSON patch operation must be a JSON pointer: {_format_value(text)}"
         )
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
@@ -175,7 +175,7 @@ def _missing(path: list[str]) -> ApiError:
     return _failed(f"the path {short('/' + '/'.join(path))} does not exist")
 
 
-def _told(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return short(repr(value))
 
 

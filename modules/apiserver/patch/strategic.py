@@ -1,8 +1,8 @@
-"""Strategic merge patch: a merge patch that knows how lists are to be merged.
+"""Strategic merge patch: a merge patch with rules for the merging of lists.
 
-After k8s.io/apimachinery/pkg/util/strategicpatch and its description in
-contributors/devel/sig-api-machinery/strategic-merge-patch.md. What `kubectl apply`, `edit` and
-`label` send for built-in kinds.
+It follows k8s.io/apimachinery/pkg/util/strategicpatch and its description in
+contributors/devel/sig-api-machinery/strategic-merge-patch.md. `kubectl apply`, `edit`
+and `label` send it for built-in kinds.
 
 | in the patch                        | means                                                   |
 |-------------------------------------|---------------------------------------------------------|
@@ -37,8 +37,8 @@ _SET_ORDER = "$setElementOrder/"
 def apply_strategic_patch(obj: Json, patch: Json, merge_keys: MergeKeys) -> Json:
     """Return `obj` with `patch` applied; maps of `obj` are changed in place.
 
-    `merge_keys` says by path which lists are merged, and by which key of their items. Raises
-    ApiError (400) for a patch that contradicts it.
+    `merge_keys` maps the path of each list that is merged to the key of its items. Raises
+    ApiError (400) for a patch that does not match it.
     """
     return _merge_map(obj, patch, (), merge_keys)
 
@@ -90,7 +90,7 @@ def _merge_list(
         return _union(target, patch)
     if any(isinstance(item, dict) and item == {_DIRECTIVE: "replace"} for item in patch):
         return [item for item in patch if item != {_DIRECTIVE: "replace"}]
-    # By place, so that what is deleted leaves the others where they are; a key found more than
+    # By index, so that a deletion does not move the other items; a key found more than
     # once is merged into its first item, and deleted as a whole.
     merged: dict[int, Any] = dict(enumerate(target))
     places: defaultdict[Hashable, list[int]] = defaultdict(list)
@@ -110,7 +110,7 @@ def _merge_list(
             found.clear()
         elif found:
             merged[found[0]] = _merge_map(merged[found[0]], item, path, keys)
-            # `$patch: replace` in an item replaces all but what it is known by.
+            # `$patch: replace` in an item replaces everything except its merge key.
             merged[found[0]].setdefault(merge_key, item[merge_key])
         else:
             merged[free] = _merge_map({}, item, path, keys)
@@ -125,7 +125,7 @@ def _union(target: list[Any], patch: list[Any]) -> list[Any]:
 
 
 def _identity(value: Any) -> Hashable:
-    """Return what can be looked up, and is equal for equal JSON values alone."""
+    """Return a hashable value that is equal only for equal JSON values."""
     if isinstance(value, dict | list):
         return type(value), msgspec.json.encode(value, order="sorted")
     return type(value) is bool, value
@@ -140,9 +140,9 @@ def _delete_values(target: Json, field: str, values: Any) -> None:
 def _set_order(
     target: Json, field: str, order: Any, path: tuple[str, ...], keys: MergeKeys
 ) -> None:
-    """Bring the items that `order` names into that order.
+    """Sort the items that `order` names into that order.
 
-    Items that it does not name stand behind the same ones of the named as before.
+    Unnamed items keep their position relative to the named items that preceded them.
     """
     items = target.get(field)
     if path not in keys or not isinstance(items, list) or not isinstance(order, list):
@@ -155,7 +155,7 @@ def _set_order(
     wanted = _first_places(map(identity, order))
     known = list(map(identity, items))
     before = _first_places(known)
-    # (place before, item), in the order that is wanted
+    # (previous index, item), in the wanted order
     named = deque(
         (before[key], item)
         for key, item in sorted(

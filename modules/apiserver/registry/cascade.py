@@ -1,8 +1,8 @@
-"""What goes with a deleted namespace or CRD: removed in turns, whatever happens meanwhile.
+"""Cascading deletion: the contents of a deleted namespace or CRD are removed in turns.
 
-As kube-controller-manager's namespace controller does it: the deletion itself only marks, and what
-is left to do is seen from the objects. Each turn is a transaction, so the next life of the server
-goes on where this one has ended.
+It reconciles like the namespace controller of kube-controller-manager: the deletion only marks an
+object, and the remaining work is read from the objects. Each turn is a transaction, so the work
+continues after a restart of the server.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from modules.apiserver.storage.store import Transaction
 from modules.apiserver.turns import Turn
 from supervisor.api import TemporaryFailure
 
-# While the disk is full.
+#: Seconds between retries while the disk is full.
 RETRY_SECONDS = 1.0
 _NAMESPACES = "namespaces"
 _CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Cascade:
-    """Watches for namespaces and CRDs that are being deleted."""
+    """The controller of namespaces and CRDs that are being deleted."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._store = registry.store
 
     async def run(self) -> None:
-        """Delete what goes with them until cancelled."""
+        """Delete their contents until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(_NAMESPACES, self._empty_namespace))
             group.create_task(self._follow(_CRDS, self._remove_instances))
@@ -52,15 +52,15 @@ class Cascade:
             try:
                 for uid in marked.keys() - handled:
                     await handle(marked[uid])
-            except TemporaryFailure:  # the store has said so
+            except TemporaryFailure:  # the store has logged it
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            # Nothing new can come into a namespace that is being deleted: once is enough.
+            # No object can be created in a namespace that is being deleted: once is enough.
             handled = set(marked)
             await wake.wait()
 
     async def _empty_namespace(self, namespace: Entry) -> None:
-        """Delete as a client would: what has finalizers or a grace period is only marked."""
+        """Delete as a client would: objects with finalizers or a grace period are only marked."""
         catalog, name = self._registry.catalog, namespace.key[1]
         nothing = deletion.Options()
         for resource in deletion.namespaced(catalog):
@@ -77,7 +77,7 @@ class Cascade:
             deletion.finish_namespace(transaction, catalog, name)
 
     async def _remove_instances(self, crd: Entry) -> None:
-        """Remove them, finalizers or not, then the CRD."""
+        """Remove the instances, whatever their finalizers, then the CRD."""
         catalog, name = self._registry.catalog, crd.key[1]
         if served := catalog.of_storage(name):
             await self._each(
@@ -102,9 +102,9 @@ class Cascade:
         resource: Resource,
         delete: Callable[[Transaction, Resource, Entry], object],
     ) -> None:
-        """Delete the entries that are still there, a transaction for each turn.
+        """Delete those entries that still exist, in one transaction for each turn.
 
-        It ends when the owner is gone: what is there then is of another of its name.
+        Stop when the owner is gone: the objects may then belong to a new owner of the same name.
         """
         left = iter(entries)
         turn = Turn()

@@ -1,4 +1,4 @@
-"""The CRDs in the store, and the custom resources that they make served."""
+"""The CRDs in the store, and the custom resources that they define."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CRDS: Final = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Definitions:
-    """Keeps the catalog in step with the CRDs."""
+    """The custom resources of the catalog, kept in sync with the CRDs."""
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
 
     def load(self) -> None:
-        """Serve what the stored CRDs define; one that cannot be used keeps no other back."""
+        """Serve what the stored CRDs define; one that cannot be used is set aside."""
         for entry in list(self._store.collection(CRDS).entries.values()):
             try:
                 self._catalog.add(self._usable(entry))
@@ -38,25 +38,25 @@ class Definitions:
         return resource
 
     def claims(self, crd: Json) -> list[Cause]:
-        """Return the names of a CRD that are those of a built-in resource."""
+        """Return the names of a CRD that belong to a built-in resource."""
         return crdrules.claims(crd, self._catalog)
 
     def prepare(self, key: Key, custom: Resource) -> None:
-        """Make way for a new CRD.
+        """Delete the objects that a new CRD must not find in the file.
 
-        Versions that left the objects of a deleted CRD in the file must not see them come back;
-        those of a CRD that is aside do, when it is created anew.
+        Earlier versions left the objects of a deleted CRD there. The objects of a CRD that was
+        set aside are kept: they are served again when it is created again.
         """
         if not self._store.aside.has(CRDS, key):
             self._store.discard_all(custom.storage)
 
     def serve(self, custom: Resource) -> None:
-        """Serve a custom resource, in place of what its CRD said before."""
+        """Serve a custom resource, replacing the previous definition of its CRD."""
         self._catalog.remove(custom.storage)
         self._catalog.add(custom)
         self._store.load(self._catalog)
 
     def discard(self, name: str) -> None:
-        """Delete the objects of a CRD that was aside and is now deleted."""
+        """Delete the objects of a CRD that was set aside and is now deleted."""
         if self._catalog.of_storage(name) is None:
             self._store.discard_all(name)

@@ -1,4 +1,4 @@
-"""Deletion: grace periods, finalizers, and what goes with a namespace or a CRD."""
+"""Deletion: grace periods, finalizers, and the contents of a namespace or a CRD."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from modules.apiserver.meta.objects import Entry, Json, Key
 from modules.apiserver.meta.status import conflict, forbidden
 from modules.apiserver.storage.store import Transaction
 
-# Later than this is no date; the seconds asked for are kept as they are.
+# The longest grace period that is added to a date; the requested seconds are stored unchanged.
 _LONGEST_SHOWN = 100 * 365 * 24 * 3600
-# So many objects are deleted in the same transaction as their namespace or CRD, ...
+#: Up to this many objects are deleted in the same transaction as their namespace or CRD.
 AT_ONCE = 100
-# ... and a CRD that has more stays until they are gone, with Kubernetes' own finalizer.
+#: The finalizer (of Kubernetes) that keeps a CRD with more of them until they are gone.
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _PERMANENT = ("default", "kube-public", "kube-system")
 
 
 @dataclass(frozen=True)
 class Options:
-    """The DeleteOptions that are honoured."""
+    """The supported fields of DeleteOptions."""
 
     grace_seconds: int | None = None
     uid: str = ""
@@ -36,7 +36,7 @@ class Options:
 
 
 def is_due(obj: Json) -> bool:
-    """Say whether an object that is marked as deleted has nothing left to wait for."""
+    """Whether an object that is marked as deleted can be removed."""
     metadata = obj["metadata"]
     return (
         "deletionTimestamp" in metadata
@@ -56,7 +56,7 @@ def delete(
 ) -> tuple[Entry, bool]:
     """Delete or mark the object; return its last state and whether it is gone.
 
-    Raises ApiError: 409 when a precondition does not hold, 403 for what must stay.
+    Raises ApiError: 409 if a precondition does not hold, 403 for a permanent namespace.
     """
     obj = before.decode()
     _check_preconditions(resource, obj, options)
@@ -78,7 +78,7 @@ def delete(
 def remove(
     transaction: Transaction, catalog: Catalog, resource: Resource, key: Key, obj: Json
 ) -> Entry:
-    """Take the object away for good, and what was waiting for that or belongs to it."""
+    """Remove the object, the instances of a CRD, and a namespace that waited for it to be gone."""
     entry = transaction.remove(resource, key, obj)
     if resource.kind == "CustomResourceDefinition":
         _remove_instances(transaction, catalog, obj)
@@ -88,7 +88,7 @@ def remove(
 
 
 def finish_namespace(transaction: Transaction, catalog: Catalog, name: str) -> None:
-    """Remove a namespace that is being terminated once nothing is left in it."""
+    """Remove a terminating namespace if it is empty."""
     entry = transaction.get("namespaces", ("", name))
     if entry is None or entry.fields.get("status.phase") != "Terminating":
         return
@@ -116,7 +116,7 @@ def _check_preconditions(resource: Resource, obj: Json, options: Options) -> Non
 
 
 def _grace_seconds(resource: Resource, obj: Json, asked: int | None) -> int:
-    """Only pods linger: the edge has to stop them first, and then deletes with grace 0."""
+    """Only pods have a grace period: the edge stops them, and then deletes them with grace 0."""
     if resource.storage != "pods":
         return 0
     spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")
@@ -156,7 +156,7 @@ def _delete_namespace(
         for item in namespaced(catalog)
         for content in transaction.entries(item.storage, name)
     )
-    # The rest goes in turns of the event loop: see cascade.py.
+    # The cascade deletes the rest in turns: see cascade.py.
     for item, content in itertools.islice(contents, AT_ONCE):
         delete(transaction, catalog, item, content, Options())
     finish_namespace(transaction, catalog, name)

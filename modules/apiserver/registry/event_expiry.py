@@ -1,4 +1,4 @@
-"""Events are kept for an hour only, as kube-apiserver does (--event-ttl)."""
+"""Expiry of Events after an hour, as in kube-apiserver (--event-ttl)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
 
 LIFETIME = 3600.0  # seconds
-# Newer revisions are seen later, but for the clocks of their writers: so many may be wrong.
+# Events are visited in the order of their revisions. Their times come from the clocks of their
+# writers, so the search goes on until it has met this many that are too young.
 MOST_YOUNG = 200
 
 
 async def remove_old(registry: Registry, now: float | None = None) -> int:
-    """Remove, in turns, events that nothing has been added to for an hour; return how many."""
+    """Remove, in turns, Events that were last seen an hour ago; return how many."""
     resource = registry.catalog.find("", "v1", "events")
     before = (time.time() if now is None else now) - LIFETIME
     entries = registry.store.collection(resource.storage).entries

@@ -1,4 +1,4 @@
-"""ObjectMeta: what a client may say of it, and what the server fills in.
+"""ObjectMeta: validation of what a client sends, and the fields that the server sets.
 
 Rules follow k8s.io/apimachinery/pkg/api/validation/objectmeta.go and
 k8s.io/apiserver/pkg/registry/rest.
@@ -34,7 +34,7 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST_GENERATED_BASE = 58
 MOST_ANNOTATIONS_BYTES = 256 * 1024
 
-# What a client cannot change once the object exists.
+# Fields that a client cannot change once the object exists.
 _KEPT = (
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -50,12 +50,12 @@ _SERVER_SIDE = ("deletionGracePeriodSeconds", "deletionTimestamp", "managedField
 
 
 def now() -> str:
-    """Return the time as metav1.Time has it: RFC 3339, UTC, whole seconds."""
+    """Return the time in the format of metav1.Time: RFC 3339, UTC, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
-    """Check that `obj` is meant for this path, and complete kind, apiVersion and namespace."""
+    """Check that `obj` belongs to the path of the request; set kind, apiVersion and namespace."""
     if not isinstance(obj, dict):
         raise bad_request("the body of the request must be a JSON object")
     if is_too_deep(obj):
@@ -67,7 +67,7 @@ def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
                 f"the object's {field} is {found!r}, but the path of the request is that of "
                 f"{resource.kind} in {resource.api_version}"
             )
-    # What a custom resource has as spec and status is for its schema to say.
+    # The types of spec and status of a custom resource are given by its schema.
     for field in ("metadata",) if resource.custom else ("metadata", "spec", "status"):
         if obj.get(field) is not None and not isinstance(obj[field], dict):
             raise bad_request(f"{field} must be a JSON object")
@@ -91,7 +91,7 @@ def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
 
 
 def start(metadata: Json) -> None:
-    """Fill in what a new object gets."""
+    """Set the fields of a new object."""
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
     for field in _SERVER_SIDE:
@@ -109,7 +109,7 @@ def generate_name(base: str) -> str:
 
 
 def carry_over(new: Json, old: Json, resource: Resource) -> None:
-    """Refuse an update of another version of the object; keep what the server decides."""
+    """Refuse an update of another version of the object; keep the fields that the server sets."""
     ours, theirs = old["metadata"], new["metadata"]
     name = ours["name"]
     if theirs.get("name") != name:

@@ -1,6 +1,6 @@
-"""Create, read, update and delete, with Kubernetes' rules: the server without HTTP.
+"""Create, read, update and delete by the rules of Kubernetes: the server without HTTP.
 
-Every operation is one transaction of the store and never waits, so none sees another's middle.
+Every operation is one transaction of the store without an await, so operations are isolated.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubee
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion came to: `gone` at once, or only marked."""
+    """The result of a deletion: the object is `gone`, or only marked with a deletionTimestamp."""
 
     entry: Entry
     gone: bool
 
 
 class Registry:
+    """All objects of the served kinds, and the operations on them."""
+
     def __init__(self, store: Store, catalog: Catalog) -> None:
-        """Read the store, serve its CRDs, and make what every cluster has."""
+        """Read the store, serve its CRDs, and create the objects that every cluster has."""
         self.store = store
         self.catalog = catalog
         store.load(catalog)
@@ -52,14 +54,14 @@ class Registry:
         self._ensure()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Entry:
-        """Raise ApiError (404) when it is not there."""
+        """Return an object; raises ApiError (404) if there is none."""
         entry = self.store.collection(resource.storage).entries.get(_key(namespace, name))
         if entry is None:
             raise not_found(resource.plural, resource.group, name)
         return entry
 
     async def list(self, resource: Resource, namespace: str, selector: Selector) -> list[Entry]:
-        """Return what is selected at the call, sorted; `namespace` "" means all."""
+        """Return the objects that match at the call, sorted; `namespace` "" means all."""
         return await self.store.collection(resource.storage).select(namespace, selector)
 
     def create(
@@ -121,7 +123,7 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Entry:
-        """Store what `change` makes of the object (PUT, PATCH); one that is the same is not."""
+        """Store the result of `change` (PUT, PATCH), unless it is equal to the stored object."""
         if subresource and not (subresource == "status" and resource.status):
             raise no_such_path()
         before = self.get(resource, namespace, name)
@@ -168,7 +170,7 @@ class Registry:
         return Deleted(entry, gone)
 
     def _discard(self, resource: Resource, key: Key, *, dry_run: bool) -> Deleted:
-        """Delete what the start could not use; of a CRD, its objects too."""
+        """Delete an object that was set aside; for a CRD, its objects too."""
         if not dry_run:
             self.store.discard(resource.storage, key)
             if resource.storage == CRDS:
@@ -178,7 +180,7 @@ class Registry:
         return Deleted(make_entry(key, self.store.revision, stub, {}), gone=True)
 
     def bind(self, namespace: str, name: str, node: str, *, dry_run: bool = False) -> Entry:
-        """Give a pod its node, as a scheduler does (POST pods/NAME/binding)."""
+        """Assign a pod to a node, as a scheduler does (POST pods/NAME/binding)."""
         pods = self.catalog.find("", "v1", "pods")
         before = self.get(pods, namespace, name)
         pod = before.decode()
@@ -191,10 +193,10 @@ class Registry:
             return _put(transaction, pods, before.key, pod)
 
     def _validate(self, resource: Resource, obj: Json, old: Json | None = None) -> None:
-        """Raise ApiError (422) for faults, except such as the object had before.
+        """Raise ApiError (422) for faults, except those that the stored object has too.
 
-        Rules become stricter from version to version. What is stored already can still be changed
-        and deleted (upstream: ratcheting validation).
+        Validation becomes stricter from version to version; stored objects can still be changed
+        and deleted (ratcheting validation).
         """
         with _of_the_right_types(resource):
             faults = self._faults(resource, obj)
@@ -243,7 +245,7 @@ class Registry:
 
 @contextmanager
 def _of_the_right_types(resource: Resource) -> Iterator[None]:
-    """Tell the client when a rule stumbles over a string where a map should be, or the like."""
+    """Raise ApiError (400) if a rule fails because a field has an unexpected type."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -258,7 +260,7 @@ def _key(namespace: str, name: str) -> Key:
 
 
 def _defined(resource: Resource, obj: Json) -> Resource | None:
-    """Return what a CRD makes served; asked before it is stored, in case that is nothing."""
+    """Return the resource that a CRD defines; raises ApiError (400) if it defines none."""
     if resource.storage != CRDS:
         return None
     with _of_the_right_types(resource):
@@ -266,7 +268,7 @@ def _defined(resource: Resource, obj: Json) -> Resource | None:
 
 
 def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> Entry:
-    """Stage `obj`; a patch may not make it larger than a request can be."""
+    """Stage `obj`; raises ApiError (413) if a patch has made it larger than a request can be."""
     entry = transaction.put(resource, key, obj)
     if len(entry.raw) > MOST_BYTES:
         text = f"{resource.kind} {key[1]} would have {len(entry.raw)} bytes, {MOST_BYTES} at most"
@@ -275,7 +277,7 @@ def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> E
 
 
 def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: str) -> Json:
-    """Take of `new` what its path may change, and the rest from `old`."""
+    """Merge the part of `new` that the subresource may change into `old`."""
     if subresource == "status":
         # Kubelets set labels and annotations of built-in kinds with the status.
         merged = {**old, "metadata": old["metadata"] if resource.custom else new["metadata"]}
@@ -291,6 +293,6 @@ def _merge_subresource(resource: Resource, new: Json, old: Json, subresource: st
 
 
 def _essence(resource: Resource, obj: Json) -> Json:
-    """Return what the generation counts the changes of."""
+    """Return the part of an object whose changes increment the generation."""
     apart = ("metadata", "status") if resource.status else ("metadata",)
     return {key: value for key, value in obj.items() if key not in apart}

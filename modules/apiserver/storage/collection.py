@@ -1,4 +1,4 @@
-"""The objects of one kind in memory, found by key, by namespace, and in order."""
+"""The objects of one kind in memory, indexed by key and by namespace, and sorted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from modules.apiserver.turns import in_turns
 
 
 class Collection:
-    """The objects of one storage name; changed by `put` and `remove` alone."""
+    """The objects of one storage name; only `put` and `remove` change them."""
 
     def __init__(self, revision: int) -> None:
         self.entries: dict[Key, Entry] = {}
         self.history = History(revision)
-        # The same by namespace. These are brought into order when they are read after something
-        # was added: what is almost in order is sorted in linear time.
+        # The same by namespace. Each is sorted when it is read after an addition: to sort a list
+        # that is almost sorted takes linear time.
         self._namespaces: defaultdict[str, dict[Key, Entry]] = defaultdict(dict)
         self._unordered: set[str] = set()
 
@@ -41,7 +41,7 @@ class Collection:
         return len(self._namespaces.get(namespace, ()))
 
     def snapshot(self, namespace: str = "") -> list[Entry]:
-        """Return what there is, by namespace and name; `namespace` "" means all."""
+        """Return the objects sorted by namespace and name; `namespace` "" means all."""
         if namespace:
             return list(self._ordered(namespace).values())
         return [
@@ -56,7 +56,7 @@ class Collection:
         return inside
 
     async def select(self, namespace: str, selector: Selector) -> list[Entry]:
-        """Return what is selected of the objects there are at the call, in turns."""
+        """Return, in turns, the objects that match at the time of the call."""
         entries = self.snapshot(namespace)
         if not selector:
             return entries

@@ -1,7 +1,7 @@
-"""The last changes of one resource, from which watches are served.
+"""The recent changes of one resource, from which watches are served.
 
-Watches have no queue of their own: each keeps a position in this history, and one that has
-fallen behind what is kept must list again (410 Gone). So a slow client costs no memory.
+Watches have no queues: each keeps a position in this history, and a client that falls behind its
+oldest event must relist (410 Gone). So a slow client costs no memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from collections import deque
 
 from modules.apiserver.meta.objects import Event
 
-# A node's status is some 6 kB, an event's line in a watch 1 kB.
+# A node's status has some 6 kB, the line of an Event in a watch 1 kB.
 MOST_EVENTS = 8192
 MOST_BYTES = 16 * 1024 * 1024
 
 
 class History:
-    """Bounded in number and bytes; `oldest` is the last revision it can no longer tell about."""
+    """A queue of events, bounded in number and bytes.
+
+    `oldest` is the revision of the last event that was dropped.
+    """
 
     def __init__(
         self, oldest: int, *, most_events: int = MOST_EVENTS, most_bytes: int = MOST_BYTES
@@ -27,7 +30,7 @@ class History:
         self._most_bytes = most_bytes
         self._events: deque[Event] = deque()
         self._bytes = 0
-        # Number of events ever dropped: positions count from the first event there ever was.
+        # The number of events dropped so far: positions count from the first event ever appended.
         self._dropped = 0
         self._waiting: set[asyncio.Event] = set()
 
@@ -46,11 +49,11 @@ class History:
 
     @property
     def end(self) -> int:
-        """The position behind the newest event."""
+        """The position after the newest event."""
         return self._dropped + len(self._events)
 
     def position_after(self, revision: int) -> int | None:
-        """Return the position of the first event newer than `revision`; None when too old."""
+        """Return the position of the first event newer than `revision`; None if it was dropped."""
         if revision < self.oldest:
             return None
         position = self.end
@@ -61,7 +64,7 @@ class History:
         return position
 
     def read(self, position: int, most_bytes: int) -> list[Event] | None:
-        """Return some events from `position` on; None when they are no longer kept."""
+        """Return events from `position` on, some `most_bytes`; None if the first was dropped."""
         start = position - self._dropped
         if start < 0:
             return None

@@ -1,19 +1,19 @@
-"""Which revisions a store gives out: never one that an earlier life of it may have given out.
+"""Revisions of the store: none is used twice, even if the file is restored from a backup.
 
-A file that is put back from a copy continues from an older state. If it only counted on, it would
-give the numbers of its lost life to other states, and clients that compare resourceVersions would
-take these for what they have. etcd's answer is `etcdutl snapshot restore --bump-revision
---mark-compacted`, which an administrator has to think of; here every start leaves a gap:
+A restored file continues from an older state. If it continued to count from there, it would reuse
+revisions for different states, and clients that compare resourceVersions would not notice the
+change. etcd's answer is `etcdutl snapshot restore --bump-revision --mark-compacted`, which an
+administrator has to remember; here every start leaves a gap:
 
-- It begins at the wall clock in microseconds, if that is more than the last number in the file. A
-  life that makes fewer than a million changes a second stays behind the clock, so whatever copy
-  is put back, its next start is ahead of every number given out before. The numbers stay decimal,
-  ordered, and below 2**53 (exact as doubles, too) for the next two centuries.
-- It begins above the mark: the limit below which numbers may have been given out, raised in steps
-  of RESERVED. It is kept in the lock's file, which stays when the database is replaced. So a clock
-  that was set back, or that a machine without a battery begins anew, does no harm either.
+- The first revision is the wall clock in microseconds, if that is more than the last one in the
+  file. A process that makes fewer than a million changes a second stays behind the clock, so after
+  a restore the next start is ahead of every revision used before. The numbers stay below 2**53
+  (exact as doubles, too) for the next two centuries.
+- The first revision is above the high-water mark: an upper bound of the used revisions, raised in
+  steps of RESERVED. It is kept in the lock file, which stays when the database is replaced. So a
+  clock that was set back, or reset on a machine without a battery, does no harm either.
 
-Only if the clock is set back and both files are put back can a number come twice.
+A revision can be used twice only if the clock is set back and both files are restored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import time
 from typing import Final
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 RESERVED: Final = 2**20
 _DIGITS: Final = 20
@@ -35,24 +35,26 @@ def wall_clock() -> int:
 
 
 class Mark:
-    """A number in a file: revisions up to it may have been given out."""
+    """The high-water mark in the lock file: revisions up to it may have been used."""
 
     def __init__(self, file: int) -> None:
-        """`file` is an open descriptor; one without a number in it counts as 0."""
+        """Read the mark from the open descriptor `file`; an empty file counts as 0."""
         self._file = file
         text = os.pread(file, _DIGITS + 1, 0).strip()
         if text and not text.isdigit():
-            logger.warning("the mark of revisions is damaged (%r): beginning at the clock", text)
+            log.warning(
+                "the high-water mark of revisions is damaged: %r; starting from the clock", text
+            )
         self._limit = int(text) if text.isdigit() else 0
 
     def first(self, last: int, clock: int) -> int:
-        """Return the first revision of a new life; `last` is the last one in the database."""
+        """Return the first revision after a start; `last` is the last one in the database."""
         return max(last, self._limit, clock) + 1
 
     def reserve(self, revision: int) -> None:
-        """Raise the mark to at least `revision`; OSError if it cannot be written."""
+        """Raise the mark to at least `revision`; raises OSError if it cannot be written."""
         if revision > self._limit:
             limit = revision + RESERVED
-            # Always the same bytes of the file: writing them again needs no space on most disks.
+            # Always the same bytes: to overwrite them needs no space on most file systems.
             os.pwrite(self._file, b"%0*d\n" % (_DIGITS, limit), 0)
             self._limit = limit

@@ -1,9 +1,9 @@
-"""Where the objects are: all in memory as bytes, every change first in one SQLite file.
+"""The store: all objects in memory as bytes, every change written to one SQLite file first.
 
-A change is committed before memory, watches or the client see it, in the same step of the event
-loop: so nobody can see what a SIGKILL could take back. The write-ahead log is not synced at
-every commit (`synchronous=NORMAL`): a killed process loses nothing; a machine that loses power
-may lose the last moments, but never consistency.
+A change is committed before it is visible in memory, to watches or to the client, in the same step
+of the event loop: so no client sees a change that a SIGKILL can undo. The write-ahead log is not
+synced at every commit (`synchronous=NORMAL`): a killed process loses nothing; a machine that loses
+power may lose the last commits, but the file stays consistent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from modules.apiserver.storage.revisions import Mark, wall_clock
 from modules.apiserver.storage.unusable import UnusableObjects, usable
 from modules.common.storage import Trouble, temporary
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 _SCHEMA = f"""
@@ -48,23 +48,23 @@ _REVISION = (
     "INSERT INTO revisions (storage, revision) VALUES (?, ?) "
     "ON CONFLICT DO UPDATE SET revision = excluded.revision"
 )
-# What the revision of the whole store is noted under, beside those of its kinds.
+# The key of the whole store in the table of revisions, beside those of its kinds.
 _WHOLE_STORE = ""
 # A checkpoint runs in a thread after this many commits, ...
 CHECKPOINT_COMMITS = 2000
-# ... or here, holding everything up, should that not keep pace (pages of 4 KiB).
+# ... or within a commit, if the thread does not keep up (pages of 4 KiB).
 CHECKPOINT_PAGES = 20_000
-# To this size the log's file goes back when it has been emptied.
+# The file of the write-ahead log is truncated to this size after a checkpoint.
 LOG_BYTES = 16 * 1024 * 1024
 _MORE = {"ADDED": 1, "MODIFIED": 0, "DELETED": -1}
 
 
 class StoreError(Exception):
-    """The file cannot be used; the text says why and what to do."""
+    """The file cannot be used; the message says why and what to do."""
 
 
 class StoreInUseError(StoreError):
-    """Another process has the file; it may be on its way out."""
+    """Another process holds the lock of the file; it may be about to exit."""
 
 
 class _Change(NamedTuple):
@@ -73,10 +73,10 @@ class _Change(NamedTuple):
 
 
 class Store:
-    """The one writer of the file; used from one thread."""
+    """The objects of all kinds, and the only writer of their file; used from one thread."""
 
     def __init__(self, path: Path, *, clock: Callable[[], int] = wall_clock) -> None:
-        """Open the file and take the lock that keeps a second server away; raises StoreError."""
+        """Open the file and lock it against a second server; raises StoreError."""
         self.path = path
         self.aside = UnusableObjects(path)
         self.trouble = Trouble(path, "what is stored is served, and writes are refused (507, 503)")
@@ -96,21 +96,21 @@ class Store:
             ) from error
 
     def _begin(self, clock: Callable[[], int]) -> None:
-        """Leave a gap to every revision of an earlier life; see revisions.py."""
+        """Choose the first revision, ahead of every one used before; see revisions.py."""
         (last,) = self._database.execute("SELECT max(revision) FROM revisions").fetchone()
         self._mark = Mark(self._lock.fileno())
-        # The last revision that the database knows, and the first of this life: what is between
-        # them was given out, if at all, in a life that the database has lost.
+        # The last revision that the database knows, and the first one since the start. A revision
+        # between them can only be from a database that was since replaced by a backup.
         self._last = last or 0
         self._first = self.revision = self._mark.first(self._last, clock())
         self._mark.reserve(self.revision)
-        # Noted, so that after the next start this revision is one that the database knows.
+        # Stored, so that the database knows this revision after the next start.
         self._database.execute(_REVISION, (_WHOLE_STORE, self.revision))
 
     def load(self, catalog: Catalog) -> None:
-        """Read all objects of the kinds in `catalog` that have not been read.
+        """Read the objects of those kinds in `catalog` that have not been read yet.
 
-        Those of other kinds stay in the file, and so do those that cannot be used: see unusable.py.
+        Objects of other kinds and unusable objects (see unusable.py) stay in the file only.
         """
         served = {resource.storage: resource for resource in catalog.stored()}
         new = served.keys() - self._collections.keys()
@@ -131,12 +131,12 @@ class Store:
                     self.aside.add(storage, key, str(error))
 
     def put_aside(self, storage: str, key: Key, reason: str) -> None:
-        """Leave an object that turned out to be of no use in the file only."""
+        """Set aside an object that was read and is unusable: it stays in the file only."""
         self.collection(storage).remove(key)
         self.aside.add(storage, key, reason)
 
     def discard(self, storage: str, key: Key) -> None:
-        """Delete an object that is aside."""
+        """Delete an object that was set aside."""
         with self._writing():
             self._database.execute(_REMOVE, (storage, *key))
         self.aside.forget(storage, key)
@@ -147,26 +147,26 @@ class Store:
             self._database.execute("DELETE FROM objects WHERE storage = ?", (storage,))
 
     def collection(self, storage: str) -> Collection:
-        """Return the collection, an empty one where nothing was ever stored."""
+        """Return the collection of a storage name; it is empty if nothing was ever stored."""
         if storage not in self._collections:
             self._collections[storage] = Collection(0)
         return self._collections[storage]
 
     def gave_out(self, revision: int) -> bool:
-        """Whether `revision` is of this database, not of the future or of a life it has lost."""
+        """Whether `revision` is of this database, not of the future or of a replaced one."""
         return revision <= self._last or self._first <= revision <= self.revision
 
     def __len__(self) -> int:
         return sum(len(collection.entries) for collection in self._collections.values())
 
     def transaction(self, *, dry_run: bool = False) -> Transaction:
-        """Return a context manager that commits at its end, unless an exception leaves it."""
+        """Return a context manager that commits on exit, unless by an exception."""
         return Transaction(self, dry_run=dry_run)
 
     def commit(self, changes: Iterable[_Change]) -> None:
         """Write to the file, then to memory, and wake the watches.
 
-        Raises TemporaryFailure, having changed nothing, while the disk is full or fails.
+        Raises TemporaryFailure while the disk is full or fails; then nothing has changed.
         """
         changes = list(changes)
         if not changes:
@@ -185,13 +185,13 @@ class Store:
         self._commits += 1
 
     def probe(self) -> None:
-        """Write what changes nothing, to see whether that is possible; raises as `commit` does."""
+        """Write without a change, to test whether the disk works; raises as `commit` does."""
         with self._writing():
             self._database.execute(_REVISION, (_WHOLE_STORE, self.revision))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Note whether the file can be written; raises TemporaryFailure while it cannot."""
+        """Record whether the file can be written; raises TemporaryFailure while it cannot."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -213,7 +213,7 @@ class Store:
                     execute(_REMOVE, (storage, *key))
                 else:
                     execute(_PUT, (storage, *key, event.revision, event.entry.raw))
-            # The last one of each kind.
+            # The last revision of each kind.
             revisions = {storage: event.revision for storage, event in changes}
             for revision in revisions.items():
                 execute(_REVISION, revision)
@@ -227,7 +227,7 @@ class Store:
         return self._commits >= CHECKPOINT_COMMITS
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the file; blocks on the disk, so run it in a thread."""
+        """Move the write-ahead log into the file. Blocks on the disk, so call it in a thread."""
         self._commits = 0
         started = time.monotonic()
         database = sqlite3.connect(self.path)
@@ -236,11 +236,11 @@ class Store:
         except sqlite3.Error as error:
             if temporary(error, self.path) is None:
                 raise
-            # The next one may do; until then the write-ahead log grows.
-            logger.warning("no checkpoint of %s: %s", self.path, error)
+            # The next one may succeed; until then the write-ahead log grows.
+            log.warning("cannot checkpoint %s: %s; trying again", self.path, error)
         finally:
             database.close()
-        logger.debug("checkpoint of %s took %.3f s", self.path, time.monotonic() - started)
+        log.debug("checkpoint of %s took %.3f s", self.path, time.monotonic() - started)
 
     def close(self) -> None:
         self._database.close()
@@ -248,7 +248,7 @@ class Store:
 
 
 class Transaction:
-    """Changes that become real together; reads see what has been written in it."""
+    """Changes that are committed together; reads within it see its own writes."""
 
     def __init__(self, store: Store, *, dry_run: bool) -> None:
         self._store = store
@@ -256,7 +256,7 @@ class Transaction:
         self._revision = store.revision
         self._changes: list[_Change] = []
         self._staged: defaultdict[str, dict[Key, Entry | None]] = defaultdict(dict)
-        # How many more objects there are than stored, by storage and namespace.
+        # Objects added minus objects removed, by storage and namespace.
         self._more: Counter[tuple[str, str]] = Counter()
 
     def get(self, storage: str, key: Key) -> Entry | None:
@@ -269,7 +269,7 @@ class Transaction:
         return stored + self._more[storage, namespace]
 
     def entries(self, storage: str, namespace: str = "") -> Iterator[Entry]:
-        """Yield what is stored, of one namespace or of all."""
+        """Yield the objects of one namespace, or of all."""
         staged = self._staged[storage]
         for entry in self._store.collection(storage).snapshot(namespace):
             if entry.key not in staged:
@@ -279,12 +279,12 @@ class Transaction:
                 yield entry
 
     def put(self, resource: Resource, key: Key, obj: Json) -> Entry:
-        """Store `obj` under the next revision, which it gets as its resourceVersion."""
+        """Store `obj` under the next revision, and set it as its resourceVersion."""
         previous = self.get(resource.storage, key)
         return self._stage("MODIFIED" if previous else "ADDED", resource, key, obj, previous)
 
     def remove(self, resource: Resource, key: Key, obj: Json) -> Entry:
-        """Remove the object; `obj` is its last state, which watches get."""
+        """Remove the object; `obj` is its last state, which is sent to watches."""
         return self._stage("DELETED", resource, key, obj, self.get(resource.storage, key))
 
     def _stage(

@@ -1,6 +1,6 @@
-"""Objects in the file that cannot be used: kept there and told, while all others are served.
+"""Objects in the file that cannot be used: they stay there and are reported, all others are served.
 
-A version that did not check enough may have stored them, or a disk has damaged them.
+They were stored by a version with weaker validation, or damaged on the disk.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from modules.apiserver.meta import field_types
 from modules.apiserver.meta.objects import Entry, Key, decode
 from modules.apiserver.meta.status import short
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-# What is read of every object, whatever its kind.
+# The fields that are read of every object, whatever its kind.
 _USED = {
     "metadata": {
         **dict.fromkeys(("name", "uid", "resourceVersion", "creationTimestamp"), "string"),
@@ -28,7 +28,7 @@ _USED = {
 
 
 class UnusableObjects:
-    """Which objects those are, and why; the next start tries them again."""
+    """The objects that are set aside, and why; the next start tries them again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,28 +36,29 @@ class UnusableObjects:
 
     def add(self, storage: str, key: Key, reason: str) -> None:
         self._reasons[storage, key] = reason = short(reason)
-        logger.error(
+        log.error(
             "cannot use %s %s of %s: %s; it is kept in the file and not served: create it anew to "
-            "replace it, or delete it", storage, _told(key), self._path, reason,
+            "replace it, or delete it", storage, _format_key(key), self._path, reason,
         )  # fmt: skip
 
     def has(self, storage: str, key: Key) -> bool:
         return (storage, key) in self._reasons
 
     def forget(self, storage: str, key: Key) -> None:
-        """It has been replaced or deleted."""
+        """Remove an object that has been replaced or deleted."""
         self._reasons.pop((storage, key), None)
 
-    def told(self, most: int) -> list[str]:
-        """Return a line for each of the first of them."""
-        lines = [
-            f"{storage} {_told(key)}: {reason}" for (storage, key), reason in self._reasons.items()
+    def lines(self, most: int) -> list[str]:
+        """Return a line for each of the first `most` objects, and one that counts the others."""
+        found = [
+            f"{storage} {_format_key(key)}: {reason}"
+            for (storage, key), reason in self._reasons.items()
         ]
-        return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"]
+        return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
 
 
 def usable(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
-    """Return what a row of the file says; ValueError where that is no object of this name."""
+    """Return the object in a row of the file; raises ValueError if it is unusable."""
     try:
         obj = decode(body)
     except (msgspec.DecodeError, RecursionError, TypeError) as error:
@@ -71,5 +72,5 @@ def usable(key: Key, revision: int, body: bytes, resource: Resource) -> Entry:
     return Entry(key, revision, body, metadata.get("labels") or {}, resource.select(obj))
 
 
-def _told(key: Key) -> str:
+def _format_key(key: Key) -> str:
     return "/".join(filter(None, key))

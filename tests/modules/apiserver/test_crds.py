@@ -208,7 +208,7 @@ def test_every_field_of_every_type_is_refused_or_served(tmp_path: Path) -> None:
             for resource in [resource for resource in again if resource.custom]:
                 openapi.v3_document(again, resource.base_path)
                 discovery.resources(again, resource.group, resource.version)
-            assert not store.aside.told(9), (path, value)
+            assert not store.aside.lines(9), (path, value)
             registry.delete(crds, "", entry.key[1], Options())
     assert accepted > 100
     assert refused.keys() <= {400, 422}
