@@ -1,4 +1,4 @@
-"""The life of the module: connect, read what there is, then keep both sides in step."""
+"""The controller of one process: connects to the API, fills its caches, then reconciles."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from modules.devicecontroller.downstream import Downstream
 from modules.devicecontroller.metrics import QUEUE_DEPTH
 from modules.devicecontroller.status.reported_values import StatusWriter
 from modules.devicecontroller.status.status_patch import DeviceStatus
+from modules.devicecontroller.sync.inventory import Inventory
 from modules.devicecontroller.sync.record import SyncRecord
 from modules.devicecontroller.upstream import Upstream
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
-    from modules.devicecontroller.sync.inventory import DeviceSlot
-    from modules.devicecontroller.v1alpha1.device import Object
     from supervisor.api import ModuleContext, Settings
 
-#: Seconds that messages already taken may take to be handled when the module is to stop.
+#: Timeout in seconds for the messages in flight when the module is asked to stop.
 _DRAIN: Final = 3.0
 
 #: Seconds between updates of the details in `cloudcore status`.
@@ -38,8 +37,8 @@ async def run(context: ModuleContext, config: DeviceControllerConfig, settings: 
     """Synchronize devices until asked to stop."""
     record = SyncRecord(settings.data_dir / "devicecontroller" / "announced.sqlite3")
     async with KubeClient.connect(settings, user_agent="cloudcore-devicecontroller") as client:
-        with record as announced:
-            await _Controller(context, config, settings, client, announced).run()
+        with record:
+            await _Controller(context, config, settings, client, record).run()
 
 
 class _Controller:
@@ -49,10 +48,10 @@ class _Controller:
         config: DeviceControllerConfig,
         settings: Settings,
         client: KubeClient,
-        announced: SyncRecord,
+        record: SyncRecord,
     ) -> None:
         self._context = context
-        self._announced = announced
+        self._record = record
         self._config = config
         self._client = client
         self._namespace = settings.kubernetes.namespace or None
@@ -60,31 +59,31 @@ class _Controller:
         self._recorder = EventRecorder(client, "devicecontroller")
         set_aside = SetAside(self._recorder, client.module)
         status = DeviceStatus(client)
+        inventory = Inventory({}, {}, {})
+        self._writer = StatusWriter(status, inventory, set_aside)
         self._downstream = Downstream(
             client,
             context,
-            announced,
+            record,
+            inventory,
+            self._writer,
             namespace=self._namespace,
             on_change=self._report_soon,
-            on_lost=self._restore,
-            on_applied=self._adopt,
-            on_gone=self._forget,
             status=status,
             recorder=self._recorder,
             definitions=Definitions(client, install=config.install_crds),
             set_aside=set_aside,
         )
-        self._writer = StatusWriter(status, self._downstream.inventory, set_aside)
         self._upstream = Upstream(
             context,
-            self._downstream.announcer,
+            self._downstream.node_sync,
             self._writer,
             set_aside,
             limit=config.update_device_status_buffer,
         )
 
     async def run(self) -> None:
-        """Run until asked to stop; what was taken from the inbox by then is finished."""
+        """Run until asked to stop; messages in flight by then are still handled."""
         async with asyncio.TaskGroup() as tasks:
             parts = (
                 self._downstream.watch(),
@@ -122,26 +121,17 @@ class _Controller:
             self._downstream.retry_now()
             self._writer.retry_now()
 
-    def _restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
-        self._writer.restore(slot, lost)
-
-    def _adopt(self, slot: DeviceSlot, applied: dict[str, Object | None]) -> None:
-        self._writer.adopt(slot, applied)
-
-    def _forget(self, slot: DeviceSlot) -> None:
-        self._writer.forget(slot)
-
     async def _measure(self) -> None:
-        """Bring the metrics up to date now and then."""
+        """Update the metrics once a second."""
         while True:
             self._downstream.measure()
-            self._look_after_record()
+            self._flush_record()
             QUEUE_DEPTH.labels("statuses").set(len(self._writer))
             await asyncio.sleep(_MEASURE)
 
-    def _look_after_record(self) -> None:
-        self._announced.flush()
-        self._context.report(trouble=self._announced.trouble.reason)
+    def _flush_record(self) -> None:
+        self._record.flush()
+        self._context.report(trouble=self._record.trouble.reason)
 
     def _report_soon(self) -> None:
         if not self._report_due:

@@ -16,10 +16,13 @@ from modules.common.kube import (
     DEVICES,
     NODES,
     EventRecorder,
+    Key,
     KubeClient,
+    Object,
     Reflector,
     SetAside,
     WatchEvent,
+    key_of,
 )
 from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
@@ -29,7 +32,7 @@ from modules.devicecontroller.profiles.profile_writer import (
     keep_profile,
 )
 from modules.devicecontroller.status.acceptance import Acceptance
-from modules.devicecontroller.status.kubectl_apply import difference
+from modules.devicecontroller.status.reported_values import StatusWriter
 from modules.devicecontroller.status.status_patch import DeviceStatus
 from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
@@ -40,15 +43,13 @@ from modules.devicecontroller.sync.inventory import (
 from modules.devicecontroller.sync.node_sync import NodeSync
 from modules.devicecontroller.sync.record import SyncRecord
 from modules.devicecontroller.v1alpha1.device import (
-    Key,
-    Object,
     keep_device,
     keep_model,
     keep_name,
-    key_of,
     lost_reports,
     twins_of,
 )
+from modules.devicecontroller.v1alpha1.kubectl_apply import difference
 from supervisor.api import ModuleContext
 
 
@@ -59,34 +60,31 @@ class Downstream:
         self,
         client: KubeClient,
         context: ModuleContext,
-        announced: SyncRecord,
+        record: SyncRecord,
+        inventory: Inventory,
+        writer: StatusWriter,
         *,
         namespace: str | None,
         on_change: Callable[[], None],
-        on_lost: Callable[[DeviceSlot, dict[str, Object]], None],
-        on_applied: Callable[[DeviceSlot, dict[str, Object | None]], None],
-        on_gone: Callable[[DeviceSlot], None],
         status: DeviceStatus,
         recorder: EventRecorder,
         definitions: Definitions,
         set_aside: SetAside,
     ) -> None:
-        """Set up for one namespace or all (None).
+        """Set up for one namespace, or for all (None).
 
-        `on_change` is called after each change, `on_lost` with reported values by property when
-        somebody has overwritten them, `on_applied` with desired ones that a manifest has and the
-        status has not, `on_gone` when a device has left its node.
+        The reflectors fill the stores of `inventory`. `on_change` is called after each change.
         """
         self._on_change = on_change
-        self._on_lost = on_lost
-        self._on_applied = on_applied
-        self._on_gone = on_gone
-        self._announced = announced
+        self._inventory = inventory
+        self._writer = writer
+        self._record = record
         self._measured = 0
         self._devices = Reflector(
             client,
             DEVICES,
             self._device_changed,
+            store=inventory.devices,
             namespace=namespace,
             keep=keep_device,
             explain=definitions.explain,
@@ -97,11 +95,12 @@ class Downstream:
             client,
             DEVICEMODELS,
             self._model_changed,
+            store=inventory.models,
             namespace=namespace,
             keep=keep_model,
             explain=definitions.explain,
             set_aside=set_aside,
-            on_aside=self._look_at_users,
+            on_aside=self._enqueue_users,
         )
         self._profiles = Reflector(
             client,
@@ -113,21 +112,21 @@ class Downstream:
             set_aside=set_aside,
         )
         self._nodes = Reflector(
-            client, NODES, self._node_changed, keep=keep_name, set_aside=set_aside
+            client,
+            NODES,
+            self._node_changed,
+            store=inventory.known_nodes,
+            keep=keep_name,
+            set_aside=set_aside,
         )
         self.reflectors = (self._devices, self._models, self._profiles, self._nodes)
-        self.inventory = Inventory(
-            self._devices.store,
-            self._models.store,
-            self._nodes.store,
-            self._devices.aside,
-            self._models.aside,
-        )
-        self.announcer = NodeSync(context, self.inventory, announced, set_aside)
+        inventory.aside = self._devices.aside
+        inventory.models_aside = self._models.aside
+        self.node_sync = NodeSync(context, inventory, record, set_aside)
         self._profile_writer = ProfileWriter(
-            client, self.inventory, self._profiles.store, set_aside
+            client, self._inventory, self._profiles.store, set_aside
         )
-        self._rejections = Acceptance(status, recorder, self.inventory, on_change, set_aside)
+        self._acceptance = Acceptance(status, recorder, self._inventory, on_change, set_aside)
 
     async def watch(self) -> None:
         """Watch until cancelled; what changes is noted for `run`."""
@@ -138,29 +137,29 @@ class Downstream:
     async def run(self, profile_workers: int) -> None:
         """Act on what has been read until cancelled; only then is all of it known."""
         self._adopt_missed()
-        self.announcer.look_at_everything()
+        self.node_sync.enqueue_all()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.announcer.run())
+            tasks.create_task(self.node_sync.run())
             tasks.create_task(self._profile_writer.run(profile_workers))
-            tasks.create_task(self._rejections.run())
+            tasks.create_task(self._acceptance.run())
 
     def retry_now(self) -> None:
         """Write what has failed at once: the API has been found to be back."""
         self._profile_writer.retry_now()
-        self._rejections.retry_now()
+        self._acceptance.retry_now()
 
     def stop(self) -> None:
-        self.announcer.stop()
+        self.node_sync.stop()
         self._profile_writer.stop()
-        self._rejections.stop()
+        self._acceptance.stop()
 
     def details(self) -> dict[str, Any]:
         """What there is, for `cloudcore status`."""
         return {
             "devices": len(self._devices.store),
             "device_models": len(self._models.store),
-            "nodes_with_devices": self.inventory.nodes,
-            "rejected_devices": self._rejections.count,
+            "nodes_with_devices": self._inventory.nodes,
+            "rejected_devices": self._acceptance.count,
             "set_aside": sum(len(reflector.aside) for reflector in self.reflectors),
         }
 
@@ -169,31 +168,31 @@ class Downstream:
         for reflector in self.reflectors:
             reflector.measure()
         queues: dict[str, Sized] = {
-            "announcements": self.announcer,
+            "announcements": self.node_sync,
             "profiles": self._profile_writer,
-            "rejections": self._rejections,
+            "rejections": self._acceptance,
         }
         for name, queue in queues.items():
             metrics.QUEUE_DEPTH.labels(name).set(len(queue))
-        metrics.REJECTED_DEVICES.set(self._rejections.count)
-        metrics.MESSAGES_SENT.inc(self.announcer.sent - self._measured)
-        self._measured = self.announcer.sent
+        metrics.REJECTED_DEVICES.set(self._acceptance.count)
+        metrics.MESSAGES_SENT.inc(self.node_sync.sent - self._measured)
+        self._measured = self.node_sync.sent
 
     def _device_changed(self, event: WatchEvent) -> None:
         device, old = event.object, event.old
         if old:
-            self.inventory.remove(old)
+            self._inventory.remove(old)
         if event.type != "DELETED":
-            self.inventory.add(device)
+            self._inventory.add(device)
             if device.get("seeded") and (slot := slot_of(device)):
-                self._on_applied(slot, {})
+                self._writer.adopt(slot, {})
         left = slot_of(old or device)
-        if left and not self.inventory.claimants(left):
-            self._on_gone(left)
+        if left and not self._inventory.claimants(left):
+            self._writer.forget(left)
         if event.type == "DELETED":
-            self._look_at(device, last=device)
+            self._enqueue(device, last=device)
         elif old is None:
-            self._look_at(device)
+            self._enqueue(device)
         else:
             self._device_modified(device, old)
         self._on_change()
@@ -202,13 +201,13 @@ class Downstream:
         slot = slot_of(device)
         if old["spec"] != device["spec"]:
             # The new place first: as in Go, a device that moves is added there before it goes.
-            self._look_at(device)
+            self._enqueue(device)
             if slot_of(old) != slot:
-                self._look_at(old, last=_at_version(old, device))
+                self._enqueue(old, last=_at_version(old, device))
         elif slot:
-            self.announcer.look_at(slot)
+            self.node_sync.enqueue(slot)
         if slot and (lost := lost_reports(old, device)):
-            self._on_lost(slot, lost)
+            self._writer.restore(slot, lost)
         if slot and device.get("applied") != old.get("applied"):
             self._adopt(slot, old, device)
 
@@ -218,55 +217,55 @@ class Downstream:
         present = {twin["propertyName"]: twin.get("desired") for twin in twins_of(device)}
         news = {name: wanted for name, wanted in changed.items() if present.get(name) != wanted}
         if news:
-            self._on_applied(slot, news)
+            self._writer.adopt(slot, news)
 
     def _adopt_missed(self) -> None:
         """Do so for what was applied while nobody looked."""
-        for slot in self._announced.slots():
-            told, device = self._announced.get(slot), self.inventory.at(slot)
+        for slot in self._record.slots():
+            told, device = self._record.get(slot), self._inventory.at(slot)
             if told and device:
                 self._adopt(slot, told.device, device)
 
-    def _look_at(self, device: Object, last: Object | None = None) -> None:
-        self._rejections.look_at(key_of(device))
+    def _enqueue(self, device: Object, last: Object | None = None) -> None:
+        self._acceptance.enqueue(key_of(device))
         slot = slot_of(device)
         if slot is None:
             return
-        self.announcer.look_at(slot, last)
-        for claimant in self.inventory.claimants(slot):
+        self.node_sync.enqueue(slot, last)
+        for claimant in self._inventory.claimants(slot):
             # Of several with one name, another one may have the slot now.
-            self._rejections.look_at(claimant)
-            self._profile_writer.look_at(Profile(slot.node, claimant[0]))
-        self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
+            self._acceptance.enqueue(claimant)
+            self._profile_writer.enqueue(Profile(slot.node, claimant[0]))
+        self._profile_writer.enqueue(Profile(slot.node, key_of(device)[0]))
 
     def _model_changed(self, event: WatchEvent) -> None:
-        self._look_at_users(key_of(event.object))
+        self._enqueue_users(key_of(event.object))
 
-    def _look_at_users(self, model: Key) -> None:
+    def _enqueue_users(self, model: Key) -> None:
         """Look again at the devices that refer to a model."""
-        for device in self.inventory.using(model):
-            self._rejections.look_at(key_of(device))
+        for device in self._inventory.using(model):
+            self._acceptance.enqueue(key_of(device))
             if slot := slot_of(device):
-                self._profile_writer.look_at(Profile(slot.node, key_of(device)[0]))
+                self._profile_writer.enqueue(Profile(slot.node, key_of(device)[0]))
         self._on_change()
 
     def _device_aside_changed(self, key: Key) -> None:
         """Tell of a device that was set aside, or is no longer, and of its being gone."""
-        self._rejections.look_at(key)
+        self._acceptance.enqueue(key)
         if key not in self._devices.aside:
-            for slot in self._announced.slots():
-                told = self._announced.get(slot)
+            for slot in self._record.slots():
+                told = self._record.get(slot)
                 if told and key_of(told.device) == key:
-                    self.announcer.look_at(slot)
+                    self.node_sync.enqueue(slot)
         self._on_change()
 
     def _node_changed(self, event: WatchEvent) -> None:
         if event.type != "MODIFIED":
-            for device in self.inventory.bound_to(event.object["metadata"]["name"]):
-                self._rejections.look_at(device)
+            for device in self._inventory.bound_to(event.object["metadata"]["name"]):
+                self._acceptance.enqueue(device)
 
     def _profile_changed(self, event: WatchEvent) -> None:
-        self._profile_writer.look_at_configmap(event.object)
+        self._profile_writer.enqueue_configmap(event.object)
 
 
 def _at_version(device: Object, newer: Object) -> Object:

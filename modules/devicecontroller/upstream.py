@@ -7,13 +7,13 @@ v1.1 repeats what is not confirmed.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
 import ipc
 from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
+from modules.common.sync.in_flight import InFlight
 from modules.devicecontroller.status.reported_values import (
     Reports,
     StatusWriter,
@@ -50,7 +50,7 @@ class Upstream:
     def __init__(
         self,
         context: ModuleContext,
-        announcer: NodeSync,
+        node_sync: NodeSync,
         writer: StatusWriter,
         set_aside: SetAside,
         *,
@@ -58,20 +58,20 @@ class Upstream:
     ) -> None:
         """Set up; at most `limit` messages are handled at a time, others wait."""
         self._context = context
-        self._announcer = announcer
+        self._node_sync = node_sync
         self._writer = writer
         self._set_aside = set_aside
-        self._handling = Handling(limit)
+        self._in_flight = InFlight(limit)
 
     async def run(self) -> None:
         """Take messages until the module is asked to stop."""
         while True:
-            await self._handling.room()
+            await self._in_flight.room()
             try:
                 delivery = await self._context.take()
             except ipc.Closed:
                 return
-            self._handling.begin()
+            self._in_flight.begin()
             try:
                 self._dispatch(delivery)
             except Exception as error:
@@ -80,7 +80,7 @@ class Upstream:
 
     async def drain(self) -> None:
         """Wait until all that was taken is handled."""
-        await self._handling.ended()
+        await self._in_flight.drained()
 
     def _dispatch(self, delivery: ipc.Delivery) -> None:
         message = delivery.message
@@ -93,15 +93,15 @@ class Upstream:
         elif about == message_resource.MEMBERSHIP_DETAIL:
             event_id = membership.event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
-            self._announcer.tell_all(node, request)
+            self._node_sync.answer(node, request)
         else:
             self._twin_message(node, delivery)
 
     def _node_event(self, node: str, operation: str) -> None:
         if operation == "connected":
-            self._announcer.tell_all_later(node, _ASK_WITHIN)
+            self._node_sync.announce_later(node, _ASK_WITHIN)
         elif operation == "disconnected":
-            self._announcer.gone(node)
+            self._node_sync.disconnected(node)
 
     def _twin_message(self, node: str, delivery: ipc.Delivery) -> None:
         """Hand reported values on; a message with none is only confirmed."""
@@ -142,7 +142,7 @@ class Upstream:
 
     def _done(self, delivery: ipc.Delivery) -> None:
         delivery.done()
-        self._handling.end()
+        self._in_flight.end()
 
 
 def _subject(message: ipc.Message) -> Subject:
@@ -151,35 +151,3 @@ def _subject(message: ipc.Message) -> Subject:
     involved = reference(NODES, {"metadata": {"name": parts[1]}}) if len(parts) > 1 else {}
     name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
     return Subject("message", name, involved if "name" in involved else None, f"cannot use {name}")
-
-
-class Handling:
-    """Counts what is being handled, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._count = 0
-        self._room = asyncio.Event()
-        self._room.set()
-        self._ended = asyncio.Event()
-        self._ended.set()
-
-    def begin(self) -> None:
-        self._count += 1
-        self._ended.clear()
-        if self._count >= self._limit:
-            self._room.clear()
-
-    def end(self) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._ended.set()
-        self._room.set()
-
-    async def room(self) -> None:
-        """Wait until another one may begin."""
-        await self._room.wait()
-
-    async def ended(self) -> None:
-        """Wait until nothing is being handled."""
-        await self._ended.wait()

@@ -1,4 +1,4 @@
-"""The edge controller at work: reflectors, the downstream's delivery, the upstream's lanes."""
+"""The edge controller at work: reflectors, the downstream's delivery, the upstream's queues."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from modules.common.kube import (
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.configuration import ConfigurationConcern
+from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
 from modules.edgecontroller.downstream.ledger import Ledger
-from modules.edgecontroller.downstream.node_updates import Delivery
-from modules.edgecontroller.downstream.nodes import NodeConcern
-from modules.edgecontroller.downstream.pods import PodConcern
-from modules.edgecontroller.downstream.services import EndpointsConcern, ServiceConcern
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.nodes import NodeEventHandler
+from modules.edgecontroller.downstream.pods import PodEventHandler
+from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
     Store,
@@ -94,32 +94,32 @@ class Controller:
         self._namespace = namespace or None
         self._client = client
         self._context = context
-        self._sender = CloudHubClient(context)
-        self._view = State(ledger)
+        self._cloudhub = CloudHubClient(context)
+        self._state = State(ledger)
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
-        self._delivery = Delivery(self._view, self._sender, self._set_aside)
-        self._nodes = NodeConcern(
-            self._view, self._delivery, self._sender, context, self._set_aside
+        self._updater = NodeUpdater(self._state, self._cloudhub, self._set_aside)
+        self._nodes = NodeEventHandler(
+            self._state, self._updater, self._cloudhub, context, self._set_aside
         )
         grace = config.node_monitor_grace_period
-        self._lifecycle = Lifecycle(client, self._view, self._recorder, grace)
+        self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
         self._upstream = Upstream(
             Handlers(
-                NodeWriter(client, self._sender, self._view, config.node_update_frequency),
-                PodWriter(client, self._sender, self._view),
-                QueryAnswerer(client, self._sender, self._view, self._delivery),
-                Denials(self._sender, self._delivery),
+                NodeWriter(client, self._cloudhub, self._state, config.node_update_frequency),
+                PodWriter(client, self._cloudhub, self._state),
+                QueryAnswerer(client, self._cloudhub, self._state, self._updater),
+                Denials(self._cloudhub, self._updater),
             ),
             self._nodes,
-            self._delivery,
+            self._updater,
             config,
             self._set_aside,
             on_report=self._lifecycle.reported,
         )
-        self._pods = PodConcern(self._view)
+        self._pods = PodEventHandler(self._state)
         self._terminating = Terminating(
-            self._view,
+            self._state,
             self._pods.handle,
             partial(delete_pod, client),
             client.health,
@@ -131,7 +131,7 @@ class Controller:
     async def run(self) -> None:
         """Run all parts; the first one that fails ends them all."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._nodes.presence.run())
+            tasks.create_task(self._nodes.connectivity.run())
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._client.health.report_to(self._context))
@@ -143,7 +143,7 @@ class Controller:
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
-            tasks.create_task(self._delivery.run())
+            tasks.create_task(self._updater.run())
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._terminating.run())
@@ -151,18 +151,18 @@ class Controller:
             self._context.ready()
 
     def _make_reflectors(self) -> list[Reflector]:
-        view = self._view
+        state = self._state
         selector = self._config.edge_node_selector
         reflect = self._reflector
         return [
-            reflect(messages.NODE, view.nodes, self._nodes.handle, label_selector=selector),
+            reflect(messages.NODE, state.nodes, self._nodes.handle, label_selector=selector),
             reflect(messages.POD, None, self._pods.handle, field_selector=_PLACED),
             *(
-                reflect(type_, None, ConfigurationConcern(view, type_).handle)
+                reflect(type_, None, ConfigurationEventHandler(state, type_).handle)
                 for type_ in (messages.CONFIGMAP, messages.SECRET)
             ),
-            reflect(messages.SERVICE, None, ServiceConcern(view).handle),
-            reflect(messages.ENDPOINTS, None, EndpointsConcern(view).handle),
+            reflect(messages.SERVICE, None, ServiceEventHandler(state).handle),
+            reflect(messages.ENDPOINTS, None, EndpointsEventHandler(state).handle),
         ]
 
     def _reflector(
@@ -182,19 +182,19 @@ class Controller:
             namespace=self._namespace if resource.namespaced else None,
             keep=keeping(resource),
             resync=self._config.resync,
-            store=self._view.stores[type_] if store is None else store,
+            store=self._state.stores[type_] if store is None else store,
             label_selector=label_selector,
             field_selector=field_selector,
             set_aside=self._set_aside,
             on_aside=partial(self._aside_changed, type_),
         )
-        self._view.aside[type_] = reflector.aside
+        self._state.aside[type_] = reflector.aside
         return reflector
 
     def _aside_changed(self, type_: str, key: Key) -> None:
         """Do what an object that was set aside, or is no longer, makes due."""
-        if key not in self._view.aside[type_]:
-            self._view.mark_holders((type_, *key))
+        if key not in self._state.aside[type_]:
+            self._state.mark_holders((type_, *key))
         elif type_ == messages.POD:
             self._terminating.look_at(key)
 
@@ -202,7 +202,7 @@ class Controller:
         """Bring the module's details in the status up to date, when they have changed."""
         shown: dict[str, Any] = {}
         while True:
-            self._view.ledger.flush()
+            self._state.ledger.flush()
             self._measure()
             details = self._details()
             if details != shown:
@@ -214,13 +214,13 @@ class Controller:
         """Bring the metrics up to date; what is counted all the time is added up here."""
         for reflector in self._reflectors:
             reflector.measure()
-        self._delivery.measure()
-        metrics.QUEUE_DEPTH.labels("outbox").set(len(self._view.outbox))
-        for kind, lane in self._upstream.lanes.items():
-            metrics.QUEUE_DEPTH.labels(kind).set(len(lane))
-            metrics.MESSAGES_HANDLED.labels(kind).inc(self._news(kind, lane.handled))
-        metrics.MESSAGES_SENT.inc(self._news("sent", self._sender.sent))
-        metrics.CONNECTED_NODES.set(sum(self._view.connections.values()))
+        self._updater.measure()
+        metrics.QUEUE_DEPTH.labels("outbox").set(len(self._state.due))
+        for kind, queue in self._upstream.queues.items():
+            metrics.QUEUE_DEPTH.labels(kind).set(len(queue))
+            metrics.MESSAGES_HANDLED.labels(kind).inc(self._news(kind, queue.handled))
+        metrics.MESSAGES_SENT.inc(self._news("sent", self._cloudhub.sent))
+        metrics.CONNECTED_NODES.set(sum(self._state.connections.values()))
 
     def _news(self, name: str, count: int) -> int:
         """Return how much has come to a count since it was last asked for."""
@@ -232,12 +232,12 @@ class Controller:
         return {
             "server": self._client.server,
             "cached": self._counts(),
-            "connected_nodes": sum(self._view.connections.values()),
+            "connected_nodes": sum(self._state.connections.values()),
             "set_aside": sum(len(reflector.aside) for reflector in self._reflectors),
-            "told": len(self._view.ledger),
-            "trouble": self._view.ledger.trouble.reason,
-            "due": len(self._view.outbox),
-            "sent": self._sender.sent,
+            "told": len(self._state.ledger),
+            "trouble": self._state.ledger.trouble.reason,
+            "due": len(self._state.due),
+            "sent": self._cloudhub.sent,
             "pending": self._upstream.pending,
             "handled": self._upstream.handled,
             "watch_restarts": sum(counts.watches for counts in statistics) - len(statistics),

@@ -14,16 +14,16 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from modules.common import times
 from modules.common.kube import (
     NODES,
     EventRecorder,
     KubeClient,
     KubeError,
+    Object,
     reference,
 )
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.objects import Object
-from modules.edgecontroller.upstream import times
 
 #: Seconds between two looks (node-monitor-period), at most; a quarter of the grace period if less.
 _LOOK: Final = 5.0
@@ -43,10 +43,10 @@ class Lifecycle:
     """Marks the edge nodes that have not reported for `grace` seconds; 0: none ever."""
 
     def __init__(
-        self, client: KubeClient, view: State, recorder: EventRecorder, grace: float
+        self, client: KubeClient, state: State, recorder: EventRecorder, grace: float
     ) -> None:
         self._client = client
-        self._view = view
+        self._state = state
         self._recorder = recorder
         self._grace = grace
         self._heard: dict[str, float] = {}
@@ -79,7 +79,7 @@ class Lifecycle:
     def _overdue(self) -> list[Object]:
         """Return the nodes that are overdue; one that is new here has its time from now on."""
         now = time.monotonic()
-        nodes = {name: node for (_, name), node in self._view.nodes.items()}
+        nodes = {name: node for (_, name), node in self._state.nodes.items()}
         self._heard = {name: self._heard.get(name, now) for name in nodes}
         self._marked &= nodes.keys()
         return [node for name, node in nodes.items() if now >= self._heard[name] + self._grace]
@@ -91,7 +91,7 @@ class Lifecycle:
             "status": "Unknown",
             "reason": _REASON,
             "message": _MESSAGE,
-            "lastTransitionTime": times.form(times.now()),
+            "lastTransitionTime": times.format_now(),
         }
         patch = {
             "metadata": {"resourceVersion": metadata.get("resourceVersion")},

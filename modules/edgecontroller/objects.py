@@ -10,10 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from modules.common import kube
-from modules.common.kube import Resource
+from modules.common.kube import Object, Resource
 from modules.edgecontroller import messages
-
-Object = dict[str, Any]
 
 #: The resources that are watched, by the type in a message's resource.
 RESOURCES: Final[dict[str, Resource]] = {

@@ -12,9 +12,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
+from modules.common import times
 from modules.common.failure_log import FailureLog
 from modules.common.kube import metrics
 from modules.common.kube.client import KubeClient
@@ -99,7 +99,7 @@ class EventRecorder:
         found = _recall(self._events, key, lambda: _Event(self._body(key, involved, *identity[1:])))
         found.count += 1
         found.body["involvedObject"] = involved
-        found.body["lastTimestamp"] = _now()
+        found.body["lastTimestamp"] = times.format_now()
         self._due[key] = found
         self._filled.set()
 
@@ -164,7 +164,7 @@ class EventRecorder:
             "reason": reason,
             "message": message,
             "source": {"component": self._component},
-            "firstTimestamp": _now(),
+            "firstTimestamp": times.format_now(),
             "reportingComponent": self._component,
             "reportingInstance": self._component,
         }
@@ -187,7 +187,3 @@ def _recall(known: OrderedDict[str, Known], key: str, make: Callable[[], Known])
             known.popitem(last=False)
     known.move_to_end(key)
     return known[key]
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -21,6 +21,7 @@ from modules.common.pki.listing import (
     Listed,
     list_certificates,
 )
+from modules.common.times import format_time
 
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
@@ -209,11 +210,11 @@ def _failures(directory: Path) -> Iterator[None]:
 
 
 def _document(listed: Listed) -> dict[str, Any]:
-    times = {
-        name: moment.isoformat().replace("+00:00", "Z")
+    dates = {
+        name: format_time(moment)
         for name, moment in (("issued", listed.issued), ("expires", listed.expires))
     }
-    return asdict(listed) | times | {"file": str(listed.file)}
+    return asdict(listed) | dates | {"file": str(listed.file)}
 
 
 def _show(listed: Iterable[Listed]) -> None:

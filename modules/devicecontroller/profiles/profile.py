@@ -10,12 +10,9 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from modules.common.kube import Key, Object
 from modules.common.wire import gojson
-from modules.devicecontroller.v1alpha1.device import (
-    Key,
-    Object,
-    model_of,
-)
+from modules.devicecontroller.v1alpha1.device import model_of
 
 CONFIGMAP_PREFIX: Final = "device-profile-config-"
 PROFILE_KEY: Final = "deviceProfile.json"

@@ -14,9 +14,11 @@ from typing import Final
 from modules.common.kube import (
     CONFIGMAPS,
     AlreadyExists,
+    Key,
     KubeClient,
     KubeError,
     NotFound,
+    Object,
     SetAside,
     Subject,
     check,
@@ -28,10 +30,6 @@ from modules.devicecontroller.profiles import profile
 from modules.devicecontroller.sync.inventory import (
     Inventory,
     Profile,
-)
-from modules.devicecontroller.v1alpha1.device import (
-    Key,
-    Object,
 )
 
 LABELS: Final = {
@@ -69,10 +67,10 @@ class ProfileWriter:
         self._set_aside = set_aside
         self._queue: KeyedQueue[Profile] = KeyedQueue(self._write, KubeError, self._put_aside)
 
-    def look_at(self, item: Profile) -> None:
+    def enqueue(self, item: Profile) -> None:
         self._queue.add(item)
 
-    def look_at_configmap(self, configmap: Object) -> None:
+    def enqueue_configmap(self, configmap: Object) -> None:
         """Compare a profile that has changed in the API."""
         namespace, name = configmap["metadata"]["namespace"], configmap["metadata"]["name"]
         if name.startswith(profile.CONFIGMAP_PREFIX):

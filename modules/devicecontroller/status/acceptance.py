@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from modules.common import times
 from modules.common.kube import (
     DEVICES,
     BadRequest,
     EventRecorder,
     Invalid,
+    Key,
     KubeError,
     NotFound,
+    Object,
     SetAside,
     Subject,
     explain,
+    key_of,
     reference,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
@@ -28,15 +31,7 @@ from modules.devicecontroller.sync.inventory import (
     Inventory,
     slot_of,
 )
-from modules.devicecontroller.v1alpha1.device import (
-    Key,
-    Object,
-    conditions_of,
-    keep_conditions,
-    key_of,
-    label,
-    model_of,
-)
+from modules.devicecontroller.v1alpha1.device import conditions_of, keep_conditions, label, model_of
 
 #: The type of the condition.
 ACCEPTED: Final = "Accepted"
@@ -114,7 +109,7 @@ class Acceptance:
         self._set_aside = set_aside
         self._queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
 
-    def look_at(self, device: Key) -> None:
+    def enqueue(self, device: Key) -> None:
         """Look for faults of a device that has changed, or on which something has."""
         self._queue.add_later(device, _GRACE)
 
@@ -199,6 +194,6 @@ def _conditions(device: Object, fault: DeviceFault | None) -> list[Object]:
             "status": status,
             "reason": fault.reason if fault else ACCEPTED,
             "message": fault.message if fault else "the device is known to its edge node",
-            "lastTransitionTime": unchanged or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTransitionTime": unchanged or times.format_now(),
         },
     ]

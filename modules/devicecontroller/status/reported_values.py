@@ -17,6 +17,7 @@ from modules.common.kube import (
     Invalid,
     KubeError,
     NotFound,
+    Object,
     SetAside,
     Subject,
 )
@@ -29,11 +30,7 @@ from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
     Inventory,
 )
-from modules.devicecontroller.v1alpha1.device import (
-    Object,
-    label,
-    twins_of,
-)
+from modules.devicecontroller.v1alpha1.device import label, twins_of
 from modules.devicecontroller.v1alpha1.twin import Report
 
 Reports = dict[str, Report]

@@ -6,12 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from modules.common.kube import DEVICES, Conflict, KubeClient, NotFound, Subject, reference
-from modules.devicecontroller.v1alpha1.device import (
-    Object,
-    keep_device,
-    label,
-)
+from modules.common.kube import DEVICES, Conflict, KubeClient, NotFound, Object, Subject, reference
+from modules.devicecontroller.v1alpha1.device import keep_device, label
 
 _MAIN: Final = ""
 _STATUS: Final = "status"

@@ -10,14 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-from modules.common.kube import Aside
-from modules.devicecontroller.v1alpha1.device import (
-    Key,
-    Object,
-    key_of,
-    model_of,
-    node_of,
-)
+from modules.common.kube import Aside, Key, Object, key_of
+from modules.devicecontroller.v1alpha1.device import model_of, node_of
 
 At = TypeVar("At")
 
@@ -47,9 +41,9 @@ class Inventory:
 
     def __init__(
         self,
-        devices: Mapping[Key, Object],
-        models: Mapping[Key, Object],
-        nodes: Mapping[Key, Object],
+        devices: dict[Key, Object],
+        models: dict[Key, Object],
+        nodes: dict[Key, Object],
         aside: Mapping[Key, Aside] | None = None,
         models_aside: Mapping[Key, Aside] | None = None,
     ) -> None:
@@ -57,8 +51,8 @@ class Inventory:
         self.devices = devices
         self.models = models
         self.known_nodes = nodes
-        self.aside = {} if aside is None else aside
-        self.models_aside = {} if models_aside is None else models_aside
+        self.aside: Mapping[Key, Aside] = {} if aside is None else aside
+        self.models_aside: Mapping[Key, Aside] = {} if models_aside is None else models_aside
         self._by_node: defaultdict[str, defaultdict[str, set[Key]]] = defaultdict(
             lambda: defaultdict(set)
         )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import ipc
 from modules.common import message_resource
-from modules.common.kube import DEVICES, NODES, SetAside, Subject
+from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_of
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.sync.inventory import (
@@ -28,12 +28,7 @@ from modules.devicecontroller.v1alpha1 import (
     membership,
     twin,
 )
-from modules.devicecontroller.v1alpha1.device import (
-    Object,
-    desired_of,
-    key_of,
-    version_of,
-)
+from modules.devicecontroller.v1alpha1.device import desired_of, version_of
 from supervisor.api import ModuleContext
 
 SOURCE: Final = "devicecontroller"
@@ -61,13 +56,13 @@ class NodeSync:
         self,
         context: ModuleContext,
         inventory: Inventory,
-        announced: SyncRecord,
+        record: SyncRecord,
         set_aside: SetAside,
     ) -> None:
         self._set_aside = set_aside
         self._context = context
         self._inventory = inventory
-        self._announced = announced
+        self._record = record
         self._queue: KeyedQueue[DeviceSlot | str] = KeyedQueue(
             self._handle, ipc.ChannelError, self._put_aside
         )
@@ -78,30 +73,30 @@ class NodeSync:
         self._connected: dict[str, bool] = {}
         self.sent = 0
 
-    def look_at(self, slot: DeviceSlot, last: Object | None = None) -> None:
+    def enqueue(self, slot: DeviceSlot, last: Object | None = None) -> None:
         """Compare a slot soon; `last` is the final state of a device that left it."""
         if last is not None:
             self._last[slot] = last
         self._since.setdefault(slot, time.monotonic())
         self._queue.add(slot)
 
-    def look_at_everything(self) -> None:
+    def enqueue_all(self) -> None:
         """Compare all slots: after a start, for what changed while nobody looked."""
-        for slot in {*self._inventory.slots(), *self._announced.slots()}:
+        for slot in {*self._inventory.slots(), *self._record.slots()}:
             self._queue.add(slot)
 
-    def tell_all(self, node: str, request: Request) -> None:
+    def answer(self, node: str, request: Request) -> None:
         """Answer a node with all of its devices, whatever it was told before."""
         self._connected[node] = True
         self._requests.setdefault(node, []).append(request)
         self._queue.add(node)
 
-    def tell_all_later(self, node: str, delay: float) -> None:
+    def announce_later(self, node: str, delay: float) -> None:
         """Tell a node that has connected of all of its devices, unless it asks before that."""
         self._connected[node] = True
         self._queue.add_later(node, delay)
 
-    def gone(self, node: str) -> None:
+    def disconnected(self, node: str) -> None:
         """Do not tell a node that has gone what it has not asked for."""
         self._connected[node] = False
         if node not in self._requests:
@@ -120,7 +115,7 @@ class NodeSync:
     def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
         """Set a device aside, or a node's question: it gets no answer."""
         if isinstance(item, DeviceSlot):
-            told, device = self._announced.get(item), self._inventory.at(item)
+            told, device = self._record.get(item), self._inventory.at(item)
             known = device or (told.device if told else None)
             subject = Subject.of(DEVICES, known or {"metadata": {"name": item.name}})
         else:
@@ -141,7 +136,7 @@ class NodeSync:
 
     async def _update(self, slot: DeviceSlot) -> None:
         last = self._last.pop(slot, None)
-        told = self._announced.get(slot)
+        told = self._record.get(slot)
         device = self._inventory.at(slot)
         if told and device is None and self._is_aside(told.device):
             return  # whatever it is now, its node keeps what it was
@@ -158,14 +153,14 @@ class NodeSync:
         await self._send(
             message_resource.build_membership(slot.node), membership.added(device, _now())
         )
-        self._announced.record(slot, told)
+        self._record.put(slot, told)
         self._log(slot, "is added to")
 
     async def _remove(self, slot: DeviceSlot, last: Object) -> None:
         await self._send(
             message_resource.build_membership(slot.node), membership.removed(last, _now())
         )
-        self._announced.forget(slot)
+        self._record.forget(slot)
         self._log(slot, "is gone from")
 
     def _log(self, slot: DeviceSlot, news: str) -> None:
@@ -187,12 +182,12 @@ class NodeSync:
             ),
             twin.cloud_updated(desired_of(device), news, version, _now()),
         )
-        self._announced.record(slot, Told(_kept(device), dropped, version))
+        self._record.put(slot, Told(_kept(device), dropped, version))
         log.debug("told node %s of changed twins of device %s", slot.node, slot.name)
 
     async def _detail(self, node: str) -> None:
         requests = self._requests.get(node) or [_UNASKED]
-        known = self._announced.of_node(node)
+        known = self._record.of_node(node)
         tell = {
             device["metadata"]["name"]: _whole(device, known.get(device["metadata"]["name"]))
             for device in self._inventory.on_node(node)
@@ -217,9 +212,9 @@ class NodeSync:
             request.done()
         self._requests.pop(node, None)
         for name in known.keys() - tell.keys():
-            self._announced.forget(DeviceSlot(node, name))
+            self._record.forget(DeviceSlot(node, name))
         for name, told in tell.items():
-            self._announced.record(DeviceSlot(node, name), told)
+            self._record.put(DeviceSlot(node, name), told)
         log.info(f"told node {node} of all its {len(tell)} devices")
 
     def _is_aside(self, device: Object) -> bool:

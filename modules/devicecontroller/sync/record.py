@@ -18,9 +18,9 @@ from typing import Self
 
 import msgspec
 
+from modules.common.kube import Object
 from modules.common.storage import Trouble, temporary
 from modules.devicecontroller.sync.inventory import DeviceSlot
-from modules.devicecontroller.v1alpha1.device import Object
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class SyncRecord:
         """What a node was told, by the device's name."""
         return self._told.get(node, {})
 
-    def record(self, slot: DeviceSlot, told: Told) -> None:
+    def put(self, slot: DeviceSlot, told: Told) -> None:
         """Note what a slot's node knows now."""
         self._told[slot.node][slot.name] = told
         self._changed(slot)

@@ -10,21 +10,24 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from modules.common.kube import DEVICES, check, is_name, reference, with_metadata
-from modules.devicecontroller.shapes import DEVICE, MODEL
-from modules.devicecontroller.status.kubectl_apply import (
+from modules.common.kube import (
+    DEVICES,
+    Key,
+    Object,
+    check,
+    is_name,
+    key_of,
+    reference,
+    with_metadata,
+)
+from modules.devicecontroller.v1alpha1.kubectl_apply import (
     LAST_APPLIED,
     applied_to,
 )
-
-Object = dict[str, Any]
+from modules.devicecontroller.v1alpha1.shapes import DEVICE, MODEL
 
 #: Digits of a number that an edge can hold in 64 bits.
 _MOST_DIGITS: Final = 18
-
-Key = tuple[str, str]
-"""(namespace, name)"""
-
 
 #: The place of what is wrong with an applied manifest.
 _APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
@@ -38,11 +41,6 @@ class Desired(NamedTuple):
 
     value: str
     type: str
-
-
-def key_of(obj: Object) -> Key:
-    metadata = obj["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
 
 
 def label(obj: Object) -> str:

@@ -11,12 +11,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ipc.message import DECODING_ERRORS
+from modules.common.kube import Object
 from modules.devicecontroller.v1alpha1 import twin
-from modules.devicecontroller.v1alpha1.device import (
-    Object,
-    desired_of,
-    version_of,
-)
+from modules.devicecontroller.v1alpha1.device import desired_of, version_of
 
 
 def describe(

@@ -13,11 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ipc.message import DECODING_ERRORS
-from modules.common.kube import INT64, bad_object
-from modules.devicecontroller.v1alpha1.device import (
-    Desired,
-    Object,
-)
+from modules.common.kube import INT64, Object, bad_object
+from modules.devicecontroller.v1alpha1.device import Desired
 
 DELETED: Final = "deleted"
 """the type of a property that a device no longer has"""

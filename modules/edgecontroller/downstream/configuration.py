@@ -7,21 +7,21 @@ from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
 
 
-class ConfigurationConcern:
+class ConfigurationEventHandler:
     """Events of one of the two types."""
 
-    def __init__(self, view: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
-        self._view = view
+    def __init__(self, state: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
+        self._state = state
         self._type = type
 
     def handle(self, event: WatchEvent) -> None:
-        view = self._view
-        if not view.live:
+        state = self._state
+        if not state.live:
             return
         item = (self._type, *key_of(event.object))
         last = event.object if event.type == "DELETED" else None
-        for node in view.locations.nodes_of(item):
-            if view.reachable(node):
-                view.outbox.mark(
-                    Target(node, *item), fresh=view.is_fresh(self._type, event), last=last
+        for node in state.locations.nodes_of(item):
+            if state.reachable(node):
+                state.due.mark(
+                    Target(node, *item), fresh=state.is_fresh(self._type, event), last=last
                 )

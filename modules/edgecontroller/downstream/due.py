@@ -14,8 +14,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from modules.common import message_resource
+from modules.common.kube import Object
 from modules.edgecontroller.downstream.references import Item
-from modules.edgecontroller.objects import Object
 
 
 class Target(NamedTuple):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from modules.common.kube import Key, Object
 from modules.edgecontroller.downstream.references import Item, references
-from modules.edgecontroller.objects import Object, node_of
-
-Key = tuple[str, str]
+from modules.edgecontroller.objects import node_of
 
 #: A node and something it needs.
 Need = tuple[str, Item]

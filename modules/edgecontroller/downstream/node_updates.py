@@ -1,4 +1,4 @@
-"""Telling the nodes: takes what is due from the outbox and sends what the API has of it now."""
+"""Telling the nodes: takes what is due and sends what the API has of it now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from ipc import Message, MessageTooLarge
-from modules.common.kube import SetAside, Subject, reference
+from modules.common.kube import Object, SetAside, Subject, reference
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.due import (
@@ -37,7 +37,6 @@ from modules.edgecontroller.messages import (
 from modules.edgecontroller.metrics import SYNC_LATENCY
 from modules.edgecontroller.objects import (
     RESOURCES,
-    Object,
     placeholder,
     placeholder_pod,
     pod_changed,
@@ -79,30 +78,30 @@ class Sent(NamedTuple):
     doubtful: bool = False
 
 
-class Delivery:
-    """The one sender of the downstream: each node gets its messages in the order decided."""
+class NodeUpdater:
+    """The one cloudhub of the downstream: each node gets its messages in the order decided."""
 
-    def __init__(self, view: State, sender: CloudHubClient, set_aside: SetAside) -> None:
-        self._view = view
-        self._sender = sender
+    def __init__(self, state: State, cloudhub: CloudHubClient, set_aside: SetAside) -> None:
+        self._state = state
+        self._cloudhub = cloudhub
         self._set_aside = set_aside
         #: Targets that have been set aside; they are tried again when they are due again.
         self._unsent: set[Target] = set()
         #: The last message about each item that a node has not acknowledged.
         self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
         self._latencies: list[float] = []
-        self._refusals = Refusals(view)
+        self._refusals = Refusals(state)
 
     async def run(self) -> None:
         """Deliver for ever."""
-        outbox = self._view.outbox
+        due = self._state.due
         while True:
-            batch = await outbox.batch(_BATCH)
-            decided = [(*due, self._prepare(*due)) for due in batch]
-            self._view.ledger.commit()
+            batch = await due.batch(_BATCH)
+            decided = [(*each, self._prepare(*each)) for each in batch]
+            self._state.ledger.commit()
             for number, (target, pending, made) in enumerate(decided, 1):
                 await self._send(target, pending, made)
-                outbox.settle(target, pending)
+                due.settle(target, pending)
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 
@@ -120,7 +119,7 @@ class Delivery:
         if sent is None or sent.message_id != message_id:
             return
         del awaited[target.item]
-        ledger = self._view.ledger
+        ledger = self._state.ledger
         if target.type in FOR_EVERY_NODE:
             self._acknowledge_list(target)
         elif sent.content is None:
@@ -128,7 +127,7 @@ class Delivery:
         else:
             ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
         if sent.doubtful:
-            self._view.outbox.mark(target)  # as an update
+            self._state.due.mark(target)  # as an update
 
     def refused(self, target: Target, message_id: str, reason: str) -> None:
         """Take note that a node could not handle a message: it is told again.
@@ -144,8 +143,8 @@ class Delivery:
     def answered(self, target: Target, obj: Object) -> None:
         """Take note that a node has got an object as the answer to a query: it keeps it."""
         self._awaited[target.node].pop(target.item, None)
-        self._view.ledger.tell(target.node, target.item, uid_of(obj))
-        self._view.ledger.commit()
+        self._state.ledger.tell(target.node, target.item, uid_of(obj))
+        self._state.ledger.commit()
 
     def denied(self, target: Target) -> None:
         """Take note that a node was denied an object: a v1.1 edge keeps the answer in its place.
@@ -154,16 +153,16 @@ class Delivery:
         it counts as one that the node may have: it is told to delete it, once it has surely kept
         it, and gets an update, not an insert, should it need the object.
         """
-        view, node = self._view, target.node
-        if target.type not in view.stores or not view.reachable(node):
+        state, node = self._state, target.node
+        if target.type not in state.stores or not state.reachable(node):
             return
-        rows = view.ledger.items(node)
+        rows = state.ledger.items(node)
         noted = sum(row.uid == _DENIED for row in rows.values())
         if target.item in rows or noted >= _MOST_DENIED:
             return
-        view.ledger.tell(node, target.item, _DENIED)
-        view.ledger.commit()
-        asyncio.get_running_loop().call_later(_KEPT, view.outbox.mark, target)
+        state.ledger.tell(node, target.item, _DENIED)
+        state.ledger.commit()
+        asyncio.get_running_loop().call_later(_KEPT, state.due.mark, target)
 
     def disconnected(self, node: str) -> None:
         """Wait for no more of a node's acknowledgements."""
@@ -173,45 +172,45 @@ class Delivery:
     def _version_acknowledged(self, target: Target, sent: Sent) -> str:
         """Return what the node is up to date with: also with changes that are no news to it."""
         if target.type == POD:
-            pod = self._view.desired(target)
+            pod = self._state.desired(target)
             if pod and pod is not sent.content and not pod_changed(sent.content, pod):
-                return self._view.version(target)
+                return self._state.version(target)
         return sent.version
 
     def _acknowledge_list(self, target: Target) -> None:
         """Note that a node which has had the list has had all its changes, if it has."""
-        view, node = self._view, target.node
+        state, node = self._state, target.node
         whole = list_of(target)
         if (
-            view.ledger.seen(node, whole.item)
+            state.ledger.seen(node, whole.item)
             and not any(type_ == target.type for type_, *_ in self._awaited[node])
-            and not view.outbox.has(node, target.type)
+            and not state.due.has(node, target.type)
         ):
-            view.ledger.acknowledge(node, whole.item, view.version(whole))
+            state.ledger.acknowledge(node, whole.item, state.version(whole))
 
     def decide(self, target: Target, pending: Pending) -> list[Message]:
         """Make the messages that bring a node up to date with a target."""
-        view = self._view
-        if not view.reachable(target.node) or (pending.unless_seen and self._has_seen(target)):
+        state = self._state
+        if not state.reachable(target.node) or (pending.unless_seen and self._has_seen(target)):
             return []
         if target.type in LISTED:
-            return [_change(UPDATE, target, list(view.stores[LISTED[target.type]].values()))]
+            return [_change(UPDATE, target, list(state.stores[LISTED[target.type]].values()))]
         if target.type == PODLIST:
-            pods = view.pods_of_service(target.namespace, target.name)
+            pods = state.pods_of_service(target.namespace, target.name)
             return [] if pods is None else [_change(UPDATE, target, pods)]
         return self._decide_object(target, pending)
 
     def _has_seen(self, target: Target) -> bool:
         """Whether a node has acknowledged the present state of a target."""
         whole = _whole(target)
-        version = self._view.version(whole)
-        return bool(version) and self._view.ledger.seen(whole.node, whole.item) == version
+        version = self._state.version(whole)
+        return bool(version) and self._state.ledger.seen(whole.node, whole.item) == version
 
     def _decide_object(self, target: Target, pending: Pending) -> list[Message]:
-        obj = self._view.desired(target)
-        told = self._view.ledger.uid(_holder(target), target.item)
+        obj = self._state.desired(target)
+        told = self._state.ledger.uid(_holder(target), target.item)
         if obj is None:
-            keeps = told is None or self._view.is_aside(target.item)
+            keeps = told is None or self._state.is_aside(target.item)
             return [] if keeps else [self._delete(target, pending)]
         if target.type == POD and told is not None and told != uid_of(obj):
             # Another pod of the same name: the edge would take an update for the old one's.
@@ -236,7 +235,7 @@ class Delivery:
         try:
             for message in made:
                 self._note(target, pending, message)
-                await self._sender.send(message)
+                await self._cloudhub.send(message)
         except Exception as error:
             self._awaited[target.node].pop(target.item, None)
             if isinstance(error, MessageTooLarge) and target.type in LISTED:
@@ -254,8 +253,8 @@ class Delivery:
         """Make all objects of a list due that no message can carry: an edge takes them so too."""
         listed = LISTED[target.type]
         log.warning(f"{target.resource} is too large for one message: its objects are sent singly")
-        for key in self._view.stores[listed]:
-            self._view.outbox.mark(Target(target.node, listed, *key))
+        for key in self._state.stores[listed]:
+            self._state.due.mark(Target(target.node, listed, *key))
 
     def _put_aside(self, target: Target, error: Exception) -> None:
         self._unsent.add(target)
@@ -263,7 +262,7 @@ class Delivery:
 
     def _subject(self, target: Target) -> Subject:
         kind = SERVICE if target.type in (PODLIST, *LISTED) else target.type
-        about = self._view.stores[kind].get((target.namespace, target.name))
+        about = self._state.stores[kind].get((target.namespace, target.name))
         involved = reference(RESOURCES[kind], about) if about else None
         return Subject(
             RESOURCES[kind].plural, f"{'/'.join(target[1:])} for node {target.node}", involved
@@ -276,9 +275,9 @@ class Delivery:
         elif isinstance(content, dict):
             version = version_of(content)
         else:
-            version = self._view.version(target)
-        is_stranger = target.node in self._view.strangers
-        doubtful = is_stranger and message.operation == INSERT and not pending.fresh
+            version = self._state.version(target)
+        unrecorded = target.node in self._state.unrecorded_nodes
+        doubtful = unrecorded and message.operation == INSERT and not pending.fresh
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
     def _record(self, target: Target, made: list[Message]) -> None:
@@ -288,17 +287,17 @@ class Delivery:
                 self._tell(target, message.content)
         if made and target.type in _IN_LISTS:
             whole = _whole(target)
-            self._view.ledger.doubt(whole.node, whole.item)
+            self._state.ledger.doubt(whole.node, whole.item)
 
     def _tell(self, target: Target, content: Any) -> None:
         """Note in the ledger what a target's node has when it is told this."""
-        ledger = self._view.ledger
+        ledger = self._state.ledger
         if not isinstance(content, list):
             ledger.tell(_holder(target), target.item, uid_of(content))
             return
         ledger.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):
-            for key, obj in self._view.stores[listed].items():
+            for key, obj in self._state.stores[listed].items():
                 ledger.tell(EVERY_NODE, (listed, *key), uid_of(obj))
 
 

@@ -9,6 +9,7 @@ from modules.common import message_resource
 from modules.common.kube import (
     NODES,
     EventType,
+    Object,
     SetAside,
     Subject,
     WatchEvent,
@@ -16,10 +17,9 @@ from modules.common.kube import (
 )
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.connectivity import Connectivity
-from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import DELETED, change
-from modules.edgecontroller.objects import Object
 from supervisor.api import ModuleContext
 
 #: The reasons of Kubernetes Events about nodes.
@@ -28,25 +28,25 @@ DISCONNECTED: Final = "EdgeDisconnected"
 REFUSED: Final = "EdgeRefused"
 
 
-class NodeConcern:
+class NodeEventHandler:
     """Node objects, and whether each is connected."""
 
     def __init__(
         self,
-        view: State,
-        delivery: Delivery,
-        sender: CloudHubClient,
+        state: State,
+        updater: NodeUpdater,
+        cloudhub: CloudHubClient,
         context: ModuleContext,
         set_aside: SetAside,
     ) -> None:
         self._set_aside = set_aside
-        self._view = view
-        self._sender = sender
+        self._state = state
+        self._cloudhub = cloudhub
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = set_aside.recorder
-        self._delivery = delivery
-        self.presence = Connectivity(
-            view.connections, context, on_found=self._found, on_gone=self._gone
+        self._updater = updater
+        self.connectivity = Connectivity(
+            state.connections, context, on_found=self._found, on_gone=self._gone
         )
 
     def handle(self, event: WatchEvent) -> None:
@@ -64,61 +64,61 @@ class NodeConcern:
         What they have acknowledged to a predecessor they have, unless they connect anew: then
         cloudhub says so, and its message waits in the channel.
         """
-        self._view.live = True
-        for _, node in self._view.nodes:
+        self._state.live = True
+        for _, node in self._state.nodes:
             self._came(node)
-        for node in self._view.ledger.nodes():
+        for node in self._state.ledger.nodes():
             self._deleted.put_nowait(node)  # perhaps, while nobody looked
 
     async def run(self) -> None:
         """Let cloudhub end the sessions of nodes that are no more, until cancelled."""
         while True:
             node = await self._deleted.get()
-            if ("", node) not in self._view.nodes:
-                await self._sender.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
+            if ("", node) not in self._state.nodes:
+                await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str) -> None:
         """Tell a node that has just connected everything: it may have missed or lost any of it."""
-        if not self._view.connections.get(node):
+        if not self._state.connections.get(node):
             self._tell(node, "Normal", CONNECTED, "the edge node has connected to cloudcore")
-        self.presence.connected(node)
-        self._view.ledger.forget_seen(node)
-        self._view.mark_all(node)
+        self.connectivity.connected(node)
+        self._state.ledger.forget_seen(node)
+        self._state.mark_all(node)
 
     def heard_from(self, node: str) -> None:
-        self.presence.heard_from(node)
+        self.connectivity.heard_from(node)
 
     def disconnected(self, node: str) -> None:
-        if self._view.connections.get(node):
+        if self._state.connections.get(node):
             self._tell(node, "Warning", DISCONNECTED, "cloudcore has lost the edge node")
-        self.presence.disconnected(node)
-        self._delivery.disconnected(node)
+        self.connectivity.disconnected(node)
+        self._updater.disconnected(node)
 
     def refused(self, node: str, reason: str) -> None:
         """Tell operators of an edge that cloudhub cannot serve."""
         self._tell(node, "Warning", REFUSED, f"cloudcore has refused the edge node: {reason}")
 
     def _came(self, node: str) -> None:
-        if not self._view.live:
+        if not self._state.live:
             return
-        if node in self._view.connections:
-            self._view.mark_all(node, unless_seen=True)
+        if node in self._state.connections:
+            self._state.mark_all(node, unless_seen=True)
         else:
-            self.presence.ask(node)
+            self.connectivity.ask(node)
 
     def _tell(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
         """Write a Kubernetes Event about a node that there is in the API."""
-        found = self._view.nodes.get(("", node))
+        found = self._state.nodes.get(("", node))
         if found:
             self._recorder.event(reference(NODES, found), type, reason, message)
 
     def find(self, resource: str) -> Object | None:
         """Find the node that a message's resource is about."""
-        return self._view.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
+        return self._state.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
 
     def _found(self, node: str) -> None:
         with self._set_aside.isolating(_subject(node)):
-            self._view.mark_all(node, unless_seen=True)
+            self._state.mark_all(node, unless_seen=True)
 
     def _gone(self, node: str) -> None:
         with self._set_aside.isolating(_subject(node)):
@@ -126,9 +126,9 @@ class NodeConcern:
 
     def _got_ready(self, node: str) -> None:
         """Send the lists, as KubeEdge does, unless the node has had them when it connected."""
-        view = self._view
-        if view.live and view.reachable(node) and not view.connections.get(node):
-            view.mark_lists(node)
+        state = self._state
+        if state.live and state.reachable(node) and not state.connections.get(node):
+            state.mark_lists(node)
 
 
 def _subject(node: str) -> Subject:

@@ -4,44 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modules.common.kube import WatchEvent, key_of
+from modules.common.kube import Object, WatchEvent, key_of
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.locations import Need
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
-from modules.edgecontroller.objects import Object, node_of, pod_changed, version_of
+from modules.edgecontroller.objects import node_of, pod_changed, version_of
 
 
-class PodConcern:
+class PodEventHandler:
     """Pod events, which also move the location cache."""
 
-    def __init__(self, view: State) -> None:
-        self._view = view
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def handle(self, event: WatchEvent) -> None:
-        self._view.changed()
+        self._state.changed()
         pod = event.object
         key = key_of(pod)
         target = Target(node_of(pod), POD, *key)
         if event.type == "DELETED":
-            ended = self._view.locations.remove(key, pod)
+            ended = self._state.locations.remove(key, pod)
             self._mark(target, last=pod)
             self._mark_needs(ended)
         elif event.old is None or pod_changed(event.old, pod):
-            self._mark_needs(self._view.locations.place(key, pod))
-            self._mark(target, fresh=self._view.is_fresh(POD, event))
+            self._mark_needs(self._state.locations.place(key, pod))
+            self._mark(target, fresh=self._state.is_fresh(POD, event))
         else:
             self._keep_seen(target, event.old, pod)
 
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
         """Note that who has acknowledged the pod as it was is up to date with it as it is."""
-        ledger = self._view.ledger
+        ledger = self._state.ledger
         if ledger.seen(target.node, target.item) == version_of(old):
             ledger.acknowledge(target.node, target.item, version_of(new))
 
     def _mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
-        if self._view.live and self._view.reachable(target.node):
-            self._view.outbox.mark(target, fresh=fresh, last=last)
+        if self._state.live and self._state.reachable(target.node):
+            self._state.due.mark(target, fresh=fresh, last=last)
 
     def _mark_needs(self, needs: Iterable[Need]) -> None:
         for node, item in sorted(needs):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from modules.common.kube import is_name
+from modules.common.kube import Object, is_name
 from modules.edgecontroller.messages import CONFIGMAP, SECRET
-from modules.edgecontroller.objects import Object, part_of
+from modules.edgecontroller.objects import part_of
 
 #: (type, namespace, name)
 Item = tuple[str, str, str]

@@ -42,8 +42,8 @@ class _Node:
 class Refusals:
     """Makes due again what nodes have refused."""
 
-    def __init__(self, view: State) -> None:
-        self._view = view
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._nodes: dict[str, _Node] = {}
 
     def refused(self, target: Target, reason: str) -> None:
@@ -78,6 +78,6 @@ class Refusals:
     def _tell_again(self, node: _Node, name: str) -> None:
         node.timer = None
         for target in (*node.unkept, *(list_target(name, type_) for type_ in LISTED)):
-            self._view.outbox.mark(target)
+            self._state.due.mark(target)
         if not node.unkept:
             del self._nodes[name]

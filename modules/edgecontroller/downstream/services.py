@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-from modules.common.kube import WatchEvent, key_of
+from modules.common.kube import Key, WatchEvent, key_of
 from modules.edgecontroller.downstream.due import Target
-from modules.edgecontroller.downstream.locations import Key
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import ENDPOINTS, PODLIST, SERVICE
 from modules.edgecontroller.objects import endpoints_changed
 
 
-class ServiceConcern:
+class ServiceEventHandler:
     """Service events."""
 
-    def __init__(self, view: State) -> None:
-        self._view = view
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def handle(self, event: WatchEvent) -> None:
-        self._view.changed()
-        mark_everywhere(self._view, SERVICE, event)
+        self._state.changed()
+        mark_everywhere(self._state, SERVICE, event)
         if event.type == "DELETED":
-            for _, node in self._view.nodes:
-                self._view.ledger.remove(node, [(PODLIST, *key_of(event.object))])
+            for _, node in self._state.nodes:
+                self._state.ledger.remove(node, [(PODLIST, *key_of(event.object))])
 
 
-class EndpointsConcern:
+class EndpointsEventHandler:
     """Endpoints events; leader election, which only touches annotations, is no news."""
 
-    def __init__(self, view: State) -> None:
-        self._view = view
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def handle(self, event: WatchEvent) -> None:
-        self._view.changed()
+        self._state.changed()
         modified = event.type == "MODIFIED" and event.old is not None
         if modified and not endpoints_changed(event.old or {}, event.object):
             return
-        mark_everywhere(self._view, ENDPOINTS, event)
+        mark_everywhere(self._state, ENDPOINTS, event)
         if event.type != "DELETED":
             self._mark_podlists(key_of(event.object))
 
     def _mark_podlists(self, key: Key) -> None:
-        view = self._view
-        if view.live and key in view.stores[SERVICE]:
-            for node in view.reachable_nodes():
-                view.outbox.mark(Target(node, PODLIST, *key))
+        state = self._state
+        if state.live and key in state.stores[SERVICE]:
+            for node in state.reachable_nodes():
+                state.due.mark(Target(node, PODLIST, *key))
 
 
-def mark_everywhere(view: State, type: str, event: WatchEvent) -> None:  # noqa: A002
+def mark_everywhere(state: State, type: str, event: WatchEvent) -> None:  # noqa: A002
     """Make an object that goes to every edge node due there."""
-    if not view.live:
+    if not state.live:
         return
     key = key_of(event.object)
     last = event.object if event.type == "DELETED" else None
-    for node in view.reachable_nodes():
-        view.outbox.mark(Target(node, type, *key), fresh=view.is_fresh(type, event), last=last)
+    for node in state.reachable_nodes():
+        state.due.mark(Target(node, type, *key), fresh=state.is_fresh(type, event), last=last)

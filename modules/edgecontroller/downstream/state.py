@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from modules.common.kube import Aside, WatchEvent, key_of
+from modules.common.kube import Aside, Key, Object, WatchEvent, key_of
 from modules.edgecontroller.downstream.due import (
     DueSet,
     Target,
 )
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger
-from modules.edgecontroller.downstream.locations import Key, LocationCache
+from modules.edgecontroller.downstream.locations import LocationCache
 from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.messages import (
     CONFIGMAP,
@@ -29,7 +29,7 @@ from modules.edgecontroller.messages import (
     SERVICE,
     SERVICELIST,
 )
-from modules.edgecontroller.objects import Object, node_of, part_of, selects, uid_of, version_of
+from modules.edgecontroller.objects import node_of, part_of, selects, uid_of, version_of
 
 Store = dict[Key, Object]
 Value = TypeVar("Value")
@@ -63,13 +63,13 @@ class State:
     )
     #: What has been set aside, by message type: it is unknown what their nodes are to have.
     aside: dict[str, Mapping[Key, Aside]] = field(default_factory=dict)
-    outbox: DueSet = field(default_factory=DueSet)
+    due: DueSet = field(default_factory=DueSet)
     locations: LocationCache = field(default_factory=LocationCache)
     #: What cloudhub has said; a node it has not spoken of since the start may be connected.
     connections: dict[str, bool] = field(default_factory=dict)
     live: bool = False
     #: Nodes that may have objects of which nothing is noted here: another cloudcore told them.
-    strangers: set[str] = field(default_factory=set)
+    unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
 
     def changed(self) -> None:
@@ -110,7 +110,7 @@ class State:
         for_every_node = self.ledger.uid(EVERY_NODE, item) is not None
         for node in self.reachable_nodes():
             if for_every_node or self.ledger.uid(node, item) is not None:
-                self.outbox.mark(Target(node, *item))
+                self.due.mark(Target(node, *item))
 
     def version(self, target: Target) -> str:
         """Return what tells this state of a target from any other; empty if there is none."""
@@ -144,22 +144,22 @@ class State:
         if not self.live or not self.reachable(node):
             return
         if self.ledger.items(node):
-            self.strangers.discard(node)
+            self.unrecorded_nodes.discard(node)
         else:
-            self.strangers.add(node)
-        due = [
+            self.unrecorded_nodes.add(node)
+        items = [
             *self.locations.items_for(node),
             *((POD, *key) for key in self.locations.pods_on(node)),
             *(item for item in self.ledger.items(node) if item[0] in self.stores),
             *self.tombstones(),
         ]
-        for item in due:
-            self.outbox.mark(Target(node, *item), unless_seen=unless_seen)
+        for item in items:
+            self.due.mark(Target(node, *item), unless_seen=unless_seen)
         self.mark_lists(node, unless_seen=unless_seen)
 
     def mark_lists(self, node: str, *, unless_seen: bool = False) -> None:
         """Make services, the pods behind each and endpoints due, as a node gets ready."""
-        mark = self.outbox.mark
+        mark = self.due.mark
         mark(list_target(node, SERVICELIST), unless_seen=unless_seen)
         for namespace, name in self.stores[SERVICE]:
             mark(Target(node, PODLIST, namespace, name), unless_seen=unless_seen)

@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from modules.common.kube import PODS, Key, SetAside, Subject, WatchEvent, reference, retry
+from modules.common.kube import PODS, Key, Object, SetAside, Subject, WatchEvent, reference, retry
 from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
-from modules.edgecontroller.objects import Object
 
 
 class Terminating:
@@ -22,14 +21,14 @@ class Terminating:
 
     def __init__(
         self,
-        view: State,
+        state: State,
         handle: Callable[[WatchEvent], None],
         delete: Callable[[Object], Awaitable[None]],
         health: ApiHealth,
         set_aside: SetAside,
     ) -> None:
         """Set up; `handle` is told of changed pods, `delete` takes one out of the API."""
-        self._view = view
+        self._state = state
         self._handle = handle
         self._delete = delete
         self._health = health
@@ -38,11 +37,11 @@ class Terminating:
 
     def look_at(self, key: Key) -> None:
         """Go on with the deletion of a pod that is set aside, if it is to be deleted."""
-        aside = self._view.aside[POD].get(key)
+        aside = self._state.aside[POD].get(key)
         deletion = _deletion_of(aside.object) if aside else {}
         if not aside or not deletion:
             return
-        pods = self._view.stores[POD]
+        pods = self._state.stores[POD]
         if old := pods.get(key):
             pod = pods[key] = {**old, "metadata": {**old["metadata"], **deletion}}
             self._handle(WatchEvent("MODIFIED", pod, old))

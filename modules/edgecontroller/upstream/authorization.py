@@ -14,16 +14,16 @@ from modules.common.kube import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     VOLUMEATTACHMENTS,
+    Key,
     KubeClient,
     NotFound,
+    Object,
     Resource,
 )
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller import messages
-from modules.edgecontroller.downstream.locations import Key
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.objects import Object
-from modules.edgecontroller.upstream.keyed_queue import try_in_lane
+from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 #: Where the leases of nodes are, each under the node's name.
 _LEASES: Final = "kube-node-lease"
@@ -40,8 +40,8 @@ class Denied(Exception):
 class Rights:
     """Decides what an edge node may read, from the pods that are bound to it."""
 
-    def __init__(self, view: State, client: KubeClient) -> None:
-        self._view = view
+    def __init__(self, state: State, client: KubeClient) -> None:
+        self._state = state
         self._client = client
         self._rules: dict[str, Callable[[ObjectResource], Awaitable[bool]]] = {
             messages.NODE: self._its_own,
@@ -60,7 +60,7 @@ class Rights:
 
         What a node may not read is denied whether it exists or not.
         """
-        if ("", about.node) not in self._view.nodes:
+        if ("", about.node) not in self._state.nodes:
             raise Denied(f"there is no edge node {about.node} in the cluster")
         rule = self._rules.get(about.type)
         if rule is None or not await rule(about):
@@ -74,7 +74,7 @@ class Rights:
 
     async def _referred_to(self, about: ObjectResource) -> bool:
         item = (about.type, about.namespace, about.name)
-        return self._view.locations.needs(about.node, item)
+        return self._state.locations.needs(about.node, item)
 
     async def _secret(self, about: ObjectResource) -> bool:
         if await self._referred_to(about):
@@ -98,8 +98,8 @@ class Rights:
 
     def _claims(self, node: str) -> set[Key]:
         """Return the claims of volumes that pods on a node use."""
-        pods = self._view.stores[messages.POD]
-        on_node = (pods.get(key) for key in self._view.locations.pods_on(node))
+        pods = self._state.stores[messages.POD]
+        on_node = (pods.get(key) for key in self._state.locations.pods_on(node))
         return {claim for pod in on_node if pod for claim in _claims_of(pod)}
 
     async def _volume_of(self, claim: Key) -> Object | None:
@@ -116,7 +116,7 @@ class Rights:
         self, resource: Resource, name: str, namespace: str | None = None
     ) -> Object | None:
         try:
-            return await try_in_lane(
+            return await retry_briefly(
                 lambda: self._client.get(resource, name, namespace), self._client.health
             )
         except NotFound:

@@ -7,8 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ipc import Message
-from modules.common.kube import BadObject, bad_object, check, part
-from modules.edgecontroller.objects import Object
+from modules.common.kube import BadObject, Object, bad_object, check, part
 
 #: Characters of an edge's own words that are logged.
 _LONGEST_TEXT: Final = 200

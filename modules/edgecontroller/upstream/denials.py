@@ -11,7 +11,7 @@ from modules.common import message_resource
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.due import Target
-from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.metrics import REQUESTS_DENIED
 from modules.edgecontroller.upstream.authorization import Denied
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class Denials:
     """Tells an edge node that it may not, in a way that its version understands."""
 
-    def __init__(self, sender: CloudHubClient, delivery: Delivery) -> None:
-        self._sender = sender
-        self._delivery = delivery
+    def __init__(self, cloudhub: CloudHubClient, updater: NodeUpdater) -> None:
+        self._cloudhub = cloudhub
+        self._updater = updater
         self._logged: dict[str, tuple[float, int]] = {}  # when, and how many since
 
     async def answer(self, message: Message, denied: Denied) -> None:
@@ -37,10 +37,10 @@ class Denials:
         REQUESTS_DENIED.labels(message.operation, about.type).inc()
         self._log(about.node, f"{message.operation} {about.at_edge}: {denied}")
         if message.operation == messages.QUERY:
-            self._delivery.denied(Target(about.node, about.type, about.namespace, about.name))
+            self._updater.denied(Target(about.node, about.type, about.namespace, about.name))
         text = f"{message.operation} {about.at_edge} is forbidden: {denied}"
         answer = message.error(text, source=messages.SOURCE, group=messages.GROUP)
-        await self._sender.send(answer)
+        await self._cloudhub.send(answer)
 
     def _log(self, node: str, what: str) -> None:
         """Write one line a minute about a node, however much it asks for."""

@@ -1,4 +1,4 @@
-"""Sorting what comes from cloudhub: to a lane by its kind, in order by its object."""
+"""Sorting what comes from cloudhub: to a queue by its kind, in order by its object."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ipc import Closed, Message
+from ipc import Closed, Delivery, Message
 from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
+from modules.common.sync.in_flight import InFlight
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.due import Target
-from modules.edgecontroller.downstream.node_updates import Delivery as Downward
-from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.messages import (
     CLOUDHUB,
     CONNECTED,
@@ -31,10 +32,9 @@ from modules.edgecontroller.messages import (
 from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.keyed_queue import (
-    Delivery,
+from modules.edgecontroller.upstream.message_queue import (
     Handler,
-    Lane,
+    MessageQueue,
 )
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
@@ -56,17 +56,17 @@ class Handlers:
 
 
 class Upstream:
-    """Takes messages and gives each to the lane of its kind.
+    """Takes messages and gives each to the queue of its kind.
 
-    A message is done, and so out of the channel, when its lane has handled it: what is being
+    A message is done, and so out of the channel, when its queue has handled it: what is being
     handled when the process dies is handled by its successor.
     """
 
     def __init__(
         self,
         handlers: Handlers,
-        concern: NodeConcern,
-        downward: Downward,
+        node_events: NodeEventHandler,
+        updater: NodeUpdater,
         config: EdgeControllerConfig,
         set_aside: SetAside,
         *,
@@ -76,55 +76,63 @@ class Upstream:
         self._set_aside = set_aside
         self._on_report = on_report
         self._denials = handlers.denials
-        self._concern = concern
-        self._downward = downward
+        self._node_events = node_events
+        self._updater = updater
         nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
         workers = config.workers
-        self._node_status = Lane(
+        self._node_status = MessageQueue(
             self._isolated(nodes.write_status), workers.update_node_status, latest_only=True
         )
-        self._pod_status = Lane(
+        self._pod_status = MessageQueue(
             self._isolated(pods.write_status), workers.update_pod_status, latest_only=True
         )
-        self._node_update = Lane(self._isolated(nodes.write_annotations), workers.update_node)
-        self._query = Lane(self._isolated(queries.answer), workers.query)
-        self.lanes = {
+        self._node_update = MessageQueue(
+            self._isolated(nodes.write_annotations), workers.update_node
+        )
+        self._query = MessageQueue(self._isolated(queries.answer), workers.query)
+        self.queues = {
             messages.NODE_STATUS: self._node_status,
             messages.POD_STATUS: self._pod_status,
             messages.NODE: self._node_update,
             messages.QUERY: self._query,
         }
         """by what they are for"""
-        self._max_pending = config.max_pending
-        self._has_room = asyncio.Event()
-        self.pending = 0
+        self._in_flight = InFlight(config.max_pending)
+
+    @property
+    def pending(self) -> int:
+        """The number of messages in flight."""
+        return len(self._in_flight)
 
     @property
     def handled(self) -> int:
-        return sum(lane.handled for lane in self.lanes.values())
+        return sum(queue.handled for queue in self.queues.values())
 
     async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
-        """Dispatch until cancelled, while lanes hold no more than `max_pending` messages.
+        """Dispatch until cancelled, while queues hold no more than `max_pending` messages.
 
         When the module is asked to stop nothing more is taken, but what is held goes on.
         """
         async with asyncio.TaskGroup() as tasks:
-            for lane in self.lanes.values():
-                tasks.create_task(lane.run())
+            for queue in self.queues.values():
+                tasks.create_task(queue.run())
             with suppress(Closed):
                 while True:
-                    while self.pending >= self._max_pending:
-                        self._has_room.clear()
-                        await self._has_room.wait()
+                    await self._in_flight.room()
                     self.dispatch(await take())
 
-    def let_go(self) -> None:
-        """Make room for one more message."""
-        self.pending -= 1
-        self._has_room.set()
+    def _begin(self, delivery: Delivery) -> Callable[[], None]:
+        """Count a message as in flight; return what is to be called when it is done."""
+        self._in_flight.begin()
+
+        def done() -> None:
+            delivery.done()
+            self._in_flight.end()
+
+        return done
 
     def dispatch(self, delivery: Delivery) -> None:
-        """Give a message to its lane; one that is for none is set aside and done."""
+        """Give a message to its queue; one that is for none is set aside and done."""
         taken = False
         with self._isolating(delivery.message):
             taken = self._route(delivery)
@@ -138,7 +146,7 @@ class Upstream:
             yield
         except Exception as error:
             if isinstance(error, KubeError) and error.retriable:
-                raise  # for the lane to try again
+                raise  # for the queue to try again
             self._set_aside.put(self._subject(message), error)
 
     def _used(self, message: Message) -> None:
@@ -148,7 +156,7 @@ class Upstream:
 
     def _subject(self, message: Message) -> Subject:
         """Name what a message is about: the same fault is told once, on the node it comes from."""
-        node = self._concern.find(message.resource)
+        node = self._node_events.find(message.resource)
         name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
         return Subject("message", name, node and reference(NODES, node), f"cannot use {name}")
 
@@ -174,28 +182,28 @@ class Upstream:
         return isolated
 
     def _route(self, delivery: Delivery) -> bool:
-        """Return whether a lane has taken the message and will call it done."""
+        """Return whether a queue has taken the message and will call it done."""
         message = delivery.message
         if message.operation in (CONNECTED, DISCONNECTED, REFUSED):
             self._connection(message)
             return False
         about = message_resource.parse(message.resource)
-        self._concern.heard_from(about.node)
+        self._node_events.heard_from(about.node)
         if message.operation in (RESPONSE, OP_ERROR):
             self._answer(message, Target(about.node, about.type, about.namespace, about.name))
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
             return self._split(delivery, about)
-        lane = self._lane(about.type, message.operation)
-        if lane is None or not about.name:
+        queue = self._queue_for(about.type, message.operation)
+        if queue is None or not about.name:
             raise BadContent("it is nothing an edge can ask for")
         if about.type == messages.NODE_STATUS:
             self._on_report(about.node)
         # By node too: what one says of another node's status, in vain, takes the place of none.
-        lane.put(about, _Held(delivery, self))
+        queue.put(about, message, self._begin(delivery))
         return True
 
-    def _lane(self, type_: str, operation: str) -> Lane | None:
+    def _queue_for(self, type_: str, operation: str) -> MessageQueue | None:
         if operation == messages.QUERY:
             return self._query if type_ in ASKED_FOR else None
         if operation == UPDATE:
@@ -211,26 +219,26 @@ class Upstream:
             raise BadContent("it is for cloudhub to say")
         if message.operation == CONNECTED:
             self._on_report(node)
-            self._concern.connected(node)
+            self._node_events.connected(node)
         elif message.operation == DISCONNECTED:
-            self._concern.disconnected(node)
+            self._node_events.disconnected(node)
         else:
-            self._concern.refused(node, text_of(message))
+            self._node_events.refused(node, text_of(message))
 
     def _answer(self, message: Message, target: Target) -> None:
         if message.operation == RESPONSE:
-            self._downward.acknowledged(target, message.parent_id)
+            self._updater.acknowledged(target, message.parent_id)
         else:
-            self._downward.refused(target, message.parent_id, text_of(message))
+            self._updater.refused(target, message.parent_id, text_of(message))
 
     def _split(self, delivery: Delivery, about: message_resource.ObjectResource) -> bool:
-        """Put each status of a list into the lane of its own pod, behind that pod's others."""
+        """Put each status of a list into the queue of its own pod, behind that pod's others."""
         split = list(self._statuses(delivery.message, about))
         if not split:
             return False
-        parts = _Parts(_Held(delivery, self), len(split))
+        done = _when_all(len(split), self._begin(delivery))
         for key, part in split:
-            self._pod_status.put(key, _Part(part, parts))
+            self._pod_status.put(key, part, done)
         return True
 
     def _statuses(
@@ -246,37 +254,14 @@ class Upstream:
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)
 
 
-class _Held:
-    """A delivery that counts against `max_pending` until it is done."""
+def _when_all(count: int, done: Callable[[], None]) -> Callable[[], None]:
+    """Return what calls `done` when it has been called `count` times."""
+    left = count
 
-    def __init__(self, delivery: Delivery, upstream: Upstream) -> None:
-        self.message = delivery.message
-        self._delivery = delivery
-        self._upstream = upstream
-        upstream.pending += 1
+    def one_done() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done()
 
-    def done(self) -> None:
-        self._delivery.done()
-        self._upstream.let_go()
-
-
-class _Parts:
-    """A delivery that is done when all of its parts are."""
-
-    def __init__(self, delivery: Delivery, count: int) -> None:
-        self._delivery = delivery
-        self._left = count
-
-    def done(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self._delivery.done()
-
-
-class _Part:
-    def __init__(self, message: Message, parts: _Parts) -> None:
-        self.message = message
-        self._parts = parts
-
-    def done(self) -> None:
-        self._parts.done()
+    return one_done

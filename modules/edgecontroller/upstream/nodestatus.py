@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from modules.edgecontroller.objects import Object
-from modules.edgecontroller.upstream import times
+from modules.common import times
+from modules.common.kube import Object
 from modules.edgecontroller.upstream.content import NodeStatusRequest
 
 #: What KubeEdge puts NVIDIA GPUs under, besides the resource's own name (constants/service.go).
@@ -75,10 +75,10 @@ def _refreshed(condition: Object, now: datetime, update_frequency: float) -> Obj
 
 
 def _recent(text: str | None, now: datetime, update_frequency: float) -> str:
-    time = times.parse(text)
+    time = times.parse_time(text)
     if time is None or (now - time).total_seconds() > update_frequency:
         time = now
-    return times.form(time)
+    return times.format_time(time)
 
 
 def _json(value: Any) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from modules.edgecontroller.objects import Object
-from modules.edgecontroller.upstream import times
+from modules.common import times
+from modules.common.kube import Object
 
 #: The conditions that the edge sets without knowing since when they have been so.
 _EDGE_CONDITIONS: Final = ("Ready", "Initialized")
@@ -26,7 +26,9 @@ def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
     before = pod.get("status") or {}
     status: Object = {**dict.fromkeys(_CLEARED), **reported}
     status["startTime"] = (
-        before.get("startTime") or times.normal(reported.get("startTime")) or times.form(now)
+        before.get("startTime")
+        or times.normalize_time(reported.get("startTime"))
+        or times.format_time(now)
     )
     if reported.get("conditions"):
         status["conditions"] = _conditions(before, reported["conditions"], now)
@@ -65,13 +67,13 @@ def _conditions(before: Object, reported: list[Object], now: datetime) -> list[O
 def _condition(before: Object | None, reported: Object, now: datetime) -> Object:
     condition = {
         **reported,
-        "lastProbeTime": times.normal(reported.get("lastProbeTime")),
-        "lastTransitionTime": times.normal(reported.get("lastTransitionTime")),
+        "lastProbeTime": times.normalize_time(reported.get("lastProbeTime")),
+        "lastTransitionTime": times.normalize_time(reported.get("lastTransitionTime")),
     }
     if condition["type"] in _EDGE_CONDITIONS:
         unchanged = before is not None and before.get("status") == condition["status"]
         since = before.get("lastTransitionTime") if before and unchanged else None
-        condition["lastTransitionTime"] = since or times.form(now)
+        condition["lastTransitionTime"] = since or times.format_time(now)
     return condition
 
 
@@ -85,7 +87,7 @@ def _container(container: Object) -> Object:
 def _state(state: dict[str, Any]) -> dict[str, Any]:
     return {
         kind: {
-            key: times.normal(value) if key in ("startedAt", "finishedAt") else value
+            key: times.normalize_time(value) if key in ("startedAt", "finishedAt") else value
             for key, value in details.items()
         }
         if isinstance(details, dict)

@@ -23,12 +23,12 @@ from modules.common.kube import (
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.due import Target
-from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import answer
 from modules.edgecontroller.objects import keep, usable
 from modules.edgecontroller.upstream.authorization import Rights
-from modules.edgecontroller.upstream.keyed_queue import try_in_lane
+from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 #: Everything an edge may ask for, by the type in the message's resource.
 ASKED_FOR: Final[dict[str, Resource]] = {
@@ -53,13 +53,13 @@ class QueryAnswerer:
     """
 
     def __init__(
-        self, client: KubeClient, sender: CloudHubClient, view: State, delivery: Delivery
+        self, client: KubeClient, cloudhub: CloudHubClient, state: State, updater: NodeUpdater
     ) -> None:
         self._client = client
-        self._rights = Rights(view, client)
-        self._sender = sender
-        self._view = view
-        self._delivery = delivery
+        self._rights = Rights(state, client)
+        self._cloudhub = cloudhub
+        self._state = state
+        self._updater = updater
 
     async def answer(self, questions: list[Message]) -> None:
         for question in questions:
@@ -71,7 +71,7 @@ class QueryAnswerer:
         namespace = about.namespace if resource.namespaced else None
         await self._rights.check_read(about)
         try:
-            found = await try_in_lane(
+            found = await retry_briefly(
                 lambda: self._client.get(resource, about.name, namespace), self._client.health
             )
         except NotFound:
@@ -80,7 +80,7 @@ class QueryAnswerer:
         usable(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
-            self._delivery.answered(target, found)
-        await self._sender.send(answer(question, str(about), keep(found)))
+            self._updater.answered(target, found)
+        await self._cloudhub.send(answer(question, str(about), keep(found)))
         if about.type == messages.ENDPOINTS:
-            self._view.outbox.mark(target._replace(type=messages.PODLIST))
+            self._state.due.mark(target._replace(type=messages.PODLIST))

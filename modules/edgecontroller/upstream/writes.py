@@ -7,13 +7,14 @@ from functools import partial
 from typing import Final
 
 from ipc import Message
-from modules.common import message_resource
+from modules.common import message_resource, times
 from modules.common.kube import (
     NODES,
     PODS,
     Conflict,
     KubeClient,
     NotFound,
+    Object,
     key_of,
     reference,
 )
@@ -29,8 +30,8 @@ from modules.edgecontroller.messages import (
     answer,
     change,
 )
-from modules.edgecontroller.objects import Object, placeholder_pod, uid_of, usable
-from modules.edgecontroller.upstream import nodestatus, podstatus, times
+from modules.edgecontroller.objects import placeholder_pod, uid_of, usable
+from modules.edgecontroller.upstream import nodestatus, podstatus
 from modules.edgecontroller.upstream.authorization import (
     may_report,
     own_node,
@@ -41,7 +42,7 @@ from modules.edgecontroller.upstream.content import (
     read_node_status,
     read_node_update,
 )
-from modules.edgecontroller.upstream.keyed_queue import try_in_lane
+from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 _STATUS: Final = "status"
 
@@ -52,11 +53,11 @@ class NodeWriter:
     """Node status and annotations; each is answered with OK when it has been written."""
 
     def __init__(
-        self, client: KubeClient, sender: CloudHubClient, view: State, update_frequency: float
+        self, client: KubeClient, cloudhub: CloudHubClient, state: State, update_frequency: float
     ) -> None:
         self._client = client
-        self._sender = sender
-        self._view = view
+        self._cloudhub = cloudhub
+        self._state = state
         self._update_frequency = update_frequency
         self._unknown: set[str] = set()
 
@@ -68,10 +69,10 @@ class NodeWriter:
         message = messages[-1]
         name = own_node(message_resource.parse(message.resource))
         request = read_node_status(message)
-        node = self._view.nodes.get(("", name))
+        node = self._state.nodes.get(("", name))
         patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
         try:
-            await try_in_lane(
+            await retry_briefly(
                 lambda: self._client.patch(
                     NODES, name, patch, type="strategic", subresource=_STATUS
                 ),
@@ -80,7 +81,7 @@ class NodeWriter:
         except NotFound:
             self._say_unknown(name)
             text = f"there is no Node {name} in the cluster: {_create(name)}"
-            await self._sender.send(message.error(text, source=SOURCE, group=GROUP))
+            await self._cloudhub.send(message.error(text, source=SOURCE, group=GROUP))
             return
         if name in self._unknown:
             self._unknown.discard(name)
@@ -108,12 +109,12 @@ class NodeWriter:
 
     async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
         patch = {"metadata": {"annotations": annotations}}
-        await try_in_lane(lambda: self._client.patch(NODES, name, patch), self._client.health)
+        await retry_briefly(lambda: self._client.patch(NODES, name, patch), self._client.health)
 
     async def _answer(self, message: Message) -> None:
         about = message_resource.parse(message.resource)
         resource = message_resource.build(about.node, about.namespace, NODE, about.name)
-        await self._sender.send(answer(message, resource, OK))
+        await self._cloudhub.send(answer(message, resource, OK))
 
 
 def _create(node: str) -> str:
@@ -128,10 +129,10 @@ def _create(node: str) -> str:
 class PodWriter:
     """Pod status; a pod that the API does not have on that node is deleted from it."""
 
-    def __init__(self, client: KubeClient, sender: CloudHubClient, view: State) -> None:
+    def __init__(self, client: KubeClient, cloudhub: CloudHubClient, state: State) -> None:
         self._client = client
-        self._sender = sender
-        self._view = view
+        self._cloudhub = cloudhub
+        self._state = state
 
     async def write_status(self, messages: list[Message]) -> None:
         """Write the last of a pod's statuses, and complete the pod's deletion if it is one."""
@@ -169,7 +170,7 @@ class PodWriter:
                 return None
 
         try:
-            written = await try_in_lane(attempt, self._client.health)
+            written = await retry_briefly(attempt, self._client.health)
         except NotFound:
             written = None
         if written is None:
@@ -179,7 +180,7 @@ class PodWriter:
         written.pop("spec", None)
         if podstatus.deletion_complete(usable(PODS, written)):
             deletion = partial(delete_pod, self._client, written)
-            await try_in_lane(deletion, self._client.health)
+            await retry_briefly(deletion, self._client.health)
 
     def _known(self, about: message_resource.ObjectResource, uid: str) -> Object | None:
         """Find the pod in the cache.
@@ -187,17 +188,17 @@ class PodWriter:
         An edge's list of all statuses goes under one namespace, whatever those of the pods are:
         the uid says which pod is meant.
         """
-        pods = self._view.stores[POD]
+        pods = self._state.stores[POD]
         pod = pods.get((about.namespace, about.name))
         if pod is not None or not uid:
             return pod
-        on_node = (pods.get(key) for key in self._view.locations.pods_on(about.node))
+        on_node = (pods.get(key) for key in self._state.locations.pods_on(about.node))
         return next((pod for pod in on_node if pod and uid_of(pod) == uid), None)
 
     async def _read(self, about: message_resource.ObjectResource) -> Object | None:
         """Ask the API for a pod that is not in the cache, which can be a little behind."""
         try:
-            found = await try_in_lane(
+            found = await retry_briefly(
                 lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
             )
         except NotFound:
@@ -208,7 +209,7 @@ class PodWriter:
         log.info(f"pod {about.namespace}/{about.name} is not to be on {about.node}: deleted there")
         resource = message_resource.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
-        await self._sender.send(change(DELETE, resource, content))
+        await self._cloudhub.send(change(DELETE, resource, content))
 
 
 async def delete_pod(client: KubeClient, pod: Object) -> None:

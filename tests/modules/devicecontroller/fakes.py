@@ -55,7 +55,7 @@ class Context:
 class Bench:
     """A running controller that knows NODE."""
 
-    def __init__(self, directory: Path, announced: SyncRecord) -> None:
+    def __init__(self, directory: Path, record: SyncRecord) -> None:
         self.api, self.context = FakeKube("devicecontroller"), Context()
         metadata = {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
         self.api.lists[NODES.plural].append({"metadata": metadata})
@@ -64,7 +64,7 @@ class Bench:
             DeviceControllerConfig(),
             Settings(directory, directory),
             cast("KubeClient", self.api),
-            announced,
+            record,
         )
         self.task = asyncio.create_task(self.controller.run())
 
@@ -82,7 +82,7 @@ class Bench:
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
         down = self.controller._downstream
-        queues = (down.announcer, down._profile_writer, down._rejections, self.controller._writer)
+        queues = (down.node_sync, down._profile_writer, down._acceptance, self.controller._writer)
         async with asyncio.timeout(60):
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -109,8 +109,8 @@ class Bench:
 @asynccontextmanager
 async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
     """Run a controller; `devices` are what there is when it starts."""
-    with SyncRecord(directory / "announced.sqlite3") as announced:
-        bench = Bench(directory, announced)
+    with SyncRecord(directory / "announced.sqlite3") as record:
+        bench = Bench(directory, record)
         bench.api.lists[DEVICES.plural].extend(devices)
         await bench.ready()
         await bench.settle()

@@ -7,16 +7,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modules.common.kube import key_of
 from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
     Inventory,
     Profile,
     slot_of,
 )
-from modules.devicecontroller.v1alpha1.device import (
-    key_of,
-    model_of,
-)
+from modules.devicecontroller.v1alpha1.device import model_of
 from tests.modules.devicecontroller.samples import NODE, device
 
 

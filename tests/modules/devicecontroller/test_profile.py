@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from modules.common.kube import key_of
 from modules.devicecontroller.profiles.profile import (
     build,
     configmap_name,
 )
-from modules.devicecontroller.v1alpha1.device import key_of
 from tests.modules.devicecontroller.samples import device, model
 
 

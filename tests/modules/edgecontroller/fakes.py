@@ -99,11 +99,11 @@ class Bench:
 
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
-        outbox, upstream = self.controller._view.outbox, self.controller._upstream
+        due, upstream = self.controller._state.due, self.controller._upstream
         async with asyncio.timeout(60):
             for _ in range(10):
                 await asyncio.sleep(0)
-            while len(outbox) or upstream.pending or not self.context.inbox.empty():
+            while len(due) or upstream.pending or not self.context.inbox.empty():
                 await asyncio.sleep(0)
         assert not self.task.done(), self.task.exception()
 

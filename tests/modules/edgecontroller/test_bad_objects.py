@@ -19,7 +19,7 @@ from modules.edgecontroller.downstream.due import (
     Pending,
     Target,
 )
-from modules.edgecontroller.downstream.node_updates import Delivery
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.objects import RESOURCES
 from tests.support.mutations import mutated, whole
 
@@ -168,15 +168,15 @@ async def test_a_list_that_no_message_carries_is_told_one_by_one(tmp_path: Path)
 async def test_a_bug_in_telling_sets_one_object_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decide = Delivery.decide
+    decide = NodeUpdater.decide
 
-    def fail(self: Delivery, target: Target, pending: Pending) -> list[Message]:
+    def fail(self: NodeUpdater, target: Target, pending: Pending) -> list[Message]:
         if target.name == "unlucky":
             raise ZeroDivisionError
         return decide(self, target, pending)
 
     async with running(tmp_path) as bench:
-        monkeypatch.setattr(Delivery, "decide", fail)
+        monkeypatch.setattr(NodeUpdater, "decide", fail)
         bench.feed(PODS, pod("unlucky", uid="u1", resourceVersion="2"))
         bench.feed(PODS, pod("lucky", uid="u2", resourceVersion="3"))
         await bench.settle()
@@ -185,7 +185,7 @@ async def test_a_bug_in_telling_sets_one_object_aside(
         assert f"node/{NODE}/default/pod/unlucky" not in told
         assert "ZeroDivisionError" in caplog.text
         assert [each["reason"] for each in bench.api.events] == ["InternalError"]
-        monkeypatch.setattr(Delivery, "decide", decide)
+        monkeypatch.setattr(NodeUpdater, "decide", decide)
         bench.feed(
             PODS, pod("unlucky", uid="u1", resourceVersion="4", labels={"a": "b"}), "MODIFIED"
         )
@@ -196,7 +196,7 @@ async def test_a_bug_in_telling_sets_one_object_aside(
 async def test_an_error_about_an_earlier_message_is_no_refusal_of_the_last(tmp_path: Path) -> None:
     resource = f"node/{NODE}/default/pod/p"
     async with running(tmp_path) as bench:
-        refusing = bench.controller._delivery._refusals._nodes
+        refusing = bench.controller._updater._refusals._nodes
         sent = []
         for version in "23":
             told = pod("p", uid="u", resourceVersion=version, labels={"version": version})

@@ -20,8 +20,8 @@ from modules.common.kube.health import ApiHealth
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.ledger import Ledger
-from modules.edgecontroller.downstream.node_updates import Delivery
-from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.upstream.content import PodStatusRequest
@@ -98,36 +98,36 @@ class Bench:
     def __init__(self, directory: Path, max_pending: int = 100) -> None:
         self.api, self.channel = Api(), Channel()
         client, sender = cast("KubeClient", self.api), CloudHubClient(self.channel)
-        self.view = State(Ledger(directory / "told.jsonl"))
+        self.state = State(Ledger(directory / "told.jsonl"))
         recorder = EventRecorder(client, "test")
         aside = SetAside(recorder, "test")
-        delivery = Delivery(self.view, sender, aside)
-        self.pods = PodWriter(client, sender, self.view)
+        updater = NodeUpdater(self.state, sender, aside)
+        self.pods = PodWriter(client, sender, self.state)
         handlers = Handlers(
-            NodeWriter(client, sender, self.view, 20),
+            NodeWriter(client, sender, self.state, 20),
             self.pods,
-            QueryAnswerer(client, sender, self.view, delivery),
-            Denials(sender, delivery),
+            QueryAnswerer(client, sender, self.state, updater),
+            Denials(sender, updater),
         )
         config = EdgeControllerConfig(max_pending=max_pending)
-        nodes = NodeConcern(
-            self.view,
-            delivery,
+        nodes = NodeEventHandler(
+            self.state,
+            updater,
             sender,
             cast("ModuleContext", self.channel),
             aside,
         )
-        self.upstream = Upstream(handlers, nodes, delivery, config, aside)
+        self.upstream = Upstream(handlers, nodes, updater, config, aside)
 
     def add_pod(self, name: str) -> None:
-        self.view.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")
+        self.state.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Any:
     made = Bench(tmp_path)
     yield made
-    made.view.ledger.close()
+    made.state.ledger.close()
 
 
 async def settle() -> None:
@@ -187,7 +187,7 @@ async def test_takes_no_more_than_may_be_pending(tmp_path: Path) -> None:
     assert len(bench.api.patched) == 10
     running.cancel()
     await asyncio.wait([running])
-    bench.view.ledger.close()
+    bench.state.ledger.close()
 
 
 def status_of(name: str, uid: str) -> list[Message]:

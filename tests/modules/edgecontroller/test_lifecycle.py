@@ -12,8 +12,8 @@ from modules.common.kube import NODES, EventRecorder, KubeClient, WatchEvent
 from modules.edgecontroller import node_lifecycle
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.ledger import Ledger
-from modules.edgecontroller.downstream.node_updates import Delivery
-from modules.edgecontroller.downstream.nodes import NodeConcern
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import keep_node
@@ -53,15 +53,15 @@ class Clock:
 
 
 class World:
-    """A lifecycle between an API server and a view that follows when it is told to."""
+    """A lifecycle between an API server and a state that follows when it is told to."""
 
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         self.api, self.clock = cloud.api, clock
-        self.view = State(Ledger(cloud.settings.data_dir / "told.jsonl"))
-        self.lifecycle = Lifecycle(self.api, self.view, EventRecorder(self.api, "test"), 50.0)
+        self.state = State(Ledger(cloud.settings.data_dir / "told.jsonl"))
+        self.lifecycle = Lifecycle(self.api, self.state, EventRecorder(self.api, "test"), 50.0)
 
     async def follow(self) -> None:
-        self.view.nodes["", NODE] = keep_node(await self.api.get(NODES, NODE))
+        self.state.nodes["", NODE] = keep_node(await self.api.get(NODES, NODE))
 
     async def look_after(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -78,7 +78,7 @@ async def world(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     await made.follow()
     await made.look_after(0)
     yield made
-    made.view.ledger.close()
+    made.state.ledger.close()
 
 
 async def test_a_node_that_no_longer_reports_is_marked_once(
@@ -114,7 +114,7 @@ async def test_one_that_reports_is_left(world: World, caplog: pytest.LogCaptureF
 
 
 async def test_a_report_that_comes_meanwhile_is_not_overwritten(world: World) -> None:
-    """What the view has is older than what the API has by then."""
+    """What the state has is older than what the API has by then."""
     await world.api.patch(NODES, NODE, {"metadata": {"labels": {"a": "b"}}})
     await world.look_after(51)
     assert (await conditions(world.api))["Ready"] == "True"
@@ -196,13 +196,13 @@ async def test_a_node_that_was_deleted_while_nobody_looked(cloud: Cloud) -> None
 
 async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> None:
     channel, aside = Channel(), make_set_aside()
-    view = State(Ledger(tmp_path / "told.jsonl"))
+    state = State(Ledger(tmp_path / "told.jsonl"))
     sender = CloudHubClient(channel)
     context = cast("ModuleContext", channel)
-    concern = NodeConcern(view, Delivery(view, sender, aside), sender, context, aside)
+    concern = NodeEventHandler(state, NodeUpdater(state, sender, aside), sender, context, aside)
     for name in (NODE, "edge-node-2"):
         concern.handle(WatchEvent("DELETED", node(name), node(name)))
-    view.nodes["", NODE] = node()
+    state.nodes["", NODE] = node()
     running = asyncio.create_task(concern.run())
     async with asyncio.timeout(5):
         while not channel.sent:
@@ -210,4 +210,4 @@ async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> 
     running.cancel()
     await asyncio.wait([running])
     assert [message.resource for message in channel.sent] == ["node/edge-node-2"]
-    view.ledger.close()
+    state.ledger.close()

@@ -3,7 +3,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.edgecontroller.downstream.locations import Key, LocationCache
+from modules.common.kube import Key
+from modules.edgecontroller.downstream.locations import LocationCache
 from modules.edgecontroller.downstream.references import Item, references
 
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from ipc import Message, MessageTooLarge
+from modules.common import times
 from modules.common.kube import ApiError
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.cloudhub_client import CloudHubClient
@@ -24,8 +25,7 @@ from modules.edgecontroller.downstream.due import (
 )
 from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
-from modules.edgecontroller.upstream import times
-from modules.edgecontroller.upstream.keyed_queue import Lane
+from modules.edgecontroller.upstream.message_queue import MessageQueue
 from modules.edgecontroller.upstream.podstatus import deletion_complete, status_patch
 
 CM = ("configmap", "ns", "cm")
@@ -187,39 +187,39 @@ def target(name: str) -> Target:
 
 
 async def test_outbox_keeps_order_and_merges() -> None:
-    outbox = DueSet()
-    outbox.mark(target("a"), fresh=True)
-    outbox.mark(target("b"), last={"was": 1})
-    outbox.mark(target("a"))
-    (a, first), (b, second) = await outbox.batch(10)
+    due = DueSet()
+    due.mark(target("a"), fresh=True)
+    due.mark(target("b"), last={"was": 1})
+    due.mark(target("a"))
+    (a, first), (b, second) = await due.batch(10)
     assert (a, b) == (target("a"), target("b"))
     assert (first.fresh, first.last) == (True, None)
     assert second.last == {"was": 1}
-    assert len(outbox) == 2
+    assert len(due) == 2
 
 
 async def test_what_takes_the_place_of_another_of_its_name_is_not_fresh() -> None:
     """An edge that still has the other one would keep it, and not store an insert."""
-    outbox = DueSet()
-    outbox.mark(target("a"), last={"was": 1})
-    outbox.mark(target("a"), fresh=True)
-    [(_, pending)] = await outbox.batch(10)
+    due = DueSet()
+    due.mark(target("a"), last={"was": 1})
+    due.mark(target("a"), fresh=True)
+    [(_, pending)] = await due.batch(10)
     assert (pending.fresh, pending.last) == (False, {"was": 1})
 
 
 async def test_outbox_keeps_what_is_marked_while_it_is_sent() -> None:
-    outbox = DueSet()
-    outbox.mark(target("a"))
-    [(a, pending)] = await outbox.batch(10)
-    outbox.mark(target("a"))
-    outbox.settle(a, pending)
-    [(a, pending)] = await outbox.batch(10)
-    outbox.settle(a, pending)
-    assert len(outbox) == 0
-    waiting = asyncio.create_task(outbox.batch(1))
+    due = DueSet()
+    due.mark(target("a"))
+    [(a, pending)] = await due.batch(10)
+    due.mark(target("a"))
+    due.settle(a, pending)
+    [(a, pending)] = await due.batch(10)
+    due.settle(a, pending)
+    assert len(due) == 0
+    waiting = asyncio.create_task(due.batch(1))
     await asyncio.sleep(0)
     assert not waiting.done()
-    outbox.mark(target("c"))
+    due.mark(target("c"))
     assert [found for found, _ in await waiting] == [target("c")]
 
 
@@ -257,13 +257,13 @@ class Work:
             await asyncio.sleep(0)
 
 
-async def test_lane_keeps_the_order_of_an_object_and_works_on_others() -> None:
+async def test_queue_keeps_the_order_of_an_object_and_works_on_others() -> None:
     work = Work()
-    lane = Lane(work.handle, workers=3)
+    queue = MessageQueue(work.handle, workers=3)
     deliveries = [FakeDelivery(name) for name in ("a1", "a2", "b1", "a3", "c1", "d1")]
     for delivery in deliveries:
-        lane.put(delivery.name[0], delivery)
-    running = asyncio.create_task(lane.run())
+        queue.put(delivery.name[0], delivery.message, delivery.done)
+    running = asyncio.create_task(queue.run())
     await work.let_go(0)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -273,21 +273,21 @@ async def test_lane_keeps_the_order_of_an_object_and_works_on_others() -> None:
     assert len(work.seen) == 6
     assert work.most_at_once == 3
     assert all(delivery.is_done for delivery in deliveries)
-    assert lane.handled == 6
+    assert queue.handled == 6
     running.cancel()
     await asyncio.wait([running])
 
 
-async def test_lane_of_statuses_replaces_what_waits() -> None:
+async def test_queue_of_statuses_replaces_what_waits() -> None:
     work = Work()
-    lane = Lane(work.handle, workers=1, latest_only=True)
-    running = asyncio.create_task(lane.run())
+    queue = MessageQueue(work.handle, workers=1, latest_only=True)
+    running = asyncio.create_task(queue.run())
     deliveries = [FakeDelivery(name) for name in ("s1", "s2", "s3", "s4")]
-    lane.put("s", deliveries[0])
+    queue.put("s", deliveries[0].message, deliveries[0].done)
     for _ in range(10):
         await asyncio.sleep(0)
     for delivery in deliveries[1:]:
-        lane.put("s", delivery)
+        queue.put("s", delivery.message, delivery.done)
     assert [delivery.is_done for delivery in deliveries] == [False, True, True, False]
     await work.let_go(2)
     assert work.seen == [["s1"], [None, None, "s4"]]
@@ -308,28 +308,28 @@ async def test_what_the_api_fails_to_write_occupies_no_worker(
             raise ApiError(500, "InternalError", "failed calling webhook", request=content)
         order.append([message.content for message in messages])
 
-    lane = Lane(handle, workers=2, latest_only=True)
+    queue = MessageQueue(handle, workers=2, latest_only=True)
     deliveries = {name: FakeDelivery(name) for name in ("bad1", "bad2", "bad3", "good")}
     with caplog.at_level("INFO"):
-        running = asyncio.create_task(lane.run())
+        running = asyncio.create_task(queue.run())
         for name, delivery in deliveries.items():
-            lane.put(name, delivery)
+            queue.put(name, delivery.message, delivery.done)
         while not deliveries["good"].is_done:
             await asyncio.sleep(0)
         assert order == [["good"]]
         assert len(caplog.messages) == 1
         newer = FakeDelivery("bad newer")
-        lane.put("bad1", newer)
+        queue.put("bad1", newer.message, newer.done)
         assert deliveries["bad1"].is_done, "it waited for a retry, and is replaced"
         broken = False
         while not all(each.is_done for each in (*deliveries.values(), newer)):
             await asyncio.sleep(0.01)
     assert [None, "bad newer"] in order
     assert len(order) == 4
-    assert [line.rpartition(";")[0] for line in caplog.messages[:1]] == [
+    assert [line.partition(";")[0] for line in caplog.messages[:1]] == [
         "bad1: 500 InternalError: failed calling webhook"
     ]
-    assert caplog.messages[1:] == ["the Kubernetes API takes again what it could not take"]
+    assert caplog.messages[1:] == ["the Kubernetes API accepts all writes again that it had failed"]
     running.cancel()
     await asyncio.wait([running])
 
@@ -343,13 +343,13 @@ async def test_status_that_came_during_a_failed_attempt_replaces_it() -> None:
             await go.wait()
             raise ApiError(500, "InternalError", "no")
 
-    lane = Lane(handle, workers=1, latest_only=True)
-    running = asyncio.create_task(lane.run())
+    queue = MessageQueue(handle, workers=1, latest_only=True)
+    running = asyncio.create_task(queue.run())
     old, new = FakeDelivery("old"), FakeDelivery("new")
-    lane.put("s", old)
+    queue.put("s", old.message, old.done)
     while not seen:
         await asyncio.sleep(0)
-    lane.put("s", new)
+    queue.put("s", new.message, new.done)
     go.set()
     while not new.is_done:
         await asyncio.sleep(0.01)
@@ -359,15 +359,15 @@ async def test_status_that_came_during_a_failed_attempt_replaces_it() -> None:
     await asyncio.wait([running])
 
 
-async def test_fault_of_a_handler_ends_the_lane() -> None:
+async def test_fault_of_a_handler_ends_the_queue() -> None:
     async def fail(_: list[Message]) -> None:
         raise RuntimeError("fault")
 
-    lane = Lane(fail, workers=2)
+    queue = MessageQueue(fail, workers=2)
     delivery = FakeDelivery("a")
-    lane.put("a", delivery)
+    queue.put("a", delivery.message, delivery.done)
     with pytest.raises(ExceptionGroup) as caught:
-        await lane.run()
+        await queue.run()
     assert caught.group_contains(RuntimeError)
     assert not delivery.is_done
 
@@ -430,7 +430,7 @@ def test_selects() -> None:
     ],
 )
 def test_times(text: str | None, expected: str | None) -> None:
-    assert times.normal(text) == expected
+    assert times.normalize_time(text) == expected
 
 
 def test_init_containers_are_sorted_as_in_the_spec() -> None:
@@ -462,28 +462,28 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
     def fail(node: str) -> None:
         raise ZeroDivisionError(node)
 
-    presence = Connectivity({}, cast("Any", Context()), on_found=fail, on_gone=fail)
-    running = asyncio.create_task(presence.run())
+    connectivity = Connectivity({}, cast("Any", Context()), on_found=fail, on_gone=fail)
+    running = asyncio.create_task(connectivity.run())
     await asyncio.sleep(0)
-    presence.ask("n")
+    connectivity.ask("n")
     with pytest.raises(ExceptionGroup) as caught:
         await running
     assert caught.group_contains(ZeroDivisionError)
 
 
 async def test_outbox_knows_what_types_are_due_to_whom() -> None:
-    outbox = DueSet()
+    due = DueSet()
     targets = [Target("n", "service", "default", name) for name in "ab"]
     for target in (*targets, targets[0]):
-        outbox.mark(target)
-    assert outbox.has("n", "service")
-    assert not outbox.has("n", "pod")
-    assert not outbox.has("m", "service")
-    for target, pending in await outbox.batch(10):
-        assert outbox.has("n", "service")
-        outbox.settle(target, pending)
-    assert not outbox.has("n", "service")
+        due.mark(target)
+    assert due.has("n", "service")
+    assert not due.has("n", "pod")
+    assert not due.has("m", "service")
+    for target, pending in await due.batch(10):
+        assert due.has("n", "service")
+        due.settle(target, pending)
+    assert not due.has("n", "service")
     [(target, pending)] = [(targets[0], Pending())]
-    outbox.mark(target)
-    outbox.settle(target, pending)  # marked again since
-    assert outbox.has("n", "service")
+    due.mark(target)
+    due.settle(target, pending)  # marked again since
+    assert due.has("n", "service")

@@ -77,11 +77,11 @@ class World:
     """Two nodes, and a pod on each."""
 
     def __init__(self, directory: Path) -> None:
-        self.view = State(Ledger(directory / "told.jsonl"))
+        self.state = State(Ledger(directory / "told.jsonl"))
         self.api = Api({})
-        self.rights = Rights(self.view, cast("KubeClient", self.api))
+        self.rights = Rights(self.state, cast("KubeClient", self.api))
         for name in (NODE, OTHER):
-            self.view.nodes["", name] = node(name)
+            self.state.nodes["", name] = node(name)
         self.bind(pod("p1", NODE, spec=volumes("mine")))
         self.bind(pod("p2", OTHER, spec=volumes("theirs")))
         for name, on in (("mine", NODE), ("theirs", OTHER), ("nobodys", "edge-node-3")):
@@ -92,8 +92,8 @@ class World:
 
     def bind(self, obj: Json) -> None:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        self.view.stores["pod"][key] = obj
-        self.view.locations.place(key, obj)
+        self.state.stores["pod"][key] = obj
+        self.state.locations.place(key, obj)
 
     async def allows(self, kind: str, name: str, namespace: str = "default") -> bool:
         try:
@@ -107,7 +107,7 @@ class World:
 def world(tmp_path: Path) -> Any:
     made = World(tmp_path)
     yield made
-    made.view.ledger.close()
+    made.state.ledger.close()
 
 
 #: kind, and the names of the object that is the node's own, another's, nobody's, and of none
@@ -141,7 +141,7 @@ async def test_what_has_no_rule_is_denied(world: World, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, "service", "endpoints"])
 async def test_a_node_that_was_deleted_reads_nothing(world: World, kind: str) -> None:
-    del world.view.nodes["", NODE]
+    del world.state.nodes["", NODE]
     namespace = "kube-node-lease" if kind == "lease" else "default"
     assert not await world.allows(kind, NODE, namespace)
     assert not await world.allows(kind, "mine")

@@ -30,7 +30,7 @@ async def test_a_pod_goes_without_its_token(running: Cloud) -> None:
     assert told.content["spec"]["volumes"] == [access(CA, NAMESPACE), OTHER]
     assert created["spec"]["volumes"] == [access(TOKEN, CA, NAMESPACE), OTHER]
     await running.drain()
-    # The API server's own view of it does not make it changed.
+    # The API server's own state of it does not make it changed.
     status = {"status": {"phase": "Running"}}
     await running.api.patch(PODS, "p", status, "default", subresource="status")
     assert await running.drain() == []

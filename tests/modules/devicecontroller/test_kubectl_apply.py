@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES
-from modules.devicecontroller.status.kubectl_apply import (
+from modules.devicecontroller.v1alpha1.kubectl_apply import (
     LAST_APPLIED,
     applied_to,
     difference,

@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge
+from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, key_of
 from modules.devicecontroller.status.reported_values import StatusWriter
 from modules.devicecontroller.status.status_patch import DeviceStatus
 from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
     Inventory,
 )
-from modules.devicecontroller.v1alpha1.device import (
-    keep_device,
-    key_of,
-)
+from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.conftest import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device

@@ -18,18 +18,18 @@ from tests.modules.devicecontroller.samples import device
 
 def test_outlives_the_process(tmp_path: Path) -> None:
     path = tmp_path / "controller" / "announced.sqlite3"
-    with SyncRecord(path) as announced:
-        announced.record(DeviceSlot("n1", "a"), Told(device("a"), {"p": "1"}))
-        announced.record(DeviceSlot("n1", "b"), Told(device("b")))
-        announced.record(DeviceSlot("n1", "b"), Told(device("b", version="7")))
-        announced.record(DeviceSlot("n2", "c"), Told(device("c")))
-        announced.forget(DeviceSlot("n2", "c"))
-        announced.forget(DeviceSlot("n3", "never"))
-    with SyncRecord(path) as announced:
-        assert set(announced.slots()) == {DeviceSlot("n1", "a"), DeviceSlot("n1", "b")}
-        assert announced.get(DeviceSlot("n1", "a")) == Told(device("a"), {"p": "1"})
-        assert announced.of_node("n1")["b"] == Told(device("b", version="7"))
-        assert announced.of_node("n2") == {}
+    with SyncRecord(path) as record:
+        record.put(DeviceSlot("n1", "a"), Told(device("a"), {"p": "1"}))
+        record.put(DeviceSlot("n1", "b"), Told(device("b")))
+        record.put(DeviceSlot("n1", "b"), Told(device("b", version="7")))
+        record.put(DeviceSlot("n2", "c"), Told(device("c")))
+        record.forget(DeviceSlot("n2", "c"))
+        record.forget(DeviceSlot("n3", "never"))
+    with SyncRecord(path) as record:
+        assert set(record.slots()) == {DeviceSlot("n1", "a"), DeviceSlot("n1", "b")}
+        assert record.get(DeviceSlot("n1", "a")) == Told(device("a"), {"p": "1"})
+        assert record.of_node("n1")["b"] == Told(device("b", version="7"))
+        assert record.of_node("n2") == {}
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
@@ -38,8 +38,8 @@ def test_damaged_file_is_begun_anew(
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "announced.sqlite3"
-    with SyncRecord(path) as announced:
-        announced.record(DeviceSlot("n1", "a"), Told(device("a")))
+    with SyncRecord(path) as record:
+        record.put(DeviceSlot("n1", "a"), Told(device("a")))
     if content is None:
         database = sqlite3.connect(path)
         database.execute("UPDATE told SET told = '{'")
@@ -47,12 +47,12 @@ def test_damaged_file_is_begun_anew(
         database.close()
     else:
         path.write_bytes(content)
-    with SyncRecord(path) as announced:
-        assert list(announced.slots()) == []
-        announced.record(DeviceSlot("n1", "b"), Told(device("b")))
+    with SyncRecord(path) as record:
+        assert list(record.slots()) == []
+        record.put(DeviceSlot("n1", "b"), Told(device("b")))
     assert "starting it anew" in caplog.text
-    with SyncRecord(path) as announced:
-        assert list(announced.slots()) == [DeviceSlot("n1", "b")]
+    with SyncRecord(path) as record:
+        assert list(record.slots()) == [DeviceSlot("n1", "b")]
 
 
 def test_unusable_place_is_an_error(tmp_path: Path) -> None:
@@ -68,22 +68,22 @@ def test_on_a_full_disk_all_is_kept_in_memory_and_written_when_there_is_room(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "announced.sqlite3"
-    with SyncRecord(path) as announced:
-        announced.record(DeviceSlot("n", "gone"), Told(device("gone")))
-        (pages,) = announced._database.execute("PRAGMA page_count").fetchone()
-        announced._database.execute(f"PRAGMA max_page_count = {pages}")
+    with SyncRecord(path) as record:
+        record.put(DeviceSlot("n", "gone"), Told(device("gone")))
+        (pages,) = record._database.execute("PRAGMA page_count").fetchone()
+        record._database.execute(f"PRAGMA max_page_count = {pages}")
         for index in range(50):
-            announced.record(DeviceSlot("n", f"d{index}"), Told(device(f"d{index}")))
-        announced.forget(DeviceSlot("n", "gone"))
-        announced.flush()
-        assert "disk full" in announced.trouble.reason
-        assert str(path) in announced.trouble.reason
-        assert len(list(announced.slots())) == 50
-        announced._database.execute("PRAGMA max_page_count = 1073741823")
-        announced.flush()
-        assert announced.trouble.reason == ""
-    with SyncRecord(path) as announced:
-        assert set(announced.slots()) == {DeviceSlot("n", f"d{index}") for index in range(50)}
+            record.put(DeviceSlot("n", f"d{index}"), Told(device(f"d{index}")))
+        record.forget(DeviceSlot("n", "gone"))
+        record.flush()
+        assert "disk full" in record.trouble.reason
+        assert str(path) in record.trouble.reason
+        assert len(list(record.slots())) == 50
+        record._database.execute("PRAGMA max_page_count = 1073741823")
+        record.flush()
+        assert record.trouble.reason == ""
+    with SyncRecord(path) as record:
+        assert set(record.slots()) == {DeviceSlot("n", f"d{index}") for index in range(50)}
 
 
 def test_a_start_without_room_is_a_temporary_failure(

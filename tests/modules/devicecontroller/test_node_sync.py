@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import ipc
+from modules.common.kube import key_of
 from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
     Inventory,
@@ -20,7 +21,6 @@ from modules.devicecontroller.sync.node_sync import (
     Request,
 )
 from modules.devicecontroller.sync.record import SyncRecord
-from modules.devicecontroller.v1alpha1.device import key_of
 from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
 from tests.support.aside import make_set_aside
 
@@ -28,7 +28,7 @@ HERE = DeviceSlot(NODE, LED)
 
 
 class Cloud:
-    """An announcer with an inventory that the test changes, and cloudhub's end of the channel."""
+    """An node_sync with an inventory that the test changes, and cloudhub's end of the channel."""
 
     def __init__(self, path: Path) -> None:
         contexts = ipc.open_contexts(
@@ -37,9 +37,9 @@ class Cloud:
         self.cloudhub = contexts["cloudhub"]
         self.store: dict[tuple[str, str], dict[str, Any]] = {}
         self.inventory = Inventory(self.store, {}, {})
-        self.announced = SyncRecord(path)
+        self.record = SyncRecord(path)
         self.context = contexts["devicecontroller"]
-        self.announcer = NodeSync(self.context, self.inventory, self.announced, make_set_aside())
+        self.node_sync = NodeSync(self.context, self.inventory, self.record, make_set_aside())
 
     def put(self, obj: dict[str, Any]) -> None:
         old = self.store.pop(key_of(obj), None)
@@ -55,28 +55,28 @@ class Cloud:
         self.inventory.remove(self.store.pop(key_of(obj)))
         slot = slot_of(obj)
         assert slot
-        self.announcer.look_at(slot, obj)
+        self.node_sync.enqueue(slot, obj)
 
     def _look(self, obj: dict[str, Any]) -> None:
         if slot := slot_of(obj):
-            self.announcer.look_at(slot)
+            self.node_sync.enqueue(slot)
 
     async def said(self) -> ipc.Message:
         return await self.cloudhub.receive(timeout=5)
 
     async def quiet(self) -> None:
         """Nothing more is said: what is asked now is answered next."""
-        self.announcer.tell_all("marker", Request("marker", "", lambda: None))
+        self.node_sync.answer("marker", Request("marker", "", lambda: None))
         assert (await self.said()).parent_id == "marker"
 
 
 @pytest.fixture
 async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
     cloud = Cloud(tmp_path / "announced.sqlite3")
-    with cloud.announced:
-        task = asyncio.create_task(cloud.announcer.run())
+    with cloud.record:
+        task = asyncio.create_task(cloud.node_sync.run())
         yield cloud
-        cloud.announcer.stop()
+        cloud.node_sync.stop()
         task.cancel()
         await asyncio.wait([task])
 
@@ -144,12 +144,12 @@ async def test_dropped_property_is_told_once_and_in_every_detail(cloud: Cloud) -
     assert twins["b"]["metadata"] == {"type": "string"}
     cloud.put(device(twins={"b": "3"}))
     assert set((await cloud.said()).content["twin"]) == {"b"}
-    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    cloud.node_sync.answer(NODE, Request("m", "", lambda: None))
     twins = (await cloud.said()).content["devices"][0]["twin"]
     assert twins["a"]["metadata"] == {"type": "deleted"}
     cloud.put(device(twins={"a": "4", "b": "3"}))
     assert (await cloud.said()).content["twin"]["a"]["metadata"] == {"type": "string"}
-    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    cloud.node_sync.answer(NODE, Request("m", "", lambda: None))
     twins = (await cloud.said()).content["devices"][0]["twin"]
     assert twins["a"]["metadata"] == {"type": "string"}
 
@@ -171,7 +171,7 @@ async def test_a_state_put_back_from_a_copy_has_no_version_that_the_node_refuses
         assert versions((await cloud.said()).content["twin"]) == {900}
         cloud.put(device(version="222", twins={"power-status": "ON"}))
         assert versions((await cloud.said()).content["twin"]) == {900}
-    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    cloud.node_sync.answer(NODE, Request("m", "", lambda: None))
     assert versions((await cloud.said()).content["devices"][0]["twin"]) == {900}
 
 
@@ -182,7 +182,7 @@ async def test_another_device_of_that_name_in_the_copy_is_not_refused_either(clo
     other = device(version="230", uid="another")
     cloud.store[key_of(other)] = other
     cloud.inventory.add(other)
-    cloud.announcer.tell_all(NODE, Request("m", "", lambda: None))
+    cloud.node_sync.answer(NODE, Request("m", "", lambda: None))
     assert versions((await cloud.said()).content["devices"][0]["twin"]) == {900}
 
 
@@ -190,8 +190,8 @@ async def test_detail_is_the_whole_truth_and_counts_as_told(cloud: Cloud) -> Non
     cloud.put(device("a"))
     cloud.put(device("b", node="other"))
     answered: list[str] = []
-    cloud.announcer.tell_all("other", Request("m2", "", lambda: answered.append("m2")))
-    cloud.announcer.tell_all(NODE, Request("m1", "123", lambda: answered.append("m1")))
+    cloud.node_sync.answer("other", Request("m2", "", lambda: answered.append("m2")))
+    cloud.node_sync.answer(NODE, Request("m1", "123", lambda: answered.append("m1")))
     messages = {message.resource: message for message in [await cloud.said() for _ in range(4)]}
     detail = messages[f"node/{NODE}/membership/detail"]
     assert (detail.source, detail.group) == ("devicecontroller", "twin")
@@ -203,14 +203,14 @@ async def test_detail_is_the_whole_truth_and_counts_as_told(cloud: Cloud) -> Non
 
 
 async def test_node_without_devices_is_told_so(cloud: Cloud) -> None:
-    cloud.announcer.tell_all(NODE, Request("m", "123", lambda: None))
+    cloud.node_sync.answer(NODE, Request("m", "123", lambda: None))
     assert (await cloud.said()).content["devices"] == []
 
 
 async def test_connected_node_that_does_not_ask_is_told(cloud: Cloud) -> None:
-    cloud.announcer.tell_all_later("gone", 0.01)
-    cloud.announcer.gone("gone")
-    cloud.announcer.tell_all_later(NODE, 0.02)
+    cloud.node_sync.announce_later("gone", 0.01)
+    cloud.node_sync.disconnected("gone")
+    cloud.node_sync.announce_later(NODE, 0.02)
     message = await cloud.said()
     assert message.resource == f"node/{NODE}/membership/detail"
     assert message.parent_id == ""
@@ -220,8 +220,8 @@ async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
     path = tmp_path / "announced.sqlite3"
     before = Cloud(path)
     devices = {name: device(name) for name in ("kept", "changed", "moved", "removed")}
-    with before.announced:
-        task = asyncio.create_task(before.announcer.run())
+    with before.record:
+        task = asyncio.create_task(before.node_sync.run())
         for one in devices.values():
             before.put(one)
             await before.said()
@@ -237,9 +237,9 @@ async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
         if name != "removed":
             after.store[key_of(now)] = now
             after.inventory.add(now)
-    with after.announced:
-        after.announcer.look_at_everything()
-        task = asyncio.create_task(after.announcer.run())
+    with after.record:
+        after.node_sync.enqueue_all()
+        task = asyncio.create_task(after.node_sync.run())
         said = [await after.said() for _ in range(4)]
         await after.quiet()
         task.cancel()
@@ -272,7 +272,7 @@ async def test_unavailable_cloudhub_is_waited_for(
 
     monkeypatch.setattr(cloud.context, "send", sometimes)
     answered = asyncio.Event()
-    cloud.announcer.tell_all(NODE, Request("m", "", answered.set))
+    cloud.node_sync.answer(NODE, Request("m", "", answered.set))
     assert (await cloud.said()).parent_id == "m"
     assert answered.is_set()
 
@@ -284,9 +284,9 @@ async def test_what_is_logged_says_whether_the_node_is_there(
     caplog.set_level("INFO")
     events: list[tuple[Callable[[], None], str]] = [
         (lambda: None, "which is told if it is connected"),  # nothing has been said of it
-        (lambda: cloud.announcer.tell_all_later(NODE, 60), "which is told"),
+        (lambda: cloud.node_sync.announce_later(NODE, 60), "which is told"),
         (
-            lambda: cloud.announcer.gone(NODE),
+            lambda: cloud.node_sync.disconnected(NODE),
             "which is not connected, and is told when it connects",
         ),
     ]

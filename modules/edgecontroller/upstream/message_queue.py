@@ -1,0 +1,140 @@
+"""Queues of messages from edges: one at a time per object, several objects at a time.
+
+Unlike `modules.common.sync.keyed_queue`, which holds keys alone, this holds messages: each is
+handled, or answered along with the one that replaces it, and each is then done in the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Final, NamedTuple, TypeVar
+
+from ipc import Message
+from modules.common.kube import Backoff, KubeError, retry
+from modules.common.kube.health import ApiHealth
+
+Result = TypeVar("Result")
+Handler = Callable[[list[Message]], Awaitable[None]]
+
+#: Attempts in a row at what the API server fails to do for one object.
+_ATTEMPTS: Final = 3
+
+log = logging.getLogger(__name__)
+
+
+class Queued(NamedTuple):
+    """A message, and what to call when it has been handled or replaced."""
+
+    message: Message
+    done: Callable[[], None]
+
+
+async def retry_briefly(attempt: Callable[[], Awaitable[Result]], health: ApiHealth) -> Result:
+    """Await `attempt()`, again as long as the API is away; at most 3 times for other failures.
+
+    Raises the KubeError of the last attempt, with which the queue puts the message back.
+    """
+    return await retry(attempt, health, attempts=_ATTEMPTS)
+
+
+class MessageQueue:
+    """A FIFO queue per object, and a number of workers for all of them.
+
+    With `latest_only` (for statuses) a message replaces the earlier ones of its object that no
+    worker has taken yet. Their content is dropped at once, which bounds memory while the API
+    server is away; the handler gets them before the latest one, so that it can answer them too.
+
+    A message whose handler raises a KubeError is put back and retried after a growing backoff. It
+    occupies no worker meanwhile: an object that the API server cannot write (an admission webhook
+    does not answer) delays only the messages of that object.
+    """
+
+    def __init__(self, handle: Handler, workers: int, *, latest_only: bool = False) -> None:
+        self._handle = handle
+        self._workers = workers
+        self._latest_only = latest_only
+        self._waiting: dict[Hashable, deque[Queued]] = {}
+        self._replaced: dict[Hashable, list[Message]] = {}
+        self._ready: asyncio.Queue[Hashable] = asyncio.Queue()
+        self._busy: set[Hashable] = set()
+        """objects whose message is being handled, or whose backoff lasts"""
+        self._failing: dict[Hashable, Backoff] = {}
+        self._logged: set[str] = set()
+        self.handled = 0
+
+    def __len__(self) -> int:
+        """Return the number of messages that no worker has taken."""
+        return sum(map(len, self._waiting.values()))
+
+    def put(self, key: Hashable, message: Message, done: Callable[[], None]) -> None:
+        """Queue a message of the object `key`; `done` is called when it has been handled."""
+        waiting = self._waiting.setdefault(key, deque())
+        if not waiting and key not in self._busy:
+            self._ready.put_nowait(key)
+        if waiting and self._latest_only:
+            self._replace(key, waiting.popleft())
+        waiting.append(Queued(message, done))
+
+    async def run(self) -> None:
+        """Handle messages until cancelled; the channel redelivers what is not done by then."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._workers):
+                tasks.create_task(self._work())
+
+    def _replace(self, key: Hashable, queued: Queued) -> None:
+        queued.message.content = None
+        self._replaced.setdefault(key, []).append(queued.message)
+        queued.done()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._busy.add(key)
+            waiting = self._waiting[key]
+            queued = waiting.popleft()
+            if not waiting:
+                del self._waiting[key]
+            batch = [*self._replaced.pop(key, ()), queued.message]
+            try:
+                await self._handle(batch)
+            except KubeError as error:
+                self._put_back(key, queued, batch, error)
+                continue
+            queued.done()
+            self.handled += 1
+            self._succeeded(key)
+            self._busy.discard(key)
+            if key in self._waiting:
+                self._ready.put_nowait(key)
+
+    def _put_back(
+        self, key: Hashable, queued: Queued, batch: list[Message], error: KubeError
+    ) -> None:
+        """Retry a message after a backoff, unless a newer one of its object replaces it."""
+        self._log_failure(error)
+        waiting = self._waiting.setdefault(key, deque())
+        newer = self._replaced.pop(key, [])
+        self._replaced[key] = batch[:-1]
+        if waiting and self._latest_only:
+            self._replace(key, queued)
+        else:
+            waiting.appendleft(queued)
+        self._replaced[key] += newer
+        pause = self._failing.setdefault(key, Backoff()).next()
+        asyncio.get_running_loop().call_later(pause, self._ready.put_nowait, key)
+
+    def _succeeded(self, key: Hashable) -> None:
+        if self._failing.pop(key, None) and not self._failing:
+            self._logged.clear()
+            log.info("the Kubernetes API accepts all writes again that it had failed")
+
+    def _log_failure(self, error: KubeError) -> None:
+        """Log each kind of failure once, until no object fails any more."""
+        kind = f"{type(error).__name__} {getattr(error, 'reason', '')}"
+        known = kind in self._logged
+        self._logged.add(kind)
+        level = logging.DEBUG if known else logging.WARNING
+        log.log(level, "%s; %s; other objects are not affected", error, error.hint)
