@@ -7,6 +7,7 @@ from typing import Final
 
 from ipc import Message
 from modules.common import message_resource
+from modules.common.failure_log import FailureLog
 from modules.common.kube import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -60,6 +61,8 @@ class QueryAnswerer:
         self._cloudhub = cloudhub
         self._state = state
         self._updater = updater
+        # An edge asks again, for as long as a pod waits for what is missing.
+        self._missing = FailureLog(log, logging.INFO)
 
     async def answer(self, questions: list[Message]) -> None:
         for question in questions:
@@ -75,8 +78,10 @@ class QueryAnswerer:
                 lambda: self._client.get(resource, about.name, namespace), self._client.health
             )
         except NotFound:
-            log.info(f"{about.node} asks for {resource.describe(namespace, about.name)}: not found")
+            what = f"{about.node} asks for {resource.describe(namespace, about.name)}"
+            self._missing.failed(str(about), "", f"{what}: not found")
             return
+        self._missing.worked(str(about))
         usable(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):

@@ -96,3 +96,22 @@ async def test_send_sync_is_answered(running: Cloud) -> None:
     )
     answer = await running.hub.send_sync("edgecontroller", question, timeout=5)
     assert answer.content["metadata"]["name"] == NODE
+
+
+async def test_what_an_edge_asks_for_again_and_again_in_vain_is_logged_once(
+    running: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks for as long as a pod waits for what is missing; that it is gone again is news."""
+    caplog.set_level("INFO", "modules.edgecontroller.upstream")
+    line = f"{NODE} asks for secrets default/x: not found"
+    await running.refer_to("x")
+    for _ in range(3):
+        await running.from_edge("query", "default/secret/x")
+        await running.drain()
+    assert caplog.messages.count(line) == 1
+    await running.api.create(SECRETS, {"metadata": {"name": "x"}}, "default")
+    await running.answer_to(await running.from_edge("query", "default/secret/x"))
+    await running.api.delete(SECRETS, "x", "default")
+    await running.from_edge("query", "default/secret/x")
+    await running.drain()
+    assert caplog.messages.count(line) == 2
