@@ -88,10 +88,11 @@ class ApiHealth:
 
         `at_least` is the pause in seconds that the server asked for (Retry-After).
         """
+        recovered = self._recovered  # which counts too if it is meanwhile
         await asyncio.sleep(at_least)
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds - at_least)):
-                await self.recovered()
+                await recovered.wait()
                 await asyncio.sleep(_SPREAD * random.random())  # noqa: S311 - not for secrecy
 
     async def recovered(self) -> None:

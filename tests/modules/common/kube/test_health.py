@@ -350,6 +350,15 @@ async def test_a_pause_lasts_as_long_as_the_server_has_asked() -> None:
     assert asyncio.get_running_loop().time() - began > 0.04
 
 
+async def test_what_is_served_during_the_pause_that_the_server_asked_for_ends_the_rest() -> None:
+    account = ApiHealth()
+    pause = asyncio.create_task(account.pause(600.0, at_least=0.05))
+    await asyncio.sleep(0)
+    account._wake()
+    async with asyncio.timeout(10):
+        await pause
+
+
 async def test_a_break_of_a_moment_is_no_news(
     api: Moody, client: KubeClient, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
