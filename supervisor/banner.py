@@ -8,42 +8,43 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from supervisor.admin import status
 from supervisor.api import Module, Settings
+from supervisor.fleet.fleet import Fleet
 from supervisor.host.paths import resolve
 from supervisor.telemetry.output import Console
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 _SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
 
 
-def render(status: dict[str, Any], classes: Mapping[str, type[Module]], settings: Settings) -> str:
+def render(
+    document: dict[str, Any], classes: Mapping[str, type[Module]], settings: Settings
+) -> str:
     """Say what runs, what listens where, and what to do next.
 
-    `status` is as `GET /status` has it; `classes` are those of the modules, which have lines of
+    `document` is as `GET /status` has it; `classes` are those of the modules, which have lines of
     their own to add (`Module.banner`).
     """
-    modules = [module for module in status["modules"] if module["enabled"]]
-    lines = [f"cloudcore {status['version']}: {_summary(modules)}", ""]
+    modules = [module for module in document["modules"] if module["enabled"]]
+    lines = [f"cloudcore {document['version']}: {_summary(modules)}", ""]
     lines += [f"  {label:<11} {text}" for label, text in _facts(modules, classes, settings)]
     return "\n".join(lines)
 
 
-def show(supervisor: Supervisor) -> None:
+def show(fleet: Fleet) -> None:
     """Print it; a failure is logged, for what is only told ends nothing."""
     try:
-        modules = {unit.name: unit.module for unit in supervisor.units.values()}
+        modules = {unit.name: unit.module for unit in fleet.units.values()}
         # Further processes of a module have names of their own, and nothing to add.
         classes = {name: type(module) for name, module in modules.items() if module.name == name}
-        status = msgspec.to_builtins(supervisor.status())
-        text = render(status, classes, supervisor.settings)
+        document = msgspec.to_builtins(status.render(fleet))
+        text = render(document, classes, fleet.settings)
         # A path is printed in its own bytes, so that commands with it can be copied.
         Console(1).write(f"{text}\n".encode("utf-8", "surrogateescape"))
     except Exception:

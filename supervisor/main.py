@@ -8,7 +8,8 @@ import os
 import sys
 
 from supervisor.config import Configuration
-from supervisor.fleet.reload import Loader
+from supervisor.fleet.control import Loader
+from supervisor.fleet.fleet import CannotRun
 from supervisor.fleet.shutdown import hold_signals
 from supervisor.host import (
     open_files,
@@ -19,7 +20,7 @@ from supervisor.host.paths import (
     Paths,
 )
 from supervisor.run_directory import RunDirectory
-from supervisor.supervisor import EXIT_CANNOT_RUN, CannotRun, Supervisor
+from supervisor.supervisor import EXIT_CANNOT_RUN, Supervisor
 from supervisor.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
         open_files.raise_limit(len(configuration.modules) + more)
         paths.create()
         for spec in enabled:
-            sockets.check_unix_paths(spec, paths.run_dir)
+            sockets.check_unix_paths(spec.name, spec.cls.unix_sockets(spec.config), paths.run_dir)
         with RunDirectory(paths) as run_directory:
             supervisor = Supervisor(configuration, paths, load, run_directory)
             return asyncio.run(supervisor.run())

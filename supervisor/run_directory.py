@@ -13,20 +13,18 @@ import errno
 import logging
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from ipc.files import replace_file
-from supervisor.admin import metrics
+from supervisor.admin.server import AdminServer
+from supervisor.fleet.fleet import Fleet
 from supervisor.host.directory_lock import Held
 from supervisor.host.paths import (
     PathError,
     Paths,
     make_private,
 )
-
-if TYPE_CHECKING:
-    from supervisor.admin.server import AdminServer
-    from supervisor.supervisor import Supervisor
+from supervisor.telemetry import process_metrics
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ class RunDirectory:
 
     def __init__(self, paths: Paths) -> None:
         self.path = paths.run_dir
-        self.metrics_dir = paths.run_dir / "metrics"
+        self._metrics_dir = paths.metrics_dir
         self._paths = paths
         self._pid_file = paths.run_dir / "cloudcore.pid"
         self._held: Held
@@ -56,7 +54,7 @@ class RunDirectory:
                 stack.callback(Held(self._paths.data_dir, "--data-dir").close)
             stack.callback(self._pid_file.unlink, missing_ok=True)
             self._write_pid()
-            stack.enter_context(metrics.kept_in(self.metrics_dir))
+            stack.enter_context(process_metrics.kept_in(self._metrics_dir))
             self._end = stack.pop_all()
         return self
 
@@ -77,9 +75,9 @@ class RunDirectory:
         if not self._pid_file.exists():
             self._write_pid()
             restored.append(self._pid_file.name)
-        if not self.metrics_dir.exists():
-            self.metrics_dir.mkdir(mode=0o700)
-            restored.append(self.metrics_dir.name)
+        if not self._metrics_dir.exists():
+            self._metrics_dir.mkdir(mode=0o700)
+            restored.append(self._metrics_dir.name)
         if restored:
             log.warning("the run directory was removed, or parts: made again %s", restored)
 
@@ -100,14 +98,14 @@ class RunDirectory:
         replace_file(self._pid_file, f"{os.getpid()}\n".encode(), 0o644, sync=False)
 
 
-async def keep(supervisor: Supervisor, admin: AdminServer) -> None:
+async def keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:
     """Look again and again whether the run directory and all in it are there, and mend it."""
     said = ""
-    while not supervisor.stopping:
+    while not fleet.stopping:
         await asyncio.sleep(LOOK)
         try:
-            supervisor.run_directory.restore()
-            _restore_lives(supervisor)
+            run_directory.restore()
+            _restore_lives(fleet)
             if await admin.restore():
                 log.warning("the admin socket was removed: listening at %s again", admin.path)
             said = ""
@@ -118,10 +116,10 @@ async def keep(supervisor: Supervisor, admin: AdminServer) -> None:
             said = text
 
 
-def _restore_lives(supervisor: Supervisor) -> None:
+def _restore_lives(fleet: Fleet) -> None:
     """Note the modules' lives again, for a successor of this supervisor if it is killed."""
-    for unit in supervisor.units.values():
-        if unit.process and not unit.process.page.cleaned and not supervisor.lives.has(unit.name):
-            supervisor.lives.begin(unit.name, unit.process.pid)
+    for unit in fleet.units.values():
+        if unit.process and not unit.process.page.cleaned and not fleet.lives.has(unit.name):
+            fleet.lives.begin(unit.name, unit.process.pid)
             if unit.process.page.cleaned:  # it has just ended its note itself
-                supervisor.lives.end(unit.name)
+                fleet.lives.end(unit.name)

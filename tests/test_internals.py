@@ -24,7 +24,7 @@ METRICS = """
 import sys
 from pathlib import Path
 from prometheus_client import Counter, Gauge
-from supervisor.admin import metrics
+from supervisor.telemetry import process_metrics as metrics
 directory = Path(sys.argv[1])
 with metrics.kept_in(directory):
     counter = Counter("things", "Things.")
@@ -117,12 +117,12 @@ def test_prometheus_client_keeps_values_in_files_named_for_their_owner(tmp_path:
         check=False,
     )
     assert done.returncode == 0, broken(
-        "prometheus-client", "supervisor/admin/metrics.py", done.stderr
+        "prometheus-client", "supervisor/telemetry/process_metrics.py", done.stderr
     )
     before, after = (json.loads(line.replace("'", '"')) for line in done.stdout.splitlines())
 
     def check(fulfilled: object, what: str) -> None:
-        relied_on(fulfilled, "prometheus-client", "supervisor/admin/metrics.py", what)
+        relied_on(fulfilled, "prometheus-client", "supervisor/telemetry/process_metrics.py", what)
 
     check(
         {"counter_supervisor.db", "counter_module.db"} <= set(before),

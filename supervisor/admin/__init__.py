@@ -3,7 +3,8 @@
 server.py       listens, on both
 connections.py  the connections of one listener, bounded
 http.py         one connection: a request in, an answer or a stream out (h11)
-router.py       finds who answers it
-routes.py       what there is to ask and to do, in one table
+router.py       dispatches it to the handler of its route
+routes.py       all routes, in one table (route.py describes one)
+backend.py      what the handlers work on
 openapi.py      the same table as an OpenAPI document
 """

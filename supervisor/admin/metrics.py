@@ -1,24 +1,16 @@
-"""Metrics of all processes, in Prometheus' text format.
+"""All metrics in Prometheus' text format: those of the modules, and those of the supervisor.
 
-A module defines its metrics with prometheus_client, as everybody does. In its process each value
-is a word of a file that is mapped into memory (prometheus_client's multiprocess mode): the
-supervisor reads them without asking, also when the module hangs or is dead, and as the files
-are named for the module and not for its process, counters go on after a crash.
-
-What the supervisor itself knows is collected when it is asked for.
+The modules' values are read from their files (telemetry/process_metrics.py). What the supervisor
+knows of the fleet is collected at each request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from prometheus_client import CollectorRegistry, values
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -29,106 +21,40 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from ipc.files import replace_file
-
-if TYPE_CHECKING:
-    from supervisor.admin.status import ModuleStatus
-    from supervisor.supervisor import Supervisor
+from supervisor.admin import status
+from supervisor.admin.status import ModuleStatus
+from supervisor.fleet.fleet import Fleet
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Owner:
-    """Whose the values of this process are; a new one makes prometheus_client open its files."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name.replace("_", "-")  # prometheus_client takes the file's name apart at these
-        self.files: set[str] = set()
-        """what was seen of its files"""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-_owner = _Owner("supervisor")
-
-
-@contextlib.contextmanager
-def kept_in(directory: Path) -> Iterator[None]:
-    """Keep the values of all metrics in files while running, without those of an earlier run.
-
-    Metrics that are preloaded begin as the supervisor's; prometheus_client notices by the owner
-    that there was a fork, and goes on in files of the new process's.
-    """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: _owner)  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def belong_to(module: str) -> None:
-    """Let this process's metrics be the module's from now on."""
-    global _owner  # noqa: PLW0603 - a process has one
-    _owner = _Owner(module)
-
-
-def restore() -> None:
-    """Write this process's values again if their files were removed or moved; raises OSError.
-
-    They are still in the memory of this process, which is mapped to the old files. Nothing
-    happens until the supervisor has made the directory again.
-    """
-    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    if not directory.exists():
-        return
-    present = {file.name for file in directory.glob(f"*_{_owner}.db")}
-    if lost := _owner.files - present:
-        for descriptor in Path("/proc/self/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # the listing's own descriptor
-                name = descriptor.readlink().name.removesuffix(" (deleted)")
-                if name in lost:
-                    replace_file(directory / name, descriptor.read_bytes(), sync=False)
-        belong_to(_owner.name)
-    _owner.files |= present | lost
-
-
-def forget_gauges(module: str, directory: Path) -> None:
-    """Drop what a process that has ended said of its present."""
-    for file in directory.glob(f"gauge_*_{_Owner(module)}.db"):
-        file.unlink(missing_ok=True)
-
-
-def render(supervisor: Supervisor) -> bytes:
+def render(fleet: Fleet) -> bytes:
     """Write all metrics; families are sorted by name."""
     registry = CollectorRegistry()
-    registry.register(_Supervised(supervisor))
-    MultiProcessCollector(registry, str(supervisor.run_directory.metrics_dir))  # type: ignore[no-untyped-call]
+    registry.register(_Supervised(fleet))
+    MultiProcessCollector(registry, str(fleet.paths.metrics_dir))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
 class _Supervised(Collector):
     """What the supervisor knows of every module."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
     def describe(self) -> list[Metric]:
         return []  # so that registering does not collect
 
     def collect(self) -> Iterator[Metric]:
-        status = self._supervisor.status()
-        modules = status.modules
-        units = self._supervisor.units.values()
-        started_at = self._supervisor.started_at
+        document = status.render(self._fleet)
+        modules = document.modules
+        units = self._fleet.units.values()
+        started_at = self._fleet.started_at
         yield _gauge(
-            "up", "Always 1; the label tells the version.", "version", [(status.version, 1)]
+            "up", "Always 1; the label tells the version.", "version", [(document.version, 1)]
         )
         yield _gauge("start_time_seconds", "When cloudcore was started.", "", [("", started_at)])
-        up = time.monotonic() - self._supervisor.began
+        up = time.monotonic() - self._fleet.began
         yield _gauge("uptime_seconds", "Time since then, on the monotonic clock.", "", [("", up)])
         yield _family(
             GaugeMetricFamily,
@@ -169,7 +95,7 @@ class _Supervised(Collector):
             "Time from a question to its answer, by the module that was asked.",
             labels=("module",),
         )
-        for unit in self._supervisor.units.values():
+        for unit in self._fleet.units.values():
             asked = unit.line.inbox.statistics().round_trips
             bounds = [*map(str, asked.bounds), "+Inf"]
             buckets = list(zip(bounds, asked.cumulative(), strict=True))

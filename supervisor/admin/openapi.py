@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from supervisor import version
-
-if TYPE_CHECKING:
-    from supervisor.admin.routes import Route
-
+from supervisor.admin.route import Route
 
 #: Of a number in a query: far beyond what there is to count.
 MOST_DIGITS: Final = 18

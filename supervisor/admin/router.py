@@ -1,48 +1,28 @@
-"""Finds who answers a request, and says why nobody can."""
+"""Dispatches a request to the handler of its route, and turns errors into answers."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote
 
 from ipc import ChannelError, UnknownDeadLetter
+from supervisor.admin.backend import Backend
 from supervisor.admin.http import Answer, HttpError, Request, Stream
-from supervisor.admin.routes import ROUTES, Route
-from supervisor.admin.streams import Streams
+from supervisor.admin.route import Route
+from supervisor.admin.routes import ROUTES
 from supervisor.config import ConfigError
-from supervisor.fleet.control import (
-    Control,
-    NotPossible,
-    UnknownModule,
-)
+from supervisor.fleet.control import NotPossible, UnknownModule
 from supervisor.telemetry.crash_reports import UnknownReport
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
 
 
 class Router:
-    """Finds the route of a request, and lets it answer."""
+    """Dispatches requests to the routes."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
-        self._streams = {True: Streams(), False: Streams()}
-
-    def streams(self, request: Request) -> Streams:
-        """Those of who may do everything, or of all others: these cannot keep those out."""
-        return self._streams[request.trusted]
-
-    def control(self, request: Request) -> Control:
-        """Return the verbs, on behalf of the client of a request."""
-        return Control(self.supervisor, request.gone)
-
-    def close(self) -> None:
-        """End the streams."""
-        for streams in self._streams.values():
-            streams.close()
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     async def respond(self, request: Request) -> Answer | Stream:
         """Answer a request; HttpError for what cannot be."""
@@ -70,7 +50,7 @@ class Router:
                 "[admin] token_file: Authorization: Bearer TOKEN",
             )
         try:
-            return await route.handler(self, request)
+            return await route.handler(self._backend, request)
         except (UnknownModule, UnknownReport, UnknownDeadLetter) as error:
             raise HttpError(HTTPStatus.NOT_FOUND, str(error)) from error
         except (NotPossible, ChannelError) as error:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from ipc import DeadLetter
-from supervisor.admin import openapi
-from supervisor.admin.http import JSON, JSON_LINES, TEXT, Answer, HttpError, Request, Stream
+from supervisor.admin import openapi, status
+from supervisor.admin.backend import Backend
+from supervisor.admin.http import JSON_LINES, TEXT, Answer, HttpError, Request, Stream
+from supervisor.admin.route import Handler, Route
 from supervisor.admin.status import (
     ModuleStatus,
     Status,
@@ -31,32 +34,7 @@ from supervisor.telemetry.output import (
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 
-if TYPE_CHECKING:
-    from supervisor.admin.router import Router
-
 _LOG_LINES: Final = 200
-
-Handler = Callable[["Router", Request], Awaitable[Answer | Stream]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One thing to ask or to do; `open` ones are answered without trust."""
-
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    returns: Any = None
-    """the type of the JSON answer"""
-    type: str = JSON
-    stream: str = ""
-    """the type of the answer with `follow`"""
-    query: tuple[str, ...] = ()
-    open: bool = False
-    status: HTTPStatus = HTTPStatus.OK
-    otherwise: HTTPStatus | None = None
-    """another status that comes with an answer of the same type, and is no error"""
 
 
 class Stopping(msgspec.Struct, frozen=True):
@@ -68,19 +46,19 @@ class Stopping(msgspec.Struct, frozen=True):
 # Looking
 
 
-async def _status(router: Router, request: Request) -> Answer:
-    status = router.supervisor.status()
-    return Answer(status if request.trusted else without_traces(status))
+async def _status(backend: Backend, request: Request) -> Answer:
+    document = status.render(backend.fleet)
+    return Answer(document if request.trusted else without_traces(document))
 
 
-async def _livez(_router: Router, _: Request) -> Answer:
+async def _livez(_backend: Backend, _: Request) -> Answer:
     return Answer("ok")
 
 
-async def _readyz(router: Router, request: Request) -> Answer:
+async def _readyz(backend: Backend, request: Request) -> Answer:
     """List the modules as Kubernetes lists checks (/readyz?verbose)."""
-    units = router.supervisor.units.values()
-    state = overall_state(router.supervisor)
+    units = backend.fleet.units.values()
+    state = overall_state(backend.fleet)
     ready = state == "running"
     lines = [
         f"[+]{unit.name} ok"
@@ -95,18 +73,18 @@ async def _readyz(router: Router, request: Request) -> Answer:
     return Answer(text, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _metrics(router: Router, _: Request) -> Answer:
+async def _metrics(backend: Backend, _: Request) -> Answer:
     from supervisor.admin import metrics
 
-    return Answer(metrics.render(router.supervisor), type=metrics.CONTENT_TYPE)
+    return Answer(metrics.render(backend.fleet), type=metrics.CONTENT_TYPE)
 
 
-async def _openapi(_router: Router, _: Request) -> Answer:
+async def _openapi(_backend: Backend, _: Request) -> Answer:
     return Answer(openapi.document(ROUTES))
 
 
-async def _events(router: Router, request: Request) -> Answer | Stream:
-    log = router.supervisor.events
+async def _events(backend: Backend, request: Request) -> Answer | Stream:
+    log = backend.fleet.events
     module = request.query.get("module", "")
     past = log.since(_number(request, "since", 0), module)
     if not _flag(request, "follow"):
@@ -122,14 +100,14 @@ async def _events(router: Router, request: Request) -> Answer | Stream:
         log.followers.append(follow)
         return lambda: log.followers.remove(follow)
 
-    return router.streams(request).open(JSON_LINES, subscribe)
+    return backend.streams(request).open(JSON_LINES, subscribe)
 
 
-async def _logs(router: Router, request: Request) -> Answer | Stream:
-    supervisor = router.supervisor
+async def _logs(backend: Backend, request: Request) -> Answer | Stream:
+    fleet = backend.fleet
     module = request.query.get("module", "")
-    outputs: dict[str, Output] = {unit.name: unit.output for unit in supervisor.units.values()}
-    outputs["supervisor"] = supervisor.own_output
+    outputs: dict[str, Output] = {unit.name: unit.output for unit in fleet.units.values()}
+    outputs["supervisor"] = fleet.own_output
     if module and module not in outputs:
         raise UnknownModule(f"no module {module!r} runs here (known: {', '.join(outputs)})")
     asked = [outputs[module]] if module else list(outputs.values())
@@ -144,68 +122,66 @@ async def _logs(router: Router, request: Request) -> Answer | Stream:
                 feed.offer(data)
 
         feed.offer(text.encode())
-        supervisor.output_followers.append(follow)
-        return lambda: supervisor.output_followers.remove(follow)
+        fleet.output_followers.append(follow)
+        return lambda: fleet.output_followers.remove(follow)
 
-    return router.streams(request).open(TEXT, subscribe)
-
-
-async def _crashes(router: Router, request: Request) -> Answer:
-    return Answer(router.supervisor.crashes.reports(request.query.get("module", "")))
+    return backend.streams(request).open(TEXT, subscribe)
 
 
-async def _crash(router: Router, request: Request) -> Answer:
-    return Answer(router.supervisor.crashes.get(request.names["id"]))
+async def _crashes(backend: Backend, request: Request) -> Answer:
+    return Answer(backend.fleet.crashes.reports(request.query.get("module", "")))
 
 
-async def _dead_letters(router: Router, _: Request) -> Answer:
-    return Answer(router.supervisor.dead_letters.letters())
+async def _crash(backend: Backend, request: Request) -> Answer:
+    return Answer(backend.fleet.crashes.get(request.names["id"]))
 
 
-async def _dead_letter(router: Router, request: Request) -> Answer:
-    return Answer(router.supervisor.dead_letters.get(request.names["id"]))
+async def _dead_letters(backend: Backend, _: Request) -> Answer:
+    return Answer(backend.fleet.dead_letters.letters())
+
+
+async def _dead_letter(backend: Backend, request: Request) -> Answer:
+    return Answer(backend.fleet.dead_letters.get(request.names["id"]))
 
 
 # Doing
 
 
-async def _replay(router: Router, request: Request) -> Answer:
-    return Answer(await router.control(request).replay(request.names["id"]))
+async def _replay(backend: Backend, request: Request) -> Answer:
+    return Answer(await backend.control(request).replay(request.names["id"]))
 
 
-async def _drop(router: Router, request: Request) -> Answer:
-    letter = router.supervisor.dead_letters.get(request.names["id"])
-    router.supervisor.dead_letters.drop(letter.id)
+async def _drop(backend: Backend, request: Request) -> Answer:
+    letter = backend.fleet.dead_letters.get(request.names["id"])
+    backend.fleet.dead_letters.drop(letter.id)
     return Answer(letter)
 
 
 def _verb(name: str) -> Handler:
-    async def handler(router: Router, request: Request) -> Answer:
-        verb: Callable[[str], Awaitable[Unit]] = getattr(router.control(request), name)
+    async def handler(backend: Backend, request: Request) -> Answer:
+        verb: Callable[[str], Awaitable[Unit]] = getattr(backend.control(request), name)
         module = request.names["module"]
         await verb(module)
-        return Answer(next(m for m in router.supervisor.status().modules if m.name == module))
+        return Answer(next(m for m in status.render(backend.fleet).modules if m.name == module))
 
     return handler
 
 
-async def _enable(router: Router, request: Request) -> Answer:
-    return Answer(await router.control(request).enable(request.names["module"]))
+async def _enable(backend: Backend, request: Request) -> Answer:
+    return Answer(await backend.control(request).enable(request.names["module"]))
 
 
-async def _disable(router: Router, request: Request) -> Answer:
-    return Answer(await router.control(request).disable(request.names["module"]))
+async def _disable(backend: Backend, request: Request) -> Answer:
+    return Answer(await backend.control(request).disable(request.names["module"]))
 
 
-async def _reload(router: Router, request: Request) -> Answer:
-    return Answer(await router.control(request).reload())
+async def _reload(backend: Backend, request: Request) -> Answer:
+    return Answer(await backend.control(request).reload())
 
 
-async def _stop(router: Router, _: Request) -> Answer:
-    import signal
-
-    router.supervisor.shutdown.begin(signal.SIGTERM)
-    return Answer(Stopping(router.supervisor.pid), HTTPStatus.ACCEPTED)
+async def _stop(backend: Backend, _: Request) -> Answer:
+    backend.shutdown.begin(signal.SIGTERM)
+    return Answer(Stopping(os.getpid()), HTTPStatus.ACCEPTED)
 
 
 # What they share

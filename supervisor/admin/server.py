@@ -8,15 +8,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ipc.unix_socket import UnixListener
+from supervisor.admin.backend import Backend, MakeControl
 from supervisor.admin.connections import Connections
 from supervisor.admin.http import IsTrusted
 from supervisor.admin.router import Router
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
+from supervisor.fleet.fleet import Fleet
+from supervisor.fleet.shutdown import Shutdown
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,12 @@ class AdminServer:
     there is one; without it, only what gives nothing away is answered.
     """
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._settings = supervisor.configuration.admin
-        self._router = Router(supervisor)
+    def __init__(self, fleet: Fleet, control: MakeControl, shutdown: Shutdown) -> None:
+        self._settings = fleet.configuration.admin
+        self._backend = Backend(fleet, control, shutdown)
+        self._router = Router(self._backend)
         self._connections: list[Connections] = []
-        self._listener = UnixListener(supervisor.paths.admin_socket, self._handler(lambda _: True))
+        self._listener = UnixListener(fleet.paths.admin_socket, self._handler(lambda _: True))
         self._servers: list[asyncio.Server] = []
 
     async def __aenter__(self) -> Self:
@@ -69,7 +70,7 @@ class AdminServer:
         for server in self._servers:
             server.close()
         self._listener.close()
-        self._router.close()
+        self._backend.close()
         await asyncio.gather(*(each.close(timeout=1) for each in self._connections))
 
     async def _listen_on_tcp(self, token: str) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ipc import Channel
 from supervisor import version
+from supervisor.config import ModuleSpec
+from supervisor.fleet.fleet import Fleet
 from supervisor.unit.process import Usage
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
-
-if TYPE_CHECKING:
-    from supervisor.config import ModuleSpec
-    from supervisor.supervisor import Supervisor
 
 
 class ExitStatus(msgspec.Struct, frozen=True):
@@ -88,33 +86,33 @@ class Status(msgspec.Struct, frozen=True):
     modules: list[ModuleStatus]
 
 
-def render(supervisor: Supervisor) -> Status:
+def render(fleet: Fleet) -> Status:
     """Describe everything as it is now."""
-    units = supervisor.units.values()
+    units = fleet.units.values()
     return Status(
         version=version.current(),
         pid=os.getpid(),
-        started_at=timestamp(supervisor.started_at),
-        data_dir=str(supervisor.paths.data_dir),
-        uptime_seconds=round(time.monotonic() - supervisor.began, 3),
-        state=overall_state(supervisor),
+        started_at=timestamp(fleet.started_at),
+        data_dir=str(fleet.paths.data_dir),
+        uptime_seconds=round(time.monotonic() - fleet.began, 3),
+        state=overall_state(fleet),
         modules=[
             *(_module(unit) for unit in units),
             *(
-                _disabled(spec, reason, supervisor.registry.mailbox(spec.name).inbox)
-                for spec, reason in supervisor.disabled.values()
+                _disabled(spec, reason, fleet.registry.mailbox(spec.name).inbox)
+                for spec, reason in fleet.disabled.values()
             ),
         ],
     )
 
 
-def overall_state(supervisor: Supervisor) -> str:
+def overall_state(fleet: Fleet) -> str:
     """Return the state of the whole, as in `Status`."""
-    if supervisor.stopping:
+    if fleet.stopping:
         return "stopping"
-    if not supervisor.started:
+    if not fleet.started:
         return "starting"
-    all_ready = all(unit.state is State.READY for unit in supervisor.units.values())
+    all_ready = all(unit.state is State.READY for unit in fleet.units.values())
     return "running" if all_ready else "degraded"
 
 

@@ -7,27 +7,27 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from ipc import DeadLetter
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.fleet import reload as reloading
+from supervisor.fleet.fleet import Fleet, Interrupted
 from supervisor.fleet.reload import Changes
-from supervisor.unit.restarts import (
-    Cause,
-    Restart,
-)
+from supervisor.host.systemd import Systemd
+from supervisor.unit.restart_policy import Cause, Restart
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 _DISABLED: Final = "disabled by `cloudcore disable`, until the next reload or restart"
+
+
+Loader = Callable[[], Configuration]
+"""reads the configuration again, from where it was read first"""
 
 
 class UnknownModule(LookupError):
@@ -45,10 +45,14 @@ class Control:
     policy's. A verb holds up others only while processes end, which has a timeout.
     """
 
-    def __init__(self, supervisor: Supervisor, gone: Callable[[], bool] = lambda: False) -> None:
-        self._supervisor = supervisor
+    def __init__(
+        self, fleet: Fleet, load: Loader, systemd: Systemd, gone: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._fleet = fleet
+        self._load = load
+        self._systemd = systemd
         self._gone = gone
-        """whether the client has gone away"""
+        """whether the client has closed its connection"""
 
     async def start(self, name: str) -> Unit:
         """Start a module that is stopped or has failed, or that waits for its restart."""
@@ -80,10 +84,10 @@ class Control:
         None for one that is disabled.
         """
         async with self._turn():
-            if name in self._supervisor.disabled:
+            if name in self._fleet.disabled:
                 return None
             unit = self._unit(name)
-            self._supervisor.cancel_turn(unit)
+            self._fleet.cancel_turn(unit)
             await unit.stop(signal.SIGTERM, unit.supervision.stop_timeout, "stop requested")
             unit.forget_failure()
             return unit
@@ -99,14 +103,13 @@ class Control:
     async def reload(self) -> Changes:
         """Read the configuration again; ConfigError or OSError, and nothing has changed."""
         async with self._turn():
-            supervisor = self._supervisor
             self._check_not_stopping()
-            configuration = supervisor.load()
-            supervisor.systemd.reloading()
+            configuration = self._load()
+            self._systemd.reloading()
             try:
                 changes = await self._apply(configuration)
             finally:
-                supervisor.systemd.ready()
+                self._systemd.ready()
         return await self._outcome(changes)
 
     async def replay(self, letter_id: str) -> DeadLetter:
@@ -115,16 +118,16 @@ class Control:
         Errors: UnknownDeadLetter and those of the channel; then the letter stays.
         """
         async with self._turn():
-            box = self._supervisor.dead_letters
+            box = self._fleet.dead_letters
             letter = box.get(letter_id)
-            inbox = self._supervisor.registry.mailbox(letter.channel).inbox
+            inbox = self._fleet.registry.mailbox(letter.channel).inbox
             box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
             return letter
 
     async def _switch(self, name: str, *, on: bool) -> Changes:
         async with self._turn():
             self._check_not_stopping()
-            configuration = self._supervisor.configuration
+            configuration = self._fleet.configuration
             spec = next((each for each in configuration.modules if each.name == name), None)
             if spec is None:
                 known = ", ".join(each.name for each in configuration.modules)
@@ -132,21 +135,21 @@ class Control:
             switched = replace(spec, enabled=on)
             if spec.enabled and not on:
                 switched = replace(switched, why_disabled=_DISABLED)
-            if on and (reason := self._supervisor.why_disabled(switched)):
+            if on and (reason := self._fleet.why_disabled(switched)):
                 raise NotPossible(f"module {name} cannot be enabled: {reason}")
             changes = await self._apply(_with(configuration, switched))
         return await self._outcome(changes)
 
     async def _apply(self, configuration: Configuration) -> Changes:
         try:
-            return await reloading.apply(self._supervisor, configuration)
-        except reloading.Interrupted as error:
+            return await reloading.apply(self._fleet, configuration)
+        except Interrupted as error:
             raise NotPossible(str(error)) from error
 
     async def _outcome(self, changes: Changes) -> Changes:
         """Wait until what was begun is up, or has died, and say what is not up."""
         names = {*changes.started, *changes.restarted}
-        units = [unit for unit in self._supervisor.units.values() if unit.module.name in names]
+        units = [unit for unit in self._fleet.units.values() if unit.module.name in names]
         await self._tried([(unit, unit.transitions[State.CRASHED]) for unit in units])
         not_ready = [
             unit.name
@@ -158,8 +161,8 @@ class Control:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """Wait until no other verb changes what runs; NotPossible if the client left meanwhile."""
-        waited = self._supervisor.changing.locked()
-        async with self._supervisor.changing:
+        waited = self._fleet.changing.locked()
+        async with self._fleet.changing:
             if waited and self._gone():
                 log.info("a request was not carried out: its client has gone away before its turn")
                 raise NotPossible("the client has gone away")
@@ -167,32 +170,32 @@ class Control:
 
     def _unit(self, name: str) -> Unit:
         self._check_not_stopping()
-        units = self._supervisor.units
-        if name in self._supervisor.disabled:
+        units = self._fleet.units
+        if name in self._fleet.disabled:
             raise NotPossible(f"module {name} is disabled: `cloudcore enable {name}` comes first")
         if name not in units:
             raise UnknownModule(f"no module {name!r} runs here (known: {', '.join(units)})")
         return units[name]
 
     def _check_not_stopping(self) -> None:
-        if self._supervisor.stopping:
+        if self._fleet.stopping:
             raise NotPossible("cloudcore is stopping")
 
     def _start(self, unit: Unit) -> None:
-        self._supervisor.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
+        self._fleet.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
 
     async def _tried(self, begun: list[tuple[Unit, int]]) -> None:
         """Wait until each is settled, has died once more, or waits for one that has died."""
 
         def look() -> bool:
-            return self._supervisor.stopping or all(
+            return self._fleet.stopping or all(
                 unit.tried
                 if unit.waits_for
                 else unit.settled or unit.transitions[State.CRASHED] > deaths
                 for unit, deaths in begun
             )
 
-        await self._supervisor.events.until(look)
+        await self._fleet.events.until(look)
 
 
 def _with(configuration: Configuration, spec: ModuleSpec) -> Configuration:

@@ -7,14 +7,13 @@ import logging
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ipc.unix_socket import remove_socket
+from supervisor.fleet.fleet import Fleet
+from supervisor.host.systemd import Systemd
 from supervisor.unit.child import STOP_SIGNALS
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
-    from supervisor.unit.unit import Unit
+from supervisor.unit.unit import Unit
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,9 @@ class Shutdown:
     insists: what still runs is killed, and cleaned up after; a third time ends all at once.
     """
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, fleet: Fleet, systemd: Systemd) -> None:
+        self._fleet = fleet
+        self._systemd = systemd
         self._begun: asyncio.Future[int] | None = None
         self._exit_status = 0
         self._seen: set[int] = set()
@@ -64,6 +64,7 @@ class Shutdown:
             self._exit_status = exit_status
             self._seen.add(number)
             self._begun.set_result(number)
+            self._fleet.stopping = True
 
     async def wait(self) -> int:
         """Stay until a shutdown begins, see it through, and return the exit status."""
@@ -74,20 +75,20 @@ class Shutdown:
 
     async def _stop_modules(self, number: int) -> None:
         """Stop one module after the other; all share one budget, and who exceeds it is killed."""
-        supervisor = self._supervisor
-        supervisor.systemd.stopping()
+        fleet = self._fleet
+        self._systemd.stopping()
         log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
-        for unit in supervisor.units.values():
-            supervisor.cancel_turn(unit)
+        for unit in fleet.units.values():
+            fleet.cancel_turn(unit)
         forwarded = number if number in STOP_SIGNALS else int(signal.SIGTERM)
-        deadline = time.monotonic() + supervisor.configuration.stop_timeout
+        deadline = time.monotonic() + fleet.configuration.stop_timeout
         while running := self._running():  # a reload may have been under way
             left = deadline - time.monotonic()
             if left > 0 and not self._insisted:
                 await self._stop(running[-1], forwarded, left)
             else:
                 await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
-        for unit in supervisor.units.values():
+        for unit in fleet.units.values():
             unit.output.drain()
             if waiting := unit.line.inbox.statistics().messages:
                 text = "module %s: messages=%d in its inbox were not handled and are dropped"
@@ -96,7 +97,7 @@ class Shutdown:
 
     def _running(self) -> list[Unit]:
         """Those that live, in order of start."""
-        units = sorted(self._supervisor.units.values(), key=lambda unit: unit.first_started)
+        units = sorted(self._fleet.units.values(), key=lambda unit: unit.first_started)
         return [unit for unit in units if unit.living]
 
     async def _stop(self, unit: Unit, number: int, left: float) -> None:
@@ -112,21 +113,21 @@ class Shutdown:
         elif number not in self._seen:
             log.info("got %s while stopping", name)
             self._seen.add(number)
-            for unit in self._supervisor.units.values():
+            for unit in self._fleet.units.values():
                 unit.forward(number)
         elif not self._insisted:
             log.warning("got %s again: killing what still runs", name)
             self._insisted = True
             self._exit_status = 128 + number
-            for unit in self._supervisor.units.values():
+            for unit in self._fleet.units.values():
                 unit.kill(f"was to end at once ({name} again)")
         else:
             self._end_at_once(number)
 
     def _end_at_once(self, number: int) -> None:
         log.warning("got %s once more: ending without cleanups", signal.Signals(number).name)
-        for unit in self._supervisor.units.values():
+        for unit in self._fleet.units.values():
             if unit.process:
                 unit.process.kill()
-        remove_socket(self._supervisor.paths.admin_socket)
+        remove_socket(self._fleet.paths.admin_socket)
         os._exit(128 + number)

@@ -45,6 +45,11 @@ class Paths:
         return self.data_dir / "dead-letters"
 
     @property
+    def metrics_dir(self) -> Path:
+        """Where processes keep the values of their metrics (telemetry/process_metrics.py)."""
+        return self.run_dir / "metrics"
+
+    @property
     def kubeconfig(self) -> Path:
         """Access to the embedded API server, written by it, mode 0600."""
         return self.data_dir / "kubeconfig"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ipc.unix_socket import path_fault
-
-if TYPE_CHECKING:
-    from supervisor.config import ModuleSpec
 
 Sockets = Mapping[str, socket.socket]
 
@@ -32,11 +29,11 @@ def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socke
     return opened
 
 
-def check_unix_paths(spec: ModuleSpec, run_dir: Path) -> None:
-    """Raise OSError if a Unix socket of a module's would have a path that is too long."""
-    for name in spec.cls.unix_sockets(spec.config):
+def check_unix_paths(module: str, names: Iterable[str], run_dir: Path) -> None:
+    """Raise OSError if the path of one of a module's Unix sockets is too long."""
+    for name in names:
         if fault := path_fault(run_dir / name):
-            text = f"module {spec.name}: {fault}: choose a shorter --run-dir"
+            text = f"module {module}: {fault}: choose a shorter --run-dir"
             raise OSError(errno.ENAMETOOLONG, text)
 
 

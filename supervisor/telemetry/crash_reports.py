@@ -5,27 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import msgspec
 
 from ipc.files import replace_file
-from supervisor.api import DiskFull
 from supervisor.telemetry.escaping import to_json
-from supervisor.telemetry.output import last_lines
-from supervisor.unit.exit_reason import (
-    EXIT_TEMPORARY,
-    full_directory,
-)
-
-if TYPE_CHECKING:
-    from supervisor.unit.process import ModuleProcess
-    from supervisor.unit.unit import Unit
-
-STDERR_LINES: Final = 200
 
 log = logging.getLogger(__name__)
 
@@ -55,41 +41,6 @@ class CrashReport(msgspec.Struct, frozen=True):
     """it died of a condition that passes by itself, such as a full disk"""
 
 
-def describe(
-    unit: Unit, process: ModuleProcess, code: int, reason: str, *, oom_killed: bool, since: int
-) -> CrashReport:
-    """Put together what is known of a process that has just ended.
-
-    `code` is as in multiprocessing, `reason` the supervisor's own if it has ended it, and `since`
-    the mark in the module's output from which on the process wrote.
-    """
-    words = process.page.last_words()
-    number = signal_name(-code) if code < 0 else None
-    # A page of a mapped file (metrics are such) that the disk has no room for is a SIGBUS.
-    full = full_directory(unit.module.settings) if code == -signal.SIGBUS else None
-    temporary = not reason and (code == EXIT_TEMPORARY or full is not None)
-    if not reason:
-        reason = (words.reason if words else "") or how_ended(code)
-        reason += " (the kernel was out of memory)" if oom_killed else ""
-        reason += f": {DiskFull(full)}" if full else ""
-    return CrashReport(
-        id=_new_id(unit.name, process.pid),
-        module=unit.name,
-        at=time.time(),
-        pid=process.pid,
-        uptime_seconds=round(time.monotonic() - process.started, 3),
-        state=unit.state,
-        reason=reason,
-        code=None if code < 0 else code,
-        signal=number,
-        oom_killed=oom_killed,
-        traceback=words.traceback if words else "",
-        in_hand=_in_hand(unit),
-        stderr=last_lines(STDERR_LINES, unit.output.recent, since=since),
-        temporary=temporary,
-    )
-
-
 def how_ended(code: int) -> str:
     """Say how a process ended; `code` is as in multiprocessing."""
     return f"killed by {signal_name(-code)}" if code < 0 else f"exit status {code}"
@@ -101,20 +52,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     offset = number - signal.SIGRTMIN
     return f"SIGRTMIN+{offset}" if offset > 0 else f"signal {number}"  # the C library's own
-
-
-def _in_hand(unit: Unit) -> list[dict[str, Any]]:
-    try:
-        return [asdict(message) for message in unit.line.inbox.in_flight()]
-    except Exception:  # memory that a module could write to: anything may be in it
-        log.exception("what module %s had in hand cannot be told", unit.name)
-        return []
-
-
-def _new_id(module: str, pid: int) -> str:
-    """Make an id that sorts by time."""
-    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"
 
 
 class UnknownReport(LookupError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from supervisor.admin import metrics
+from supervisor.telemetry import process_metrics
 from supervisor.unit.context import (
     SupervisedBlockingContext,
     SupervisedContext,
@@ -69,7 +69,7 @@ def _settle(birth: LaunchSpec) -> None:
     gc.freeze()
     faulthandler.enable()
     birth.set_up_logs(birth.name)
-    metrics.belong_to(birth.name)
+    process_metrics.belong_to(birth.name)
     threading.Thread(target=_follow, args=(birth, console), name="lifeline", daemon=True).start()
 
 
@@ -177,7 +177,7 @@ def _beat(loop: asyncio.AbstractEventLoop, birth: LaunchSpec) -> None:
 
 def _keep_metrics() -> None:
     try:
-        metrics.restore()
+        process_metrics.restore()
     except OSError as error:
         log.warning("metrics were removed, and cannot be written again: %s", error)
 

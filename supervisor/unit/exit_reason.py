@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from supervisor.api import CannotStart, DiskFull, Settings, TemporaryFailure
+from supervisor.host.disk_space import full_directory
 from supervisor.unit.shared_state import LastWords
 
 # Exit statuses of sysexits.h.
@@ -61,17 +59,8 @@ def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | N
 
 def _where(settings: Settings) -> str:
     """Name the directory without space; write(2) does not say of which file it failed."""
-    full = full_directory(settings)
+    full = full_directory(settings.data_dir, settings.run_dir)
     return str(full) if full else f"{settings.data_dir} or {settings.run_dir}"
-
-
-def full_directory(settings: Settings) -> Path | None:
-    """Return the one of cloudcore's directories whose file system has no space left."""
-    for directory in (settings.data_dir, settings.run_dir):
-        with contextlib.suppress(OSError):
-            if os.statvfs(directory).f_bavail == 0:
-                return directory
-    return None
 
 
 def _joined(reasons: list[str]) -> str:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ipc import ChannelRegistry
 from supervisor.api import Module
 from supervisor.host.run_records import RunRecords
-from supervisor.telemetry import logs
+from supervisor.telemetry.output import ModuleOutput
+from supervisor.unit.restart_policy import Supervision
 from supervisor.unit.shared_state import SharedState
-
-if TYPE_CHECKING:
-    from supervisor.supervisor import Supervisor
-    from supervisor.unit.unit import Unit
 
 #: A module gives this many signs of life within its watchdog's time, and one in 5 s at least.
 _BEATS: Final = 4
@@ -46,28 +42,44 @@ class LaunchSpec:
     set_up_logs: Callable[[str], None]
 
 
-def make_launch_spec(supervisor: Supervisor, unit: Unit, lifeline: int) -> LaunchSpec:
-    """Put together what a new process of a unit's gets."""
-    page = SharedState()
-    keep = {
-        *supervisor.registry.filenos(),
-        page.notice,
-        lifeline,
-        unit.output.write_end,
-        *(sock.fileno() for sock in unit.sockets.values()),
-    }
-    watchdog = unit.supervision.watchdog / _BEATS or _LONGEST_BEAT
-    return LaunchSpec(
-        name=unit.name,
-        module=unit.module,
-        registry=supervisor.registry,
-        page=page,
-        sockets=unit.sockets,
-        lifeline=lifeline,
-        stop_timeout=unit.supervision.stop_timeout,
-        beat=min(watchdog, _LONGEST_BEAT),
-        output=unit.output.write_end,
-        lives=supervisor.lives,
-        keep=frozenset(keep),
-        set_up_logs=partial(logs.setup, **supervisor.configuration.log.model_dump()),
-    )
+@dataclass(frozen=True)
+class Launcher:
+    """What the launches of all units have in common."""
+
+    registry: ChannelRegistry
+    lives: RunRecords
+    lifeline: int
+    set_up_logs: Callable[[str], None]
+
+    def spec(
+        self,
+        name: str,
+        module: Module,
+        supervision: Supervision,
+        sockets: Mapping[str, socket.socket],
+        output: ModuleOutput,
+    ) -> LaunchSpec:
+        """Put together what a new process of a unit gets; raises OSError."""
+        page = SharedState()
+        keep = {
+            *self.registry.filenos(),
+            page.notice,
+            self.lifeline,
+            output.write_end,
+            *(sock.fileno() for sock in sockets.values()),
+        }
+        watchdog = supervision.watchdog / _BEATS or _LONGEST_BEAT
+        return LaunchSpec(
+            name=name,
+            module=module,
+            registry=self.registry,
+            page=page,
+            sockets=sockets,
+            lifeline=self.lifeline,
+            stop_timeout=supervision.stop_timeout,
+            beat=min(watchdog, _LONGEST_BEAT),
+            output=output.write_end,
+            lives=self.lives,
+            keep=frozenset(keep),
+            set_up_logs=self.set_up_logs,
+        )

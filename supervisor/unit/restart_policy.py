@@ -1,4 +1,4 @@
-"""Whether and when a module that died is started again.
+"""Restarts: whether and when a module that died is started again, and why.
 
 Restart intensity is OTP's sliding window (lib/stdlib/src/supervisor.erl), the backoff is
 Kubernetes': it grows by a factor up to a maximum, and a while of being ready forgets it.
@@ -6,14 +6,66 @@ Kubernetes': it grows by a factor up to a maximum, and a while of being ready fo
 
 from __future__ import annotations
 
+import enum
 import random
 from collections import deque
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Restart = Literal["always", "on-failure", "never"]
+RestartWhen = Literal["always", "on-failure", "never"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+#: Seconds of the first wait that grows, if `backoff_initial` is 0.
+_STEP: Final = 0.1
+
+
+class Cause(enum.StrEnum):
+    """Why a module gets a new process; a label of the metric of restarts."""
+
+    CRASH = "crash"
+    HUNG = "hung"
+    LIMIT = "limit"
+    START_TIMEOUT = "start_timeout"
+    REQUEST = "request"
+    RELOAD = "reload"
+    STRATEGY = "strategy"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why the supervisor has ended a process; a crash without a reason is its own doing."""
+
+    cause: Cause
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class End:
+    """How one process's life ended."""
+
+    cause: Cause
+    reason: str
+    """why the supervisor has ended it; empty if it did so itself"""
+    ready_for: float
+    """seconds"""
+    failure: bool
+    for_good: str = ""
+    """why no other one is to be started, if it said so"""
+    temporary: str = ""
+    """the condition that it waits for, if it said that this passes by itself"""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A restart that was asked for; between the two processes come `prepare` and then `gate`."""
+
+    cause: Cause
+    why: str = ""
+    prepare: Callable[[], None] | None = None
+    gate: Callable[[], Awaitable[None]] | None = None
 
 
 class Supervision(BaseModel):
@@ -21,7 +73,7 @@ class Supervision(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    restart: Restart = "always"
+    restart: RestartWhen = "always"
     backoff_initial: float = Field(0.0, ge=0)
     """before the first restart; the following ones wait 0.1 s times the factor and so on"""
     backoff_max: float = Field(10.0, ge=0)
@@ -84,6 +136,3 @@ class RestartPolicy:
         self._delay = min(grown, rules.backoff_max)
         spread = 1 + random.uniform(-rules.jitter, rules.jitter)  # noqa: S311 - not for secrets
         return min(self._delay * spread, rules.backoff_max)
-
-
-_STEP = 0.1

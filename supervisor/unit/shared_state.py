@@ -32,7 +32,7 @@ class LastWords(msgspec.Struct, frozen=True):
     reason: str
     traceback: str = ""
     exit_status: int = 0
-    """says whether another attempt is worth it (endings.py)"""
+    """says whether another attempt is worth it (exit_reason.py)"""
 
 
 class SharedState:

@@ -35,13 +35,11 @@ from supervisor.unit.process import (
     suspension,
 )
 from supervisor.unit.restart_policy import (
-    RestartPolicy,
-    Supervision,
-)
-from supervisor.unit.restarts import (
     Cause,
     End,
     Restart,
+    RestartPolicy,
+    Supervision,
     Verdict,
 )
 from supervisor.unit.states import State
@@ -62,12 +60,12 @@ _NOT_READY: Final = "did start() call context.ready()? Is start_timeout long eno
 
 
 class Host(Protocol):
-    """What a unit needs of the supervisor."""
+    """What a unit needs of the fleet."""
 
     lives: RunRecords
 
-    def birth(self, unit: Unit) -> LaunchSpec:
-        """Make what a new process gets."""
+    def launch_spec(self, unit: Unit) -> LaunchSpec:
+        """Return what a new process gets; raises OSError."""
 
     def changed(self, unit: Unit, old: State) -> None:
         """Hear of a transition."""
@@ -330,7 +328,7 @@ class Unit:
         )
 
     def _new_process(self, target: Callable[[LaunchSpec], NoReturn]) -> ModuleProcess:
-        birth = self.host.birth(self)
+        birth = self.host.launch_spec(self)
         try:
             return ModuleProcess(target, birth)
         except OSError:

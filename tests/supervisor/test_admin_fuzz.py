@@ -16,7 +16,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS
 
 from supervisor.admin import openapi
-from supervisor.admin.routes import ROUTES, Route
+from supervisor.admin.route import Route
+from supervisor.admin.routes import ROUTES
 from tests.support.running import DEADLINE, Running
 
 KEPT = ("good", "asking", "listening")

@@ -22,6 +22,7 @@ from supervisor.telemetry.crash_reports import (
     UnknownReport,
 )
 from supervisor.telemetry.output import Recent
+from supervisor.unit import post_mortem
 from supervisor.unit.shared_state import SharedState
 from tests.support.running import Running
 
@@ -110,8 +111,8 @@ async def test_a_death_for_want_of_space_is_temporary(
     module: Any = SimpleNamespace(settings=Settings(tmp_path, tmp_path))
     output: Any = SimpleNamespace(recent=Recent())
     unit: Any = SimpleNamespace(name="m", module=module, line=line, output=output, state="ready")
-    monkeypatch.setattr(crash_reports, "full_directory", lambda _: tmp_path if full else None)
-    made = crash_reports.describe(unit, process, code, "", oom_killed=False, since=0)
+    monkeypatch.setattr(post_mortem, "full_directory", lambda *_: tmp_path if full else None)
+    made = post_mortem.describe(unit, process, code, "", oom_killed=False, since=0)
     assert made.temporary is temporary
     assert made.reason.startswith(reason)
     page.close()

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from supervisor.fleet.fleet import Fleet
 from supervisor.host import sockets
-from supervisor.supervisor import Supervisor
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 from tests.support.running import DEADLINE, Running
@@ -90,8 +90,8 @@ def test_a_socket_is_refused_when_no_process_of_its_module_is_there(
     units = {"m": unit(State.FAILED), "m-2": unit(second)}
     for each in units.values():
         each.module, each.sockets = cast(Any, SimpleNamespace(name="m")), listening
-    supervisor: Any = SimpleNamespace(units=units)
-    Supervisor._refuse_connections(supervisor)
+    fleet: Any = SimpleNamespace(units=units)
+    Fleet._refuse_connections(fleet)
     accepts = listening["s"].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     assert bool(accepts) is not refused
 

@@ -18,12 +18,12 @@ import pytest
 
 from ipc.unix_socket import LONGEST_PATH
 from supervisor import client
-from supervisor.admin import metrics
 from supervisor.host.paths import (
     PathError,
     Paths,
 )
 from supervisor.run_directory import RunDirectory
+from supervisor.telemetry import process_metrics
 from tests.support.running import DEADLINE, Running
 
 
@@ -168,7 +168,7 @@ def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
 
 
 def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "kept_in", contextlib.nullcontext)
+    monkeypatch.setattr(process_metrics, "kept_in", contextlib.nullcontext)
     with RunDirectory(Paths(tmp_path, tmp_path)) as held:
         held.restore()
         with pytest.raises(PathError, match="another cloudcore"):

@@ -16,7 +16,7 @@ from supervisor.fleet.control import (
     Control,
     NotPossible,
 )
-from supervisor.supervisor import Supervisor
+from supervisor.fleet.fleet import Fleet
 from tests.support.running import Running
 
 
@@ -71,8 +71,8 @@ def test_what_waits_for_a_crashing_module_is_told_and_holds_up_nobody(tmp_path: 
         running.ready("good")
 
 
-class FakeSupervisor:
-    """As much of a supervisor as a verb needs that stops a module."""
+class FakeFleet:
+    """As much of a fleet as a verb needs that stops a module."""
 
     def __init__(self) -> None:
         self.changing = asyncio.Lock()
@@ -83,16 +83,17 @@ class FakeSupervisor:
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "enable", "disable"])
 async def test_a_verb_whose_client_has_gone_before_its_turn_is_not_carried_out(verb: str) -> None:
-    supervisor, gone = FakeSupervisor(), False
-    control = Control(cast(Supervisor, supervisor), lambda: gone)
-    await supervisor.changing.acquire()
+    fleet, gone = FakeFleet(), False
+    nothing: Any = None
+    control = Control(cast(Fleet, fleet), nothing, nothing, lambda: gone)
+    await fleet.changing.acquire()
     asked = asyncio.create_task(getattr(control, verb)("m"))
     await asyncio.sleep(0)
     gone = True
-    supervisor.changing.release()
+    fleet.changing.release()
     with pytest.raises(NotPossible, match="client has gone away"):
         await asked
-    assert not supervisor.changing.locked()
+    assert not fleet.changing.locked()
 
 
 def test_a_client_that_gave_up_while_it_waited_changes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""The description of one route: of the router's table, and of the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from supervisor.admin.backend import Backend
+from supervisor.admin.http import JSON, Answer, Request, Stream
+
+Handler = Callable[[Backend, Request], Awaitable[Answer | Stream]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing to ask or to do; `open` ones are answered without trust."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    returns: Any = None
+    """the type of the JSON answer"""
+    type: str = JSON
+    stream: str = ""
+    """the type of the answer with `follow`"""
+    query: tuple[str, ...] = ()
+    open: bool = False
+    status: HTTPStatus = HTTPStatus.OK
+    otherwise: HTTPStatus | None = None
+    """another status that comes with an answer of the same type, and is no error"""
