@@ -132,7 +132,7 @@ def test_a_banner_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None
 def test_the_banner_has_the_bytes_of_a_path(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    monkeypatch.setattr(banner.status, "render", dict)
+    monkeypatch.setattr(banner.status, "render", lambda _: {})
     monkeypatch.setattr(banner, "render", lambda *_: f"status --run-dir {NAME}")
     banner.show(Mock(units={}))
     assert capfdbinary.readouterr().out == b"status --run-dir caf\xe9\n"
