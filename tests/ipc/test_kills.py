@@ -18,6 +18,7 @@ import pytest
 
 from ipc import AsyncContext, Channel, ChannelRegistry, Delivery, Message
 from tests.ipc.conftest import Start
+from tests.support.waiting import block_until
 
 KILLS = int(os.environ.get("KILLS", "40"))
 WRITERS = 2
@@ -152,12 +153,12 @@ def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(
         processes[victim].join(10)
         processes[victim] = begin[victim]()
     before = ledger[HANDLED]
-    wait_until(lambda: ledger[HANDLED] > before + 1000, "the reader to go on")
+    block_until(lambda: ledger[HANDLED] > before + 1000, "the reader to go on", interval=0)
     ledger[STOP] = 1
     for writer in processes[1:]:
         writer.join(10)
         assert writer.exitcode == 0
-    wait_until(lambda: everything_arrived(ledger), "everything to arrive")
+    block_until(lambda: everything_arrived(ledger), "everything to arrive", interval=0)
     print(f"{KILLS} kills, {ledger[HANDLED]} messages, {channel.statistics()}")
     assert (ledger[LOST], ledger[UNMARKED]) == (0, 0)
 
@@ -168,10 +169,3 @@ def everything_arrived(ledger: Any) -> bool:
         set(range(ledger[LAST + w] + 1, ledger[SENT + w] + 1)) <= doubts(ledger, w)
         for w in range(WRITERS)
     )
-
-
-def wait_until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        os.sched_yield()

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,19 +24,13 @@ from supervisor.host.paths import (
 from supervisor.run_directory import RunDirectory
 from supervisor.telemetry import process_metrics
 from tests.support.running import DEADLINE, Running
+from tests.support.waiting import block_until
 
 
 def counted(running: Running) -> float | None:
     text = client.text(running.admin_socket, "/metrics")
     found = re.search(r"^testbed_starts_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else None
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def started_with(base: Path, redirections: str) -> subprocess.Popen[bytes]:
@@ -114,7 +107,7 @@ def test_a_run_directory_that_goes_away_is_made_again_with_all_in_it(tmp_path: P
         running.wait_for("the admin socket was removed: listening at .* again")
         assert run.stat().st_mode & 0o777 == 0o700
         assert (run / "cloudcore.pid").read_text() == f"{running.process.pid}\n"
-        until(lambda: counted(running) == starts)
+        block_until(lambda: counted(running) == starts)
         assert {path.relative_to(run) for path in run.rglob("*")} == before
         os.kill(pid, signal.SIGKILL)
         running.wait_for("good: ready -> crashed")

@@ -119,13 +119,6 @@ def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     store.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what nobody tells."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 Kubectl = Callable[..., Any]
 
 

@@ -11,7 +11,8 @@ import pytest
 from modules.apiserver.http.server import Server
 from modules.apiserver.meta.objects import MOST_BYTES, MOST_DEPTH
 from modules.apiserver.registry import event_expiry
-from tests.modules.apiserver.conftest import Api, pod, until
+from tests.modules.apiserver.conftest import Api, pod
+from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 EVENTS = "/api/v1/namespaces/default/events"

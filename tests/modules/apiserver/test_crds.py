@@ -23,9 +23,10 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import Api, pod, tls, until
+from tests.modules.apiserver.conftest import Api, pod, tls
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
+from tests.support.waiting import until
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CRD_STORAGE = "customresourcedefinitions.apiextensions.k8s.io"

@@ -23,7 +23,8 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.revisions import Mark
 from modules.apiserver.storage.store import Store
 from supervisor.api import DiskFull, TemporaryFailure
-from tests.modules.apiserver.conftest import Api, until
+from tests.modules.apiserver.conftest import Api
+from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 LARGE = {"v": "x" * 100_000}

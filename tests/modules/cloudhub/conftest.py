@@ -89,13 +89,6 @@ class Cloud:
         return message.id
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the hub tells nobody."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture(scope="session")
 def client_tls(
     pki: Pki, tmp_path_factory: pytest.TempPathFactory

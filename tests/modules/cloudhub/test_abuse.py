@@ -12,8 +12,9 @@ import pytest
 
 from ipc import Message
 from modules.cloudhub.endpoint import websocket
-from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
+from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
 from tests.modules.cloudhub.edge import CONTINUATION, PING, Edge, frame
+from tests.support.waiting import until
 
 TlsOf = Callable[[str], ssl.SSLContext]
 PATH = f"/{PROJECT}/edge-9/events"

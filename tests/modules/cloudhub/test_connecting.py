@@ -26,8 +26,9 @@ from modules.common.pki.certificates import (
     issue_node,
 )
 from supervisor.api import CannotStart
-from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join, until
+from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
 from tests.modules.cloudhub.edge import Edge
+from tests.support.waiting import until
 
 TlsOf = Callable[[str], ssl.SSLContext]
 PATH = f"/{PROJECT}/edge-1/events"

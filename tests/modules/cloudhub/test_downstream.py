@@ -10,8 +10,9 @@ import pytest
 
 from ipc import Message
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join, until
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 from tests.modules.cloudhub.edge import BINARY
+from tests.support.waiting import until
 
 
 async def test_an_edge_gets_header_and_payload_without_the_node(cloud: Cloud, join: Join) -> None:

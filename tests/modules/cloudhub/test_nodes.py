@@ -24,7 +24,8 @@ from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.session.session import Session
 from modules.common.pki.certificates import Pki
 from supervisor.api import Settings
-from tests.modules.cloudhub.conftest import Cloud, HubContext, Join, until
+from tests.modules.cloudhub.conftest import Cloud, HubContext, Join
+from tests.support.waiting import until
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from modules.cloudhub.protocols import served
 from modules.cloudhub.protocols.generation import Generation
 from modules.common.wire import json_form
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import Cloud, Join, until
+from tests.modules.cloudhub.conftest import Cloud, Join
 from tests.modules.cloudhub.edge import (
     BINARY,
     CLOSE,
@@ -26,6 +26,7 @@ from tests.modules.cloudhub.edge import (
     Edge,
     frame,
 )
+from tests.support.waiting import until
 
 HEADER = bytes.fromhex("01010100 01 00")
 

@@ -15,8 +15,9 @@ import pytest
 
 from ipc import ChannelState, Message
 from modules.cloudhub.routing import upstream
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join, until
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 from tests.modules.cloudhub.edge import Edge, frame
+from tests.support.waiting import until
 
 DATA = Path(__file__).parents[2] / "data"
 

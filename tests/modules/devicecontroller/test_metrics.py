@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +9,9 @@ from prometheus_client import REGISTRY
 
 from modules.common.kube import DEVICEMODELS, DEVICES, TooManyRequests
 from modules.common.kube.transport import Request, Transport
-from tests.modules.devicecontroller.conftest import TIMEOUT, Api, Controller
+from tests.modules.devicecontroller.conftest import Api, Controller
 from tests.modules.devicecontroller.samples import LED, NODE, device, model
+from tests.support.waiting import until
 
 QUEUES = ("announcements", "profiles", "rejections", "statuses")
 
@@ -27,13 +26,6 @@ def counts() -> list[float]:
 
 def depths() -> dict[str, float]:
     return {queue: value("queue_depth", queue=queue) for queue in QUEUES}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a metric, which follows what it tells within a second or so."""
-    async with asyncio.timeout(TIMEOUT):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 async def test_what_is_sent_and_what_is_rejected(api: Api, controller: Controller) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from modules.common.kube import (
     SECRETS,
     SERVICES,
     KubeClient,
-    NotFound,
 )
 from modules.common.pki.certificates import Pki
 from modules.edgecontroller import EdgeController
@@ -260,19 +259,6 @@ def using(*configmaps: str) -> Json:
 def _mark_of(message: Message) -> str | None:
     content = message.content
     return content["metadata"].get("labels", {}).get("mark") if isinstance(content, dict) else None
-
-
-async def eventually(get: Callable[[], Awaitable[Any]], accept: Callable[[Any], Any]) -> Any:
-    """Ask until the answer is acceptable; NotFound is an answer too, as None."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                found = await get()
-            except NotFound:
-                found = None
-            if accept(found):
-                return found
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

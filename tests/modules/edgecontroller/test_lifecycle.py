@@ -19,8 +19,9 @@ from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import keep_node
 from supervisor.api import ModuleContext, Settings
 from tests.support.aside import make_set_aside
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, eventually, node
+from .conftest import NODE, Cloud, Json, node
 from .test_dispatch import Channel
 from .test_seen_by_operators import reasons
 

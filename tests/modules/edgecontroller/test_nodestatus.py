@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from modules.common.kube import NODES, PODS
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, eventually, pod
+from .conftest import NODE, Cloud, pod
 from .samples import ANSWER, STATUS, ago, node_status, ready
 
 

@@ -15,8 +15,9 @@ from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, eventually, node, pod
+from .conftest import NODE, Cloud, Json, node, pod
 
 pytestmark = pytest.mark.timeout(60)
 

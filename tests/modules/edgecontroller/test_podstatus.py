@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from modules.common.kube import NODES, PODS
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, eventually, node, pod
+from .conftest import NODE, Cloud, Json, node, pod
 from .samples import ago
 
 

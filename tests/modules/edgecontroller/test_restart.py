@@ -7,8 +7,9 @@ import pytest
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SERVICES
 from modules.edgecontroller.downstream import connectivity
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, configmap, eventually, node, pod, using
+from .conftest import NODE, Cloud, Json, configmap, node, pod, using
 
 
 def told(messages: list[Message]) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ from prometheus_client import REGISTRY
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
 from modules.edgecontroller import controller
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, configmap, eventually, node, pod, using
+from .conftest import NODE, Cloud, configmap, node, pod, using
 
 
 async def reasons(cloud: Cloud) -> dict[str, int]:

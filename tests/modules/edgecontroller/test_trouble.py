@@ -16,8 +16,9 @@ from modules.common.kube import (
     Unreachable,
 )
 from modules.common.kube.transport import Request, Transport
+from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, configmap, eventually, node, pod, using
+from .conftest import NODE, Cloud, configmap, node, pod, using
 
 TROUBLE = [
     lambda: TooManyRequests(429, "TooManyRequests", "wait", retry_after=0.05),

@@ -28,6 +28,7 @@ from modules.common.kube import (
 )
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.health import REQUESTS, ApiHealth
+from tests.support.waiting import until
 
 from .conftest import Answer, FakeServer, hangs_up, listing, refuses, replies, streams
 from .test_client import kubeconfig
@@ -83,17 +84,11 @@ class Lines:
         self._caplog = caplog
 
     async def first(self, count: int) -> list[str]:
-        await eventually(lambda: len(self._told()) >= count)
+        await until(lambda: len(self._told()) >= count)
         return self._told()
 
     def _told(self) -> list[str]:
         return [each.message for each in self._caplog.records if each.name.startswith("modules")]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ async def all_watched(api: Moody) -> None:
         since = api.server.requests[count:]
         return sum("watch" in request.query for request in since) >= len(WATCHED)
 
-    await eventually(watched)
+    await until(watched)
 
 
 async def test_an_outage_is_told_once_with_its_reason_and_its_length(
@@ -150,14 +145,14 @@ async def test_an_outage_is_told_once_with_its_reason_and_its_length(
         (began,) = await lines.first(1)
         assert began.startswith("the Kubernetes API is not available: no answer from http://127")
         assert began.endswith("; trying again until it answers")
-        await eventually(lambda: status.details.get("waiting_for") is not None)
+        await until(lambda: status.details.get("waiting_for") is not None)
         assert "no answer from" in status.details["because"]
         errors = client.statistics.errors["unreachable"]
-        await eventually(lambda: client.statistics.errors["unreachable"] > errors + 20)
+        await until(lambda: client.statistics.errors["unreachable"] > errors + 20)
         api.serve()
         _, ended = await lines.first(2)
         assert ended.startswith("the Kubernetes API is available again after ")
-        await eventually(lambda: status.details["waiting_for"] is None)
+        await until(lambda: status.details["waiting_for"] is None)
         assert status.details["because"] is None
         assert client.health.failing_for == 0
     assert len(await lines.first(2)) == 2
@@ -182,7 +177,7 @@ async def test_a_refused_token_is_one_warning_that_says_what_to_do(
         assert status.details["waiting_for"] == NAMES
         assert status.details["because"].startswith("401 Unauthorized: Unauthorized; put valid")
         api.serve()
-        await eventually(lambda: status.details["waiting_for"] is None)
+        await until(lambda: status.details["waiting_for"] is None)
     assert len(await lines.first(3)) == 3
 
 
@@ -197,7 +192,7 @@ async def test_a_new_reason_is_told_but_not_each_time_that_two_alternate(
             for answer in (refuses(401, "Unauthorized"), hangs_up()):
                 api.refuse(answer)
                 asked = len(api.server.requests)
-                await eventually(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
+                await until(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
                 client.health.log_now()
         api.serve()
         told = await lines.first(3)
@@ -219,10 +214,10 @@ async def test_a_server_that_fills_its_caches_after_its_start_is_not_back_yet(
         api.refuse(refuses(code, "", why), only="s")
         await lines.first(2)
         api.refuse(refuses(403, "Forbidden", "no rights"), only="s")
-        await eventually(lambda: client.statistics.errors["403"] > 0)
+        await until(lambda: client.statistics.errors["403"] > 0)
         api.refuse(refuses(code, "", why), only="secrets")
         asked = len(api.server.requests)
-        await eventually(lambda: len(api.server.requests) > asked + 20)
+        await until(lambda: len(api.server.requests) > asked + 20)
         api.serve()
         _, reason, ended = await lines.first(3)
     assert reason.startswith(f"the Kubernetes API is not available: {code} ")
@@ -240,7 +235,7 @@ async def test_another_reason_for_which_a_watch_is_refused_is_logged(
         for code in (403, 404, 403):
             api.refuse(refuses(code, "", "no"), only="secrets")
             asked = len(api.server.requests)
-            await eventually(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
+            await until(lambda asked=asked: len(api.server.requests) > asked + 20)  # type: ignore[misc]
             client.health.log_now()
         api.serve()
         told = await lines.first(3)
@@ -275,9 +270,9 @@ async def test_a_right_that_is_missing_is_told_of_its_watches(
             "deploy/rbac/cloudcore.yaml"
         )
         api.refuse(refuses(403, "Forbidden", "no rights"), only="secrets")
-        await eventually(lambda: status.details.get("waiting_for") == "secrets")
+        await until(lambda: status.details.get("waiting_for") == "secrets")
         api.serve()
-        await eventually(lambda: status.details["waiting_for"] is None)
+        await until(lambda: status.details["waiting_for"] is None)
         _, ended = await lines.first(2)
         assert ended.startswith("watching configmaps, nodes, pods, secrets again after")
 
@@ -293,7 +288,7 @@ async def test_a_list_is_no_sign_that_the_watch_works(
     running = asyncio.create_task(reflector.run())
     await lines.first(1)
     listed = reflector.statistics.lists
-    await eventually(lambda: reflector.statistics.lists > listed + 5)
+    await until(lambda: reflector.statistics.lists > listed + 5)
     client.health.log_now()
     running.cancel()
     await asyncio.wait([running])
@@ -312,7 +307,7 @@ async def test_who_gets_through_wakes_all_others(api: Moody, client: KubeClient)
             )
             for _ in range(3)
         ]
-        await eventually(lambda: client.statistics.errors["unreachable"] >= 3)
+        await until(lambda: client.statistics.errors["unreachable"] >= 3)
         api.serve()
         watched = asyncio.create_task(all_watched(api))
         await asyncio.sleep(0)
@@ -366,9 +361,9 @@ async def test_a_break_of_a_moment_is_no_news(
     async with watching(client):
         await all_watched(api)
         api.refuse(hangs_up())
-        await eventually(lambda: client.health.failing_for > 0)
+        await until(lambda: client.health.failing_for > 0)
         api.serve()
-        await eventually(lambda: client.health.failing_for == 0)
+        await until(lambda: client.health.failing_for == 0)
     assert not await lines.first(0)
 
 
@@ -395,10 +390,10 @@ async def test_requests_that_find_no_answer_are_told_of_too(
         retry(lambda: client.get(NODES, "n"), client.health, Backoff(initial=600))
     )
     await lines.first(1)
-    await eventually(lambda: status.details.get("waiting_for") == "requests")
+    await until(lambda: status.details.get("waiting_for") == "requests")
     server.then(replies({}), replies({}))
     await client.get(NODES, "n")
     await waiting
-    await eventually(lambda: status.details["waiting_for"] is None)
+    await until(lambda: status.details["waiting_for"] is None)
     reporting.cancel()
     await asyncio.wait([reporting])

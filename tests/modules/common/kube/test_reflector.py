@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from modules.common.kube import PODS, KubeClient, Reflector, WatchEvent
 from modules.common.kube.backoff import Backoff
+from tests.support.waiting import until
 
 from .conftest import FakeServer, hangs_up, listing, pod, refuses, streams
 
@@ -43,12 +44,6 @@ async def running(client: KubeClient, **options: Any) -> AsyncIterator[Running]:
         task.cancel()
         await asyncio.wait([task])
     assert task.cancelled(), task.exception()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def added(obj: Any) -> dict[str, Any]:
@@ -88,7 +83,7 @@ async def test_modified_carries_the_old_one(server: FakeServer, client: KubeClie
     reflector = Reflector(client, PODS, events.append)
     server.then(listing(pod("a", 1)), streams(modified(pod("a", 2))))
     task = asyncio.create_task(reflector.run())
-    await eventually(lambda: len(events) == 2)
+    await until(lambda: len(events) == 2)
     task.cancel()
     await asyncio.wait([task])
     assert events[1] == WatchEvent("MODIFIED", pod("a", 2), pod("a", 1))
