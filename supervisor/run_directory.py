@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -98,10 +99,27 @@ class RunDirectory:
         replace_file(self._pid_file, f"{os.getpid()}\n".encode(), 0o644, sync=False)
 
 
-async def keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:
-    """Look again and again whether the run directory and all in it are there, and mend it."""
+@contextlib.asynccontextmanager
+async def kept(
+    run_directory: RunDirectory, fleet: Fleet, admin: AdminServer
+) -> AsyncIterator[None]:
+    """Watch the run directory and restore what is removed from it, until this is left.
+
+    It has to be left before the admin server is: that one removes its own socket.
+    """
+    keeper = asyncio.create_task(_keep(run_directory, fleet, admin))
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+
+
+async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:
+    """Look every LOOK seconds whether the run directory and all in it are there, and mend it."""
     said = ""
-    while not fleet.stopping:
+    while True:
         await asyncio.sleep(LOOK)
         try:
             run_directory.restore()

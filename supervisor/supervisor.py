@@ -66,9 +66,8 @@ class Supervisor:
             admin = await AdminServer(fleet, self._control, self._shutdown).start()
         except (OSError, ValueError, OverflowError) as error:
             raise CannotRun(f"the admin interface: {error}") from error
-        async with admin:
+        async with admin, run_directory.kept(self._run_directory, fleet, admin):
             self._systemd.keep_alive(asyncio.get_running_loop())
-            keeper = asyncio.create_task(run_directory.keep(self._run_directory, fleet, admin))
             uncleaned = await fleet.lives.end_leftovers(configuration.stop_timeout)
             for spec in configuration.modules:
                 fleet.register(spec)
@@ -78,7 +77,6 @@ class Supervisor:
                 await fleet.clean_up_leftover(name)
             fleet.start()
             exit_status = await self._shutdown.wait()
-        keeper.cancel()
         fleet.lives.close()
         return exit_status
 
