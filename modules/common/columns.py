@@ -1,4 +1,4 @@
-"""Tables as kubectl prints them: plain text, quick for ten thousand rows."""
+"""Plain-text tables in the format of kubectl, fast for ten thousand rows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def align(
 ) -> str:
     """Write rows under headings, each column as wide as its widest cell.
 
-    Of the columns in `drop`, the first ones are left out until the table is no wider than `width`
-    characters; None is no limit.
+    The columns in `drop` are omitted one by one, from the first on, until the table fits into
+    `width` characters; None is no limit.
     """
     columns = {heading: [heading] for heading in headings}
     for row in rows:
@@ -39,9 +39,9 @@ def align(
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal that stdout is; None for a pipe or a file.
+    """Return the width of the terminal on stdout; None for a pipe or a file.
 
-    The environment variable COLUMNS goes before both.
+    The environment variable COLUMNS overrides it.
     """
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return shutil.get_terminal_size().columns

@@ -1,4 +1,4 @@
-"""Resource strings: what a message is about, and for which node.
+"""Resource strings of messages: the node, and the object that the message is about.
 
 Inside the cloud a message's resource is `node/{node}/{rest}`; on the way to the edge CloudHub
 strips `node/{node}/`, on the way up it prepends it (cloud/pkg/cloudhub/handler/eventhandler.go).
@@ -21,17 +21,17 @@ TWIN_EDGE_UPDATED: Final = "twin/edge_updated"
 STATE: Final = "state"
 
 
-#: What the parts of a resource are called.
+#: The names of the parts of a resource, for error messages.
 _OBJECT_PARTS: Final = ("prefix", "node", "namespace", "resource type", "name")
 _DEVICE_PARTS: Final = ("prefix", "node", "prefix", "device")
 
 
-#: Steps of a path, which a URL is rid of: no name of an object, and no part of a request for one.
+#: Path segments that URL normalization removes: they cannot be part of a name or a request.
 _STEPS: Final = frozenset((".", ".."))
 
 
 class BadResource(ValueError):
-    """A resource string that does not name what is asked of it; the text shows the string."""
+    """A resource string without the expected parts; the message contains the string."""
 
 
 class ObjectResource(NamedTuple):
@@ -47,7 +47,7 @@ class ObjectResource(NamedTuple):
 
     @property
     def at_edge(self) -> str:
-        """The same as the edge sees it: without the node."""
+        """The resource string on the edge: without the node."""
         return edge_resource(str(self))
 
 
@@ -63,30 +63,30 @@ class DeviceResource(NamedTuple):
 
 
 def build(node: str, namespace: str, type: str, name: str = "") -> str:  # noqa: A002 - KubeEdge's word
-    """`node/{node}/{namespace}/{type}[/{name}]`; BadResource if a part is empty or has a slash."""
+    """Return `node/{node}/{namespace}/{type}[/{name}]`; raises BadResource for an invalid part."""
     parts = (NODE, node, namespace, type, name) if name else (NODE, node, namespace, type)
     return _joined(parts, _OBJECT_PARTS)
 
 
 def build_device(node: str, device: str, aspect: str) -> str:
-    """`node/{node}/device/{device}/{aspect}`, for TWIN_CLOUD_UPDATED and its like."""
+    """Return `node/{node}/device/{device}/{aspect}`, such as for TWIN_CLOUD_UPDATED."""
     return f"{_joined((NODE, node, DEVICE, device), _DEVICE_PARTS)}/{aspect}"
 
 
 def build_membership(node: str) -> str:
-    """`node/{node}/membership`: which devices a node has."""
+    """Return `node/{node}/membership`, the resource of a node's list of devices."""
     return f"{_joined((NODE, node), _OBJECT_PARTS)}/{MEMBERSHIP}"
 
 
 def node_of(resource: str) -> str:
-    """The node of a cloud-side resource string; BadResource if it names none."""
+    """Return the node of a cloud-side resource string; raises BadResource if there is none."""
     return split(resource)[0]
 
 
 def split(resource: str) -> tuple[str, str]:
-    """Split a cloud-side resource into the node and what follows it, if anything does.
+    """Split a cloud-side resource into the node and the rest, which may be empty.
 
-    BadResource if it names no node.
+    Raises BadResource if it names no node.
     """
     prefix, _, rest = resource.partition("/")
     node, _, rest = rest.partition("/")
@@ -98,7 +98,7 @@ def split(resource: str) -> tuple[str, str]:
 def edge_resource(resource: str) -> str:
     """Strip `node/{node}/`, as CloudHub does on the way to the edge.
 
-    A resource that is about the node itself (`node/{node}`) has no edge side: BadResource.
+    Raises BadResource for the node itself (`node/{node}`), which has no edge-side resource.
     """
     rest = split(resource)[1]
     if not rest:
@@ -107,12 +107,12 @@ def edge_resource(resource: str) -> str:
 
 
 def cloud_resource(node: str, resource: str) -> str:
-    """Prepend `node/{node}/`, as CloudHub does with what comes from the edge."""
+    """Prepend `node/{node}/`, as CloudHub does with messages from the edge."""
     return f"{_joined((NODE, node), _OBJECT_PARTS)}/{resource}"
 
 
 def parse(resource: str) -> ObjectResource:
-    """Read `node/{node}/{namespace}/{type}[/{name}]`; BadResource for anything else.
+    """Parse `node/{node}/{namespace}/{type}[/{name}]`; raises BadResource for anything else.
 
     A name may itself contain slashes, since KubeEdge names some things by a path.
     """
@@ -125,7 +125,7 @@ def parse(resource: str) -> ObjectResource:
 
 
 def parse_device(resource: str) -> DeviceResource:
-    """Read `node/{node}/device/{device}/{aspect}`; BadResource for anything else."""
+    """Parse `node/{node}/device/{device}/{aspect}`; raises BadResource for anything else."""
     prefix, *parts = resource.split("/", 4)
     if prefix != NODE or len(parts) < 4 or parts[1] != DEVICE or not all(parts):
         raise BadResource(f"resource {resource!r} is not node/{{node}}/device/{{device}}/…")
@@ -134,7 +134,7 @@ def parse_device(resource: str) -> DeviceResource:
 
 
 def _joined(parts: tuple[str, ...], names: tuple[str, ...]) -> str:
-    """Join parts to a resource; BadResource says by its name which one cannot be in one."""
+    """Join parts to a resource; raises BadResource, which names the part that is invalid."""
     resource = "/".join(parts)
     if all(parts) and resource.count("/") < len(parts):
         return resource

@@ -1,8 +1,8 @@
-"""Files that cannot be written for now: no space, no quota, a disk that fails.
+"""Temporary failures of the disk: no space, no quota, I/O errors.
 
-Such a condition passes without a restart of anything, so whoever meets it keeps what it has in
-memory, says so once, and tries again. Before a module is ready, the exception made here lets the
-supervisor try again for as long as it lasts.
+They pass without a restart. A running module keeps its state in memory, logs the failure once, and
+retries. Before a module is ready, it exits with TemporaryFailure, and the supervisor retries the
+start without counting a crash.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Final
 from supervisor.api import DiskFull, TemporaryFailure
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-# What SQLite says when it cannot write or make a file: the reason is another one each time.
+# Codes of SQLite for a file that it cannot write or create, whatever the reason.
 _UNWRITABLE: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 
 log = logging.getLogger(__name__)
 
 
 def temporary(error: OSError | sqlite3.Error, path: Path) -> TemporaryFailure | None:
-    """Return what to raise for an error that passes by itself, None for any other."""
+    """Return the exception to raise for an error that may pass, None for any other error."""
     if isinstance(error, OSError):
         if error.errno in _NO_SPACE:
             return DiskFull(path, error.errno)
         return _failing(path, error) if error.errno == errno.EIO else None
-    # Errors of Python's own binding have no code.
+    # Errors of Python's own sqlite3 module have no code.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and _is_full(path.parent)):
         return DiskFull(path)
@@ -38,10 +38,10 @@ def temporary(error: OSError | sqlite3.Error, path: Path) -> TemporaryFailure | 
 
 
 class Trouble:
-    """Whether a file can be written; logs when that begins and when it ends."""
+    """The state of a file that may not be writable; logs when a failure begins and ends."""
 
     def __init__(self, path: Path, meanwhile: str) -> None:
-        """`meanwhile` tells people what goes on and what does not."""
+        """Set up; `meanwhile` is for the log: what works and what does not during a failure."""
         self.path = path
         self._meanwhile = meanwhile
         self._since = 0.0
@@ -51,12 +51,12 @@ class Trouble:
     def began(self, failure: TemporaryFailure) -> None:
         if not self.reason:
             self._since = time.monotonic()
-            log.error(f"{failure}; {self._meanwhile}; trying again until it works")
+            log.error("%s; %s; trying again until it works", failure, self._meanwhile)
         self.reason = str(failure)
 
     def ended(self) -> None:
         if self.reason:
-            log.info(f"{self.path} is written again after {time.monotonic() - self._since:.1f} s")
+            log.info("%s is written again after %.1f s", self.path, time.monotonic() - self._since)
             self.reason = ""
 
 

@@ -1,4 +1,4 @@
-"""`cloudcore crds`: the definitions of Device and DeviceModel."""
+"""`cloudcore crds`: the CustomResourceDefinitions of Device and DeviceModel."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def crds(*, status_subresource: bool) -> None:
 
       cloudcore crds | kubectl apply -f -
 
-    The embedded API server has them. In another cluster they are needed once, or cloudcore
-    installs them itself with modules.devicecontroller.install_crds = true. They are not for a
-    cluster that has devices of KubeEdge 1.15 or later (v1beta1).
+    The embedded API server has them built in. In another cluster, install them once, or let
+    cloudcore do it with modules.devicecontroller.install_crds = true. Do not install them in a
+    cluster with devices of KubeEdge 1.15 or later (v1beta1).
 
-    With the status subresource, which is Kubernetes' way, `kubectl apply -f` of a device takes
-    the desired values that it has in status.twins from the annotation that kubectl leaves; they
-    are changed later by applying it again, or with
+    With the status subresource, the default, Kubernetes ignores status.twins in `kubectl apply -f`
+    of a device; DeviceController takes the desired values from the annotation that kubectl sets.
+    To change them later, apply the device again, or use
 
       kubectl edit devices NAME --subresource=status
     """

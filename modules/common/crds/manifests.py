@@ -1,6 +1,6 @@
 """The CustomResourceDefinitions of devices.kubeedge.io: the files of deploy/crds.
 
-Importing it is cheap but for PyYAML, which it takes when something is read.
+PyYAML is imported only when a file is read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def text(plural: str) -> str:
 
 
 def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
-    """Return one CRD; a device's without its status subresource if so wanted."""
+    """Return one CRD; that of devices without its status subresource if requested."""
     import yaml
 
-    # libyaml's, where there is one: it takes a twentieth of the time.
+    # The loader of libyaml, if there is one, takes a twentieth of the time.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     crd: dict[str, Any] = yaml.load(text(plural), loader)  # noqa: S506
     if not status_subresource:
@@ -35,7 +35,7 @@ def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
 
 
 def manifest(*, status_subresource: bool = True) -> str:
-    """Return all of them as one YAML stream, as `kubectl apply -f -` takes it."""
+    """Return all CRDs as one YAML stream for `kubectl apply -f -`."""
     import yaml
 
     if status_subresource:
@@ -49,7 +49,7 @@ def manifest(*, status_subresource: bool = True) -> str:
 
 
 def _directory() -> Path:
-    """In an installed cloudcore beside this file, in its sources in deploy/."""
+    """Return the directory of the CRDs: beside this file if installed, deploy/ in the sources."""
     here = Path(__file__).parent
     installed = here / "yaml"
     return installed if installed.exists() else here.parents[2] / "deploy" / "crds"

@@ -1,12 +1,11 @@
-"""The Kubernetes API: a client, and reflectors that keep a copy of what they watch.
+"""The client side of the Kubernetes API: a client, reflectors, Events.
 
-Importing it takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do it in `start`.
+The import takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do it in `start`.
 """
 
 from modules.common.kube.aside import INTERNAL, INVALID, SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient, Page
-from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.discovery import served_versions
 from modules.common.kube.errors import (
     AlreadyExists,
@@ -84,7 +83,6 @@ __all__ = [
     "BadRequest",
     "ConfigurationError",
     "Conflict",
-    "ConnectSettings",
     "CredentialsUnavailable",
     "EventRecorder",
     "EventType",

@@ -1,8 +1,8 @@
-"""Isolation of what cannot be used: one object of the API, or one message of an edge.
+"""Isolation of an object of the API, or a message of an edge, that cannot be used.
 
-It is set aside by itself, the rest goes on. Somebody can see it: one log line, a Kubernetes Event,
-a metric. An error of an expected class says what is wrong with the object. Any other exception is
-a bug in cloudcore: it is logged with its traceback, and sets aside no more than the former does.
+Only that one is set aside, and it is reported: by one log line, a Kubernetes Event and a metric. An
+exception of an expected class describes the fault of the object. Any other exception is a bug in
+cloudcore: it is logged with its traceback, and sets aside the same single object.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from modules.common.kube.kinds import Resource
 from modules.common.kube.shapes import BadObject
 from modules.common.message_resource import BadResource
 
-#: The reasons of Events and conditions: it is for the user to change the object, or a bug.
+#: The reasons of Events and conditions: the user has to change the object, or it is a bug.
 INVALID: Final = "InvalidObject"
 INTERNAL: Final = "InternalError"
 
-#: What is wrong with an object or a message, rather than with this process.
+#: Exceptions that mean a fault of the object or the message, not of this process.
 EXPECTED: Final = (BadObject, BadResource, ChannelError, KubeError)
 
 #: Characters of a reason, and of an Event's message, of which the API server takes 1024.
 _LONGEST: Final = 900
 _EVENT: Final = 1000
 
-#: Subjects that are remembered, so that each is told of once.
+#: Subjects that are remembered, so that each is reported once.
 _REMEMBERED: Final = 4096
 
 log = logging.getLogger(__name__)
 
 
 class Subject(NamedTuple):
-    """What is set aside; `kind` is for the metric, `involved` for the Event (None: no Event)."""
+    """An object or message; `kind` is for the metric, `involved` for the Event (None: no Event)."""
 
     kind: str
     name: str
     involved: dict[str, Any] | None = None
     event: str = "set aside"
-    """what the Event says of the object that is involved, before the reason"""
+    """The beginning of the Event's message, before the reason."""
 
     @classmethod
     def of(cls, resource: Resource, obj: Any) -> Subject:
-        """Describe an object, whatever is wrong with it."""
+        """Return the subject of an object, which may be malformed."""
         involved = reference(resource, obj)
         if "name" not in involved:
             return cls(resource.plural, f"one of the {resource.plural}, which has no usable name")
@@ -58,7 +58,7 @@ class Subject(NamedTuple):
 
 
 class SetAside:
-    """Tells of what is set aside, and of its being used again."""
+    """The subjects of one module that are set aside; reports when that begins and ends."""
 
     def __init__(self, recorder: EventRecorder, module: str) -> None:
         self.recorder = recorder
@@ -67,11 +67,11 @@ class SetAside:
 
     @property
     def count(self) -> int:
-        """How many subjects have been told of and are not known to be used again."""
+        """The number of subjects that are set aside."""
         return len(self._told)
 
     def put(self, subject: Subject, error: Exception) -> None:
-        """Tell that something cannot be used; the same again is not told again."""
+        """Set aside and report a subject; a repetition with the same reason is not reported."""
         reason, text = explain(error)
         identity = subject.kind, subject.name
         if self._told.get(identity) == text:
@@ -81,24 +81,22 @@ class SetAside:
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         metrics.SET_ASIDE.labels(self._module, subject.kind).inc()
-        line = f"cannot use {subject.name}: {text}; it is set aside until it is changed"
-        if reason == INVALID:
-            log.warning(line)
-        else:
-            log.error(line, exc_info=error)
+        level, cause = (logging.WARNING, None) if reason == INVALID else (logging.ERROR, error)
+        line = "cannot use %s: %s; it is set aside until it is changed"
+        log.log(level, line, subject.name, text, exc_info=cause)
         if subject.involved:
             self.recorder.event(
                 subject.involved, "Warning", reason, f"{subject.event}: {text}"[:_EVENT]
             )
 
     def end(self, subject: Subject, *, used: bool) -> None:
-        """Take note that something is set aside no more: it is used again, or it is gone."""
+        """End the isolation of a subject: it is `used` again, or it is gone."""
         if self._told.pop((subject.kind, subject.name), None) is not None and used:
-            log.info(f"{subject.name} is used again")
+            log.info("%s is used again", subject.name)
 
     @contextmanager
     def isolating(self, subject: Subject) -> Iterator[None]:
-        """Set the subject aside if working on it raises anything."""
+        """Set the subject aside if the body raises an exception."""
         try:
             yield
         except Exception as error:
@@ -106,9 +104,9 @@ class SetAside:
 
 
 def explain(error: Exception) -> tuple[str, str]:
-    """Return reason and text of what keeps an object from being used.
+    """Return the reason (of an Event) and the text for an exception.
 
-    An unexpected exception is named by its class alone: its text may hold what is secret.
+    For an unexpected exception the text has only its class: its message may contain a secret.
     """
     if isinstance(error, EXPECTED):
         return INVALID, str(error)[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Pauses between attempts: exponential, with jitter, back to the start after a success."""
+"""Exponential backoff with jitter between attempts, reset after a success."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Backoff:
-    """Yields the next pause in seconds, each between a part and the whole of a doubling time.
+    """The pauses between attempts, in seconds: a random part of a time that doubles.
 
-    The jitter keeps modules and replicas from coming back to a restarted API server at once. With
-    a small `least`, one of many that wait finds out early that it is back.
+    The jitter keeps modules and replicas from reconnecting to a restarted API server at once. With
+    a small `least`, one of many waiting tasks notices early that the server is back.
     """
 
     initial: float = 0.1
@@ -21,7 +21,7 @@ class Backoff:
     _current: float = 0.0
 
     def next(self, at_least: float | None = None) -> float:
-        """Compute the next pause; `at_least` is what the server asked for (Retry-After)."""
+        """Return the next pause; `at_least` is the server's Retry-After."""
         self._current = min(self.maximum, max(self.initial, self._current * self.factor))
         pause = self._current * random.uniform(self.least, 1.0)  # noqa: S311 - spreading, not secrecy
         return max(pause, at_least or 0.0)

@@ -1,4 +1,4 @@
-"""All that is wrong with a kubeconfig, for `cloudcore config check`."""
+"""The check of a kubeconfig for `cloudcore config check`: it reports all faults."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _RENEW: Final = "put a valid one there"
 
 
 def check_kubernetes(settings: Settings, now: datetime | None = None) -> list[Problem]:
-    """Read the credentials for the cluster that is configured, with all files that they name.
+    """Check the credentials for the configured cluster, with all files that they refer to.
 
-    Nothing is sent to the API server. The embedded one writes its kubeconfig when it starts, so
-    that there is nothing to check.
+    Nothing is sent to the API server. The embedded API server writes its kubeconfig at its start,
+    so there is nothing to check.
     """
     kubernetes = settings.kubernetes
     if not kubernetes.configured:
@@ -120,7 +120,7 @@ class _Check:
     def _readable(
         self, what: str, file: str | None, data: str | None
     ) -> tuple[bytes | None, list[Problem]]:
-        """Return the content of a file, or of the data that take its place; None without either."""
+        """Return the content of a file, or of the inline data in its place; None without either."""
         try:
             if data:
                 return base64.b64decode(data, validate=True), []

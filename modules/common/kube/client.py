@@ -1,4 +1,4 @@
-"""A client for any Kubernetes API server from version 1.22 on."""
+"""A client for Kubernetes API servers from version 1.22 on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 import aiohttp
 import msgspec
 
-from modules.common.kube.credentials import ConnectSettings
 from modules.common.kube.errors import Unreachable
 from modules.common.kube.health import ApiHealth
 from modules.common.kube.kinds import Resource
@@ -25,6 +24,7 @@ from modules.common.kube.transport import (
     Transport,
 )
 from modules.common.kube.watching import EventReader, Object, WatchEvent, iterate
+from supervisor.api import Settings
 
 Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
@@ -35,14 +35,14 @@ _PATCH_TYPES: Final[dict[PatchType, str]] = {
     "json": "application/json-patch+json",
 }
 
-#: Objects asked for at a time, as client-go's pager does.
+#: Objects of one page of a list, as in the pager of client-go.
 PAGE_SIZE: Final = 500
 
 
 class Page(NamedTuple):
-    """One page of a list, or all of them; `resource_version` is where to watch from.
+    """One page of a list, or a whole list; a watch starts from its `resource_version`.
 
-    The items are as the server gives them: a reflector sets aside those that are no objects.
+    The items are not validated: a reflector sets aside those that are not objects.
     """
 
     items: list[Any]
@@ -64,22 +64,22 @@ _decode_object: Final = msgspec.json.Decoder(Object).decode
 
 
 class KubeClient:
-    """Reads and writes Kubernetes objects, which are dicts, over one pool of connections.
+    """A client that reads and writes Kubernetes objects, as dicts, over one connection pool.
 
-    Every method raises a `KubeError`: an `ApiError` for what the server refuses, `Unreachable`
-    when no answer came, `ConfigurationError` while the kubeconfig cannot be used. None of them
-    tries again; `retry` does.
+    Every method raises a `KubeError`: an `ApiError` if the server refuses the request,
+    `Unreachable` without a response, `ConfigurationError` while the kubeconfig cannot be used. No
+    method retries; use `retry`.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     @classmethod
-    def connect(cls, settings: ConnectSettings, *, user_agent: str = "cloudcore") -> Self:
-        """Make a client, to be entered with `async with`, for the configured cluster.
+    def connect(cls, settings: Settings, *, user_agent: str = "cloudcore") -> Self:
+        """Return a client for the configured cluster; use it with `async with`.
 
-        Without one it is for the embedded API server, whose kubeconfig is waited for a while. The
-        user agent up to its first slash is the field manager of what is written.
+        Without a configured cluster it is for the embedded API server, and waits a limited time
+        for its kubeconfig. The user agent up to its first slash is the field manager of writes.
         """
         return cls(Transport(settings, user_agent))
 
@@ -97,17 +97,17 @@ class KubeClient:
 
     @property
     def server(self) -> str:
-        """The URL of the API server in use; empty while no kubeconfig could be read."""
+        """The URL of the API server; empty until a kubeconfig could be read."""
         return self._transport.server
 
     @property
     def health(self) -> ApiHealth:
-        """Whether the API server serves this client, and if not, since when and why."""
+        """The health of the API server as this client sees it."""
         return self._transport.health
 
     @property
     def module(self) -> str:
-        """Whose client it is, by its user agent: for metrics."""
+        """The module that uses the client, from its user agent; a label of metrics."""
         return self._transport.module
 
     @property
@@ -116,14 +116,14 @@ class KubeClient:
 
     @property
     def throttled(self) -> float:
-        """Seconds that requests have been held back by the rate limit."""
+        """The seconds for which the rate limit has delayed requests."""
         return self._transport.throttled
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         return await self._send("GET", resource, namespace, name)
 
     async def read(self, path: str, shape: type[Decoded]) -> Decoded:
-        """Get what is no object of a resource, such as discovery documents."""
+        """Get a document that is not an object of a resource, such as a discovery document."""
         request = Request("GET", path, f"get {path}")
         return _decode(
             msgspec.json.Decoder(shape).decode, await self._transport.read(request), request
@@ -137,7 +137,7 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> Page:
-        """List all objects that match; beneath, it asks for pages."""
+        """List all objects that match, with as many requests as there are pages."""
         items: list[Any] = []
         version = ""
         pages = self.pages(
@@ -156,9 +156,9 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> AsyncGenerator[Page]:
-        """List in pages, for lists that need not be in memory as a whole.
+        """Iterate over the pages of a list that is too large for memory.
 
-        Raises Gone when it takes so long that the server no longer knows the list's version.
+        Raises Gone if the list's version expires on the server meanwhile.
         """
         query = _query(labelSelector=label_selector, fieldSelector=field_selector)
         query["limit"] = str(PAGE_SIZE)
@@ -173,7 +173,7 @@ class KubeClient:
             query["continue"] = found.metadata.token
 
     async def create(self, resource: Resource, obj: Object, namespace: str | None = None) -> Object:
-        """Create; AlreadyExists when there is one of that name."""
+        """Create an object; raises AlreadyExists if there is one of that name."""
         data = msgspec.json.encode(_typed(resource, obj))
         return await self._send("POST", resource, namespace, described=_name(obj), data=data)
 
@@ -185,7 +185,7 @@ class KubeClient:
         *,
         subresource: str = "",
     ) -> Object:
-        """Replace; Conflict when the object's resourceVersion is no longer the current one."""
+        """Replace an object; raises Conflict if its resourceVersion is not the current one."""
         data = msgspec.json.encode(_typed(resource, obj))
         return await self._send("PUT", resource, namespace, _name(obj), subresource, data=data)
 
@@ -199,7 +199,7 @@ class KubeClient:
         type: PatchType = "merge",  # noqa: A002 - the API's word for it
         subresource: str = "",
     ) -> Object:
-        """Patch; strategic merge patches are for built-in kinds only."""
+        """Patch an object; strategic merge patches are for built-in kinds only."""
         return await self._send(
             "PATCH",
             resource,
@@ -219,7 +219,7 @@ class KubeClient:
         grace_period: int | None = None,
         uid: str = "",
     ) -> None:
-        """Delete, after `grace_period` seconds; with a uid, only that very object (Conflict)."""
+        """Delete, after `grace_period` seconds; raises Conflict if the object has another `uid`."""
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
@@ -239,11 +239,11 @@ class KubeClient:
         timeout: float = 300.0,
         on_open: Callable[[], None] | None = None,
     ) -> None:
-        """Watch from a version on, bookmarks included, until the server ends it.
+        """Watch from a version on, with bookmarks, until the server ends the watch.
 
-        It does so after `timeout` seconds. `on_event` is called with each event as it is read;
-        `on_open` when the server has accepted the watch, which may be long before its first
-        event. Raises Gone when the version is too old.
+        The server does that after `timeout` seconds. `on_event` is called with each event;
+        `on_open` once the watch is accepted, which may be long before the first event. Raises Gone
+        if the version is too old.
         """
         request = Request(
             "GET",
@@ -263,7 +263,7 @@ class KubeClient:
         if on_open:
             on_open()
         tap = Tap(response, EventReader(request.what, on_event).feed)
-        # Longer than the server's own limit: only for one that has forgotten the watch.
+        # Longer than the server's own limit: for a server that does not end the watch.
         forgotten = asyncio.get_running_loop().call_later(
             timeout + REQUEST_TIMEOUT,
             tap.break_off,
@@ -280,7 +280,7 @@ class KubeClient:
     def watch(
         self, resource: Resource, namespace: str | None = None, **options: Any
     ) -> AsyncGenerator[WatchEvent]:
-        """Iterate over what `follow` tells, with its options: for who takes time for an event."""
+        """Iterate over the events of `follow`, for callers that await between events."""
         return iterate(partial(self.follow, resource, namespace, **options))
 
     async def _send(
@@ -319,7 +319,7 @@ def _query(**parameters: str) -> dict[str, str]:
 
 
 def _typed(resource: Resource, obj: Object) -> Object:
-    """Add the type, which objects out of lists and caches do not carry."""
+    """Add kind and apiVersion, which the items of lists do not have."""
     return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
 

@@ -1,8 +1,8 @@
-"""Which API server to talk to and as whom, by lightkube's reading of kubeconfigs.
+"""The address of the API server and the credentials for it, read by lightkube.
 
-lightkube does the kubeconfig format, in-cluster configuration, token renewal and exec plugins.
-Its credentials are written for its own HTTP client; here they are only asked for the
-Authorization header that they would send.
+lightkube implements the kubeconfig format, in-cluster configuration, token renewal and exec
+plugins. Its credentials are made for its own HTTP client; here only their Authorization header is
+used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -23,46 +23,21 @@ from lightkube.config.models import NameValue, User, UserExec
 from lightkube.core.exceptions import ConfigError
 
 from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
+from supervisor.api import Settings
 
 #: A file's inode, time of modification in nanoseconds, and size.
 FileVersion = tuple[int, int, int]
 
-#: What lightkube lets through when a configuration or a plugin's answer is not as it should be.
+#: Exceptions of lightkube for an invalid configuration or an invalid response of a plugin.
 UNUSABLE: Final = (
     *(ConfigError, OSError, AttributeError, KeyError, TypeError, ValueError),
     *(msgspec.MsgspecError, yaml.YAMLError),
 )
 
 
-class ClusterSettings(Protocol):
-    """`[kubernetes]` of the configuration."""
-
-    @property
-    def kubeconfig(self) -> str: ...
-    @property
-    def context(self) -> str: ...
-    @property
-    def master(self) -> str: ...
-    @property
-    def in_cluster(self) -> bool: ...
-    @property
-    def qps(self) -> float: ...
-    @property
-    def burst(self) -> int: ...
-
-
-class ConnectSettings(Protocol):
-    """What `KubeClient.connect` needs to know of the whole."""
-
-    @property
-    def data_dir(self) -> Path: ...
-    @property
-    def kubernetes(self) -> ClusterSettings: ...
-
-
 @dataclass
 class _Request:
-    """As much of a request as credentials look at: they put their header into it."""
+    """The part of an HTTP request that lightkube's credentials use: they set a header."""
 
     headers: dict[str, str]
 
@@ -73,7 +48,7 @@ class _Answer:
 
 
 class Authenticator:
-    """The Authorization header of one user, renewed when the server no longer takes it."""
+    """The Authorization header of one user, renewed when the server refuses it."""
 
     def __init__(self, auth: Any) -> None:
         self._auth = auth
@@ -81,7 +56,7 @@ class Authenticator:
         self._renewing = asyncio.Lock()
 
     async def header(self) -> str | None:
-        """Return the header's value; None for users that only have a client certificate."""
+        """Return the value of the header; None for users with a client certificate only."""
         if self._auth is None:
             return None
         if self._header is None:
@@ -91,7 +66,7 @@ class Authenticator:
         return self._header
 
     async def renew(self, refused: str | None) -> bool:
-        """Get another header in place of the one the server refused; False if there is none."""
+        """Replace the header that the server refused; return False if there is no other."""
         if self._auth is None:
             return False
         async with self._renewing:
@@ -107,7 +82,7 @@ class Authenticator:
             if refused:
                 request = await flow.asend(_Answer(401))
         except StopAsyncIteration:
-            pass  # nothing new to offer: the header stays as it was sent
+            pass  # no new credentials: the header stays the same
         except UNUSABLE as error:
             raise CredentialsUnavailable(f"cannot get credentials: {describe(error)}") from error
         finally:
@@ -117,22 +92,22 @@ class Authenticator:
 
 @dataclass(frozen=True)
 class Access:
-    """Everything needed to send a request: the server, how to trust it, who one is."""
+    """The data for a request: the server, its trusted CA, and the user."""
 
     server: str
     tls: ssl.SSLContext | None
     authenticator: Authenticator
-    #: The kubeconfig it came from with the files that it names, and their identities.
+    #: The kubeconfig and the files that it refers to, with their versions.
     sources: tuple[Path, ...] = ()
     versions: tuple[FileVersion | None, ...] = ()
 
     def outdated(self) -> bool:
-        """Whether any of its files has been written anew since it was read."""
+        """Whether any of its files has been replaced or written since it was read."""
         return file_versions(self.sources) != self.versions
 
 
-def kubeconfig_path(settings: ConnectSettings) -> Path | None:
-    """Return the kubeconfig to read; None with in-cluster credentials or a bare server URL."""
+def kubeconfig_path(settings: Settings) -> Path | None:
+    """Return the path of the kubeconfig; None for in-cluster credentials or a bare URL."""
     kubernetes = settings.kubernetes
     if kubernetes.in_cluster:
         return None
@@ -141,11 +116,11 @@ def kubeconfig_path(settings: ConnectSettings) -> Path | None:
     return None if kubernetes.master else settings.data_dir / "kubeconfig"
 
 
-def load_access(settings: ConnectSettings) -> Access:
-    """Read the credentials; ConfigurationError says what is wrong with them."""
+def load_access(settings: Settings) -> Access:
+    """Read the credentials; raises ConfigurationError if they cannot be used."""
     path = kubeconfig_path(settings)
     try:
-        # Each file's version before it is read: what is written meanwhile makes it outdated.
+        # The version of each file before it is read: a write during the read makes it outdated.
         paths = (path,) if path else ()
         versions = file_versions(paths)
         config = select(settings, path)
@@ -162,15 +137,15 @@ def load_access(settings: ConnectSettings) -> Access:
         raise ConfigurationError(f"cannot use {name(settings)}: {describe(error)}") from error
 
 
-def name(settings: ConnectSettings) -> str:
-    """Say in words where the credentials come from."""
+def name(settings: Settings) -> str:
+    """Return the source of the credentials, for messages."""
     if path := kubeconfig_path(settings):
         return f"the kubeconfig {path}"
     return "the master" if settings.kubernetes.master else "the in-cluster configuration"
 
 
 def files_of(config: SingleConfig) -> dict[str, Path]:
-    """Return the certificates and keys that a kubeconfig names, by its names for them."""
+    """Return the paths of certificates and keys in a kubeconfig, by their fields."""
     user = config.user or User()
     named = {
         "certificate-authority": config.cluster.certificate_auth,
@@ -181,7 +156,7 @@ def files_of(config: SingleConfig) -> dict[str, Path]:
 
 
 def file_versions(paths: Iterable[Path]) -> tuple[FileVersion | None, ...]:
-    """Return what changes when a file is replaced or written to; None without a file."""
+    """Return a value that changes when the file is replaced or written; None without a file."""
     return tuple(map(_file_version, paths))
 
 
@@ -193,8 +168,8 @@ def _file_version(path: Path) -> FileVersion | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def select(settings: ConnectSettings, path: Path | None) -> SingleConfig:
-    """Read the configuration and take the context in use."""
+def select(settings: Settings, path: Path | None) -> SingleConfig:
+    """Read the configuration; return its selected context."""
     kubernetes = settings.kubernetes
     if kubernetes.in_cluster:
         config = KubeConfig.from_service_account()
@@ -211,7 +186,7 @@ def select(settings: ConnectSettings, path: Path | None) -> SingleConfig:
 
 
 def _user(config: SingleConfig) -> User:
-    """Take the user, with relative paths and an exec plugin of API version v1 made usable."""
+    """Return the user, with absolute paths, and an exec plugin of API version v1 adapted."""
     user = config.user or User()
     if user.token_file:
         user = msgspec.structs.replace(user, token_file=str(config.abs_file(user.token_file)))
@@ -221,9 +196,9 @@ def _user(config: SingleConfig) -> User:
 
 
 def _exec_plugin(plugin: UserExec) -> UserExec:
-    """Tell the plugin which version to speak, as client-go does with KUBERNETES_EXEC_INFO.
+    """Pass the API version to the plugin in KUBERNETES_EXEC_INFO, as client-go does.
 
-    lightkube knows v1alpha1 and v1beta1 alone; v1's answer has the token in the same place.
+    lightkube supports v1alpha1 and v1beta1 only; a response of v1 has the token in the same field.
     """
     info = {
         "apiVersion": plugin.apiVersion,
@@ -238,7 +213,7 @@ def _exec_plugin(plugin: UserExec) -> UserExec:
 
 
 def describe(error: Exception) -> str:
-    """Say in one line what is wrong, for one of UNUSABLE."""
+    """Return a one-line description of an exception in UNUSABLE."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.context} {error.problem}"
     if isinstance(error, AttributeError):

@@ -1,4 +1,4 @@
-"""What the API server serves, asked of its discovery paths: all who are authenticated may."""
+"""API discovery: the served versions of a resource. Every authenticated user may read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Version(msgspec.Struct):
 
 
 class _Group(msgspec.Struct):
-    """The part of metav1.APIGroup that is looked at."""
+    """The fields of metav1.APIGroup that are used."""
 
     versions: list[_Version]
 
@@ -28,13 +28,13 @@ class _Name(msgspec.Struct):
 
 
 class _Resources(msgspec.Struct):
-    """The part of metav1.APIResourceList that is looked at."""
+    """The fields of metav1.APIResourceList that are used."""
 
     resources: list[_Name]
 
 
 async def served_versions(client: KubeClient, resource: Resource) -> list[str]:
-    """Name the versions in which the API server serves a resource of a named group."""
+    """Return the versions in which the API server serves a resource of a named group."""
     group = await _read(client, f"/apis/{resource.group}", _Group)
     served = []
     for version in [each.version for each in group.versions] if group else []:

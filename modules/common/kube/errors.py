@@ -1,4 +1,4 @@
-"""What can go wrong between cloudcore and the Kubernetes API, each case a type of its own."""
+"""The exceptions of the Kubernetes client, one class for each case."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 
 class KubeError(Exception):
-    """Base of every error the Kubernetes client raises.
+    """The base class of all exceptions of the Kubernetes client.
 
-    `cause` is the text without the request that failed, for what has made many fail; `hint` says
-    what to do about it.
+    `cause` is the message without the failed request, for a cause that many requests share;
+    `hint` says what to do.
     """
 
     hint: str = "trying again until it works"
@@ -22,19 +22,19 @@ class KubeError(Exception):
 
     @property
     def outage(self) -> bool:
-        """Whether it says nothing of the request: for now none would be served."""
+        """Whether the API server serves no request at present, whatever this one was."""
         return False
 
     @property
     def retriable(self) -> bool:
-        """Whether the same attempt may succeed later."""
+        """Whether a retry of the same request may succeed."""
         return self.outage
 
 
 class ConfigurationError(KubeError):
     """The kubeconfig, or a certificate or token that it names, cannot be used."""
 
-    hint = "put it right: it is read again by itself"
+    hint = "correct it: it is read again automatically"
 
     @property
     def outage(self) -> bool:
@@ -42,7 +42,7 @@ class ConfigurationError(KubeError):
 
 
 class CredentialsUnavailable(KubeError):
-    """An exec plugin or a token file gave no credentials this time."""
+    """An exec plugin or a token file returned no credentials; a retry may succeed."""
 
     @property
     def outage(self) -> bool:
@@ -50,7 +50,7 @@ class CredentialsUnavailable(KubeError):
 
 
 class Unreachable(KubeError):
-    """No answer came: refused, reset, timed out. Whether the request took effect is unknown."""
+    """No response: refused, reset or timed out. The request may have been carried out."""
 
     hint = "trying again until it answers"
 
@@ -60,9 +60,9 @@ class Unreachable(KubeError):
 
 
 class ApiError(KubeError):
-    """The API server refused the request: `metav1.Status`, or what could be read of one.
+    """The API server refused the request with a `metav1.Status`, or another body.
 
-    `retry_after` is in seconds, None where the server names no time.
+    `retry_after` is in seconds, None if the server gives no time.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ApiError(KubeError):
         self.premature = False
 
     def call_premature(self) -> None:
-        """Note that it may be for no other reason than that the server has just started."""
+        """Mark it as a possible effect of the server's start, which counts as part of an outage."""
         self.premature = True
         self.hint = "trying again, for it may have started just now"
 
@@ -102,9 +102,9 @@ class BadRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: the credentials are not accepted, renewed ones neither."""
+    """401: the credentials are refused, also after their renewal."""
 
-    hint = "put valid credentials into the kubeconfig: it is read again by itself"
+    hint = "put valid credentials into the kubeconfig: it is read again automatically"
 
     @property
     def outage(self) -> bool:
@@ -124,7 +124,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: the object has changed since it was read; read it again and decide anew."""
+    """409: the object has changed since it was read; read it again and retry."""
 
     @property
     def retriable(self) -> bool:
@@ -132,11 +132,11 @@ class Conflict(ApiError):
 
 
 class AlreadyExists(ApiError):
-    """409 with reason AlreadyExists: an object of that name is there."""
+    """409 with reason AlreadyExists: there is an object of that name."""
 
 
 class Gone(ApiError):
-    """410: the resource version is too old to watch or to page on from; list again."""
+    """410: the resource version is too old for a watch or a next page; relist."""
 
 
 class Invalid(ApiError):
@@ -144,7 +144,7 @@ class Invalid(ApiError):
 
 
 class TooLarge(Invalid):
-    """The object is larger than the API server or its etcd stores, whatever the status is (500)."""
+    """The object is too large for the API server or its etcd; the status may be 500."""
 
     @property
     def retriable(self) -> bool:
@@ -152,7 +152,7 @@ class TooLarge(Invalid):
 
 
 class TooManyRequests(ApiError):
-    """429: the server asks for a pause of `retry_after` seconds."""
+    """429: the rate limit of the server; retry after `retry_after` seconds."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -167,8 +167,8 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     429: TooManyRequests,
 }
 
-#: How etcd, and its client, refuse the size of an object; kube-apiserver passes it on with 500 and
-#: knows it by these texts itself (`isTooLargeError`).
+#: Messages of etcd and its client for an object that is too large. kube-apiserver passes them on
+#: with 500, and recognizes them by these texts too (`isTooLargeError`).
 _TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
 
 _BY_REASON: dict[str, type[ApiError]] = {
@@ -178,7 +178,7 @@ _BY_REASON: dict[str, type[ApiError]] = {
 
 
 class _Status(msgspec.Struct):
-    """The part of metav1.Status that an error is made of."""
+    """The fields of metav1.Status that are used."""
 
     message: str = ""
     reason: str = ""
@@ -187,7 +187,7 @@ class _Status(msgspec.Struct):
 
 
 class _Details(msgspec.Struct):
-    """The part of its details that is read anywhere."""
+    """The fields of metav1.StatusDetails that are used."""
 
     causes: list[dict[str, Any]] | None = None
 
@@ -195,7 +195,7 @@ class _Details(msgspec.Struct):
 def error_from_status(
     status: Any, *, request: str = "", http_status: int = 0, header: str | None = None
 ) -> ApiError:
-    """Make the error that a `metav1.Status` object means; `header` is Retry-After."""
+    """Return the exception for a `metav1.Status` object; `header` is Retry-After."""
     try:
         found = msgspec.convert(status, _Status, strict=False)
         msgspec.convert(found.details or {}, _Details)
@@ -205,7 +205,7 @@ def error_from_status(
 
 
 def error_from_body(body: bytes, request: str, http_status: int, header: str | None) -> ApiError:
-    """Make the error of a refused request, whatever the body is (a proxy's page, nothing)."""
+    """Return the exception for a refused request with any body (a proxy's page, an empty one)."""
     try:
         status = msgspec.json.decode(body, type=_Status)
         msgspec.convert(status.details or {}, _Details)
@@ -230,7 +230,7 @@ def _build(status: _Status, request: str, http_status: int, header: str | None) 
 
 
 def _seconds(header: str | None, details: dict[str, Any] | None) -> float | None:
-    """Read the pause asked for; Kubernetes sends whole seconds, in the header and the details."""
+    """Return the pause that the server asks for, in seconds; from the header or the details."""
     asked = header if header is not None else (details or {}).get("retryAfterSeconds")
     if asked is None:
         return None

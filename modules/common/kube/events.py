@@ -1,7 +1,7 @@
-"""Kubernetes Events: what a cluster's operator should see with `kubectl describe` and `get events`.
+"""Kubernetes Events, which `kubectl describe` and `kubectl get events` show.
 
-Like client-go's recorder (tools/record): the same thing said again raises the count of its Event,
-and an object of which too much is said is passed over until it has become quieter.
+As in the recorder of client-go (tools/record), a repetition increments the count of its Event, and
+Events about one object have a rate limit.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from modules.common.kube.watching import Object
 EventType = Literal["Normal", "Warning"]
 Known = TypeVar("Known")
 
-#: Events about one object: so many at once, then one in so many seconds (EventSourceObjectSpam-
-#: Filter of client-go).
+#: The rate limit of Events about one object: a burst, then one in this many seconds
+#: (EventSourceObjectSpamFilter of client-go).
 _BURST: Final = 25
 _REFILL_SECONDS: Final = 300.0
 
-#: Events that are remembered to be counted, objects that are watched for spam, and Events that
-#: may wait for the API server.
+#: Events that are remembered for their counts, objects with a rate limit, and Events that wait for
+#: the API server.
 _REMEMBERED: Final = 4096
 _WAITING: Final = 1000
 
-#: Attempts at an Event that the API server fails to write, outages aside; others wait meanwhile.
+#: Attempts to write an Event, not counting outages; the other Events wait meanwhile.
 _ATTEMPTS: Final = 5
 
-#: Where Events about cluster-wide objects are kept.
+#: The namespace of Events about cluster-wide objects.
 _DEFAULT_NAMESPACE: Final = "default"
 
 #: Characters of a name, a namespace or a uid.
 _LONGEST: Final = 253
 
-#: Of the 253 characters of an object's name, those left beside the suffix.
+#: Characters of the prefix of an Event's name; a name has up to 253 with the suffix.
 _NAME_ROOM: Final = 253 - 17
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Event:
-    """One Event; `written` is the count that the API server has, 0 before it has the Event."""
+    """One Event; `written` is the count in the API server, 0 before the Event is written."""
 
     body: Object
     count: int = 0
@@ -65,7 +65,7 @@ class _Event:
 
 
 def reference(resource: Resource, obj: Any) -> Object:
-    """Make the `involvedObject` of an Event about an object, of whatever can be used of it."""
+    """Return the `involvedObject` of an Event, from the valid fields of an object."""
     metadata = obj.get("metadata") if isinstance(obj, dict) else None
     given = metadata if isinstance(metadata, dict) else {}
     fields = ("name", "namespace", "uid", "resourceVersion")
@@ -74,7 +74,7 @@ def reference(resource: Resource, obj: Any) -> Object:
 
 
 class EventRecorder:
-    """Writes Events in the background; `event` never waits, and never fails for the API's sake."""
+    """A writer of Events in the background; `event` never blocks or fails because of the API."""
 
     def __init__(self, client: KubeClient, component: str) -> None:
         self._client = client
@@ -88,7 +88,7 @@ class EventRecorder:
         """Events that were not written: said too often, or refused by the API server"""
 
     def event(self, involved: Object, type: EventType, reason: str, message: str) -> None:  # noqa: A002
-        """Say something of an object (`reference`); `reason` is one word, for programs."""
+        """Record an Event about an object (`reference`); `reason` is one word, for programs."""
         identity = (involved.get("uid") or involved["name"], type, reason, message)
         key = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
         if not self._within_limit(identity[0]) or (
@@ -104,7 +104,7 @@ class EventRecorder:
         self._filled.set()
 
     async def run(self) -> None:
-        """Write until cancelled, one after the other: nothing waits for an Event."""
+        """Write the Events one after the other, until cancelled."""
         while True:
             while not self._due:
                 self._filled.clear()
@@ -122,7 +122,7 @@ class EventRecorder:
                 self._failures.failed("", type(error).__name__, text)
             except Exception:
                 self._drop()
-                log.exception(f"cannot write the Event {event.body['reason']}")
+                log.exception("cannot write the Event %s", event.body["reason"])
             else:
                 self._failures.worked("")
 
@@ -134,11 +134,11 @@ class EventRecorder:
             try:
                 await self._client.create(EVENTS, {**body, "count": count}, namespace)
             except AlreadyExists:
-                # By a predecessor of this process: how often, the answer to a patch tells.
+                # Written by a previous process: the response to a patch has its count.
                 seen = {"lastTimestamp": body["lastTimestamp"]}
                 found = await self._client.patch(EVENTS, name, seen, namespace)
                 event.written = _count_of(found)
-                event.count += event.written  # more may have been said meanwhile
+                event.count += event.written  # there may have been repetitions meanwhile
                 count = event.count
         if event.written:
             change = {"count": count, "lastTimestamp": body["lastTimestamp"]}
@@ -180,7 +180,7 @@ def _count_of(event: Object) -> int:
 
 
 def _recall(known: OrderedDict[str, Known], key: str, make: Callable[[], Known]) -> Known:
-    """Return what is known, made if need be; what was asked for longest ago is forgotten."""
+    """Return the value of a key, created if missing; the least recently used one is dropped."""
     if key not in known:
         known[key] = make()
         if len(known) > _REMEMBERED:

@@ -1,9 +1,9 @@
-"""The health of the Kubernetes API as one client sees it: for its log, its status, its retries.
+"""The health of the Kubernetes API as one client sees it: for its log, status and retries.
 
-All requests and watches of a client report here. An outage is the time in which the API server
-serves none of them (it does not answer, it refuses the credentials): it is logged once when it
-begins, when its reason changes, and when it ends. What is refused to some watches only (a missing
-right, a missing CRD) is logged in one line for all of them.
+All requests and watches of a client report here. During an outage the API server serves none of
+them (it does not respond, it refuses the credentials). An outage is logged when it begins, when its
+reason changes, and when it ends. Refusals of single watches (a missing right, a missing CRD) are
+logged in one line for all of them.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any, Final
 from modules.common.kube.errors import KubeError
 from supervisor.api import ModuleContext
 
-#: The name here of all requests that are no watch.
+#: The name of all requests that are not watches.
 REQUESTS: Final = "requests"
 
-#: Seconds after which a fault that persists is logged, and between checks whether the kubeconfig
-#: has been corrected. A connection that is back within them is not worth a line.
+#: Seconds after which a persistent fault is logged, and between checks whether the kubeconfig
+#: has been corrected. A shorter interruption is not logged.
 _TICK: Final = 1.0
 
-#: Seconds over which the retries are spread when the API is back.
+#: Seconds over which the retries are spread when the API is available again.
 _SPREAD: Final = 0.1
 
 log = logging.getLogger(__name__)
 
 
 class ApiHealth:
-    """The watches and requests that the API server does not serve at present, and why."""
+    """The watches and requests that the API server does not serve at present, and the reasons."""
 
     def __init__(self, reload: Callable[[], bool] = lambda: False) -> None:
-        """Set up; `reload` reads the credentials again and returns whether there are new ones."""
+        """Set up; `reload` reads the credentials again, and returns whether they have changed."""
         self._reload = reload
         self._faults: dict[str, KubeError] = {}
         self._incidents: tuple[_Incident, ...] = (_Outage(), _Refusals())
@@ -48,25 +48,25 @@ class ApiHealth:
 
     @property
     def failing_for(self) -> float:
-        """Seconds since the first of the present faults began; 0 without a fault."""
+        """The seconds since the first of the present faults began; 0 without a fault."""
         return max(incident.age for incident in self._incidents)
 
     def failed(self, what: str, error: KubeError) -> None:
-        """Note that a watch, by its resource's plural, or REQUESTS is not served."""
+        """Record that a watch (the plural of its resource) or REQUESTS is not served."""
         self._faults[what] = error
         self._update()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
     def suspect(self, what: str, error: KubeError) -> None:
-        """Note that a watch has not been served yet, unless a fault of it is known."""
+        """Record that a watch has not been served yet, unless it has a known fault."""
         if what not in self._faults:
             self.failed(what, error)
 
     def served(self, what: str) -> None:
-        """Note that a watch or REQUESTS is served; if it was not before, all retries start now.
+        """Record that a watch or REQUESTS is served; if it was not before, wake all retries.
 
-        A watch that opens ends an outage of REQUESTS too, of which there may be no more.
+        An open watch ends an outage of REQUESTS too: there may be no further request.
         """
         requests = self._faults.get(REQUESTS)
         ended = {what, REQUESTS} if requests and requests.outage else {what}
@@ -76,7 +76,7 @@ class ApiHealth:
             self._wake()
 
     def log_now(self) -> None:
-        """Log what is new, without waiting until it has persisted."""
+        """Log new faults at once, persistent or not."""
         for incident in self._incidents:
             incident.log()
             if incident.logged and not incident.outage:
@@ -84,9 +84,9 @@ class ApiHealth:
         self._changed.set()
 
     async def pause(self, seconds: float, *, at_least: float = 0.0) -> None:
-        """Wait before a retry, but no longer than until another request has been served.
+        """Wait before a retry, at most until another request has been served.
 
-        `at_least` is the pause in seconds that the server asked for (Retry-After).
+        `at_least` is the server's Retry-After, in seconds.
         """
         recovered = self._recovered  # which counts too if it is meanwhile
         await asyncio.sleep(at_least)
@@ -96,15 +96,15 @@ class ApiHealth:
                 await asyncio.sleep(_SPREAD * random.random())  # noqa: S311 - not for secrecy
 
     async def recovered(self) -> None:
-        """Wait until something that was not served is served, or there are new credentials."""
+        """Wait until a watch or request is served again, or the credentials have changed."""
         await self._recovered.wait()
 
     async def refused(self) -> None:
-        """Wait until it has been logged that a watch is refused, outages aside."""
+        """Wait until the refusal of a watch has been logged, not counting outages."""
         await self._refused.wait()
 
     def details(self) -> dict[str, Any]:
-        """Return `waiting_for` and `because` for the module's status; None without a fault."""
+        """Return `waiting_for` and `because` for the module's status; both None without a fault."""
         faults = {what: error for each in self._incidents if each.logged for what, error in each}
         if not faults:
             return {"waiting_for": None, "because": None}
@@ -114,7 +114,7 @@ class ApiHealth:
         return {"waiting_for": ", ".join(watches or faults), "because": because}
 
     async def report_to(self, context: ModuleContext) -> None:
-        """Keep `waiting_for` and `because` in the module's status up to date, until cancelled."""
+        """Report `waiting_for` and `because` in the module's status, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -144,9 +144,9 @@ class ApiHealth:
 
 
 class _Incident:
-    """Faults of one sort, from the first one until there is none.
+    """The faults of one sort, from the first one until there is none.
 
-    Each reason is logged once, however often the attempts alternate between several.
+    Each reason is logged once, even if attempts alternate between several reasons.
     """
 
     outage: bool
@@ -162,11 +162,11 @@ class _Incident:
 
     @property
     def age(self) -> float:
-        """Seconds since it began; 0 if there is none."""
+        """The seconds since it began; 0 without a fault."""
         return 0.0 if self._since is None else time.monotonic() - self._since
 
     def update(self, faults: dict[str, KubeError]) -> None:
-        """Take over the present faults of this sort; the end of the last one is logged."""
+        """Set the present faults of this sort; log the end of the last one."""
         self._faults = {
             what: error for what, error in faults.items() if error.outage is self.outage
         }
@@ -187,13 +187,13 @@ class _Incident:
 
 
 class _Outage(_Incident):
-    """Faults that say nothing about a watch: the API server serves none."""
+    """An outage: the API server serves neither watches nor requests."""
 
     outage = True
 
     def log(self) -> None:
         for error in self._faults.values():
-            # A server that starts refuses in several ways, and all watches.
+            # A starting server refuses requests in several ways, and all watches.
             if ("", error.hint) not in self.logged:
                 self.logged.add(("", error.hint))
                 log.warning("the Kubernetes API is not available: %s; %s", error.cause, error.hint)
@@ -203,7 +203,7 @@ class _Outage(_Incident):
 
 
 class _Refusals(_Incident):
-    """Watches that are refused, each for a reason of its own."""
+    """Refused watches, each with its own reason."""
 
     outage = False
 

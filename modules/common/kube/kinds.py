@@ -1,4 +1,4 @@
-"""The kinds of objects cloudcore reads or writes, and where the API serves them."""
+"""The kinds of objects that cloudcore reads or writes, and their API paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modules.common.kube.errors import BadRequest
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as Kubernetes names it: group, version and plural make the path."""
+    """A resource of the API: group, version and plural are its path."""
 
     group: str
     version: str
@@ -24,7 +24,7 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
-        """Make the URL path; without a namespace, that of all namespaces."""
+        """Return the URL path; without a namespace, that of all namespaces."""
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if self.namespaced and namespace:
             parts += ["namespaces", _segment(namespace)]
@@ -36,14 +36,14 @@ class Resource:
         return "/".join(parts)
 
     def describe(self, namespace: str | None = None, name: str = "") -> str:
-        """Name an object for people: `pods default/web`."""
+        """Return the name of an object for messages: `pods default/web`."""
         if not name:
             return f"{self.plural} in {namespace}" if namespace else self.plural
         return f"{self.plural} {namespace}/{name}" if namespace else f"{self.plural} {name}"
 
 
 def _segment(name: str) -> str:
-    """Quote a name; `.` and `..` would be taken for steps in the path, to another resource."""
+    """Quote a name; raises BadRequest for `.` and `..`, which would lead to another path."""
     if name in (".", ".."):
         raise BadRequest(400, "BadRequest", f"{name!r} cannot be the name of an object")
     return quote(name, safe="")

@@ -1,4 +1,4 @@
-"""What the modules that talk to the Kubernetes API count; `module` says which one."""
+"""Metrics of the Kubernetes client, with the label `module`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-#: Of the time from an API's event until a message about it is on its way, in seconds.
+#: Seconds from an event of a watch until a message about it has been sent.
 SYNC_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 5, 30, 300),

@@ -1,4 +1,4 @@
-"""Client-side rate limit, as client-go has it: qps on average, burst at once."""
+"""The client-side rate limit, as in client-go: qps on average, burst at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Lets `burst` requests pass at once and `qps` a second from then on, in order of arrival.
+    """A token bucket: `burst` requests at once, then `qps` a second, in order of arrival.
 
-    A qps of 0 or less means no limit. `waited` counts the seconds that requests were held back.
+    A qps of 0 or less means no limit. `waited` is the total delay of requests in seconds.
     """
 
     def __init__(self, qps: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +22,7 @@ class TokenBucket:
         self.waited = 0.0
 
     def try_take(self) -> bool:
-        """Take a token if there is one, and say whether there was."""
+        """Take a token if there is one; return whether there was."""
         self._fill()
         if self._tokens < 1:
             return False
@@ -30,7 +30,7 @@ class TokenBucket:
         return True
 
     def reserve(self) -> float:
-        """Take a token, on credit if there is none, and return how long to wait for it."""
+        """Take a token, on credit if there is none; return the seconds to wait for it."""
         if self._qps <= 0:
             return 0.0
         self._fill()
@@ -38,7 +38,7 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._qps)
 
     async def acquire(self) -> None:
-        """Wait until one more request is within the limit."""
+        """Wait until the limit allows another request."""
         pause = self.reserve()
         if pause:
             self.waited += pause

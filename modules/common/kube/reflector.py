@@ -1,8 +1,7 @@
-"""A local copy of what the API server has: list, then watch from there (client-go's reflector).
+"""A reflector: a local copy of objects of the API server, by list and watch (client-go).
 
-Memory: a cached object is the dict that JSON makes of it. Measured: 5.1 kB for a plain pod, which
-is 3.8 times its JSON, and 1.9 kB for a ConfigMap with 1 kB of data; `keep` cuts it down to what is
-used.
+Memory: a cached object is its decoded JSON. Measured: 5.1 kB for a plain pod, 3.8 times its JSON,
+and 1.9 kB for a ConfigMap with 1 kB of data; `keep` reduces objects to the fields that are used.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from modules.common.kube.watching import Object, WatchEvent
 #: (namespace, name); the namespace of cluster-wide objects is empty.
 Key = tuple[str, str]
 
-#: Seconds a watch lasts: at random between this and twice this, as client-go does.
+#: A watch lasts a random time between this many seconds and twice as many, as in client-go.
 _WATCH_SECONDS: Final = 240.0
 
 #: A watch that ends sooner than this, in seconds, counts as a failure and is followed by a pause.
@@ -39,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ReflectorStatistics:
-    """Counts since the start, for metrics."""
+    """Counters since the start, for metrics."""
 
     lists: int = 0
     relists_gone: int = 0
@@ -50,7 +49,7 @@ class ReflectorStatistics:
 
 
 class Aside(NamedTuple):
-    """An object that cannot be used, as the server gave it, and why."""
+    """An object of the server that cannot be used, and the exception."""
 
     object: Any
     error: Exception
@@ -62,17 +61,17 @@ def key_of(obj: Object) -> Key:
 
 
 class Reflector:
-    """Keeps `store` equal to the API server's objects and tells `on_event` of each change.
+    """Keeps `store` in sync with the API server, and calls `on_event` with each change.
 
     `on_event` is called after the store has changed, for objects in the order of their changes.
-    What changed while no watch was open is found by listing again, and told as the difference
-    to the store: so a deletion is never missed, but changes in between are told as one. An
-    object that was replaced by another of its name is told as DELETED and ADDED.
+    Changes while no watch was open are found by a relist, as differences from the store: no
+    deletion is missed, but several changes of an object are one event. An object that was
+    replaced by another one of the same name is DELETED and ADDED.
 
-    `keep` reduces an object before it is stored and told, or drops it with None; an object that
-    it no longer keeps is told as DELETED.
+    `keep` reduces an object before it is stored, or drops it by returning None; an object that is
+    dropped after a change is DELETED.
 
-    With `set_aside`, an object for which `keep` or `on_event` raises is set aside: it stands in
+    With `set_aside`, an object for which `keep` or `on_event` raises is set aside: it is in
     `aside`, and the store keeps its last usable state, if there was one, until it is usable again
     or gone. `on_aside` is called with its key after each of these changes, and after `on_event`.
     """
@@ -94,10 +93,10 @@ class Reflector:
         set_aside: SetAside | None = None,
         on_aside: Callable[[Key], None] | None = None,
     ) -> None:
-        """Set up; `resync` is the time in seconds after which to list anew anyhow, 0 for never.
+        """Set up; `resync` is the time in seconds between unconditional relists, 0 for never.
 
-        `store` is an empty dict to use, for who has to know it before the reflector is made.
-        `explain` is asked for what a failure means to an operator, before the next attempt.
+        `store` is an empty dict, for callers that need it before the reflector exists. `explain`
+        turns a failure into one that tells an operator more, before the next attempt.
         """
         self.resource = resource
         self.store: dict[Key, Object] = {} if store is None else store
@@ -121,20 +120,20 @@ class Reflector:
 
     @property
     def is_synced(self) -> bool:
-        """Whether the store has held a whole list at least once."""
+        """Whether the first list is complete."""
         return self._synced.is_set()
 
     async def synced(self) -> None:
-        """Wait until the store holds a whole list."""
+        """Wait until the first list is complete."""
         await self._synced.wait()
 
     def get(self, name: str, namespace: str = "") -> Object | None:
         return self.store.get((namespace, name))
 
     async def run(self) -> None:
-        """List and watch until cancelled; errors of the API are counted and outlasted.
+        """List and watch until cancelled; errors of the API are counted and retried.
 
-        The client's health tells of them: there once, for all watches that they have ended.
+        The client's health logs them, once for all watches that they ended.
         """
         while True:
             try:
@@ -142,11 +141,11 @@ class Reflector:
                     await self._list()
                 await self._watch()
             except Gone as error:
-                # That the API server has forgotten where a watch was is routine, not a fault.
+                # An expired version of a watch is routine, not a fault.
                 self._version = ""
                 self.statistics.relists_gone += 1
                 self.statistics.errors += 1
-                log.debug(f"{error}; listing again")
+                log.debug("%s; relisting", error)
                 await asyncio.sleep(self._backoff.next())
             except KubeError as error:
                 if _ahead_of_server(error):
@@ -154,7 +153,7 @@ class Reflector:
                 await self._pause(error)
 
     def measure(self) -> None:
-        """Bring the metric of the cache's size up to date."""
+        """Update the metric of the number of cached objects."""
         metrics.CACHED_OBJECTS.labels(*self._labels).set(len(self.store))
 
     async def _list(self) -> None:
@@ -223,7 +222,7 @@ class Reflector:
         self._version = event.resource_version or self._version
 
     def _read(self, obj: Any) -> tuple[Key, Object | Aside | None]:
-        """Reduce an object to what is kept of it, or say why it cannot be used."""
+        """Return the reduced object, or an `Aside` if it cannot be used."""
         try:
             kept = self._keep(obj)
             return key_of(obj), kept
@@ -238,27 +237,27 @@ class Reflector:
         old = self.store.get(key)
         if old is None:
             self.store[key] = obj
-            self._tell(key, WatchEvent("ADDED", obj))
+            self._emit(key, WatchEvent("ADDED", obj))
         elif old["metadata"].get("uid") != obj["metadata"].get("uid"):
             self._remove(key)
             self._put(key, obj)
         elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
             self.store[key] = obj
-            self._tell(key, WatchEvent("MODIFIED", obj, old))
+            self._emit(key, WatchEvent("MODIFIED", obj, old))
         if was_aside and self.aside.get(key) is was_aside:
             del self.aside[key]
             self._no_longer_aside(key, was_aside, used=True)
 
     def _remove(self, key: Key, last: Object | None = None) -> None:
-        """Remove; `last` is the object's final state where the server has told it."""
+        """Remove an object; `last` is its final state, if the server sent it."""
         old = self.store.pop(key, None)
         was_aside = self.aside.pop(key, None)
         if old is not None:
-            self._tell(key, WatchEvent("DELETED", last or old, old))
+            self._emit(key, WatchEvent("DELETED", last or old, old))
         if was_aside := self.aside.pop(key, was_aside):
             self._no_longer_aside(key, was_aside, used=False)
 
-    def _tell(self, key: Key, event: WatchEvent) -> None:
+    def _emit(self, key: Key, event: WatchEvent) -> None:
         try:
             self._on_event(event)
         except Exception as error:
@@ -297,7 +296,7 @@ class Reflector:
         return self._resync > 0 and time.monotonic() - self._listed_at >= self._resync
 
     async def _pause(self, error: KubeError) -> None:
-        """Count a failure, and wait until it is time to try again."""
+        """Count a failure, and wait until the retry is due."""
         self.statistics.errors += 1
         if self._explain:
             error = await self._explain(self.resource, error)
@@ -305,16 +304,16 @@ class Reflector:
         health.failed(self.resource.plural, error)
         pause = self._backoff.next()
         asked = error.retry_after if isinstance(error, ApiError) else None
-        log.debug(f"{error}; trying again in {max(pause, asked or 0.0):.1f} s")
+        log.debug("%s; trying again in %.1f s", error, max(pause, asked or 0.0))
         await health.pause(pause, at_least=asked or 0.0)
 
     def _opened(self) -> None:
-        """Note that the watch is served, which a list alone does not show."""
+        """Record that the watch is served; a list alone does not show that."""
         self._backoff.reset()
         self._client.health.served(self.resource.plural)
 
 
 def _ahead_of_server(error: KubeError) -> bool:
-    """Whether the server knows less than was seen before: it was restored from a backup."""
+    """Whether the server is behind the version seen before: it was restored from a backup."""
     causes = error.details.get("causes") if isinstance(error, ApiError) else None
     return any(cause.get("reason") == "ResourceVersionTooLarge" for cause in causes or [])

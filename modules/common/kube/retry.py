@@ -1,4 +1,4 @@
-"""Trying again until the API server has taken a change."""
+"""Retries of a write until the API server has accepted it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def retry(
     *,
     attempts: float = math.inf,
 ) -> Result:
-    """Await `attempt()` until it succeeds or fails for good, however long the server is away.
+    """Await `attempt()` until it succeeds or fails permanently, for as long as an outage lasts.
 
-    Tried again: outages (no answer, credentials that are not taken), 429 (after the time it
-    names), 5xx, and 409 of a changed object, for which `attempt` must read the object anew. Any
-    other error is raised. 5xx and 409 may concern this object alone (an admission webhook that
-    does not answer): after `attempts` of them the last one is raised, so that the caller can go on
-    with other objects. `health` is that of the client that `attempt` uses: it tells of outages,
-    and ends the pause when one is over.
+    Retried are outages (no response, refused credentials), 429 (after its Retry-After), 5xx, and
+    409 of a changed object, for which `attempt` must read the object again. Any other error is
+    raised. 5xx and 409 may concern this object only (an admission webhook that does not respond):
+    after `attempts` of them the last one is raised, so that the caller can continue with other
+    objects. `health` is that of the client that `attempt` uses: it logs outages, and ends the
+    pause when an outage is over.
     """
     backoff = backoff or Backoff(least=0.1)
     while True:
@@ -43,5 +43,5 @@ async def retry(
                 raise
             pause = backoff.next()
             asked = error.retry_after if isinstance(error, ApiError) else None
-            log.debug(f"{error}; trying again in {max(pause, asked or 0.0):.1f} s")
+            log.debug("%s; trying again in %.1f s", error, max(pause, asked or 0.0))
         await health.pause(pause, at_least=asked or 0.0)

@@ -1,10 +1,10 @@
-"""The shapes of Kubernetes objects: what Go can decode, and so what an edge can be told.
+"""The shapes of Kubernetes objects: the field types that Go can decode, and so an edge.
 
-An API server that validates hands out nothing else. The embedded one does not validate, and
-neither does any for a custom resource without a schema. An edge decodes a list of objects as one:
-a single object that Go cannot decode would keep all others of the list from it.
+kube-apiserver returns no other objects, but the embedded API server does not validate all fields,
+nor does any API server for a custom resource without a schema. An edge decodes a list of objects as
+a whole: one object that Go cannot decode would make it lose the list.
 
-The types of the built-in kinds are in shapes.txt, a line for each: its name, then `field:type`.
+The types of the built-in kinds are in shapes.txt, one per line: a name, then `field:type`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ipc.message import ENCODING_ERRORS, encode_message
 from ipc.ring.layout import MAX_PAYLOAD
 from modules.common.kube.kinds import Resource
 
-#: A name that can be part of a URL's path (IsValidPathSegmentName) and of a message's resource.
+#: A name that is valid in a URL path (IsValidPathSegmentName) and in a message's resource.
 _NAME: Final = r"^(?!\.{1,2}\Z)[^/%]{1,253}\Z"
 Name = Annotated[str, Meta(pattern=_NAME)]
 
-#: Bytes of an object, as a channel carries it; the rest is for the other fields of its message.
+#: Bytes of an object in a message of a channel; the rest is for the other fields.
 MOST_BYTES: Final = MAX_PAYLOAD - 4096
 
 INT32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
@@ -46,7 +46,7 @@ _SCALARS: Final[dict[str, Any]] = {
     "time": Annotated[datetime, Meta(tz=True)],
 }
 
-#: What msgspec says, in the words of JSON.
+#: Replacements that put messages of msgspec into the terms of JSON.
 _WORDS: Final = {
     r"\bstr\b": "string",
     r"\bint\b": "integer",
@@ -63,9 +63,9 @@ _is_name: Final = re.compile(_NAME).match
 
 
 class BadObject(ValueError):
-    """An object that cannot be used: the path of the field that is why, and what is wrong with it.
+    """An object that cannot be used: the path of the invalid field, and the problem with it.
 
-    The path is empty where it is the object as a whole.
+    The path is empty if the problem is with the object as a whole.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -75,10 +75,7 @@ class BadObject(ValueError):
 
 
 def check(obj: Any, shape: Any, at: str = "") -> None:
-    """Raise BadObject unless an object, or what is `at` a path of one, has a shape.
-
-    It has to fit into a message too.
-    """
+    """Raise BadObject unless an object, or the part `at` a path, has a shape and fits a message."""
     try:
         msgspec.convert(obj, shape)
         size = len(encode_message(obj))
@@ -96,7 +93,7 @@ def is_name(text: str) -> bool:
 
 
 def bad_object(error: Exception, at: str = "") -> BadObject:
-    """Say where msgspec has found what: "Expected `object`, got `str` - at `$.spec.a[0]`"."""
+    """Convert an error of msgspec: "Expected `object`, got `str` - at `$.spec.a[0]`"."""
     problem, _, path = str(error).partition(" - at `$")
     path = f"{at}{path.rstrip('`')}".lstrip(".")
     if missing := _MISSING.match(problem):
@@ -120,7 +117,7 @@ def part(name: str) -> type[msgspec.Struct]:
 
 
 def with_metadata(shape: type[msgspec.Struct], *, namespaced: bool) -> type[msgspec.Struct]:
-    """Add the metadata that an object must have to be told of: a name, and its namespace."""
+    """Add the metadata that a message needs: a name, and a namespace if there is one."""
     fields = types()["ObjectMeta"] | {"name": "name", "namespace": "name"}
     required = ("name", "namespace") if namespaced else ("name",)
     metadata = _struct("Metadata", fields, required=required)
@@ -132,7 +129,7 @@ def with_metadata(shape: type[msgspec.Struct], *, namespaced: bool) -> type[msgs
 def _struct(
     name: str, fields: dict[str, str], *, required: tuple[str, ...] = ()
 ) -> type[msgspec.Struct]:
-    """Make a type; null stands for any field that is not required, as in Go."""
+    """Return a type; fields that are not required may be null, as in Go."""
     made: list[Any] = [(field, _type(fields[field])) for field in required]
     made += [
         (field, _type(type_) | None, None)
@@ -152,7 +149,7 @@ def _type(text: str) -> Any:
 
 @cache
 def types() -> dict[str, dict[str, str]]:
-    """Read the table: the types of the fields, by the name of the type they are fields of."""
+    """Read the table: the types of the fields, by the name of their type."""
     found = {}
     for line in Path(__file__).with_name("shapes.txt").read_text().splitlines():
         name, *fields = line.split(" ")

@@ -1,7 +1,7 @@
-"""The body of an open-ended answer, handed on where it is read.
+"""The body of a watch's response, passed to a callback where it is read from the socket.
 
-aiohttp's way to read one is a task that is woken for each piece, which takes as long as all that
-is done with an event of a watch until it is on its way to an edge.
+The usual way with aiohttp is a task that is woken for each chunk. That takes as long as all other
+work on an event of a watch until its message is sent to an edge.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import aiohttp
 
 
 class BrokenOff(Exception):
-    """The body does not come to its end."""
+    """The body ended before it was complete."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -22,21 +22,21 @@ class BrokenOff(Exception):
 
 
 class Tap(asyncio.Protocol):
-    """Stands before the protocol of an answer's connection, which goes on doing its work."""
+    """A wrapper around the protocol of a response's connection, which continues to work."""
 
     def __init__(self, response: aiohttp.ClientResponse, on_piece: Callable[[bytes], None]) -> None:
-        """Set up; `on_piece` gets the body piece by piece, in the event loop's callbacks."""
+        """Set up; `on_piece` is called with each chunk, in callbacks of the event loop."""
         self._content = response.content
         self._on_piece = on_piece
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # There is none behind an answer that is complete already.
+        # A response that is complete already has no connection.
         self._transport = response.connection and response.connection.transport
         if self._transport:
             self._behind = cast(asyncio.Protocol, self._transport.get_protocol())
             self._transport.set_protocol(self)
 
     async def run(self) -> None:
-        """Hand on until the body is complete; raises BrokenOff, or what `on_piece` raises."""
+        """Run until the body is complete; raises BrokenOff, or the exception of `on_piece`."""
         try:
             self._hand_on()
             await self._over
@@ -45,10 +45,10 @@ class Tap(asyncio.Protocol):
                 self._transport.set_protocol(self._behind)
 
     def break_off(self, cause: Exception) -> None:
-        """Let `run` raise BrokenOff, if it is not over."""
+        """Make `run` raise BrokenOff, if it is still running."""
         self._fail(BrokenOff(cause))
 
-    # From the transport
+    # Called by the transport
 
     def data_received(self, data: bytes) -> None:
         self._behind.data_received(data)

@@ -22,7 +22,6 @@ from yarl import URL
 from modules.common.kube import metrics
 from modules.common.kube.credentials import (
     Access,
-    ConnectSettings,
     kubeconfig_path,
     load_access,
 )
@@ -35,26 +34,27 @@ from modules.common.kube.errors import (
 )
 from modules.common.kube.health import REQUESTS, ApiHealth
 from modules.common.kube.ratelimit import TokenBucket
+from supervisor.api import Settings
 
 JSON: Final = "application/json"
 
-#: Seconds: for a whole request, and for the connection alone.
+#: Timeouts in seconds: for a whole request, and for the connection.
 REQUEST_TIMEOUT: Final = 30.0
 CONNECT_TIMEOUT: Final = 10.0
 
-#: Seconds that a client waits at its start for the embedded API server's kubeconfig, which that
-#: writes on its first start.
+#: Seconds for which a client waits at its start for the kubeconfig that the embedded API server
+#: writes at its first start.
 _KUBECONFIG_WAIT: Final = 5.0
 _KUBECONFIG_POLL: Final = 0.05
 
-#: An API server that has just started answers before it has read who may do what, and before its
-#: caches are filled: for so many seconds after it has not answered, that is part of the outage.
+#: An API server that has just started responds before it has read its RBAC rules and filled its
+#: caches. Refusals within this many seconds after it was unreachable are part of the outage.
 _STARTING: Final = 60.0
 
 #: Connections at most; each watch holds one.
 _POOL_SIZE: Final = 100
 
-#: Seconds after which a silent connection is probed, and between probes; three go unanswered.
+#: TCP keepalive: seconds of silence before the first probe, between probes, and the probes.
 _KEEPALIVE_IDLE: Final = 30
 _KEEPALIVE_INTERVAL: Final = 10
 _KEEPALIVE_COUNT: Final = 3
@@ -66,9 +66,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Statistics:
-    """What has been asked of the API server: requests by method, failures by HTTP status.
+    """Counters of requests by method, and of failures by HTTP status.
 
-    A request without any answer counts under `unreachable`.
+    A request without a response counts as `unreachable`.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
@@ -77,7 +77,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `what` names it in errors, as in `patch pods default/web`."""
+    """One request; `what` is its name in errors, such as `patch pods default/web`."""
 
     method: str
     path: str
@@ -89,14 +89,13 @@ class Request:
 
 
 class Transport:
-    """Sends requests within the configured rate over one pool of connections.
+    """Sends requests within the rate limit, over one connection pool.
 
-    A request that is refused as unauthorized is sent once more with renewed credentials. A
-    kubeconfig that was written anew (other port, renewed certificate) is read after a failure, and
-    one that cannot be used is read again for each request.
+    An unauthorized request is sent once more with renewed credentials. A changed kubeconfig (other
+    port, renewed certificate) is read again after a failure, an unusable one for each request.
     """
 
-    def __init__(self, settings: ConnectSettings, user_agent: str) -> None:
+    def __init__(self, settings: Settings, user_agent: str) -> None:
         self._settings = settings
         self._user_agent = user_agent
         self.module = user_agent.removeprefix("cloudcore").lstrip("/-") or "cloudcore"
@@ -110,18 +109,18 @@ class Transport:
 
     @property
     def server(self) -> str:
-        """The URL of the API server in use; empty while no kubeconfig could be read."""
+        """The URL of the API server; empty until a kubeconfig could be read."""
         return self._access.server if self._access else ""
 
     @property
     def throttled(self) -> float:
-        """Seconds that requests have been held back by the rate limit."""
+        """The seconds for which the rate limit has delayed requests."""
         return self._limit.waited
 
     async def open(self) -> None:
         """Read the credentials; nothing is sent yet.
 
-        That they cannot be used, the first request tells.
+        If they cannot be used, the first request raises ConfigurationError.
         """
         await self._await_kubeconfig()
         self._reload()
@@ -132,7 +131,7 @@ class Transport:
             await self._session.close()
 
     async def read(self, request: Request) -> bytes:
-        """Send, and return the body of the answer."""
+        """Send a request, and return the body of the response."""
         response = await self.send(request)
         try:
             return await response.read()
@@ -142,7 +141,7 @@ class Transport:
             response.release()
 
     async def send(self, request: Request) -> aiohttp.ClientResponse:
-        """Send, and return the open answer; ApiError for any that is not a success."""
+        """Send a request, and return the open response; raises ApiError for a failure."""
         throttled = self._limit.waited
         await self._limit.acquire()
         if self._limit.waited > throttled:
@@ -159,10 +158,10 @@ class Transport:
         return response
 
     def unreachable(self, request: Request, error: Exception) -> Unreachable:
-        """Make the error of a request that got no whole answer, and look for a new address."""
+        """Return the error of a request without a whole response, and reload a new kubeconfig."""
         self._silent_at = time.monotonic()
         self._count_error("unreachable")
-        cause = f"no answer from {self.server}: {_say(error)}"
+        cause = f"no answer from {self.server}: {_describe_failure(error)}"
         self._reload()
         return Unreachable(cause, request=request.what)
 
@@ -191,7 +190,7 @@ class Transport:
         metrics.API_REQUESTS.labels(self.module, request.method).inc()
         session = self._session = self._session or self._new_session(access)
         try:
-            # A watch has long, but is accepted or refused at once.
+            # A watch lasts long, but is accepted or refused at once.
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 return await session.request(
                     request.method,
@@ -225,13 +224,13 @@ class Transport:
         return refusal
 
     async def _renew(self, access: Access, refused: str | None) -> bool:
-        """Get other credentials than those refused: of another request's renewal, or new ones."""
+        """Get other credentials than the refused ones: renewed by another request, or new ones."""
         if self._access is not access or self._reload():
             return True
         return await access.authenticator.renew(refused)
 
     async def _await_kubeconfig(self) -> None:
-        """Wait a while for the embedded API server's kubeconfig; another one should be there."""
+        """Wait for the kubeconfig of the embedded API server; any other one has to exist."""
         path = kubeconfig_path(self._settings)
         if path is None or self._settings.kubernetes.kubeconfig:
             return
@@ -242,13 +241,13 @@ class Transport:
             await asyncio.sleep(_KUBECONFIG_POLL)
 
     def _usable(self) -> Access:
-        """Return the credentials, read if need be; ConfigurationError if they cannot be used."""
+        """Return the credentials, read if necessary; raises ConfigurationError if unusable."""
         if self._access is None:
             self._access = load_access(self._settings)
         return self._access
 
     def _reload(self) -> bool:
-        """Read the kubeconfig if it is new or was unusable; keep the old one if it still is."""
+        """Read a changed or unusable kubeconfig again; keep the old one if it cannot be used."""
         old = self._access
         if old and not old.outdated():
             return False
@@ -257,41 +256,41 @@ class Transport:
         except ConfigurationError as error:
             if old and str(error) != self._unusable:
                 self._unusable = str(error)
-                log.warning(f"the kubeconfig has changed and is not used yet: {error}")
+                log.warning("the kubeconfig has changed and is not used yet: %s", error)
             return False
         self._unusable = ""
         if old:
-            log.info(f"the kubeconfig has changed: talking to {self.server} now")
+            log.info("the kubeconfig has changed: using API server %s", self.server)
         return True
 
     def _new_session(self, access: Access) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
             headers={"Accept": JSON, "User-Agent": self._user_agent},
-            # As client-go: a proxy from the environment, but never to this machine.
+            # As in client-go: a proxy from the environment, but not for loopback addresses.
             trust_env=not _is_loopback(access.server),
         )
 
 
 def _may_be_premature(request: Request, refusal: ApiError) -> bool:
-    """Whether it can be the answer of a server that is not ready yet.
+    """Whether it can be the response of a server that is not ready yet.
 
-    429 "storage is (re)initializing" and 5xx are that for what is read only: a write can fail for
-    its object's sake.
+    429 "storage is (re)initializing" and 5xx count only for reads: a write can fail because of
+    its object.
     """
     if refusal.status in {401, 403}:
         return True
     return request.method == "GET" and (refusal.status == 429 or refusal.status >= 500)
 
 
-def _say(error: Exception) -> str:
-    """Put into words why no answer came, without aiohttp's objects in them."""
+def _describe_failure(error: Exception) -> str:
+    """Return the reason for the missing response, without the repr of aiohttp's objects."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection broke off"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     number = (cause.errno if isinstance(cause, OSError) else None) or 0
     if number in errno.errorcode and not isinstance(cause, ssl.SSLError):
-        return os.strerror(number)  # asyncio's own text names the address again
+        return os.strerror(number)  # asyncio's own text repeats the address
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
@@ -304,7 +303,7 @@ def _is_loopback(server: str) -> bool:
 
 
 def _make_socket(address: Any) -> socket.socket:
-    """Make a connection's socket, with keepalive: a watch only reads and would never notice."""
+    """Return a socket with TCP keepalive: a watch only reads, and would not notice a dead peer."""
     family, kind, protocol = address[:3]
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

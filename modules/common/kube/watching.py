@@ -1,4 +1,4 @@
-"""The events of a watch, read from the lines of its answer."""
+"""The events of a watch, parsed from the lines of its response."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 
 
 class WatchEvent(NamedTuple):
-    """A change of an object; `old` is what a reflector had in its store before it.
+    """A change of an object; `old` is the previous object in a reflector's store.
 
-    A BOOKMARK, which only a bare watch shows, has nothing in its object but the version.
+    A BOOKMARK, which reflectors do not pass on, has only a version in its object.
     """
 
     type: EventType
@@ -26,7 +26,7 @@ class WatchEvent(NamedTuple):
 
     @property
     def resource_version(self) -> str:
-        """The version to go on from; empty if the object does not say."""
+        """The version to continue the watch from; empty if the object has none."""
         metadata = self.object.get("metadata") if isinstance(self.object, dict) else None
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         return version if isinstance(version, str) else ""
@@ -34,14 +34,14 @@ class WatchEvent(NamedTuple):
 
 class _Line(msgspec.Struct):
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
-    object: Any  # the reflector sets aside what is no object
+    object: Any  # the reflector sets aside a value that is not an object
 
 
 _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
 class EventReader:
-    """Reads the events out of a watch's answer, piece by piece; `what` names it in errors."""
+    """An incremental parser of a watch's response; `what` is its name in errors."""
 
     def __init__(self, what: str, on_event: Callable[[WatchEvent], None]) -> None:
         self._what = what
@@ -49,9 +49,9 @@ class EventReader:
         self._begun: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
-        """Tell of the events that are complete; an ERROR event is raised as its ApiError.
+        """Emit the events that are complete; raises the ApiError of an ERROR event.
 
-        Events have a line each, of any length: an object may have more than a megabyte.
+        An event is one line of any length: an object may have more than a megabyte.
         """
         *ends, rest = piece.split(b"\n")
         for end in ends:
@@ -79,7 +79,7 @@ class EventReader:
 async def iterate(
     follow: Callable[[Callable[[WatchEvent], None]], Awaitable[None]],
 ) -> AsyncGenerator[WatchEvent]:
-    """Yield the events that `follow` tells its argument of, until it returns or raises."""
+    """Yield the events that `follow` passes to its argument, until it returns or raises."""
     events: asyncio.Queue[WatchEvent | None] = asyncio.Queue()
 
     async def collect() -> None:

@@ -1,8 +1,8 @@
-"""The CA: made once, remembered, and never silently made again.
+"""The CA: created once, and never silently replaced.
 
-Every edge trusts the CA that signed its certificate, and is locked out by another one. So its
-fingerprint is remembered beside the PKI directory: when the CA is missing or is another one, that
-is an error, and only `cloudcore certs init --new-ca` goes on without the old one.
+Every edge trusts the CA that signed its certificate, and cannot connect after a change of the CA.
+So the fingerprint of the CA is recorded beside the PKI directory. A missing or different CA is an
+error; only `cloudcore certs init --new-ca` accepts a new one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NEW: Final = (
 
 @dataclass(frozen=True)
 class AuthorityFiles:
-    """PEM files of the CA, and where its fingerprint is remembered."""
+    """Paths of the CA's PEM files, and of the file with its fingerprint."""
 
     cert: Path
     key: Path
@@ -42,10 +42,10 @@ class AuthorityFiles:
 
 
 def ensure_authority(files: AuthorityFiles, *, replace: bool = False) -> signing.Authority:
-    """Return the CA, or make it if there has never been one.
+    """Return the CA; create it if there has never been one.
 
-    With `replace` a CA that is missing is made anew, and another one than was remembered is
-    accepted. Raises ValueError that says what to restore, and OSError.
+    With `replace`, a missing CA is created again, and a different one than recorded is accepted.
+    Raises ValueError, which says what to restore, and OSError.
     """
     expected = remembered(files.fingerprint)
     if not files.cert.exists():
@@ -72,7 +72,7 @@ def ensure_authority(files: AuthorityFiles, *, replace: bool = False) -> signing
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 fingerprint, as `openssl x509 -fingerprint -sha256` has it without colons."""
+    """Return the SHA-256 fingerprint: `openssl x509 -fingerprint -sha256` without colons."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
@@ -94,7 +94,7 @@ def _load(files: AuthorityFiles) -> signing.Authority:
 def _make(files: AuthorityFiles) -> signing.Authority:
     key = signing.new_key()
     certificate = signing.authority_certificate(key, "cloudcore-ca")
-    # The certificate comes last: where it is, its key is.
+    # The certificate is written last: if it exists, its key exists.
     replace_file(files.key, signing.key_pem(key))
     replace_file(files.cert, signing.certificate_pem(certificate), PUBLIC)
     log.info("made the CA %s, SHA-256 fingerprint %s", files.cert, fingerprint(certificate))
@@ -102,7 +102,7 @@ def _make(files: AuthorityFiles) -> signing.Authority:
 
 
 def remembered(path: Path) -> str:
-    """Return the fingerprint of the CA that edges trust; empty if there has been none."""
+    """Return the recorded fingerprint of the CA that edges trust; empty without one."""
     try:
         text = path.read_text("utf-8", "replace")
     except FileNotFoundError:

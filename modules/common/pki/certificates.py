@@ -1,13 +1,13 @@
-"""The certificates that cloudcore makes for itself and for its edge nodes.
+"""The certificates of cloudcore and of its edge nodes.
 
-One directory holds a CA and what it has signed, as PEM files:
+One directory holds a CA and the certificates that it signed, as PEM files:
 
-| file                   | who uses it                                                        |
+| file                   | used by                                                            |
 |------------------------|--------------------------------------------------------------------|
-| ca.crt, ca.key         | everybody trusts it; only this file signs with it                  |
-| server.crt, server.key | cloudhub and the embedded API server, towards their clients        |
+| ca.crt, ca.key         | trusted by every component; only this file signs with the key      |
+| server.crt, server.key | cloudhub and the embedded API server, as TLS servers               |
 | admin.crt, admin.key   | the generated kubeconfig: O=system:masters, as kubeadm's admin     |
-| nodes/NODE.crt         | nobody: what was issued to edge nodes, for `cloudcore certs list`  |
+| nodes/NODE.crt         | `cloudcore certs list`: copies of the certificates of edge nodes   |
 
 Keys are RSA 2048: edges of KubeEdge v1.1 offer one cipher suite,
 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, which an EC certificate cannot serve.
@@ -34,13 +34,13 @@ from modules.common.pki.authority import (
 )
 from supervisor.api import PathError, make_private
 
-# What has less than this left is made anew on the next start.
+# Certificates with less validity left are renewed at the next start.
 RENEW_BEFORE = timedelta(days=30)
 ALWAYS_NAMED = ("localhost", "127.0.0.1")
-#: Addresses to listen on that name no host.
+#: Wildcard listen addresses, which name no host.
 WILDCARDS = ("0.0.0.0", "::")
 
-# RFC 1123 subdomain, as Kubernetes wants a node's name; 64 bytes of CN (X.520's ub-common-name)
+# An RFC 1123 subdomain, as for nodes in Kubernetes; 64 bytes of CN (ub-common-name of X.520)
 # less "system:node:".
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NODE_NAME = 52
@@ -62,7 +62,7 @@ class Pki:
 
     @property
     def authority(self) -> AuthorityFiles:
-        """Of the CA, and of what is remembered of it beside the directory, if that is removed."""
+        """The files of the CA, and of its fingerprint, which is kept outside the directory."""
         memory = self.directory.with_name(f"{self.directory.name}.fingerprint")
         return AuthorityFiles(self.ca_cert, self.ca_key, memory)
 
@@ -94,17 +94,17 @@ def ensure_pki(
     renew: Collection[str] = (),
     new_ca: bool = False,
 ) -> Pki:
-    """Make what is missing in `directory`, and return where everything is.
+    """Create the missing files in `directory`, and return the paths of all.
 
-    `names` are the DNS names and IP addresses that the server certificate must carry. Names
-    that an existing one has stay in it, so that several callers with different names agree on
-    one certificate. What is about to expire, or does not fit the CA, is made anew, and so is
-    what `renew` names: "server", "admin". Safe to call from several processes at a time.
+    `names` are the DNS names and IP addresses that the server certificate must have. It keeps
+    the names that it has already, so that callers with different names share one certificate.
+    Certificates that are about to expire, or are not signed by the CA, are renewed, and so are
+    those in `renew`: "server", "admin". Safe to call from several processes at a time.
 
-    A CA that was here and is missing is an error; only with `new_ca` another one is made.
+    A CA that existed and is missing is an error; only with `new_ca` another one is created.
 
-    Raises OSError when the directory cannot be used, ValueError when a PEM file in it is
-    damaged, the CA is lost, or others may write to the directory.
+    Raises OSError if the directory cannot be used, ValueError if a PEM file in it is damaged, the
+    CA is lost, or other users may write to the directory.
     """
     pki = Pki(directory)
     with _locked(directory):
@@ -117,9 +117,9 @@ def ensure_pki(
 def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes, bytes]:
     """Return a new client certificate for the edge node `node`, and its key, as PEM.
 
-    The subject is what kubelets have: O=system:nodes, CN=system:node:NAME. The CA is made if
-    there is none yet. With `record` a copy of the certificate (not of the key) is kept, to be
-    listed. Raises ValueError when `node` is no name that a node can have.
+    The subject is that of a kubelet: O=system:nodes, CN=system:node:NAME. The CA is created if
+    there is none yet. With `record`, a copy of the certificate (not of the key) is kept for
+    `cloudcore certs list`. Raises ValueError if `node` is not a valid name of a node.
     """
     if not _NODE_NAME.fullmatch(node):
         raise ValueError(
@@ -149,7 +149,7 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
 
 
 def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]) -> None:
-    """Write what an edge node needs: rootCA.crt, edge.crt and edge.key of `issue_node`."""
+    """Write the files for an edge node: rootCA.crt, edge.crt and edge.key of `issue_node`."""
     certificate, key = issued
     replace_file(directory / "rootCA.crt", Pki(pki_dir).ca_cert.read_bytes(), PUBLIC)
     replace_file(directory / "edge.key", key)
@@ -210,7 +210,7 @@ def _still_good(
     certificate: x509.Certificate, key: rsa.RSAPrivateKey, authority: signing.Authority
 ) -> bool:
     now = datetime.now(UTC)
-    # A kill between the two writes leaves a key without its certificate; a certificate that is not
+    # A kill between the two writes leaves a key without its certificate. A certificate that is not
     # valid yet was made while the clock was ahead.
     return (
         certificate.public_key() == key.public_key()

@@ -25,14 +25,14 @@ from modules.common.times import format_time
 
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
-    """Take what the command says, or else what `cloudcore` itself goes by."""
+    """Return the --data-dir of the command, or the data directory of `cloudcore`."""
     return value or getattr(context.obj, "data_dir", None)
 
 
 def pki_directory(data_dir: Path | None) -> Path:
-    """Where the CA is; a usage error if nobody said what the data directory is."""
+    """Return the directory of the CA; a usage error without a data directory."""
     if data_dir is None:
-        raise click.UsageError("say which data directory has the CA, with --data-dir")
+        raise click.UsageError("missing option --data-dir: the data directory that has the CA")
     return data_dir / "pki"
 
 
@@ -64,7 +64,7 @@ _out_option = cloup.option(
 
 @cloup.group("certs")
 def certs() -> None:
-    """Make certificates for cloudcore and its edge nodes, and see how long they are good for."""
+    """Create, list and renew the certificates of cloudcore and its edge nodes."""
 
 
 @certs.command("init")
@@ -76,10 +76,10 @@ def certs() -> None:
 @data_dir_option
 @click.pass_obj
 def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
-    """Make the CA and the server's certificate, with the names of the configuration.
+    """Create the CA and the server's certificate, with the names of the configuration.
 
-    `cloudcore run` does the same when it starts; what there is already stays. With --new-ca, a CA
-    that is missing is made anew, and one that was put in its place is accepted.
+    `cloudcore run` does the same at its start. Existing files are kept. With --new-ca, a missing
+    CA is created again, and a different one is accepted.
     """
     directory = pki_directory(data_dir)
     with _failures(directory):
@@ -98,7 +98,7 @@ def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
 @_out_option
 @data_dir_option
 def issue(node: str, directory: Path, data_dir: Path | None) -> None:
-    """Make a certificate for the edge node NODE.
+    """Issue a certificate for the edge node NODE.
 
     Copy the three files to the node, to /etc/kubeedge/ca/rootCA.crt and /etc/kubeedge/certs/.
     """
@@ -116,11 +116,11 @@ def issue(node: str, directory: Path, data_dir: Path | None) -> None:
 )
 @data_dir_option
 def list_(output: str, data_dir: Path | None) -> None:
-    """List the certificates, and what has been issued to edge nodes.
+    """List the certificates of cloudcore and of its edge nodes.
 
-    A narrow terminal gets no SUBJECT and NAMES; -o json has all.
+    On a narrow terminal SUBJECT and NAMES are omitted; -o json has everything.
 
-    STATE is good, expiring (less than 30 days are left), expired, or foreign (of another CA).
+    STATE is good, expiring (less than 30 days left), expired, or foreign (signed by another CA).
     """
     directory = pki_directory(data_dir)
     with _failures(directory):
@@ -140,9 +140,9 @@ def list_(output: str, data_dir: Path | None) -> None:
 @data_dir_option
 @click.pass_obj
 def renew(said: Any, names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Make those of cloudcore's own certificates anew that have less than 30 days left.
+    """Renew those of cloudcore's own certificates that have less than 30 days left.
 
-    A running cloudcore takes them for new connections within seconds; those that exist go on.
+    A running cloudcore uses them for new connections within seconds; open connections continue.
     A node's certificate is renewed with `cloudcore certs issue`.
     """
     if unknown := sorted(set(names) - {"server", "admin"}):
@@ -172,9 +172,9 @@ def renew(said: Any, names: tuple[str, ...], data_dir: Path | None) -> None:
 
 
 def configured_names(said: Any) -> list[str]:
-    """Collect what the configuration says of names and addresses of servers.
+    """Return the server names and addresses in the configuration.
 
-    `said` are the global options of `cloudcore`, None if it is not run as a part of that.
+    `said` holds the global options of `cloudcore`, None if the command is run on its own.
     """
     if said is None or not hasattr(said, "load"):
         return []
@@ -198,7 +198,7 @@ def _issue(node: str, directory: Path, source: Path) -> None:
 
 @contextmanager
 def _failures(directory: Path) -> Iterator[None]:
-    """Say what went wrong with the files in one line."""
+    """Turn errors with the files into one-line messages of the command."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What certificates there are in a PKI directory, and how long they are good for."""
+"""The list of the certificates in a PKI directory, and their states."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Listed:
 
 
 def list_certificates(pki: Pki) -> Iterator[Listed]:
-    """Read the CA, what cloudcore uses itself, and what was issued to nodes, by name.
+    """Return the CA, cloudcore's own certificates, and those of nodes sorted by name.
 
-    What is missing is left out. ValueError names a file that is no certificate.
+    Missing files are omitted. Raises ValueError, which names a file that is not a certificate.
     """
     if not pki.ca_cert.exists():
         return
@@ -71,7 +71,9 @@ def _state(certificate: x509.Certificate, authority: x509.Certificate) -> str:
         return "expired"
     try:
         certificate.verify_directly_issued_by(authority)
-    except Exception:  # of cryptography and of its parts: whatever it is, it does not fit
+    except (
+        Exception
+    ):  # cryptography has no common base of its exceptions: any means "not signed by this CA"
         return "foreign"
     return "expiring" if left <= RENEW_BEFORE else "good"
 

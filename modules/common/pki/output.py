@@ -1,4 +1,4 @@
-"""The directory that a node's certificate and private key are written to."""
+"""The output directory for a node's certificate and private key."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _IGNORING: Final = frozenset({"*", "/*", "*.key", "/*.key", "edge.key", "/edge.k
 
 
 def prepare(directory: Path) -> list[str]:
-    """Make the directory if it is missing; what is to be said of it, for a private key is in it.
+    """Create the directory if it is missing; return warnings about its use for a private key.
 
-    Within a git checkout the key is kept out of git by a .gitignore beside it, unless there is
-    one already. Raises OSError.
+    In a git work tree, write a .gitignore that excludes the key, unless there is one already.
+    Raises OSError.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [text for text in (_about_others(directory), _keep_out_of_git(directory)) if text]

@@ -1,4 +1,4 @@
-"""X.509 as cloudcore uses it: keys, and certificates that its own CA signs."""
+"""X.509: keys, and certificates signed by the CA of cloudcore."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 KEY_BITS = 2048
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
-# A certificate is valid from a little in the past: clocks of edges are not exact.
+# Certificates are valid from a little in the past: the clocks of edges are not exact.
 CLOCK_SKEW = timedelta(hours=1)
 
 
@@ -26,7 +26,7 @@ class Authority:
 
 
 def authority_certificate(key: rsa.RSAPrivateKey, common_name: str) -> x509.Certificate:
-    """Make the certificate of a CA, signed with its own key."""
+    """Return a self-signed CA certificate."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     return (
@@ -145,7 +145,7 @@ def load(cert_path: Path, key_path: Path) -> tuple[x509.Certificate, rsa.RSAPriv
         key = serialization.load_pem_private_key(
             key_path.read_bytes(),
             password=None,
-            unsafe_skip_rsa_key_validation=True,  # 40 ms of each start, for a key of our own making
+            unsafe_skip_rsa_key_validation=True,  # it takes 40 ms of each start; the key is our own
         )
     except ValueError as error:
         raise ValueError(f"cannot read {cert_path} and {key_path.name}: {error}") from error

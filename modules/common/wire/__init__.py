@@ -1,8 +1,8 @@
-"""How a message looks on the wire between cloud and edge.
+"""The wire formats of messages between cloud and edge.
 
-One file for each form, a lane as KubeEdge calls it. Each has the same two names: `encode`, which
-turns a Message into the websocket messages to write one after the other, and `Decoder`, which is
-fed websocket messages one at a time and gives back the Messages that they complete.
+One file for each format (KubeEdge calls it a lane). Each has the same two names: `encode` turns a
+Message into the websocket messages to write one after the other; a `Decoder` is fed one websocket
+message at a time and returns the Messages that it completes.
 """
 
 from modules.common.wire.errors import WireError

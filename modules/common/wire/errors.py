@@ -1,11 +1,11 @@
-"""The one error of the wire forms."""
+"""The error of the wire formats."""
 
 from __future__ import annotations
 
 
 class WireError(ValueError):
-    """What came is not the protocol, or what should go cannot be said in it.
+    """Received bytes that violate the protocol, or a message that cannot be encoded in it.
 
-    On the receiving side nothing more can be read from that connection: close it. The text
-    names the reason and never holds a message's content.
+    On the receiving side the stream is out of sync: close the connection. The text gives the
+    reason and never contains a message's content.
     """

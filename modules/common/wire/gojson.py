@@ -1,6 +1,6 @@
-"""JSON in the form that Go's encoding/json gives a map, byte for byte.
+"""JSON that equals the output of Go's encoding/json for a map, byte for byte.
 
-An edge compares some of what it gets as text, so the form is part of the protocol: keys sorted,
+An edge compares some values as text, so the format is part of the protocol: keys sorted,
 no spaces, `<`, `>` and `&` escaped, as are U+2028 and U+2029 (encoding/json encode.go).
 """
 
@@ -13,7 +13,7 @@ import msgspec
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
-# Outside of strings JSON has none of these, so replacing them in the encoded bytes is enough.
+# They occur only inside of strings, so it is enough to replace them in the encoded bytes.
 _ESCAPES: Final = (
     (b"<", rb"\u003c"),
     (b">", rb"\u003e"),
@@ -22,12 +22,12 @@ _ESCAPES: Final = (
     ("\u2029".encode(), rb"\u2029"),
 )
 
-# What all that is escaped has one of (\xe2 begins U+2028 and U+2029): one look instead of seven.
+# The bytes with which an escaped character begins (\xe2 for U+2028 and U+2029): one search for all.
 _SPECIAL: Final = b"<>&\\\xe2"
 
-# Where the two encoders differ is rare: floats, and the short escapes \b and \f. The first two
-# patterns find the end of a float (or of a string that looks like it), the third reads tokens. As
-# one pattern, without a first byte to look for, the two take three times as long together.
+# The two encoders differ only for floats and for the short escapes \b and \f. The first two
+# patterns find the end of a float (or of a string that looks like one), the third reads tokens. The
+# first two as one pattern, which has no fixed first byte, take three times as long.
 _FRACTION_END: Final = re.compile(rb"\.\d+(?:[,}\]]|\Z)")
 _EXPONENT_END: Final = re.compile(rb"e[-+]?\d+(?:[,}\]]|\Z)")
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
@@ -35,9 +35,9 @@ _SHORT_ESCAPE: Final = re.compile(rb"\\(.)")
 
 
 def dumps(value: Any) -> bytes:
-    """Encode a JSON-like value; bytes become base64, as Go's []byte do.
+    """Encode a JSON-like value; bytes become base64, as for []byte in Go.
 
-    TypeError, ValueError or RecursionError for what JSON cannot say.
+    Raises TypeError, ValueError or RecursionError for a value that JSON cannot represent.
     """
     data = _encode(value)
     special = len(data.translate(None, _SPECIAL)) < len(data)
@@ -62,7 +62,7 @@ def _go_escape(match: re.Match[bytes]) -> bytes:
 
 
 def _go_float(token: bytes) -> bytes:
-    """Write a float as Go does: no `.0`, an exponent below 1e-6 and from 1e21 on."""
+    """Format a float as Go does: no `.0`, an exponent below 1e-6 and from 1e21 on."""
     value = float(token)
     if value != 0 and not 1e-6 <= abs(value) < 1e21:
         mantissa, _, exponent = f"{value!r}".partition("e")
@@ -72,7 +72,7 @@ def _go_float(token: bytes) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """Spell out the exponent of a float's shortest form."""
+    """Return the shortest form of a float without an exponent."""
     mantissa, _, exponent = text.partition("e")
     if not exponent:
         return text.removesuffix(".0")

@@ -1,12 +1,12 @@
-"""The JSON lane: one message is one JSON document.
+"""The JSON format: one message is one JSON document.
 
-Edges of KubeEdge v1.2 and later speak it over a websocket, and the CSI driver of v1.1 over a Unix
+Edges of KubeEdge v1.2 and later use it over a websocket, and the CSI driver of v1.1 over a Unix
 socket (vendor/github.com/kubeedge/beehive/pkg/core/model/message.go):
 
     {"header": {"msg_id", "parent_msg_id", "timestamp", "sync"},
      "route": {"source", "group", "operation", "resource"}, "content": …}
 
-Unknown fields are passed over, as encoding/json does; bytes as content are base64.
+Unknown fields are ignored, as in encoding/json; bytes as content are base64.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_MAX_MESSAGE: Final = 16 * 1024 * 1024
 
 
 class _Header(msgspec.Struct, omit_defaults=True):
-    # What has a factory may be missing in what is read, and is always written.
+    # Fields with a default are optional in received messages, and always written.
     id: str = msgspec.field(name="msg_id", default_factory=str)
     parent_id: str = msgspec.field(name="parent_msg_id", default="")
     timestamp: int = msgspec.field(default_factory=int)
@@ -47,9 +47,9 @@ _decode = msgspec.json.Decoder(_Document).decode
 
 
 def encode(message: Message) -> tuple[bytes]:
-    """Encode a message into its one websocket message, which ends with a new line as Go's does.
+    """Encode a message into its one websocket message, which ends with a newline as in Go.
 
-    WireError names the message whose content cannot be encoded.
+    Raises WireError, which names the message, if its content cannot be encoded.
     """
     document = _Document(
         _Header(message.id, message.parent_id, message.timestamp, message.sync),
@@ -66,13 +66,13 @@ def encode(message: Message) -> tuple[bytes]:
 
 
 class Decoder:
-    """Reads one connection's websocket messages: each is a whole message."""
+    """The decoder of one connection: each websocket message is a whole message."""
 
     def __init__(self, max_message: int = DEFAULT_MAX_MESSAGE) -> None:
         self._max_message = max_message
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """Take the next websocket message, binary or text; WireError if it is no message."""
+        """Decode the next websocket message, binary or text; raises WireError if it is invalid."""
         if not data:
             return []
         if len(data) > self._max_message:

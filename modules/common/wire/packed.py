@@ -1,4 +1,4 @@
-"""The packed lane: what v1.1 edges speak over a websocket.
+"""The packed format: the protocol of v1.1 edges over a websocket.
 
 A message is two binary websocket messages, a 10-byte header and a protobuf payload
 (vendor/github.com/kubeedge/viaduct/pkg/packer, translator/message.go). The Go reader takes the
@@ -31,7 +31,7 @@ DEFAULT_MAX_PAYLOAD: Final = 16 * 1024 * 1024
 
 _HEADER: Final = struct.Struct(">4sBBI")
 
-# How a protobuf payload begins that has its header first: the field, and a length in one byte.
+# The start of a protobuf payload with the header first: the field, and a length of one byte.
 _HEADER_FIELD: Final = 0x0A
 _LONG: Final = 0x80
 
@@ -39,12 +39,12 @@ _LONG: Final = 0x80
 def encode(message: Message) -> tuple[bytes, bytes]:
     """Encode a message into its two websocket messages, both binary: header and payload.
 
-    Content: str and bytes go as they are, None as nothing, anything else as JSON in Go's form.
-    WireError names the message whose content or fields cannot be encoded.
+    Content: str and bytes are sent unchanged, None as nothing, other values as JSON in Go's format.
+    Raises WireError, which names the message, if its content or fields cannot be encoded.
     """
     try:
         packed = message_pb2.Message(content=_content(message.content))
-        # In place: parts made by themselves are copied into the whole.
+        # Built in place: sub-messages that are built separately would be copied.
         header, router = packed.header, packed.router
         header.id = message.id
         header.parent_id = message.parent_id
@@ -74,28 +74,28 @@ def _content(content: Any) -> bytes:
 
 
 class Decoder:
-    """Reads one connection's websocket messages, and keeps at most one payload in memory."""
+    """The decoder of one connection; it holds at most one payload in memory."""
 
     def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, repeats: str = "") -> None:
-        """Set up for payloads of so many bytes.
+        """Set up for payloads of up to `max_payload` bytes.
 
-        Messages of the operation `repeats` are known to be all the same: one that differs from
-        the last one only in its header (id, time) is not decoded, and that one returned again.
+        Messages of the operation `repeats` (keepalives) are cached: if a message differs from the
+        previous one only in its header (id, time), that one is returned again without decoding.
         """
         self._max_payload = max_payload
         self._repeats = repeats
         self._repeated: Message
-        self._rest = b""  # the last one's payload behind its header; empty if there was none
+        self._rest = b""  # the previous one's payload after its header; empty if there was none
         self._header = bytearray()
         self._payload = bytearray()
         self._missing = 0  # bytes of the payload still to come; 0 while a header is expected
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """Take the next websocket message, binary or text; return the Messages now complete.
+        """Decode the next websocket message, binary or text; return the completed Messages.
 
-        Content is always bytes, b"" where there is none: the wire has no difference. Empty
-        websocket messages, and headers and payloads in several, are fine as they are to Go.
-        WireError for anything else.
+        Content is always bytes, b"" for none: the format cannot tell them apart. Empty websocket
+        messages, and headers and payloads split over several, are valid, as in Go. Raises WireError
+        for anything else.
         """
         if not data:
             return []
@@ -148,7 +148,7 @@ class Decoder:
 
 
 def _check_start(header: bytes | bytearray | memoryview) -> int:
-    """Check version and type, return the payload's length."""
+    """Check version and type of a header; return the payload's length."""
     version, kind, _flags, length = _HEADER.unpack(header)
     if version != VERSION:
         raise WireError(f"header starts with {version.hex(' ')}, not with version 01 01 01 00")
@@ -158,7 +158,7 @@ def _check_start(header: bytes | bytearray | memoryview) -> int:
 
 
 def _rest_of(payload: bytes) -> bytes:
-    """Cut off a short header in the place where every edge writes it; empty if it is not there."""
+    """Return the payload after a short header at its start; empty if there is none."""
     short = payload[0] == _HEADER_FIELD and payload[1] < _LONG
     return payload[payload[1] + 2 :] if short else b""
 

@@ -170,7 +170,7 @@ async def test_a_refused_token_is_one_warning_that_says_what_to_do(
         warning, ready = await lines.first(2)
         assert warning == (
             "the Kubernetes API is not available: 401 Unauthorized: Unauthorized; put valid "
-            "credentials into the kubeconfig: it is read again by itself"
+            "credentials into the kubeconfig: it is read again automatically"
         )
         assert ready == f"ready, but still waiting for the Kubernetes API to list {NAMES}"
         assert status.is_ready.is_set()
@@ -327,8 +327,8 @@ async def test_a_kubeconfig_put_right_is_noticed_while_all_wait(
         (told,) = await lines.first(1)
         assert told == (
             f"the Kubernetes API is not available: cannot use the kubeconfig {path}: line 1, "
-            "column 12: while parsing a flow node expected the node content, but found '}'; put "
-            "it right: it is read again by itself"
+            "column 12: while parsing a flow node expected the node content, but found '}'; "
+            "correct it: it is read again automatically"
         )
         path.write_text(kubeconfig(api.server.url))
         _, ended = await lines.first(2)
