@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from modules.apiserver.meta.objects import Json
 from modules.apiserver.meta.status import bad_request, unsupported_media_type
+from modules.common.times import format_time
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\0"
@@ -179,7 +180,7 @@ def _time(raw: bytes) -> str | None:
     if not raw:
         return None
     seconds = _signed(dict(_fields(raw)).get(1, 0))
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 def _map_entry(raw: bytes, *, as_bytes: bool) -> tuple[str, str]:

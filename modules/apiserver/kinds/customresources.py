@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from modules.apiserver.catalog import Resource
@@ -11,6 +10,7 @@ from modules.apiserver.kinds import crdrules
 from modules.apiserver.meta import field_types
 from modules.apiserver.meta.objects import Json, dig
 from modules.apiserver.meta.status import Cause, invalid_value
+from modules.common.times import format_now
 
 
 def defaults(crd: Json) -> None:
@@ -41,7 +41,7 @@ def _condition(type_: str, reason: str, message: str) -> Json:
     return {
         "type": type_,
         "status": "True",
-        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTransitionTime": format_now(),
         "reason": reason,
         "message": message,
     }

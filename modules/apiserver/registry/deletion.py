@@ -11,6 +11,7 @@ from modules.apiserver.kinds.pods import GRACE_SECONDS
 from modules.apiserver.meta.objects import Entry, Json, Key
 from modules.apiserver.meta.status import conflict, forbidden
 from modules.apiserver.storage.store import Transaction
+from modules.common.times import format_time
 
 # The longest grace period that is added to a date; the requested seconds are stored unchanged.
 _LONGEST_SHOWN = 100 * 365 * 24 * 3600
@@ -134,7 +135,7 @@ def _grace_seconds(resource: Resource, obj: Json, asked: int | None) -> int:
 def _mark(obj: Json, grace: int) -> None:
     metadata = obj["metadata"]
     due = datetime.now(UTC) + timedelta(seconds=min(grace, _LONGEST_SHOWN))
-    metadata["deletionTimestamp"] = due.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata["deletionTimestamp"] = format_time(due)
     metadata["deletionGracePeriodSeconds"] = grace
     if "generation" in metadata:
         metadata["generation"] += 1

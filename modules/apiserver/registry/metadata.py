@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 from modules.apiserver.catalog import Resource
@@ -23,6 +22,7 @@ from modules.apiserver.meta.status import (
     modified,
     required,
 )
+from modules.common.times import format_now
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _LABEL_RULE = (
@@ -47,11 +47,6 @@ _KEPT = (
     "uid",
 )
 _SERVER_SIDE = ("deletionGracePeriodSeconds", "deletionTimestamp", "managedFields", "selfLink")
-
-
-def now() -> str:
-    """Return the time in the format of metav1.Time: RFC 3339, UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def adopt(obj: Any, resource: Resource, namespace: str) -> Json:
@@ -97,7 +92,7 @@ def start(metadata: Json) -> None:
     for field in _SERVER_SIDE:
         metadata.pop(field, None)
     metadata["uid"] = str(uuid.uuid4())
-    metadata["creationTimestamp"] = now()
+    metadata["creationTimestamp"] = format_now()
     metadata.pop("generation", None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = generate_name(str(metadata["generateName"]))
