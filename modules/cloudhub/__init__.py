@@ -1,6 +1,6 @@
-"""CloudHub: holds the connections of edge nodes and passes messages both ways.
+"""CloudHub: holds the connections of edge nodes and routes messages both ways.
 
-Kept light: the supervisor imports this for the class, everything else is imported in `start`.
+The supervisor imports this file for the class; everything else is imported in `start`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import ClassVar, Final
 from modules.cloudhub.config import CloudHubConfig
 from supervisor.api import Module, ModuleConfig, ModuleContext, Settings
 
-#: Where `cloudcore hollow` looks for cloudhub by default.
+#: The default server of `cloudcore hollow`.
 _HOLLOW_SERVER: Final = "127.0.0.1:10000"
 
-#: How to reach a listener that is bound to all addresses.
+#: Addresses at which a listener that is bound to all addresses can be reached.
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class CloudHub(Module):
-    """The module of cloud/pkg/cloudhub: websocket server for edges of KubeEdge v1.1."""
+    """The module cloudhub (cloud/pkg/cloudhub): a websocket server for edges of KubeEdge v1.1."""
 
     name: ClassVar[str] = "cloudhub"
     group: ClassVar[str] = "cloudhub"
@@ -49,17 +49,17 @@ class CloudHub(Module):
 
     @classmethod
     def processes(cls, config: CloudHubConfig) -> int:
-        """How many processes share the listening socket."""
+        """Return how many processes share the listening socket."""
         return config.processes
 
     @classmethod
     def unix_sockets(cls, config: CloudHubConfig) -> list[str]:
-        """Where each process tells of its sessions."""
+        """Return the names of the sockets at which the processes serve `cloudcore nodes`."""
         numbers = range(2, config.processes + 1)
         return [f"{name}.sock" for name in (cls.name, *(f"{cls.name}-{n}" for n in numbers))]
 
     async def start(self, context: ModuleContext) -> None:
-        """Serve edges until asked to stop; CannotStart when the certificates are unusable."""
+        """Serve edges until asked to stop; raises CannotStart if the certificates are unusable."""
         from modules.cloudhub.main import run
 
         await run(self.config, self.settings, context)

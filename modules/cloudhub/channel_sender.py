@@ -1,4 +1,4 @@
-"""Messages on their way to one channel, in order: who puts them there never waits."""
+"""A FIFO queue of messages to one channel: putting a message never blocks."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ log = logging.getLogger(__name__)
 
 Tag = TypeVar("Tag")
 
-#: Messages that are sent together, at most.
+#: Messages in one batch, at most.
 _BATCH: Final = 64
 
 
 class ChannelSender(Generic[Tag]):
-    """Sends one message after the other with `send`, for as long as `run` runs.
+    """Sends the queued messages in order with `send`, as long as `run` runs.
 
-    When more than one waits, `send_some` sends as many of them as there is room for at once and
-    says how many: each takes less work then, and the receiver is woken once for all of them.
+    If several are queued, `send_some` sends a batch of as many as fit into the channel and returns
+    their number: that takes less work per message, and wakes the receiver once.
 
-    A full channel is waited out. A message that can never be sent is dropped; the first of each
-    cause is logged. `tag` goes with each message: `sent(tag)` is called when it has left,
-    `dropped(message, tag)` before that if it was dropped.
+    A send to a full channel is retried. A message that can never be sent is dropped; the first of
+    each cause is logged. `dropped(message, error)` is called for such a message, and `sent(tag)`
+    for every message that leaves the queue, with the tag that it was put with.
     """
 
     def __init__(
@@ -45,47 +45,47 @@ class ChannelSender(Generic[Tag]):
         self._send_some = send_some
         self._sent = sent
         self._dropped = dropped
-        self._items: deque[tuple[Message, Tag]] = deque()
+        self._queue: deque[tuple[Message, Tag]] = deque()
         self._failures = FailureLog(log)
         self._filled = asyncio.Event()
         self.idle = asyncio.Event()
-        """nothing waits"""
+        """set while the queue is empty"""
         self.idle.set()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._queue)
 
     def put(self, message: Message, tag: Tag) -> None:
-        self._items.append((message, tag))
-        if len(self._items) == 1:
+        self._queue.append((message, tag))
+        if len(self._queue) == 1:
             self.idle.clear()
             self._filled.set()
 
     def clear(self) -> None:
-        """Forget what waits; the one that is being sent is not called back."""
-        while len(self._items) > 1:
-            self._sent(self._items.pop()[1])
+        """Drop all queued messages but the first, which is being sent."""
+        while len(self._queue) > 1:
+            self._sent(self._queue.pop()[1])
 
     async def run(self) -> None:
         while True:
             await self._filled.wait()
-            while self._items:
-                for _ in range(await self._deliver()):
-                    self._sent(self._items.popleft()[1])
+            while self._queue:
+                for _ in range(await self._send_next()):
+                    self._sent(self._queue.popleft()[1])
             self._filled.clear()
             self.idle.set()
 
-    async def _deliver(self) -> int:
-        """Send the first messages, or drop the first one; how many."""
+    async def _send_next(self) -> int:
+        """Send a batch, or drop the first message; return how many leave the queue."""
         while True:
-            message = self._items[0][0]
+            message = self._queue[0][0]
             try:
-                sent = self._send_together()
+                sent = self._send_batch()
                 if not sent:
                     await self._send(message)
                     sent = 1
             except ChannelFull as error:
-                # It is read again when there is room; until then what comes waits here.
+                # Retried: back-pressure is applied by whoever fills this queue.
                 self._failures.failed("full", "", f"{self._name} does not keep up: {error}")
             except ChannelError as error:
                 first = f"first {message.operation} {message.resource}: {error}"
@@ -98,7 +98,7 @@ class ChannelSender(Generic[Tag]):
                 self._failures.worked("unsent")
                 return sent
 
-    def _send_together(self) -> int:
-        if len(self._items) == 1:
+    def _send_batch(self) -> int:
+        if len(self._queue) == 1:
             return 0
-        return self._send_some([message for message, _ in islice(self._items, _BATCH)])
+        return self._send_some([message for message, _ in islice(self._queue, _BATCH)])

@@ -1,4 +1,4 @@
-"""`cloudcore nodes`: who is connected."""
+"""`cloudcore nodes`: the connected edge nodes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ import cloup
 from modules.common.columns import align, terminal_width
 from supervisor import client
 
-#: As `cloudcore status` has it, and LSB for the action `status` of an init script.
+#: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
 NOT_RUNNING: Final = 3
 
 _HEADINGS: Final = (
     *("NODE", "CONNECTED", "ADDRESS", "CERTIFICATE", "EXPIRES", "PROTOCOL"),
     *("IN", "OUT", "QUEUE", "KEEPALIVE"),
 )
-#: What a narrow terminal does not get, in this order.
+#: Columns that are left out on a narrow terminal, in this order.
 _LESS_IMPORTANT: Final = ("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE")
 
 
 def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
-    """Take what the command says, or else what `cloudcore` itself goes by."""
+    """Return the run directory of the option, or else that of the configuration."""
     if value is None and context.obj is None:
-        raise click.UsageError("say where cloudcore runs, with --run-dir")
+        raise click.UsageError("no run directory given; use --run-dir")
     return value or Path(context.obj.paths().run_dir)
 
 
 @click.command("nodes", cls=cloup.Command)
-@cloup.argument("names", nargs=-1, metavar="[NODE]...", help="Only these nodes.")
+@cloup.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
 @cloup.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="A table for people, or all that is known for programs.",
+    help="Print a table, or JSON with all fields.",
 )
 @cloup.option(
     "--run-dir",
@@ -52,7 +52,7 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
 def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
     """Show the edge nodes that are connected.
 
-    A narrow terminal gets fewer columns; -o json has all.
+    A narrow terminal shows fewer columns; -o json has all of them.
 
     Exit status: 0, or 3 if no cloudhub is running.
     """
@@ -75,7 +75,7 @@ def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
 
 
 def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
-    """Ask every process; one that is just restarting has no sessions to tell of."""
+    """Ask every process; one that is restarting has no sessions."""
     answers = []
     for path in (*run_dir.glob("cloudhub.sock"), *run_dir.glob("cloudhub-*.sock")):
         try:
@@ -88,7 +88,7 @@ def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    """Write times as `cloudcore status` does."""
+    """Return a row with its times in the format of `cloudcore status`."""
     certificate = row["certificate"] | {"expires": _timestamp(row["certificate"]["expires"])}
     times = {name: _timestamp(row[name]) for name in ("since", "keepalive")}
     return row | {"certificate": certificate} | times
@@ -123,7 +123,7 @@ def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
 
 
 def _span(seconds: float) -> str:
-    """Write a time span in its largest unit, or its two largest where the second matters."""
+    """Format a duration in its largest unit, or in two if the second one matters."""
     if seconds < 0:
         return f"-{_span(-seconds)}"
     minutes, rest = divmod(int(seconds), 60)

@@ -1,4 +1,4 @@
-"""The table [modules.cloudhub] of the configuration."""
+"""The configuration table [modules.cloudhub]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supervisor.api import ModuleConfig
 
 
 class CloudHubConfig(ModuleConfig):
-    """Where edges connect, who may, and how much each may take up."""
+    """Where edges connect, which ones may, and the limits on each."""
 
     address: str = Field("0.0.0.0", min_length=1, description="address to listen on")
     port: int = Field(10000, ge=0, le=65535, description="0 takes a free one")

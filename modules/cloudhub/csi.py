@@ -1,8 +1,7 @@
 """The Unix socket of KubeEdge's CSI driver (cloud/pkg/cloudhub/servers/udsserver).
 
-The driver connects, writes one message in JSON and waits for one: what the edge answered, or an
-error. The Go server reads once, up to 10480 bytes; here a message may be larger, and come in
-pieces.
+The driver connects, writes one message in JSON and reads one: the edge's answer, or an error. The
+Go server reads once, up to 10480 bytes; here a message may be larger, and may arrive in parts.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
-#: Seconds that an edge has to answer: CSISyncMsgRespTimeout of common/constants/default.go.
+#: Seconds until the edge must have answered: CSISyncMsgRespTimeout, common/constants/default.go.
 _ANSWER: Final = 60.0
-#: Seconds for the request to come.
+#: Seconds until the request must have been read.
 _REQUEST: Final = 10.0
 _PIECE: Final = 64 * 1024
 
 
 class CsiServer(UnixServer):
-    """Listens for the driver; `address` is `unix://PATH`."""
+    """The server for the driver; `address` is `unix://PATH`, `max_message` in bytes."""
 
     def __init__(self, address: str, context: ModuleContext, max_message: int) -> None:
         super().__init__(Path(address.removeprefix("unix://")), self._exchange)
@@ -46,9 +45,9 @@ class CsiServer(UnixServer):
             async with asyncio.timeout(_REQUEST):
                 request = await self._read(reader)
         except (WireError, TimeoutError) as error:
-            reason = str(error) or "it did not come in time"
-            log.warning("no message of the CSI driver: %s", reason)
-            text = f"no message: {reason}"
+            reason = str(error) or f"not complete within {_REQUEST:g} s"
+            log.warning("CSI driver: cannot read its message: %s", reason)
+            text = f"cannot read the message: {reason}"
             answer = Message.build("cloudhub", "resource", "error", "", text)
         else:
             if request is None:
@@ -58,7 +57,7 @@ class CsiServer(UnixServer):
         await writer.drain()
 
     async def _read(self, reader: asyncio.StreamReader) -> Message | None:
-        """Read until the message is whole; None if the client goes away without one."""
+        """Read until the message is complete; None if the client disconnects before sending."""
         data = bytearray()
         decoder = json_form.Decoder(self._max_message)
         while piece := await reader.read(_PIECE):
@@ -74,13 +73,13 @@ class CsiServer(UnixServer):
         return None
 
     async def _ask(self, request: Message) -> Message:
-        """Send the message through the edge and back."""
+        """Send the message to its edge, and return the answer."""
         try:
             node_of(request.resource)
-            # CloudHub's own channel, as in Go: the node may be another process's.
+            # To CloudHub's own channel, as in Go: another process may hold the node.
             answer = await self._context.send_sync(self._context.name, request, _ANSWER)
         except (BadResource, ChannelError) as error:
-            log.warning("%s %s of the CSI driver: %s", request.operation, request.resource, error)
+            log.warning("CSI driver: %s %s failed: %s", request.operation, request.resource, error)
             return request.error(str(error), source="cloudhub")
-        log.debug("%s %s of the CSI driver is answered", request.operation, request.resource)
+        log.debug("CSI driver: %s %s answered", request.operation, request.resource)
         return answer

@@ -1,4 +1,4 @@
-"""CloudHub at work: the sessions of all nodes, and what happens when they come and go."""
+"""The hub: owns the sessions of this process, and connects endpoint, routing and cluster."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at all sessions, at most; a quarter of the shortest limit if less.
+#: Seconds between two checks of the deadlines: at most this, or a quarter of the shortest timeout.
 _SWEEP: Final = 1.0
-#: Seconds between two reports of how many nodes are connected.
+#: Seconds between two reports of the number of connected nodes.
 _REPORT: Final = 0.25
-#: Seconds that an edge has to answer a close frame.
+#: Seconds until an edge must have answered a close frame.
 _CLOSING: Final = 2.0
-#: Seconds for the last farewells when the module stops.
+#: Seconds for the last close handshakes when the module stops.
 _STOPPING: Final = 3.0
-#: Edges that are told to come back within a second, at least, when the module stops.
-_LEAVING: Final = 100
-#: Seconds between two looks at the certificates' files, and at the queues for the metrics.
+#: Sessions that are closed per second, at least, when the module stops.
+_CLOSED_PER_SECOND: Final = 100
+#: Seconds between two checks of the certificate files, and two updates of the gauges.
 _REFRESH: Final = 5.0
-#: Seconds between two looks at all edges' certificates for the metrics.
+#: Seconds between two checks of all edges' certificates for the metrics.
 _CERTIFICATES: Final = 60.0
 
 
 class Hub:
-    """Everything of one start of the module."""
+    """The state of one process of the module, from its start to its stop."""
 
     def __init__(
         self,
@@ -59,19 +59,19 @@ class Hub:
         tls: ServerTls,
         units: Sequence[str] = (),
     ) -> None:
-        """`units` are the names of all processes, the first one's first; none: there is one."""
+        """`units` are the names of all processes, the leader's first; empty if there is one."""
         self.config = config
         self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
         self.burst_time = config.rate_burst * self.message_time
         self.statistics = HubStatistics()
         self.sessions: dict[str, Session] = {}
-        """the sessions of this process that are not over, by node"""
+        """node -> session of this process that is not over"""
         self.slow: set[Session] = set()
         self.coalescing = AckCoalescing()
         self._deadlines = Deadlines(self.sessions)
         self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
-        self.cluster = self._join(context, units)
+        self.cluster = self._make_cluster(context, units)
         self.downstream = Downstream(self.sessions, self.cluster, self.upstream, self.statistics)
         self._context = context
         self.tls = tls
@@ -80,9 +80,9 @@ class Hub:
         self._closing: dict[WSTransport, float] = {}
         self._all_closed = asyncio.Event()
         self._all_closed.set()
-        self._report_planned = False
+        self._report_scheduled = False
 
-    def _join(self, context: ModuleContext, units: Sequence[str]) -> Cluster:
+    def _make_cluster(self, context: ModuleContext, units: Sequence[str]) -> Cluster:
         first, *others = units or (context.name,)
         if context.name != first:
             return Follower(context, first, self.sessions)
@@ -90,9 +90,11 @@ class Hub:
         return Leader(context, others, limit, self.sessions, self._publish)
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve until the module is asked to stop, then take leave of every edge."""
+        """Serve until the module is asked to stop, then close every session."""
         if self.config.authorization == "any-trusted":
-            log.warning("authorization is any-trusted: each certificate may speak for every node")
+            log.warning(
+                "authorization is any-trusted: every certificate is accepted for every node"
+            )
         server = Server(self, listener, self.tls)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -105,19 +107,19 @@ class Hub:
                 await self.cluster.joined()
                 server.start()
                 address, port = listener.getsockname()[:2]
-                log.info("edges connect to %s port %d", address, port)
+                log.info("listening for edges on %s port %d", address, port)
                 self._report()
                 self._context.ready()
                 await self._context.stopped()
                 server.stop()
-                await self._take_leave()
+                await self._close_sessions()
                 for task in running:
                     task.cancel()
                 self._report()
         finally:
             server.stop()
 
-    # From the server
+    # Called by the server
 
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> Session:
         """Return a new session; raises HandshakeRefused at the node limit and when stopping."""
@@ -128,7 +130,7 @@ class Hub:
         self.cluster.check(identity.node)
         return Session(self, identity, address, connection)
 
-    # From sessions
+    # Called by sessions
 
     def opened(self, session: Session) -> None:
         """Start a session; an older one of the same node ends at once."""
@@ -144,11 +146,11 @@ class Hub:
         log.info("node %s connected from %s", session.node, session.address)
         self._enrolled += 1
         self.cluster.enroll(session)
-        self._plan_report()
+        self._schedule_report()
 
     def not_served(self, session: Session, reason: str) -> None:
-        """Let EdgeController write a Kubernetes Event about an edge of another KubeEdge."""
-        self.upstream.tell(
+        """Have EdgeController write a Kubernetes Event about an edge of another version."""
+        self.upstream.send_own(
             Message.build("cloudhub", "resource", "refused", f"node/{session.node}", reason)
         )
 
@@ -164,10 +166,10 @@ class Hub:
         if self.sessions.get(session.node) is session:
             del self.sessions[session.node]
         self.cluster.release(session)
-        self._plan_report()
+        self._schedule_report()
 
     def closing(self, transport: WSTransport) -> None:
-        """Note a connection that waits for the edge's side of the close."""
+        """Record a connection whose close handshake the edge has to complete."""
         self._closing[transport] = self._loop.time() + _CLOSING
         self._all_closed.clear()
 
@@ -182,10 +184,10 @@ class Hub:
             Message.build("cloudhub", "resource", operation, f"node/{node}", content)
         )
 
-    # By the clock
+    # Timers
 
     async def _sweep(self) -> None:
-        """Look now and then after the sessions whose time it is, instead of a timer for each."""
+        """Check the sessions whose deadline has passed, periodically, without a timer for each."""
         pause = min(_SWEEP, self.config.keepalive_interval / 4, self.config.write_timeout / 4)
         refresh = certificates = self._loop.time()
         while True:
@@ -216,13 +218,13 @@ class Hub:
             server_expiry=self.tls.expires,
         )
 
-    def _plan_report(self) -> None:
-        if not self._report_planned:
-            self._report_planned = True
+    def _schedule_report(self) -> None:
+        if not self._report_scheduled:
+            self._report_scheduled = True
             self._loop.call_later(_REPORT, self._report)
 
     def _report(self) -> None:
-        self._report_planned = False
+        self._report_scheduled = False
         self._exporter.totals()
         self._context.report(
             connected_nodes=self._enrolled,
@@ -230,15 +232,15 @@ class Hub:
             **self.statistics.as_details(),
         )
 
-    # The end
+    # Stopping
 
-    async def _take_leave(self) -> None:
-        """Tell every edge to come back, one after the other, so that they do not come at once."""
+    async def _close_sessions(self) -> None:
+        """Close every session, spread over time so that the reconnects are spread as well."""
         sessions = list(self.sessions.values())
-        began = self._loop.time()
-        spread = min(self.config.stop_spread, len(sessions) / _LEAVING)
+        start = self._loop.time()
+        spread = min(self.config.stop_spread, len(sessions) / _CLOSED_PER_SECOND)
         for number, session in enumerate(sessions):
-            ahead = began + spread * number / len(sessions) - self._loop.time()
+            ahead = start + spread * number / len(sessions) - self._loop.time()
             if ahead > 0:
                 await asyncio.sleep(ahead)
             session.end(WSCloseCode.GOING_AWAY, "stopping", "cloudcore is stopping: connect again")
@@ -248,6 +250,6 @@ class Hub:
                 await self.upstream.drained()
                 await self._all_closed.wait()
         except TimeoutError:
-            log.warning("edges that did not take leave in time: %d", len(self._closing))
+            log.warning("%d edges did not complete the close handshake in time", len(self._closing))
             for transport in list(self._closing):
                 transport.disconnect(graceful=False)

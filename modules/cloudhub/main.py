@@ -1,4 +1,4 @@
-"""One process of CloudHub: what runs in it beside the hub."""
+"""The entry point of a process of CloudHub: the hub, its Unix sockets, certificate renewal."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from supervisor.api import CannotStart, ModuleContext, Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether cloudcore's own certificates are about to expire.
+#: Seconds between two checks whether cloudcore's own certificates are about to expire.
 _RENEWAL: Final = 12 * 3600.0
-#: Seconds between two looks at the clock.
+#: Seconds between two readings of the clock.
 _GLANCE: Final = 5.0
-#: Seconds by which a clock is set, and not only steered.
+#: Seconds by which the clock must jump to count as set, and not as slewed.
 _JUMP: Final = 60.0
 
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
-    """Serve edges until asked to stop; CannotStart when something is as it may not be."""
+    """Serve edges until asked to stop; raises CannotStart for certificates and sockets."""
     tls = ServerTls(tls_files(config, settings))
     context.report(max_open_files=open_files.check_limit(config.node_limit))
     hub = Hub(config, context, tls, unit_names(config.processes))
@@ -56,15 +56,16 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
 
 @contextlib.asynccontextmanager
 async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator[None]:
-    """Make the server's certificate anew in good time; the hub takes it when the file changes."""
+    """Renew the server's certificate before it expires; the hub reloads the changed file."""
 
     async def look() -> None:
         while True:
             await _due()
             try:
-                await asyncio.to_thread(tls_files, config, settings)  # a key takes a while to make
+                # In a thread, as generating a key takes a while.
+                await asyncio.to_thread(tls_files, config, settings)
             except CannotStart as error:
-                log.error("%s: the old one is used as long as it is good", error)
+                log.error("%s; the old ones stay in use until they expire", error)
 
     looking = asyncio.create_task(look())
     try:
@@ -74,9 +75,9 @@ async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator
 
 
 async def _due() -> None:
-    """Wait until it is time to look, which it is at once when the clock has been set.
+    """Wait until the next check is due: after _RENEWAL seconds, or once the clock has been set.
 
-    Timers go by the monotonic clock, and certificates end by the other one.
+    Timers use the monotonic clock, and certificates expire by the wall clock.
     """
     began = time.monotonic()
     ahead = time.time() - began
@@ -84,5 +85,5 @@ async def _due() -> None:
         await asyncio.sleep(min(_GLANCE, _RENEWAL))
         jump = time.time() - time.monotonic() - ahead
         if abs(jump) > _JUMP:
-            log.info("the clock was set by %+.0f s: looking at the certificates", jump)
+            log.info("the clock was set by %+.0f s: checking the certificates", jump)
             return

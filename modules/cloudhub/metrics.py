@@ -1,7 +1,7 @@
-"""What CloudHub shows at /metrics, of all nodes together: a label for each would be too many.
+"""Metrics of CloudHub, without a label for the node: its cardinality would be too high.
 
-An edge's message is worth less than what counting it here would cost, so that plain numbers are
-counted (statistics.py), and brought here now and then.
+Incrementing a Counter per message is too expensive: hot paths count in plain integers
+(HubStatistics), which Exporter adds to the metrics periodically.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge
 
-#: A certificate that ends within so many seconds is counted as one that needs renewal.
+#: Seconds before its end from which a certificate is counted as expiring.
 _SOON: Final = 30 * 24 * 3600.0
 
 NODES = Gauge(
@@ -26,46 +26,48 @@ NODE_LIMIT = Gauge(
 )
 QUEUED_MESSAGES = Gauge(
     "cloudcore_cloudhub_queue_messages",
-    "Messages that wait for nodes that read slowly.",
+    "Messages queued for nodes that read slowly.",
     multiprocess_mode="livesum",
 )
 QUEUED_BYTES = Gauge(
     "cloudcore_cloudhub_queue_bytes",
-    "Bytes of the messages that wait for nodes that read slowly.",
+    "Bytes of the messages queued for nodes that read slowly.",
     multiprocess_mode="livesum",
 )
 EXPIRING = Gauge(
     "cloudcore_cloudhub_expiring_certificates",
-    "Connected nodes whose certificate ends within 30 days.",
+    "Connected nodes whose certificate expires within 30 days.",
     multiprocess_mode="livesum",
 )
 SERVER_EXPIRY = Gauge(
     "cloudcore_cloudhub_certificate_expiry_timestamp_seconds",
-    "When the certificate that edges are shown ends.",
+    "Expiry of the server certificate, in seconds since the epoch.",
     multiprocess_mode="livemostrecent",
 )
 REFUSED = Counter(
     "cloudcore_cloudhub_refused_connections_total",
-    "Connections that got no session, by cause.",
+    "Connections that were refused, by cause.",
     ["cause"],
 )
-ENDED = Counter("cloudcore_cloudhub_ended_sessions_total", "Sessions that are over.", ["cause"])
+ENDED = Counter(
+    "cloudcore_cloudhub_ended_sessions_total", "Sessions that have ended, by cause.", ["cause"]
+)
 MESSAGES = Counter(
     "cloudcore_cloudhub_messages_total",
-    "Messages of edges (up, keepalives included) and to edges (down).",
+    "Messages from edges (up, including keepalives) and to edges (down).",
     ["direction"],
 )
 DROPPED = Counter(
     "cloudcore_cloudhub_dropped_messages_total",
-    "Messages that were not passed on, by cause.",
+    "Messages that were dropped, by cause.",
     ["cause"],
 )
 TOTALS: Final = {
     "accepted": Counter("cloudcore_cloudhub_sessions_total", "Sessions that were opened."),
-    "keepalives": Counter("cloudcore_cloudhub_keepalives_total", "Keepalives of edges."),
+    "keepalives": Counter("cloudcore_cloudhub_keepalives_total", "Keepalives from edges."),
     "throttled": Counter(
         "cloudcore_cloudhub_throttled_total",
-        "Times that a node was not read because it sent more than rate_limit.",
+        "Times that reading from a node was paused by the rate limit.",
     ),
     "messages_up": MESSAGES.labels("up"),
     "messages_down": MESSAGES.labels("down"),
@@ -88,47 +90,47 @@ class HubStatistics:
 
     accepted: int = 0
     refused: Tally[str] = field(default_factory=Tally)
-    """connections that got no session, by cause"""
+    """connections that were refused, by cause"""
     ended: Tally[str] = field(default_factory=Tally)
-    """sessions that are over, by cause"""
+    """sessions that have ended, by cause"""
     messages_up: int = 0
     messages_down: int = 0
     keepalives: int = 0
     not_connected: int = 0
     """messages for nodes that were not connected"""
     superseded: int = 0
-    """messages that a later state of the same object made superfluous"""
+    """queued messages that a newer state of the same object replaced"""
     throttled: int = 0
-    """times that a node was not read because it sent more than it may"""
+    """times that reading from a node was paused by the rate limit"""
     late_answers: int = 0
     undeliverable_up: int = 0
     undeliverable_down: int = 0
 
     def as_details(self) -> dict[str, Any]:
-        """Return the counts as a module's details are shown."""
+        """Return the counts for the module's details in `cloudcore status`."""
         details = {each.name: getattr(self, each.name) for each in fields(self)}
         return details | {"refused": dict(self.refused), "ended": dict(self.ended)}
 
 
 class Exporter:
-    """Brings the numbers of a process to its metrics."""
+    """Exports the counts of this process to its metrics."""
 
     def __init__(self, statistics: HubStatistics, limit: int) -> None:
         self._statistics = statistics
-        self._brought: Tally[str] = Tally()
+        self._exported: Tally[str] = Tally()
         self._refused: Tally[str] = Tally()
         self._ended: Tally[str] = Tally()
         NODE_LIMIT.set(limit)
 
     def totals(self) -> None:
-        """Add what has been counted since the last time."""
+        """Add the counts since the last call to the metrics."""
         for name, counter in TOTALS.items():
             value = getattr(self._statistics, name)
-            if value != self._brought[name]:
-                counter.inc(value - self._brought[name])
-                self._brought[name] = value
-        _bring(self._statistics.refused, self._refused, REFUSED)
-        _bring(self._statistics.ended, self._ended, ENDED)
+            if value != self._exported[name]:
+                counter.inc(value - self._exported[name])
+                self._exported[name] = value
+        _add(self._statistics.refused, self._refused, REFUSED)
+        _add(self._statistics.ended, self._ended, ENDED)
 
     def gauges(
         self, *, nodes: int, queue_messages: int, queue_bytes: int, server_expiry: float
@@ -145,8 +147,8 @@ class Exporter:
         EXPIRING.set(sum(0 < expiry < soon for expiry in expiries))
 
 
-def _bring(counted: Tally[str], brought: Tally[str], counter: Counter) -> None:
+def _add(counted: Tally[str], exported: Tally[str], counter: Counter) -> None:
     for cause, value in counted.items():
-        if value != brought[cause]:
-            counter.labels(cause).inc(value - brought[cause])
-            brought[cause] = value
+        if value != exported[cause]:
+            counter.labels(cause).inc(value - exported[cause])
+            exported[cause] = value

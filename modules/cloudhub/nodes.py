@@ -1,7 +1,7 @@
-"""The table of this process's sessions, told on a Unix socket: what `cloudcore nodes` shows.
+"""Serves the sessions of this process on a Unix socket, for `cloudcore nodes`.
 
-HTTP with h11, as on the supervisor's admin socket: a framework would add a fifth to the memory
-of this process, and to the time that edges wait for its restart.
+HTTP with h11, as on the supervisor's admin socket: a web framework would add a fifth to the memory
+of this process and to its restart time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import msgspec
 from modules.cloudhub.session.session import Session
 from modules.cloudhub.unix_server import UnixServer
 
-#: Seconds for a request to come, and for each part of the answer to be taken.
+#: Seconds for reading the request, and for writing each part of the answer.
 _TIMEOUT: Final = 10.0
-#: Rows that are written at a time: what else there is to do is done between two times.
+#: Rows per part of the answer; the event loop serves edges between two parts.
 _ROWS: Final = 200
 
 SOCKET_SUFFIX: Final = ".sock"
 
 
 def socket_of(run_dir: Path, unit: str) -> Path:
-    """Where the process of a unit tells of its sessions."""
+    """Return the path of the socket of a unit's process."""
     return run_dir / f"{unit}{SOCKET_SUFFIX}"
 
 
@@ -53,7 +53,10 @@ class NodesServer(UnixServer):
             if asked == "GET /nodes":
                 status, body = HTTPStatus.OK, self._table()
             else:
-                status, body = HTTPStatus.NOT_FOUND, _once({"error": f"there is no {asked}"})
+                status, body = (
+                    HTTPStatus.NOT_FOUND,
+                    _once({"error": f"no such path: {asked} (use GET /nodes)"}),
+                )
         headers = [("Content-Type", "application/json"), ("Connection", "close")]
         head = h11.Response(status_code=status, headers=headers, reason=status.phrase)
         writer.write(connection.send(head) or b"")
@@ -61,7 +64,7 @@ class NodesServer(UnixServer):
             writer.write(connection.send(h11.Data(data=part)) or b"")
             async with asyncio.timeout(_TIMEOUT):
                 await writer.drain()
-            await asyncio.sleep(0)  # drain goes on at once if the socket has taken all
+            await asyncio.sleep(0)  # drain does not yield if the socket accepted everything
         writer.write(connection.send(h11.EndOfMessage()) or b"")
         async with asyncio.timeout(_TIMEOUT):
             await writer.drain()
@@ -75,7 +78,7 @@ class NodesServer(UnixServer):
         yield b"]"
 
     def _row(self, session: Session) -> dict[str, Any]:
-        """Times are in seconds since the epoch; `keepalive` is when the last one came."""
+        """Return a session as JSON; `since` and `keepalive` (the last one) in epoch seconds."""
         epoch = time.time() - asyncio.get_running_loop().time()
         return {
             "node": session.node,
@@ -96,7 +99,7 @@ class NodesServer(UnixServer):
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> str | None:
-    """Read a request; its method and path, None if the client went away."""
+    """Return method and path of a request; None if the client has disconnected."""
     asked = None
     while True:
         event = connection.next_event()

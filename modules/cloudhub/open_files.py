@@ -1,4 +1,4 @@
-"""Room for as many connections as the system allows."""
+"""The limit on open files, compared with what node_limit needs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: Descriptors for what is not an edge: channels, logs, connections in their handshake.
+#: Descriptors for everything but edges: channels, logs, connections in their handshake.
 _OTHERS: Final = 512
 
 
 def check_limit(nodes: int) -> int:
-    """Return how many files this process may open; the supervisor has raised that to the most.
+    """Return the limit on open files, which the supervisor has raised to the hard limit.
 
-    A warning tells when `nodes` are more than fit.
+    Log a warning if it is too low for `nodes` connections.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and limit < nodes + _OTHERS:

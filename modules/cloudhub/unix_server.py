@@ -1,4 +1,4 @@
-"""A Unix socket that only this user can open, for the few who are not edges."""
+"""A server on a Unix socket that only this user can open, for clients that are not edges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ipc.unix_socket import (
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether the socket is still there.
+#: Seconds between two checks whether the socket still exists.
 LOOK: Final = 5.0
 _MAX_CONNECTIONS: Final = 64
 
@@ -26,7 +26,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class UnixServer:
-    """Listens on `path` as long as it is entered; `serve` is run for each connection."""
+    """An async context manager that listens on `path`, and runs `serve` for each connection."""
 
     def __init__(self, path: Path, serve: Serve) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class UnixServer:
             await asyncio.wait(self._connections)
 
     async def _keep(self) -> None:
-        """Listen again when somebody, such as a cleaner of /tmp, has removed the socket."""
+        """Listen again when the socket has been removed, for example by a cleaner of /tmp."""
         said = ""
         while True:
             await asyncio.sleep(LOOK)
@@ -61,12 +61,12 @@ class UnixServer:
                 continue
             try:
                 await self._listener.listen()
-            except OSError as error:  # the supervisor makes the run directory again
+            except OSError as error:  # until the supervisor has recreated the run directory
                 if str(error) != said:
-                    log.error("%s is gone, and %s", self._path, error)
+                    log.error("%s was removed; cannot create it again: %s", self._path, error)
                 said = str(error)
             else:
-                log.warning("%s was gone: it is there again", self._path)
+                log.warning("%s was removed; created it again", self._path)
                 said = ""
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,11 +77,11 @@ class UnixServer:
             if len(self._connections) <= _MAX_CONNECTIONS:
                 await self._serve(reader, writer)
         except (TimeoutError, ConnectionError):
-            log.debug("a connection at %s ended early", self._path)
+            log.debug("%s: the client disconnected early", self._path)
         except asyncio.CancelledError:
-            log.debug("a connection at %s was ended: the module stops", self._path)
+            log.debug("%s: connection closed, the module stops", self._path)
         except Exception:
-            log.exception("a request at %s was not answered", self._path)
+            log.exception("%s: cannot answer a request", self._path)
         finally:
             self._connections.discard(task)
             writer.close()
@@ -90,7 +90,7 @@ class UnixServer:
 
 
 def remove_dead(directory: Path, name: str) -> None:
-    """Remove the sockets of a module's processes that nobody listens at: they were killed."""
+    """Remove the sockets that killed processes of a module have left behind."""
     for path in (*directory.glob(f"{name}.sock"), *directory.glob(f"{name}-*.sock")):
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
             probe.setblocking(False)

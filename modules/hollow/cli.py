@@ -23,7 +23,7 @@ from modules.hollow.timing import Timing
 
 
 @cloup.command("hollow")
-@cloup.argument("node", help="The node's name, as it has it in the Kubernetes API.")
+@cloup.argument("node", help="Name of the node in the Kubernetes API.")
 @cloup.option_group(
     "Connection",
     cloup.option(
@@ -31,7 +31,7 @@ from modules.hollow.timing import Timing
         default="wss://127.0.0.1:10000",
         show_default=True,
         metavar="URL",
-        help="Where cloudcore listens for edges.",
+        help="Address at which cloudcore listens for edges.",
     ),
     cloup.option(
         "--certs",
@@ -56,7 +56,7 @@ from modules.hollow.timing import Timing
         default=Timing().heartbeat,
         show_default=True,
         metavar="SECONDS",
-        help="Between two keepalives.",
+        help="Interval between two keepalives.",
     ),
     cloup.option(
         "--node-status",
@@ -64,7 +64,7 @@ from modules.hollow.timing import Timing
         default=Timing().node_status,
         show_default=True,
         metavar="SECONDS",
-        help="Between two reports of the node's status.",
+        help="Interval between two reports of the node's status.",
     ),
 )
 @cloup.option(
@@ -73,7 +73,7 @@ from modules.hollow.timing import Timing
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="The form of the lines, one for each event.",
+    help="Format of the output, one line per event.",
 )
 def hollow(
     *,
@@ -87,16 +87,16 @@ def hollow(
     node_status: float,
     output: str,
 ) -> None:
-    """Join simulated edge nodes to cloudcore, and print what happens to them.
+    """Connect simulated edge nodes to cloudcore, and print their events.
 
     A hollow node speaks the protocol of KubeEdge v1.1 as a real one does: it reports its status,
-    "runs" the pods it is given, and has devices that do what their twins say. It runs nothing
-    and needs nothing but a network connection. It should exist in the Kubernetes API:
+    "runs" the pods bound to it, and has devices that follow their twins. It starts no container
+    and needs only a network connection. The node should exist in the Kubernetes API:
 
       kubectl create -f - <<< '{"apiVersion": "v1", "kind": "Node", "metadata":
       {"name": "NODE", "labels": {"node-role.kubernetes.io/edge": ""}}}'
 
-    Ends on SIGINT and SIGTERM.
+    Stops on SIGINT and SIGTERM.
     """
     if not server.startswith("wss://"):
         raise click.BadParameter(f"{server} does not start with wss://", param_hint="--server")

@@ -1,9 +1,9 @@
-"""What deviceTwin of an edge does, with simulated devices that do as they are told.
+"""The deviceTwin of an edge, with simulated devices that follow their twins.
 
 After edge/pkg/devicetwin (dtmanager/membership.go, twin.go, communicate.go). A twin has an
-expected value, which the cloud sets, and an actual one, which the device reports; each has a
-version, a pair of counters, by which an edge refuses what is older than what it has. A twin
-message that the cloud does not confirm is sent again every minute.
+expected value, which the cloud sets, and an actual value, which the device reports; each has a
+version, a pair of counters, with which an edge refuses older values. A twin message that the cloud
+does not confirm is resent every minute.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DeviceTwin:
     ) -> None:
         self.devices: dict[str, dict[str, Any]] = {}
         self.follows = True
-        """Whether a device takes on what is expected of it; without, `report` speaks for it."""
+        """Whether devices report the expected value as actual; if not, a caller uses `report`."""
         self._node = node
         self._send = send
         self._emit = emit
@@ -43,7 +43,7 @@ class DeviceTwin:
         self._confirm_timer: asyncio.TimerHandle | None = None
 
     def connected(self) -> None:
-        """Ask for the whole membership, as on every new connection."""
+        """Query the whole membership, as on every new connection."""
         content = {
             "event_type": "group_membership_event",
             "event_id": "123",
@@ -60,7 +60,7 @@ class DeviceTwin:
             self._confirm_timer.cancel()
 
     def handle(self, message: Message) -> None:
-        """Take a message of group `twin` from the cloud."""
+        """Handle a message of group `twin` from the cloud."""
         self._confirm(message.parent_id)
         if message.source not in {"devicecontroller", "edgemgr"}:
             self._emit("ignored", message.resource, f"from {message.source}")
@@ -74,7 +74,7 @@ class DeviceTwin:
             self._emit("unreadable", message.resource, f"{type(error).__name__}: {error}")
 
     def report(self, device_id: str, values: dict[str, str]) -> None:
-        """Have a device report actual values; KeyError if there is no such device or twin."""
+        """Report actual values of a device; raises KeyError if there is no such device or twin."""
         twins = self.devices[device_id]["twin"]
         reported = {name: _report(twins[name], value) for name, value in values.items()}
         for name, value in values.items():
@@ -124,7 +124,7 @@ class DeviceTwin:
         self._update_cloud(f"device/{device_id}/state", device=shown)
 
     def _sync(self, device_id: str, twins: dict[str, Twin]) -> None:
-        """Take expected values from the cloud, and refuse those older than what is here."""
+        """Apply expected values of the cloud, and refuse those with an older version."""
         device = self.devices.get(device_id)
         if device is None:
             self._emit("ignored", f"device/{device_id}", "twin of an unknown device")
@@ -148,7 +148,7 @@ class DeviceTwin:
             asyncio.get_running_loop().call_later(self._timing.device, self._follow, device_id)
 
     def _follow(self, device_id: str) -> None:
-        """Report as actual what is expected, where the two differ."""
+        """Report the expected values as actual where they differ."""
         device = self.devices.get(device_id)
         if device is None:
             return
@@ -179,9 +179,9 @@ class DeviceTwin:
 
     def _schedule_confirm(self) -> None:
         loop = asyncio.get_running_loop()
-        self._confirm_timer = loop.call_later(self._timing.confirm, self._send_again)
+        self._confirm_timer = loop.call_later(self._timing.confirm, self._resend)
 
-    def _send_again(self) -> None:
+    def _resend(self) -> None:
         self._schedule_confirm()
         for message in list(self._unconfirmed.values()):
             self._send(message)
@@ -191,7 +191,7 @@ _EXPECTED: Final = ("expected", "optional", "metadata", "expected_version")
 
 
 def _report(twin: Twin, value: str) -> Twin:
-    """Set a twin's actual value, and return what the cloud is told of it."""
+    """Set a twin's actual value, and return the report to the cloud."""
     version = twin.get("actual_version") or {"cloud": 0, "edge": 0}
     twin["actual"] = {"value": value, "metadata": {"timestamp": _milliseconds()}}
     twin["actual_version"] = {"cloud": version["cloud"], "edge": version["edge"] + 1}

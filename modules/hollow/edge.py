@@ -29,10 +29,10 @@ def _present(_: Any) -> bool:
 
 
 class HollowEdge:
-    """An edge node without a node; runs inside `async with`, or as long as `run()` does.
+    """A simulated edge node; runs inside `async with`, or as long as `run()` does.
 
     `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls).
-    What arrived is in `objects` (key `namespace/type/name`), `pods` and the like
+    The stored state is in `objects` (key `namespace/type/name`), `pods` and the like
     (`namespace/name`) and `devices` (id); the last `keep_messages` messages are in `received`.
     """
 
@@ -84,7 +84,7 @@ class HollowEdge:
                 self._task.result()
 
     async def run(self) -> None:
-        """Connect, live as an edge does, reconnect, until cancelled."""
+        """Run the edge until cancelled."""
         try:
             await self.link.run()
         finally:
@@ -124,14 +124,14 @@ class HollowEdge:
         return self.twin.devices
 
     def get(self, key: str) -> Any:
-        """The object of a key, `default/pod/p1` or `device/led`; None if it is not here."""
+        """Return the object of a key (`default/pod/p1`, `device/led`); None if there is none."""
         kind, _, name = key.partition("/")
         return self.devices.get(name) if kind == "device" else self.objects.get(key)
 
     async def wait_for(
         self, key: str, predicate: Callable[[Any], bool] = _present, timeout: float = 10.0
     ) -> Any:
-        """Wait until the object is here and fits; TimeoutError says what was here instead."""
+        """Wait until the object is stored and fits; the TimeoutError lists what is stored."""
 
         def fits() -> bool:
             value = self.get(key)
@@ -149,7 +149,7 @@ class HollowEdge:
     async def wait_message(
         self, predicate: Callable[[Message], bool], timeout: float = 10.0
     ) -> Message:
-        """Wait for a message among those received, also in the past, that fits."""
+        """Wait for a message that fits, including those already received."""
 
         def find() -> Message | None:
             return next((message for message in self.received if predicate(message)), None)
@@ -160,7 +160,7 @@ class HollowEdge:
         return found
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
-        """Wait for a condition on this edge; it is looked at after every event and message."""
+        """Wait for a condition on this edge, which is checked after every event and message."""
         if condition():
             return
         waiter = (condition, asyncio.get_running_loop().create_future())

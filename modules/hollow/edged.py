@@ -1,7 +1,7 @@
-"""What edged does, without containers: pods "run" as soon as what they refer to is there.
+"""The edged of an edge, without containers: pods "run" once the objects they refer to are stored.
 
-After edge/pkg/edged: the node's status goes up periodically, a pod's when it changes, and all
-of them together once a minute (metaManager's sync).
+After edge/pkg/edged: the node's status is reported periodically, a pod's when it changes, and
+those of all pods once a minute (metaManager's sync).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMESPACE = "default"  # edged.register-node-namespace
 
 
 class Edged:
-    """Runs the pods of one edge; `statuses` maps a pod's key -> the status it has."""
+    """Simulates the pods of one edge; `statuses` maps a pod's key -> its status."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Edged:
         meta.subscribe(self._object_changed)
 
     def start(self) -> None:
-        """Begin with the periodic reports; called once, at the first connection."""
+        """Start the periodic reports; called once, at the first connection."""
         self._every(0, self._timing.node_status, self._node_tick)
         self._every(1, self._timing.meta_sync, self.report_all_pods)
         self._node_tick()
@@ -97,7 +97,7 @@ class Edged:
                     self._sync(pod)
 
     def _sync(self, key: str) -> None:
-        """Bring a pod's status in line with what it and its surroundings are now."""
+        """Compute a pod's status, and schedule a report if it has changed."""
         pod = self._meta.objects[key]
         before = self.statuses.get(key)
         after = self._status_of(pod, before)

@@ -1,4 +1,4 @@
-"""What a hollow edge tells about itself, one line each."""
+"""The events of a hollow edge, which `cloudcore hollow` prints one per line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `kind` to `subject`, which is a resource or the server."""
+    """An event of `kind` about `subject`, which is a resource or the server's URL."""
 
     node: str
     kind: str

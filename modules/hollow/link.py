@@ -1,10 +1,9 @@
-"""The connection of a hollow edge, with the habits of the Go edge's.
+"""The websocket connection of a hollow edge, which reconnects as the Go edge does.
 
-An edge of v1.1 (edge/pkg/edgehub/controller.go, clients/wsclient/websocket.go) does not look
-whether its link still stands: it finds out when it next writes, closes, waits two heartbeats and
-dials again. A dial that fails is tried again after 5 s, and after five of them there is a pause
-of a minute. What the edge's modules want to send meanwhile waits in a channel of 1024; the one
-message whose write found the link dead is lost.
+An edge of v1.1 (edge/pkg/edgehub/controller.go, clients/wsclient/websocket.go) does not monitor its
+connection: a write fails, and then it closes, waits two heartbeats and reconnects. A failed dial is
+retried after 5 s, with a pause of a minute after every five. Messages that the edge's modules send
+meanwhile are queued in a channel of 1024; the message whose write failed is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from modules.hollow.timing import Timing
 
 DIALS_BEFORE_PAUSE: Final = 5
 WAITING_MESSAGES: Final = 1024  # beehive's channel size
-READ_BUFFER: Final = 4096  # bytes at first; it grows for who needs more
+READ_BUFFER: Final = 4096  # bytes; initial size, picows doubles a full buffer
 
 _DATA: Final = (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION)
 
@@ -63,17 +62,17 @@ class Link:
         self._on_message = on_message
         self._emit = emit
         self._transport: WSTransport | None = None
-        self._lost = asyncio.Event()  # the link is down, and we have noticed
+        self._lost = asyncio.Event()  # the connection is lost, and the edge has noticed
         self._outbox: deque[Message] = deque(maxlen=WAITING_MESSAGES)
         self._keepalive: asyncio.TimerHandle | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether messages can pass at this moment, noticed or not."""
+        """Whether the connection is up, even if the edge has not noticed its loss."""
         return self._transport is not None and not self._transport.is_disconnected
 
     async def run(self) -> None:
-        """Dial, stay, and dial again when the link is lost, until cancelled."""
+        """Connect, and reconnect when the connection is lost, until cancelled."""
         failures = 0
         try:
             while True:
@@ -90,7 +89,7 @@ class Link:
             self._hang_up()
 
     def send(self, message: Message) -> None:
-        """Write a message; while there is no link it waits for the next one."""
+        """Write a message, or queue it until the next connection."""
         if self._transport is None:
             self._outbox.append(message)
             return
@@ -102,7 +101,7 @@ class Link:
         self.sent += 1
 
     def drop(self) -> None:
-        """Tear the connection without a word, as a broken network does."""
+        """Abort the connection without a close frame, as a broken network does."""
         if self._transport is not None:
             self._transport.underlying_transport.abort()
 
@@ -140,7 +139,7 @@ class Link:
         self.send(Message.build("websocket", "resource", "keepalive", "node", "ping"))
 
     def _notice(self) -> None:
-        self._emit("lost", self.url, f"will dial again in {2 * self._timing.heartbeat:g} s")
+        self._emit("lost", self.url, f"reconnecting in {2 * self._timing.heartbeat:g} s")
         self._hang_up()
         self._lost.set()
 
@@ -154,7 +153,7 @@ class Link:
             self._transport = None
 
     def _closed(self, transport: WSTransport) -> None:
-        """Tell that the transport is gone; the edge itself has yet to notice."""
+        """Emit that the transport is closed; the edge itself notices at its next write."""
         if transport is not self._transport:
             return
         received = transport.close_handshake.recv if transport.close_handshake else None
@@ -193,7 +192,7 @@ class _Connection(WSListener):
 
 
 def _refusal(error: WSHandshakeError) -> str:
-    """Say why the server did not upgrade: its status line and what it wrote."""
+    """Return why the server refused the upgrade: its HTTP status and body."""
     if error.response is None:
         return str(error)
     said = (error.raw_body or b"").decode(errors="replace").strip()

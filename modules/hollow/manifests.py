@@ -1,4 +1,4 @@
-"""The objects of the demo: one edge node, what runs on it and a device."""
+"""The objects of the demo: an edge node, a pod with its configmap, and a device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def configmap(name: str, **data: str) -> dict[str, Any]:
 
 
 def pod(name: str, node_name: str, configmap_name: str) -> dict[str, Any]:
-    """A pod bound to the node, with the config map as its environment."""
+    """Return a pod bound to the node, with the configmap as its environment."""
     container = {
         "name": "web",
         "image": "nginx:1.17",
@@ -32,7 +32,7 @@ def pod(name: str, node_name: str, configmap_name: str) -> dict[str, Any]:
 
 
 def plain_pod(name: str, node_name: str) -> dict[str, Any]:
-    """A pod bound to the node that refers to nothing."""
+    """Return a pod bound to the node, without references to other objects."""
     made = pod(name, node_name, "")
     del made["spec"]["containers"][0]["envFrom"]
     return made
@@ -48,14 +48,14 @@ def device_model() -> dict[str, Any]:
 
 
 def applied(obj: dict[str, Any]) -> dict[str, Any]:
-    """The object as `kubectl apply` creates it: with an annotation of what was applied."""
+    """Return the object as `kubectl apply` creates it, with its annotation."""
     text = json.dumps(obj)
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": text}
     return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
 def device(name: str, node_name: str, desired: str) -> dict[str, Any]:
-    """An LED at the node; `desired` is what the cloud wants its power-status to be."""
+    """Return an LED at the node; `desired` is the desired value of its power-status."""
     expression = {"key": "", "operator": "In", "values": [node_name]}
     twin = {
         "propertyName": PROPERTY,

@@ -1,8 +1,8 @@
-"""What metaManager of an edge does: keep what the cloud sends, answer OK, ask for the missing.
+"""The metaManager of an edge: stores the cloud's objects, answers OK, queries missing ones.
 
 After edge/pkg/metamanager/msg_processor.go. The store is keyed by the edge's resource string,
-`{namespace}/{type}/{name}`, as that one's database is; as there, an insert does not replace what
-is stored, and is answered OK all the same.
+`{namespace}/{type}/{name}`, as its database is; as there, an insert does not replace a stored
+object, and is answered with OK nevertheless.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ LISTS: Final = {"servicelist": "service", "endpointslist": "endpoints"}
 SENSITIVE: Final = "secret"
 
 OnChange = Callable[[str, str, dict[str, Any]], None]
-"""Called with operation (insert, update, delete), key and object once the store has it."""
+"""Called with operation (insert, update, delete), key and object after the store changed."""
 
 
 class MetaManager:
-    """The store of one edge; `objects` maps key -> object as it last came."""
+    """The store of one edge; `objects` maps key -> latest object."""
 
     def __init__(self, send: Callable[[Message], None], emit: Emit, query_timeout: float) -> None:
         self.objects: dict[str, Any] = {}
-        self.acknowledged = 0  # answers OK from the cloud, to status reports
+        self.acknowledged = 0  # answers OK of the cloud to status reports
         self._send = send
         self._emit = emit
         self._query_timeout = query_timeout
@@ -40,7 +40,7 @@ class MetaManager:
         self._listeners.append(listener)
 
     def of_type(self, kind: str) -> dict[str, Any]:
-        """All objects of a type, as `namespace/name` -> object."""
+        """Return all objects of a type, as `namespace/name` -> object."""
         found = {}
         for key, value in self.objects.items():
             namespace, its_kind, name = _split(key)
@@ -49,7 +49,7 @@ class MetaManager:
         return found
 
     def handle(self, message: Message) -> None:
-        """Take a message of group `resource` from the cloud."""
+        """Handle a message of group `resource` from the cloud."""
         match message.operation:
             case "insert" | "update":
                 self._store(message)
@@ -63,7 +63,7 @@ class MetaManager:
                 self._emit("ignored", message.resource, f"operation {message.operation}")
 
     def query(self, key: str) -> None:
-        """Ask the cloud for an object, unless it is here or has been asked for."""
+        """Query an object from the cloud, unless it is stored or the query is in flight."""
         if key in self.objects or key in self._queries.values():
             return
         question = Message.build("edged", "meta", "query", key)
@@ -84,7 +84,7 @@ class MetaManager:
             return
         for key, item in found.items():
             if message.operation == "insert" and key in self.objects:
-                self._emit("kept", key, "an insert of what is here changes nothing")
+                self._emit("kept", key, "already stored; an insert does not replace it")
                 continue
             operation = "update" if key in self.objects else "insert"
             self.objects[key] = item
@@ -120,7 +120,7 @@ class MetaManager:
         self._changed("insert", key, value)
 
     def _refusal(self, message: Message) -> None:
-        """Show why the cloud does not take what is reported: once, until it takes something."""
+        """Emit why the cloud refuses a report: each reason once, until a report is accepted."""
         text = message.content.decode(errors="replace")
         if text not in self._refused:
             self._refused.add(text)
@@ -136,7 +136,7 @@ class MetaManager:
 
 
 def _items(resource: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Key and object of each object in a message; a podlist is kept as the whole it is."""
+    """Yield key and object of each object in a message; a podlist is stored as one object."""
     kind = LISTS.get(_split(resource)[1])
     if kind is None:
         yield resource, value

@@ -1,4 +1,4 @@
-"""Which configmaps and secrets a pod needs before its containers can start."""
+"""The configmaps and secrets that a pod needs before its containers can start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def references(pod: dict[str, Any]) -> list[str]:
-    """Keys (`{namespace}/configmap/{name}`, `…/secret/…`) that the pod cannot do without.
+    """Return the keys (`{namespace}/configmap/{name}`, `…/secret/…`) that the pod requires.
 
-    Whatever is marked optional is left out, as kubelet does not wait for it.
+    Optional references are left out, as kubelet does not wait for them.
     """
     spec = pod.get("spec") or {}
     namespace = pod["metadata"].get("namespace", "default")

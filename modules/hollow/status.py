@@ -1,7 +1,7 @@
 """Node and pod status as an edge of v1.1 reports them.
 
 After edge/pkg/edged/edged_status.go and pleg/generic.go; the requests around them are
-common/types/types.go. The machine is made up, but the same for the same node name.
+common/types/types.go. The machine is simulated, and the same for the same node name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VERSION: Final = "v1.10.9-kubeedge-v1.1.0"
 
 
 def now() -> str:
-    """Make a timestamp in the form of the Kubernetes API."""
+    """Return the present time in the format of the Kubernetes API."""
     return stamp(time.time())
 
 
@@ -27,13 +27,13 @@ def stamp(at: float) -> str:
 
 
 def node_address(node: str) -> str:
-    """An address in 10.0.0.0/8 that is the node's own, as far as a hash can tell."""
+    """Return an address in 10.0.0.0/8, a hash of the node's name."""
     first, second, third = hashlib.sha256(node.encode()).digest()[:3]
     return f"10.{first}.{second}.{third or 1}"
 
 
 def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
-    """NodeStatusRequest: a node that is well."""
+    """Return the NodeStatusRequest of a node that is Ready."""
     machine = uuid.uuid5(_NAMES, node)
     return {
         "UID": str(machine),
@@ -74,13 +74,13 @@ def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
 
 
 def pod_status_request(pod: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
-    """PodStatusRequest: one pod's status on its way up."""
+    """Return the PodStatusRequest for one pod."""
     metadata = pod["metadata"]
     return {"UID": metadata.get("uid", ""), "Name": metadata["name"], "Status": status}
 
 
 def waiting(pod: dict[str, Any], missing: list[str]) -> dict[str, Any]:
-    """A pod whose containers cannot start yet, for want of what it refers to."""
+    """Return the status of a pod whose containers wait for objects that it refers to."""
     state = {"waiting": {"reason": "ContainerCreating", "message": f"waiting for {missing}"}}
     return _status(pod, "Pending", state, ready=False)
 
@@ -92,7 +92,7 @@ def running(pod: dict[str, Any], since: str, node: str) -> dict[str, Any]:
 
 
 def terminated(pod: dict[str, Any], since: str, until: str) -> dict[str, Any]:
-    """A pod that was asked to go, and has: phase Succeeded, as edged has it."""
+    """Return the status of a pod that was deleted and has terminated: Succeeded, as in edged."""
     state = {
         "terminated": {
             "exitCode": 0,

@@ -1,4 +1,4 @@
-"""The TLS side of a hollow edge: its certificate, and whom it trusts."""
+"""The TLS context of a hollow edge: its certificate, and the CA that it trusts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which session of which process is a node's: kept by the first of CloudHub's processes.
+"""Which session of which process holds a node; kept by the leader.
 
-All that has to be decided once for all processes is decided here: whether a node may come
-(node_limit), whose session it is when two are open, and in which order the controllers are told
-of comings and goings.
+Everything that has to be decided once for all processes is decided here: whether another node may
+connect (node_limit), which session holds a node when two are open, and in which order the
+controllers get `connected` and `disconnected`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ DISCONNECTED: Final = "disconnected"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A session: its process, by the name of its unit, and the time of its beginning.
+    """A session: the unit name of its process, and its serial.
 
-    That is in nanoseconds of the monotonic clock, the same for all processes of a machine, and
-    no two sessions of one process have the same.
+    The serial is the session's start in nanoseconds of the monotonic clock, which is the same for
+    all processes of a machine; it is unique within a process.
     """
 
     unit: str
@@ -33,8 +33,8 @@ class Holder:
 class Directory:
     """The holders of all nodes.
 
-    `publish(node, operation)` tells the controllers; `evict(node, holder)` ends a session when
-    there is a newer one.
+    `publish(node, operation)` notifies the controllers; `evict(node, holder)` ends a session that
+    a newer one replaces.
     """
 
     def __init__(
@@ -66,26 +66,26 @@ class Directory:
             )
 
     def claim(self, node: str, holder: Holder) -> None:
-        """Let a session have the node, and end the older one; HandshakeRefused at the limit."""
+        """Grant the node to a session, and evict the older one; HandshakeRefused at the limit."""
         self.check(node)
-        self._take(node, holder)
+        self._assign(node, holder)
 
     def enroll(self, node: str, holder: Holder) -> None:
-        """Note that the session has begun to speak: from now on the node is connected."""
+        """Record that the session has been enrolled: its node is connected from now on."""
         if self._holders.get(node) == holder and node not in self._enrolled:
             self._enrolled.add(node)
             self._publish(node, CONNECTED)
 
     def release(self, node: str, holder: Holder) -> None:
-        """Note that the session is over; nothing happens if it had been replaced."""
+        """Record that the session is over; no effect if it has been replaced."""
         if self._holders.get(node) == holder:
             del self._holders[node]
-            self._told_gone(node)
+            self._publish_disconnected(node)
 
     def adopt(self, unit: str, sessions: Iterable[tuple[str, int, bool]]) -> None:
-        """Take a process's word for what it holds: all its (node, serial, enrolled).
+        """Record what a process holds: (node, serial, enrolled) of all its sessions.
 
-        They are not refused, whatever the limit: they have been let in before.
+        The limit does not apply: these sessions were granted before.
         """
         held = {node: (Holder(unit, serial), enrolled) for node, serial, enrolled in sessions}
         for node, holder in list(self._holders.items()):
@@ -93,11 +93,11 @@ class Directory:
                 self.release(node, holder)
         for node, (holder, enrolled) in held.items():
             if self._holders.get(node) != holder:
-                self._take(node, holder)
+                self._assign(node, holder)
             if enrolled:
                 self.enroll(node, holder)
 
-    def _take(self, node: str, holder: Holder) -> None:
+    def _assign(self, node: str, holder: Holder) -> None:
         other = self._holders.get(node)
         if other == holder:
             return
@@ -106,10 +106,10 @@ class Directory:
             return
         self._holders[node] = holder
         if other is not None:
-            self._told_gone(node)
+            self._publish_disconnected(node)
             self._evict(node, other)
 
-    def _told_gone(self, node: str) -> None:
+    def _publish_disconnected(self, node: str) -> None:
         if node in self._enrolled:
             self._enrolled.remove(node)
             self._publish(node, DISCONNECTED)

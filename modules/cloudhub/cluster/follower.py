@@ -1,4 +1,4 @@
-"""One of CloudHub's processes beside the first: it asks that one, and tells it what it holds."""
+"""A follower: claims nodes from the leader, and reports which ones its sessions hold."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Implements Cluster. `sessions` are those of this process, by node."""
+    """Implements Cluster for a follower. `sessions` maps node -> session of this process."""
 
     def __init__(
         self, context: ModuleContext, first: str, sessions: Mapping[str, ClusterSession]
     ) -> None:
         self._unit = context.name
         self._sessions = sessions
-        self._outbox: ChannelSender[None] = ChannelSender(
+        self._sender: ChannelSender[None] = ChannelSender(
             f"process {first}",
             lambda message: context.send(first, message),
             sent=lambda _: None,
@@ -35,49 +35,49 @@ class Follower:
         )
 
     async def run(self) -> None:
-        self._say_roster()
-        await self._outbox.run()
+        self._send_roster()
+        await self._sender.run()
 
     async def joined(self) -> None:
-        """Nothing to wait for: each session waits for its grant."""
+        """Return at once: each session waits for its own grant."""
 
     async def drained(self) -> None:
-        await self._outbox.idle.wait()
+        await self._sender.idle.wait()
 
     def check(self, node: str) -> None:
-        """Left to the first process: it answers the claim."""
+        """Do nothing: the leader decides when it gets the claim."""
 
     def claim(self, session: ClusterSession) -> bool:
-        self._say(protocol.CLAIM, session)
+        self._send(protocol.CLAIM, session)
         older = self._sessions.get(session.node)
         if older is not None:
             older.replaced()
         return False
 
     def enroll(self, session: ClusterSession) -> None:
-        self._say(protocol.ENROLL, session)
+        self._send(protocol.ENROLL, session)
 
     def release(self, session: ClusterSession) -> None:
-        self._say(protocol.RELEASE, session)
+        self._send(protocol.RELEASE, session)
 
     def handle(self, message: Message) -> None:
         serial, reason = message.content
         if message.operation == protocol.CALL:
-            self._say_roster()
+            self._send_roster()
         elif message.operation == protocol.RESET:
-            log.warning("every edge starts over: %s", reason)
+            log.warning("disconnecting all edges, which reconnect: %s", reason)
             for session in list(self._sessions.values()):
                 session.start_over(reason)
         else:
             member = self._sessions.get(node_of(message.resource))
             if member is not None and member.serial == serial:
-                self._decided(member, message.operation, reason)
+                self._apply_decision(member, message.operation, reason)
 
-    def forward(self, message: Message, node: str) -> bool:  # noqa: ARG002 - the first one's part
-        """What comes from the first process goes no further."""
+    def forward(self, message: Message, node: str) -> bool:  # noqa: ARG002 - only a leader forwards
+        """Return False: a follower does not forward."""
         return False
 
-    def _decided(self, session: ClusterSession, operation: str, reason: str) -> None:
+    def _apply_decision(self, session: ClusterSession, operation: str, reason: str) -> None:
         if operation == protocol.GRANT:
             session.granted()
         elif operation == protocol.REFUSE:
@@ -85,14 +85,14 @@ class Follower:
         elif operation == protocol.EVICT:
             session.replaced()
 
-    def _say_roster(self) -> None:
+    def _send_roster(self) -> None:
         sessions = list(self._sessions.values())
         held = [[each.node, each.serial, each.enrolled] for each in sessions if not each.pending]
-        self._outbox.put(process_message(protocol.ROSTER, [self._unit, held]), None)
+        self._sender.put(process_message(protocol.ROSTER, [self._unit, held]), None)
         for session in sessions:
-            if session.pending:  # the first process may have died with the claim
-                self._say(protocol.CLAIM, session)
+            if session.pending:  # the leader may have crashed with the claim
+                self._send(protocol.CLAIM, session)
 
-    def _say(self, operation: str, session: ClusterSession) -> None:
-        what: Any = [self._unit, session.serial]
-        self._outbox.put(process_message(operation, what, session.node), None)
+    def _send(self, operation: str, session: ClusterSession) -> None:
+        content: Any = [self._unit, session.serial]
+        self._sender.put(process_message(operation, content, session.node), None)

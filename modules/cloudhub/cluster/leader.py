@@ -1,4 +1,4 @@
-"""The first of CloudHub's processes, usually the only one: it leads the others."""
+"""The leader: the first of CloudHub's processes, and usually the only one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
-#: Seconds that the others have to say what they hold before edges are let in.
+#: Seconds to wait for the rosters of the followers before edges are accepted.
 _ROSTER: Final = 1.0
-#: Messages that may wait for a process whose channel is full; its edges start over if more do.
+#: Messages queued for a follower whose channel is full; beyond that its edges must reconnect.
 _MAX_WAITING: Final = 50_000
 
 
 class Leader:
-    """Implements Cluster: keeps the directory and passes messages to the other processes.
+    """Implements Cluster for the leader: keeps the directory, and forwards to the followers.
 
-    `sessions` are those of this process, by node.
+    `sessions` maps node -> session of this process.
     """
 
     def __init__(
@@ -47,39 +47,39 @@ class Leader:
         self._unit = context.name
         self._sessions = sessions
         self._directory = Directory(limit, publish=publish, evict=self._evict)
-        self._outboxes = {unit: self._outbox(context, unit) for unit in others}
-        self._unknown = set(others)
+        self._senders = {unit: self._make_sender(context, unit) for unit in others}
+        self._missing = set(others)
         self._claims: list[tuple[str, Holder]] = []
-        self._known = asyncio.Event()
+        self._all_known = asyncio.Event()
         if not others:
-            self._known.set()
+            self._all_known.set()
 
     def __len__(self) -> int:
-        """How many nodes are held by all processes together."""
+        """Return the number of nodes that all processes hold."""
         return len(self._directory)
 
     async def run(self) -> None:
-        for unit in self._outboxes:
+        for unit in self._senders:
             self._put(unit, process_message(protocol.CALL, [0, ""]))
         async with asyncio.TaskGroup() as tasks:
-            for outbox in self._outboxes.values():
-                tasks.create_task(outbox.run())
+            for sender in self._senders.values():
+                tasks.create_task(sender.run())
 
     async def joined(self) -> None:
-        """Wait for the roster of each other process; what one says later is learned then."""
+        """Wait for the followers' rosters, at most _ROSTER seconds; later ones are adopted too."""
         try:
             async with asyncio.timeout(_ROSTER):
-                await self._known.wait()
+                await self._all_known.wait()
         except TimeoutError:
-            log.info("not heard from yet: %s", ", ".join(sorted(self._unknown)))
-        self._known.set()
+            log.info("no roster yet from: %s", ", ".join(sorted(self._missing)))
+        self._all_known.set()
         for node, holder in self._claims:
             self._answer_claim(node, holder)
         self._claims.clear()
 
     async def drained(self) -> None:
-        for outbox in self._outboxes.values():
-            await outbox.idle.wait()
+        for sender in self._senders.values():
+            await sender.idle.wait()
 
     # Sessions of this process
 
@@ -99,7 +99,7 @@ class Leader:
     def _holder(self, session: ClusterSession) -> Holder:
         return Holder(self._unit, session.serial)
 
-    # The other processes
+    # Followers
 
     def handle(self, message: Message) -> None:
         unit, what = message.content
@@ -108,7 +108,7 @@ class Leader:
             self._heard_from(unit)
             return
         node, holder = node_of(message.resource), Holder(unit, what)
-        if message.operation == protocol.CLAIM and not self._known.is_set():
+        if message.operation == protocol.CLAIM and not self._all_known.is_set():
             self._claims.append((node, holder))
         elif message.operation == protocol.CLAIM:
             self._answer_claim(node, holder)
@@ -118,9 +118,10 @@ class Leader:
             self._directory.release(node, holder)
 
     def forward(self, message: Message, node: str) -> bool:
-        """As long as not all are heard from, a message goes to each of those that might hold it.
+        """Forward a message to the holder of its node; whether it was forwarded.
 
-        A question does not: each of them would answer.
+        If the holder is unknown, the message goes to every follower whose roster is missing. A
+        question does not, since each of them would answer it.
         """
         holder = self._directory.holder(node)
         if holder is not None and holder.unit != self._unit:
@@ -128,9 +129,9 @@ class Leader:
             return True
         if message.reply_to:
             return False
-        for unit in list(self._unknown):
+        for unit in list(self._missing):
             self._put(unit, message)
-        return bool(self._unknown)
+        return bool(self._missing)
 
     def _answer_claim(self, node: str, holder: Holder) -> None:
         try:
@@ -151,11 +152,11 @@ class Leader:
             session.replaced()
 
     def _heard_from(self, unit: str) -> None:
-        self._unknown.discard(unit)
-        if not self._unknown:
-            self._known.set()
+        self._missing.discard(unit)
+        if not self._missing:
+            self._all_known.set()
 
-    def _outbox(self, context: ModuleContext, unit: str) -> ChannelSender[None]:
+    def _make_sender(self, context: ModuleContext, unit: str) -> ChannelSender[None]:
         def dropped(_message: Message, error: ChannelError) -> None:
             if isinstance(error, ModuleUnavailable | UnknownModule):
                 self._forget(unit)
@@ -168,16 +169,18 @@ class Leader:
         )
 
     def _put(self, unit: str, message: Message) -> None:
-        outbox = self._outboxes[unit]
-        if len(outbox) < _MAX_WAITING:
-            outbox.put(message, None)
+        sender = self._senders[unit]
+        if len(sender) < _MAX_WAITING:
+            sender.put(message, None)
             return
-        log.error("%d messages wait for process %s: its edges start over", len(outbox), unit)
-        outbox.clear()
-        outbox.put(process_message(protocol.RESET, [0, "messages for this node were lost"]), None)
+        log.error(
+            "process %s: queue full (%d messages); its edges have to reconnect", unit, len(sender)
+        )
+        sender.clear()
+        sender.put(process_message(protocol.RESET, [0, "messages for this node were lost"]), None)
         self._forget(unit)
 
     def _forget(self, unit: str) -> None:
-        """Take it that a process that takes no messages holds no node."""
+        """Record that a process that accepts no messages holds no node."""
         self._directory.adopt(unit, ())
         self._heard_from(unit)

@@ -1,15 +1,15 @@
 """CloudHub in more than one process: all share the listening socket, the first one leads.
 
-    controllers --> inbox of the first --> its own sessions
+    controllers --> inbox of the leader --> its own sessions
                           |
-                          +--- forwarded messages ---> inbox of another --> its sessions
+                          +--- forwarded messages ---> inbox of a follower --> its sessions
                           |--- grant refuse evict call reset --->|
                           |<-- claim enroll release roster ------|
 
-The first keeps the directory (directory.py, leading.py), the others ask and tell it
-(following.py). Any of them may be killed: the channels keep what was sent, a new first one calls
-the roster, and any other new one says by itself that it holds nothing. What the processes say to
-each other are messages of the group GROUP, about `node/{node}`.
+The leader (leader.py) keeps the directory (directory.py); the followers (follower.py) claim nodes
+and report what they hold. Any of them may be killed: the channels keep what was sent, a restarted
+leader calls for the rosters, and a restarted follower sends a roster without nodes. The processes
+exchange messages of the group GROUP with the resource `node/{node}`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any, Final, Protocol
 
 from ipc import Message
 
-#: The first process's unit: it is the one that is in the group `cloudhub`.
+#: The leader's unit: the only one in the group `cloudhub`.
 FIRST: Final = "cloudhub"
 GROUP: Final = "cloudhub.processes"
 
-# To the first process. Content: [unit, serial]; of a roster [unit, [[node, serial, enrolled]]].
+# To the leader. Content: [unit, serial]; of a roster [unit, [[node, serial, enrolled]]].
 CLAIM: Final = "claim"
 ENROLL: Final = "enroll"
 RELEASE: Final = "release"
 ROSTER: Final = "roster"
-# From the first process. Content: [serial, reason].
+# From the leader. Content: [serial, reason].
 GRANT: Final = "grant"
 REFUSE: Final = "refuse"
 EVICT: Final = "evict"
@@ -39,7 +39,7 @@ _ALL: Final = "*"  # no node has this name
 
 
 class ClusterSession(Protocol):
-    """A session, as far as it is one among those of all processes."""
+    """A session, as far as the cluster is concerned."""
 
     node: str
     serial: int
@@ -55,19 +55,19 @@ class ClusterSession(Protocol):
 
 
 class Cluster(Protocol):
-    """This process among CloudHub's: it leads, or it follows."""
+    """This process's part in the cluster: Leader or Follower."""
 
     async def run(self) -> None:
-        """Talk to the other processes until cancelled."""
+        """Exchange messages with the other processes until cancelled."""
 
     async def joined(self) -> None:
-        """Wait until enough is known of the others to let edges in."""
+        """Wait until enough is known of the other processes to accept edges."""
 
     async def drained(self) -> None:
-        """Wait until all that was said has been sent."""
+        """Wait until all queued messages have been sent."""
 
     def check(self, node: str) -> None:
-        """HandshakeRefused, if it can be told at once that the node may not come."""
+        """Raise HandshakeRefused if it is known at once that the node may not connect."""
 
     def claim(self, session: ClusterSession) -> bool:
         """Claim the node for a session, and end an older one; whether it is granted at once.
@@ -76,23 +76,23 @@ class Cluster(Protocol):
         """
 
     def enroll(self, session: ClusterSession) -> None:
-        """Tell that the session has begun to speak."""
+        """Report that the session has been enrolled."""
 
     def release(self, session: ClusterSession) -> None:
-        """Tell that the session is over."""
+        """Report that the session is over."""
 
     def handle(self, message: Message) -> None:
-        """Take what another process says."""
+        """Handle a message of another process."""
 
     def forward(self, message: Message, node: str) -> bool:
-        """Send a message to the process that holds the node; False if there is none."""
+        """Forward a message to the process that holds the node; False if there is none."""
 
 
 def unit_names(count: int) -> Sequence[str]:
-    """Name the units of `count` processes, as the supervisor does."""
+    """Return the unit names of `count` processes, as the supervisor gives them."""
     return [FIRST, *(f"{FIRST}-{number}" for number in range(2, count + 1))]
 
 
 def process_message(operation: str, content: Any, node: str = _ALL) -> Message:
-    """Make a message from one process of CloudHub to another."""
+    """Return a message from one process of CloudHub to another."""
     return Message.build("cloudhub", GROUP, operation, f"node/{node}", content)

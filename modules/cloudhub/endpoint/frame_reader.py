@@ -1,4 +1,4 @@
-"""Websocket messages put together from their frames (RFC 6455, 5.4)."""
+"""Assembles websocket messages from their frames (RFC 6455, 5.4)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION.value
 
 
 class TooBig(Exception):
-    """The fragments are together more than a message may have."""
+    """A fragmented message exceeds the largest message size."""
 
 
 class FrameReader:
-    """The frames of one connection, of which at most one message is not complete."""
+    """The assembler of one connection; at most one message is incomplete."""
 
     __slots__ = ("_most", "_pieces")
 
@@ -25,9 +25,9 @@ class FrameReader:
         self._pieces: bytearray | None = None
 
     def add(self, frame: WSFrame, kind: int) -> bytes | bytearray | None:
-        """Return the message that the frame, which is of this kind, completes, if it does.
+        """Add a frame of opcode `kind`; return the message that it completes, if it does.
 
-        WireError for frames out of order; TooBig.
+        Raises WireError for fragments out of order, and TooBig.
         """
         if (kind == _CONTINUATION) != (self._pieces is not None):
             raise WireError("fragments of websocket messages out of order")

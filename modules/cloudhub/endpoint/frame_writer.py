@@ -1,4 +1,4 @@
-"""Websocket messages as a server writes them (RFC 6455, 5.2)."""
+"""Frames websocket messages as a server sends them (RFC 6455, 5.2)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _large = struct.Struct(">BBQ").pack
 
 
 def frames_of(messages: Iterable[bytes]) -> bytes:
-    """Put binary messages into a frame each, all of them in one run of bytes.
+    """Return binary messages in a frame each, concatenated.
 
-    So the two that make a message of the packed form are one TLS record, one write and one
-    packet: half of what sending a small message costs.
+    The two websocket messages of a packed message thus become one TLS record, one write and one
+    packet, which halves the cost of a small message.
     """
     parts = []
     for message in messages:

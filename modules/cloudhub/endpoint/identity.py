@@ -1,6 +1,6 @@
-"""Who an edge is: header, path and certificate must say the same.
+"""The identity of an edge: header, path and certificate must agree.
 
-Go's v1.1.0 takes the header's word for it (cloud/pkg/cloudhub/handler/eventhandler.go).
+Go's v1.1.0 trusts the header (cloud/pkg/cloudhub/handler/eventhandler.go).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEADER_NODE: Final = "node_id"
 _CERTIFICATE_PREFIX: Final = "system:node:"
 
 _PATH: Final = re.compile(r"/([^/?]+)/([^/?]+)/events(?:\?.*)?")
-# RFC 1123 subdomain, as Kubernetes wants a node's name; it becomes part of resource strings.
+# RFC 1123 subdomain, as Kubernetes requires of a node name; it is used in resource strings.
 _NODE_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -28,18 +28,18 @@ _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A node, and the certificate that it showed."""
+    """A node, and the client certificate that it presented."""
 
     node: str
     common_name: str
     expires: int
-    """the certificate's end, in seconds since the epoch"""
+    """notAfter of the certificate, in seconds since the epoch"""
 
 
 class HandshakeRefused(Exception):
-    """A connection is not accepted: the HTTP status and text to answer with.
+    """A connection is not accepted; the text and the HTTP status are the answer.
 
-    `cause` is one word for counting.
+    `cause` is the label of the metric.
     """
 
     def __init__(self, status: HTTPStatus, cause: str, reason: str) -> None:
@@ -51,10 +51,10 @@ class HandshakeRefused(Exception):
 def identify(
     path: bytes, headers: CIMultiDict[str], certificate: Mapping[str, Any], *, strict: bool
 ) -> Identity:
-    """Find out which node asks; HandshakeRefused if what it says is incomplete or does not agree.
+    """Return the identity of an edge; HandshakeRefused if its parts are missing or disagree.
 
-    `certificate` is in the form of ssl.SSLSocket.getpeercert, already verified. Without
-    `strict` its name does not matter.
+    `certificate` is in the form of ssl.SSLSocket.getpeercert, and verified. Its common name is
+    checked only if `strict`.
     """
     match = _PATH.fullmatch(path.decode("ascii", "replace"))
     if not match:
@@ -83,7 +83,7 @@ def identify(
 
 
 def _seconds(time: str) -> int:
-    """As ssl.cert_time_to_seconds, which takes a tenth of our part of a connect for it."""
+    """Do what ssl.cert_time_to_seconds does, which would take 10% of the CPU time of a connect."""
     month, day, clock, year, _gmt = time.split()
     hour, minute, second = map(int, clock.split(":"))
     return timegm((int(year), _MONTHS.index(month) // 3 + 1, int(day), hour, minute, second))
@@ -96,5 +96,5 @@ def _common_name(certificate: Mapping[str, Any]) -> str:
         for key, value in relative
         if key == "commonName"
     ]
-    # With several the last is the most specific one, and the one that Go's pkix.Name takes.
+    # Of several, the last one is the most specific, and the one that Go's pkix.Name uses.
     return names[-1] if names else ""

@@ -1,7 +1,7 @@
-"""The server's side of TLS: which files, which versions, and who is let in.
+"""TLS of the server: its files, its versions, and which client certificates are accepted.
 
-TLS 1.2 and 1.3; v1.1 edges offer ECDHE-RSA-AES128-GCM-SHA256 alone in 1.2, which OpenSSL's
-default list has. Go's v1.1.0 asks for a client certificate and never verifies it
+TLS 1.2 and 1.3; v1.1 edges offer only ECDHE-RSA-AES128-GCM-SHA256 in 1.2, which is in OpenSSL's
+default list. Go's v1.1.0 asks for a client certificate and never verifies it
 (cloud/pkg/cloudhub/servers/wsserver/server.go); here one that the CA signed is required.
 """
 
@@ -28,7 +28,7 @@ _UNKNOWN_CA: Final = (
     "its certificate is not signed by the CA that cloudcore trusts (another or an earlier CA): "
     "issue a new one, `cloudcore certs issue NODE`"
 )
-#: Why OpenSSL does not accept a client's certificate (X509_V_ERR_* of x509_vfy.h).
+#: Why OpenSSL rejects a client certificate (X509_V_ERR_* of x509_vfy.h).
 _REJECTED: Final = {
     9: "its certificate is not valid yet: compare the clocks",
     10: "its certificate has expired: issue a new one, `cloudcore certs issue NODE`",
@@ -40,7 +40,7 @@ _REJECTED: Final = {
 _DISTRUSTS: Final = (
     "it does not accept the server's certificate: compare its CA certificate with cloudcore's"
 )
-#: Why a handshake fails otherwise, by OpenSSL's reason; an ALERT is what the client says.
+#: Other causes of a failed handshake, by OpenSSL's reason; an ALERT is sent by the client.
 _FAILED: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no client certificate",
     "UNSUPPORTED_PROTOCOL": "it offers only TLS versions before 1.2",
@@ -56,7 +56,7 @@ _FAILED: Final = {
 
 
 def handshake_failure(error: OSError) -> str:
-    """Say why a TLS handshake failed, in the words of who has to mend it."""
+    """Return why a TLS handshake failed, in the operator's terms."""
     if isinstance(error, ssl.SSLCertVerificationError):
         other = f"its certificate is not accepted: {error.verify_message}"
         return _REJECTED.get(error.verify_code, other)
@@ -65,7 +65,7 @@ def handshake_failure(error: OSError) -> str:
         # Without OpenSSL's function names and source lines.
         return _FAILED.get(reason, f"TLS handshake failed: {reason.replace('_', ' ').lower()}")
     if isinstance(error, ConnectionError) and not str(error):
-        # Also a client that does not accept the certificate and sends no alert, as asyncio's.
+        # Or the client rejects the certificate without an alert, as asyncio does.
         return (
             "it closed the connection in the TLS handshake: it gave up, or does not trust the "
             "server's certificate"
@@ -83,31 +83,34 @@ class TlsFiles:
 
 
 def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
-    """Name the configured files, or make those in the data directory; CannotStart if neither."""
+    """Return the configured files, or create files in the data directory; raises CannotStart."""
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
     names = [*config.names, *(() if config.address in WILDCARDS else (config.address,))]
     try:
         pki = ensure_pki(settings.data_dir / "pki", names)
     except (OSError, ValueError) as error:
-        raise CannotStart(f"no certificates for the edges' server: {error}") from error
+        raise CannotStart(
+            f"cannot create the certificates for the edges' server: {error}"
+        ) from error
     return TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
 
 
 class ServerTls:
-    """The context for new connections; follows its files when they change."""
+    """The SSL context for new connections; reloaded when its files change."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = self._read_stamps()
         self.context = server_context(files)
         self.expires = _expiry(files.cert)
-        """when the server's certificate ends, in seconds since the epoch"""
+        """notAfter of the server's certificate, in seconds since the epoch"""
 
     def refresh(self) -> None:
-        """Read the files again if they changed; connections that exist go on with the old ones.
+        """Reload the files if they have changed; existing connections are not affected.
 
-        While the files do not fit each other, being replaced one by one, the old ones stay.
+        While certificate and key do not match, because they are replaced one by one, the old
+        context is kept.
         """
         stamps = self._read_stamps()
         if stamps == self._stamps:
@@ -116,7 +119,7 @@ class ServerTls:
         try:
             self.context = server_context(self._files)
         except CannotStart as error:
-            log.warning("certificates have changed and are not used yet: %s", error)
+            log.warning("changed certificates are not used yet: %s", error)
         else:
             self.expires = _expiry(self._files.cert)
             log.info("certificates have changed: new connections use %s", self._files.cert)

@@ -1,10 +1,10 @@
-"""The websocket server: accepting, TLS, and the answer to an edge's request.
+"""The websocket server: accepts connections, does TLS, and answers an edge's request.
 
 picows parses and frames, uvloop does TLS. Connections are accepted here and not by
 `picows.ws_create_server`, for three reasons: the answer to a request depends on the client's
-certificate, which that does not show; a TLS handshake that fails is to be seen and counted; and
-only so many handshakes are made at a time, the rest waiting in the listening socket's backlog,
-so that thousands of edges that come at once time out neither here nor there.
+certificate, which that function does not expose; failed TLS handshakes have to be logged and
+counted; and the handshakes in progress are limited, while further connections wait in the listen
+backlog, so that thousands of edges can connect at once without a timeout on either side.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from modules.common.failure_log import FailureLog
 log = logging.getLogger(__name__)
 
 _HANDSHAKES_AT_ONCE: Final = 128
-_TAKEN_AT_ONCE: Final = 4
-#: Seconds after which a handshake may be broken off if others wait for its place, so that who
-#: connects and says nothing keeps nobody out for longer.
+_ACCEPTED_AT_ONCE: Final = 4
+#: Seconds after which a handshake may be cancelled if other connections wait, so that a silent
+#: client blocks others no longer than this.
 _PATIENCE: Final = 3.0
-#: Seconds without accepting after the process ran out of descriptors or memory.
+#: Seconds until the next attempt to accept after the process ran out of descriptors or memory.
 _ACCEPT_PAUSE: Final = 1.0
-#: Seconds that a closed connection may take to say goodbye in TLS.
+#: Seconds for the TLS shutdown of a closed connection.
 _SHUTDOWN: Final = 3.0
-#: The buffer starts small, since most edges are idle, and picows doubles it when it is full.
+#: Initial size: most edges are idle, and picows doubles a full buffer.
 _READ_BUFFER: Final = 2048
 
-# What picows has to say is said here, in one line that names the node.
+# This package logs the errors of picows itself, in one line with the node's name.
 _picows_log = logging.getLogger(f"{__name__}.picows")
 _picows_log.setLevel(logging.CRITICAL + 1)
 _quiet = logging.LoggerAdapter(_picows_log)  # for a Logger, picows makes a child per connection
@@ -70,21 +70,21 @@ class Server:
         self._listener = listener
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._handshakes: dict[asyncio.Task[None], float] = {}  # with when they began
+        self._handshakes: dict[asyncio.Task[None], float] = {}  # with their start
         self._accepting = False
         self._stopped = False
         self._failures = FailureLog(log, logging.ERROR)
 
     def start(self) -> None:
-        # Who connects and says nothing waits in the kernel, and takes nobody's place.
+        # Connections without data stay in the kernel, and do not count as handshakes.
         patience = math.ceil(self.owner.config.handshake_timeout)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, patience)
-        self._listen()
+        self._resume_accepting()
 
     def stop(self) -> None:
-        """Accept no more; the listening socket stays open, it is the supervisor's."""
+        """Stop accepting; the listening socket belongs to the supervisor and stays open."""
         self._stopped = True
-        self._do_not_listen()
+        self._pause_accepting()
         for handshake in list(self._handshakes):
             handshake.cancel("cloudcore is stopping")
 
@@ -93,32 +93,32 @@ class Server:
         self.owner.statistics.refused[cause] += 1
         log.warning("connection from %s refused: %s", address, reason)
 
-    def _listen(self) -> None:
+    def _resume_accepting(self) -> None:
         if not self._stopped:
             self._accepting = True
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _do_not_listen(self) -> None:
+    def _pause_accepting(self) -> None:
         self._accepting = False
         self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
         if len(self._handshakes) >= _HANDSHAKES_AT_ONCE and not self._make_room():
             return
-        # With other processes at the same socket, each takes a few and leaves them the rest.
-        most = _HANDSHAKES_AT_ONCE if self.owner.config.processes == 1 else _TAKEN_AT_ONCE
+        # If processes share the socket, each accepts a few at a time and leaves them the rest.
+        most = _HANDSHAKES_AT_ONCE if self.owner.config.processes == 1 else _ACCEPTED_AT_ONCE
         for _ in range(min(most, _HANDSHAKES_AT_ONCE - len(self._handshakes))):
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
-                continue  # it broke while it waited
+                continue  # the client gave up in the backlog
             except OSError as error:
-                text = f"cannot accept connections: {error}; trying again every second"
+                text = f"cannot accept connections: {error}; retrying every second"
                 self._failures.failed("accept", str(error), text)
-                self._do_not_listen()
-                self._loop.call_later(_ACCEPT_PAUSE, self._listen)
+                self._pause_accepting()
+                self._loop.call_later(_ACCEPT_PAUSE, self._resume_accepting)
                 return
             self._failures.worked("accept", "connections are accepted again")
             connection.setblocking(False)
@@ -127,12 +127,12 @@ class Server:
             task.add_done_callback(partial(self._handshake_over, connection))
 
     def _make_room(self) -> bool:
-        """Break off the oldest handshake if it has had its time; else wait for one to end."""
+        """Cancel the oldest handshake if its time is up; otherwise pause accepting until it is."""
         oldest, began = next(iter(self._handshakes.items()))
         patience = began + _PATIENCE - self._loop.time()
         if patience > 0:
-            self._do_not_listen()
-            self._loop.call_later(patience, self._listen)
+            self._pause_accepting()
+            self._loop.call_later(patience, self._resume_accepting)
             return False
         del self._handshakes[oldest]
         oldest.cancel("slow in the TLS handshake while others wait")
@@ -143,7 +143,7 @@ class Server:
         if task.cancelled():
             connection.close()
         if not self._accepting:
-            self._listen()
+            self._resume_accepting()
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
         made = _Connection(self, address, connection)
@@ -164,7 +164,7 @@ class Server:
 
 
 class _Connection(WSProtocol):  # type: ignore[misc]
-    """picows's protocol, which asks for a listener when the request has been read."""
+    """The protocol of picows, which calls `_answer` when the request has been read."""
 
     __slots__ = ("_address", "_answered", "_server", "_socket")
 
@@ -193,7 +193,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
         self._answered = False
 
     def refused(self) -> None:
-        """Somebody else has said why it gets no session."""
+        """Record that the caller logs why this connection gets no session."""
         self._answered = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,9 +218,9 @@ class _Connection(WSProtocol):  # type: ignore[misc]
             )
             return _response(refused.status, f"{refused}\n", retry)
         except Exception:
-            log.exception("the request of %s could not be answered", self._address)
+            log.exception("cannot answer the request of %s", self._address)
             return _response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error, see the log\n", {})
-        # uvloop keeps these as long as the connection; the identity has what is needed.
+        # uvloop keeps this dict as long as the connection; the identity has what is needed.
         certificate.clear()
         return session
 

@@ -1,8 +1,8 @@
-"""Cloud to edge: messages sent to `cloudhub` find the session of the node they name.
+"""Cloud to edge: routes messages to the session of the node that they name.
 
-cloud/pkg/cloudhub/channelq/channelq.go and EventWriteLoop in handler/eventhandler.go. A message
-for a node that is not connected is dropped, since the controllers bring a node up to date when
-it connects; whoever waits for an answer is told at once.
+After cloud/pkg/cloudhub/channelq/channelq.go and EventWriteLoop in handler/eventhandler.go. A
+message for a node that is not connected is dropped, since the controllers resync a node when it
+connects; a question is answered with an error at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NOT_FOR_EDGES: Final = {
 
 
 class Downstream:
-    """Hands what comes from other modules to sessions."""
+    """Routes the messages of other modules to sessions."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Downstream:
     async def run(self, context: ModuleContext) -> None:
         """Dispatch until the module is asked to stop.
 
-        A message is acknowledged when it is in its session's queue: should this process die,
-        every edge reconnects and is brought up to date anyway.
+        A message is acknowledged when it is in its session's queue: if this process crashes,
+        every edge reconnects and is resynced anyway.
         """
         await context.consume(self.dispatch)
 
     def dispatch(self, message: Message) -> None:
-        """Put one message into the queue of its node; never waits for an edge."""
+        """Handle one message; never blocks on an edge."""
         if message.group == GROUP:
             self._cluster.handle(message)
             return
@@ -74,7 +74,7 @@ class Downstream:
             node, at_edge = split(message.resource)
         except BadResource as error:
             self._drop(message, str(error))
-            log.warning("%s from %s was dropped: %s", message.operation, message.source, error)
+            log.warning("%s from %s dropped: %s", message.operation, message.source, error)
             return
         session = self._sessions.get(node)
         if session is None or not session.enrolled:
@@ -91,9 +91,9 @@ class Downstream:
         elif _is_for_edge(message, at_edge):
             if message.reply_to:
                 session.await_answer(message)
-            # Its own to the wire, as in Go: an edge is never asked to answer synchronously.
+            # As in Go: `sync` is never set on the wire.
             message.sync = False
-            # What is about the node itself stays as it is, as in trimMessage.
+            # The resource of a message about the node itself is kept, as in trimMessage.
             message.resource = at_edge or message.resource
             session.send(message)
 
@@ -103,7 +103,7 @@ class Downstream:
         if message.reply_to:
             self._upstream.answer(message)
         else:
-            self._upstream.tell(message)
+            self._upstream.send_own(message)
 
     def _drop(self, message: Message, reason: str) -> None:
         if message.reply_to:
@@ -111,7 +111,7 @@ class Downstream:
 
 
 def _stops(message: Message) -> bool:
-    """Tell whether a message about a node says that it is no more (IsNodeStopped in types.go)."""
+    """Whether a message says that its node was stopped or deleted (IsNodeStopped in types.go)."""
     return message.operation == "deleted" or (
         message.operation == "updated"
         and isinstance(message.content, dict)

@@ -1,8 +1,8 @@
-"""Edge to cloud: which module a message goes to, and how it gets there.
+"""Edge to cloud: routes messages to the controllers, with back-pressure.
 
-Every destination has one task that sends to its channel in order. A session whose messages are
-not taken as fast as they come is no longer read (pause_reading), so that a flood, or a
-controller that is being restarted, fills the edge's TCP window and not this process.
+Every destination has one task that sends to its channel in order. Reading from a session with
+too many messages in flight is paused (pause_reading), so that a flood, or a controller that is
+being restarted, fills the edge's TCP window instead of this process.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _TWIN: Final = "twin"
 # cloud/pkg/cloudhub/handler/eventhandler.go, VolumePattern
 _VOLUME: Final = re.compile(r"\w[-\w.+]*/volume/\w[-\w.+]*", re.ASCII)
 
-#: What one session may have on its way to the channels before it is no longer read.
+#: Messages and bytes of one session in flight at which reading from it is paused.
 SESSION_MESSAGES: Final = 64
 SESSION_BYTES: Final = 256 * 1024
-#: The same for all sessions together.
+#: Bytes of all sessions in flight at which reading from any sender is paused.
 TOTAL_BYTES: Final = 32 * 1024 * 1024
-#: What a message takes beside its content, roughly.
+#: Bytes of memory of a message in addition to its content, roughly.
 _OVERHEAD: Final = 512
-#: What a value of JSON takes as a Python object, roughly, beside its text.
+#: Bytes of memory of a decoded JSON value in addition to its text, roughly.
 _VALUE: Final = 64
 
 
 class Source(Protocol):
-    """A session, as far as it is read from."""
+    """A session, as far as the back-pressure on it is concerned."""
 
     node: str
     in_flight: int
-    """messages that have been read and have not reached a channel"""
+    """messages that have been read and are not in a channel yet"""
     bytes_in_flight: int
 
     def pause_reading(self) -> None: ...
@@ -56,7 +56,7 @@ class Source(Protocol):
 
 
 Origin = tuple[Source | None, int]
-"""the session that a message came from, and its size"""
+"""the session that a message came from (None: CloudHub itself), and its size"""
 
 
 class Upstream:
@@ -67,62 +67,62 @@ class Upstream:
         self._statistics = statistics
         self._bytes = 0
         self._paused: dict[Source, None] = {}  # in the order in which they were paused
-        outbox = partial(ChannelSender[Origin], sent=self._sent, dropped=self._dropped)
+        sender = partial(ChannelSender[Origin], sent=self._sent, dropped=self._dropped)
         self._groups = {
-            group: outbox(
+            group: sender(
                 group, partial(self._send, group), send_some=partial(self._send_some, group)
             )
             for group in (EDGE_CONTROLLER, DEVICE_CONTROLLER)
         }
-        self._answers = outbox("whoever asked", context.send_resp)
+        self._answers = sender("the modules that asked", context.send_resp)
 
     async def run(self) -> None:
         """Send until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for outbox in (*self._groups.values(), self._answers):
-                tasks.create_task(outbox.run())
+            for sender in (*self._groups.values(), self._answers):
+                tasks.create_task(sender.run())
 
     async def drained(self) -> None:
-        """Wait until all that was published has been sent."""
-        for outbox in (*self._groups.values(), self._answers):
-            await outbox.idle.wait()
+        """Wait until the queues are empty."""
+        for sender in (*self._groups.values(), self._answers):
+            await sender.idle.wait()
 
     def receive(self, message: Message, session: Source) -> None:
-        """Pass on what an edge sent: `node/{node}/` goes in front of its resource."""
+        """Route a message of an edge; its resource is prefixed with `node/{node}/`."""
         if "/volume/" in message.resource and _VOLUME.match(message.resource):
-            # Only an answer has such a resource, and nobody waits for it any more.
+            # Only an answer has such a resource, and its question is no longer pending.
             self._statistics.late_answers += 1
             log.debug("node %s: late answer %s for %s", session.node, message.id, message.resource)
             return
         message.resource = message_resource.cloud_resource(session.node, message.resource)
-        self._put(self._outbox_to(message), message, session)
+        self._put(self._sender_for(message), message, session)
 
     def answer(self, message: Message, session: Source | None = None) -> None:
-        """Give an answer to the module named in its reply_to."""
+        """Send an answer to the module named in its reply_to."""
         self._put(self._answers, message, session)
 
-    def tell(self, message: Message) -> None:
-        """Send a message of CloudHub's own the way that an edge's would take."""
-        self._put(self._outbox_to(message), message, None)
+    def send_own(self, message: Message) -> None:
+        """Route a message of CloudHub itself as if an edge had sent it."""
+        self._put(self._sender_for(message), message, None)
 
     def publish(self, message: Message) -> None:
-        """Tell all controllers what CloudHub itself has to say: connected and disconnected.
+        """Send a message of CloudHub itself (connected, disconnected) to all controllers.
 
-        Go tells EdgeController alone; DeviceController brings a node up to date as well.
+        Go sends it to EdgeController only; DeviceController resyncs a node as well.
         """
-        for outbox in self._groups.values():
-            self._put(outbox, message, None)
+        for sender in self._groups.values():
+            self._put(sender, message, None)
 
     async def _send(self, group: str, message: Message) -> None:
         try:
             await self._context.send_to_group(group, message)
         except ModuleUnavailable:
-            # When all of cloudcore stops, the controllers go first: no news to them.
+            # When all of cloudcore stops, the controllers stop first.
             if not (self._context.stopping and message.operation == DISCONNECTED):
                 raise
 
     def _send_some(self, group: str, messages: Sequence[Message]) -> int:
-        """Send to a group of one module, if it can be sent to; to others one after the other."""
+        """Send a batch to a group of one module; 0 if the group has several or is unavailable."""
         only, *others = self._context.registry.members(group)
         try:
             return 0 if others else self._context.send_some(only, messages)
@@ -130,7 +130,7 @@ class Upstream:
             return 0
 
     def _sent(self, origin: Origin) -> None:
-        """Take account of a message that has left; read again from those that had to wait."""
+        """Account for a message that has left its queue, and resume paused sessions."""
         session, size = origin
         before, self._bytes = self._bytes, self._bytes - size
         if session is not None:
@@ -140,22 +140,22 @@ class Upstream:
             return
         if before > TOTAL_BYTES // 2:
             for waiting in list(self._paused):
-                self._read_again(waiting)
+                self._resume(waiting)
         elif session is not None and session in self._paused:
-            self._read_again(session)
+            self._resume(session)
 
     def _dropped(self, _message: Message, _error: ChannelError) -> None:
         self._statistics.undeliverable_up += 1
 
-    def _read_again(self, session: Source) -> None:
+    def _resume(self, session: Source) -> None:
         if not session.in_flight:
             del self._paused[session]
             session.resume_reading()
 
-    def _outbox_to(self, message: Message) -> ChannelSender[Origin]:
+    def _sender_for(self, message: Message) -> ChannelSender[Origin]:
         return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
 
-    def _put(self, outbox: ChannelSender[Origin], message: Message, session: Source | None) -> None:
+    def _put(self, sender: ChannelSender[Origin], message: Message, session: Source | None) -> None:
         size = _OVERHEAD + size_of(message.content)
         self._bytes += size
         if session is not None:
@@ -168,7 +168,7 @@ class Upstream:
             ) and session not in self._paused:
                 self._paused[session] = None
                 session.pause_reading()
-        outbox.put(message, (session, size))
+        sender.put(message, (session, size))
 
 
 def size_of(content: Any) -> int:

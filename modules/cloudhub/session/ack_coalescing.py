@@ -1,8 +1,8 @@
-"""The acknowledgements of many edges are read at once: interrupt coalescing, for sockets.
+"""Reads the acknowledgements of many edges together: interrupt coalescing, for sockets.
 
-Being woken for a single one costs several times what reading it does, and nobody waits for it. So
-for a moment after an edge has been told something its socket becomes readable (SO_RCVLOWAT,
-socket(7)) only when there is more to read than an acknowledgement, or at its end.
+A wake-up for a single acknowledgement costs several times what reading it does, and nobody waits
+for it. So for a short time after an edge has been sent something, its socket becomes readable
+(SO_RCVLOWAT, socket(7)) only when more than an acknowledgement has arrived, or at end of file.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ import asyncio
 import socket
 from typing import Final
 
-#: Seconds that an acknowledgement may wait for those of other edges.
-_WAIT: Final = 0.05
+#: Seconds for which an acknowledgement may be delayed.
+_DELAY: Final = 0.05
 
-#: Bytes, as TLS has them, that do not wait: an acknowledgement has some 300, a status 2,000.
+#: Bytes, TLS included, that are read at once: an acknowledgement has some 300, a status 2,000.
 _LARGE: Final = 1024
 
 
 class AckCoalescing:
-    """The connections that wait for an acknowledgement."""
+    """The connections from which an acknowledgement is expected."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._connections: dict[socket.socket, None] = {}
 
     def expect(self, connection: socket.socket) -> None:
-        """Let what little the other side says next wait for others."""
+        """Raise SO_RCVLOWAT for a short time, so that acknowledgements are read together."""
         if connection in self._connections:
             return
         if not self._connections:
-            self._loop.call_later(_WAIT, self._read)
+            self._loop.call_later(_DELAY, self._read)
         self._connections[connection] = None
-        _read_from(connection, _LARGE)
+        _set_low_water_mark(connection, _LARGE)
 
     def _read(self) -> None:
         for connection in self._connections:
-            _read_from(connection, 1)
+            _set_low_water_mark(connection, 1)
         self._connections.clear()
 
 
-def _read_from(connection: socket.socket, size: int) -> None:
-    """Let a socket be readable when there are so many bytes, if it is still open."""
+def _set_low_water_mark(connection: socket.socket, size: int) -> None:
+    """Set the number of bytes at which a socket is readable, if it is still open."""
     if connection.fileno() >= 0:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)

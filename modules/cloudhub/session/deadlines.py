@@ -1,4 +1,4 @@
-"""When each session is to be looked at: an idle one needs no look for long."""
+"""A heap of the times at which sessions have to be checked, instead of a timer for each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from modules.cloudhub.session.session import Session
 
 
 class Deadlines:
-    """Times by the loop's clock, one for each session in `sessions`; who has left is forgotten."""
+    """Times of the loop's clock, one per session in `sessions`; sessions that ended are dropped."""
 
     def __init__(self, sessions: Mapping[str, Session]) -> None:
         self._sessions = sessions
-        # No sessions themselves: one that is over is not to stay in memory until its time.
+        # Node names, not sessions: a session that is over must not stay in memory until then.
         self._times: list[tuple[float, int, str]] = []
 
     def add(self, at: float, session: Session) -> None:
         heapq.heappush(self._times, (at, session.serial, session.node))
 
     def due(self, now: float) -> list[Session]:
-        """Take out those whose time has come."""
+        """Remove and return the sessions whose time has come."""
         due = []
         while self._times and self._times[0][0] <= now:
             _, serial, node = heapq.heappop(self._times)

@@ -1,4 +1,4 @@
-"""Who waits for an answer of one edge: the edge's message names the question, and no more."""
+"""Routes an edge's answers back: an answer names the id of its question, and not who asked."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from typing import Final
 
 from ipc import Message
 
-#: How many answers, and for how many seconds, are waited for from one edge.
-_MOST: Final = 1024
-_WAIT: Final = 120.0
+#: Questions to one edge in flight, and the seconds until one is forgotten.
+_LIMIT: Final = 1024
+_TIMEOUT: Final = 120.0
 
 
 class PendingReplies:
-    """The questions that an edge has not answered: whom each answer goes to."""
+    """The unanswered questions to one edge, with where each answer goes."""
 
     __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[str, float]] = {}  # in the order in which they were asked
+        self._asked: dict[str, tuple[str, float]] = {}
+        # question id -> (reply_to, deadline), oldest first
 
     def add(self, question: Message, now: float) -> None:
-        """Remember who asked; the oldest question is forgotten if there are too many."""
-        self._asked[question.id] = question.reply_to, now + _WAIT
-        if len(self._asked) > _MOST:
+        """Record a question; the oldest one is forgotten if there are too many."""
+        self._asked[question.id] = question.reply_to, now + _TIMEOUT
+        if len(self._asked) > _LIMIT:
             del self._asked[next(iter(self._asked))]
 
     def take(self, answer: Message) -> bool:
-        """Address an answer to whoever asked; False if it answers no question."""
+        """Set an answer's reply_to; False if it answers no pending question."""
         if answer.parent_id not in self._asked:
             return False
         answer.reply_to, _ = self._asked.pop(answer.parent_id)
         return True
 
     def expire(self, now: float) -> None:
-        """Forget the questions that have waited for too long."""
+        """Forget the questions whose deadline has passed."""
         while self._asked:
             asked, (_, deadline) = next(iter(self._asked.items()))
             if now <= deadline:
@@ -42,7 +43,7 @@ class PendingReplies:
             del self._asked[asked]
 
     def give_up(self, node: str) -> Iterator[Message]:
-        """Make an answer to every question: the node has gone."""
+        """Answer every question with an error, since the node has disconnected."""
         text = f"node {node} was disconnected before it answered"
         for asked, (reply_to, _) in self._asked.items():
             answer = Message.build(

@@ -1,4 +1,4 @@
-"""One edge's connection, from the accepted request to its end."""
+"""The session of one edge: its connection, from the accepted request to the end."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from modules.common.wire import WireError
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which an edge says something of itself; one that does not is taken for v1.1.
+#: Seconds within which an edge sends its first message; a silent one is taken for v1.1.
 _FIRST_MESSAGE: Final = 1.0
-#: Bytes in this process that make a write wait; the kernel has its own buffer beside.
+#: Bytes buffered in this process above which writing is paused; the kernel's buffer is extra.
 _WRITE_BUFFER: Final = 64 * 1024
-#: Seconds that who has sent too much is not read beyond what its rate asks for.
+#: Seconds added to each pause of the rate limit, so that pauses are few.
 _RATE_PAUSE: Final = 0.1
-#: What a frame counts beside the messages in it: floods of empty ones are floods too, while a
-#: large message of a Go client, which is fragmented at 4096 bytes, is not.
+#: What a frame costs in addition to the messages in it: a flood of empty frames is a flood too,
+#: while a large message of a Go client, which is fragmented at 4096 bytes, is not.
 _FRAME_COST: Final = 1 / 16
-#: A control frame has room for 125 bytes, two of them the code (RFC 6455, 5.5).
+#: Bytes of a close reason: a control frame has 125, two of them the code (RFC 6455, 5.5).
 _MAX_REASON: Final = 123
-# Why a connection is not read, as bits. Plain numbers, here and below: the enumerations of
-# picows and of the standard library would be a good part of what a keepalive costs.
-_UPSTREAM: Final = 1  # its messages are not taken as fast as they come
-_RATE: Final = 2  # it has sent more than it may
-_GRANT: Final = 4  # the first process has not let it in yet
+# Why reading is paused, as bits. Plain integers, here and below: the enumerations of picows and
+# of the standard library would be a large part of the cost of a keepalive.
+_UPSTREAM: Final = 1  # back-pressure: too many of its messages are in flight
+_RATE: Final = 2  # it has exceeded the rate limit
+_GRANT: Final = 4  # the leader has not granted the node yet
 
 _CLOSE: Final = WSMsgType.CLOSE.value
 _PING: Final = WSMsgType.PING.value
@@ -70,11 +70,11 @@ class SessionOwner(Protocol):
     statistics: HubStatistics
     coalescing: AckCoalescing
     message_time: float
-    """seconds in which a node may send one message; 0 if it may send as many as it likes"""
+    """seconds between two messages at the rate limit; 0 if there is no limit"""
     burst_time: float
-    """seconds in which it earns a burst"""
+    """seconds that a burst takes at the rate limit"""
     slow: set[Session]
-    """those that messages wait for, since they do not read as fast"""
+    """the sessions whose writing is paused, because the edge reads too slowly"""
 
     @property
     def upstream(self) -> EdgeMessages: ...
@@ -87,18 +87,17 @@ class SessionOwner(Protocol):
 
 
 class Session(WSListener):
-    """A listener of picows: no task and no timer of its own, so that idle edges cost little."""
+    """A listener of picows, with no task and no timer of its own, so that idle edges are cheap."""
 
     __slots__ = (
-        "_awaited",
         "_connection",
         "_decoder",
-        "_earned",
-        "_fragments",
-        "_held",
+        "_frames",
         "_loop",
-        "_outbound",
         "_owner",
+        "_paid_until",
+        "_paused_for",
+        "_pending_replies",
         "_transport",
         "_write_paused_at",
         "address",
@@ -111,6 +110,7 @@ class Session(WSListener):
         "messages_out",
         "node",
         "over",
+        "queue",
         "serial",
         "since",
     )
@@ -133,17 +133,13 @@ class Session(WSListener):
         self.in_flight = self.bytes_in_flight = 0
         self._transport: WSTransport
         self._decoder: Decoder
-        self._fragments = FrameReader(owner.config.max_message_bytes)
-        self._outbound = WriteQueue(owner.config.queue_messages, owner.config.queue_bytes)
-        self._held = 0
-        self._earned = 0.0  # when all that it has sent would have come at its rate
+        self._frames = FrameReader(owner.config.max_message_bytes)
+        self.queue = WriteQueue(owner.config.queue_messages, owner.config.queue_bytes)
+        """messages to the edge that are not written yet"""
+        self._paused_for = 0
+        self._paid_until = 0.0  # when all it has sent would have been sent at the rate limit
         self._write_paused_at: float | None = None
-        self._awaited = PendingReplies()
-
-    @property
-    def queue(self) -> WriteQueue:
-        """What waits to be written."""
-        return self._outbound
+        self._pending_replies = PendingReplies()
 
     @property
     def enrolled(self) -> bool:
@@ -152,8 +148,8 @@ class Session(WSListener):
 
     @property
     def pending(self) -> bool:
-        """Whether the first process has yet to let it in."""
-        return bool(self._held & _GRANT)
+        """Whether the session waits for the leader's grant."""
+        return bool(self._paused_for & _GRANT)
 
     # From picows
 
@@ -165,19 +161,19 @@ class Session(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind: int = frame.msg_type  # type: ignore[assignment]  # it is an IntEnum at runtime
         if kind == _CLOSE:
-            self._peer_closes(frame)
+            self._closed_by_peer(frame)
         elif self.over:
             return
         elif kind >= _PING:
-            self._earn(1)
+            self._charge(1)
             if kind == _PING and self._write_paused_at is None:
                 transport.send_pong(frame.get_payload_as_bytes())
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.end(WSCloseCode.PROTOCOL_ERROR, "frame", "reserved bits are set in a frame")
         else:
             try:
-                data = self._fragments.add(frame, kind)
-                self._earn(_FRAME_COST + (self._read(data) if data else 0))
+                data = self._frames.add(frame, kind)
+                self._charge(_FRAME_COST + (self._read(data) if data else 0))
             except NotServed as error:
                 self.end(WSCloseCode.UNSUPPORTED_DATA, "not served", str(error))
                 self._owner.not_served(self, str(error))
@@ -186,16 +182,16 @@ class Session(WSListener):
             except TooBig as error:
                 self.end(WSCloseCode.MESSAGE_TOO_BIG, "frame", str(error))
             except Exception:
-                log.exception("node %s: a message could not be handled", self.node)
+                log.exception("node %s: cannot handle a message", self.node)
                 self.end(WSCloseCode.INTERNAL_ERROR, "internal", "internal error, see the log")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         handshake = transport.close_handshake
         if handshake is not None and handshake.sent is not None:
-            # picows found a fault and has said so itself.
-            self._leave("frame", handshake.sent.reason or f"closed with {handshake.sent.code}")
+            # picows detected a protocol error and has sent the close frame itself.
+            self._finish("frame", handshake.sent.reason or f"closed with {handshake.sent.code}")
         else:
-            self._leave("lost", "the connection broke")
+            self._finish("lost", "the connection broke")
         self._owner.closed(transport)
 
     def pause_writing(self) -> None:
@@ -211,39 +207,40 @@ class Session(WSListener):
     # Cloud to edge
 
     def send(self, message: Message) -> None:
-        """Write a message, or queue it while the edge does not read as fast.
+        """Write a message, or queue it while writing is paused.
 
-        An edge with a full queue is disconnected: it gets everything again when it returns.
+        An edge whose queue is full is disconnected: the controllers resend its state when it
+        reconnects.
         """
         if self.over or self.generation is None:
             return
-        waits = self._write_paused_at is not None  # as do all before it
+        waits = self._write_paused_at is not None  # as do all messages before it
         try:
             if waits:
-                message.operation = self._outbound.operation_of(message)
+                message.operation = self.queue.operation_of(message)
             frames = self.generation.encode(message)
         except WireError as error:
             self._owner.statistics.undeliverable_down += 1
-            log.error("node %s: %s", self.node, error)
+            log.error("node %s: cannot send a message: %s", self.node, error)
             return
         if not waits:
             self._write(frames)
             if is_state(message):
                 self._owner.coalescing.expect(self._connection)
-        elif not self._outbound.put(message, frames):
+        elif not self.queue.put(message, frames):
             self.abort(
                 "queue",
-                f"{len(self._outbound)} messages ({self._outbound.bytes} bytes) wait for it and "
-                "it does not read",
+                f"queue full: {len(self.queue)} messages ({self.queue.bytes} bytes), "
+                "and the edge does not read",
             )
 
     def await_answer(self, message: Message) -> None:
-        """Remember who asked, so that the edge's answer finds its way back."""
-        self._awaited.add(message, self._loop.time())
+        """Record who sent a question, so that the edge's answer can be routed back."""
+        self._pending_replies.add(message, self._loop.time())
 
     def _flush(self) -> None:
-        while self._outbound and self._write_paused_at is None and not self.over:
-            self._write(self._outbound.pop())
+        while self.queue and self._write_paused_at is None and not self.over:
+            self._write(self.queue.pop())
 
     def _write(self, frames: Frames) -> None:
         self._transport.underlying_transport.write(frames_of(frames))
@@ -253,27 +250,27 @@ class Session(WSListener):
     # Edge to cloud
 
     def pause_reading(self) -> None:
-        self._hold(_UPSTREAM)
+        self._pause_for(_UPSTREAM)
 
     def resume_reading(self) -> None:
-        self._let_go(_UPSTREAM)
+        self._resume_for(_UPSTREAM)
 
-    def _hold(self, reason: int) -> None:
-        if not self._held:
+    def _pause_for(self, reason: int) -> None:
+        if not self._paused_for:
             self._transport.underlying_transport.pause_reading()
-        self._held |= reason
+        self._paused_for |= reason
 
-    def _let_go(self, reason: int) -> None:
-        if not self._held & reason:
+    def _resume_for(self, reason: int) -> None:
+        if not self._paused_for & reason:
             return
-        self._held &= ~reason
-        if not self._held and not self.over:
-            # Its keepalives were waiting to be read, too.
+        self._paused_for &= ~reason
+        if not self._paused_for and not self.over:
+            # Its keepalives could not be read during the pause.
             self.last_keepalive = self._loop.time()
             self._transport.underlying_transport.resume_reading()
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Take a websocket message; return how many messages it has completed."""
+        """Handle a websocket message; return the number of messages that it completes."""
         generation = self.generation or self._enroll(generation_of(data))
         messages = self._decoder.feed(data)
         for message in messages:
@@ -282,44 +279,44 @@ class Session(WSListener):
             if message.operation == generation.keepalive:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
-            elif self._awaited.take(message):
+            elif self._pending_replies.take(message):
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)
         return len(messages)
 
-    def _earn(self, cost: float) -> None:
-        """Take account of so many messages; who has sent more than a burst is not read for a while.
+    def _charge(self, cost: float) -> None:
+        """Charge `cost` messages to the rate limit; pause reading once the burst is used up.
 
-        A generic cell rate algorithm (ITU-T I.371): one time to keep, and no timer but for
-        those that send too much.
+        The generic cell rate algorithm (ITU-T I.371): one time to store, and a timer only for
+        edges that exceed the limit.
         """
         owner = self._owner
         if owner.message_time:
             now = self._loop.time()
-            earned = max(self._earned, now - owner.burst_time) + cost * owner.message_time
-            self._earned = earned
-            if earned > now and not self._held & _RATE:
+            paid_until = max(self._paid_until, now - owner.burst_time) + cost * owner.message_time
+            self._paid_until = paid_until
+            if paid_until > now and not self._paused_for & _RATE:
                 owner.statistics.throttled += 1
-                self._hold(_RATE)
-                self._loop.call_at(earned + _RATE_PAUSE, self._earned_it)
+                self._pause_for(_RATE)
+                self._loop.call_at(paid_until + _RATE_PAUSE, self._end_rate_pause)
 
-    def _earned_it(self) -> None:
-        if self._earned > self._loop.time():  # more had been read already when it was held
-            self._loop.call_at(self._earned + _RATE_PAUSE, self._earned_it)
+    def _end_rate_pause(self) -> None:
+        if self._paid_until > self._loop.time():  # frames that had been read before the pause
+            self._loop.call_at(self._paid_until + _RATE_PAUSE, self._end_rate_pause)
         else:
-            self._let_go(_RATE)
+            self._resume_for(_RATE)
 
-    # Life
+    # Life cycle
 
     def await_grant(self) -> None:
-        """Do not read until the first process has let it in."""
-        self._hold(_GRANT)
+        """Pause reading until the leader grants the node."""
+        self._pause_for(_GRANT)
 
     def granted(self) -> None:
-        """Begin: the node is this session's."""
+        """Start: the node now belongs to this session."""
         self._owner.statistics.accepted += 1
-        self._let_go(_GRANT)
+        self._resume_for(_GRANT)
 
     def refused(self, reason: str) -> None:
         self.end(WSCloseCode.TRY_AGAIN_LATER, "limit", reason)
@@ -338,62 +335,62 @@ class Session(WSListener):
         return generation
 
     def check(self, now: float) -> float:
-        """Do what time asks for; return when to look again."""
+        """Enforce the timeouts; return the loop's time at which to check again."""
         config = self._owner.config
-        self._awaited.expire(now)
+        self._pending_replies.expire(now)
         if self.pending:
             due = self.since + config.handshake_timeout
             if now >= due:
-                reason = "the first process of cloudhub does not answer: connect again"
+                reason = "the leading process of cloudhub does not answer: connect again"
                 self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
             return min(due, now + config.keepalive_interval)
         if self.generation is None and now >= self.since + _FIRST_MESSAGE:
             self._enroll(SILENT)
-        # Of one that is held, a keepalive may wait to be read.
-        due = (now if self._held else self.last_keepalive) + config.keepalive_interval
+        # While reading is paused, a keepalive may be waiting to be read.
+        due = (now if self._paused_for else self.last_keepalive) + config.keepalive_interval
         if now >= due:
             reason = f"no keepalive for {config.keepalive_interval:g} s"
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
         return due if self.enrolled else min(due, self.since + _FIRST_MESSAGE)
 
     def check_write(self, now: float) -> None:
-        """Cut the connection if a write takes too long; only of one that is `slow`."""
+        """Abort the connection if a write has timed out; called for sessions in `slow` only."""
         timeout = self._owner.config.write_timeout
         if self._write_paused_at is not None and now >= self._write_paused_at + timeout:
             self.abort("write", f"a write took longer than {timeout:g} s")
 
     def end(self, code: WSCloseCode, cause: str, reason: str) -> None:
-        """Close with a code and a reason; the edge has a moment to answer."""
+        """Send a close frame, and leave the edge some time to answer it."""
         if self.over:
             return
-        self._leave(cause, reason)
-        # Cut at a character: the reason has to be UTF-8.
+        self._finish(cause, reason)
+        # Truncated at a character, since the reason has to be UTF-8.
         short = reason.encode()[:_MAX_REASON].decode(errors="ignore")
         self._transport.send_close(code, short.encode())
-        if self._held:
+        if self._paused_for:
             self._transport.underlying_transport.resume_reading()
         self._owner.closing(self._transport)
 
     def abort(self, cause: str, reason: str) -> None:
-        """Cut the connection: the edge does not read, so that it could not be told."""
+        """Close the connection without a close frame, which the edge would not read."""
         if not self.over:
-            self._leave(cause, reason)
+            self._finish(cause, reason)
             self._transport.disconnect(graceful=False)
 
-    def _peer_closes(self, frame: WSFrame) -> None:
+    def _closed_by_peer(self, frame: WSFrame) -> None:
         if not self.over:
             code, reason = frame.get_close_code(), frame.get_close_reason() or ""
-            self._leave("closed by edge", f"the edge closed it ({code} {reason}".rstrip() + ")")
+            self._finish("closed by edge", f"the edge closed it ({code} {reason}".rstrip() + ")")
             self._transport.send_close(code)
         self._transport.disconnect()
 
-    def _leave(self, cause: str, reason: str) -> None:
+    def _finish(self, cause: str, reason: str) -> None:
         if not self.over:
             self.over = True
-            self._fragments.clear()
+            self._frames.clear()
             self._owner.slow.discard(self)
             self._owner.ended(self, cause, reason)
-            for answer in self._awaited.give_up(self.node):
+            for answer in self._pending_replies.give_up(self.node):
                 self._owner.upstream.answer(answer)
 
 
@@ -401,7 +398,7 @@ _last_serial = 0
 
 
 def _new_serial() -> int:
-    """Number a session by the time, which is the same clock in all processes."""
-    global _last_serial  # noqa: PLW0603 - what makes it unique is the process
+    """Return a serial from the monotonic clock, which is the same in all processes."""
+    global _last_serial  # noqa: PLW0603 - unique within the process
     _last_serial = max(_last_serial + 1, time.monotonic_ns())
     return _last_serial

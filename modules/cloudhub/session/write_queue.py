@@ -1,8 +1,8 @@
-"""What waits to be written to one edge: bounded, and without states that are out of date.
+"""The queue of messages to one edge: bounded, and without states that are out of date.
 
-Messages wait only while the edge reads slower than the cloud writes. Then a later state of an
-object makes an earlier one superfluous, and the queue holds at most one for each object. It is
-the later place in the order that counts, so nothing ever passes what it may depend on.
+Messages are queued only while the edge reads slower than the cloud writes. A newer state of an
+object then supersedes a queued one, so that the queue holds at most one state for each object. The
+newer state goes to the end of the queue: a message never overtakes one that it may depend on.
 """
 
 from __future__ import annotations
@@ -14,88 +14,88 @@ from ipc import Message
 _INSERT: Final = "insert"
 _UPDATE: Final = "update"
 _DELETE: Final = "delete"
-# The group of Kubernetes objects. Twin messages tell changes (devices added, twins dropped), so
-# that each of them counts (cloud/pkg/devicecontroller/controller/downstream.go).
+# The group of Kubernetes objects. Twin messages are changes (devices added, twins removed), so
+# none supersedes another (cloud/pkg/devicecontroller/controller/downstream.go).
 _STATES: Final = "resource"
 
-#: The websocket messages of one message.
+#: One message, encoded as websocket messages.
 Frames = tuple[bytes, ...]
 
 
 class WriteQueue:
-    """A queue, bounded in messages and bytes."""
+    """A FIFO queue, bounded in messages and bytes."""
 
-    __slots__ = ("_max_bytes", "_max_messages", "_waiting", "bytes", "superseded")
+    __slots__ = ("_max_bytes", "_max_messages", "_queued", "bytes", "superseded")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._waiting: dict[str, tuple[str, Frames]] = {}
+        self._queued: dict[str, tuple[str, Frames]] = {}
         self.bytes = 0
-        """bytes of all that waits"""
+        """bytes of all queued messages"""
         self.superseded = 0
-        """messages that a later one made superfluous"""
+        """messages that a newer state replaced"""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queued)
 
     def operation_of(self, message: Message) -> str:
-        """Say which operation the edge is to see, before the message is encoded.
+        """Return the operation to encode the message with.
 
-        An update that replaces an insert which the edge has not seen becomes the insert.
+        An update that supersedes a queued insert becomes an insert, as the edge has no object.
         """
-        if message.operation == _UPDATE and self._replaceable(message) == _INSERT:
+        if message.operation == _UPDATE and self._superseded_operation(message) == _INSERT:
             return _INSERT
         return message.operation
 
     def put(self, message: Message, frames: Frames) -> bool:
-        """Append, in place of an earlier state of the same object; False if there is no room.
+        """Append a message and drop the state that it supersedes; False if the queue is full.
 
-        A message larger than the whole queue is taken when nothing else waits: it could not be
-        sent at all otherwise.
+        A message larger than the limit is accepted when the queue is empty, or it could never be
+        sent.
         """
-        if self._replaceable(message):
-            self._take(message.resource)
+        if self._superseded_operation(message):
+            self._remove(message.resource)
             self.superseded += 1
         size = sum(map(len, frames))
-        if self._waiting and (
-            len(self._waiting) >= self._max_messages or self.bytes + size > self._max_bytes
+        if self._queued and (
+            len(self._queued) >= self._max_messages or self.bytes + size > self._max_bytes
         ):
             return False
         key = message.resource
-        if key in self._waiting or not is_state(message):
+        if key in self._queued or not is_state(message):
             key = f"\0{message.id}"
-            while key in self._waiting:  # the same message, sent twice
+            while key in self._queued:  # the same message, sent twice
                 key += "\0"
-        self._waiting[key] = message.operation, frames
+        self._queued[key] = message.operation, frames
         self.bytes += size
         return True
 
     def pop(self) -> Frames:
-        """Take out the first; KeyError if nothing waits."""
-        return self._take(next(iter(self._waiting), ""))
+        """Remove and return the first message; raises KeyError if the queue is empty."""
+        return self._remove(next(iter(self._queued), ""))
 
-    def _replaceable(self, message: Message) -> str | None:
-        """Return the operation of the earlier state that `message` replaces, if one waits.
+    def _superseded_operation(self, message: Message) -> str | None:
+        """Return the operation of the queued state that `message` supersedes, if there is one.
 
-        Nothing takes the place of a delete: the edge has to see that the old object of that
-        name is gone.
+        A delete is never superseded: the edge has to learn that the old object of that name is
+        gone.
         """
         if not is_state(message):
             return None
-        operation, _ = self._waiting.get(message.resource, (_DELETE, ()))
+        operation, _ = self._queued.get(message.resource, (_DELETE, ()))
         return None if operation == _DELETE else operation
 
-    def _take(self, key: str) -> Frames:
-        _, frames = self._waiting.pop(key)
+    def _remove(self, key: str) -> Frames:
+        _, frames = self._queued.pop(key)
         self.bytes -= sum(map(len, frames))
         return frames
 
 
 def is_state(message: Message) -> bool:
-    """Tell whether a message says all there is to say about the object it names.
+    """Whether a message is the complete state of the object that it names.
 
-    One that somebody waits for is an exception: the answer bears its id.
+    A question is not: the edge's answer refers to its id.
     """
     return (
         message.group == _STATES

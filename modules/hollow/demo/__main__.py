@@ -1,7 +1,7 @@
-"""`make demo`: cloudcore, an edge and the way of everything between them, in under a minute.
+"""`make demo`: cloudcore with a simulated edge, end to end, in under a minute.
 
-Starts cloudcore in a temporary directory on free ports, walks through it (modules.hollow.demo.walk)
-and stops it. Prints a line for each thing seen. Exit status 0 only if all of them were.
+Starts cloudcore in a temporary directory on free ports, takes the steps of walk.py, and stops it.
+Prints a line for each step. The exit status is 0 only if all steps succeeded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from modules.common.kube import KubeError
 from modules.hollow.demo.harness import CloudcoreError, running
 from modules.hollow.demo.walk import walking
 
-LIMIT: Final = 45.0  # seconds for all steps; what failed to stop in order takes up to 10 more
+LIMIT: Final = 45.0  # seconds for all steps; stopping a cloudcore that hangs takes up to 10 more
 
 
 async def demo() -> int:

@@ -1,4 +1,4 @@
-"""A cloudcore of one's own: a process on free ports, with directories that go away after it."""
+"""A private cloudcore: a process on free ports, in a temporary directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STOP: Final = 10.0
 
 
 class CloudcoreError(Exception):
-    """The process did not do what was asked of it; the text holds the end of its log."""
+    """The process failed or timed out; the text includes the end of its log."""
 
 
 class Cloudcore:
@@ -35,7 +35,7 @@ class Cloudcore:
         self.log = log
 
     async def status(self) -> dict[str, Any]:
-        """What `cloudcore status -o json` prints; raises CloudcoreError if nothing is running."""
+        """Return what `cloudcore status -o json` prints; raises CloudcoreError if there is none."""
         command = (*_COMMAND, "status", *_directories(self.settings), "-o", "json")
         asked = await asyncio.create_subprocess_exec(
             *command,
@@ -50,17 +50,17 @@ class Cloudcore:
         return document
 
     async def module(self, name: str) -> dict[str, Any]:
-        """One module's part of the status."""
+        """Return the status of one module."""
         modules: list[dict[str, Any]] = (await self.status())["modules"]
         return next(module for module in modules if module["name"] == name)
 
     async def wait_ready(self, timeout: float) -> dict[str, Any]:
-        """Wait until every module is ready, and return the status then."""
+        """Wait until every module is ready, and return the status."""
         async with self._deadline(timeout, "to be ready"):
             while True:
                 if self.process.returncode is not None:
                     raise self.error(f"ended with status {self.process.returncode}")
-                # The admin socket is the last thing to appear before the modules start.
+                # The admin socket is created last, before the modules start.
                 if (self.settings.run_dir / "admin.sock").exists():
                     status = await self.status()
                     if status["state"] == "running":
@@ -77,12 +77,12 @@ class Cloudcore:
                 await asyncio.sleep(_LOOK_AGAIN)
 
     async def websocket_url(self) -> str:
-        """Where edges connect to."""
+        """Return the URL that edges connect to."""
         listen: str = (await self.module("cloudhub"))["details"]["listen"]["websocket"]
         return f"wss://127.0.0.1:{listen.rpartition(':')[2]}"
 
     async def stop(self, timeout: float) -> None:
-        """Ask it to stop; CloudcoreError if it does not, or not with exit status 0."""
+        """Stop cloudcore; raises CloudcoreError on a timeout or an exit status other than 0."""
         self.process.send_signal(signal.SIGTERM)
         async with self._deadline(timeout, "to stop"):
             status = await self.process.wait()
@@ -106,7 +106,7 @@ class Cloudcore:
 
 @asynccontextmanager
 async def running(*options: str) -> AsyncIterator[Cloudcore]:
-    """Start cloudcore with `options` besides, and see that nothing of it is left at the end."""
+    """Start cloudcore with additional `options`; stop it and remove its files at the end."""
     with tempfile.TemporaryDirectory(prefix="cloudcore-") as name:
         base = Path(name)
         log = base / "log"
@@ -131,7 +131,7 @@ async def running(*options: str) -> AsyncIterator[Cloudcore]:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """See it off, in order if it can: its modules write into the directory to be removed."""
+    """Stop the process, and wait: its modules write into the directory that will be removed."""
     if process.returncode is None:
         process.terminate()
         try:
@@ -142,7 +142,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment less what configures some other cloudcore."""
+    """Return the environment without the variables that configure cloudcore."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CLOUDCORE_")}
 
 

@@ -1,4 +1,4 @@
-"""Waiting for an object in the Kubernetes API to become as wanted."""
+"""Waits until an object in the Kubernetes API is as expected."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Final
 from modules.common.kube import KubeClient, Resource
 
 STEP: Final = 15.0
-"""Seconds that anything may take to be seen."""
+"""Timeout of each step, in seconds."""
 
 Predicate = Callable[[Any], bool]
-"""Told the object; KeyError and the like mean that what it looks at is not there yet."""
+"""Called with the object; KeyError, IndexError and TypeError mean that a field is missing yet."""
 
 
 async def in_api(
     api: KubeClient, resource: Resource, name: str, namespace: str | None, predicate: Predicate
 ) -> None:
-    """Wait until the object in the API is as wanted; TimeoutError says how it was."""
+    """Wait until the object in the API is as expected; TimeoutError has its last status."""
     found: Any = None
     try:
         async with (
@@ -31,7 +31,7 @@ async def in_api(
                     return
     except TimeoutError:
         raise TimeoutError(
-            f"{resource.describe(namespace, name)} did not become as wanted in the API within "
+            f"{resource.describe(namespace, name)} did not become as expected in the API within "
             f"{STEP:g} s; its status is {(found or {}).get('status')}"
         ) from None
 
@@ -56,7 +56,7 @@ async def gone_from_api(
 async def _versions(
     api: KubeClient, resource: Resource, name: str, namespace: str | None
 ) -> AsyncGenerator[Any]:
-    """The object as it is and then as it becomes, without end; None while there is none."""
+    """Yield the object and each of its changes, endlessly; None while it does not exist."""
     selector = f"metadata.name={name}"
     while True:
         page = await api.list(resource, namespace, field_selector=selector)
@@ -76,5 +76,5 @@ async def _versions(
 def _holds(predicate: Predicate, found: Any) -> bool:
     try:
         return predicate(found)
-    except (KeyError, IndexError, TypeError):  # what it looks at is not there yet
+    except (KeyError, IndexError, TypeError):  # a field is missing yet
         return False

@@ -1,4 +1,4 @@
-"""The walk through cloudcore that `make demo` shows, step by step; tests take the same one."""
+"""The steps of `make demo`, which tests take as well."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from modules.hollow.edge import HollowEdge
 from modules.hollow.timing import Timing
 
 NODE: Final = "edge-1"
-# Faster than a real edge, so that nobody has to wait for a report.
+# Faster than a real edge, to make the demo short.
 TIMING: Final = Timing(node_status=1.0, pod_status=0.1)
 
 Step = Callable[[str], None]
-"""Called with what has just been seen."""
+"""Called with the text of a step that has succeeded."""
 
 
 class Walk:
-    """One cloudcore, one hollow edge and a client of the API, and what is done with them."""
+    """The steps, on one cloudcore with one hollow edge and a client of the API."""
 
     def __init__(self, cloudcore: Cloudcore, edge: HollowEdge, api: KubeClient, seen: Step) -> None:
         self.cloudcore = cloudcore
@@ -41,7 +41,7 @@ class Walk:
         self.seen = seen
 
     async def take(self) -> None:
-        """All steps in order; the first one that is not seen raises."""
+        """Take all steps in order; the first one that fails raises."""
         await self.node_becomes_ready()
         await self.pod_runs_with_its_configmap()
         await self.device_follows_its_twin()
@@ -110,7 +110,7 @@ class Walk:
         self.seen("the deleted pod is gone from the API")
 
     async def desire(self, device: str, value: str) -> None:
-        """Change what a device's only twin property is to be.
+        """Change the desired value of a device's only twin property.
 
         As `kubectl edit --subresource=status` would.
         """
@@ -122,7 +122,7 @@ class Walk:
 
 @asynccontextmanager
 async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
-    """Wait for cloudcore, join an edge and connect to the API."""
+    """Wait until cloudcore is ready, connect an edge, and connect to the API."""
     status = await cloudcore.wait_ready(30)
     ready = [module["name"] for module in status["modules"] if module["state"] == "ready"]
     seen(f"cloudcore is running: {', '.join(ready)}")

@@ -40,7 +40,7 @@ async def test_a_socket_that_somebody_removes_is_made_again(
         while "No such file" not in caplog.text:
             await asyncio.sleep(0)
         path.parent.mkdir()
-        while "it is there again" not in caplog.text:
+        while "created it again" not in caplog.text:
             await asyncio.sleep(0)
         _, writer = await asyncio.open_unix_connection(path)
         writer.close()
