@@ -16,7 +16,7 @@ from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 @pytest.fixture
 def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """What may wait, waits for ever."""
-    monkeypatch.setattr(ack_coalescing, "_WAIT", 3600.0)
+    monkeypatch.setattr(ack_coalescing, "_DELAY", 3600.0)
 
 
 async def _connected(cloud: Cloud, join: Join, *nodes: str) -> list[Any]:
@@ -74,7 +74,7 @@ async def test_the_end_of_a_connection_is_seen_at_once(cloud: Cloud, join: Join)
 async def test_a_connection_that_has_ended_meanwhile_hurts_nobody(
     cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ack_coalescing, "_WAIT", 0.5)
+    monkeypatch.setattr(ack_coalescing, "_DELAY", 0.5)
     edge, other = await _connected(cloud, join, "edge-1", "edge-2")
     await _tell_and_answer(cloud, edge)
     await edge.leave()
