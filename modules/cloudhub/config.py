@@ -15,65 +15,68 @@ class CloudHubConfig(ModuleConfig):
     """Where edges connect, which ones may, and the limits on each."""
 
     address: str = Field("0.0.0.0", min_length=1, description="address to listen on")
-    port: int = Field(10000, ge=0, le=65535, description="0 takes a free one")
+    port: int = Field(10000, ge=0, le=65535, description="0 selects a free port")
 
-    ca: str = Field("", description="PEM file: who signs the edges' certificates")
+    ca: str = Field("", description="PEM file: the CA that signs the edges' certificates")
     cert: str = Field("", description="PEM file: the server's certificate")
     key: str = Field("", description="PEM file: the key of cert")
     names: list[str] = Field(
         default_factory=list,
-        description="more DNS names and addresses for the server certificate that is made "
-        "when none is configured",
+        description="additional DNS names and addresses for the server certificate that is "
+        "created when none is configured",
     )
 
     authorization: Literal["strict", "any-trusted"] = Field(
         "strict",
-        description="strict: a certificate speaks for the node in its name only; any-trusted: "
-        "every certificate of the CA may be any node",
+        description="strict: a certificate is accepted only for the node in its name; "
+        "any-trusted: every certificate of the CA is accepted for every node",
     )
-    node_limit: int = Field(1000, ge=1, description="nodes that may be connected at once")
+    node_limit: int = Field(1000, ge=1, description="maximum number of connected nodes")
 
     keepalive_interval: float = Field(
-        30.0, gt=0, description="seconds without a keepalive after which a node is disconnected"
+        30.0, gt=0, description="seconds without a keepalive until a node is disconnected"
     )
     write_timeout: float = Field(
         30.0, gt=0, description="seconds that a write to a node may take before it is disconnected"
     )
     handshake_timeout: float = Field(
-        10.0, gt=0, description="seconds that TLS, and then the websocket request, may take"
+        10.0,
+        gt=0,
+        description="timeout in seconds of the TLS handshake, and of the websocket request",
     )
 
     rate_limit: float = Field(
         1000.0,
         ge=0,
-        description="messages a second that a node may send before it is not read for a while; "
-        "0: as many as it likes",
+        description="messages per second from a node before reading is paused; 0: no limit",
     )
-    rate_burst: int = Field(2000, ge=1, description="how many more at once for a moment")
+    rate_burst: int = Field(2000, ge=1, description="burst of the rate limit, in messages")
 
     queue_messages: int = Field(
-        4096, ge=1, description="messages that may wait for a slow node before it is disconnected"
+        4096,
+        ge=1,
+        description="messages that may be queued for a slow node before it is disconnected",
     )
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="the same in bytes")
     max_message_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, description="largest message that a node may send"
+        4 * 1024 * 1024, ge=1024, description="largest message that a node may send, in bytes"
     )
 
     processes: int = Field(1, ge=1, le=16, description="processes that share the work")
     stop_spread: float = Field(
         3.0,
         ge=0,
-        description="seconds over which the nodes are told to come back when cloudhub stops, so "
-        "that they do not all come at once",
+        description="seconds over which the sessions are closed when cloudhub stops, to "
+        "spread the reconnects",
     )
     uds_address: str = Field(
-        "", description="unix:///PATH of a socket for the CSI driver; empty: none"
+        "", description="unix:///PATH of the socket for the CSI driver; empty: none"
     )
 
     @model_validator(mode="after")
     def _uds_address_is_one(self) -> Self:
         if self.uds_address and not self.uds_address.startswith("unix:///"):
-            raise ValueError(f"uds_address = {self.uds_address!r}: it has to be unix:///PATH")
+            raise ValueError(f"uds_address = {self.uds_address!r}: must be unix:///PATH")
         if fault := path_fault(Path(self.uds_address.removeprefix("unix://"))):
             raise ValueError(f"uds_address: {fault}; choose a shorter path")
         return self
@@ -83,7 +86,7 @@ class CloudHubConfig(ModuleConfig):
         given = [bool(self.ca), bool(self.cert), bool(self.key)]
         if any(given) and not all(given):
             raise ValueError(
-                "ca, cert and key go together: give all three, or none to use the certificates "
-                "that cloudcore makes in its data directory"
+                "ca, cert and key go together: set all three, or none to use the certificates "
+                "that cloudcore creates in its data directory"
             )
         return self
