@@ -1,1 +1,1 @@
-"""Programs that use the channels alone: `python -m examples.talk`, and so on."""
+"""Programs that use channels without a supervisor, such as `python -m examples.talk`."""

@@ -1,4 +1,4 @@
-"""One message to every member of a group: `python -m examples.broadcast`."""
+"""Sends one message to every member of a group: `python -m examples.broadcast`."""
 
 import multiprocess
 

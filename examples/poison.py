@@ -1,4 +1,4 @@
-"""A message that kills whoever handles it ends as a dead letter: `python -m examples.poison`."""
+"""A poison message, which becomes a dead letter: `python -m examples.poison`."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""A question and its answer, asked with asyncio: `python -m examples.question`."""
+"""Sends questions with asyncio and awaits their answers: `python -m examples.question`."""
 
 import asyncio
 

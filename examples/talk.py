@@ -1,4 +1,4 @@
-"""Two modules that talk, each in a process of its own: `python -m examples.talk`."""
+"""Two modules in processes of their own exchange messages: `python -m examples.talk`."""
 
 import multiprocess
 

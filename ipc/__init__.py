@@ -1,4 +1,4 @@
-"""How modules talk to one another: messages, channels and the context (beehive's words)."""
+"""Messages, channels and contexts between modules, with beehive's names and operations."""
 
 from ipc.channel import Channel, ChannelState
 from ipc.contexts.asynchronous import AsyncContext, open_contexts

@@ -1,9 +1,46 @@
-"""A channel: this project's multiprocessing queue, which survives SIGKILL of who uses it.
+"""A channel: a multiprocessing queue that survives SIGKILL of its senders and of its reader.
 
-Made by one process (the supervisor) and handed to others as an argument of
-`multiprocess.Process`, under fork, spawn and forkserver alike. Any number of processes may
-put (ipc/ring/sender.py); one at a time may get (ipc/ring/receiver.py). Each sending process has a
-slot of the shared memory to itself (ipc/ring/layout.py): no sender can stop or delay another.
+It is created by one process (the supervisor) and passed to others as an argument of
+`multiprocess.Process`, with the start methods fork, spawn and forkserver. Up to SLOTS processes
+put, one at a time gets. Each sending process has a slot of the shared memory of its own, so no
+sender can stop or delay another.
+
+    sending processes         shared memory (memfd)     reading process
+
+    +---------+  +--------+  +--------------------+  +--------+  +----------+  +---------+
+    | Channel |  | Sender |  | slot 0: its words, |  | Reader |  |          |  | Channel |
+    | .put()  |->| Writer |->| a ring of records  |->|        |->|          |->| .get()  |
+    +---------+  +--------+  +--------------------+  +--------+  | Receiver |  +---------+
+    +---------+  +--------+  +--------------------+  +--------+  |          |
+    | .put()  |->| Writer |->| slot 1             |->| Reader |->|          |-> dead letters
+    +---------+  +--------+  +--------------------+  +--------+  +----------+   (files)
+
+Channel.put() is called:
+ 1. `try_put` (ring/sender.py) encodes the message (message.py). It raises if the message cannot be
+    encoded or is too large, or if the channel's state is not OPEN.
+ 2. The first time, it claims a slot: the record lock of one byte of the memfd (ring/layout.py).
+ 3. If the record would end after `limit`, `Writer.make_room` (ring/writer.py) reads FREED, moves
+    `limit`, and begins a new lap of the ring where one is due.
+ 4. It stores the payload, the record's word, and TAIL. After TAIL no SIGKILL loses the message.
+ 5. If the reader sleeps (SLEEPING), it signals the eventfd `arrived` (ring/signals.py).
+ 6. If there was no room, `put` sets WAITING and sleeps on the eventfd `room` before it tries
+    again; it raises ChannelFull after the timeout.
+
+Channel.get() is called:
+ 1. The first time, `Receiver` (ring/receiver.py) acquires the reader's lock. A `Reader`
+    (ring/reader.py) of each used slot starts at HEAD, with what a killed predecessor had not
+    acknowledged.
+ 2. Being called acknowledges the message returned before: HEAD moves past it, and now and then
+    FREED as well. If the sender waits for room (WAITING), `room` is signalled.
+ 3. `_hand_out` takes the slots in turn. It counts the delivery in the record's word and decodes
+    the message.
+ 4. A message on its last delivery attempt is delivered in isolation. One that has had
+    `max_deliveries`, or that cannot be decoded, is written to the DeadLetterBox
+    (dead_letters.py) and acknowledged.
+ 5. If there is no message, `get` sets SLEEPING, looks once more, and sleeps on `arrived`.
+
+Contexts (contexts/) find a module's channels in the ChannelRegistry (registry.py), and do the same
+with an event loop in place of the sleeps.
 """
 
 from __future__ import annotations
@@ -22,7 +59,7 @@ from ipc.message import Message
 from ipc.ring import in_flight, layout, statistics
 from ipc.ring.in_flight import InFlight
 from ipc.ring.layout import BATCH, MAX_CAPACITY, MIB, Segment
-from ipc.ring.receiver import Delivery, Receiver
+from ipc.ring.receiver import Receiver
 from ipc.ring.sender import Batch, Putting, Sender, TryPut
 from ipc.ring.signals import Deadline, EventFd
 from ipc.ring.statistics import ChannelStatistics
@@ -33,7 +70,7 @@ _SMALL: Final = 512  # bytes
 
 
 class ChannelState(enum.IntEnum):
-    """Whether anybody is going to read what is put: the supervisor says so."""
+    """Whether a reader is to be expected; the supervisor sets it, and senders check it."""
 
     OPEN = 0
     STOPPED = 1
@@ -44,10 +81,10 @@ class ChannelState(enum.IntEnum):
 class Channel:
     """A queue of messages to one reader, with the interface of `multiprocessing.Queue`.
 
-    `capacity` is what each sender may have waiting, in bytes (a larger single message passes
-    when nothing else waits). `max_deliveries`, 1 to 255, is how many readers may die with a
-    message before it becomes a dead letter in the directory `dead_letters`; without one it is
-    only counted.
+    `capacity` is the number of bytes that each sender may have in the channel; a single larger
+    message passes if nothing else is waiting. `max_deliveries`, 1 to 255, is the number of readers
+    that may die with a message before it becomes a dead letter in the directory `dead_letters`;
+    without a directory the message is only counted. Raises ValueError.
     """
 
     def __init__(
@@ -59,9 +96,11 @@ class Channel:
         dead_letters: Path | None = None,
     ) -> None:
         if not 1 <= capacity <= MAX_CAPACITY:
-            raise ValueError(f"capacity of {capacity} bytes; allowed are 1 to {MAX_CAPACITY}")
+            raise ValueError(f"capacity must be 1 to {MAX_CAPACITY} bytes, not {capacity}")
         if not 1 <= max_deliveries <= layout.DELIVERIES:
-            raise ValueError(f"{max_deliveries} deliveries; allowed are 1 to {layout.DELIVERIES}")
+            raise ValueError(
+                f"max_deliveries must be 1 to {layout.DELIVERIES}, not {max_deliveries}"
+            )
         self.name = name
         self.capacity = capacity
         self.max_deliveries = max_deliveries
@@ -89,7 +128,11 @@ class Channel:
         self._begin()
 
     def _begin(self) -> None:
-        """Be a channel that this process has not used yet: a new one, or a forked child's."""
+        """Initialize what is per process: in a new channel, and after fork.
+
+        `try_put` and `try_get` are attributes, and `try_get` replaces itself when it is first
+        called: a method that calls another would cost a frame for each message.
+        """
         self._closed = False
         self._sender = Sender(self._segment, self._arrived, self.capacity)
         self._receiver: Receiver | None = None
@@ -98,20 +141,20 @@ class Channel:
         _channels.add(self)
 
     def filenos(self) -> tuple[int, ...]:
-        """Descriptors that a process needs to use the channel."""
+        """Return the descriptors that a process needs to use the channel."""
         return (self._segment.fd, self._arrived.fd, self._room.fd)
 
     # Sending
 
     try_put: TryPut
-    """Put the message if there is room; it is safe from any process's death from then on.
+    """Put the message if there is room, and return whether there was; no SIGKILL loses it then.
 
-    Errors: ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
+    Raises ModuleUnavailable, MessageTooLarge, NotAMessage, Closed.
     """
 
     def _unavailable(self) -> ChannelError:
         reason = self.state.name.lower()
-        return ModuleUnavailable(f"module {self.name!r} takes no messages: it is {reason}")
+        return ModuleUnavailable(f"cannot send to {self.name!r}: the module is {reason}")
 
     def _closed_error(self) -> Closed:
         return Closed(f"channel {self.name!r} was closed in this process")
@@ -123,7 +166,7 @@ class Channel:
         timeout: float | None = None,
         prefer_slot: int = 0,
     ) -> None:
-        """Put the message, waiting up to `timeout` seconds for room; ChannelFull after that."""
+        """Put the message; raises ChannelFull after `timeout` seconds without room."""
         if not self.try_put(message, prefer_slot):
             timeout = timeout if block else 0
             self._put_when_there_is_room(lambda: self.try_put(message, prefer_slot), timeout)
@@ -131,16 +174,17 @@ class Channel:
     def put_many(
         self, messages: Sequence[Message], timeout: float | None = None, prefer_slot: int = 0
     ) -> None:
-        """Put messages in their order, each at a fraction of what `put` takes.
+        """Put messages in order, in batches: each costs a fraction of a `put`.
 
-        Waits up to `timeout` seconds in all. A note on the error says how many were put before.
+        Waits up to `timeout` seconds in total. A note on an exception has the number of messages
+        put before it.
         """
         with self.putting(messages, prefer_slot) as attempt:
             if not attempt():
                 self._put_when_there_is_room(attempt, timeout)
 
     def putting(self, messages: Sequence[Message], prefer_slot: int = 0) -> Putting:
-        """Begin to put many messages, for who waits for room in another way than `put_many`."""
+        """Return what `put_many` is made of, for a caller that does the waiting for room itself."""
 
         def put(batch: Batch) -> bool:
             if self._closed:
@@ -164,34 +208,34 @@ class Channel:
         self.put(message, block=False)
 
     def await_room(self) -> Any:
-        """Begin to wait for room: try once more before sleeping on the result."""
+        """Ask the reader for a signal; put once more before sleeping on the returned watch."""
         return self._sender.await_room(self._room)
 
     def forget_room(self, watch: Any) -> None:
-        """End a wait that `await_room` began."""
+        """End what `await_room` began."""
         self._sender.forget_room(watch)
 
     def full_error(self) -> ChannelFull:
-        """Make the error for a sender that has waited long enough."""
+        """Return the error for a sender whose timeout has passed."""
         waiting = self.statistics()
         return ChannelFull(
-            f"the channel of {self.name!r} is full: {waiting.messages} messages "
-            f"({waiting.bytes} bytes) wait in it, and its reader makes no room"
+            f"cannot send to {self.name!r}: the channel is full ({waiting.messages} messages, "
+            f"{waiting.bytes} bytes); the reader is not draining it"
         )
 
     def count_round_trip(self, seconds: float) -> None:
-        """Count a question of this process's that was answered after so many seconds."""
+        """Count a `send_sync` of this process, answered after `seconds`."""
         self._sender.count(statistics.count_round_trip, seconds)
 
     def count_unanswered(self) -> None:
-        """Count a question of this process's that was not answered in time."""
+        """Count a `send_sync` of this process that timed out."""
         self._sender.count(statistics.count_unanswered)
 
     # Receiving
 
     @property
     def receiver(self) -> Receiver:
-        """This process's reading end; ChannelError if another living process reads."""
+        """The reading end in this process; raises ChannelError if another living process reads."""
         if self._receiver is None:
             self._receiver = Receiver(
                 self._segment,
@@ -204,17 +248,17 @@ class Channel:
         return self._receiver
 
     try_get: Callable[[], Message | None]
-    """Hand out the next message, or None; acknowledges the one handed out before."""
+    """Return the next message, or None; acknowledge the one returned before."""
 
     def _first_get(self) -> Message | None:
         self.try_get = self.receiver.try_get
         return self.try_get()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Message:
-        """Hand out the next message, waiting up to `timeout` seconds; queue.Empty after that.
+        """Return the next message; raises queue.Empty after `timeout` seconds, Closed once closed.
 
-        The message stays in the channel until the next call: if the process dies before it,
-        its successor gets the message again, marked as redelivered.
+        The next call acknowledges the message. If the process dies before that, the message is
+        delivered again to its successor, marked as redelivered.
         """
         receiver = self.receiver
         message = receiver.try_get()
@@ -236,16 +280,16 @@ class Channel:
         return self.get(block=False)
 
     def try_get_many(self, most: int = BATCH) -> list[Message]:
-        """Hand out up to `most` messages of one sender; acknowledges what was handed out before.
+        """Return up to `most` messages of one sender; acknowledge those returned before.
 
-        Until the next call all of them are in hand: if the process dies, each comes again.
+        They are in flight until the next call: if the process dies, each is delivered again.
         """
         if most < 1:
-            raise ValueError(f"{most} messages at most; ask for one or more")
+            raise ValueError(f"cannot receive up to {most} messages; `most` must be at least 1")
         return self.receiver.try_get_many(most) or []
 
     def wake(self) -> None:
-        """Let a waiting reader look up, though no message has come."""
+        """Wake a waiting reader though there is no message."""
         self._arrived.signal()
 
     def _set_aside(self, payload: bytes, deliveries: int, reason: str) -> None:
@@ -253,37 +297,37 @@ class Channel:
             box = DeadLetterBox(self.dead_letters)
             box.put(self.name, payload, deliveries=deliveries, reason=reason)
 
-    # Looking at it
+    # Inspection
 
     def qsize(self) -> int:
-        """How many messages wait, including those being handled."""
+        """Return the number of messages in the channel, including those in flight."""
         return self.statistics().messages
 
     def empty(self) -> bool:
         return self.qsize() == 0
 
     def full(self) -> bool:
-        """Whether some sender has no room left for even a small message."""
+        """Whether a sender has no room left for even a small message."""
         return statistics.longest_wait(self._segment) > self.capacity - _SMALL
 
     def statistics(self) -> ChannelStatistics:
-        """Read the counters in shared memory: any process may, at any time, at no one's cost."""
+        """Read the counters in shared memory; any process may, at any time, and delays nobody."""
         return statistics.read(self._segment, self.capacity)
 
     def in_flight(self) -> list[InFlight]:
-        """Tell which messages are handed out and not done; oldest first for each sender.
+        """Return the messages delivered and not acknowledged, oldest first for each sender.
 
-        Any process may ask at any time. After the reader's death, and until its successor asks
-        for its first message, it is what the reader was handling when it died.
+        Any process may ask, at any time. After the reader's death, and until its successor
+        receives its first message, these are the messages that the reader was handling.
         """
         return in_flight.read(self._segment)
 
     @property
     def reader_pid(self) -> int:
-        """The process that reads, or did last; 0 before the first."""
+        """Process id of the present reader or the last one; 0 before the first."""
         return self._segment.words[layout.READER_PID]
 
-    # Its end
+    # Life cycle
 
     @property
     def state(self) -> ChannelState:
@@ -294,7 +338,7 @@ class Channel:
         self._segment.words[layout.STATE] = state
 
     def close(self) -> None:
-        """Use the channel no more in this process; what waits in it stays for others."""
+        """Stop using the channel in this process; its messages stay for other processes."""
         self._closed = True
 
         def try_put(message: Message, prefer_slot: int = 0) -> bool:
@@ -305,10 +349,10 @@ class Channel:
         self.wake()
 
     def join_thread(self) -> None:
-        """Nothing to join, for a put that has returned is done (multiprocessing.Queue's word)."""
+        """Do nothing: there is no feeder thread (part of multiprocessing.Queue's interface)."""
 
     def cancel_join_thread(self) -> None:
-        """Nothing to cancel, as in `join_thread`."""
+        """Do nothing, like `join_thread`."""
 
 
 _channels: weakref.WeakSet[Channel] = weakref.WeakSet()
@@ -320,5 +364,3 @@ def _begin_all() -> None:
 
 
 os.register_at_fork(after_in_child=_begin_all)
-
-__all__ = ["Channel", "ChannelState", "ChannelStatistics", "Delivery", "InFlight"]

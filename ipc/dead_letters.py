@@ -1,8 +1,8 @@
-"""Messages set aside: handling them has ended the module too often, or they cannot be read.
+"""Dead letters: poison messages, and messages that cannot be decoded.
 
-One file for each letter, so that it outlives everything and needs no lock: the name is its id,
-the content is JSON with the encoded message in it. Only people remove letters: their number is
-bounded by what each one costs, `max_deliveries` deaths of a module under a restart policy.
+Each letter is one file, so that it survives every process and needs no lock: the name is its id,
+the content is JSON that includes the encoded message. Only the operator removes letters. Their
+number is not limited: each one costs `max_deliveries` crashes of a module with a restart policy.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ipc.files import replace_file
 from ipc.message import Message, decode, decode_envelope
 from ipc.ring.layout import SLOTS
 
-#: The slot that a replay sends through: the last one that a module would be given.
+#: The slot that a replay sends through: the last one that a module would claim.
 _SLOT: Final = SLOTS - 1
 
 
 class ReplayTarget(Protocol):
-    """Where a letter is replayed to: the part of a Channel that this needs."""
+    """The part of a Channel that a replay needs."""
 
     name: str
 
@@ -36,12 +36,12 @@ class ReplayTarget(Protocol):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """What is kept of a message that was set aside.
+    """A message that was set aside, and why.
 
-    `id` is made from the channel and the encoded message: the same one set aside again has the
-    same. `at` is in seconds since the epoch, `deliveries` how many processes died with it,
-    `size` and `payload` are of its encoding, base64. The texts from `message_id` on are empty
-    if it is here because it cannot be read.
+    `id` is derived from the channel and the encoded message: a message that is set aside twice has
+    the same id. `at` is in seconds since the epoch, `deliveries` the number of processes that
+    died with it, `size` the bytes of the encoded message, and `payload` that message in base64. The
+    strings from `message_id` on are empty if the message cannot be decoded.
     """
 
     id: str
@@ -58,18 +58,18 @@ class DeadLetter(msgspec.Struct, frozen=True):
     payload: str
 
     def message(self) -> Message:
-        """Decode the message; NotAMessage if that is why it is here."""
+        """Decode the message. Raises NotAMessage if it cannot be decoded."""
         return decode(base64.b64decode(self.payload))
 
 
 class DeadLetterBox:
-    """A directory of dead letters, made when the first one comes."""
+    """A directory of dead letters, created with the first letter."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def put(self, channel: str, payload: bytes, *, deliveries: int, reason: str) -> DeadLetter:
-        """Write a letter, whole or not at all; it is on the disk on return."""
+        """Write a letter atomically; it is on the disk on return. Raises OSError."""
         told = decode_envelope(payload)
         letter = DeadLetter(
             id=_letter_id(channel, payload),
@@ -90,21 +90,21 @@ class DeadLetterBox:
         return letter
 
     def letters(self) -> list[DeadLetter]:
-        """All letters, oldest first."""
+        """Return all letters, oldest first. Raises ChannelError for a damaged file."""
         found = [_read(path) for path in self.directory.glob("[!.]*.json")]
         return sorted(
             (letter for letter in found if letter is not None), key=lambda letter: letter.at
         )
 
     def get(self, letter_id: str) -> DeadLetter:
-        """Read one letter; UnknownDeadLetter if there is none of that id."""
+        """Read one letter. Raises UnknownDeadLetter."""
         letter = _read(self._path(letter_id))
         if letter is None:
             raise self._unknown(letter_id)
         return letter
 
     def drop(self, letter_id: str) -> None:
-        """Remove a letter for good; UnknownDeadLetter if there is none of that id."""
+        """Delete a letter. Raises UnknownDeadLetter."""
         try:
             self._path(letter_id).unlink()
         except FileNotFoundError:
@@ -113,17 +113,18 @@ class DeadLetterBox:
     def replay(
         self, letter_id: str, channel: ReplayTarget, timeout: float | None = 30.0
     ) -> Message:
-        """Put the message back on its channel, as one that was never delivered.
+        """Put the message back into its channel, as one that was never delivered.
 
-        The letter is removed once the message is safely in the channel. A process killed between
-        the two leaves both: at least once, as everywhere. Errors: UnknownDeadLetter, NotAMessage
-        if it cannot be read, ChannelError for another channel than it came from, and those of
-        `Channel.put`; after an error the letter is where it was.
+        The letter is deleted when the message is in the channel. A process killed between the
+        two leaves both: delivery is at least once. Raises UnknownDeadLetter, NotAMessage if the
+        message cannot be decoded, ChannelError if it came from another channel, and what
+        `Channel.put` raises; the letter is kept then.
         """
         letter = self.get(letter_id)
         if channel.name != letter.channel:
             raise ChannelError(
-                f"dead letter {letter_id!r} is for {letter.channel!r}, not for {channel.name!r}"
+                f"cannot replay dead letter {letter_id!r} to {channel.name!r}: "
+                f"it is for {letter.channel!r}"
             )
         message = letter.message()
         channel.put(message, timeout=timeout, prefer_slot=_SLOT)
@@ -131,12 +132,12 @@ class DeadLetterBox:
         return message
 
     def _path(self, letter_id: str) -> Path:
-        if not re.fullmatch(r"\w[\w.-]*", letter_id):  # nothing that leads out of the directory
+        if not re.fullmatch(r"\w[\w.-]*", letter_id):  # no path out of the directory
             raise self._unknown(letter_id)
         return self.directory / f"{letter_id}.json"
 
     def _unknown(self, letter_id: str) -> UnknownDeadLetter:
-        return UnknownDeadLetter(f"no dead letter {letter_id!r} is in {self.directory}")
+        return UnknownDeadLetter(f"no dead letter {letter_id!r} in {self.directory}")
 
 
 def _letter_id(channel: str, payload: bytes) -> str:
@@ -145,10 +146,10 @@ def _letter_id(channel: str, payload: bytes) -> str:
 
 
 def _read(path: Path) -> DeadLetter | None:
-    """Read a letter's file; None if it is gone, which another process may see to any time."""
+    """Read a letter's file; None if it is gone, since any process may delete it at any time."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=DeadLetter)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        raise ChannelError(f"{path} is no dead letter: {error}; remove the file") from error
+        raise ChannelError(f"cannot read dead letter {path}: {error}; remove the file") from error

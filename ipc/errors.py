@@ -1,39 +1,39 @@
-"""What can go wrong between two modules, each case an exception of its own."""
+"""The exceptions of channels and contexts, one for each cause."""
 
 import queue
 
 
 class ChannelError(Exception):
-    """Base of all errors that a channel or a context raises."""
+    """Base class of all exceptions of channels and contexts."""
 
 
 class UnknownModule(ChannelError):
-    """No module of that name (or no group, or none but the sender in it) is registered."""
+    """No such module or group is registered, or the sender is the only member of the group."""
 
 
 class ModuleUnavailable(ChannelError):
-    """The module is registered but will not read: stopped, failed or disabled."""
+    """The module is registered, but is not going to read: it is stopped, failed or disabled."""
 
 
 class ChannelFull(ChannelError, queue.Full, TimeoutError):
-    """The reader did not make room within the timeout; the message was not sent."""
+    """The channel stayed full until the timeout; the message was not sent."""
 
 
 class Timeout(ChannelError, TimeoutError):
-    """Nothing arrived within the timeout."""
+    """No message, or no answer, arrived within the timeout."""
 
 
 class Closed(ChannelError):
-    """The channel was closed here, or the module is being asked to stop."""
+    """The channel was closed in this process, or the module was asked to stop."""
 
 
 class MessageTooLarge(ChannelError, ValueError):
-    """The message is larger than a channel carries; nothing was sent."""
+    """The message is larger than a channel carries; it was not sent."""
 
 
 class UnknownDeadLetter(ChannelError, LookupError):
-    """No dead letter of that id is in the directory."""
+    """There is no dead letter with this id in the directory."""
 
 
 class NotAMessage(ChannelError, TypeError):
-    """What was put or read is not a Message, or its content is not JSON-like."""
+    """The object put or read is not a Message, or its content is not JSON-like."""

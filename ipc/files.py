@@ -1,9 +1,9 @@
-"""Writing files beside others, where somebody else may be writing too.
+"""Atomic replacement of files, and file locks, in directories that other users may write to.
 
-A file is replaced in one step: the content goes to a temporary file with an unpredictable name,
-which is then renamed. The temporary file is opened with O_EXCL and O_NOFOLLOW, so that nothing
-that another user has prepared in the directory is written to, and it has its final mode before
-the first byte is written. `ipc` is the only package that all others may import, hence its place.
+The content is written to a temporary file with an unpredictable name, which is then renamed. The
+temporary file is opened with O_EXCL and O_NOFOLLOW, so that no file or link planted by another
+user is written to, and it has its final mode before the first byte is written. The module is in
+`ipc` because that is the only package that all others may import.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LOCK: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, sync: bool = True) -> None:
-    """Replace `path` by a file with this content and mode, whole or not at all.
+    """Replace `path` atomically by a file with this content and mode.
 
-    With `sync` both the content and the name are on the disk on return. A symbolic link at
-    `path` is replaced, not followed. Raises OSError.
+    With `sync` both the content and the name are on the disk on return (fsync). A symbolic link
+    at `path` is replaced, not followed. Raises OSError.
     """
     with replacing(path, mode, sync=sync) as file:
         file.write(content)
@@ -35,7 +35,7 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, sync: bool 
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = PRIVATE, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file that takes the place of `path` when the block ends without error."""
+    """Open a temporary file that replaces `path` when the block ends without an exception."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, _NEW, mode)
     try:
@@ -63,13 +63,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def open_lock(path: Path) -> IO[bytes]:
-    """Open the file at `path` to be locked, private if it is made; links are not followed."""
+    """Open a lock file, created with mode 0600 if needed. Raises OSError for a symbolic link."""
     return os.fdopen(os.open(path, _LOCK, PRIVATE), "r+b")
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock on the file at `path`, waiting for it."""
+    """Hold an exclusive lock on the file at `path`; wait until it is available (flock(2))."""
     with open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

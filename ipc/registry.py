@@ -1,4 +1,4 @@
-"""All modules' channels and groups: what beehive's ChannelContext holds.
+"""The channels and groups of all modules, as beehive's ChannelContext holds them.
 
 (vendor/github.com/kubeedge/beehive/pkg/core/context/context_channel.go)
 """
@@ -14,7 +14,7 @@ from ipc.errors import UnknownModule
 
 @dataclass(frozen=True)
 class Mailbox:
-    """A module's channels: its inbox, and one for answers so that none waits behind bulk."""
+    """The channels of one module: its inbox, and one for answers, which overtake the inbox."""
 
     group: str
     slot: int
@@ -23,9 +23,9 @@ class Mailbox:
 
 
 class ChannelRegistry:
-    """The modules that can be sent to. Made before any module's process, handed to each.
+    """The mailboxes of all modules, created before the modules' processes and passed to each.
 
-    Keywords are those of Channel and hold for every module's inbox.
+    The keyword arguments are those of Channel and apply to every module's inbox.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class ChannelRegistry:
         self._max_deliveries = max_deliveries
         self._dead_letters = dead_letters
         self.mailboxes: dict[str, Mailbox] = {}
-        """by the modules' names"""
+        """by module name"""
         self._members: dict[str, list[str]] = {}
 
     def add_module(self, name: str, group: str = "") -> None:
-        """Make the module's channels; nothing happens if it has them."""
+        """Create the module's channels, unless it has them."""
         if name in self.mailboxes:
             return
         inbox = Channel(
@@ -56,17 +56,17 @@ class ChannelRegistry:
         self._put(name, Mailbox(group, len(self.mailboxes), inbox, answers))
 
     def add_module_group(self, name: str, group: str) -> None:
-        """Put the module into a group, for `send_to_group`."""
+        """Make the module a member of a group, for `send_to_group`. Raises UnknownModule."""
         mailbox = self.mailbox(name)
         self._put(name, Mailbox(group, mailbox.slot, mailbox.inbox, mailbox.answers))
 
     def set_state(self, name: str, state: ChannelState) -> None:
-        """Say for all processes whether the module is going to read."""
+        """Set for all processes whether the module is going to read. Raises UnknownModule."""
         mailbox = self.mailbox(name)
         mailbox.inbox.state = mailbox.answers.state = state
 
     def cleanup(self, name: str) -> None:
-        """Forget a module and its channels, in this process."""
+        """Remove a module and close its channels, in this process only."""
         self._members.clear()
         mailbox = self.mailboxes.pop(name, None)
         if mailbox:
@@ -74,15 +74,15 @@ class ChannelRegistry:
             mailbox.answers.close()
 
     def mailbox(self, name: str) -> Mailbox:
-        """Get a module's channels; UnknownModule if it has none."""
+        """Return a module's channels. Raises UnknownModule."""
         try:
             return self.mailboxes[name]
         except KeyError:
             known = ", ".join(sorted(self.mailboxes)) or "none"
-            raise UnknownModule(f"no module is named {name!r} (known: {known})") from None
+            raise UnknownModule(f"no module named {name!r} (known: {known})") from None
 
     def members(self, group: str) -> list[str]:
-        """Names of the modules in a group; UnknownModule if there are none."""
+        """Return the names of a group's modules. Raises UnknownModule if there are none."""
         names = self._members.get(group)
         if names is None:
             names = [name for name, mailbox in self.mailboxes.items() if mailbox.group == group]
@@ -93,7 +93,7 @@ class ChannelRegistry:
         return names
 
     def filenos(self) -> list[int]:
-        """Descriptors that a process needs to use all these channels."""
+        """Return the descriptors that a process needs to use all channels."""
         return [
             number
             for mailbox in self.mailboxes.values()

@@ -1,4 +1,4 @@
-"""Listening on Unix sockets that only this user can connect to."""
+"""Unix sockets to listen on, to which only the same user can connect."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 def path_fault(path: Path) -> str:
-    """Say why the kernel would not take `path` for a Unix socket; empty if it would."""
+    """Return why `path` cannot be the path of a Unix socket; empty if it can."""
     length = len(os.fsencode(path))
     if length <= LONGEST_PATH:
         return ""
     return (
-        f"{path} is {length} bytes long, and a Unix socket's path may have {LONGEST_PATH} (unix(7))"
+        f"{path} is {length} bytes long; the path of a Unix socket may have at most "
+        f"{LONGEST_PATH} (unix(7))"
     )
 
 
 class UnixListener:
-    """A Unix socket at `path`, mode 0600; `connected` is run for each connection.
+    """A Unix socket at `path` with mode 0600; `connected` is called for each connection.
 
-    A socket that a killed process left at `path` is replaced. Anything else stays where it is.
+    A socket that a killed process left at `path` is replaced; anything else at `path` is an error.
     """
 
     def __init__(self, path: Path, connected: Connected) -> None:
@@ -42,16 +43,16 @@ class UnixListener:
 
     @property
     def intact(self) -> bool:
-        """Whether `path` still leads to this socket: somebody may have removed or replaced it."""
+        """Whether `path` is still this socket: it may have been removed or replaced."""
         try:
             return self._bound is not None and os.path.samestat(self._bound, self.path.lstat())
         except OSError:
             return False
 
     async def listen(self) -> None:
-        """Begin to listen, or begin anew at the same path; raises OSError, which names it.
+        """Listen, or create the socket again at the same path; connections stay open.
 
-        Connections that exist go on.
+        Raises OSError with the path in its message.
         """
         try:
             made = self._open()
@@ -63,7 +64,7 @@ class UnixListener:
         self._server = await asyncio.start_unix_server(self._connected, sock=made)
 
     def close(self) -> None:
-        """Listen no more, and remove the socket if it is still this one."""
+        """Stop listening, and remove the socket if `path` is still this one."""
         if self._server:
             self._server.close()
         if self.intact:
@@ -82,7 +83,7 @@ class UnixListener:
         except OSError as error:
             made.close()
             if error.errno == errno.EADDRINUSE:
-                text = "there is something that is not a socket; remove it, or name another path"
+                text = "the path exists and is not a socket; remove it, or choose another path"
                 raise OSError(errno.EEXIST, text) from error
             raise
         finally:
@@ -92,7 +93,7 @@ class UnixListener:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove a Unix socket that was left behind; anything else at `path` stays where it is."""
+    """Remove a Unix socket that a process left behind; keep anything else at `path`."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()

@@ -1,4 +1,4 @@
-"""The context for modules that use asyncio: the same operations, awaited."""
+"""The context for modules that use asyncio: beehive's operations as coroutines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Item = TypeVar("Item")
 
 
 class AsyncContext(BaseContext):
-    """The operations for a module that runs an event loop; tasks of that loop may use them.
+    """The operations for a module with an event loop, for any task of that loop.
 
-    Acknowledging: `receive` (and iterating, and `receive_many`) acknowledges what was handed out
-    before, so one task at a time may call it. `take` is for handling several messages at a time:
-    each is acknowledged by its own `done`. What is not acknowledged when the process ends is
-    delivered again to its successor; docs/channels.md says how.
+    Acknowledgement: `receive` (and iterating, and `receive_many`) acknowledges what was returned
+    before, so one task at a time may call it. `take` is for handling messages concurrently: each
+    is acknowledged by its own `done`. A message that is not acknowledged when the process ends is
+    delivered again to its successor (docs/channels.md).
     """
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:
@@ -46,16 +46,16 @@ class AsyncContext(BaseContext):
         await self._stop_requested.wait()
 
     def stop(self) -> None:
-        """Ask the module to stop: iteration ends, `receive` raises Closed."""
+        """Ask the module to stop: iterating ends, and `receive` raises Closed."""
         self._stop_requested.set()
         self._mailbox.inbox.wake()
 
     async def send(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send; on return the message is safe from the death of any module.
+        """Send a message; on return, the death of no module can lose it.
 
-        Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
+        Waits up to `timeout` seconds for room. Raises UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
         mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
@@ -65,10 +65,10 @@ class AsyncContext(BaseContext):
     async def send_many(
         self, module: str, messages: Sequence[Message], timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send messages in their order, each at a fraction of what `send` takes.
+        """Send messages in order, in batches: each costs a fraction of a `send`.
 
-        Waits up to `timeout` seconds in all. Errors: those of `send`, with a note on how many
-        were sent before.
+        Waits up to `timeout` seconds in total. Raises what `send` raises, with a note that has the
+        number of messages sent before.
         """
         mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
         with mailbox.inbox.putting(messages, self._slot) as attempt:
@@ -78,10 +78,10 @@ class AsyncContext(BaseContext):
     async def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send to every other module of a group, all within `timeout` seconds.
+        """Send to every other module of a group, within `timeout` seconds in total.
 
-        A member that cannot be sent to stops none of the others; the first such error is
-        raised in the end, the others are notes on it.
+        A failure to send to one member does not affect the others: the first error is raised at
+        the end, with the others as notes.
         """
         failures = Failures()
         if full := self._put_at_once(self._group_targets(group), message, failures):
@@ -90,30 +90,30 @@ class AsyncContext(BaseContext):
         failures.raise_first()
 
     async def receive(self, timeout: float | None = None) -> Message:
-        """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
+        """Receive a message. Raises Timeout after `timeout` seconds, Closed when stopping."""
         receiver = self._mailbox.inbox.receiver
         return await self._next(receiver.try_get, timeout)
 
     async def receive_many(self, most: int = BATCH, timeout: float | None = None) -> list[Message]:
-        """Receive up to `most` messages of one sender, one or more, as `receive` does.
+        """Receive up to `most` messages of one sender, at least one, like `receive`.
 
-        The next receiving acknowledges all of them: if the process ends before it, each is
+        The next call that receives acknowledges all of them: if the process dies before it, each is
         delivered again to its successor.
         """
         attempt = self._mailbox.inbox.try_get_many
         return await self._next(lambda: attempt(most) or None, timeout)
 
     async def take(self, timeout: float | None = None) -> Delivery:
-        """Receive a message that is acknowledged by its own `done`, not by the next receive.
+        """Receive a message that is acknowledged by its own `done`, not by the next call.
 
-        A message that others have died with twice (`max_deliveries` less one) is handed out
-        when all that was taken is done, and nothing else is until it is done itself: do not
-        wait for more messages before you handle those you have.
+        A message on its last delivery attempt is delivered in isolation: only when nothing else is
+        in flight, and alone until it is done. So do not wait for more messages before you handle
+        those that you have.
         """
         return await self._next(self._mailbox.inbox.receiver.try_take, timeout)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        """Iterate over what is received until the module is asked to stop."""
+        """Iterate over received messages until the module is asked to stop."""
         while True:
             try:
                 message = await self.receive()
@@ -124,18 +124,18 @@ class AsyncContext(BaseContext):
     async def consume(self, handle: Callable[[Message], None]) -> None:
         """Call `handle` with each message until the module is asked to stop.
 
-        For handlers that wait for nothing: as iterating, but without a future and a step of the
-        task for each message. A message is acknowledged when `handle` has returned; what it
-        raises is raised here, and the message is delivered again to the module's successor.
+        For handlers that do not wait: like iterating, but without a future and a task switch for
+        each message. A message is acknowledged when `handle` has returned. An exception of
+        `handle` is raised here, and the message is delivered again to the module's successor.
         """
         await self._open_inbox().consume(handle, self._stop_requested.is_set)
 
     async def send_sync(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Message:
-        """Send, and wait for the message that answers it; Timeout after `timeout` seconds.
+        """Send a message and return its answer. Raises Timeout after `timeout` seconds.
 
-        Errors beside it: those of `send`. An answer that comes later is dropped and counted.
+        Also raises what `send` raises. An answer that arrives later is dropped and counted.
         """
         self._listen_for_answers()
         inbox = self.registry.mailbox(module).inbox
@@ -159,23 +159,23 @@ class AsyncContext(BaseContext):
     async def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> list[Message]:
-        """Send to every other module of a group, and wait for one answer from each.
+        """Send to every other module of a group, and return one answer from each.
 
-        All are asked and waited for, within `timeout` seconds in all; the first error is raised
-        then, the others are notes on it.
+        All are asked and awaited, within `timeout` seconds in total; then the first error is
+        raised, with the others as notes.
         """
         return await _all(
             self.send_sync(name, message.clone(), timeout) for name in self._group_targets(group)
         )
 
     async def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """Send an answer to whoever waits for it; it passes everything that is not an answer."""
+        """Send an answer to the module that waits for it; it overtakes messages in the inbox."""
         answers = self._answers_of(message)
         if not answers.try_put(message, self._slot):
             await self._put_later(answers, message, timeout)
 
     def close(self) -> None:
-        """Take the channels' descriptors out of the event loop, which is about to end."""
+        """Remove the channels' descriptors from the event loop, before it is closed."""
         if self._inbox:
             self._inbox.close()
             self._inbox = None
@@ -195,7 +195,7 @@ class AsyncContext(BaseContext):
         inbox = self._inbox or self._open_inbox()
         if inbox.should_yield():
             await asyncio.sleep(0)
-        deadline: Deadline | None = None  # most often there is no need to wait
+        deadline: Deadline | None = None  # made only when it is needed
         while True:
             if self.stopping:
                 self._mailbox.inbox.receiver.acknowledge()
@@ -228,7 +228,7 @@ class AsyncContext(BaseContext):
 
 
 async def _all(operations: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
-    """Do all at once, each to its end; then raise the first error, or return what they did."""
+    """Run all concurrently to their ends; return their results, or raise the first error."""
     tasks = [asyncio.ensure_future(operation) for operation in operations]
     failures = Failures()
     results = []
@@ -258,16 +258,16 @@ async def _when_there_is_room(
 
 
 async def _readable(watch: EventFdWatch, deadline: Deadline) -> None:
-    """Wait in the event loop until the watched event is signalled, or the deadline has come."""
+    """Wait in the event loop for a signal, or until the deadline."""
     loop = asyncio.get_running_loop()
     signalled = loop.create_future()
 
-    def note() -> None:
+    def on_signal() -> None:
         watch.clear()
         if not signalled.done():
             signalled.set_result(None)
 
-    loop.add_reader(watch.fileno(), note)
+    loop.add_reader(watch.fileno(), on_signal)
     try:
         await asyncio.wait([signalled], timeout=deadline.remaining())
     finally:
@@ -275,7 +275,7 @@ async def _readable(watch: EventFdWatch, deadline: Deadline) -> None:
 
 
 def open_contexts(modules: dict[str, str]) -> dict[str, AsyncContext]:
-    """Make contexts for modules, given as name -> group, that all run in this event loop."""
+    """Return contexts for modules (name -> group) that all run in this event loop."""
     registry = ChannelRegistry()
     for name, group in modules.items():
         registry.add_module(name, group)

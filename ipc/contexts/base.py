@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT: Final = 30.0
 
 
 class BaseContext:
-    """What both contexts share: who they speak for, and to whom."""
+    """The base class of both contexts: the module that it belongs to, and the mailboxes."""
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:
         self.registry = registry
@@ -27,28 +27,28 @@ class BaseContext:
         self._mailboxes = registry.mailboxes
         self._slot = self._mailbox.slot
         self.unmatched_answers = 0
-        """answers that came when nobody waited for them any more"""
+        """answers dropped because no `send_sync` was waiting for them (any more)"""
 
     @property
     def group(self) -> str:
         return self._mailbox.group
 
     def add_module(self, name: str) -> None:
-        """Make channels for a module of this process's own making."""
+        """Create channels for a module that runs in this process."""
         self.registry.add_module(name)
 
     def add_module_group(self, name: str, group: str) -> None:
         self.registry.add_module_group(name, group)
 
     def cleanup(self, name: str) -> None:
-        """Forget a module's channels, in this process."""
+        """Remove a module and close its channels, in this process only."""
         self.registry.cleanup(name)
 
     def send_some(self, module: str, messages: Sequence[Message]) -> int:
-        """Send as many messages as there is room for, in their order, and say how many.
+        """Send messages in order, without waiting, and return how many had room.
 
-        Waits for nothing. Errors are those of `send` for the first message: one that another
-        message would meet ends the sending before it.
+        Raises what `send` raises if that concerns the first message. If it concerns another one,
+        only the messages before it are sent.
         """
         mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
         putting = mailbox.inbox.putting(messages, self._slot)
@@ -60,11 +60,11 @@ class BaseContext:
         return putting.count
 
     def _group_targets(self, group: str) -> list[str]:
-        """Name the members of a group, without the module itself, which sends."""
+        """Return the members of a group except this module."""
         return [name for name in self.registry.members(group) if name != self.name]
 
     def _put_at_once(self, names: list[str], message: Message, failures: Failures) -> list[str]:
-        """Put the message where there is room for it; name those that have none."""
+        """Put the message into each channel that has room; return the names of the others."""
         full = []
         for name in names:
             with failures:
@@ -73,15 +73,15 @@ class BaseContext:
         return full
 
     def _stopped(self) -> Closed:
-        return Closed(f"module {self.name!r} is asked to stop")
+        return Closed(f"module {self.name!r} was asked to stop")
 
     def _nothing_came(self, timeout: float | None) -> Timeout:
-        return Timeout(f"no message came for {self.name!r} within {timeout:g} s")
+        return Timeout(f"no message for module {self.name!r} within {timeout:g} s")
 
     def _question(self, message: Message, waiters: dict[str, Item], waiter: Item) -> Message:
-        """Make a question of a message, and note who waits for its answer.
+        """Prepare a message for `send_sync`, and register who waits for its answer.
 
-        A message that is being asked already gets a new id, so that each asker has its answer.
+        A message that is already waiting for an answer is cloned, so that each caller gets its own.
         """
         while waiters.setdefault(message.id, waiter) is not waiter:
             message = message.clone()
@@ -92,7 +92,7 @@ class BaseContext:
     def _answers_of(self, message: Message) -> Channel:
         if not message.reply_to:
             raise ChannelError(
-                f"message {message.id} answers nobody: it has no reply_to. Make it with "
+                f"cannot send answer {message.id}: it has no reply_to; make it with "
                 "response() or error() of the message that was received"
             )
         return self.registry.mailbox(message.reply_to).answers

@@ -23,12 +23,12 @@ Item = TypeVar("Item")
 
 
 class Context(BaseContext):
-    """The operations for a module that blocks; any of its threads may use them.
+    """The operations for a module without an event loop; they are thread-safe.
 
-    Acknowledging: `receive` (and iterating, and `receive_many`) acknowledges what was handed out
-    before, so one thread at a time may call it. `take` is for handling several messages at a time:
-    each is acknowledged by its own `done`. What is not acknowledged when the process ends is
-    delivered again to its successor; docs/channels.md says how.
+    Acknowledgement: `receive` (and iterating, and `receive_many`) acknowledges what was returned
+    before, so one thread at a time may call it. `take` is for handling messages concurrently: each
+    is acknowledged by its own `done`. A message that is not acknowledged when the process ends is
+    delivered again to its successor (docs/channels.md).
     """
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:
@@ -38,12 +38,12 @@ class Context(BaseContext):
         self._answered = threading.Condition()
         self._pumping = False
         self._inbox = self._mailbox.inbox
-        self._late = 0  # answers that may still come, though nobody waits for them
+        self._late = 0  # answers that may still arrive after their timeout
 
     def send(self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """Send; on return the message is safe from the death of any module.
+        """Send a message; on return, the death of no module can lose it.
 
-        Waits up to `timeout` seconds for room. Errors: UnknownModule, ModuleUnavailable,
+        Waits up to `timeout` seconds for room. Raises UnknownModule, ModuleUnavailable,
         ChannelFull, MessageTooLarge, NotAMessage.
         """
         mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
@@ -53,10 +53,10 @@ class Context(BaseContext):
     def send_many(
         self, module: str, messages: Sequence[Message], timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send messages in their order, each at a fraction of what `send` takes.
+        """Send messages in order, in batches: each costs a fraction of a `send`.
 
-        Waits up to `timeout` seconds in all. Errors: those of `send`, with a note on how many
-        were sent before.
+        Waits up to `timeout` seconds in total. Raises what `send` raises, with a note that has the
+        number of messages sent before.
         """
         mailbox = self._mailboxes.get(module) or self.registry.mailbox(module)
         mailbox.inbox.put_many(messages, timeout, self._slot)
@@ -64,10 +64,10 @@ class Context(BaseContext):
     def send_to_group(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> None:
-        """Send to every other module of a group, all within `timeout` seconds.
+        """Send to every other module of a group, within `timeout` seconds in total.
 
-        A member that cannot be sent to stops none of the others; the first such error is
-        raised in the end, the others are notes on it.
+        A failure to send to one member does not affect the others: the first error is raised at
+        the end, with the others as notes.
         """
         deadline = Deadline(timeout)
         failures = Failures()
@@ -77,32 +77,32 @@ class Context(BaseContext):
         failures.raise_first()
 
     def receive(self, timeout: float | None = None) -> Message:
-        """Receive the next message; Timeout after `timeout` seconds, Closed when stopping."""
+        """Receive a message. Raises Timeout after `timeout` seconds, Closed when stopping."""
         if self.stopping or self._late:
             return self._next(self._inbox.try_get, timeout)
         message = self._inbox.try_get()
         return self._await(self._inbox.try_get, timeout) if message is None else message
 
     def receive_many(self, most: int = BATCH, timeout: float | None = None) -> list[Message]:
-        """Receive up to `most` messages of one sender, one or more, as `receive` does.
+        """Receive up to `most` messages of one sender, at least one, like `receive`.
 
-        The next receiving acknowledges all of them: if the process ends before it, each is
+        The next call that receives acknowledges all of them: if the process dies before it, each is
         delivered again to its successor.
         """
         attempt = self._inbox.try_get_many
         return self._next(lambda: attempt(most) or None, timeout)
 
     def take(self, timeout: float | None = None) -> Delivery:
-        """Receive a message that is acknowledged by its own `done`, not by the next receive.
+        """Receive a message that is acknowledged by its own `done`, not by the next call.
 
-        A message that others have died with twice (`max_deliveries` less one) is handed out
-        when all that was taken is done, and nothing else is until it is done itself: do not
-        wait for more messages before you handle those you have.
+        A message on its last delivery attempt is delivered in isolation: only when nothing else is
+        in flight, and alone until it is done. So do not wait for more messages before you handle
+        those that you have.
         """
         return self._next(self._mailbox.inbox.receiver.try_take, timeout)
 
     def __iter__(self) -> Iterator[Message]:
-        """Iterate over what is received until the module is asked to stop."""
+        """Iterate over received messages until the module is asked to stop."""
         while True:
             try:
                 yield self.receive()
@@ -112,9 +112,9 @@ class Context(BaseContext):
     def send_sync(
         self, module: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Message:
-        """Send, and wait for the message that answers it; Timeout after `timeout` seconds.
+        """Send a message and return its answer. Raises Timeout after `timeout` seconds.
 
-        Errors beside it: those of `send`. An answer that comes later is dropped and counted.
+        Also raises what `send` raises. An answer that arrives later is dropped and counted.
         """
         deadline = Deadline(timeout)
         question = self._ask(module, message)
@@ -127,10 +127,10 @@ class Context(BaseContext):
     def send_to_group_sync(
         self, group: str, message: Message, timeout: float | None = DEFAULT_TIMEOUT
     ) -> list[Message]:
-        """Send to every other module of a group, and wait for one answer from each.
+        """Send to every other module of a group, and return one answer from each.
 
-        All are asked and waited for, within `timeout` seconds in all; the first error is raised
-        then, the others are notes on it.
+        All are asked and awaited, within `timeout` seconds in total; then the first error is
+        raised, with the others as notes.
         """
         deadline = Deadline(timeout)
         questions = [self._ask(name, message.clone()) for name in self._group_targets(group)]
@@ -152,18 +152,18 @@ class Context(BaseContext):
         return answers
 
     def send_resp(self, message: Message, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """Send an answer to whoever waits for it; it passes everything that is not an answer."""
+        """Send an answer to the module that waits for it; it overtakes messages in the inbox."""
         answers = self._answers_of(message)
         if not answers.try_put(message, self._slot):
             answers.put(message, timeout=timeout)
 
     def stop(self) -> None:
-        """Let `receive` end with Closed; safe in a signal handler."""
+        """Ask the module to stop: `receive` raises Closed. Safe in a signal handler."""
         self.stopping = True
         self._mailbox.inbox.wake()
 
     def _next(self, attempt: Callable[[], Item | None], timeout: float | None) -> Item:
-        """Get what `attempt` hands out, or wait for it until the timeout or the module's end."""
+        """Return what `attempt` receives, waiting for it until the timeout or a stop."""
         if self._late:
             self._drop_late()
         if self.stopping:
@@ -190,13 +190,13 @@ class Context(BaseContext):
         return item
 
     def _ask(self, module: str, message: Message) -> Question:
-        """Be ready for the answer before the question is sent."""
+        """Register the question, which has to happen before it is sent."""
         question = Question(message, module, self.registry.mailbox(module).inbox)
         question.message = self._question(message, self._questions, question)
         return question
 
     def _await_answer(self, question: Question, deadline: Deadline) -> Message:
-        """Wait until one of the threads that wait has read the answer for this one."""
+        """Wait until this thread, or another one that waits, has read the answer."""
         with self._answered:
             while question.answer is None:
                 if self._pumping:
@@ -211,7 +211,7 @@ class Context(BaseContext):
         return question.answer
 
     def _pump(self, deadline: Deadline) -> None:
-        """Read an answer for whichever thread; called and left holding the condition."""
+        """Read one answer, for any thread. The condition is held on entry and on return."""
         receiver = self._mailbox.answers.receiver
         answer = receiver.try_get()
         if answer is None:
@@ -227,13 +227,13 @@ class Context(BaseContext):
                     self._pumping = False
                 answer = receiver.try_get()
                 if len(self._questions) > 1:
-                    self._answered.notify_all()  # another thread may have to pump now
+                    self._answered.notify_all()  # another thread may have to read now
             receiver.awake()
         if answer is not None:
             self._hand_over(answer)
 
     def _drop_late(self) -> None:
-        """Let answers that nobody waits for any more not fill the channel."""
+        """Drop late answers, so that they do not fill the channel."""
         with self._answered:
             while not self._pumping and (answer := self._mailbox.answers.receiver.try_get()):
                 self._hand_over(answer)

@@ -1,4 +1,4 @@
-"""Waiting for messages in an event loop."""
+"""Waiting for the messages of one channel in an event loop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ipc.message import Message
 from ipc.ring.receiver import Receiver
 from ipc.ring.signals import Deadline
 
-#: Messages handed out in a row until other tasks of the loop get their turn.
+#: Messages received in a row before the loop runs other tasks.
 _TURN: Final = 64
 
 
 class LoopWaiter:
-    """The waiting side of a channel: senders signal all the time it exists."""
+    """The waiters of one channel in an event loop, woken by its eventfd."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -27,12 +27,12 @@ class LoopWaiter:
         self._loop.add_reader(self._arrivals.fileno(), self._wake)
 
     def should_yield(self) -> bool:
-        """Whether other tasks are to run now, however many messages there are."""
+        """Whether the loop is to run other tasks now, even if there are messages."""
         self._turn += 1
         return self._turn % _TURN == 0
 
     async def wait(self, deadline: Deadline) -> None:
-        """Wait until a message may have come, or the deadline has."""
+        """Wait until a message may have arrived, or until the deadline."""
         self._receiver.await_arrivals()
         if self._receiver.pending():
             return
@@ -52,7 +52,7 @@ class LoopWaiter:
     async def consume(
         self, handle: Callable[[Message], None], stopping: Callable[[], bool]
     ) -> None:
-        """Call `handle` with message after message as they come, until `stopping`."""
+        """Call `handle` with each message as it arrives, until `stopping` returns True."""
         over = self._loop.create_future()
 
         def take_some() -> None:
@@ -76,10 +76,10 @@ class LoopWaiter:
             self._receiver.awake()
 
     def _hand_over(self, handle: Callable[[Message], None], stopping: Callable[[], bool]) -> bool:
-        """Hand over what there is, up to a turn; whether that was all.
+        """Handle the messages that are there, up to _TURN of them; return whether these were all.
 
-        Most often that is one message. Senders may signal while it is handled: only when there
-        are more is it cheaper to say that nobody sleeps, and to look once more afterwards.
+        Usually there is one message, and senders may signal while it is handled. Only with more
+        than one is it cheaper to clear SLEEPING first and to look once more afterwards.
         """
         receiver = self._receiver
         for count in range(_TURN):

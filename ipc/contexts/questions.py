@@ -1,4 +1,4 @@
-"""What asking other modules takes: questions that wait, and errors that stop nothing else."""
+"""Parts of `send_sync`: a question in flight, and the errors of several operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipc.message import Message
 
 @dataclass
 class Question:
-    """A message that waits for its answer; times are those of `time.perf_counter`."""
+    """A message that waits for its answer; its times are values of `time.perf_counter`."""
 
     message: Message
     module: str
@@ -23,7 +23,7 @@ class Question:
 
 
 class Failures:
-    """Errors of operations on several modules, of which none stops the others."""
+    """The errors of operations on several modules, none of which stops the others."""
 
     def __init__(self) -> None:
         self._errors: list[ChannelError] = []
@@ -38,7 +38,7 @@ class Failures:
         return False
 
     def raise_first(self) -> None:
-        """Raise the first error, if there is one, with the others as notes."""
+        """Raise the first error, if any, with the others as notes."""
         if self._errors:
             first, *others = self._errors
             for other in others:
@@ -47,7 +47,7 @@ class Failures:
 
 
 def no_answer(module: str, message: Message) -> Timeout:
-    """Make the error for a question that has waited long enough."""
+    """Return the error for a question whose timeout has passed."""
     return Timeout(
         f"module {module!r} did not answer message {message.id} "
         f"({message.operation} {message.resource}) in time"

@@ -1,4 +1,4 @@
-"""What a reader holds: messages handed out and not yet done, as another process sees them."""
+"""Messages in flight (delivered and not acknowledged), as another process sees them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ipc.ring.layout import RING, Segment, Slot, fence, lap_after, payload_place
 
 @dataclass(frozen=True)
 class InFlight:
-    """A message that was handed out and is not done; what it says stays in the channel.
+    """A message that was delivered and is not acknowledged, without its content.
 
-    The texts are empty if the bytes are no message: then decoding them is what goes on.
+    The strings are empty if the message cannot be decoded: the reader is decoding it then.
     """
 
     id: str
@@ -22,14 +22,14 @@ class InFlight:
     operation: str
     resource: str
     deliveries: int
-    """how often it was handed out, this time included"""
+    """number of deliveries, this one included"""
 
 
 def read(segment: Segment) -> list[InFlight]:
-    """Look at the records without a lock, whether the reader lives or not.
+    """Return the messages in flight, without a lock, whether the reader lives or not.
 
-    Each is copied first; then the reader's HEAD says whether the copy is of a message in hand
-    or of memory that was given back meanwhile.
+    Each record is copied first. The reader's HEAD, read afterwards, tells whether the copy is that
+    of a record or of memory that was reused meanwhile.
     """
     return [held for index in segment.used_slots() for held in _slot(segment.slot(index))]
 
@@ -45,14 +45,14 @@ def _slot(slot: Slot) -> Iterator[InFlight]:
         try:
             payload = bytes(slot.data[payload_place(lengths, position)])
             end = record_end(lengths, position)
-        except IndexError:  # it was given back, and holds something else
+        except IndexError:  # the memory was reused meanwhile
             payload, end = b"", position
         fence()
         head = words[layout.HEAD]
         if head > position:
             position = head
         elif word == word & layout.FRESH:
-            return  # not handed out yet, and so is all that comes after it
+            return  # not delivered yet, and neither is any record after it
         else:
             if word & layout.HELD and not word & layout.DONE:
                 yield _describe(payload, word)
@@ -62,6 +62,6 @@ def _slot(slot: Slot) -> Iterator[InFlight]:
 def _describe(payload: bytes, word: int) -> InFlight:
     if word & layout.MEMBER:
         payload = part_of_batch(payload, word & layout.LENGTH)
-    told = decode_envelope(payload)
+    envelope = decode_envelope(payload)
     deliveries = (word >> layout.DELIVERIES_SHIFT) & layout.DELIVERIES
-    return InFlight(told.id, told.source, told.operation, told.resource, deliveries)
+    return InFlight(envelope.id, envelope.source, envelope.operation, envelope.resource, deliveries)

@@ -1,7 +1,7 @@
-"""The receiving end of a slot: it consumes records, and makes room for others.
+"""The receiving end of a slot: it consumes records, and makes room for new ones.
 
-It keeps its positions in shared memory at every step, in an order in which a SIGKILL between any
-two of them loses nothing:
+Its positions are in shared memory. The order of the stores is such that a SIGKILL between any two
+of them loses nothing:
 
     read    the record's delivery count, then the message is handed out, then HEAD
     free    HEAD, then FREED, which lets the writer reuse the memory before it
@@ -43,9 +43,9 @@ from ipc.ring.layout import (
 class Reader:
     """The receiving end of a slot.
 
-    `cursor` is where the next record is handed out, `head` the oldest one not yet handled.
-    `free_step` is how many bytes are handled until the writer is told of the room: telling it
-    for every message would cost too much.
+    `cursor` is the position of the next record to hand out, `head` that of the oldest record not
+    acknowledged. `free_step` is the number of bytes to acknowledge before FREED is moved: doing
+    so for every message would cost too much.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Reader:
         self.free_step = free_step
         self.words, self.data, self.lengths = slot.words, slot.data, slot.lengths
         self.head = self.cursor = self.words[HEAD]
-        if self.head == self.words[TAIL]:  # deaths may have left the counts apart
+        if self.head == self.words[TAIL]:  # a SIGKILL may have left the counters apart
             self.words[HANDLED] = self.words[SENT]
         self.handled = self.words[HANDLED]
         self.freed = self.words[FREED]
@@ -77,15 +77,15 @@ class Reader:
         self._release_held()
 
     def tail(self) -> int:
-        """Where the written records end."""
+        """Return where the written records end."""
         tail: int = self.words[TAIL]
         if WEAK_MEMORY:
             fence()
         return tail
 
     def finds_more(self) -> bool:
-        """Whether there are records to hand out; if not, the writer gets all of its room."""
-        if self.words[TAIL] != self.cursor:  # `tail`, spelled out: it is asked all the time
+        """Whether there are records to hand out; if not, free all that is acknowledged."""
+        if self.words[TAIL] != self.cursor:  # `tail`, inlined
             if WEAK_MEMORY:
                 fence()
             return True
@@ -94,36 +94,36 @@ class Reader:
         return False
 
     def word(self, position: int) -> int:
-        """A record's word: its length, how often it was handed out, whether it is done."""
+        """Return a record's word (ring/layout.py)."""
         return self.lengths[(position % RING) >> 3]
 
     def set_word(self, position: int, word: int) -> None:
         self.lengths[(position % RING) >> 3] = word
 
     def end(self, position: int) -> int:
-        """Where the record at this position ends."""
+        """Return where the record at this position ends."""
         return record_end(self.lengths, position)
 
     def payload(self, position: int) -> bytes:
-        """Give the message at this position as it is encoded: a member's is a part of a batch."""
+        """Return the encoded message at this position, cut out of its batch if it is a member."""
         payload = bytes(self.data[payload_place(self.lengths, position)])
         word = self.word(position)
         return part_of_batch(payload, word & LENGTH) if word & MEMBER else payload
 
     def message(self, position: int) -> Message:
-        """Decode the message at this position; DECODING_ERRORS if it is none."""
+        """Decode the message at this position; raises DECODING_ERRORS if it cannot be decoded."""
         word = self.word(position)
         if not word & MEMBER:
             return decode_message(self.payload(position))
         try:
             return self._batch_of(position, word)[-(word & LENGTH)]
-        except DECODING_ERRORS:  # another member's fault, perhaps
+        except DECODING_ERRORS:  # perhaps only another member cannot be decoded
             return decode_message(self.payload(position))
 
     def hand_out_more(self, position: int, most: int) -> tuple[list[Message], int]:
-        """Hand out up to `most` messages from a position on, and say where they end.
+        """Hand out up to `most` messages from a position on; return them, and where they end.
 
-        It ends before a message that is special: handed out before, or no message at all.
+        It stops before a record that was delivered before or cannot be decoded.
         """
         tail, lap_end, lengths = self.tail(), self.lap_end(), self.lengths
         messages: list[Message] = []
@@ -151,7 +151,7 @@ class Reader:
         return messages, position
 
     def _batch_of(self, position: int, word: int) -> list[Message]:
-        """All messages of the batch that a member belongs to, decoded once."""
+        """Return all messages of the batch that a member belongs to; each batch is decoded once."""
         behind = position + 8 * (word & LENGTH)
         if behind != self._batch_end:
             self._batch = decode_batch(self.data[payload_place(self.lengths, position)])
@@ -159,12 +159,12 @@ class Reader:
         return self._batch
 
     def lap_end(self) -> int:
-        """Where the writer last began a new lap; asked for after `tail`."""
+        """Return where the writer's last lap ended; to be read after `tail`."""
         position: int = self.words[SKIPPED]
         return position - 1
 
     def begin_lap(self) -> int:
-        """Move the cursor to the ring's start, where the writer went on."""
+        """Move the cursor to the ring's start, where the writer continued."""
         at_head = self.head == self.cursor
         self.cursor = lap_after(self.cursor)
         if at_head:
@@ -172,9 +172,9 @@ class Reader:
         return self.cursor
 
     def done(self, position: int, end: int) -> bool:
-        """Note that a record is handled, in whatever order: HEAD passes it when it can.
+        """Acknowledge a record, in any order: HEAD moves past it once all before it are done.
 
-        False if that was known already.
+        Return False if it was acknowledged before.
         """
         if position < self.head or self.word(position) & DONE:
             return False
@@ -187,7 +187,7 @@ class Reader:
         return True
 
     def done_all(self, position: int, end: int, count: int) -> None:
-        """Note that `count` records up to `end`, all of them in hand, are handled."""
+        """Acknowledge `count` records from `position` to `end`, all of them in flight."""
         if position == self.head:
             self.handled = self.words[HANDLED] = self.handled + count
             self._advance(end)
@@ -198,7 +198,7 @@ class Reader:
             position = after
 
     def pass_done(self) -> None:
-        """Move HEAD over the records behind it that were handled out of order."""
+        """Move HEAD past the records that were acknowledged out of order."""
         head, lap_end = self.head, self.lap_end()
         while head < self.cursor:
             word = self.word(head)
@@ -211,7 +211,7 @@ class Reader:
         self._advance(head)
 
     def free(self) -> None:
-        """Let the writer reuse the memory of what is handled."""
+        """Let the writer reuse the memory of the acknowledged records."""
         if self.freed == self.head:
             return
         if WEAK_MEMORY:
@@ -222,7 +222,7 @@ class Reader:
             self._on_room()
 
     def _release_held(self) -> None:
-        """Note that the predecessor holds nothing any more: what it did is handed out again."""
+        """Clear HELD: what the predecessor had in flight is delivered again."""
         position, tail = self.head, self.tail()
         lap_end = self.lap_end()
         while position < tail:

@@ -1,4 +1,46 @@
-"""The receiving side of a channel: one process at a time, all senders in turns."""
+"""The receiving side of a channel: one process at a time, its senders in round robin.
+
+A reader's guide to `Receiver._hand_out`
+========================================
+
+One generator per reading process yields the messages, and None while there is nothing to hand
+out. It is suspended at a `yield` between two calls of `try_get`, `try_get_many` or `try_take`.
+Resuming it acknowledges the message yielded last, unless `_taken` is set. A generator is used
+because it keeps its place (reader, cursor, end of the turn) in local variables: the usual
+message costs one resumption and no call.
+
+What holds while it is suspended, by what the last call did:
+
+    last call      nothing to      try_get        try_get_many        try_take
+                   hand out                       (of 2 or more)
+    -------------  --------------  -------------  ------------------  ------------------
+    _last          None            the record     the first record    the record
+    _taken         False           False          True                True
+    _many          None            None           the whole range     None
+    _next          __next__        __next__       _after_many         __next__
+    the next call  looks again     acknowledges   acknowledges _many  acknowledges nothing:
+                                   _last          (_after_many)       Delivery.done does
+
+- `_last` is `(reader, start, end)` of the record yielded last.
+- `_taken` means that the next resumption acknowledges nothing; the generator then resets it.
+  `acknowledge` sets it as well, since it has acknowledged the message already.
+- `_many` is `(reader, start, end, count)` of a range that is acknowledged together. A
+  `try_get_many` that returns a single message leaves the state of `try_get`.
+- `_next` is what receives: the generator's `__next__`, or `_after_many` while `_many` is set.
+- `_in_flight` counts the Deliveries that are not done, whatever the last call was. Messages of
+  `try_get` and `try_get_many` are not counted: the next call acknowledges them anyway.
+- `_blocked` is True only while the generator yields None for the sake of isolation: a message on
+  its last delivery attempt waits for `_in_flight` to become 0, or is itself in flight. Then
+  `pending` is False, and the `done` that brings `_in_flight` to 0 signals the waiting reader.
+- `reader.cursor` is the end of the record yielded last, or of the range. It is stored before the
+  `yield`: `hand_out_more`, and a new generator after an exception, continue from there.
+
+Isolation: a record with one delivery left (`_is_last_chance`) is handed out when nothing
+else is in flight, and nothing else is handed out until it is acknowledged.
+
+`_lock` protects all of this from `Delivery.done` in other threads. `try_get` needs it only
+while Deliveries are in flight.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +58,21 @@ from ipc.ring.layout import READER_LOCK, RING, Segment, fence
 from ipc.ring.reader import Reader
 from ipc.ring.signals import EventFd, EventFdWatch
 
-_BURST: Final = 64 * 1024  # bytes of one sender that are handed out before the next one's turn
+#: Bytes handed out from one sender before it is the next one's turn.
+_BURST: Final = 64 * 1024
 
+#: Bytes acknowledged before the writer is told of the room, at most.
 _FREE_STEP: Final = 64 * 1024
 
-#: Told of a message that is set aside: its encoding, how often it was delivered, why.
+#: Called with a message that is set aside: its encoding, its number of deliveries, the reason.
 SetAside = Callable[[bytes, int, str], None]
 
 
 class Delivery:
-    """A message that was taken, to be handled at any pace beside others.
+    """A message in flight, which is handled concurrently with others.
 
-    Until `done` is called the message stays in the channel: if this process dies, its
-    successor gets it again. Deliveries may be done in any order, by any thread.
+    Until `done` is called the message stays in the channel: if this process dies, the message is
+    delivered again to its successor. Any thread may call `done`, in any order of the messages.
     """
 
     __slots__ = ("_receiver", "_record", "message")
@@ -41,9 +85,9 @@ class Delivery:
         self._record = record
 
     def done(self) -> None:
-        """Say that the message is handled: it will not be delivered again.
+        """Acknowledge the message: it will not be delivered again.
 
-        Said a second time it means nothing.
+        Calling it again has no effect.
         """
         self._receiver.done(self._record)
 
@@ -53,11 +97,13 @@ def _deliveries(word: int) -> int:
 
 
 class Receiver:
-    """Hands out the channel's messages; claims the channel's reading end for this process.
+    """The reading end of a channel, claimed for this process.
 
-    A message whose next death would make it a dead letter is handed out alone: not before all
-    that was taken is done, and nothing else before it is. So when the process dies with it, it
-    was this message and no other, however many are handled at a time.
+    A message on its last delivery attempt is handed out in isolation: only when nothing else is in
+    flight, and alone until it is acknowledged. If the process dies then, this message and no
+    other is the poison message, however many messages are usually in flight.
+
+    Raises ChannelError if another living process reads the channel.
     """
 
     def __init__(
@@ -72,7 +118,7 @@ class Receiver:
     ) -> None:
         if not segment.lock(READER_LOCK):
             pid = segment.words[layout.READER_PID]
-            raise ChannelError(f"the channel has a reader already: process {pid}")
+            raise ChannelError(f"cannot read from the channel: process {pid} is reading from it")
         segment.words[layout.READER_PID] = os.getpid()
         self._segment = segment
         self._words = segment.words
@@ -86,16 +132,16 @@ class Receiver:
         self._order: list[Reader] = []
         self._lock = threading.Lock()
         self._last: tuple[Reader, int, int] | None = None
-        self._many: tuple[Reader, int, int, int] | None = None  # the same, and how many
+        self._many: tuple[Reader, int, int, int] | None = None
         self._taken = False
-        self._in_flight = 0  # taken and not done
-        self._blocked = False  # until nothing is in hand
+        self._in_flight = 0
+        self._blocked = False
         self._messages = self._hand_out()
         self._next = self._messages.__next__
         self._arrivals = EventFdWatch(arrived)
 
     def try_get(self) -> Message | None:
-        """Hand out the next message, or None; acknowledges the one before it."""
+        """Return the next message, or None; acknowledge the one before it."""
         if self._in_flight:
             with self._lock:
                 return self._step()
@@ -106,10 +152,9 @@ class Receiver:
             return self.try_get()
 
     def try_get_many(self, most: int) -> list[Message] | None:
-        """Hand out up to `most` messages of one sender, or None; acknowledges those before.
+        """Return up to `most` messages of one sender, or None; acknowledge those before them.
 
-        They are in hand together, like messages that were taken. One whose next death would
-        make it a dead letter is handed out alone here too.
+        They are in flight together. A message in isolation is returned alone.
         """
         with self._lock:
             message = self._step()
@@ -127,7 +172,7 @@ class Receiver:
             return [message, *more]
 
     def try_take(self) -> Delivery | None:
-        """Hand out the next message, or None, to be acknowledged by its own `done`."""
+        """Return the next message, or None; it is acknowledged by its own `done`."""
         with self._lock:
             message = self._step()
             if message is None or self._last is None:
@@ -137,7 +182,7 @@ class Receiver:
             return Delivery(message, self, self._last)
 
     def done(self, record: tuple[Reader, int, int]) -> None:
-        """Acknowledge one that was taken."""
+        """Acknowledge a message that `try_take` returned."""
         reader, position, end = record
         with self._lock:
             if not reader.done(position, end):
@@ -148,7 +193,7 @@ class Receiver:
         self._arrived.signal()
 
     def acknowledge(self) -> None:
-        """Acknowledge what `try_get` handed out, without asking for more."""
+        """Acknowledge what `try_get` or `try_get_many` returned, without receiving more."""
         with self._lock:
             if self._many:
                 self._acknowledge_many()
@@ -168,19 +213,19 @@ class Receiver:
             self._next = self._messages.__next__
 
     def pending(self) -> bool:
-        """Whether there is something that can be handed out."""
+        """Whether there is a message that can be handed out now."""
         if self._blocked and self._in_flight:
             return False
         return any(reader.tail() != reader.cursor for reader in self._active_readers())
 
     def await_arrivals(self) -> EventFdWatch:
-        """Begin to wait for messages: try once more before sleeping on the result."""
+        """Ask senders for a signal; receive once more before sleeping on the returned watch."""
         self._words[layout.SLEEPING] = 1
         fence()
         return self._arrivals
 
     def awake(self) -> None:
-        """End a wait that `await_arrivals` began: senders need not signal."""
+        """End what `await_arrivals` began: senders need not signal."""
         self._words[layout.SLEEPING] = 0
 
     def _step(self) -> Message | None:
@@ -191,21 +236,21 @@ class Receiver:
                 self._recover(error)
 
     def _recover(self, error: BaseException) -> None:
-        """Let another thread be done with the generator, or begin a new one and raise."""
+        """Yield to the thread that is running the generator, or replace it and raise its error."""
         if inspect.getgeneratorstate(self._messages) == inspect.GEN_RUNNING:
             time.sleep(0)
             return
-        self._messages = self._hand_out()  # one that has raised is at its end
+        self._messages = self._hand_out()  # a generator that has raised is finished
         self._taken = False
         self._next = self._after_many if self._many else self._messages.__next__
         raise error
 
     def _hand_out(self) -> Generator[Message | None, None, None]:
-        """Yield message after message, and None whenever there is none.
+        """Yield the messages, and None whenever there is none; see the guide above.
 
-        Being resumed means that the message yielded last is handled, unless it was taken.
+        The record layout and `Reader.done` are inlined: a call costs as much as decoding.
         """
-        shared = self._max_deliveries > 1  # whether a first delivery may be beside others
+        shared = self._max_deliveries > 1  # if not, every delivery is in isolation
         while True:
             readers = [reader for reader in self._active_readers() if reader.finds_more()]
             if not readers:
@@ -249,7 +294,7 @@ class Receiver:
                     self._last = (reader, start, cursor)
                     yield message
                     if self._taken:
-                        # Others may have been handed out with it.
+                        # try_get_many may have moved the cursor.
                         self._taken, cursor = False, reader.cursor
                         if alone:
                             yield from self._until_nothing_is_in_flight()
@@ -262,7 +307,7 @@ class Receiver:
                         reader.done(start, cursor)
 
     def _is_last_chance(self, word: int) -> bool:
-        """Whether a record's next delivery is its last, for which it has to be alone."""
+        """Whether a record's next delivery is its last one, which happens in isolation."""
         return not word & layout.DONE and _deliveries(word) == self._max_deliveries - 1
 
     def _until_nothing_is_in_flight(self) -> Iterator[None]:
@@ -273,14 +318,14 @@ class Receiver:
         self._blocked = False
 
     def _again(self, reader: Reader, start: int, end: int) -> Message | None:
-        """Hand out what predecessors died with, unless it was done or they died too often."""
+        """Return a message to deliver again; None if it was acknowledged or is set aside now."""
         word = reader.word(start)
         if word & layout.DONE:
             reader.pass_done()
             return None
         before = _deliveries(word)
         if before >= self._max_deliveries:
-            reason = f"{before} times the module died while it handled this message"
+            reason = f"the module died {before} times while it handled this message"
             self._refuse(reader, start, end, before, reason)
             return None
         reader.set_word(start, (word + layout.DELIVERY) | layout.HELD)
@@ -304,7 +349,7 @@ class Receiver:
         try:
             self._set_aside(reader.payload(start), deliveries, reason)
         except OSError:
-            reader.cursor = start  # it stays in the channel
+            reader.cursor = start  # the message stays in the channel
             raise
         self._words[layout.DEAD_LETTERS] += 1
         reader.done(start, end)

@@ -30,22 +30,25 @@ Figures = ParamSpec("Figures")
 #: Where a slot's first record begins in its mapping, behind the record's word.
 _FIRST: Final = PAGE + 8
 
-#: Messages are put together up to so many bytes: larger ones gain nothing from it.
+#: Bytes up to which messages are encoded as one batch: larger batches gain nothing.
 _BATCH_BYTES: Final = 64 * 1024
-_ARRAY: Final = 3  # bytes that make an array of messages
+_ARRAY: Final = 3  # bytes of a MessagePack array's header
 
-#: An encoded batch, and how many messages are in it.
+#: An encoded batch, and its number of messages.
 Batch = tuple[bytes, int]
 
 
 class TryPut(Protocol):
-    """Puts a message if there is room; `prefer_slot` is for a process that has none yet."""
+    """Function that puts a message if there is room.
+
+    `prefer_slot` is the slot to claim if the process has none yet.
+    """
 
     def __call__(self, message: Message, prefer_slot: int = 0) -> bool: ...
 
 
 class Sender:
-    """Puts messages into this process's slot; any thread may."""
+    """The sending end of a channel in this process. It is thread-safe."""
 
     def __init__(self, segment: Segment, arrived: EventFd, capacity: int) -> None:
         self._segment = segment
@@ -57,10 +60,10 @@ class Sender:
         self._waiting = 0
 
     def putter(self, unavailable: Callable[[], ChannelError]) -> TryPut:
-        """Make the function that puts a message: everything that one send costs.
+        """Return the function that puts one message, for `Channel.try_put`.
 
-        It is one frame because each call more would cost as much as copying the message. The
-        order of its stores is what makes a message safe (ipc/ring/writer.py).
+        It is a single frame, since each further call would cost as much as a copy of the message
+        does. Its order of stores keeps a message safe from SIGKILL (ipc/ring/writer.py).
         """
         shared, signal = self._words, self._arrived.signal
         acquire, release = self._lock.acquire, self._lock.release
@@ -80,7 +83,7 @@ class Sender:
                 raise unavailable()
             acquire()
             try:
-                size = (length + 15) & ~7  # record_size, spelled out
+                size = (length + 15) & ~7  # record_size, inlined
                 writer = self._writer or self._claim(prefer_slot)
                 written = writer.tail + size <= writer.limit or writer.make_room(size)
                 if written:
@@ -97,7 +100,7 @@ class Sender:
             finally:
                 release()
             if weak_memory:
-                fence()  # elsewhere releasing the lock was one
+                fence()  # on x86-64 releasing the lock is a fence
             if shared[SLEEPING]:
                 signal()
             return written
@@ -107,7 +110,7 @@ class Sender:
     def put_batch(
         self, batch: Batch, unavailable: Callable[[], ChannelError], prefer_slot: int
     ) -> bool:
-        """Put several encoded messages at once if there is room: all are safe then, or none."""
+        """Put an encoded batch, all of it or nothing; False if there is no room."""
         if self._words[STATE]:
             raise unavailable()
         with self._lock:
@@ -120,7 +123,7 @@ class Sender:
         return written
 
     def await_room(self, room: EventFd) -> EventFdWatch:
-        """Begin to wait for room: try once more before sleeping on the result."""
+        """Ask the reader for a signal; put once more before sleeping on the returned watch."""
         watch = EventFdWatch(room)
         with self._lock:
             self._waiting += 1
@@ -129,7 +132,7 @@ class Sender:
         return watch
 
     def forget_room(self, watch: EventFdWatch) -> None:
-        """End a wait that `await_room` began."""
+        """End what `await_room` began."""
         watch.close()
         with self._lock:
             self._waiting -= 1
@@ -142,29 +145,29 @@ class Sender:
         *figures: Figures.args,
         **keywords: Figures.kwargs,
     ) -> None:
-        """Keep count of something in this process's slot: nobody else writes there."""
+        """Update counters in this process's slot, if it has one; no other process writes to it."""
         with self._lock:
             if self._writer:
                 what(self._writer.words, *figures, **keywords)
 
     def _claim(self, prefer: int) -> Writer:
-        """Take a slot for this process: the one it prefers, or any other that is free.
+        """Claim a slot for this process: the preferred one, or any other that is free.
 
-        A replacement that goes on in its predecessor's slot keeps the order of what they send.
+        A replacement that claims its predecessor's slot preserves the order of their messages.
         """
         for index in (prefer, *(i for i in range(SLOTS) if i != prefer)):
             if self._segment.lock(index):
                 self._writer = Writer(self._segment.slot(index), self._capacity)
                 self._words[layout.CLAIMS + index] = 1
                 return self._writer
-        raise ChannelError(f"{SLOTS} processes send to this channel already; no slot is free")
+        raise ChannelError(f"cannot send through this channel: {SLOTS} processes do so already")
 
 
 class Putting:
-    """Many messages on their way into a channel, encoded and put up to BATCH at a time.
+    """The state of one `put_many`: messages are encoded and put up to BATCH at a time.
 
-    Called, it puts what there is room for and says whether that was all. An error that leaves
-    its `with` is given a note on how many were put.
+    Calling it puts as many as there is room for, and returns whether these were all that were
+    left. An exception that leaves its `with` block gets a note with the number of messages put.
     """
 
     def __init__(self, messages: Sequence[Message], put: Callable[[Batch], bool]) -> None:
@@ -173,7 +176,7 @@ class Putting:
         self._batch: Batch | None = None
         self._put = put
         self.count = 0
-        """how many have been put"""
+        """messages put so far"""
 
     def __call__(self) -> bool:
         while batch := self._batch or next(self._batches, None):
@@ -193,9 +196,9 @@ class Putting:
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Batch]:
-    """Encode messages, as many at once as the first one's size makes good.
+    """Encode messages in batches, each up to BATCH messages and about _BATCH_BYTES.
 
-    One that cannot travel raises its error when those before it are put.
+    A message that cannot be sent raises its error after the messages before it have been yielded.
     """
     position = 0
     while position < len(messages):
@@ -213,8 +216,8 @@ def _batches(messages: Sequence[Message]) -> Iterator[Batch]:
 
 
 def too_large(message: Message, length: int) -> MessageTooLarge:
-    """Make the error for a message that no channel carries."""
+    """Return the error for a message that is larger than MAX_PAYLOAD."""
     return MessageTooLarge(
-        f"message {message.id} ({message.operation} {message.resource}) has "
+        f"cannot send message {message.id} ({message.operation} {message.resource}): it has "
         f"{length} bytes; a channel carries up to {MAX_PAYLOAD}"
     )

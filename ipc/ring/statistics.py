@@ -1,4 +1,4 @@
-"""A channel's counters, read from shared memory at nobody's cost, and the questions' times."""
+"""A channel's counters and its histogram of round trips, read from shared memory without a lock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from ipc.ring import layout
 from ipc.ring.layout import Segment, skipped
 
-#: Upper bounds of a round trip's buckets, in seconds; what took longer is in one more bucket.
+#: Upper bounds of the buckets of round trips, in seconds; one more bucket has no bound.
 ROUND_TRIP_BOUNDS: Final = (
     *(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -19,10 +19,10 @@ _BUCKETS: Final = len(ROUND_TRIP_BOUNDS) + 1
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often something took how long, as Prometheus has it, but for the buckets' counts.
+    """A histogram of durations; unlike Prometheus', its counts are not cumulative.
 
-    `counts[i]` is of what took up to `bounds[i]` seconds and more than the bound before it; the
-    last count, which has no bound, is of what took longer than all.
+    `counts[i]` is the number of durations up to `bounds[i]` seconds and above the bound before
+    it; the last count, without a bound, is the number above all bounds.
     """
 
     bounds: tuple[float, ...]
@@ -34,37 +34,37 @@ class Histogram:
         return sum(self.counts)
 
     def cumulative(self) -> list[int]:
-        """Counts of what took up to each bound, and of all: Prometheus' `le` buckets."""
+        """Return the counts up to each bound, and of all: Prometheus' `le` buckets."""
         total = 0
         return [total := total + count for count in self.counts]
 
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """A channel at one moment. Totals are since it was made; a kill may leave one off by one."""
+    """A channel at one moment; totals are since its creation, and a SIGKILL may cost them one."""
 
     messages: int
-    """waiting, including those being handled"""
+    """in the channel, including those in flight"""
     bytes: int
-    """what they take in memory"""
+    """memory that these messages take"""
     capacity_bytes: int
-    """what each sender may have waiting before it has to wait itself"""
+    """bytes that each sender may have in the channel before it has to wait"""
     sent_total: int
     received_total: int
-    """handled to the end, or set aside"""
+    """acknowledged, or set aside"""
     redelivered_total: int
     dead_letters: int
-    """set aside since the channel was made, whatever has become of them"""
+    """messages set aside since the channel was created, replayed or dropped ones included"""
     senders: int
-    """slots in use: processes that have sent, a replacement counting as its predecessor"""
+    """slots that were used: processes that have sent, a replacement not counted again"""
     round_trips: Histogram
-    """of `send_sync` to this channel: from before the question is sent until its answer is there"""
+    """durations of `send_sync` to this channel: from before sending until the answer is there"""
     unanswered_total: int
-    """questions whose answer did not come in time"""
+    """calls of `send_sync` that ended with Timeout"""
 
 
 def read(segment: Segment, capacity: int) -> ChannelStatistics:
-    """Read the counters as they are at this moment, whoever is writing them."""
+    """Read the counters, without a lock, while other processes update them."""
     messages = waiting_bytes = sent_total = received_total = unanswered = nanoseconds = 0
     counts = [0] * _BUCKETS
     used = segment.used_slots()
@@ -96,14 +96,14 @@ def read(segment: Segment, capacity: int) -> ChannelStatistics:
 
 
 def longest_wait(segment: Segment) -> int:
-    """Bytes that the sender with the most of them has waiting."""
+    """Return the bytes in the channel of the sender that has most of them."""
     slots = [segment.slot(index).words for index in segment.used_slots()]
     freed = [(words, words[layout.FREED]) for words in slots]
     return max((words[layout.TAIL] - at - skipped(words, at) for words, at in freed), default=0)
 
 
 def count_round_trip(words: memoryview, seconds: float) -> None:
-    """Count an answered question in its sender's own slot of the channel it was sent through."""
+    """Count an answered `send_sync` in the asking process's slot of the asked module's inbox."""
     bucket = layout.ROUND_TRIP_COUNTS + bisect_left(ROUND_TRIP_BOUNDS, seconds)
     words[layout.ROUND_TRIP_SUM] += int(seconds * 1e9)
     words[bucket] += 1

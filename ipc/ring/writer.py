@@ -1,9 +1,9 @@
 """The sending end of a slot: it appends records to the ring.
 
-It stores payload, record word, then TAIL, in an order in which a SIGKILL between any two of them
-loses nothing: a record is there whole or not at all. ipc/ring/reader.py has the other end.
+It stores the payload, the record's word, then TAIL: whenever a SIGKILL comes, a record is there as
+a whole or not at all. ipc/ring/reader.py is the other end.
 
-Memory is in use only as far as the writer goes before it begins a new lap, at the ring's start.
+The ring takes memory only as far as the writer goes before it begins a new lap at the ring's start.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from ipc.ring.layout import (
     skipped,
 )
 
-#: An empty slot's writer begins a new lap after so many bytes: they stay in the CPU's cache.
+#: Bytes after which the writer of an empty slot begins a new lap: they stay in the CPU's cache.
 _LAP: Final = 256 * 1024
 
 
 class Writer:
-    """The sending end of a slot; the caller sees to it that only one thread is inside.
+    """The sending end of a slot. It is not thread-safe: the caller holds a lock.
 
-    `tail` is where the next record begins, `limit` where it has to end if there is to be no
-    `make_room` first. `ipc.ring.sender` writes the records that are no batches.
+    `tail` is where the next record begins. A record that would end after `limit` needs `make_room`
+    first. `ipc.ring.sender` itself writes the records that are not batches.
     """
 
     __slots__ = (
@@ -59,14 +59,14 @@ class Writer:
         self.tail: int = self.words[TAIL]
         self.sent: int = self.words[SENT]
         self.limit = 0
-        self._used = RING if self.tail else 0  # up to where memory may be in use
-        # A predecessor may have died while it waited, or before the first record of a lap.
+        self._used = RING if self.tail else 0  # the end of the memory that may be in use
+        # A predecessor may have been killed while it waited, or before a lap's first record.
         self.words[WAITING] = False
         if self.words[SKIPPED] == self.tail + 1:
             self.words[SKIPPED] = 0
 
     def await_room(self, *, waiting: bool) -> None:
-        """Ask the reader to tell when it has made room, or to no longer do so."""
+        """Set whether the reader is to signal when it has made room."""
         self.words[WAITING] = waiting
         fence()
 
@@ -90,10 +90,10 @@ class Writer:
         return True
 
     def make_room(self, size: int) -> bool:
-        """Find out anew how far the writer may go, beginning a new lap where it is time to.
+        """Move `limit`, beginning a new lap if one is due; False if `size` bytes have no room.
 
-        False if there is no room for a record of this size. An empty slot takes any record, so
-        the largest message passes the smallest channel.
+        An empty slot takes a record of any size, so that the largest message passes through the
+        smallest channel.
         """
         freed, tail = self.words[FREED], self.tail
         unused = skipped(self.words, freed)
@@ -116,7 +116,7 @@ class Writer:
         return self.tail + size <= self.limit
 
     def _begin_lap(self, size: int, freed: int) -> bool:
-        """Go on at the ring's start, if the record fits in before what waits there."""
+        """Continue at the ring's start; False if the record does not fit before what is waiting."""
         tail, start = self.tail, lap_after(self.tail)
         empty = freed == tail
         if not empty and start + size > freed + RING:

@@ -78,7 +78,7 @@ def test_one_for_a_module_that_takes_nothing_stays(tmp_path: Path) -> None:
         running.cli("stop", "allergic")
         done = running.cli("dead-letters", "replay", letter_id)
         assert done.returncode == 1
-        assert "module 'allergic' takes no messages: it is stopped" in done.stderr
+        assert "cannot send to 'allergic': the module is stopped" in done.stderr
         assert letter_id in running.cli("dead-letters", "list").stdout
 
 

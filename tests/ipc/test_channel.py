@@ -131,7 +131,7 @@ def test_taken_messages_are_done_in_any_order_and_only_the_others_come_again(
 
 def test_a_full_channel_says_so_and_takes_more_when_read(start: Start) -> None:
     channel = Channel("inbox", capacity=4096)
-    with pytest.raises(ChannelFull, match="'inbox' is full"):
+    with pytest.raises(ChannelFull, match="'inbox': the channel is full"):
         for number in range(100):
             channel.put(numbered(number, 200), block=False)
     assert channel.full()
@@ -253,7 +253,7 @@ def test_bytes_that_are_no_message_are_set_aside(
     send(channel, [1])
     assert channel.get_nowait().resource == "1"
     (letter,) = DeadLetterBox(tmp_path).letters()
-    assert "not a message" in letter.reason
+    assert "as a message" in letter.reason
 
 
 def test_statistics_count_what_happened() -> None:

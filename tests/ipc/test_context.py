@@ -86,7 +86,7 @@ async def test_an_answer_to_nobody_is_counted_not_kept(contexts: dict[str, Async
 
 
 async def test_answering_what_nobody_asked_is_an_error(contexts: dict[str, AsyncContext]) -> None:
-    with pytest.raises(ChannelError, match="answers nobody"):
+    with pytest.raises(ChannelError, match="it has no reply_to"):
         await contexts["b"].send_resp(question().response("OK"))
 
 

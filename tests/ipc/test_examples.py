@@ -32,7 +32,7 @@ SAID = {
         "the worker ended with -6",
         "wine is done",
         "the worker ended with 0",
-        "dead letter: poison (2 times the module died while it handled this message)",
+        "dead letter: poison (the module died 2 times while it handled this message)",
     },
 }
 

@@ -150,7 +150,7 @@ def test_a_flood_does_not_starve_another_sender(start: Start) -> None:
 def test_a_full_module_stops_neither_others_nor_its_answers(start: Start) -> None:
     registry = registered("a", "full", "b", capacity=8192)
     context = Context(registry, "a")
-    with pytest.raises(ChannelFull, match="'full' is full: [0-9]+ messages"):
+    with pytest.raises(ChannelFull, match=r"'full': the channel is full \([0-9]+ messages"):
         while True:
             context.send("full", numbered(0, 1000), timeout=0)
     context.send("b", numbered(1), timeout=0)
@@ -171,7 +171,7 @@ def test_a_member_that_cannot_be_sent_to_stops_none_of_the_others() -> None:
         pass
     with pytest.raises(ModuleUnavailable, match="'stopped'") as caught:
         Context(registry, "sender").send_to_group("all", numbered(1, 900), timeout=0.01)
-    assert any("'full' is full" in note for note in caught.value.__notes__)
+    assert any("'full': the channel is full" in note for note in caught.value.__notes__)
     assert Context(registry, "good").receive(10).resource == "1"
 
 

@@ -51,7 +51,7 @@ def test_the_envelope_of_what_is_not_a_message_is_empty(data: bytes) -> None:
 
 @given(st.binary())
 def test_decoding_refuses_what_is_not_a_message(data: bytes) -> None:
-    with pytest.raises(NotAMessage, match="not a message"):
+    with pytest.raises(NotAMessage, match="as a message"):
         decode(data)
 
 

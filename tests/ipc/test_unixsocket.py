@@ -76,7 +76,7 @@ async def test_what_is_no_socket_stays_and_is_told(tmp_path: Path, kind: str) ->
             path.mkdir()
         case "link":
             path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=r"precious\.txt: there is something that is not a socket"):
+    with pytest.raises(OSError, match=r"precious\.txt: the path exists and is not a socket"):
         async with listening(path):
             pass
     remove_socket(path)
@@ -109,7 +109,9 @@ async def test_a_socket_that_was_removed_can_be_made_again(tmp_path: Path) -> No
 
 async def test_a_path_that_is_too_long_is_told_with_its_length(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 120)
-    with pytest.raises(OSError, match=rf"is {len(str(path))} bytes long.* may have {LONGEST_PATH}"):
+    with pytest.raises(
+        OSError, match=rf"is {len(str(path))} bytes long.* may have at most {LONGEST_PATH}"
+    ):
         await UnixListener(path, greet).listen()
     assert not path_fault(Path("/" + "x" * 106))
     assert path_fault(Path("/" + "é" * 54))

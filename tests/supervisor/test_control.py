@@ -51,7 +51,7 @@ def test_stop_and_start(tmp_path: Path) -> None:
         assert (stopped["state"], stopped["pid"]) == ("stopped", None)
         assert running.cli("status").returncode == 1
         running.cli("restart", "telling")
-        running.wait_for("ModuleUnavailable: module 'good' takes no messages: it is stopped")
+        running.wait_for("ModuleUnavailable: cannot send to 'good': the module is stopped")
         assert running.cli("start", "good").returncode == 0
         assert running.module("good")["state"] == "ready"
         assert running.cli("start", "good").returncode == 0  # which changes nothing
