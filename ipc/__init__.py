@@ -16,12 +16,14 @@ from ipc.errors import (
     UnknownModule,
 )
 from ipc.message import Message
-from ipc.registry import ChannelRegistry
+from ipc.registry import ChannelRegistry, Mailbox
 from ipc.ring.in_flight import InFlight
+from ipc.ring.layout import MAX_PAYLOAD
 from ipc.ring.receiver import Delivery
 from ipc.ring.statistics import ChannelStatistics, Histogram
 
 __all__ = [
+    "MAX_PAYLOAD",
     "AsyncContext",
     "Channel",
     "ChannelError",
@@ -36,6 +38,7 @@ __all__ = [
     "Delivery",
     "Histogram",
     "InFlight",
+    "Mailbox",
     "Message",
     "MessageTooLarge",
     "ModuleUnavailable",

@@ -1,4 +1,4 @@
-"""Processes for the channels' tests: forked, watched, and never left behind."""
+"""Forked processes for the tests of channels, none of which outlives its test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Start = Callable[..., Any]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start `target(*args)` in a process; it is killed at the test's end if it still runs."""
+    """Start `target(*args)` in a process, which is killed at the end of the test."""
     processes = []
 
     def begin(target: Callable[..., None], *args: Any, method: str = "fork") -> Any:

@@ -1,4 +1,4 @@
-"""Ending a piece of ipc's code at a chosen step: one step is one bytecode instruction."""
+"""End a call of ipc's code at a chosen step: a step is a bytecode instruction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ended(BaseException):
 
 
 def run_until(step: int, target: Callable[[], Any], *, at_step: Callable[[], None]) -> int:
-    """Run `target`, calling `at_step` before its step number `step`; how many steps it took.
+    """Run `target`, call `at_step` before step number `step`, and return the number of steps.
 
     Only instructions of ipc's own files count, so every store to shared memory has a step
     before it and one after it.
@@ -49,10 +49,10 @@ def run_until(step: int, target: Callable[[], Any], *, at_step: Callable[[], Non
 
 
 def end() -> None:
-    """End the target at its step, in this process: what it has stored so far stays.
+    """End the target at its step, in this process; its stores so far remain.
 
-    The one lock that a new Sender or Receiver would share with it is let go, as a process's
-    death would.
+    The lock that it shares with a new Sender or Receiver is released, as it would be by the death
+    of a process.
     """
     sys.settrace(None)
     if layout._fence_lock.locked():
@@ -61,5 +61,5 @@ def end() -> None:
 
 
 def kill() -> None:
-    """End the process at its step as nothing can be prepared for."""
+    """Kill the process at its step."""
     os.kill(os.getpid(), signal.SIGKILL)

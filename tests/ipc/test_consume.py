@@ -1,4 +1,4 @@
-"""Messages handed to a function: none is missed, however they come, and all are acknowledged."""
+"""`consume`: each message reaches the handler and is acknowledged, whenever it arrives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbered(number: int) -> Message:
 
 
 class Consumer:
-    """A module that consumes, and what came to it."""
+    """A module that consumes, and the messages that it has received."""
 
     def __init__(self, contexts: dict[str, AsyncContext]) -> None:
         self.sender, self.context = contexts["a"], contexts["b"]
@@ -138,7 +138,7 @@ async def test_a_consumer_that_is_cancelled_leaves_the_rest_to_others(consumer: 
 
 @pytest.mark.timeout(120)
 async def test_no_wake_up_is_lost_between_processes(consumer: Consumer) -> None:
-    """Each burst is sent when the one before has been handled: one lost wake-up ends it."""
+    """Each burst is sent after the one before has been handled: a lost wake-up would hang it."""
     rounds = [random.choice((1, 1, 1, 2, 3, _TURN, _TURN + 1)) for _ in range(2000)]
     reading, writing = os.pipe()
     pid = os.fork()
@@ -160,6 +160,6 @@ async def test_no_wake_up_is_lost_between_processes(consumer: Consumer) -> None:
         await asyncio.wait_for(running, DEADLINE)
     finally:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)  # noqa: ASYNC222 - it has been killed
+        os.waitpid(pid, 0)  # noqa: ASYNC222 - the process was killed
         os.close(reading)
         os.close(writing)

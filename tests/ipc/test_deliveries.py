@@ -1,4 +1,4 @@
-"""What becomes of messages that were in hand when their reader died."""
+"""Messages that were in flight when their reader died."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def take(channel: Channel) -> Delivery:
 
 
 def take_all_and_die_of_poison(channel: Channel, handled: Channel) -> None:
-    """Hold all there is, as an asyncio module does; the poison kills, after all was taken."""
+    """Take all messages, as an asyncio module does, and die of the poison message after that."""
     while True:
         held = []
         while (delivery := channel.receiver.try_take()) is not None:
@@ -118,7 +118,7 @@ def take_in_two_threads(registry: ChannelRegistry, told: Channel) -> None:
     context = Context(registry, "a")
     first = context.take(10)
     told.put(first.message)
-    # The done comes while the other thread waits, most of the time; either order has to work.
+    # `done` is usually called while the other thread waits; either order has to work.
     threading.Timer(0.05, first.done).start()
     told.put(context.take(10).message)
     signal.pause()
@@ -175,7 +175,7 @@ def hold_three_and_do_one(channel: Channel, told: Channel) -> None:
     signal.pause()
 
 
-def test_another_process_sees_what_is_in_hand(start: Start) -> None:
+def test_another_process_sees_what_is_in_flight(start: Start) -> None:
     channel, told = Channel("inbox"), Channel("told")
     fill(channel, 6)
     assert channel.in_flight() == []
@@ -200,7 +200,7 @@ def test_another_process_sees_what_is_in_hand(start: Start) -> None:
     assert channel.in_flight() == []
 
 
-def test_after_a_second_death_only_what_was_in_hand_then_is_told(start: Start) -> None:
+def test_after_a_second_death_only_what_was_in_flight_then_is_returned(start: Start) -> None:
     channel = Channel("inbox", max_deliveries=2)
     fill(channel, 4)
     start(lambda: [take(channel) for _ in range(3)]).join(10)
@@ -208,7 +208,7 @@ def test_after_a_second_death_only_what_was_in_hand_then_is_told(start: Start) -
     assert [(held.resource, held.deliveries) for held in channel.in_flight()] == [("0", 2)]
 
 
-def test_what_a_get_has_handed_out_is_in_hand_until_the_next(start: Start) -> None:
+def test_what_a_get_has_returned_is_in_flight_until_the_next(start: Start) -> None:
     channel = Channel("inbox")
     fill(channel, 2)
     channel.get_nowait()
@@ -243,7 +243,7 @@ def send_for_ever(channel: Channel) -> None:
 
 
 def test_looking_while_messages_fly_shows_only_real_ones(start: Start) -> None:
-    """Records are overwritten under the looking process; it never tells of what is not one."""
+    """Records are overwritten while another process reads them: it returns only true records."""
     channel = Channel("inbox", capacity=256 * 1024)
     start(send_for_ever, channel)
     start(get_for_ever, channel)

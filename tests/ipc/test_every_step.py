@@ -1,4 +1,4 @@
-"""The end of a sender and of a reader at every step that it takes, one after the other.
+"""The death of a sender and of a reader at each of its steps, one after the other.
 
 A step is ended in this process, as tests/ipc/test_model.py does, which takes a tenth of the time
 of a fork; one step in SAMPLE is ended by SIGKILL in a process of its own, and all of them in
@@ -44,7 +44,7 @@ def numbered(number: int, size: int = 20) -> Message:
 
 
 def survive(child: Callable[[], Any], step: int, *channels: Channel) -> bool:
-    """End the child at this step; whether it got there.
+    """Kill the child at this step; return whether it was reached.
 
     Without `channels`, those that the child uses, it is always killed in a process of its own:
     locks of its own would stay locked here.
@@ -62,7 +62,7 @@ def survive(child: Callable[[], Any], step: int, *channels: Channel) -> bool:
 
 
 def end_here(child: Callable[[], Any], step: int, channels: tuple[Channel, ...]) -> bool:
-    """End the child in this process, which then uses the channels as another one would."""
+    """End the child's work in this process, which then uses the channels as a successor."""
     try:
         steps.run_until(step, child, at_step=steps.end)
     except steps.Ended:
@@ -80,7 +80,7 @@ def every_step(stride: int) -> Iterator[int]:
     for step in itertools.count(1, stride if QUICK else 1):
         yield step
         if step % 64 == 0:
-            gc.collect()  # channels of former steps
+            gc.collect()  # channels of earlier steps
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def drained(channel: Channel) -> list[Message]:
 
 
 def at_lap_s_end(channel: Channel) -> None:
-    """Let the next message be the first of a new lap."""
+    """Make the next message the first of a new lap."""
     words = channel._segment.slot(0).words
     words[TAIL] = words[HEAD] = words[HEAD + 1] = RING - 64
 
@@ -205,7 +205,7 @@ def get_many(channel: Channel, ledger: memoryview) -> None:
 
 
 def take_all(channel: Channel, ledger: memoryview) -> None:
-    """Hold all, and be done with them in another order."""
+    """Take all messages, and acknowledge them in another order."""
     held = []
     while (delivery := channel.receiver.try_take()) is not None:
         ledger[1 + int(delivery.message.resource)] += 1
@@ -217,7 +217,7 @@ def take_all(channel: Channel, ledger: memoryview) -> None:
 
 
 def reading(channel: Channel) -> AsyncContext:
-    """Make the context of a module whose inbox the channel is."""
+    """Return the context of a module whose inbox is this channel."""
     registry = ChannelRegistry()
     registry.add_module("reader")
     mailbox = registry.mailbox("reader")
@@ -226,7 +226,7 @@ def reading(channel: Channel) -> AsyncContext:
 
 
 def consume_all(channel: Channel, ledger: memoryview) -> None:
-    """Get all, handed over in an event loop."""
+    """Consume all messages in an event loop."""
 
     async def main() -> None:
         context = reading(channel)
@@ -243,7 +243,7 @@ def consume_all(channel: Channel, ledger: memoryview) -> None:
 
 
 def take_in_a_loop(channel: Channel, ledger: memoryview) -> None:
-    """The same as take_all with an asyncio context."""
+    """Do as `take_all` does, with an AsyncContext."""
 
     async def main() -> None:
         context = reading(channel)
@@ -314,7 +314,7 @@ def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path
         for number in range(2):
             channel.put(numbered(number))
         survive(lambda c=channel: c.try_get(), 10**9, channel)  # type: ignore[misc]
-        # The process has ended with the message in hand.
+        # The process has ended with the message in flight.
         killed = survive(lambda c=channel: c.try_get(), step, channel)  # type: ignore[misc]
         rest = {message.resource for message in drained(channel)}
         kept = DeadLetterBox(letters).letters()
@@ -327,7 +327,7 @@ def test_a_reader_killed_while_it_sets_a_message_aside_loses_none(tmp_path: Path
 
 @pytest.mark.timeout(DEADLINE)
 def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
-    """The one that is left gets an error or goes on; neither side's channels are damaged."""
+    """The survivor gets an error or continues; the channels of neither side are damaged."""
     registry = ChannelRegistry()
     for name in ("a", "b"):
         registry.add_module(name)
@@ -349,7 +349,7 @@ def test_who_asks_or_answers_may_be_killed_at_any_step_of_it() -> None:
 
 
 def test_every_store_of_a_writer_is_a_step() -> None:
-    """The hook sees the code that it is meant to see."""
+    """The trace function sees the instructions of ipc."""
     channel = Channel("inbox")
     few = steps.run_until(-1, lambda: None, at_step=steps.end)
     some = steps.run_until(-1, lambda: channel.put(numbered(0)), at_step=steps.end)

@@ -1,4 +1,4 @@
-"""Each example runs as its first line says, and says what it should."""
+"""Each example runs with the command in its first line, and prints what it should."""
 
 from __future__ import annotations
 

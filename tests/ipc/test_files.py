@@ -1,4 +1,4 @@
-"""Files that are written beside others: in one step, private, and through nobody's links."""
+"""Replacing files: atomic, with the right mode, and never through a link."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_mode_is_right_before_the_first_byte(tmp_path: Path) -> None:
 def test_what_somebody_has_prepared_is_neither_written_to_nor_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if the name of the temporary file could be told."""
+    """Even if the name of the temporary file were predictable."""
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "known")
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")

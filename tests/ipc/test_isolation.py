@@ -1,4 +1,4 @@
-"""What one process does, or has done to it, stops none of the others."""
+"""Isolation: a process that dies, hangs or floods stops no other process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def get_one(channel: Any, told: Any) -> None:
 
 
 def kill_an_idle_reader(start: Start, channel: Any) -> None:
-    """Kill it when it sleeps in the kernel, and nowhere else."""
+    """Kill the process once it sleeps in the kernel."""
     here, there = multiprocess.Pipe()
     reader = start(get_one, channel, there)
     assert here.recv() == "waiting"
@@ -74,7 +74,7 @@ def test_a_reader_killed_in_get_leaves_the_channel_working(start: Start) -> None
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_same_kill_leaves_a_multiprocess_queue_locked(start: Start) -> None:
-    """Should this fail one day, multiprocess has a queue that survives its readers."""
+    """If this fails one day, multiprocess has a queue that survives SIGKILL of its readers."""
     channel: Any = multiprocess.Queue()
     kill_an_idle_reader(start, channel)
     channel.put(numbered(1))
@@ -94,7 +94,7 @@ def flood(registry: ChannelRegistry, name: str) -> None:
 
 
 def die_in_the_middle(registry: ChannelRegistry) -> None:
-    """Hold the slot and die before the record is there: TAIL has not moved."""
+    """Claim the slot and die before the record is complete: TAIL has not moved."""
     context = Context(registry, "dying")
     context.send("reader", numbered(1))
     writer = context.registry.mailbox("reader").inbox._sender._writer
@@ -135,7 +135,7 @@ def fill(registry: ChannelRegistry, name: str) -> None:
 
 
 def test_a_flood_does_not_starve_another_sender(start: Start) -> None:
-    """Senders are read in turns: at most a burst of one is handed out before the next's."""
+    """Senders are read in round robin, at most a burst of each at a time."""
     registry = registered("reader", "flooding", "good")
     start(fill, registry, "flooding").join(20)
     Context(registry, "good").send("reader", numbered(1))
@@ -255,7 +255,7 @@ def test_a_module_that_was_cleaned_up_is_unknown() -> None:
 
 
 def test_waits_are_bounded_by_default() -> None:
-    """30 s, as beehive's; only receiving waits for ever, as beehive's does."""
+    """30 s, as in beehive; only receiving has no timeout, as in beehive."""
     import inspect
 
     assert DEFAULT_TIMEOUT == 30.0

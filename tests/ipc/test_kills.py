@@ -24,17 +24,17 @@ KILLS = int(os.environ.get("KILLS", "40"))
 WRITERS = 2
 CONTENT = "x" * 220
 
-# Words of the ledger, which outlives everybody. A writer notes a number before it sends it and
-# after: one that was killed in between may or may not have sent it. The reader notes the last
-# number that it has handled of each writer.
+# Words of the ledger, which is shared memory. A writer records a number before it sends it and
+# after: a writer that was killed in between may or may not have sent it. The reader records the
+# last number that it has handled of each writer.
 STOP, LOST, UNMARKED, HANDLED = 0, 1, 2, 3
 ABOUT, SENT, LAST, DOUBTS = 8, 16, 24, 32
-DOUBT = 64  # for each writer, ranges of numbers of which nobody knows whether they were sent
+DOUBT = 64  # for each writer, ranges of numbers that may or may not have been sent
 WORDS = DOUBT + 2 * WRITERS * KILLS
 
 
 def write(channel: Channel, ledger: Any, writer: int, most: int) -> None:
-    """Send numbers, up to `most` at a time; those of a killed one's last time are in doubt."""
+    """Send numbers, up to `most` at a time; the last ones of a killed sender are in doubt."""
     dice = random.Random(os.getpid())
     if ledger[ABOUT + writer] > ledger[SENT + writer]:
         note_doubt(ledger, writer)
@@ -71,7 +71,7 @@ def get_many(channel: Channel, ledger: Any) -> None:
 
 
 def take(channel: Channel, ledger: Any) -> None:
-    """Hold up to 16 at a time, and be done with them in any order."""
+    """Take up to 16 messages at a time, and acknowledge them in any order."""
     receiver = channel.receiver
     dice = random.Random(os.getpid())
     while True:
@@ -85,7 +85,7 @@ def take(channel: Channel, ledger: Any) -> None:
 
 
 def take_in_a_loop(channel: Channel, ledger: Any) -> None:
-    """Handle up to 16 at a time as tasks of an event loop."""
+    """Handle up to 16 messages at a time, as tasks of an event loop."""
 
     async def handled(delivery: Delivery, room: asyncio.Semaphore) -> None:
         await asyncio.sleep(0)
@@ -147,7 +147,7 @@ def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(
     begin += [lambda w=writer: start(write, channel, ledger, w, most) for writer in range(WRITERS)]  # type: ignore[misc]
     processes = [each() for each in begin]
     for _ in range(KILLS):
-        time.sleep(dice.expovariate(1 / 0.02))  # the moment is meant to be any
+        time.sleep(dice.expovariate(1 / 0.02))  # a random moment is the point
         victim = dice.randrange(len(processes))
         processes[victim].kill()
         processes[victim].join(10)
@@ -164,7 +164,7 @@ def test_nothing_is_lost_or_stuck_and_only_marked_messages_come_twice(
 
 
 def everything_arrived(ledger: Any) -> bool:
-    """What was sent is handled, but for the last of which nobody knows whether they were sent."""
+    """All sent messages are handled, except those of which it is unknown whether they were sent."""
     return all(
         set(range(ledger[LAST + w] + 1, ledger[SENT + w] + 1)) <= doubts(ledger, w)
         for w in range(WRITERS)

@@ -1,4 +1,4 @@
-"""Many messages sent and received at once."""
+"""Batches: many messages sent and received at once."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ UNIT = 176
 
 
 def sized(number: int, units: int) -> Message:
-    """Make a message whose record takes so many times UNIT bytes."""
+    """Return a message whose record takes a multiple of UNIT bytes."""
     message = numbered(number, "")
     while record_size(len(encode(message))) < units * UNIT:
         message.content += "x" * 8
@@ -204,7 +204,7 @@ def sized(number: int, units: int) -> Message:
 def test_what_earlier_laps_have_left_is_not_received_again(
     put: Callable[[Channel, list[Message]], None],
 ) -> None:
-    """Records begin at the same places in each lap, which ends now here and now there."""
+    """Records begin at the same places in each lap, and the laps end at different places."""
     channel = Channel("inbox", capacity=64 * 1024)
     dice = random.Random(1)
     words = channel._segment.slot(0).words

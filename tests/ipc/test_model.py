@@ -1,4 +1,4 @@
-"""A channel beside a model of it, with ends of senders and readers at any step."""
+"""A channel compared with a model, with deaths of senders and readers at any step."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ STEPS = st.integers(1, 700)
 
 
 class Sent:
-    """What the model knows of a message."""
+    """The model's state of one message."""
 
     def __init__(self, number: int, size: int, *, sure: bool) -> None:
         self.number = number
         self.size = size
         self.sure = sure
-        """its send has returned; else the sender ended within it"""
+        """its send has returned; otherwise the sender died in it"""
         self.handed_out = 0
         self.perhaps = 0
-        """times that a reader ended while it was perhaps about to hand it out"""
+        """times that a reader died while it may have been delivering it"""
         self.done = False
         self.perhaps_done = False
 
 
 class ChannelMachine(RuleBasedStateMachine):
-    """Ends are done in this process: a new Sender or Receiver takes over, as a process would."""
+    """A death ends a call in this process: a new Sender or Receiver is its successor."""
 
     @initialize(capacity=st.sampled_from([4096, MIB, 8 * MIB]), kills=st.sampled_from([1, 2, 200]))
     def begin(self, capacity: int, kills: int) -> None:
@@ -57,7 +57,7 @@ class ChannelMachine(RuleBasedStateMachine):
         self.taken: dict[int, tuple[Sent, Delivery]] = {}
         self.next_number = 0
         self.rested = True
-        """the reader has found nothing since it handled the last one, and made room"""
+        """the reader has found no message since it acknowledged the last one, and has made room"""
 
     def set_aside(self, payload: bytes, deliveries: int, reason: str) -> None:
         from ipc.message import decode
@@ -74,7 +74,7 @@ class ChannelMachine(RuleBasedStateMachine):
         return self.senders[sender].putter(self.channel._unavailable)(message, sender)
 
     def put_many(self, sender: int, messages: list[Message]) -> Putting:
-        """Put what there is room for; what is returned knows how many."""
+        """Put as many as there is room for; the result has their number."""
         unavailable, end = self.channel._unavailable, self.senders[sender]
         putting = Putting(messages, lambda batch: end.put_batch(batch, unavailable, sender))
         putting()
@@ -220,7 +220,7 @@ class ChannelMachine(RuleBasedStateMachine):
         self.got = []
 
     def handed_out(self, message: Message) -> Sent:
-        """Check a message against the model: in its order, whole, and marked if it came before."""
+        """Check a message against the model: order, content, and the mark of a redelivery."""
         sender, number = int(message.source), int(message.resource)
         before = [sent for sent in self.sent[sender] if sent.number < number]
         (sent,) = [sent for sent in self.sent[sender] if sent.number == number]
@@ -237,14 +237,14 @@ class ChannelMachine(RuleBasedStateMachine):
                 or earlier in self.got
             ), f"{number} overtook {earlier.number}"
             if not earlier.sure:
-                earlier.done = True  # it was never sent, or it has come already
+                earlier.done = True  # it was never sent, or it was delivered already
         sent.sure = True
         sent.handed_out += 1
         self.rested = False
         return sent
 
     def nothing_came(self) -> None:
-        """All is handled, or in hand; or something is in hand alone."""
+        """No message is left, or all are in flight, or one is in flight in isolation."""
         if self.taken and self.reader._blocked:
             return
         self.rested = True
@@ -272,7 +272,7 @@ class ChannelMachine(RuleBasedStateMachine):
             assert held >= set(self.taken)
 
     def teardown(self) -> None:
-        """Everything comes in the end."""
+        """All messages are delivered in the end."""
         if hasattr(self, "channel"):
             for _sent, delivery in self.taken.values():
                 delivery.done()

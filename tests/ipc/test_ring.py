@@ -1,4 +1,4 @@
-"""What a sender may have waiting, wherever in its ring it is."""
+"""The capacity of a sender, wherever in its ring it is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pass_on(channel: Channel, count: int, size: int = SIZE) -> None:
 @pytest.mark.parametrize("capacity", [64 * 1024, MIB, 8 * MIB, MAX_CAPACITY])
 @pytest.mark.parametrize("passed", [0, 1, 3, 17, 43, 79, 83])
 def test_the_capacity_may_wait_wherever_the_ring_s_end_is(capacity: int, passed: int) -> None:
-    """An end of the ring that is left unused is nobody's message: it takes no capacity."""
+    """The unused end of a lap takes none of the capacity."""
     channel = Channel("inbox", capacity=capacity)
     pass_on(channel, passed)
     size = capacity // 16

@@ -1,4 +1,4 @@
-"""Channels and contexts are the same however a process was started, and so is a death."""
+"""Channels and contexts with each start method, and the death of such a process."""
 
 from __future__ import annotations
 

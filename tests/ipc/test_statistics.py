@@ -124,7 +124,7 @@ def test_statistics_do_not_change_once_read(registry: ChannelRegistry) -> None:
 
 
 def test_a_late_answer_is_dropped_while_others_are_received(registry: ChannelRegistry) -> None:
-    """Late answers do not fill the channel of a module that asks no more."""
+    """Late answers do not fill the channel of a module that sends no more questions."""
     asking, answering = Context(registry, "a"), Context(registry, "b")
     with pytest.raises(Timeout):
         asking.send_sync("b", question(), 0)

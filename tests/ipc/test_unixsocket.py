@@ -1,4 +1,4 @@
-"""Unix sockets: private, put where only a socket is, and opened again when they are removed."""
+"""Unix sockets: private, replacing only sockets, and created again if removed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def listening(path: Path) -> AsyncIterator[UnixListener]:
 
 
 def leave_a_socket(path: Path) -> None:
-    """As a process that was killed does."""
+    """Leave a socket behind, as a killed process does."""
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(path))
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from ipc import MAX_PAYLOAD
 from ipc.message import ENCODING_ERRORS, encode_message
-from ipc.ring.layout import MAX_PAYLOAD
 from modules.common.kube.kinds import Resource
 
 #: A name that is valid in a URL path (IsValidPathSegmentName) and in a message's resource.
