@@ -23,8 +23,8 @@ Channel.put() is called:
     `limit`, and begins a new lap of the ring where one is due.
  4. It stores the payload, the record's word, and TAIL. After TAIL no SIGKILL loses the message.
  5. If the reader sleeps (SLEEPING), it signals the eventfd `arrived` (ring/signals.py).
- 6. If there was no room, `put` sets WAITING and sleeps on the eventfd `room` before it tries
-    again; it raises ChannelFull after the timeout.
+ 6. If there was no room, `put` sets WAITING, tries again, and sleeps on the eventfd `room` between
+    further attempts; it raises ChannelFull after the timeout.
 
 Channel.get() is called:
  1. The first time, `Receiver` (ring/receiver.py) acquires the reader's lock. A `Reader`
@@ -39,8 +39,8 @@ Channel.get() is called:
     (dead_letters.py) and acknowledged.
  5. If there is no message, `get` sets SLEEPING, looks once more, and sleeps on `arrived`.
 
-Contexts (contexts/) find a module's channels in the ChannelRegistry (registry.py), and do the same
-with an event loop in place of the sleeps.
+Contexts (contexts/) find a module's channels in the ChannelRegistry (registry.py). AsyncContext
+takes the same steps, but waits in the event loop in place of sleeping.
 """
 
 from __future__ import annotations

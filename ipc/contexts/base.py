@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT: Final = 30.0
 
 
 class BaseContext:
-    """The base class of both contexts: the module that it belongs to, and the mailboxes."""
+    """The base class of both contexts: one module, and the mailboxes of all."""
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:
         self.registry = registry

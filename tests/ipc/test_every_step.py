@@ -1,7 +1,7 @@
 """The death of a sender and of a reader at each of its steps, one after the other.
 
-A step is ended in this process, as tests/ipc/test_model.py does, which takes a tenth of the time
-of a fork; one step in SAMPLE is ended by SIGKILL in a process of its own, and all of them in
+Most deaths are simulated in this process, as in tests/ipc/test_model.py, which takes a tenth of
+the time of a fork. One step in SAMPLE is a SIGKILL of a process of its own, and every step in
 `make crash-ipc`.
 """
 
@@ -34,7 +34,7 @@ COUNT = 3
 QUICK = "KILLS" not in os.environ
 DEADLINE = 300 if QUICK else 1800
 
-#: `make test` kills a process at one in so many of the steps that it tries; the offset differs
+#: `make test` kills a process at one in SAMPLE of the steps that it tries. The offset differs
 #: from test to test with the order of steps, so that together they cover the code.
 SAMPLE = 12
 
@@ -46,8 +46,8 @@ def numbered(number: int, size: int = 20) -> Message:
 def survive(child: Callable[[], Any], step: int, *channels: Channel) -> bool:
     """Kill the child at this step; return whether it was reached.
 
-    Without `channels`, those that the child uses, it is always killed in a process of its own:
-    locks of its own would stay locked here.
+    `channels` are those that the child uses. Without them it is always killed in a process of its
+    own, since locks that it creates would stay locked here.
     """
     if QUICK and channels and step % SAMPLE:
         return end_here(child, step, channels)
@@ -74,7 +74,7 @@ def end_here(child: Callable[[], Any], step: int, channels: tuple[Channel, ...])
 
 
 def every_step(stride: int) -> Iterator[int]:
-    """Numbers of steps without end, with those of the `stride` that take longer left out."""
+    """Yield the numbers of steps, without end; in `make test` only each `stride`-th."""
     gc.collect()
     gc.freeze()
     for step in itertools.count(1, stride if QUICK else 1):
