@@ -1,4 +1,4 @@
-"""A hub on a free port of 127.0.0.1, with real TLS and real channels, and edges for it."""
+"""Fixtures: a hub on a free port of 127.0.0.1, with real TLS and channels, and edges for it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ DEADLINE = 10.0
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Modules run under uvloop, so their tests do."""
+    """Use uvloop, as modules do."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 class HubContext(AsyncContext):
-    """What a module is given, as far as the hub uses it."""
+    """A module's context, as far as the hub uses it."""
 
     def __init__(self, registry: Any, name: str) -> None:
         super().__init__(registry, name)
@@ -62,7 +62,7 @@ class Cloud:
         self.devicecontroller = others["devicecontroller"]
 
     async def next(self, *, device: bool = False) -> Message:
-        """The next message to a controller; the device controller's without comings and goings."""
+        """Return the next message to a controller; `device` skips connected and disconnected."""
         if not device:
             return await self.edgecontroller.receive(DEADLINE)
         while True:
@@ -71,7 +71,7 @@ class Cloud:
                 return message
 
     async def expect(self, node: str, operation: str) -> Message:
-        """The next message is the one that tells of a node's coming or going."""
+        """Assert that the next message is this operation (connected, ...) about the node."""
         message = await self.next()
         assert (message.resource, message.operation) == (f"node/{node}", operation)
         return message
@@ -93,7 +93,7 @@ class Cloud:
 def client_tls(
     pki: Pki, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], ssl.SSLContext]:
-    """The TLS side of an edge with the certificate of a node."""
+    """Return TLS contexts of edges, each with the certificate of a node."""
     made: dict[str, ssl.SSLContext] = {}
 
     def of(node: str) -> ssl.SSLContext:
@@ -143,7 +143,7 @@ def run_hub(pki: Pki) -> Callable[..., Any]:
 
 @pytest.fixture
 def run_hubs(pki: Pki) -> Callable[..., Any]:
-    """Run so many hubs as CloudHub's processes, each with a port of its own."""
+    """Run `count` hubs as CloudHub's processes, each on a port of its own."""
 
     @asynccontextmanager
     async def run(count: int, **settings: Any) -> AsyncIterator[list[Cloud]]:
@@ -196,7 +196,7 @@ Join = Callable[..., Any]
 
 @pytest.fixture
 async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Join]:
-    """Connect an edge, `await join(cloud, "edge-1")`; one that says something unless `silent`."""
+    """Connect an edge, `await join(cloud, "edge-1")`; it sends a keepalive unless `silent`."""
     async with AsyncExitStack() as stack:
 
         async def connect(

@@ -1,4 +1,4 @@
-"""An edge that is no more than a TLS connection: it writes any bytes that a test wants."""
+"""An edge that is only a TLS connection, over which a test sends any bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE = 10.0
 
 
 def frame(payload: bytes, kind: int = BINARY, *, fin: bool = True, reserved: int = 0) -> bytes:
-    """A masked frame, as a client writes it (RFC 6455, 5.2)."""
+    """Return a masked frame, as a client sends it (RFC 6455, 5.2)."""
     first = bytes([fin << 7 | reserved << 4 | kind])
     size = len(payload)
     if size < 126:
@@ -32,7 +32,7 @@ def frame(payload: bytes, kind: int = BINARY, *, fin: bool = True, reserved: int
 
 
 class Edge:
-    """A websocket client's connection, without any politeness of its own."""
+    """A websocket client's connection that sends nothing by itself."""
 
     def __init__(self) -> None:
         self._decoder = Decoder()
@@ -42,7 +42,7 @@ class Edge:
     async def connect(
         self, port: int, tls: ssl.SSLContext | None, path: str, headers: dict[str, str]
     ) -> str:
-        """Make the request; return the answer's status line, with the body if it is refused."""
+        """Send the request; return the status line, with the body if it is refused."""
         await self.open(port, tls)
         return await self.request(path, headers)
 
@@ -109,7 +109,7 @@ class Edge:
         return f"{host}:{port}"
 
     async def is_served(self) -> bool:
-        """Whether a ping is answered, and not with a close frame."""
+        """Whether a ping is answered with a pong."""
         self.write(frame(b"", PING))
         return (await self.read_frame())[0] == PONG
 
@@ -123,14 +123,14 @@ class Edge:
                 return int.from_bytes(payload[:2], "big"), payload[2:].decode()
 
     async def gone(self) -> None:
-        """Read until the connection ends, in whatever way."""
+        """Read until the connection is closed or lost."""
         async with asyncio.timeout(DEADLINE):
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 while await self._reader.read(65536):
                     pass
 
     async def leave(self) -> None:
-        """Break the connection off."""
+        """Abort the connection."""
         if self._writer is not None:
             self._writer.transport.abort()
             with contextlib.suppress(ConnectionError, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Connections that waste time, room and attention: they end with a reason, others go on."""
+"""Connections that waste time, memory or log lines are closed; others are not affected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATH = f"/{PROJECT}/edge-9/events"
 
 @asynccontextmanager
 async def strangers(cloud: Cloud, count: int, first: bytes = b"") -> AsyncIterator[Sequence[Edge]]:
-    """TCP connections that say this much and no more."""
+    """TCP connections that send these bytes and no more."""
     edges = [Edge() for _ in range(count)]
     try:
         for each in edges:
@@ -35,7 +35,7 @@ async def strangers(cloud: Cloud, count: int, first: bytes = b"") -> AsyncIterat
 
 
 async def served(cloud: Cloud, edge: Edge, node: str) -> None:
-    """The edge is there, and messages go both ways."""
+    """Assert that the edge is connected, and that messages pass both ways."""
     await cloud.send(node, "default/pod/p")
     assert (await edge.receive()).resource == "default/pod/p"
     await edge.send(Message.build("edged", "resource", "update", "default/podstatus"))
@@ -44,7 +44,7 @@ async def served(cloud: Cloud, edge: Edge, node: str) -> None:
 
 
 async def test_who_says_nothing_takes_nobodys_place(cloud: Cloud, join: Join) -> None:
-    """They wait in the kernel: an edge is let in while all of them are still there."""
+    """They wait in the kernel: an edge connects while all of them are open."""
     async with strangers(cloud, 2 * websocket._HANDSHAKES_AT_ONCE):
         edge = await join(cloud)
         await cloud.expect("edge-1", "connected")
@@ -152,7 +152,7 @@ async def test_a_request_without_end_is_refused(cloud: Cloud, client_tls: TlsOf)
 
 
 async def test_a_frame_that_drips_does_not_keep_a_session(run_hub: Callable, join: Join) -> None:
-    """It is alive, and yet says nothing: bytes are no keepalive."""
+    """Bytes that are no message do not count as a keepalive."""
     async with run_hub(keepalive_interval=0.4) as cloud:
         edge = await join(cloud)
         await cloud.expect("edge-1", "connected")
@@ -190,7 +190,7 @@ async def test_floods_of_frames_without_messages_are_slowed_down(
 
 
 async def test_pings_of_who_does_not_read_are_not_answered(cloud: Cloud, join: Join) -> None:
-    """The answers would pile up here: a queue like any other, but without a bound."""
+    """Pongs would be queued without a limit."""
     edge = await join(cloud)
     await cloud.expect("edge-1", "connected")
     for number in range(100):
@@ -208,7 +208,7 @@ async def test_pings_of_who_does_not_read_are_not_answered(cloud: Cloud, join: J
 async def test_one_dead_node_among_a_thousand_delays_no_other(
     run_hub: Callable, join: Join, client_tls: TlsOf
 ) -> None:
-    """It reads nothing and says nothing: its queue fills, all others get theirs meanwhile."""
+    """It neither reads nor sends: its queue fills up, and others are served meanwhile."""
     count = 1000
     async with run_hub(
         authorization="any-trusted",

@@ -1,4 +1,4 @@
-"""Reading acknowledgements: together with others, and nothing else is held up by it."""
+"""Acknowledgements are read together, and nothing else is delayed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 
 @pytest.fixture
 def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may wait, waits for ever."""
+    """Make the delay endless."""
     monkeypatch.setattr(ack_coalescing, "_DELAY", 3600.0)
 
 
 async def _connected(cloud: Cloud, join: Join, *nodes: str) -> list[Any]:
-    """Connect edges that EdgeController knows of."""
+    """Connect edges, and consume their `connected`."""
     edges = [await join(cloud, node) for node in nodes]
     for node in nodes:
         await cloud.expect(node, "connected")
@@ -32,7 +32,7 @@ def _small(name: str) -> Message:
 
 
 async def _tell_and_answer(cloud: Cloud, edge: Any, node: str = "edge-1") -> str:
-    """Send a pod to an edge and let it acknowledge; return the message's id."""
+    """Send a pod to an edge and have it acknowledge; return the message's id."""
     sent = await cloud.send(node, "default/pod/p", "insert")
     await edge.send((await edge.receive()).response("OK"))
     return sent

@@ -1,4 +1,4 @@
-"""Messages on their way to a channel: their order, and what a channel that is full does to them."""
+"""The queue to a channel: its order, and what happens when the channel is full."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from modules.cloudhub.channel_sender import ChannelSender
 
 
 class Sent:
-    """An outbox at work, what has left it, and the errors that its next sends meet."""
+    """A running ChannelSender, what it has sent, and the errors of its next sends."""
 
     def __init__(self) -> None:
         self.resources: list[str] = []
         self.dropped: list[str] = []
         self.errors: list[ChannelError] = []
         self.together: list[int] = []
-        """how many messages at a time there is room for, next and after that"""
+        """sizes of the next batches that fit into the channel"""
         self.outbox: ChannelSender[None] = ChannelSender(
             "test",
             self._send,

@@ -1,4 +1,4 @@
-"""Who gets a session, and what the others are told."""
+"""Which connections get a session, and what the others are answered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PATH = f"/{PROJECT}/edge-1/events"
 
 
 def tls_with(pki: Pki, node: str | None, directory: Path, signer: Path | None = None):
-    """The TLS side of an edge that trusts `pki`; its certificate may come from elsewhere."""
+    """Return the TLS context of an edge that trusts `pki`; another CA may have signed its own."""
     tls = ssl.create_default_context(cafile=str(pki.ca_cert))
     tls.check_hostname = False
     if node is not None:
@@ -112,7 +112,7 @@ def of_another_ca(pki: Pki, directory: Path) -> ssl.SSLContext:
 
 
 def expired(pki: Pki, directory: Path) -> ssl.SSLContext:
-    """The TLS side of an edge whose certificate has ended yesterday."""
+    """Return the TLS context of an edge whose certificate expired yesterday."""
     ca = x509.load_pem_x509_certificate(pki.ca_cert.read_bytes())
     ca_key = serialization.load_pem_private_key(pki.ca_key.read_bytes(), None)
     key = rsa.generate_private_key(65537, 2048)

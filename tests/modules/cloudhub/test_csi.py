@@ -1,4 +1,4 @@
-"""The CSI driver's socket: through the edge and back (cloud/pkg/csidriver/controllerserver.go)."""
+"""The CSI driver's socket: a request to the edge and its answer (cloud/pkg/csidriver)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def serving(cloud: Cloud, directory: Path) -> AsyncIterator[Path]:
 
 
 async def ask(path: Path, *pieces: bytes) -> dict[str, Any]:
-    """As the driver does: it writes, does not close, and reads once."""
+    """Send a request as the driver does: write, keep the connection open, and read once."""
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_unix_connection(path)
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Cloud to edge: the right session, the right form, in order, whatever other edges do."""
+"""Cloud to edge: the right session, the right form, in order, isolated from other edges."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_a_message_for_no_node_is_dropped(
 
 
 async def test_an_edge_that_does_not_read_harms_only_itself(run_hub: Callable, join: Join) -> None:
-    """Its queue fills and it is cut off; the other's messages come as fast as ever."""
+    """Its queue fills up and it is disconnected; another edge's messages are not delayed."""
     async with run_hub(queue_messages=50, queue_bytes=1 << 20) as cloud:
         slow, quick = await join(cloud, "edge-1"), await join(cloud, "edge-2")
         await cloud.expect("edge-1", "connected")

@@ -1,4 +1,4 @@
-"""What /metrics shows of CloudHub is what has happened."""
+"""The metrics of CloudHub agree with what happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The module as the supervisor sees it."""
+"""The module's interface to the supervisor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def module(tmp_path: Path, **config: object) -> CloudHub:
 
 
 def test_the_class_is_light() -> None:
-    """The supervisor imports it; what serves edges is for the module's own process."""
+    """The supervisor imports the class; the rest is imported in the module's own process."""
     code = "import modules.cloudhub, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
@@ -101,7 +101,7 @@ async def test_wrong_certificates_end_it_for_good(tmp_path: Path) -> None:
 async def test_an_edge_that_comes_while_nobody_accepts_is_served_later(
     pki: Pki, client_tls: Callable[[str], ssl.SSLContext]
 ) -> None:
-    """As during a restart: the listening socket is the supervisor's, its backlog holds edges."""
+    """As during a restart: edges wait in the backlog of the supervisor's listening socket."""
     contexts = open_contexts({"cloudhub": "cloudhub", "edgecontroller": "edgecontroller"})
     context = HubContext(contexts["cloudhub"].registry, "cloudhub")
     edge = Edge()

@@ -1,4 +1,4 @@
-"""`cloudcore nodes` and the socket that it asks."""
+"""`cloudcore nodes`, and the socket that it queries."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_several_processes_are_one_table(
 async def test_ten_thousand_nodes(
     cloud: Cloud, join: Join, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table is written in parts, between which the hub does its work."""
+    """The table is written in parts, and the hub serves edges in between."""
     await join(cloud)
     await cloud.expect("edge-1", "connected")
     session = cloud.hub.sessions["edge-1"]

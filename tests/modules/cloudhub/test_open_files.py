@@ -1,4 +1,4 @@
-"""Open files: a warning where there are too few for the edges that may connect."""
+"""The limit on open files: a warning if it is too low for node_limit."""
 
 from __future__ import annotations
 

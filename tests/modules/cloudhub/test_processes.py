@@ -118,7 +118,7 @@ async def test_many_at_once_and_not_one_more_than_allowed(run_hubs: Callable, jo
 async def test_a_process_that_takes_no_messages_holds_nothing(
     run_hubs: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is stopped, or has failed for good: whoever asks is told, others go on."""
+    """A process that was stopped or has failed for good: questions are answered with an error."""
     async with run_hubs(2) as (first, second):
         await join(second, "edge-1")
         near = await join(first, "edge-2")
@@ -138,7 +138,7 @@ async def test_a_process_that_takes_no_messages_holds_nothing(
 async def test_edges_of_a_process_that_hangs_start_over(
     run_hubs: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is for it piles up to a bound; its edges come again, and the controllers tell all."""
+    """Its queue is limited; beyond it its edges reconnect, and the controllers resync them."""
     monkeypatch.setattr(leader, "_MAX_WAITING", 20)
     async with run_hubs(2) as (first, second):
         edge = await join(second, "edge-1")
@@ -182,7 +182,7 @@ async def test_without_the_first_process_edges_are_told_to_come_back(
 
 
 class Told:
-    """A directory, and what it has told."""
+    """A directory, and its calls of publish and evict."""
 
     def __init__(self, limit: int = 10) -> None:
         self.told: list[tuple[str, str]] = []
@@ -201,7 +201,7 @@ class Told:
 
 
 def test_a_late_claim_of_an_older_session_does_not_take_over() -> None:
-    """As when the claim waited in the channel while the first process was restarted."""
+    """As when the claim waited in the channel while the leader was restarted."""
     told = Told()
     told.connect("n", "b", 20)
     told.directory.claim("n", Holder("c", 10))

@@ -1,4 +1,4 @@
-"""Real processes that share one listening socket, and what is left when one is killed."""
+"""Real processes that share one listening socket, one of which is killed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Fleet:
         return await self.controller.receive(DEADLINE)
 
     async def told(self, operation: str, nodes: set[str]) -> None:
-        """Exactly these nodes are told of, in any order."""
+        """Assert that the next messages are about exactly these nodes, in any order."""
         seen = set()
         while seen != nodes:
             message = await self.next()
@@ -89,7 +89,7 @@ class Fleet:
                 pass
 
     async def gone(self) -> list[str]:
-        """Which edges have lost their connection; the others answer a ping."""
+        """Return the edges that have lost their connection; the others answer a ping."""
 
         async def lost(node: str, edge: Edge) -> str | None:
             try:

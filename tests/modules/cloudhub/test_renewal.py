@@ -1,4 +1,4 @@
-"""When cloudhub looks whether its certificate is about to end."""
+"""When cloudhub checks whether its certificate is about to expire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modules.cloudhub import main
 
 
 class Clocks(SimpleNamespace):
-    """Both clocks; each look at the monotonic one takes a second."""
+    """Both clocks; each reading of the monotonic one advances it by a second."""
 
     wall = 1e9
     seconds = 0.0

@@ -1,4 +1,4 @@
-"""A session's life: keepalives, takeovers, bad frames, ends."""
+"""The life cycle of a session: keepalives, takeovers, bad frames, close codes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_an_edge_without_keepalives_is_disconnected(run_hub: Callable, joi
 
 
 async def test_a_dead_edge_is_cut_off(run_hub: Callable, join: Join) -> None:
-    """One that does not answer the close frame either, as behind a broken network."""
+    """An edge that does not answer the close frame either, as behind a broken network."""
     async with run_hub(keepalive_interval=0.2) as cloud:
         dead = await join(cloud)
         await cloud.expect("edge-1", "connected")
@@ -123,7 +123,7 @@ async def test_stopping_says_come_back(run_hub: Callable, join: Join) -> None:
 
 
 async def test_stopping_tells_one_after_the_other(run_hub: Callable, join: Join) -> None:
-    """So that they do not all come back at once; until it is told, an edge is served."""
+    """The reconnects are spread, and an edge is served until its session is closed."""
     async with run_hub(stop_spread=0.6, authorization="any-trusted") as cloud:
         loop = asyncio.get_running_loop()
         edges = [await join(cloud, f"edge-{n}", certificate="edge-1") for n in range(100)]

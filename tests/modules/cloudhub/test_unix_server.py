@@ -1,4 +1,4 @@
-"""CloudHub's Unix sockets, for those who are not edges."""
+"""CloudHub's Unix sockets, for clients that are not edges."""
 
 from __future__ import annotations
 

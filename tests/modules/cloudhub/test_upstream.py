@@ -1,4 +1,4 @@
-"""Edge to cloud: routing, recorded traffic, and what happens when nobody takes the messages."""
+"""Edge to cloud: routing, recorded traffic, and back-pressure."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_text_and_bytes_count_as_what_they_are() -> None:
 
 
 class Reader:
-    """A session that notes whether it is read."""
+    """A session that records whether reading is paused."""
 
     node = "edge-1"
     in_flight = bytes_in_flight = 0
@@ -142,13 +142,13 @@ async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name:
 async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(
     run_hub: Callable, join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost, nothing piles up, and another edge is still served."""
+    """Nothing is lost, what is in flight is limited, and another edge is served."""
     async with run_hub(rate_limit=0.0) as cloud:
         await _flood(cloud, join, monkeypatch)
 
 
 def _hold_back_statuses(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Let no status, nor what comes behind it, leave for the controllers until it is released."""
+    """Hold back each status message, and all messages after it, until the event is set."""
     released = asyncio.Event()
     send, send_some = cloud.context.send_to_group, cloud.context.send_some
 
@@ -211,7 +211,7 @@ async def test_every_module_of_a_group_gets_what_waits_together(cloud: Cloud, jo
 async def test_an_edge_that_sends_more_than_it_may_is_slowed_down(
     run_hub: Callable, join: Join
 ) -> None:
-    """It loses nothing and stays connected; who keeps to the limit is not slowed down."""
+    """It loses nothing and stays connected; an edge below the limit is not slowed down."""
     async with run_hub(rate_limit=100.0, rate_burst=50) as cloud:
         fast, calm = await join(cloud, "edge-1"), await join(cloud, "edge-2")
         await cloud.expect("edge-1", "connected")

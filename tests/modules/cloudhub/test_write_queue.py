@@ -18,7 +18,7 @@ def message(operation: str, resource: str = "default/pod/p", group: str = "resou
 
 
 def put(queue: WriteQueue, each: Message, size: int = 10) -> bool:
-    """Put it in as a session does; what is written says what the edge would see."""
+    """Put a message as a session does; the frames say what the edge would get."""
     each.operation = queue.operation_of(each)
     text = f"{each.operation} {each.resource} {each.id}".ljust(size)
     return queue.put(each, (text.encode(),))
@@ -113,7 +113,7 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_an_edge_ends_in_the_same_state_as_without_the_queue(events: list[tuple[str, str]]) -> None:
-    """Whatever is left out, the last state of each object arrives, in the order of the last."""
+    """The last state of each object arrives, in the order of the last states."""
     queue = WriteQueue(1000, 1_000_000)
     arrived: list[Frames] = []
     wanted: dict[str, Any] = {}

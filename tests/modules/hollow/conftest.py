@@ -1,4 +1,4 @@
-"""A tiny cloud for hollow edges: a websocket server; it keeps what comes."""
+"""A minimal cloud for hollow edges: a websocket server that records all messages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUICK = Timing(
 
 
 class Session(WSListener):
-    """One connection of an edge, seen from the cloud."""
+    """The cloud's side of an edge's connection."""
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Cloud:
     async def message(
         self, operation: str, resource: str, *, skip: int = 0, **fields: Any
     ) -> Message:
-        """The first such message from an edge (after `skip` others), now or soon."""
+        """Wait for the first such message of an edge (after `skip` others)."""
 
         def found() -> list[Message]:
             return [
@@ -185,6 +185,6 @@ def edge_tls(edge_certs: Path) -> ssl.SSLContext:
 
 
 def captured() -> list[dict[str, Any]]:
-    """The recorded session of a Go edge of v1.1, one dict a line."""
+    """Return the recorded session of a Go edge of v1.1, one dict per line."""
     path = Path(__file__).parents[2] / "data" / "captures" / "v1.1-edge.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""`cloudcore hollow` as a command."""
+"""The command `cloudcore hollow`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices and twins of a hollow edge, against the shapes of the recorded one."""
+"""Devices and twins of a hollow edge, compared with those of the recorded edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LED = "led-light-instance-01"
 
 
 def recorded(resource: str, direction: str) -> list[dict[str, Any]]:
-    """Contents of the recorded messages about a resource, in order."""
+    """Return the contents of the recorded messages about a resource, in order."""
     messages = [
         line["message"] for line in captured() if line["dir"] == direction and "message" in line
     ]
@@ -29,7 +29,7 @@ CLOUD_UPDATED = recorded(f"device/{LED}/twin/cloud_updated", "cloud->edge")
 
 
 def form(value: Any) -> Any:
-    """The keys in their order, without the values."""
+    """Return the keys in order, without the values."""
     return {key: form(inner) for key, inner in value.items()} if isinstance(value, dict) else None
 
 

@@ -1,4 +1,4 @@
-"""Connecting, keeping alive, losing and finding the cloud again."""
+"""The connection: dial, keepalives, loss and reconnect."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_first_messages_are_the_recorded_ones(cloud: Cloud, edge: HollowEd
 
 
 def _shape(text: str) -> str:
-    """JSON text with what differs from one session to the next taken out."""
+    """Return JSON text without what differs between sessions."""
     head, _, _ = text.partition('"timestamp"')
     return head.replace("edge-node-1", "edge-1")
 

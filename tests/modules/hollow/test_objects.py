@@ -1,4 +1,4 @@
-"""What comes from the edgecontroller: stored, answered, run, reported."""
+"""Messages of EdgeController: stored, answered, run, reported."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ async def test_secrets_stay_out_of_events(
 async def test_an_insert_replaces_nothing(
     cloud: Cloud, edge: HollowEdge, events: list[Event]
 ) -> None:
-    """As with a real edge, which answers OK to it all the same."""
+    """As a real edge, which answers OK nevertheless."""
     cloud.send_object("update", "default/configmap/c", {"data": {"k": "old"}})
     cloud.send_object("insert", "default/configmap/c", {"data": {"k": "new"}})
     await cloud.message("response", "default/configmap/c", skip=1)
