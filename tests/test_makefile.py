@@ -45,6 +45,25 @@ def test_each_interpreter_has_an_environment_of_its_own() -> None:
     assert "\n.venv-python3.12/bin/python -m pytest" in planned("test", "PYTHON=python3.12")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "workers"),
+    [
+        ("", True),
+        ("tests/ipc tests/supervisor", True),
+        ("tests/ipc/test_ring.py tests/ipc/test_many.py", True),
+        ("tests/ipc/test_ring.py", False),
+        ("tests/ipc/test_ring.py::test_a tests/ipc/test_ring.py::test_b", False),
+        ("tests/ipc -k deliveries", False),
+        ("tests/ipc -s", False),
+    ],
+)
+def test_workers_run_many_tests_and_not_a_few(
+    arguments: str, workers: bool, request: pytest.FixtureRequest
+) -> None:
+    config = pytest.Config.fromdictargs({}, ["-n", "auto", *arguments.split()])
+    assert (request.config.hook.pytest_xdist_auto_num_workers(config=config) >= 2) == workers
+
+
 def test_a_set_up_says_what_it_does_before_it_does_it() -> None:
     plan = planned("run")
     assert "Setting up .venv with what running takes" in plan
