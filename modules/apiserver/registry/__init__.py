@@ -1,0 +1,1 @@
+"""The operations on objects, independent of HTTP: Registry, deletion, CRDs, Event expiry."""

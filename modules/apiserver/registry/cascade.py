@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from modules.apiserver.catalog import Resource
 from modules.apiserver.meta.objects import Entry, Json
 from modules.apiserver.registry import deletion
+from modules.apiserver.registry.definitions import CRDS
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Transaction
 from modules.apiserver.turns import Turn
@@ -21,7 +22,6 @@ from supervisor.api import TemporaryFailure
 #: Seconds between retries while the disk is full.
 RETRY_SECONDS = 1.0
 _NAMESPACES = "namespaces"
-_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Cascade:
@@ -35,7 +35,7 @@ class Cascade:
         """Delete their contents until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(_NAMESPACES, self._empty_namespace))
-            group.create_task(self._follow(_CRDS, self._remove_instances))
+            group.create_task(self._follow(CRDS, self._remove_instances))
 
     async def _follow(self, storage: str, handle: Callable[[Entry], Awaitable[None]]) -> None:
         """Handle each object that is marked as deleted once, also those from before the start."""
@@ -81,7 +81,7 @@ class Cascade:
         catalog, name = self._registry.catalog, crd.key[1]
         if served := catalog.of_storage(name):
             await self._each(
-                _CRDS,
+                CRDS,
                 crd,
                 self._store.collection(served.storage).snapshot(),
                 served,
@@ -89,7 +89,7 @@ class Cascade:
                     transaction, catalog, of, entry.key, entry.decode()
                 ),
             )
-        present = self._store.collection(_CRDS).entries.get(crd.key)
+        present = self._store.collection(CRDS).entries.get(crd.key)
         if present and deletion.CLEANUP_FINALIZER in _finalizers(present.decode()):
             definitions = catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
             self._registry.modify(definitions, "", name, _without_cleanup)

@@ -1,0 +1,1 @@
+"""The store: objects in memory and in an SQLite file, and the history for watches."""

@@ -1,0 +1,1 @@
+"""The CustomResourceDefinitions of devices.kubeedge.io."""
