@@ -38,7 +38,7 @@ def render(
 
 
 def show(fleet: Fleet) -> None:
-    """Print it; a failure is logged, for what is only told ends nothing."""
+    """Print it; a failure is logged, since the banner must not end cloudcore."""
     try:
         modules = {unit.name: unit.module for unit in fleet.units.values()}
         # Further processes of a module have names of their own, and nothing to add.

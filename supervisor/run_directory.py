@@ -29,7 +29,7 @@ from supervisor.telemetry import process_metrics
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks whether it is still there.
+#: Seconds between two checks that it still exists.
 LOOK: Final = 5.0
 
 
@@ -50,7 +50,7 @@ class RunDirectory:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._held = Held(self.path, "--run-dir")
-            stack.callback(self._let_go)
+            stack.callback(self._release)
             if not self.path.samefile(self._paths.data_dir):
                 stack.callback(Held(self._paths.data_dir, "--data-dir").close)
             stack.callback(self._pid_file.unlink, missing_ok=True)
@@ -68,7 +68,7 @@ class RunDirectory:
         self._end.close()
 
     def restore(self) -> None:
-        """Make again what is missing of it, and say so; raises OSError."""
+        """Restore what is missing, and log it; raises OSError."""
         restored = []
         if not self._held.intact:
             self._hold_again()
@@ -82,7 +82,7 @@ class RunDirectory:
         if restored:
             log.warning("the run directory was removed, or parts: made again %s", restored)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._held.close()
 
     def _hold_again(self) -> None:
@@ -117,7 +117,7 @@ async def kept(
 
 
 async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:
-    """Look every LOOK seconds whether the run directory and all in it are there, and mend it."""
+    """Check the run directory and its files every LOOK seconds, and restore what is missing."""
     said = ""
     while True:
         await asyncio.sleep(LOOK)

@@ -30,7 +30,7 @@ _LARGEST_BODY: Final = 64 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked; `trusted` says whether the asker may change things and read logs.
+    """A request; `trusted` says whether the client may change things and read logs.
 
     `path` is percent-encoded as it came, so that a slash within a name is none between names.
     """
@@ -66,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """A body without an end, piece after piece; `close` is called when it is over, however."""
+    """A body of unknown length, sent in pieces; `close` is always called at the end."""
 
     pieces: AsyncIterator[bytes]
     type: str
@@ -141,7 +141,7 @@ async def _read_head(
 async def _read_body(
     connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Read what follows, to no purpose: no request needs a body."""
+    """Read and discard the request body; no endpoint takes one."""
     if connection.they_are_waiting_for_100_continue:
         await _send(
             connection,

@@ -15,7 +15,7 @@ Handler = Callable[[Backend, Request], Awaitable[Answer | Stream]]
 
 @dataclass(frozen=True)
 class Route:
-    """One thing to ask or to do; `open` ones are answered without trust."""
+    """One endpoint; `open` ones are answered for untrusted clients too."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""What there is to ask and to do: one table, from which the OpenAPI document is made, too."""
+"""All routes in one table, from which the OpenAPI document is made too."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _LOG_LINES: Final = 200
 
 
 class Stopping(msgspec.Struct, frozen=True):
-    """Who is about to end."""
+    """The process that is about to exit."""
 
     pid: int
 
 
-# Looking
+# Reading
 
 
 async def _status(backend: Backend, request: Request) -> Answer:
@@ -144,7 +144,7 @@ async def _dead_letter(backend: Backend, request: Request) -> Answer:
     return Answer(backend.fleet.dead_letters.get(request.names["id"]))
 
 
-# Doing
+# Changing
 
 
 async def _replay(backend: Backend, request: Request) -> Answer:

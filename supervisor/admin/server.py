@@ -26,8 +26,8 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 class AdminServer:
     """Listens from `start` until it is left: on the Unix socket, and where `[admin]` says.
 
-    Whoever can open the Unix socket is trusted. Over TCP one has to show the token to be, if
-    there is one; without it, only what gives nothing away is answered.
+    A client of the Unix socket is trusted. A TCP client is trusted if it shows the token;
+    otherwise only open routes are answered.
     """
 
     def __init__(self, fleet: Fleet, control: MakeControl, shutdown: Shutdown) -> None:

@@ -1,4 +1,4 @@
-"""Streams that follow what happens: bounded, whoever reads them."""
+"""Streams of events and logs, bounded in number and in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WAITING: Final = 1 << 20  # bytes that may wait for one follower
 
 
 class Streams:
-    """All that are open to one kind of asker."""
+    """The open streams of trusted, or of untrusted, clients."""
 
     def __init__(self) -> None:
         self._open: set[Feed] = set()
@@ -39,13 +39,13 @@ class Streams:
         return Stream(feed.pieces(), kind, close)
 
     def close(self) -> None:
-        """Let all of them end when what was offered has been taken."""
+        """End all streams after the pieces that were offered."""
         for feed in self._open:
             feed.end()
 
 
 class Feed:
-    """What waits for one follower; one that is too slow is told so, and its stream ends."""
+    """The queue of one follower; one that falls more than 1 MiB behind is disconnected."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()

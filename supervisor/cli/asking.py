@@ -1,4 +1,4 @@
-"""What commands that ask a running supervisor have in common."""
+"""What the commands that send requests to a running supervisor have in common."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def timeout_option(default: float) -> Callable[[Function], Function]:
     )
 
 
-def socket_of(said: Globals) -> Path:
-    """Return the admin socket of the cloudcore that is meant.
+def socket_of(options: Globals) -> Path:
+    """Return the admin socket of the cloudcore that the options name.
 
-    Raises UsageError if --data-dir is given and what runs there uses another directory: a
-    question about one cloudcore is not to be answered by another.
+    Raises UsageError if --data-dir is given and the running cloudcore uses another data
+    directory: a request meant for one cloudcore must not be answered by another.
     """
-    paths = said.paths()
-    if said.data_dir_given:
+    paths = options.paths()
+    if options.data_dir_given:
         try:
             used = client.request(paths.admin_socket, "GET", "/status").get("data_dir")
         except (client.NotRunning, client.AdminError):  # the command itself tells
@@ -70,19 +70,19 @@ def _same(told: str, directory: Path) -> bool:
     return told == utf8(str(directory)) or Path(told).resolve() == directory.resolve()
 
 
-def from_running(said: Globals, method: str, target: str) -> Any | None:
-    """Ask the running cloudcore; None where its files in the data directory are to be read.
+def from_running(options: Globals, method: str, target: str) -> Any | None:
+    """Send a request to the running cloudcore; None if the files of the data directory are meant.
 
-    That is where none runs, and where --data-dir stands alone: what runs in the default run
+    That is so if none runs, and if --data-dir is given alone: the cloudcore in the default run
     directory may be another one.
     """
-    if said.data_dir_given and not said.run_dir:
+    if options.data_dir_given and not options.run_dir:
         return None
     with asking():
         try:
-            return client.request(socket_of(said), method, target)
+            return client.request(socket_of(options), method, target)
         except client.NotRunning as error:
-            if said.run_dir and not said.data_dir_given:
+            if options.run_dir and not options.data_dir_given:
                 hint = "--data-dir names the directory whose files are to be read"
                 raise client.NotRunning(f"{error}; {hint}") from error
     return None
@@ -90,7 +90,7 @@ def from_running(said: Globals, method: str, target: str) -> Any | None:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Turn what can go wrong with the supervisor into messages and exit statuses."""
+    """Turn errors of the admin client into messages and exit statuses."""
     try:
         yield
     except client.NotRunning as error:
@@ -103,7 +103,7 @@ def asking() -> Iterator[None]:
 
 
 def until_interrupted(items: Iterator[Item]) -> Iterator[Item]:
-    """Give what comes until Ctrl-C, which is how following ends."""
+    """Yield the items until Ctrl-C, which is how following ends."""
     try:
         yield from items
     except KeyboardInterrupt:
@@ -116,9 +116,9 @@ def print_json(document: Any) -> None:
 
 def complete_modules(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete names of modules from what runs; nothing if nothing does."""
-    said = ctx.find_object(Globals) or Globals()
+    options = ctx.find_object(Globals) or Globals()
     try:
-        status = client.request(said.paths().admin_socket, "GET", "/status", timeout=1)
+        status = client.request(options.paths().admin_socket, "GET", "/status", timeout=1)
     except (client.NotRunning, client.AdminError):
         return []
     return [m["name"] for m in status["modules"] if m["name"].startswith(incomplete)]

@@ -34,14 +34,14 @@ def default() -> None:
 @cloup.option("-o", "--output", type=click.Choice(["toml", "json"]), default="toml")
 @loading_options
 @click.pass_obj
-def show(said: Globals, output: str) -> None:
+def show(options: Globals, output: str) -> None:
     """Print the configuration in force: file, environment and --set taken together.
 
     A comment says where a value comes from, unless it is the default.
     """
     from supervisor.config import showing
 
-    configuration = said.load()
+    configuration = options.load()
     if output == "json":
         import json
 
@@ -53,7 +53,7 @@ def show(said: Globals, output: str) -> None:
 @config.command("check")
 @global_options
 @click.pass_obj
-def check(said: Globals) -> None:
+def check(options: Globals) -> None:
     """Check the configuration and the files that it refers to; every fault is told at once.
 
     Exit status: 0 without a fault, 2 with one.
@@ -61,12 +61,12 @@ def check(said: Globals) -> None:
     from supervisor.cli.faults import FaultyConfiguration
     from supervisor.config import ConfigError
 
-    configuration = said.load()
-    found = _bad_references(configuration, said.paths())
+    configuration = options.load()
+    found = _bad_references(configuration, options.paths())
     if found:
         raise FaultyConfiguration(ConfigError(found))
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
-    source = said.config or "the default configuration"
+    source = options.config or "the default configuration"
     click.echo(f"{source}: no fault; enabled: {', '.join(enabled)}")
 
 

@@ -33,41 +33,41 @@ def _command(function: Callable[..., None]) -> click.Command:
 
 
 @_command
-def start(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+def start(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Start modules that are stopped or have failed, and wait until they are ready.
 
     Exit status: 0 when they are ready, 1 when one is not, 3 if nothing is running.
     """
-    _all(said, "start", modules, timeout, output)
+    _all(options, "start", modules, timeout, output)
 
 
 @_command
-def restart(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+def restart(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Give modules a new process, and wait until it is ready.
 
     Messages and connections wait meanwhile; the other modules do not notice. Exit status: 0
     when they are ready, 1 when one is not, 3 if nothing is running.
     """
-    _all(said, "restart", modules, timeout, output)
+    _all(options, "restart", modules, timeout, output)
 
 
 @_command
-def enable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+def enable(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Run modules as if modules.enabled named them.
 
     It lasts until the next reload or restart of cloudcore.
     """
-    _switch(said, "enable", modules, timeout, output)
+    _switch(options, "enable", modules, timeout, output)
 
 
 @_command
-def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+def disable(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Do without modules that are enabled.
 
     They stop and clean up, as if modules.enabled did not name them; it lasts until the next
     reload or restart of cloudcore.
     """
-    _switch(said, "disable", modules, timeout, output)
+    _switch(options, "disable", modules, timeout, output)
 
 
 @cloup.command()
@@ -75,14 +75,14 @@ def disable(said: Globals, modules: tuple[str, ...], timeout: float, output: str
 @output_option("text")
 @directory_options
 @click.pass_obj
-def reload(said: Globals, timeout: float, output: str) -> None:
+def reload(options: Globals, timeout: float, output: str) -> None:
     """Let the running cloudcore read its configuration again.
 
     Newly enabled modules start, dropped ones stop and clean up, changed ones restart, unchanged
     ones keep their process. A faulty configuration changes nothing.
     """
     with asking():
-        changes = client.request(socket_of(said), "POST", "/reload", timeout=timeout)
+        changes = client.request(socket_of(options), "POST", "/reload", timeout=timeout)
     _tell_changes(changes, output)
 
 
@@ -93,8 +93,10 @@ def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]
     return answer
 
 
-def _all(said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str) -> None:
-    socket = socket_of(said)
+def _all(
+    options: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str
+) -> None:
+    socket = socket_of(options)
     done = []
     for module in modules:
         with asking():
@@ -118,9 +120,9 @@ def _tell_state(module: dict[str, Any]) -> None:
 
 
 def _switch(
-    said: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str
+    options: Globals, name: str, modules: tuple[str, ...], timeout: float, output: str
 ) -> None:
-    socket = socket_of(said)
+    socket = socket_of(options)
     for module in modules:
         with asking():
             changes = verb(socket, name, module, timeout)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @directory_options
 @click.pass_obj
 def crashes(
-    said: Globals, module: str | None, report_id: str | None, last: bool, output: str
+    options: Globals, module: str | None, report_id: str | None, last: bool, output: str
 ) -> None:
     """List the crash reports.
 
     Those of one module or of all, the oldest first. The running cloudcore is asked; where none
     runs, the files in the data directory are read.
     """
-    documents = _one(said, report_id) if report_id else _all(said, module or "")
+    documents = _one(options, report_id) if report_id else _all(options, module or "")
     if last:
         documents = documents[-1:]
     if last and not documents:
@@ -47,29 +47,29 @@ def crashes(
         _print_table(documents)
 
 
-def _one(said: Globals, report_id: str) -> list[dict[str, Any]]:
-    found = from_running(said, "GET", f"/crashes/{quote(report_id, safe='')}")
+def _one(options: Globals, report_id: str) -> list[dict[str, Any]]:
+    found = from_running(options, "GET", f"/crashes/{quote(report_id, safe='')}")
     if found is None:
         from supervisor.telemetry.crash_reports import UnknownReport
 
         try:
-            found = to_builtins(_files(said).get(report_id))
+            found = to_builtins(_files(options).get(report_id))
         except UnknownReport as error:
             raise click.ClickException(str(error)) from error
     return [found]
 
 
-def _all(said: Globals, module: str) -> list[dict[str, Any]]:
-    found = from_running(said, "GET", f"/crashes?{urlencode({'module': module})}")
+def _all(options: Globals, module: str) -> list[dict[str, Any]]:
+    found = from_running(options, "GET", f"/crashes?{urlencode({'module': module})}")
     if found is None:
-        found = to_builtins(_files(said).reports(module))
+        found = to_builtins(_files(options).reports(module))
     return list(found)
 
 
-def _files(said: Globals) -> CrashReports:
+def _files(options: Globals) -> CrashReports:
     from supervisor.telemetry.crash_reports import CrashReports
 
-    return CrashReports(said.paths().crashes_dir, keep=0)
+    return CrashReports(options.paths().crashes_dir, keep=0)
 
 
 def _print_table(reports: list[dict[str, Any]]) -> None:

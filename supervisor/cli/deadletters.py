@@ -37,13 +37,13 @@ def dead_letters() -> None:
 @output_option("table")
 @directory_options
 @click.pass_obj
-def list_(said: Globals, output: str) -> None:
+def list_(options: Globals, output: str) -> None:
     """List them, oldest first."""
     from rich.table import Table
 
     from supervisor.cli import table
 
-    letters = _all(said)
+    letters = _all(options)
     if output == "json":
         print_json([_document(letter) for letter in letters])
         return
@@ -70,9 +70,9 @@ def list_(said: Globals, output: str) -> None:
 @output_option("text")
 @directory_options
 @click.pass_obj
-def show(said: Globals, letter_id: str, output: str) -> None:
+def show(options: Globals, letter_id: str, output: str) -> None:
     """Show one, with its message's content."""
-    document = _document(_get(said, letter_id))
+    document = _document(_get(options, letter_id))
     if output == "json":
         print_json(document)
         return
@@ -88,12 +88,12 @@ def show(said: Globals, letter_id: str, output: str) -> None:
 @output_option("text")
 @directory_options
 @click.pass_obj
-def replay(said: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
+def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
     """Send them to their module again, as if for the first time."""
     for letter_id in ids:
         target = f"/dead-letters/{quote(letter_id, safe='')}/replay"
         with asking():
-            letter = client.request(socket_of(said), "POST", target, timeout=timeout)
+            letter = client.request(socket_of(options), "POST", target, timeout=timeout)
         if output == "json":
             print_json(letter)
         else:
@@ -105,58 +105,58 @@ def replay(said: Globals, ids: tuple[str, ...], timeout: float, output: str) -> 
 @output_option("text")
 @directory_options
 @click.pass_obj
-def drop(said: Globals, ids: tuple[str, ...], output: str) -> None:
+def drop(options: Globals, ids: tuple[str, ...], output: str) -> None:
     """Remove them for good."""
     for letter_id in ids:
-        letter = _drop(said, letter_id)
+        letter = _drop(options, letter_id)
         if output == "json":
             print_json(_document(letter))
         else:
             click.echo(f"{letter_id}: dropped")
 
 
-def _box(said: Globals) -> Any:
+def _box(options: Globals) -> Any:
     from ipc import DeadLetterBox
 
-    return DeadLetterBox(said.paths().dead_letters_dir)
+    return DeadLetterBox(options.paths().dead_letters_dir)
 
 
-def _all(said: Globals) -> list[Any]:
+def _all(options: Globals) -> list[Any]:
     import msgspec
 
     from ipc import DeadLetter
 
-    found = from_running(said, "GET", "/dead-letters")
-    return _box(said).letters() if found is None else msgspec.convert(found, list[DeadLetter])
+    found = from_running(options, "GET", "/dead-letters")
+    return _box(options).letters() if found is None else msgspec.convert(found, list[DeadLetter])
 
 
-def _get(said: Globals, letter_id: str) -> Any:
-    found = _from_running(said, "GET", letter_id)
-    return _read(said, letter_id) if found is None else found
+def _get(options: Globals, letter_id: str) -> Any:
+    found = _from_running(options, "GET", letter_id)
+    return _read(options, letter_id) if found is None else found
 
 
-def _drop(said: Globals, letter_id: str) -> Any:
-    letter = _from_running(said, "DELETE", letter_id)
+def _drop(options: Globals, letter_id: str) -> Any:
+    letter = _from_running(options, "DELETE", letter_id)
     if letter is None:
-        letter = _read(said, letter_id)
-        _box(said).drop(letter_id)
+        letter = _read(options, letter_id)
+        _box(options).drop(letter_id)
     return letter
 
 
-def _from_running(said: Globals, method: str, letter_id: str) -> Any:
+def _from_running(options: Globals, method: str, letter_id: str) -> Any:
     import msgspec
 
     from ipc import DeadLetter
 
-    found = from_running(said, method, f"/dead-letters/{quote(letter_id, safe='')}")
+    found = from_running(options, method, f"/dead-letters/{quote(letter_id, safe='')}")
     return None if found is None else msgspec.convert(found, DeadLetter)
 
 
-def _read(said: Globals, letter_id: str) -> Any:
+def _read(options: Globals, letter_id: str) -> Any:
     from ipc import UnknownDeadLetter
 
     try:
-        return _box(said).get(letter_id)
+        return _box(options).get(letter_id)
     except UnknownDeadLetter as error:
         raise click.ClickException(str(error)) from error
 

@@ -36,13 +36,13 @@ _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and sh
 @output_option("text")
 @directory_options
 @click.pass_obj
-def logs(said: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
+def logs(options: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
     """Show the last lines that modules have written.
 
     Without a module, those of all and of the supervisor, which keeps 256 KiB of each. All of it
     is on the supervisor's own stderr, too.
     """
-    socket = socket_of(said)
+    socket = socket_of(options)
     query = {"lines": lines} | ({"module": module} if module else {})
     with asking():
         if follow:
@@ -61,12 +61,12 @@ def logs(said: Globals, module: str | None, follow: bool, lines: int, output: st
 @output_option("text")
 @directory_options
 @click.pass_obj
-def events(said: Globals, module: str | None, follow: bool, output: str) -> None:
+def events(options: Globals, module: str | None, follow: bool, output: str) -> None:
     """Show how modules went from state to state.
 
     The last 1,000 transitions are kept. With -o json, one event a line.
     """
-    socket = socket_of(said)
+    socket = socket_of(options)
     query = {"module": module} if module else {}
     with asking():
         if follow:

@@ -1,4 +1,4 @@
-"""The global options, which may stand before or after a command, and what they come to.
+"""The global options, which may stand before or after a command, and what they resolve to.
 
 A command declares the ones that it uses, and refuses the others: none is ignored.
 """
@@ -44,7 +44,7 @@ class Globals:
             raise click.UsageError(text)
 
     def paths(self) -> Paths:
-        """Give the directories that the options, or the user's defaults, name."""
+        """Return the directories that the options, or the user's defaults, name."""
         return paths.resolve(self.run_dir, self.data_dir_given)
 
     @property
@@ -53,7 +53,7 @@ class Globals:
         return self.paths().data_dir
 
     def load(self) -> Configuration:
-        """Load the configuration; FaultyConfiguration tells all its faults, exit status 2."""
+        """Load the configuration; raises FaultyConfiguration (exit status 2) with all faults."""
         from supervisor.cli.faults import FaultyConfiguration
         from supervisor.config import ConfigError
 
@@ -79,17 +79,17 @@ def _kept(keep: Callable[[Globals, Any], None]) -> Callback:
     """Make a callback that keeps a given value in the context's Globals."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-        said = ctx.ensure_object(Globals)
+        options = ctx.ensure_object(Globals)
         if value:
-            keep(said, value)
+            keep(options, value)
             assert parameter.name
-            said.given[parameter.name] = max(parameter.opts, key=len)
+            options.given[parameter.name] = max(parameter.opts, key=len)
 
     return callback
 
 
 def _keep(name: str) -> Callback:
-    return _kept(lambda said, value: setattr(said, name, value))
+    return _kept(lambda options, value: setattr(options, name, value))
 
 
 def directory_options(function: Function) -> Function:
@@ -132,10 +132,14 @@ def _config_options(function: Function) -> Function:
             metavar="KEY=VALUE",
             multiple=True,
             expose_value=False,
-            callback=_kept(lambda said, values: said.sets.extend(values)),
+            callback=_kept(lambda options, values: options.sets.extend(values)),
             help="Override one key, such as modules.cloudhub.port=10010; may be repeated.",
         ),
     )(function)
+
+
+def _set_verbosity(options: Globals, count: int) -> None:
+    options.sets.append(f"log.verbosity={min(count, 2)}")
 
 
 def _log_options(function: Function) -> Function:
@@ -148,14 +152,14 @@ def _log_options(function: Function) -> Function:
             count=True,
             show_default=False,
             expose_value=False,
-            callback=_kept(lambda said, count: said.sets.append(f"log.verbosity={min(count, 2)}")),
+            callback=_kept(_set_verbosity),
             help="Log details too; twice for more.",
         ),
         cloup.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             expose_value=False,
-            callback=_kept(lambda said, value: said.sets.append(f'log.format="{value}"')),
+            callback=_kept(lambda options, value: options.sets.append(f'log.format="{value}"')),
             help="Form of the log lines.",
         ),
     )(function)

@@ -13,7 +13,7 @@ from supervisor.cli.options import Globals, global_options
 @cloup.command()
 @global_options
 @click.pass_obj
-def run(said: Globals) -> None:
+def run(options: Globals) -> None:
     """Run cloudcore in the foreground, until SIGINT or SIGTERM.
 
     Starts the modules that modules.enabled names, each one in a process of its own, and starts
@@ -23,12 +23,12 @@ def run(said: Globals) -> None:
     """
     from supervisor.host.paths import PathError
 
-    configuration = said.load()
-    paths = said.paths()
+    configuration = options.load()
+    paths = options.paths()
     try:
         paths.create()
     except PathError as error:
         raise click.ClickException(str(error)) from error
     from supervisor.main import run as supervise
 
-    sys.exit(supervise(configuration, paths, said.load_again))
+    sys.exit(supervise(configuration, paths, options.load_again))

@@ -46,13 +46,13 @@ UNKNOWN: Final = 4
 )
 @directory_options
 @click.pass_obj
-def status(said: Globals, output: str, watch: bool, interval: float) -> None:
+def status(options: Globals, output: str, watch: bool, interval: float) -> None:
     """Show how every module is doing.
 
     Exit status: 0 if all enabled modules are ready, 1 if not all are, 3 if nothing is running,
     4 if it cannot be told.
     """
-    socket = socket_of(said)
+    socket = socket_of(options)
     try:
         if not watch:
             gc.disable()  # it ends before there is garbage worth the 5 ms

@@ -28,7 +28,7 @@ from supervisor.cli.options import Globals, directory_options
 @output_option("text")
 @directory_options
 @click.pass_obj
-def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
+def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Stop cloudcore in order, and wait until it has ended.
 
     With modules, only those stop, until they are started again: sending to them is an error
@@ -38,14 +38,14 @@ def stop(said: Globals, modules: tuple[str, ...], timeout: float, output: str) -
         from supervisor.cli.control import verb
 
         with asking():
-            socket = socket_of(said)
+            socket = socket_of(options)
             done = [verb(socket, "stop", module, timeout) for module in modules]
         _tell(done, output)
         if output != "json":
             _tell_waiting(done)
         return
     try:
-        answer = client.request(socket_of(said), "POST", "/stop")
+        answer = client.request(socket_of(options), "POST", "/stop")
     except client.NotRunning as error:
         click.echo(str(error), err=True)
         return

@@ -36,12 +36,12 @@ _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
 @output_option("table")
 @directory_options
 @click.pass_obj
-def top(said: Globals, interval: float, count: int | None, output: str) -> None:
+def top(options: Globals, interval: float, count: int | None, output: str) -> None:
     """Show live what every module uses and handles.
 
     With -o json, one look a line.
     """
-    socket = socket_of(said)
+    socket = socket_of(options)
     with asking():
         looks = until_interrupted(itertools.islice(_looks(socket, interval), count))
         if output == "json":

@@ -1,4 +1,4 @@
-"""The configuration: what may be said where, and what is in force.
+"""The configuration: its sources in order of precedence, and the values in force.
 
     --set KEY=VALUE  >  CLOUDCORE_... variables  >  the file  >  cloudcore.toml as shipped
 

@@ -1,4 +1,4 @@
-"""What is wrong in a configuration, told to the person who wrote it."""
+"""The faults of a configuration, reported to the person who wrote it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_FOUND: Final = 60
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing to mend: where it was said, under which key, what it is and what it may be."""
+    """One fault: the source, the key, the value that was found and the values that are allowed."""
 
     source: str
     key: str

@@ -1,4 +1,4 @@
-"""What was said in which place, one laid over the other."""
+"""The sources of the configuration, merged in order of precedence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the places where something may be said to one checked Configuration."""
+"""Loading: the sources are merged and checked, and become one Configuration."""
 
 from __future__ import annotations
 
@@ -171,16 +171,16 @@ class _Loading:
             settings["kubeconfig"] = self._file(key, table.kubeconfig, directory)
         return KubernetesSettings(**settings)
 
-    def _file(self, key: Key, said: str, directory: Path) -> str:
+    def _file(self, key: Key, value: str, directory: Path) -> str:
         """Find a file that the configuration names, relative to where it was named."""
         if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
             directory = Path()
-        path = directory / Path(said).expanduser()
+        path = directory / Path(value).expanduser()
         try:
             if not path.is_file():
-                self._fault(key, said, f"a file; {path} is none")
+                self._fault(key, value, f"a file; {path} is none")
         except OSError as error:  # a directory on the way that may not be searched
-            self._fault(key, said, f"a file; cannot read {path}: {error.strerror}")
+            self._fault(key, value, f"a file; cannot read {path}: {error.strerror}")
         return str(path.absolute())
 
     def _modules(self, defaults: SupervisorTable) -> list[ModuleSpec]:

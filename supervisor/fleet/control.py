@@ -1,4 +1,4 @@
-"""The verbs that change what runs, one at a time; each waits until its effect is there."""
+"""The verbs that change what runs, one at a time; each waits until it has taken effect."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class NotPossible(Exception):
 class Control:
     """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do.
 
-    Each returns when what it has begun is up, or has died once: what comes then is the restart
-    policy's. A verb holds up others only while processes end, which has a timeout.
+    Each returns when the modules that it started are ready, or have died once; the restart policy
+    decides on the rest. A verb delays others only while processes stop, which has a timeout.
     """
 
     def __init__(

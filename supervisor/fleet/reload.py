@@ -1,4 +1,4 @@
-"""Changing what runs: from the configuration in force to another one, without a restart.
+"""Reload: apply another configuration to the fleet, without a restart of cloudcore.
 
 `cloudcore reload`, `enable` and `disable` differ only in where the other one comes from.
 """
@@ -37,7 +37,7 @@ class Changes(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to happen, found out and opened before anything is touched."""
+    """What a reload will do, computed before anything is changed; new sockets are already open."""
 
     started: list[ModuleSpec]
     restarted: list[ModuleSpec]
@@ -104,7 +104,7 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
 
 
 def _open_sockets(fleet: Fleet, plan: _Plan, before: dict[str, ModuleSpec]) -> None:
-    """Open what is new; a listener that stays the same keeps its socket and its backlog."""
+    """Open new listeners; an unchanged listener keeps its socket and its backlog."""
     opened: list[sockets.Sockets] = []
     try:
         for spec in (*plan.restarted, *plan.started):
@@ -136,7 +136,7 @@ async def _stop(fleet: Fleet, spec: ModuleSpec) -> None:
 
 
 async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None:
-    """Replace a module's processes by such of its new configuration."""
+    """Restart a module's processes with its new configuration."""
     units = fleet.units_of(spec.name)
     number = spec.cls.processes(spec.config)
     held = units[0].sockets

@@ -1,4 +1,4 @@
-"""Ending in order: which signals begin it, how modules are stopped, and what more signals do."""
+"""Shutdown: which signals begin it, how modules are stopped, and what further signals do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAST_CLEANUP: Final = 2.0
 
 
 def hold_signals() -> None:
-    """Let none of them do anything yet: what comes during start-up is kept until `listen`."""
+    """Block the signals: those that arrive during start-up stay pending until `listen`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
@@ -34,8 +34,8 @@ class Shutdown:
     """The one shutdown of a supervisor's life.
 
     The first signal is forwarded to the modules, in reverse order of start, and they clean up.
-    Another one that comes meanwhile is forwarded too. The same one again means that somebody
-    insists: what still runs is killed, and cleaned up after; a third time ends all at once.
+    Another signal that arrives meanwhile is forwarded too. The same signal again kills what still
+    runs, and cleanups still run; a third time exits at once.
     """
 
     def __init__(self, fleet: Fleet, systemd: Systemd) -> None:
@@ -74,7 +74,7 @@ class Shutdown:
         return self._exit_status
 
     async def _stop_modules(self, number: int) -> None:
-        """Stop one module after the other; all share one budget, and who exceeds it is killed."""
+        """Stop the modules one by one within one shared timeout; what exceeds it is killed."""
         fleet = self._fleet
         self._systemd.stopping()
         log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
@@ -96,7 +96,7 @@ class Shutdown:
         log.info("all modules have stopped")
 
     def _running(self) -> list[Unit]:
-        """Those that live, in order of start."""
+        """Return the living units, in order of start."""
         units = sorted(self._fleet.units.values(), key=lambda unit: unit.first_started)
         return [unit for unit in units if unit.living]
 

@@ -1,4 +1,4 @@
-"""Whether the kernel has killed for want of memory.
+"""Detection of the kernel's out-of-memory kills.
 
 A process that is killed by the kernel cannot be told from one that somebody killed, but the
 kernel counts: for each cgroup (memory.events in version 2, memory.oom_control in version 1),

@@ -17,7 +17,7 @@ _CHILDREN: Final = Path("/proc/thread-self/children")
 
 
 def reap_by(loop: asyncio.AbstractEventLoop, ours: AbstractSet[int]) -> None:
-    """Reap inherited children from now on; `ours` are those that somebody else waits for."""
+    """Reap inherited children from now on; `ours` are children that the supervisor waits for."""
     loop.add_signal_handler(signal.SIGCHLD, _reap, ours)
 
 

@@ -1,4 +1,4 @@
-"""Where cloudcore keeps what lives as long as it runs, and what outlives it.
+"""The run directory, whose files last as long as cloudcore runs, and the data directory.
 
 | user  | run directory                | data directory               |
 |-------|------------------------------|------------------------------|

@@ -1,9 +1,9 @@
-"""What a supervisor that was killed has left behind, and how its successor puts it away.
+"""Records of the processes that run, from which the next supervisor cleans up after a kill.
 
-A module's process notes its life in a file, RUN_DIR/lives/NAME, and removes it when its cleanup
-has run; after a crash the supervisor does. A file that is there at a start is a life whose end
-nobody has seen: its process is given the time to stop that it takes by itself once its
-supervisor is gone (supervisor/unit/child.py), and then its cleanup is made up for.
+A module's process records itself in a file, RUN_DIR/lives/NAME, and removes it when its cleanup
+has run; after a crash the supervisor does. A file that exists at a start belongs to a process of
+a supervisor that was killed: the process gets the time to stop by itself
+(supervisor/unit/child.py), and then its cleanup is run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling systemd how it goes, if it has started us: sd_notify(3)."""
+"""Notifications to systemd, if it has started cloudcore: sd_notify(3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-r"""Encoding what is only told to people and programs: nothing may end because of its text.
+r"""Encoding of reported text: no text may make a report fail.
 
 File names that are not UTF-8 come as text with lone surrogates (PEP 383), which no strict encoder
-takes. In what is told they are escaped: `caf\udce9`.
+accepts. In reports they are escaped: `caf\udce9`.
 """
 
 from __future__ import annotations

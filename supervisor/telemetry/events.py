@@ -1,4 +1,4 @@
-"""Every transition of every module, kept for a while and told to those who follow."""
+"""The log of state transitions: the last 1,000, and the followers that get new ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class EventLog:
-    """The last events, and who wants to be told of the next ones."""
+    """The most recent events, and the followers that are called with new ones."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=_KEPT)
@@ -43,12 +43,12 @@ class EventLog:
         for follower in list(self.followers):
             try:
                 follower(event)
-            except Exception:  # who is told does not end who tells
+            except Exception:  # a follower must not break the transition
                 log.exception("a bug in the supervisor: a transition was not told")
         return event
 
     def since(self, number: int = 0, module: str = "") -> list[Event]:
-        """Give the kept events after that number, of one module or of all."""
+        """Return the kept events after that number, of one module or of all."""
         return [
             event
             for event in self._events
@@ -56,7 +56,7 @@ class EventLog:
         ]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it holds; it is looked at after every transition."""
+        """Wait until the condition is true; it is evaluated after every transition."""
         if condition():
             return
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,11 +1,11 @@
-"""What modules write to stdout and stderr: kept for crash reports, and passed on to stderr.
+"""The output of modules (stdout, stderr): kept for crash reports, and copied to our stderr.
 
     module's fd 1, 2 --> pipe --> ModuleOutput --> Console --> the supervisor's own stderr
                                        |
                                        +--> Recent; who follows (`cloudcore logs -f`)
 
-Nobody can be stopped by it: writing to a full pipe fails at once for a module, and what a
-stopped terminal does not take is dropped and counted by the console.
+Nothing here blocks: a module's write to a full pipe fails at once, and output that a stalled
+terminal does not accept is dropped and counted.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Console:
 
 
 class Recent:
-    """The end of what was written, up to so many bytes."""
+    """The most recent output of one module, up to 256 KiB."""
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[int, bytes]] = deque()
@@ -155,7 +155,7 @@ def last_lines(number: int, *kept: Recent, since: int = 0) -> list[str]:
 
 
 class Output:
-    """What one of us writes: kept, and told to all who follow."""
+    """The output of the supervisor or of one module: kept, and passed to the followers."""
 
     def __init__(self, name: str, followers: list[Follower]) -> None:
         self.name = name
@@ -170,7 +170,7 @@ class Output:
 
 
 class ModuleOutput(Output):
-    """What a module writes, through a pipe that outlives its processes."""
+    """The output of a module, read from a pipe that outlives its processes."""
 
     def __init__(self, name: str, followers: list[Follower]) -> None:
         super().__init__(name, followers)

@@ -1,4 +1,4 @@
-"""What happens in a module's own process, from the fork to its end."""
+"""The code of a module's own process, from the fork to its exit."""
 
 from __future__ import annotations
 
@@ -43,38 +43,40 @@ _orphaned = threading.Event()  # the supervisor is gone
 _STAY: Final = "let it iterate over the context, or wait for context.stopped()"
 
 
-def run_module(birth: LaunchSpec) -> NoReturn:
-    """Run `start` and then `cleanup`, and end the process with what came of it."""
-    _settle(birth)
-    failure = _guarded(birth, _begin)
-    cleanup_failure = _guarded(birth, _cleanup)
-    _end(birth, failure or cleanup_failure)
+def run_module(launch: LaunchSpec) -> NoReturn:
+    """Run `start` and then `cleanup`, and exit with the status of the two."""
+    _isolate(launch)
+    failure = _guarded(launch, _run_start)
+    cleanup_failure = _guarded(launch, _cleanup)
+    _end(launch, failure or cleanup_failure)
 
 
-def run_cleanup(birth: LaunchSpec) -> NoReturn:
-    """Run `cleanup` alone: the module's process could not."""
-    _settle(birth)
-    _end(birth, _guarded(birth, _cleanup))
+def run_cleanup(launch: LaunchSpec) -> NoReturn:
+    """Run `cleanup` alone, because the module's own process could not."""
+    _isolate(launch)
+    _end(launch, _guarded(launch, _cleanup))
 
 
-def _settle(birth: LaunchSpec) -> None:
-    """Become a process of one's own: group, descriptors, signals, logs."""
+def _isolate(launch: LaunchSpec) -> None:
+    """Isolate this process from the supervisor: group, descriptors, signals, logs."""
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    console = _redirect(birth.output)
+    console = _redirect(launch.output)
     for number in _NOT_INHERITED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    _let_go({*birth.keep, console})
+    _detach_descriptors({*launch.keep, console})
     gc.freeze()
     faulthandler.enable()
-    birth.set_up_logs(birth.name)
-    process_metrics.belong_to(birth.name)
-    threading.Thread(target=_follow, args=(birth, console), name="lifeline", daemon=True).start()
+    launch.set_up_logs(launch.name)
+    process_metrics.belong_to(launch.name)
+    threading.Thread(
+        target=_watch_lifeline, args=(launch, console), name="lifeline", daemon=True
+    ).start()
 
 
 def _redirect(output: int) -> int:
-    """Send stdout and stderr to the supervisor; what stderr was before is returned."""
+    """Redirect stdout and stderr to the supervisor; return a duplicate of the original stderr."""
     console = os.dup(2)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -84,12 +86,12 @@ def _redirect(output: int) -> int:
     return console
 
 
-def _let_go(keep: Iterable[int]) -> None:
-    """Let go of the supervisor's descriptors.
+def _detach_descriptors(keep: Iterable[int]) -> None:
+    """Detach the descriptors that were inherited from the supervisor.
 
-    They are replaced, not closed: objects from before the fork still count them as theirs and
-    would close the numbers again, whatever they mean by then. One that was inherited with a
-    number over the limit of open files (setrlimit(2)) cannot be replaced: no other gets it.
+    They are replaced by /dev/null, not closed: objects from before the fork would close the same
+    numbers again later, when they may belong to other files. One whose number is above the limit
+    of open files (setrlimit(2)) cannot be replaced and is closed: its number is not reused.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
@@ -104,61 +106,61 @@ def _let_go(keep: Iterable[int]) -> None:
                 os.close(number)
 
 
-def _follow(birth: LaunchSpec, console: int) -> None:
-    """Do not outlive the supervisor by more than the stop budget."""
-    os.read(birth.lifeline, 1)
+def _watch_lifeline(launch: LaunchSpec, console: int) -> None:
+    """Stop when the supervisor is gone, and kill the process group after `stop_timeout`."""
+    os.read(launch.lifeline, 1)
     _orphaned.set()
     os.dup2(console, 2)
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(birth.stop_timeout)
-    log.error("not stopped within %g s: killing what is left", birth.stop_timeout)
+    time.sleep(launch.stop_timeout)
+    log.error("not stopped within %g s: killing what is left", launch.stop_timeout)
     if os.fork():
         signal.pause()  # for the end that the other one brings
     os.setpgid(0, 0)
     os.killpg(os.getppid(), signal.SIGKILL)
-    signal.alarm(math.ceil(birth.stop_timeout))
-    _end(birth, None if birth.page.cleaning else _guarded(birth, _cleanup))
+    signal.alarm(math.ceil(launch.stop_timeout))
+    _end(launch, None if launch.page.cleaning else _guarded(launch, _cleanup))
 
 
-def _guarded(birth: LaunchSpec, part: Callable[[LaunchSpec], None]) -> LastWords | None:
-    """Run a part of the module's life; what it raised, in words."""
+def _guarded(launch: LaunchSpec, part: Callable[[LaunchSpec], None]) -> LastWords | None:
+    """Run `start` or `cleanup`; return what it raised as last words."""
     try:
-        part(birth)
+        part(launch)
     except BaseException as error:  # the process ends with it
-        words = last_words(error, birth.module.settings)
+        words = last_words(error, launch.module.settings)
         if words.exit_status == EXIT_FAULT:
             log.critical("the module ends with a fault", exc_info=error)
         return words
     return None
 
 
-def _begin(birth: LaunchSpec) -> None:
-    birth.lives.begin(birth.name)
-    _start(birth)
+def _run_start(launch: LaunchSpec) -> None:
+    launch.lives.begin(launch.name)
+    _start(launch)
 
 
-def _start(birth: LaunchSpec) -> None:
-    if inspect.iscoroutinefunction(birth.module.start):
-        asked = _start_async(birth)
+def _start(launch: LaunchSpec) -> None:
+    if inspect.iscoroutinefunction(launch.module.start):
+        asked = _start_async(launch)
     else:
-        asked = _start_blocking(birth)
+        asked = _start_blocking(launch)
     if not asked:
         raise RuntimeError(f"start() returned before the module was asked to stop: {_STAY}")
 
 
-def _start_async(birth: LaunchSpec) -> bool:
+def _start_async(launch: LaunchSpec) -> bool:
     import uvloop
 
     async def main() -> bool:
-        context = SupervisedContext(birth.registry, birth.name, birth.page, birth.sockets)
+        context = SupervisedContext(launch.registry, launch.name, launch.page, launch.sockets)
         loop = asyncio.get_running_loop()
-        _beat(loop, birth)
+        _beat(loop, launch)
         for number in _stop_signals():
             loop.add_signal_handler(number, context.stop)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         try:
-            started = birth.module.start(context)
+            started = launch.module.start(context)
             assert started is not None
             await started
         finally:
@@ -168,11 +170,11 @@ def _start_async(birth: LaunchSpec) -> bool:
     return uvloop.run(main())
 
 
-def _beat(loop: asyncio.AbstractEventLoop, birth: LaunchSpec) -> None:
-    """Let the event loop give signs of life, as long as it turns."""
-    birth.page.say_alive()
+def _beat(loop: asyncio.AbstractEventLoop, launch: LaunchSpec) -> None:
+    """Give a sign of life now, and again on every beat of the event loop."""
+    launch.page.say_alive()
     _keep_metrics()
-    loop.call_later(birth.beat, _beat, loop, birth)
+    loop.call_later(launch.beat, _beat, loop, launch)
 
 
 def _keep_metrics() -> None:
@@ -182,8 +184,8 @@ def _keep_metrics() -> None:
         log.warning("metrics were removed, and cannot be written again: %s", error)
 
 
-def _start_blocking(birth: LaunchSpec) -> bool:
-    context = SupervisedBlockingContext(birth.registry, birth.name, birth.page, birth.sockets)
+def _start_blocking(launch: LaunchSpec) -> bool:
+    context = SupervisedBlockingContext(launch.registry, launch.name, launch.page, launch.sockets)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         context.stop()
@@ -191,29 +193,29 @@ def _start_blocking(birth: LaunchSpec) -> bool:
     for number in _stop_signals():
         signal.signal(number, stop)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    birth.module.start(context)
+    launch.module.start(context)
     return context.stopping
 
 
 def _stop_signals() -> list[signal.Signals]:
-    """Name the signals that stop a module: one that was ignored at birth (nohup) stays so."""
+    """Return the signals that stop a module; one that was ignored before (nohup) stays ignored."""
     return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def _cleanup(birth: LaunchSpec) -> None:
+def _cleanup(launch: LaunchSpec) -> None:
     for number in _stop_signals():
         signal.signal(number, signal.SIG_IGN)  # a cleanup is not to be interrupted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    birth.page.say_cleaning()
-    birth.module.cleanup()
-    birth.page.say_cleaned()
-    birth.lives.end(birth.name)
+    launch.page.say_cleaning()
+    launch.module.cleanup()
+    launch.page.say_cleaned()
+    launch.lives.end(launch.name)
 
 
-def _end(birth: LaunchSpec, words: LastWords | None) -> NoReturn:
+def _end(launch: LaunchSpec, words: LastWords | None) -> NoReturn:
     try:
         if words is not None:
-            birth.page.say_last_words(words)
+            launch.page.say_last_words(words)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

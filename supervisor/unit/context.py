@@ -1,4 +1,4 @@
-"""What `start` is given: implements the contexts of supervisor/api.py."""
+"""The contexts that `start` is given; they implement the protocols of supervisor/api.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class _Life:
-    """What both kinds of context have beside the channels' operations."""
+    """What both kinds of context add to the operations on channels."""
 
     _page: SharedState
     _details: dict[str, Any]
@@ -39,7 +39,7 @@ class _Life:
         self._details = {name: value for name, value in self._details.items() if value is not None}
         try:
             self._page.say_details(self._details)
-        except (TypeError, ValueError) as error:  # what is only told ends nothing
+        except (TypeError, ValueError) as error:  # a failed report must not end the module
             if str(error) != self._untold:
                 log.error("the details of this module cannot be told: %s", error)
             self._untold = str(error)

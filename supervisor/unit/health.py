@@ -1,4 +1,4 @@
-"""What can be wrong with a process that runs: it hangs, or it takes too much."""
+"""Health of a running process: the watchdog, and the limits of memory and descriptors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LOOKS: Final = 4  # within the time that a fault has to last
 
 @dataclass(frozen=True)
 class Ailment:
-    """Why a process is to be ended: hung, or over a limit and to be stopped in order."""
+    """Why a process has to end: it hangs and is killed, or is over a limit and is stopped."""
 
     reason: str
     hung: bool
 
 
 class Health:
-    """Watches one process that is ready; nothing is asked of it, and nothing at all if off."""
+    """Watches one ready process from outside; the process itself is not involved."""
 
     def __init__(self, process: ModuleProcess, inbox: Channel, rules: Supervision) -> None:
         self._process = process
@@ -37,7 +37,7 @@ class Health:
         self._progress = (-1, time.monotonic())
 
     async def ailment(self) -> Ailment:
-        """Wait until something is wrong."""
+        """Wait until the process is hung or over a limit."""
         looks = [asyncio.create_task(self._hung()), asyncio.create_task(self._over_limit())]
         try:
             done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What a module's process is born with."""
+"""The launch of a module's process: everything that it starts with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_BEAT: Final = 5.0
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """Everything that a module's process is born with."""
+    """Everything that a module's process starts with."""
 
     name: str
     """the unit's: the module's name, or NAME-2 and so on where it has several processes"""
@@ -44,7 +44,7 @@ class LaunchSpec:
 
 @dataclass(frozen=True)
 class Launcher:
-    """What the launches of all units have in common."""
+    """Makes launch specs from what all units have in common."""
 
     registry: ChannelRegistry
     lives: RunRecords

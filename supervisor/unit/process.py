@@ -42,19 +42,19 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ModuleProcess:
-    """A forked process that runs `target(birth)`; `exited` resolves with its exit code.
+    """A forked process that runs `target(launch)`; `exited` resolves with its exit code.
 
     Fork is the start method because the supervisor has no threads and imports little: a module
     is back within milliseconds, and shares the memory of what is imported.
     """
 
-    def __init__(self, target: Callable[[LaunchSpec], NoReturn], birth: LaunchSpec) -> None:
-        self.page = birth.page
-        self.beats = inspect.iscoroutinefunction(birth.module.start)
+    def __init__(self, target: Callable[[LaunchSpec], NoReturn], launch: LaunchSpec) -> None:
+        self.page = launch.page
+        self.beats = inspect.iscoroutinefunction(launch.module.start)
         """its event loop gives the signs of life"""
         self.started_at = time.time()
         self.started = time.monotonic()
-        self._process = _fork.Process(target=target, args=(birth,), name=birth.name)
+        self._process = _fork.Process(target=target, args=(launch,), name=launch.name)
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._process.start()

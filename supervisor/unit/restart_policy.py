@@ -80,19 +80,20 @@ class Supervision(BaseModel):
     backoff_factor: float = Field(2.0, ge=1)
     jitter: float = Field(0.1, ge=0, le=1)
     max_restarts: int = Field(10, ge=0)
-    """more than so many within `period`, and the module has failed for good"""
+    """a module with more restarts than this within `period` has failed for good"""
     period: float = Field(600.0, gt=0)
-    """longer than so many restarts of a module that takes `start_timeout` to die, and the waits"""
+    """seconds of the window in which restarts are counted; it has to exceed
+    max_restarts * (start_timeout + backoff_max), or a module that always times out never fails"""
     healthy_after: float = Field(10.0, ge=0)
-    """being ready for so long forgets earlier failures"""
+    """seconds of being ready after which earlier failures are forgotten"""
     start_timeout: float = Field(30.0, gt=0)
     stop_timeout: float = Field(10.0, gt=0)
     essential: bool = False
     """when it has failed for good, cloudcore shuts down with exit status 1"""
     strategy: Strategy = "one_for_one"
-    """who is restarted with it when it dies: nobody, all others, those that start after it"""
+    """what is restarted when it dies: only itself, all modules, or also those started after it"""
     watchdog: float = Field(60.0, ge=0)
-    """a module that is ready and gives no sign of life for so long is killed; 0: never"""
+    """seconds without a sign of life after which a ready module is killed; 0: never"""
     max_rss: int = Field(0, ge=0)
     """bytes; a module that takes more for `limit_grace` is restarted; 0: no limit"""
     max_fds: int = Field(0, ge=0)

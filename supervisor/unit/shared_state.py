@@ -1,8 +1,7 @@
-"""What a module's process says of itself: a page of shared memory that the supervisor reads.
+"""The state that a module's process reports, in shared memory that the supervisor reads.
 
-Nothing is asked of the module, so its last words can be read when it hangs and when it is dead,
-and saying something costs it a copy. A page belongs to one process; its successor gets a new
-one.
+The supervisor reads it without the module's help, also when the process hangs or is dead, and a
+report costs the process one copy. Each process has a SharedState of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class LastWords(msgspec.Struct, frozen=True):
 
 
 class SharedState:
-    """One process's page, made before the fork; `notice` is readable when it has news."""
+    """The state of one process, created before the fork; `notice` is readable after `say_ready`."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _LAST_WORDS_AT + _SIZE)

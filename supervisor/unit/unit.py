@@ -1,4 +1,4 @@
-"""One module under supervision: its state, its processes, and what happens when one ends."""
+"""One module under supervision (systemd's word unit): its state, its processes, their restarts."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Unit:
 
     @property
     def reason(self) -> str:
-        """Why it is in its state, where there is something to say."""
+        """Why it is in its state; empty if there is no more to say."""
         if self.waits_for:
             return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
         if self.process and self.process.suspended:
@@ -131,28 +131,28 @@ class Unit:
 
     @property
     def living(self) -> bool:
-        """Whether it has been started, and neither stopped nor failed for good since."""
+        """Whether it has been started, and has not been stopped or failed for good since."""
         return self._living
 
     @property
     def tried(self) -> bool:
-        """Whether it is up, has died since it was last up or asked to start, or will not start."""
+        """True once it has been ready or crashed since it was started, or will not start."""
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.tried
         return self.settled or self._died
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is going to happen by itself: it is up, or it will not be."""
+        """True if it is ready, or will not become ready without intervention."""
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.settled
         return self.state is State.READY or not self._living
 
     @property
     def away(self) -> bool:
-        """Whether nobody is going to accept its connections soon.
+        """Whether its connections will not be accepted soon.
 
-        A quick restart does not count, nor does what comes before the first start: connections
+        A short restart does not count, nor does the time before the first start: connections
         wait in the backlog meanwhile.
         """
         if self.waits_for:
@@ -165,11 +165,11 @@ class Unit:
         self._to(State.STOPPED, "")
 
     def disable(self) -> None:
-        """Nobody is to send to it any more; it has stopped before."""
+        """Refuse messages from now on; the unit has been stopped before."""
         self._to(State.DISABLED, "")
 
     def start(self, cause: Cause | None = None) -> None:
-        """Begin the module's life; it goes on by itself until `stop`, or until it has failed."""
+        """Start the module and keep it running until `stop`, or until it has failed for good."""
         if cause:
             self.restarts[cause] += 1
         self.waits_for = None
@@ -185,9 +185,9 @@ class Unit:
     async def stop(
         self, number: int, timeout: float, why: str = "", *, cleanup_timeout: float | None = None
     ) -> None:
-        """Forward the signal, wait until the module has unwound, and kill it after `timeout`.
+        """Send the signal, wait until the process has exited, and kill it after `timeout` seconds.
 
-        If it has to be cleaned up after, that may take `stop_timeout`, or `cleanup_timeout`.
+        A cleanup in a fresh process has `cleanup_timeout` seconds, by default `stop_timeout`.
         """
         if self._task is None or not self._living:
             return
@@ -200,9 +200,9 @@ class Unit:
             await asyncio.wait([self._task])  # its cleanup has a deadline of its own
 
     async def restart(self, restart: Restart) -> None:
-        """Replace its process; return when the old one has ended and `prepare` has run.
+        """Replace its process; return when the old one has exited and `prepare` has run.
 
-        It has to be living. Its channel stays open, so nobody who sends to it notices.
+        The unit has to be living. Its channel stays open, so senders do not notice.
         """
         assert self._task
         self._again = restart
@@ -218,7 +218,7 @@ class Unit:
         prepared.cancel()
 
     def forget_failure(self) -> None:
-        """Be stopped instead of failed."""
+        """Go from failed to stopped; nothing happens in other states."""
         if self.state is State.FAILED:
             self._to(State.STOPPED, "")
 
@@ -268,7 +268,7 @@ class Unit:
             self.restarts[cause] += 1
 
     async def _between(self, restart: Restart) -> None:
-        """Do what a restart has to do when the old process is gone; a new stop ends it early."""
+        """Run the `prepare` and the `gate` of a restart; another stop ends it early."""
         self._stop_signal = None
         self._stop_asked.clear()
         self._backoff = 0.0
@@ -285,7 +285,7 @@ class Unit:
             stop.cancel()
 
     async def _live_once(self) -> End:
-        """Follow one process from its birth until all that is left of it is put away."""
+        """Supervise one process from its launch to the end of its cleanup."""
         output_since = self.output.recent.end
         self._kill_reason = ""
         try:
@@ -328,11 +328,11 @@ class Unit:
         )
 
     def _new_process(self, target: Callable[[LaunchSpec], NoReturn]) -> ModuleProcess:
-        birth = self.host.launch_spec(self)
+        launch = self.host.launch_spec(self)
         try:
-            return ModuleProcess(target, birth)
+            return ModuleProcess(target, launch)
         except OSError:
-            birth.page.close()
+            launch.page.close()
             raise
 
     def _stillborn(self, error: OSError) -> End:
@@ -361,7 +361,7 @@ class Unit:
         return Verdict(Cause.CRASH)
 
     async def _stay_ready(self, process: ModuleProcess) -> Verdict:
-        """Watch over a ready process until it ends, by itself or because something is wrong."""
+        """Watch a ready process until it exits, by itself or because of an ailment."""
         health = Health(process, self.line.inbox, self.supervision)
         ailing = asyncio.create_task(health.ailment())
         await asyncio.wait([ailing, process.exited], return_when=asyncio.FIRST_COMPLETED)
@@ -401,7 +401,7 @@ class Unit:
         process.page.close()
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
-        """Decide on a restart: the delay, or None after going where it ends."""
+        """Return the seconds until the restart; None, in a final state, if there is none."""
         if end.for_good:
             self._to(State.FAILED, end.for_good)
             return None
@@ -444,7 +444,7 @@ class Unit:
 
 
 async def _happens(event: asyncio.Event, within: float) -> bool:
-    """Wait for an event up to so many seconds; whether it happened."""
+    """Wait up to `within` seconds for an event; return whether it was set."""
     try:
         async with asyncio.timeout(within):
             await event.wait()
