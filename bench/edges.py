@@ -20,10 +20,11 @@ from typing import Any
 import uvloop
 
 from ipc import Message
+from modules.common.times import format_now
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID
 from modules.hollow.link import Link
-from modules.hollow.status import node_status_request, now
+from modules.hollow.status import node_status_request
 from modules.hollow.timing import Timing
 
 #: Edges that dial at the same time: the machine is to measure something else.
@@ -39,7 +40,7 @@ class Edge:
         self.asked: dict[str, int] = {}
         self.answered: list[int] = []
         self.up = asyncio.Event()
-        self._status = node_status_request(node, now())
+        self._status = node_status_request(node, format_now())
         self.link = Link(
             f"{server}/{PROJECT_ID}/{node}/events",
             {"node_id": node, "project_id": PROJECT_ID, "ConnectionUse": "msg"},

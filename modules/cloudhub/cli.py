@@ -13,6 +13,7 @@ import click
 import cloup
 
 from modules.common.columns import align, terminal_width
+from modules.common.times import format_time
 from supervisor import client
 
 #: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
@@ -95,8 +96,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _timestamp(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_time(datetime.fromtimestamp(seconds, UTC), "milliseconds")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ipc import Message
+from modules.common.times import format_now
 from modules.hollow import status
 from modules.hollow.events import Emit
 from modules.hollow.metamanager import MetaManager
@@ -37,7 +38,7 @@ class Edged:
         self._send = send
         self._emit = emit
         self._timing = timing
-        self._ready_since = status.now()
+        self._ready_since = format_now()
         self._started: dict[str, str] = {}  # uid of a pod -> when its containers started
         self._unreported: set[str] = set()
         self._report_timer: asyncio.TimerHandle | None = None
@@ -116,13 +117,13 @@ class Edged:
         if pod["metadata"].get("deletionTimestamp"):
             if before and before["phase"] == "Succeeded":
                 return before
-            return status.terminated(pod, self._started.get(uid, status.now()), status.now())
+            return status.terminated(pod, self._started.get(uid, format_now()), format_now())
         missing = [key for key in references(pod) if key not in self._meta.objects]
         for key in missing:
             self._meta.query(key)
         if missing and uid not in self._started:
             return status.waiting(pod, missing)
-        return status.running(pod, self._started.setdefault(uid, status.now()), self._node)
+        return status.running(pod, self._started.setdefault(uid, format_now()), self._node)
 
     def _report_pods(self) -> None:
         self._report_timer = None

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from modules.common.times import format_time
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -27,9 +29,8 @@ class Event:
         return " ".join(part for part in (line, self.subject, self.detail) if part)
 
     def as_json(self) -> str:
-        when = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         fields = {
-            "time": when.replace("+00:00", "Z"),
+            "time": format_time(datetime.fromtimestamp(self.at, UTC), "milliseconds"),
             "node": self.node,
             "event": self.kind,
             "subject": self.subject,

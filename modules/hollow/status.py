@@ -7,23 +7,14 @@ common/types/types.go. The machine is simulated, and the same for the same node 
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
-from datetime import UTC, datetime
 from typing import Any, Final
+
+from modules.common.times import format_now
 
 _NAMES: Final = uuid.UUID("8a5c1b2e-6f0d-4c53-9a77-0c1de5b2f6a4")
 RUNTIME: Final = "remote://18.9.6"
 VERSION: Final = "v1.10.9-kubeedge-v1.1.0"
-
-
-def now() -> str:
-    """Return the present time in the format of the Kubernetes API."""
-    return stamp(time.time())
-
-
-def stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def node_address(node: str) -> str:
@@ -45,7 +36,7 @@ def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
                 {
                     "type": "Ready",
                     "status": "True",
-                    "lastHeartbeatTime": now(),
+                    "lastHeartbeatTime": format_now(),
                     "lastTransitionTime": ready_since,
                     "reason": "EdgeReady",
                     "message": "edge is posting ready status",
