@@ -1,0 +1,1 @@
+"""What a module sends and receives with: beehive's operations, blocking and with asyncio."""
