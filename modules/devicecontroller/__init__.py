@@ -1,6 +1,6 @@
-"""DeviceController: keeps the devices of every edge node in step with the Kubernetes API.
+"""DeviceController: synchronizes devices between the Kubernetes API and the edge nodes.
 
-Importing this package is cheap: the supervisor does it to learn the module's name.
+Importing this package is cheap, because the supervisor does it to learn the module's name.
 
     Device, DeviceModel --reflectors--> Inventory --> NodeSync --> cloudhub --> edge
                                              |            (membership, twins)

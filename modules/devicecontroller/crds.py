@@ -1,4 +1,4 @@
-"""Seeing to it that the API server knows Device and DeviceModel."""
+"""The CRDs of Device and DeviceModel: why they are not served, and their installation."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class NotServed(KubeError):
 
 
 class Definitions:
-    """Finds out why devices or their models are not served, and installs the CRDs if so wanted.
+    """Explains why devices or models are not served; installs the CRDs if configured to.
 
-    A CRD that is there is never changed: the API server may hold objects of it.
+    An existing CRD is never changed, since the API server may hold objects of it.
     """
 
     def __init__(self, client: KubeClient, *, install: bool) -> None:
@@ -49,7 +49,7 @@ class Definitions:
         self._install = install
 
     async def explain(self, resource: Resource, error: KubeError) -> KubeError:
-        """Say more exactly what is wrong when a resource is not found."""
+        """Return a more precise error for a resource that the API server does not find."""
         if not isinstance(error, NotFound):
             return error
         try:
@@ -59,7 +59,7 @@ class Definitions:
         except KubeError as other:
             return other
         if resource.version in served:
-            return error  # it has come just now
+            return error  # it has been installed meanwhile
         if served:
             versions = ", ".join(served)
             return NotServed(
@@ -77,5 +77,5 @@ class Definitions:
             return NotServed("their CRDs exist, but no version of them is served", _HINT_EXISTS)
         except KubeError as error:
             return NotServed(f"cannot install the CRD {name}: {error.cause}", _HINT_RIGHT)
-        log.info(f"installed the CRD {name}")
+        log.info("CRD %s: installed", name)
         return NotServed("their CRDs have just been installed", _HINT_EXISTS)

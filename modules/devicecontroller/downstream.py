@@ -1,7 +1,7 @@
-"""From the API to the edges: each change of an object leads to what has to be looked at again.
+"""From the API to the edges: event handlers that enqueue what a change affects.
 
-The flows of cloud/pkg/devicecontroller/controller/downstream.go, level-triggered: nothing is
-derived from a change itself, only from what there is after it.
+These are the flows of cloud/pkg/devicecontroller/controller/downstream.go, but level-triggered:
+what is sent depends on the present state, not on the change.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from supervisor.api import ModuleContext
 
 
 class Downstream:
-    """Watches devices, models and profiles, and keeps nodes, profiles and Events up to date."""
+    """Watches devices, models, profiles and nodes, and enqueues nodes, profiles and conditions."""
 
     def __init__(
         self,
@@ -129,13 +129,13 @@ class Downstream:
         self._acceptance = Acceptance(status, recorder, self._inventory, on_change, set_aside)
 
     async def watch(self) -> None:
-        """Watch until cancelled; what changes is noted for `run`."""
+        """Watch until cancelled; changes are enqueued for `run`."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self.reflectors:
                 tasks.create_task(reflector.run())
 
     async def run(self, profile_workers: int) -> None:
-        """Act on what has been read until cancelled; only then is all of it known."""
+        """Reconcile until cancelled; call it when the caches are complete."""
         self._adopt_missed()
         self.node_sync.enqueue_all()
         async with asyncio.TaskGroup() as tasks:
@@ -144,7 +144,7 @@ class Downstream:
             tasks.create_task(self._acceptance.run())
 
     def retry_now(self) -> None:
-        """Write what has failed at once: the API has been found to be back."""
+        """Retry all failed writes at once, after an outage of the API."""
         self._profile_writer.retry_now()
         self._acceptance.retry_now()
 
@@ -154,7 +154,7 @@ class Downstream:
         self._acceptance.stop()
 
     def details(self) -> dict[str, Any]:
-        """What there is, for `cloudcore status`."""
+        """Return the details for `cloudcore status`."""
         return {
             "devices": len(self._devices.store),
             "device_models": len(self._models.store),
@@ -164,7 +164,7 @@ class Downstream:
         }
 
     def measure(self) -> None:
-        """Bring the metrics up to date."""
+        """Update the metrics."""
         for reflector in self.reflectors:
             reflector.measure()
         queues: dict[str, Sized] = {
@@ -200,7 +200,7 @@ class Downstream:
     def _device_modified(self, device: Object, old: Object) -> None:
         slot = slot_of(device)
         if old["spec"] != device["spec"]:
-            # The new place first: as in Go, a device that moves is added there before it goes.
+            # The new node first: as in Go, a device that moves is added there before it is removed.
             self._enqueue(device)
             if slot_of(old) != slot:
                 self._enqueue(old, last=_at_version(old, device))
@@ -212,7 +212,7 @@ class Downstream:
             self._adopt(slot, old, device)
 
     def _adopt(self, slot: DeviceSlot, old: Object, device: Object) -> None:
-        """Carry what has changed in the applied manifest into the status."""
+        """Copy the changes of the applied manifest into the status."""
         changed = difference(old.get("applied", {}), device.get("applied", {}))
         present = {twin["propertyName"]: twin.get("desired") for twin in twins_of(device)}
         news = {name: wanted for name, wanted in changed.items() if present.get(name) != wanted}
@@ -220,7 +220,7 @@ class Downstream:
             self._writer.adopt(slot, news)
 
     def _adopt_missed(self) -> None:
-        """Do so for what was applied while nobody looked."""
+        """Copy the changes that were applied while this module was not running."""
         for slot in self._record.slots():
             told, device = self._record.get(slot), self._inventory.at(slot)
             if told and device:
@@ -233,7 +233,7 @@ class Downstream:
             return
         self.node_sync.enqueue(slot, last)
         for claimant in self._inventory.claimants(slot):
-            # Of several with one name, another one may have the slot now.
+            # If several devices claim the slot, another one may hold it now.
             self._acceptance.enqueue(claimant)
             self._profile_writer.enqueue(Profile(slot.node, claimant[0]))
         self._profile_writer.enqueue(Profile(slot.node, key_of(device)[0]))
@@ -242,7 +242,7 @@ class Downstream:
         self._enqueue_users(key_of(event.object))
 
     def _enqueue_users(self, model: Key) -> None:
-        """Look again at the devices that refer to a model."""
+        """Enqueue the devices that refer to a model."""
         for device in self._inventory.using(model):
             self._acceptance.enqueue(key_of(device))
             if slot := slot_of(device):
@@ -250,7 +250,7 @@ class Downstream:
         self._on_change()
 
     def _device_aside_changed(self, key: Key) -> None:
-        """Tell of a device that was set aside, or is no longer, and of its being gone."""
+        """Enqueue a device that was set aside, or is no longer set aside."""
         self._acceptance.enqueue(key)
         if key not in self._devices.aside:
             for slot in self._record.slots():
@@ -269,6 +269,6 @@ class Downstream:
 
 
 def _at_version(device: Object, newer: Object) -> Object:
-    """Return a device as it was, with the version at which it was that no longer."""
+    """Return the old device, stamped with the resourceVersion of the change that replaced it."""
     version = newer["metadata"].get("resourceVersion", "")
     return device | {"metadata": device["metadata"] | {"resourceVersion": version}}

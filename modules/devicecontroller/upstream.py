@@ -1,8 +1,8 @@
-"""What comes up from the edges: questions for membership, reported twins.
+"""Messages from the edges: requests for membership, and reported twins.
 
-As in cloud/pkg/devicecontroller/controller/upstream.go, and beyond it: `membership/detail` is
-answered, and every message is confirmed with `OK`, as KubeEdge does from v1.2 on. An edge of
-v1.1 repeats what is not confirmed.
+As in cloud/pkg/devicecontroller/controller/upstream.go. In addition `membership/detail` is
+answered, and every message is acknowledged with `OK`, as KubeEdge does since v1.2. An edge of
+v1.1 resends what is not acknowledged.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from modules.devicecontroller.v1alpha1 import (
 )
 from supervisor.api import ModuleContext
 
-#: Seconds that a connected node is given to ask for its devices, which edges of v1.1 do at
-#: once. A node that does not ask is told all the same.
+#: Seconds after which a node that has connected gets its devices without having asked for them.
+#: Edges of v1.1 ask at once.
 _ASK_WITHIN: Final = 5.0
 
-#: Characters of an operation or a resource that are repeated.
+#: Limit of an operation and of a resource in an error message, in characters.
 _LONGEST: Final = 300
 
 log = logging.getLogger(__name__)
 
 
 class Upstream:
-    """Reads the module's inbox and hands each message to who handles it.
+    """Takes the module's messages and dispatches each to its handler.
 
-    A message stays in the channel until it is handled, so that this module's death loses none.
+    A message stays in the channel until it is handled, so a crash of this module loses none.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Upstream:
         *,
         limit: int,
     ) -> None:
-        """Set up; at most `limit` messages are handled at a time, others wait."""
+        """Set up; at most `limit` messages are in flight, the others stay in the channel."""
         self._context = context
         self._node_sync = node_sync
         self._writer = writer
@@ -79,7 +79,7 @@ class Upstream:
                 self._done(delivery)
 
     async def drain(self) -> None:
-        """Wait until all that was taken is handled."""
+        """Wait until no message is in flight."""
         await self._in_flight.drained()
 
     def _dispatch(self, delivery: ipc.Delivery) -> None:
@@ -104,7 +104,7 @@ class Upstream:
             self._node_sync.disconnected(node)
 
     def _twin_message(self, node: str, delivery: ipc.Delivery) -> None:
-        """Hand reported values on; a message with none is only confirmed."""
+        """Queue reported values for writing; a message without any is only acknowledged."""
         message = delivery.message
         device, reports = "", Reports()
         try:
@@ -113,7 +113,7 @@ class Upstream:
             if about.aspect == message_resource.TWIN_EDGE_UPDATED:
                 reports = twin.reports(message.content)
         except message_resource.BadResource:
-            log.debug("nothing to do for %s %s", message.operation, message.resource)
+            log.debug("message %s %s: nothing to do", message.operation, message.resource)
         except BadObject as error:
             self._put_aside(message, error)
         else:
@@ -146,7 +146,7 @@ class Upstream:
 
 
 def _subject(message: ipc.Message) -> Subject:
-    """Name what a message is about, and the node that it comes from."""
+    """Return what to name in the log and in an Event: the message, and its node."""
     parts = message.resource.split("/", 2)
     involved = reference(NODES, {"metadata": {"name": parts[1]}}) if len(parts) > 1 else {}
     name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"

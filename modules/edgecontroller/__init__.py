@@ -1,4 +1,11 @@
-"""EdgeController: keeps edge nodes and the Kubernetes API in step (cloud/pkg/edgecontroller)."""
+"""EdgeController: synchronizes nodes, pods, configmaps, secrets, services and endpoints.
+
+It keeps edge nodes in sync with the Kubernetes API, as cloud/pkg/edgecontroller does.
+
+    API --reflectors--> *EventHandler --> DueSet --> NodeUpdater --> cloudhub --> edge
+    edge --> cloudhub --> Upstream --> MessageQueue --> NodeWriter, PodWriter --> API
+                                           +--> QueryAnswerer --> cloudhub --> edge
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,7 @@ from supervisor.api import Module, ModuleConfig, ModuleContext, Problem, Setting
 
 
 class EdgeController(Module):
-    """Nodes, pods, configmaps, secrets, services down; statuses and queries up."""
+    """The module `edgecontroller`."""
 
     name: ClassVar[str] = "edgecontroller"
     group: ClassVar[str] = "edgecontroller"

@@ -1,4 +1,4 @@
-"""Handing messages to cloudhub, however long it takes it to have room."""
+"""Sending to cloudhub, with back-pressure while its channel is full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class CloudHubClient:
-    """Sends to cloudhub and waits out its absence; `sent` counts what it took."""
+    """Sends to cloudhub, and waits while it is down; `sent` is the number of messages sent."""
 
     def __init__(self, context: ModuleContext) -> None:
         self._context = context
@@ -24,9 +24,9 @@ class CloudHubClient:
         self.sent = 0
 
     async def send(self, message: Message) -> None:
-        """Send; returns when cloudhub's channel has the message.
+        """Send a message; return when it is in cloudhub's channel.
 
-        Raises the ChannelError of a message that no channel carries.
+        Raises a ChannelError if no channel can carry the message, such as MessageTooLarge.
         """
         while True:
             try:
@@ -37,10 +37,10 @@ class CloudHubClient:
                 break
             except (ChannelFull, ModuleUnavailable, UnknownModule) as error:
                 if not self._blocked:
-                    log.warning(f"cannot reach cloudhub, waiting for it: {error}")
+                    log.warning("cannot send to cloudhub: %s; retrying until it can", error)
                 self._blocked = True
             await asyncio.sleep(_PAUSE)
         if self._blocked:
-            log.info("cloudhub takes messages again")
+            log.info("cloudhub accepts messages again")
             self._blocked = False
         self.sent += 1

@@ -8,7 +8,7 @@ from supervisor.api import ModuleConfig
 
 
 class Workers(BaseModel):
-    """How many messages of each kind are worked on at a time; those of one object never are.
+    """The number of workers for each kind of message; one object has at most one at a time.
 
     The names are those of KubeEdge's `controller.load`, where statuses have one worker each.
     """
@@ -22,7 +22,7 @@ class Workers(BaseModel):
 
 
 class EdgeControllerConfig(ModuleConfig):
-    """What the edge controller can be told; `[kubernetes]` says which cluster."""
+    """Options of EdgeController; `[kubernetes]` names the cluster."""
 
     #: Seconds after which the times in a node's conditions are replaced by the present.
     node_update_frequency: float = Field(default=20.0, gt=0)

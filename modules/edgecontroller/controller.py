@@ -1,4 +1,4 @@
-"""The edge controller at work: reflectors, the downstream's delivery, the upstream's queues."""
+"""The controller of one process: reflectors, downstream and upstream."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter, delete_pod
 from supervisor.api import ModuleContext, Settings
 
-#: Pods that are placed on a node; the rest concern none yet.
+#: Selects the pods that are bound to a node.
 _PLACED: Final = "spec.nodeName!="
 
 _REPORT_SECONDS: Final = 1.0
+_FLUSH_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         ledger = stack.enter_context(closing(Ledger(path)))
         namespace = settings.kubernetes.namespace
         if settings.kubernetes.configured:
-            # kube-controller-manager looks after the nodes.
+            # The cluster's kube-controller-manager monitors the nodes.
             config = config.model_copy(update={"node_monitor_grace_period": 0.0})
         controller = Controller(config, namespace, client, ledger, context)
         await _until_stopped(controller.run(), context)
@@ -80,7 +81,7 @@ async def _until_stopped(work: Coroutine[Any, Any, None], context: ModuleContext
 
 
 class Controller:
-    """All parts of one running edge controller."""
+    """The parts of a running EdgeController."""
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class Controller:
         self._measured: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Run all parts; the first one that fails ends them all."""
+        """Run all parts; if one fails, all are cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._nodes.connectivity.run())
             for reflector in self._reflectors:
@@ -137,8 +138,8 @@ class Controller:
             tasks.create_task(self._client.health.report_to(self._context))
             await synced(self._reflectors, self._client.health, self._context)
             counts = " ".join(f"{kind}={count}" for kind, count in self._counts().items())
-            log.info(f"in step with {self._client.server}: {counts}")
-            # What has been listed stays: no collection need go through it again.
+            log.info("caches synced from %s: %s", self._client.server, counts)
+            # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
@@ -148,6 +149,7 @@ class Controller:
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._terminating.run())
             tasks.create_task(self._report())
+            tasks.create_task(self._flush_ledger())
             self._context.ready()
 
     def _make_reflectors(self) -> list[Reflector]:
@@ -192,17 +194,22 @@ class Controller:
         return reflector
 
     def _aside_changed(self, type_: str, key: Key) -> None:
-        """Do what an object that was set aside, or is no longer, makes due."""
+        """Handle an object that was set aside, or is no longer set aside."""
         if key not in self._state.aside[type_]:
             self._state.mark_holders((type_, *key))
         elif type_ == messages.POD:
-            self._terminating.look_at(key)
+            self._terminating.enqueue(key)
 
-    async def _report(self) -> None:
-        """Bring the module's details in the status up to date, when they have changed."""
-        shown: dict[str, Any] = {}
+    async def _flush_ledger(self) -> None:
+        """Write acknowledgements to the ledger's file once a second."""
         while True:
             self._state.ledger.flush()
+            await asyncio.sleep(_FLUSH_SECONDS)
+
+    async def _report(self) -> None:
+        """Report the details for `cloudcore status` when they have changed."""
+        shown: dict[str, Any] = {}
+        while True:
             self._measure()
             details = self._details()
             if details != shown:
@@ -211,19 +218,19 @@ class Controller:
             await asyncio.sleep(_REPORT_SECONDS)
 
     def _measure(self) -> None:
-        """Bring the metrics up to date; what is counted all the time is added up here."""
+        """Update the metrics; hot paths count in plain integers, which are exported here."""
         for reflector in self._reflectors:
             reflector.measure()
         self._updater.measure()
         metrics.QUEUE_DEPTH.labels("outbox").set(len(self._state.due))
         for kind, queue in self._upstream.queues.items():
             metrics.QUEUE_DEPTH.labels(kind).set(len(queue))
-            metrics.MESSAGES_HANDLED.labels(kind).inc(self._news(kind, queue.handled))
-        metrics.MESSAGES_SENT.inc(self._news("sent", self._cloudhub.sent))
+            metrics.MESSAGES_HANDLED.labels(kind).inc(self._growth(kind, queue.handled))
+        metrics.MESSAGES_SENT.inc(self._growth("sent", self._cloudhub.sent))
         metrics.CONNECTED_NODES.set(sum(self._state.connections.values()))
 
-    def _news(self, name: str, count: int) -> int:
-        """Return how much has come to a count since it was last asked for."""
+    def _growth(self, name: str, count: int) -> int:
+        """Return by how much a count has grown since the last call."""
         before, self._measured[name] = self._measured[name], count
         return count - before
 

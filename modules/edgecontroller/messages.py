@@ -36,7 +36,7 @@ PERSISTENTVOLUMECLAIM: Final = "persistentvolumeclaim"
 VOLUMEATTACHMENT: Final = "volumeattachment"
 LEASE: Final = "lease"
 
-#: The namespace and the names under which whole lists travel (downstream.go).
+#: The namespace and the names in the resources of whole lists (downstream.go).
 LIST_NAMESPACE: Final = "namespace"
 LIST_NAMES: Final = {SERVICELIST: "service", ENDPOINTSLIST: "endpoints"}
 
@@ -44,12 +44,12 @@ OK: Final = "OK"
 
 
 def change(operation: str, resource: str, content: Any) -> Message:
-    """Make the message that tells a node of an object or a list."""
+    """Return a message with an object or a list for a node."""
     return Message.build(SOURCE, GROUP, operation, resource, content)
 
 
 def answer(question: Message, resource: str, content: Any) -> Message:
-    """Make the answer to a node's message; its resource can differ from the question's."""
+    """Return the answer to a node's message; its resource may differ from the question's."""
     made = question.response(content, source=SOURCE, group=GROUP)
     made.resource = resource
     return made

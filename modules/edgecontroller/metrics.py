@@ -1,4 +1,4 @@
-"""What EdgeController counts."""
+"""The metrics of EdgeController."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from modules.common.kube.metrics import SYNC_BUCKETS
 
 SYNC_LATENCY: Final = Histogram(
     "cloudcore_edgecontroller_sync_latency_seconds",
-    "From the moment an object is due to a node, by the API's event or since the node has "
-    "connected, until the message is in cloudhub's channel.",
+    "Time from the API's event, or from the connection of the node, until the message is in "
+    "cloudhub's channel.",
     buckets=SYNC_BUCKETS,
 )
 MESSAGES_SENT: Final = Counter(
-    "cloudcore_edgecontroller_messages_sent_total", "Messages that cloudhub's channel has taken."
+    "cloudcore_edgecontroller_messages_sent_total", "Messages sent to cloudhub's channel."
 )
 MESSAGES_REFUSED: Final = Counter(
     "cloudcore_edgecontroller_messages_refused_total",
-    "Messages that edges could not keep, and are sent again.",
+    "Messages that edges could not store; they are sent again.",
 )
 REQUESTS_DENIED: Final = Counter(
     "cloudcore_edgecontroller_requests_denied_total",
-    "Messages of edges that asked for or wrote what the node has no right to.",
+    "Requests of edges for objects that the node has no right to read or write.",
     ["operation", "type"],
 )
 MESSAGES_HANDLED: Final = Counter(
     "cloudcore_edgecontroller_messages_handled_total",
-    "Messages of edges that have been worked off.",
+    "Messages of edges that have been handled.",
     ["kind"],
 )
 QUEUE_DEPTH: Final = Gauge(
     "cloudcore_edgecontroller_queue_depth",
-    "What waits: objects due to nodes (outbox), messages of edges by kind.",
+    "Objects due to nodes (outbox), and queued messages of edges by kind.",
     ["queue"],
     multiprocess_mode="livesum",
 )

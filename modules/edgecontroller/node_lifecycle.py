@@ -1,9 +1,9 @@
-"""Nodes that no longer report are marked: their conditions become Unknown.
+"""The node lifecycle: conditions of nodes that no longer report become Unknown.
 
-As the node lifecycle controller of kube-controller-manager does (pkg/controller/nodelifecycle,
-tryUpdateNodeHealth), without its taints and evictions. A cluster has that one, so that this is for
-the embedded API server alone. Like it, this trusts no times of others: a node is overdue when
-nothing has been heard from it for so long by the clock here.
+This is what the node lifecycle controller of kube-controller-manager does
+(pkg/controller/nodelifecycle, tryUpdateNodeHealth), without its taints and evictions. A cluster has
+that controller, so this one runs with the embedded API server alone. Like that controller it uses
+the local clock: the grace period begins when the last status has arrived.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from modules.common.kube import (
 )
 from modules.edgecontroller.downstream.state import State
 
-#: Seconds between two looks (node-monitor-period), at most; a quarter of the grace period if less.
-_LOOK: Final = 5.0
+#: Interval of checks in seconds (node-monitor-period); at most a quarter of the grace period.
+_MONITOR_PERIOD: Final = 5.0
 
-#: Those that kube-controller-manager marks too.
+#: The conditions that kube-controller-manager marks too.
 _CONDITIONS: Final = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _REASON: Final = "NodeStatusUnknown"
 _MESSAGE: Final = "Kubelet stopped posting node status."
 
-#: Nodes that are named in a log line.
+#: Limit of the nodes named in a log line.
 _NAMED: Final = 5
 
 log = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Marks the edge nodes that have not reported for `grace` seconds; 0: none ever."""
+    """Marks the edge nodes that have not reported for `grace` seconds; with 0 none."""
 
     def __init__(
         self, client: KubeClient, state: State, recorder: EventRecorder, grace: float
@@ -53,31 +53,32 @@ class Lifecycle:
         self._marked: set[str] = set()
 
     def reported(self, node: str) -> None:
-        """Take note of a sign that a node is there: its status, or that it has connected."""
+        """Restart the grace period of a node, which has reported its status or connected."""
         self._heard[node] = time.monotonic()
         if node in self._marked:
             self._marked.discard(node)
-            log.info(f"node {node} is heard from again")
+            log.info("node %s: reports again", node)
 
     async def run(self) -> None:
-        """Look after the nodes until cancelled."""
+        """Monitor the nodes until cancelled."""
         while self._grace:
-            await self.look()
-            await asyncio.sleep(min(_LOOK, self._grace / 4))
+            await self.check()
+            await asyncio.sleep(min(_MONITOR_PERIOD, self._grace / 4))
 
-    async def look(self) -> None:
-        """Mark those that are overdue; what fails is tried at the next look."""
+    async def check(self) -> None:
+        """Mark the overdue nodes; a write that fails is retried at the next check."""
         overdue = [node for node in self._overdue() if _certain(node)]
         marked = [node["metadata"]["name"] for node in overdue if await self._mark(node)]
         self._marked.update(marked)
         if marked:
             log.warning(
-                f"{_named(marked)}: no status for {self._grace:g} s, so the condition Ready is "
-                "Unknown until there is one"
+                "%s: no status for %g s, so the condition Ready is Unknown until there is one",
+                _named(marked),
+                self._grace,
             )
 
     def _overdue(self) -> list[Object]:
-        """Return the nodes that are overdue; one that is new here has its time from now on."""
+        """Return the overdue nodes; the grace period of a new node begins now."""
         now = time.monotonic()
         nodes = {name: node for (_, name), node in self._state.nodes.items()}
         self._heard = {name: self._heard.get(name, now) for name in nodes}
@@ -85,7 +86,7 @@ class Lifecycle:
         return [node for name, node in nodes.items() if now >= self._heard[name] + self._grace]
 
     async def _mark(self, node: Object) -> bool:
-        """Mark a node, unless it has changed meanwhile: it may have reported."""
+        """Mark a node, unless it has changed meanwhile, for example because it has reported."""
         metadata = node["metadata"]
         unknown = {
             "status": "Unknown",
@@ -102,16 +103,16 @@ class Lifecycle:
                 NODES, metadata["name"], patch, type="strategic", subresource="status"
             )
         except KubeError as error:
-            log.debug(f"node {metadata['name']} is not marked as Unknown yet: {error}")
+            log.debug("node %s: cannot mark it as Unknown yet: %s", metadata["name"], error)
             return False
-        # As kube-controller-manager says it.
+        # The text of kube-controller-manager.
         text = f"Node {metadata['name']} status is now: NodeNotReady"
         self._recorder.event(reference(NODES, node), "Normal", "NodeNotReady", text)
         return True
 
 
 def _certain(node: Object) -> list[str]:
-    """Return the conditions that still say what a node has reported; none if it never has."""
+    """Return the conditions of a node that are not Unknown; none if Ready is Unknown."""
     conditions = (node.get("status") or {}).get("conditions") or ()
     known = {each.get("type"): each.get("status") for each in conditions}
     if known.get("Ready", "Unknown") == "Unknown":

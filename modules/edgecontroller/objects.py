@@ -1,7 +1,7 @@
-"""Kubernetes objects as they are kept and sent.
+"""Kubernetes objects as they are cached and sent.
 
-The Go code sends typed objects, whose JSON has neither `kind` nor `apiVersion`. Managed fields
-are left out too, which Go 1.1.0 sends: no edge reads them, and they are half of many objects.
+The Go code sends typed objects, whose JSON has neither `kind` nor `apiVersion`. Managed fields,
+which Go 1.1.0 sends, are omitted too: no edge reads them, and they are half of many objects.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ RESOURCES: Final[dict[str, Resource]] = {
     messages.ENDPOINTS: kube.ENDPOINTS,
 }
 
-#: Metadata whose change alone is no news for the edge (manager/pod.go).
-_UNTOLD_POD = frozenset({"resourceVersion", "generation"})
+#: Metadata fields whose change alone is not sent to edges (manager/pod.go).
+_UNSENT_POD = frozenset({"resourceVersion", "generation"})
 
 #: The same for endpoints, whose annotations are leader election's heartbeat (location.go).
-_UNTOLD_ENDPOINTS = frozenset({"resourceVersion", "generation", "annotations"})
+_UNSENT_ENDPOINTS = frozenset({"resourceVersion", "generation", "annotations"})
 
 #: The kind of source in a projected volume that is a service account's token.
 _TOKEN = "serviceAccountToken"  # noqa: S105 - a kind, no token
@@ -37,14 +37,17 @@ _NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
 
 
 def usable(resource: Resource, obj: Any) -> Object:
-    """Return an object from the API; BadObject if an edge could not decode it."""
+    """Return an object from the API; raises BadObject if an edge could not decode it."""
     kube.check(obj, kube.shape_of(resource))
     found: Object = obj
     return found
 
 
 def keeping(resource: Resource) -> Callable[[Any], Object]:
-    """Return what reduces the objects of a resource to what is cached; it raises BadObject."""
+    """Return the function that reduces objects of a resource for the cache.
+
+    It raises BadObject if an edge could not decode the object.
+    """
     reduce = {"Node": keep_node, "Pod": keep_pod}.get(resource.kind, keep)
     return lambda obj: reduce(usable(resource, obj))
 
@@ -55,7 +58,7 @@ def part_of(obj: Object | None, section: str) -> Object:
 
 
 def node_of(pod: Object) -> str:
-    """Return the node a pod is placed on; empty if there is none."""
+    """Return the node that a pod is bound to; empty if it is not bound."""
     return part_of(pod, "spec").get("nodeName") or ""
 
 
@@ -68,7 +71,7 @@ def version_of(obj: Object) -> str:
 
 
 def keep(obj: Object) -> Object:
-    """Reduce an object from the API, which is changed by that, to what is cached and sent."""
+    """Reduce an object from the API, in place, to what is cached and sent."""
     obj.pop("kind", None)
     obj.pop("apiVersion", None)
     obj["metadata"].pop("managedFields", None)
@@ -76,10 +79,10 @@ def keep(obj: Object) -> Object:
 
 
 def keep_pod(obj: Object) -> Object:
-    """Reduce a pod, taking out the tokens that today's API servers have every pod ask for.
+    """Reduce a pod, and remove the service account tokens that API servers project into it.
 
-    An edge of v1.1 can get none and does not start a pod that wants one ("GetServiceAccountToken
-    unsupported"); what else is projected into the same volume, it can.
+    An edge of v1.1 can get no token, and does not start a pod that has one
+    ("GetServiceAccountToken unsupported"). It can mount the other sources of the same volume.
     """
     spec = part_of(keep(obj), "spec")
     if volumes := spec.get("volumes"):
@@ -88,7 +91,7 @@ def keep_pod(obj: Object) -> Object:
 
 
 def keep_node(obj: Object) -> Object:
-    """Reduce a node to what is used of it: images alone would be most of it."""
+    """Reduce a node to the fields that are used; its images would be most of it."""
     metadata, status = obj["metadata"], part_of(obj, "status")
     return {
         "metadata": {key: metadata[key] for key in _NODE_METADATA if key in metadata},
@@ -97,7 +100,7 @@ def keep_node(obj: Object) -> Object:
 
 
 def placeholder(namespace: str, name: str, **sections: Any) -> Object:
-    """Make the content of a delete for an object that is no longer known, as Go encodes it."""
+    """Return the content of a delete for an object that is no longer known, as Go encodes it."""
     return {
         "metadata": {"name": name, "namespace": namespace, "creationTimestamp": None},
         **sections,
@@ -109,19 +112,19 @@ def placeholder_pod(namespace: str, name: str) -> Object:
 
 
 def pod_changed(old: Object, new: Object) -> bool:
-    """Whether the edge has to be told: metadata or spec changed, not just status."""
-    return old.get("spec") != new.get("spec") or _metadata_changed(old, new, _UNTOLD_POD)
+    """Whether a change is sent to the edge: metadata or spec changed, not only the status."""
+    return old.get("spec") != new.get("spec") or _metadata_changed(old, new, _UNSENT_POD)
 
 
 def endpoints_changed(old: Object, new: Object) -> bool:
-    """Whether the edge has to be told: subsets or metadata changed."""
+    """Whether a change is sent to edges: subsets or metadata changed."""
     return old.get("subsets") != new.get("subsets") or _metadata_changed(
-        old, new, _UNTOLD_ENDPOINTS
+        old, new, _UNSENT_ENDPOINTS
     )
 
 
 def selects(selector: dict[str, str] | None, obj: Object) -> bool:
-    """Whether a service's selector picks a pod; without a selector it picks none."""
+    """Whether a service's selector matches a pod; without a selector it matches none."""
     labels = obj["metadata"].get("labels") or {}
     return bool(selector) and all(
         labels.get(key) == value for key, value in (selector or {}).items()
@@ -137,6 +140,6 @@ def _without_token(volume: Object) -> Object:
     return {**volume, "projected": {**projected, "sources": others}}
 
 
-def _metadata_changed(old: Object, new: Object, untold: frozenset[str]) -> bool:
+def _metadata_changed(old: Object, new: Object, unsent: frozenset[str]) -> bool:
     before, after = old["metadata"], new["metadata"]
-    return any(before.get(key) != after.get(key) for key in (before.keys() | after.keys()) - untold)
+    return any(before.get(key) != after.get(key) for key in (before.keys() | after.keys()) - unsent)

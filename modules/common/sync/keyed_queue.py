@@ -1,7 +1,7 @@
-"""A queue of what has to be looked at again, as client-go's workqueue is one.
+"""A queue of keys to reconcile, like client-go's workqueue.
 
-It holds keys, not changes: however often something changed, it is handled once, with its
-present state. A key that is added while it is being handled is handled again after that.
+It holds keys, not changes: however often an object has changed, it is handled once, in its
+present state. A key that is added while it is being handled is handled once more afterwards.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class KeyedQueue(Generic[Item]):
-    """Keys in the order of their adding, each handled by one worker at a time.
+    """A FIFO queue of keys, each handled by at most one worker at a time.
 
-    A key whose handling raises one of the expected errors is handled again after a pause that
-    grows with each failure. With any other error, and with what the API server would refuse however
-    often it is tried, it is given to `put_aside`, and handled again when it is added again.
+    A key whose handler raises one of the expected errors is retried with exponential backoff. On
+    any other error, and on one that a retry cannot mend (the API server rejects the object), the
+    key is passed to `put_aside`, and handled again only when it is added again.
     """
 
     def __init__(
@@ -56,28 +56,28 @@ class KeyedQueue(Generic[Item]):
         self._filled.set()
 
     def add_later(self, item: Item, delay: float) -> None:
-        """Add after `delay` seconds, unless it is waiting already or is added before that."""
+        """Add a key after `delay` seconds, unless it is queued or added before that."""
         if item not in self._waiting and item not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[item] = loop.call_later(delay, self.add, item)
 
     def discard_later(self, item: Item) -> None:
-        """Take back an `add_later` whose time has not come."""
+        """Cancel an `add_later` that is still pending."""
         self._cancel_timer(item)
 
     async def run(self, workers: int = 1) -> None:
-        """Handle what is added until cancelled."""
+        """Handle keys until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(workers):
                 tasks.create_task(self._work())
 
     def retry_now(self) -> None:
-        """Handle what has failed without waiting for the time that was set for it."""
+        """Retry all keys that are in backoff at once."""
         for item in self._failures.keys() & self._timers.keys():
             self.add(item)
 
     def stop(self) -> None:
-        """Cancel what is due later."""
+        """Cancel all timers."""
         for item in list(self._timers):
             self._cancel_timer(item)
 
@@ -88,7 +88,7 @@ class KeyedQueue(Generic[Item]):
             try:
                 await self._handle(item)
             except (MessageTooLarge, NotAMessage, BadRequest, Invalid) as error:
-                self._put_aside(item, error)  # however often it is tried
+                self._put_aside(item, error)  # a retry would fail in the same way
             except self._expected as error:
                 self._failed(item, error)
             except Exception as error:
@@ -113,11 +113,11 @@ class KeyedQueue(Generic[Item]):
         backoff = self._failures.get(item)
         if backoff is None:
             backoff = self._failures[item] = Backoff()
-            # An outage is logged once, by the health of the client that has met it.
+            # An outage is logged once, by the client's ApiHealth.
             if not (isinstance(error, KubeError) and error.outage):
-                log.warning(f"{error}; trying again until it works")
+                log.warning("%s; retrying until it works", error)
         pause = backoff.next(getattr(error, "retry_after", None))
-        log.debug(f"{error}; trying again in {pause:.1f} s")
+        log.debug("%s; retrying in %.1f s", error, pause)
         self.add_later(item, pause)
 
     def _cancel_timer(self, item: Item) -> None:

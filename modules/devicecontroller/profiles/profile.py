@@ -1,7 +1,8 @@
-"""The device profile: what mappers at an edge node know of its devices.
+"""The device profile: the description of a node's devices for the mappers there.
 
-One JSON document a node, in the form of cloud/pkg/devicecontroller/types/deviceprofile.go and
-byte for byte as Go writes it: fields in the order of the structs, empty ones left out.
+One JSON document per node and namespace, in the form of
+cloud/pkg/devicecontroller/types/deviceprofile.go and byte for byte as Go encodes it: fields in the
+order of the structs, empty ones omitted.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def configmap_name(node: str) -> str:
 
 
 def build(devices: Iterable[Object], models: Mapping[Key, Object]) -> str | None:
-    """Build the profile of these devices, in their order; None if there is nothing to say.
+    """Return the profile of these devices, in their order; None if it would have no device.
 
-    A device whose model is not there is left out, as in Go: a mapper can do nothing with it.
+    As in Go, a device whose model does not exist is omitted: a mapper cannot use it.
     """
     used: dict[Key, Object] = {}
     instances, protocols = [], []
@@ -75,7 +76,7 @@ def _instance(device: Object, protocol: Object) -> Object:
 
 
 def _protocol(device: Object) -> Object:
-    """The device's protocol; without one Go writes the configuration null and nothing else."""
+    """Return the device's protocol; without one, like Go, only a configuration of null."""
     given = (device.get("spec") or {}).get("protocol") or {}
     modbus = given.get("modbus") or {}
     candidates = {
@@ -117,7 +118,7 @@ def _property(declared: Object) -> Object:
         }
     )
     if data_type:
-        # Held in an interface in Go, so even its zero value is written.
+        # An interface in Go, so its zero value is encoded too.
         described["defaultValue"] = about.get("defaultValue", 0 if data_type == "int" else "")
     if data_type == "int":
         described |= _pick(about, ("minimum", "maximum", "unit"))
@@ -162,7 +163,7 @@ def _bluetooth_visitor(visitor: Object) -> Object:
             "dataWrite": {value: _octets(write[value]) for value in sorted(write)},
         }
     )
-    # A struct, not a pointer, in Go: written even if there is nothing in it.
+    # A struct, not a pointer, in Go: encoded even if it is empty.
     described["dataConverter"] = _pick(converter, _CONVERTER_FIELDS) | _set_fields(
         {"orderOfOperations": operations}
     )
@@ -170,7 +171,7 @@ def _bluetooth_visitor(visitor: Object) -> Object:
 
 
 def _octets(value: Any) -> Any:
-    """Bytes come as a list of numbers or in base64, and are passed on in base64 (Go's []byte)."""
+    """Return bytes, given as a list of numbers or in base64, in base64 (Go's []byte)."""
     if isinstance(value, list) and all(number in range(256) for number in value):
         return base64.b64encode(bytes(value)).decode()
     return value
@@ -181,12 +182,12 @@ def _pick(source: Object, fields: Iterable[str]) -> Object:
 
 
 def _set_fields(fields: Object) -> Object:
-    """Leave out zero values: `omitempty`."""
+    """Return the fields without zero values, as Go's `omitempty` does."""
     return {name: value for name, value in fields.items() if value}
 
 
 def _encode(value: Any) -> str:
-    """Encode with keys in the order given, which is that of Go's structs."""
+    """Encode as JSON, with keys in the given order, which is that of Go's structs."""
     if isinstance(value, dict):
         members = (f"{_encode(name)}:{_encode(member)}" for name, member in value.items())
         return "{" + ",".join(members) + "}"

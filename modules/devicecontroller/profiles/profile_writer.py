@@ -1,7 +1,7 @@
-"""Keeping the device profiles: one ConfigMap for each node and namespace with devices.
+"""Reconciling the device profiles: one ConfigMap per node and namespace with devices.
 
-What is in the API is compared with what should be, so a profile that somebody edited or
-deleted comes back, one without devices goes, and a restart writes nothing that is right.
+The profile in the API is compared with the desired one. So a profile that somebody has edited or
+deleted is restored, one without devices is deleted, and a restart writes no unchanged profile.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ log = logging.getLogger(__name__)
 
 
 def keep_profile(configmap: Object) -> Object:
-    """Cut a ConfigMap down to its identity and a digest of its profile."""
+    """Reduce a ConfigMap to its identity and a digest of its profile."""
     check(configmap, shape_of(CONFIGMAPS))
     text = (configmap.get("data") or {}).get(profile.PROFILE_KEY) or ""
     return {"metadata": reference(CONFIGMAPS, configmap), _DIGEST: _digest(text)}
 
 
 class ProfileWriter:
-    """Brings the profiles in the API to what the inventory says."""
+    """Writes the profiles that differ from the inventory."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ProfileWriter:
         present: Mapping[Key, Object],
         set_aside: SetAside,
     ) -> None:
-        """Set up; `present` are the profiles that are there, as `keep_profile` cuts them."""
+        """Set up; `present` are the profiles in the API, as reduced by `keep_profile`."""
         self._client = client
         self._inventory = inventory
         self._present = present
@@ -71,17 +71,17 @@ class ProfileWriter:
         self._queue.add(item)
 
     def enqueue_configmap(self, configmap: Object) -> None:
-        """Compare a profile that has changed in the API."""
+        """Enqueue a profile that has changed in the API."""
         namespace, name = configmap["metadata"]["namespace"], configmap["metadata"]["name"]
         if name.startswith(profile.CONFIGMAP_PREFIX):
             self._queue.add(Profile(name.removeprefix(profile.CONFIGMAP_PREFIX), namespace))
 
     async def run(self, workers: int) -> None:
-        """Write what there is to write until cancelled."""
+        """Write profiles until cancelled."""
         await self._queue.run(workers)
 
     def retry_now(self) -> None:
-        """Write what has failed at once: the API has been found to be back."""
+        """Retry all failed writes at once, after an outage of the API."""
         self._queue.retry_now()
 
     def stop(self) -> None:
@@ -114,23 +114,25 @@ class ProfileWriter:
         try:
             await self._client.create(CONFIGMAPS, configmap, namespace)
         except AlreadyExists:
-            # Written by KubeEdge's own cloudcore, which puts no labels on it.
+            # Made by KubeEdge's own cloudcore, which sets no labels.
             await self._patch(name, namespace, text)
         else:
-            log.info(f"created device profile {namespace}/{name}")
+            log.info("device profile %s/%s: created", namespace, name)
 
     async def _patch(self, name: str, namespace: str, text: str) -> None:
         change = {"metadata": {"labels": LABELS}, "data": {profile.PROFILE_KEY: text}}
         await self._client.patch(CONFIGMAPS, name, change, namespace)
-        log.info(f"updated device profile {namespace}/{name}")
+        log.info("device profile %s/%s: updated", namespace, name)
 
     async def _delete(self, name: str, namespace: str, uid: str) -> None:
         try:
             await self._client.delete(CONFIGMAPS, name, namespace, uid=uid)
         except NotFound:
-            log.debug("device profile %s/%s is gone already", namespace, name)
+            log.debug("device profile %s/%s: already deleted", namespace, name)
         else:
-            log.info(f"deleted device profile {namespace}/{name}: no device is left in it")
+            log.info(
+                "device profile %s/%s: deleted, since it has no device any more", namespace, name
+            )
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Telling a cluster's operator whether a device works: a condition, and Events of what is wrong."""
+"""The condition Accepted of devices, and Events about devices that are rejected."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from modules.devicecontroller.v1alpha1.device import conditions_of, keep_conditi
 #: The type of the condition.
 ACCEPTED: Final = "Accepted"
 
-#: Seconds a fault must last to be told: `kubectl apply -f folder/` creates a device before its
-#: model when the files are named so.
+#: Seconds that a fault must last before it is reported: `kubectl apply -f folder/` may create a
+#: device before its model, depending on the names of the files.
 _GRACE: Final = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class DeviceFault(NamedTuple):
-    """What keeps a device from working; `reason` is one word, for programs."""
+    """The fault for which a device is rejected; `reason` is one word, for programs."""
 
     reason: str
     message: str
 
 
 def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
-    """Find what is wrong with a device, None if it can be used."""
+    """Return the fault of a device, None if it can be used."""
     slot = slot_of(device)
     if slot is None:
         return DeviceFault(
@@ -90,7 +90,7 @@ def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
 
 
 class Acceptance:
-    """Says of each device whether it is accepted, in a condition; and why not, in an Event."""
+    """Writes the condition Accepted of each device, and an Event for each new fault."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Acceptance:
         self._queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
 
     def enqueue(self, device: Key) -> None:
-        """Look for faults of a device that has changed, or on which something has."""
+        """Enqueue a device that has changed, or that depends on an object that has changed."""
         self._queue.add_later(device, _GRACE)
 
     async def run(self) -> None:
@@ -118,7 +118,7 @@ class Acceptance:
         await self._queue.run()
 
     def retry_now(self) -> None:
-        """Write what has failed at once: the API has been found to be back."""
+        """Retry all failed writes at once, after an outage of the API."""
         self._queue.retry_now()
 
     def stop(self) -> None:
@@ -129,7 +129,7 @@ class Acceptance:
 
     @property
     def count(self) -> int:
-        """How many devices have a fault that was told."""
+        """The number of devices with a reported fault."""
         return len(self._told)
 
     def _put_aside(self, key: Key, error: Exception) -> None:
@@ -146,8 +146,8 @@ class Acceptance:
         if fault is None or device is None:
             healed = self._told.pop(key, None)
         elif self._told.get(key) != fault:
-            if not aside:  # of which has been told
-                log.warning(f"device {label(device)} is rejected: {fault.message}")
+            if not aside:  # what is set aside has been logged already
+                log.warning("device %s: rejected: %s", label(device), fault.message)
                 involved = reference(DEVICES, device)
                 self._recorder.event(involved, "Warning", fault.reason, fault.message)
             self._told[key] = fault
@@ -160,7 +160,7 @@ class Acceptance:
             await self._mark(device, fault)
 
     async def _mark(self, device: Object, fault: DeviceFault | None) -> None:
-        """Bring a device's condition up to date."""
+        """Write a device's condition if it has changed."""
         if _marked(device, fault):
             return
         try:
@@ -171,9 +171,9 @@ class Acceptance:
                 keep=keep_conditions,
             )
         except NotFound:
-            log.debug("device %s is gone", label(device))
+            log.debug("device %s: already deleted", label(device))
         except (BadRequest, Invalid) as error:
-            # However often it is tried: the device as a whole is not what the API takes.
+            # A retry cannot mend it: the API server rejects the device as a whole.
             self._set_aside.put(status_of(device), error)
 
 
@@ -182,7 +182,7 @@ def _marked(device: Object, fault: DeviceFault | None) -> bool:
 
 
 def _conditions(device: Object, fault: DeviceFault | None) -> list[Object]:
-    """Return a device's conditions with ours as it is to be; those of others stay."""
+    """Return a device's conditions with the desired one of ours; those of others are kept."""
     others = [each for each in conditions_of(device) if each.get("type") != ACCEPTED]
     before = next((each for each in conditions_of(device) if each.get("type") == ACCEPTED), {})
     status = "False" if fault else "True"

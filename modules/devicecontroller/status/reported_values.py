@@ -1,8 +1,8 @@
-"""Writing what devices report into `status.twins[].reported` of their objects.
+"""Writing reported values into `status.twins[].reported` of Devices.
 
 In cloud/pkg/devicecontroller/controller/upstream.go this is a merge patch of the cached status.
-Here the patch carries the resource version it was made for: so it cannot undo a desired value
-that somebody sets at the same moment, which is in the same list.
+Here the patch has the resourceVersion that it was made for, so it cannot overwrite a desired value
+that somebody sets at the same moment in the same list.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from modules.devicecontroller.v1alpha1.twin import Report
 Reports = dict[str, Report]
 Done = Callable[[], Awaitable[None]]
 Changes = dict[str, Object | None]
-"""what is to be in a twin, by property; None: the property is dropped"""
+"""the fields to set in a twin, by property; None: the twin is removed"""
 
 log = logging.getLogger(__name__)
 
 
 class StatusWriter:
-    """Writes reports in their order for each device, several devices at a time.
+    """Writes reports in order for each device, several devices at a time.
 
-    What a device reports while the API is slow or away is written together afterwards.
+    Reports that arrive while the API is slow or away are written in one patch afterwards.
     """
 
     def __init__(self, status: DeviceStatus, inventory: Inventory, set_aside: SetAside) -> None:
@@ -60,25 +60,26 @@ class StatusWriter:
         )
 
     def write(self, slot: DeviceSlot, reports: Reports, done: Done) -> None:
-        """Write reports soon, then await `done()`, which may raise a ChannelError to be retried.
+        """Enqueue reports; when they are written, `done()` is awaited.
 
-        Reports of a device that is not there, or has no such property, are dropped, as in Go.
+        `done` may raise a ChannelError to be retried. As in Go, reports of an unknown device or
+        property are dropped.
         """
         self._pending.setdefault(slot, []).append((reports, done))
         self._queue.add(slot)
 
     def restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
-        """Write `reported` of properties back, unless they have it again by then."""
+        """Write reported values back that somebody has removed, unless there are new ones."""
         self._lost.setdefault(slot, {}).update(lost)
         self._queue.add(slot)
 
     def adopt(self, slot: DeviceSlot, applied: dict[str, Object | None]) -> None:
-        """Write desired values of an applied manifest; with none, those a device has from there."""
+        """Write desired values of an applied manifest; with none, those that seeded the device."""
         self._applied.setdefault(slot, {}).update(applied)
         self._queue.add(slot)
 
     def forget(self, slot: DeviceSlot) -> None:
-        """Drop what is known of a device that is gone."""
+        """Forget a device that has been deleted, or has moved to another node."""
         for known in (self._latest, self._lost, self._applied):
             known.pop(slot, None)
 
@@ -87,7 +88,7 @@ class StatusWriter:
         await self._queue.run(workers)
 
     def retry_now(self) -> None:
-        """Write what has failed at once: the API has been found to be back."""
+        """Retry all failed writes at once, after an outage of the API."""
         self._queue.retry_now()
 
     def stop(self) -> None:
@@ -108,12 +109,12 @@ class StatusWriter:
                 await self._update(slot, device, [reports for reports, _ in batch])
             except KubeError:
                 raise
-            except Exception as error:  # what was reported is confirmed all the same
+            except Exception as error:  # the report is acknowledged all the same
                 self._put_aside(slot, error)
         else:
             self._latest.pop(slot, None)
             if any(reports for reports, _ in batch):
-                log.info(f"node {slot.node} reports on device {slot.name}, which it does not have")
+                log.info("node %s: report about unknown device %s dropped", slot.node, slot.name)
         for item in batch:
             await item[1]()
             self._pending[slot].remove(item)
@@ -121,7 +122,7 @@ class StatusWriter:
             self._pending.pop(slot, None)
 
     async def _update(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> None:
-        """Write all there is to write of a device; what fails to be is kept for another try."""
+        """Write all pending changes of a device; on failure they are kept for the retry."""
         lost, applied = self._lost.pop(slot, {}), self._applied.pop(slot, None)
         try:
             changes = _restorable(lost, device) | self._news(slot, device, batch)
@@ -137,7 +138,7 @@ class StatusWriter:
             raise
 
     def _news(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> Changes:
-        """Take the last report of each property, of those that the device has."""
+        """Return the latest report of each property that the device has."""
         known = {twin["propertyName"] for twin in twins_of(device)}
         latest = self._latest.setdefault(slot, {})
         changes: Changes = {}
@@ -156,9 +157,9 @@ class StatusWriter:
                 lambda found: _has(found, changes),
             )
         except NotFound:
-            log.info(f"device {label(device)} was deleted before its reported values were written")
+            log.info("device %s: deleted before its reported values were written", label(device))
         except (Invalid, BadRequest) as error:
-            # Such as one that is too large for etcd; an edge would report the same again and again.
+            # Such as an object too large for etcd; the edge would resend the report for ever.
             self._set_aside.put(status_of(device), error)
         else:
             self._set_aside.end(status_of(device), used=True)
@@ -167,9 +168,9 @@ class StatusWriter:
 def _outdated(report: Report, latest: Report | None) -> bool:
     """Whether a report is older than one that was handled.
 
-    An edge of v1.1 repeats whatever was not confirmed (edge/pkg/devicetwin/dtmanager,
-    `checkConfirm`). Its clock may be set back, and its count begins anew with a device that is
-    added again: a report is old only if it is by both.
+    An edge of v1.1 resends what was not acknowledged (edge/pkg/devicetwin/dtmanager,
+    `checkConfirm`). Its clock may be set back, and its version restarts when a device is added
+    again; so a report is outdated only if both are older.
     """
     if latest is None:
         return False
@@ -184,7 +185,7 @@ def _restorable(lost: dict[str, Object], device: Object) -> Changes:
 
 
 def _changed(device: Object, changes: Changes) -> list[Object]:
-    """Return a device's twins with what has changed in them."""
+    """Return a device's twins with the changes applied."""
     twins = {twin["propertyName"]: twin for twin in twins_of(device)}
     for name, change in changes.items():
         if change is None:
@@ -197,5 +198,5 @@ def _changed(device: Object, changes: Changes) -> list[Object]:
 
 
 def _has(device: Object, changes: Changes) -> bool:
-    """Whether a device's twins, as they came back, are as they were to become."""
+    """Whether the twins of a written device have the changes."""
     return _changed(device, changes) == twins_of(device) and not device.get("seeded")

@@ -12,23 +12,23 @@ from modules.devicecontroller.v1alpha1.device import keep_device, label
 _MAIN: Final = ""
 _STATUS: Final = "status"
 
-#: How often a patch is tried before a pause, each time with the object read anew.
+#: Attempts at a patch before a backoff, each with the object read again.
 _ATTEMPTS: Final = 4
 
 log = logging.getLogger(__name__)
 
 
 def status_of(device: Object) -> Subject:
-    """Name what is set aside where the API server does not take a device's status."""
+    """Return what to name when the API server rejects a device's status."""
     name = f"the status of device {label(device)}"
     return Subject(DEVICES.plural, name, reference(DEVICES, device), "its status is set aside")
 
 
 class DeviceStatus:
-    """Knows which way a status is written: the CRDs of KubeEdge have no subresource for it.
+    """Patches the status by way of the subresource, or of the object as in KubeEdge's own CRDs.
 
-    With one, a patch of the object leaves status alone and says nothing; without, there is no
-    such path.
+    With a subresource, a patch of the object silently ignores the status; without one, its path
+    does not exist.
     """
 
     def __init__(self, client: KubeClient) -> None:
@@ -42,11 +42,11 @@ class DeviceStatus:
         has_it: Callable[[Object], bool],
         keep: Callable[[Object], Object] = keep_device,
     ) -> None:
-        """Write the status that `change` makes for a device, which may be called several times.
+        """Write the status that `change` returns for a device; it may be called several times.
 
-        `keep` reduces what the API answers to what `change` and `has_it` are called with.
-        The patch is for the very version that `change` has seen. Raises NotFound if the device
-        is gone, and any other KubeError as it comes.
+        `has_it` says whether a written device has the change. Both get objects of the API reduced
+        by `keep`. The patch names the resourceVersion that `change` has seen. Raises NotFound if
+        the device was deleted, and any other KubeError of the API.
         """
         for _ in range(_ATTEMPTS - 1):
             try:
@@ -67,9 +67,7 @@ class DeviceStatus:
     def _switch(self, subresource: str) -> None:
         if subresource != self._subresource:
             self._subresource = subresource
-            log.info(
-                f"device status is written by way of {subresource or 'the object'} from now on"
-            )
+            log.info("device status: now written through %s", subresource or "the object")
 
     async def _send(self, device: Object, status: Object) -> Object:
         metadata = device["metadata"]

@@ -1,7 +1,7 @@
-"""Which devices each node has, out of what the reflectors hold.
+"""The devices of each node, indexed from the stores of the reflectors.
 
-Edges know a device by its name alone, so of several devices with one name on one node, from
-different namespaces, one can be there: the oldest. The next one takes its place when it goes.
+Edges know a device by its name alone. If a node has devices of one name from several namespaces,
+the oldest holds the slot, and the next oldest takes over when it is deleted.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Profile(NamedTuple):
 
 
 def slot_of(device: Object) -> DeviceSlot | None:
-    """The slot a device claims; None if it names no node."""
+    """Return the slot that a device claims; None if it names no node."""
     node = node_of(device)
     return DeviceSlot(node, device["metadata"]["name"]) if node else None
 
 
 class Inventory:
-    """Indexes of the devices by slot and by model; the objects stay in the reflectors' stores."""
+    """Indexes of the devices by slot and by model over the stores, which the reflectors fill."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Inventory:
         aside: Mapping[Key, Aside] | None = None,
         models_aside: Mapping[Key, Aside] | None = None,
     ) -> None:
-        """Set up; `aside` and `models_aside` are what the reflectors have set aside."""
+        """Set up; `aside` and `models_aside` are the objects that the reflectors have set aside."""
         self.devices = devices
         self.models = models
         self.known_nodes = nodes
@@ -80,37 +80,37 @@ class Inventory:
                 yield DeviceSlot(node, name)
 
     def claimants(self, slot: DeviceSlot) -> set[Key]:
-        """The devices that claim a slot, whether or not they get it."""
+        """Return the devices that claim a slot, whether or not they hold it."""
         names = self._by_node.get(slot.node)
         return names.get(slot.name, set()) if names else set()
 
     def at(self, slot: DeviceSlot) -> Object | None:
-        """The device that has a slot."""
+        """Return the device that holds a slot."""
         found = [self.devices[key] for key in self.claimants(slot)]
         return min(found, key=_seniority, default=None)
 
     def on_node(self, node: str) -> list[Object]:
-        """A node's devices, by name."""
+        """Return the devices of a node, sorted by name."""
         present = (self.at(DeviceSlot(node, name)) for name in sorted(self._by_node.get(node, {})))
         return [device for device in present if device is not None]
 
     def in_profile(self, profile: Profile) -> list[Object]:
-        """The devices that belong in a profile, by name."""
+        """Return the devices of a profile, sorted by name."""
         devices = self.on_node(profile.node)
         return [device for device in devices if key_of(device)[0] == profile.namespace]
 
     def bound_to(self, node: str) -> list[Key]:
-        """The devices that name a node, whether or not they have a slot there."""
+        """Return the devices that name a node, whether or not they hold a slot."""
         names: Mapping[str, set[Key]] = self._by_node.get(node, {})
         return [key for claimants in names.values() for key in claimants]
 
     def using(self, model: Key) -> list[Object]:
-        """The devices that refer to a model."""
+        """Return the devices that refer to a model."""
         return [self.devices[key] for key in self._by_model.get(model, ())]
 
     @property
     def nodes(self) -> int:
-        """How many nodes have devices."""
+        """The number of nodes with devices."""
         return len(self._by_node)
 
 

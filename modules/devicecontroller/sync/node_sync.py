@@ -1,7 +1,7 @@
-"""Telling each edge node of its devices: what it was told is brought to what is wanted.
+"""Sending devices to edge nodes: reconciles what was sent to a node with what it should have.
 
 The messages are those of cloud/pkg/devicecontroller/controller/downstream.go. One worker sends
-them all, so that a node is never told an older state after a newer one.
+all of them, so that a node never gets an older state after a newer one.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ log = logging.getLogger(__name__)
 
 
 class Request(NamedTuple):
-    """A node's question for all of its devices; `done` is called when it has been answered."""
+    """A node's request for all of its devices; `done` is called when it has been answered."""
 
     message_id: str
     event_id: str
     done: Callable[[], None]
 
 
-#: For a node that is told without having asked.
+#: For a node that gets its devices without having asked.
 _UNASKED: Final = Request("", "", lambda: None)
 
 
@@ -74,30 +74,30 @@ class NodeSync:
         self.sent = 0
 
     def enqueue(self, slot: DeviceSlot, last: Object | None = None) -> None:
-        """Compare a slot soon; `last` is the final state of a device that left it."""
+        """Enqueue a slot; `last` is the final state of a device that has left it."""
         if last is not None:
             self._last[slot] = last
         self._since.setdefault(slot, time.monotonic())
         self._queue.add(slot)
 
     def enqueue_all(self) -> None:
-        """Compare all slots: after a start, for what changed while nobody looked."""
+        """Enqueue all slots, for what has changed while this module was not running."""
         for slot in {*self._inventory.slots(), *self._record.slots()}:
             self._queue.add(slot)
 
     def answer(self, node: str, request: Request) -> None:
-        """Answer a node with all of its devices, whatever it was told before."""
+        """Enqueue the answer to a node: all of its devices, whatever was sent before."""
         self._connected[node] = True
         self._requests.setdefault(node, []).append(request)
         self._queue.add(node)
 
     def announce_later(self, node: str, delay: float) -> None:
-        """Tell a node that has connected of all of its devices, unless it asks before that."""
+        """Send a connected node all of its devices in `delay` seconds, unless it asks sooner."""
         self._connected[node] = True
         self._queue.add_later(node, delay)
 
     def disconnected(self, node: str) -> None:
-        """Do not tell a node that has gone what it has not asked for."""
+        """Cancel the unsolicited device list scheduled for a node that has disconnected."""
         self._connected[node] = False
         if node not in self._requests:
             self._queue.discard_later(node)
@@ -106,14 +106,14 @@ class NodeSync:
         return len(self._queue)
 
     async def run(self) -> None:
-        """Send what there is to say until cancelled."""
+        """Send until cancelled."""
         await self._queue.run()
 
     def stop(self) -> None:
         self._queue.stop()
 
     def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
-        """Set a device aside, or a node's question: it gets no answer."""
+        """Set aside a device, or the requests of a node, which are not answered then."""
         if isinstance(item, DeviceSlot):
             told, device = self._record.get(item), self._inventory.at(item)
             known = device or (told.device if told else None)
@@ -139,7 +139,7 @@ class NodeSync:
         told = self._record.get(slot)
         device = self._inventory.at(slot)
         if told and device is None and self._is_aside(told.device):
-            return  # whatever it is now, its node keeps what it was
+            return  # its node keeps the last usable state
         if told and (device is None or not _same(device, told)):
             await self._remove(slot, last or told.device)
             told = None
@@ -164,13 +164,13 @@ class NodeSync:
         self._log(slot, "is gone from")
 
     def _log(self, slot: DeviceSlot, news: str) -> None:
-        """Say what is told, or that it will be: cloudhub drops what is for a node that is away."""
+        """Log a change, and whether its node gets it now: cloudhub drops it for an absent node."""
         connected = self._connected.get(slot.node)
         if connected is False:
             then = "which is not connected, and is told when it connects"
         else:
             then = "which is told" if connected else "which is told if it is connected"
-        log.info(f"device {slot.name} {news} node {slot.node}, {then}")
+        log.info("device %s %s node %s, %s", slot.name, news, slot.node, then)
 
     async def _change(self, slot: DeviceSlot, device: Object, told: Told) -> None:
         dropped = _dropped(told, device)
@@ -183,7 +183,7 @@ class NodeSync:
             twin.cloud_updated(desired_of(device), news, version, _now()),
         )
         self._record.put(slot, Told(_kept(device), dropped, version))
-        log.debug("told node %s of changed twins of device %s", slot.node, slot.name)
+        log.debug("node %s: sent changed twins of device %s", slot.node, slot.name)
 
     async def _detail(self, node: str) -> None:
         requests = self._requests.get(node) or [_UNASKED]
@@ -215,7 +215,7 @@ class NodeSync:
             self._record.forget(DeviceSlot(node, name))
         for name, told in tell.items():
             self._record.put(DeviceSlot(node, name), told)
-        log.info(f"told node {node} of all its {len(tell)} devices")
+        log.info("node %s: sent all %d devices", node, len(tell))
 
     def _is_aside(self, device: Object) -> bool:
         return key_of(device) in self._inventory.aside
@@ -231,33 +231,33 @@ class NodeSync:
 
 
 def _same(device: Object, told: Told) -> bool:
-    """Whether it is the very device that was told, not another of its name."""
+    """Whether this is the device that was sent, not another one of that name."""
     uid: str = device["metadata"].get("uid", "")
     former: str = told.device["metadata"].get("uid", "")
     return uid == former
 
 
 def _whole(device: Object, told: Told | None) -> Told:
-    """All there is to tell of a device, given what was told of it before."""
+    """Return the full state to send of a device, given what was sent before."""
     dropped = _dropped(told, device) if told and _same(device, told) else {}
     return Told(_kept(device), dropped, _version(device, told))
 
 
 def _version(device: Object, told: Told | None) -> int:
-    """Return a version of the device that its node does not refuse as older than what it has."""
+    """Return a version for the device that its node does not reject as outdated."""
     version = version_of(device)
     return max(version, told.version, version_of(told.device)) if told else version
 
 
 def _dropped(told: Told, device: Object) -> dict[str, str]:
-    """The properties that a node was told of and that the device no longer has."""
+    """Return the properties that were sent to a node and that the device no longer has."""
     former = {name: wanted.value for name, wanted in desired_of(told.device).items()}
     kept = desired_of(device).keys()
     return {name: value for name, value in (told.dropped | former).items() if name not in kept}
 
 
 def _kept(device: Object) -> Object:
-    """What has to be remembered of a device: no spec, which may hold a password."""
+    """Return the part of a device to record: without the spec, which may hold a password."""
     twins = device["status"]["twins"]
     return {
         "metadata": device["metadata"],

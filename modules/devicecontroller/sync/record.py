@@ -1,8 +1,8 @@
-"""What each edge node has been told of its devices, kept across restarts of this module.
+"""The record of what has been sent to each edge node, which survives restarts of this module.
 
-The difference between this and the inventory is what has still to be said. So a restart tells
-nobody anything twice, and nothing is missed that changed meanwhile. Losing the file is safe:
-what it held is told again, and nodes ask for everything when they connect.
+The difference between the record and the inventory is what has to be sent. So a restart sends
+nothing twice, and misses no change made meanwhile. Losing the file is safe: its content is sent
+again, and nodes ask for all of their devices when they connect.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Told:
-    """A device as its node was told of it.
+    """A device as it was sent to its node.
 
-    `dropped` are properties that it once had, with their last desired values: no edge of v1.1
-    confirms what it is told, so a node that connects is told of them again. `version` is the
-    highest that it was told: it refuses lower ones, which objects have when the API server was
-    put back from a copy.
+    `dropped` are properties that it once had, with their last desired values: edges of v1.1
+    acknowledge nothing, so these are sent again to a node that connects. `version` is the highest
+    version sent: nodes reject lower ones, which objects have after the API server was restored from
+    a backup.
     """
 
     device: Object
@@ -44,7 +44,7 @@ _decode = msgspec.json.Decoder(Told).decode
 
 
 class SyncRecord:
-    """The record: in memory to read, in one SQLite file to outlive the process."""
+    """The record, in memory for reading and in an SQLite file for the next process."""
 
     def __init__(self, path: Path) -> None:
         """Name the file; entering the context opens it."""
@@ -52,21 +52,22 @@ class SyncRecord:
         self._told: defaultdict[str, dict[str, Told]] = defaultdict(dict)
         self._unwritten: dict[DeviceSlot, None] = {}
         self._database: sqlite3.Connection
-        self.trouble = Trouble(path, "what nodes are told is kept in memory alone")
+        self.trouble = Trouble(path, "what is sent to nodes is recorded in memory alone")
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._load()
         except sqlite3.OperationalError as error:
-            # The disk or its rights, not what is in the file.
+            # The disk or its permissions, not the content of the file.
             if failure := temporary(error, self._path):
                 raise failure from error
             raise
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
             log.warning(
-                f"{self._path} cannot be read ({error}): starting it anew; nodes will be told of "
-                f"their devices again"
+                "cannot read %s: %s; starting with an empty record: nodes get their devices again",
+                self._path,
+                error,
             )
             self._database.close()
             for suffix in ("", "-wal", "-shm"):
@@ -83,7 +84,7 @@ class SyncRecord:
         self._database.close()
 
     def slots(self) -> Iterator[DeviceSlot]:
-        """All slots whose node was told of a device."""
+        """Return all slots of which a device was sent."""
         for node, devices in self._told.items():
             for name in devices:
                 yield DeviceSlot(node, name)
@@ -92,23 +93,23 @@ class SyncRecord:
         return self.of_node(slot.node).get(slot.name)
 
     def of_node(self, node: str) -> Mapping[str, Told]:
-        """What a node was told, by the device's name."""
+        """Return what was sent to a node, by the device's name."""
         return self._told.get(node, {})
 
     def put(self, slot: DeviceSlot, told: Told) -> None:
-        """Note what a slot's node knows now."""
+        """Record what was sent of a slot."""
         self._told[slot.node][slot.name] = told
         self._changed(slot)
 
     def forget(self, slot: DeviceSlot) -> None:
-        """Note that a slot's node knows of no device there."""
+        """Record that a slot's node has no device there."""
         self._told[slot.node].pop(slot.name, None)
         if not self._told[slot.node]:
             del self._told[slot.node]
         self._changed(slot)
 
     def flush(self) -> None:
-        """Write what could not be written before, if there is room for it now."""
+        """Write what a full disk has kept from being written, if there is room now."""
         try:
             while self._unwritten:
                 self._write(next(iter(self._unwritten)))
@@ -137,7 +138,7 @@ class SyncRecord:
 
     def _load(self) -> None:
         self._path.touch(mode=0o600)
-        # A lost write costs a message told twice, so nothing waits for the disk.
+        # Without fsync: a lost write costs only a message that is sent twice.
         self._database = sqlite3.connect(self._path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")

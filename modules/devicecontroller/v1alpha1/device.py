@@ -1,7 +1,7 @@
 """Reading Device and DeviceModel objects: devices.kubeedge.io/v1alpha1.
 
-The shapes are those of cloud/pkg/apis/devices/v1alpha1; every field may be missing, as it may
-be in Go, where some of what is missing ends the process.
+The shapes are those of cloud/pkg/apis/devices/v1alpha1. Every field may be missing, as in Go, where
+a missing field can crash the process.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ from modules.devicecontroller.v1alpha1.kubectl_apply import (
 )
 from modules.devicecontroller.v1alpha1.shapes import DEVICE, MODEL
 
-#: Digits of a number that an edge can hold in 64 bits.
+#: Digits of a number that fits into 64 bits at an edge.
 _MOST_DIGITS: Final = 18
 
-#: The place of what is wrong with an applied manifest.
+#: The path of a fault in an applied manifest.
 _APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
 
-#: Of a node nothing but its name matters here.
+#: Only the name of a node matters here.
 _NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
 
 
 class Desired(NamedTuple):
-    """What the cloud wants a twin property to be."""
+    """The desired value of a twin property, and its type."""
 
     value: str
     type: str
 
 
 def label(obj: Object) -> str:
-    """Name an object for people: `namespace/name`."""
+    """Return `namespace/name`, for people."""
     return "/".join(key_of(obj))
 
 
 def version_of(obj: Object) -> int:
-    """The resource version as the number that edges compare; 0 if it is not one, as in Go."""
+    """Return the resourceVersion as the number that edges compare; 0 if it is none, as in Go."""
     version: str = obj["metadata"].get("resourceVersion") or ""
     is_one = version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS
     return int(version) if is_one else 0
 
 
 def node_of(device: Object) -> str:
-    """The node a device is bound to: the first value of the first expression of its selector.
+    """Return the node of a device: the first value of the first expression of its selector.
 
     Empty if it names none, or one that cannot be part of a message's resource.
     """
-    # Step by step, since the CRDs of KubeEdge 1.1 let anything pass here.
+    # Field by field, since the CRDs of KubeEdge 1.1 validate nothing here.
     found: Any = (device.get("spec") or {}).get("nodeSelector")
     for part in ("nodeSelectorTerms", "matchExpressions", "values"):
         listed = found.get(part) if isinstance(found, dict) else None
@@ -82,7 +82,7 @@ def twins_of(device: Object) -> list[Object]:
 
 
 def desired_of(device: Object) -> dict[str, Desired]:
-    """The desired values by property; one that is not given is the empty string, as in Go."""
+    """Return the desired values by property; as in Go a missing one is the empty string."""
     return {twin["propertyName"]: _desired(twin.get("desired") or {}) for twin in twins_of(device)}
 
 
@@ -92,7 +92,7 @@ def _desired(twin_property: Object) -> Desired:
 
 
 def lost_reports(old: Object, new: Object) -> dict[str, Object]:
-    """Find the `reported` of properties that the device still has, but without it.
+    """Return the reported values that were removed from properties the device still has.
 
     `kubectl apply` of a file with desired values does that: it replaces the list of twins.
     """
@@ -104,10 +104,10 @@ def lost_reports(old: Object, new: Object) -> dict[str, Object]:
 
 
 def keep_device(obj: Object) -> Object:
-    """Cut a Device down to what this module uses, for the reflector's store.
+    """Reduce a Device to what this module uses, for the reflector's store.
 
-    A device without twins has those of the manifest that was applied (`seeded`). BadObject if
-    something in it is of a type that edges or mappers cannot decode.
+    A device without twins gets those of the manifest that was applied (`seeded`). Raises BadObject
+    if edges or mappers could not decode a field.
     """
     check(obj, DEVICE)
     applied = applied_to(obj)
@@ -134,21 +134,21 @@ def _twin(name: str, desired: Object) -> Object:
 
 
 def keep_model(obj: Object) -> Object:
-    """Cut a DeviceModel down to what this module uses; BadObject as for a Device."""
+    """Reduce a DeviceModel to what this module uses; raises BadObject as for a Device."""
     check(obj, MODEL)
     return {"metadata": _metadata(obj), "spec": obj.get("spec") or {}}
 
 
 def keep_name(obj: Object) -> Object:
-    """Cut a Node down to the fact that there is one of its name."""
+    """Reduce a Node to its name."""
     check(obj, _NAMED)
     metadata = obj["metadata"]
-    # Always the same version: no change of a node is told.
+    # Always the same version, so that no change of a node is reported.
     return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
 
 
 def keep_conditions(obj: Any) -> Object:
-    """Cut any Device, whatever is wrong with it, down to what a condition is written with."""
+    """Reduce any Device, even a malformed one, to what writing a condition needs."""
     status = obj.get("status") if isinstance(obj, dict) else None
     given = status.get("conditions") if isinstance(status, dict) else None
     conditions = (

@@ -1,6 +1,6 @@
-"""Membership messages: which devices a node has.
+"""Membership messages: the devices of a node.
 
-An edge takes `membership` as a change and `membership/detail` as the whole truth: it removes
+An edge takes `membership` as a change and `membership/detail` as the complete list: it removes
 the devices that are not in it (edge/pkg/devicetwin/dtmanager/membership.go).
 """
 
@@ -19,7 +19,7 @@ from modules.devicecontroller.v1alpha1.device import desired_of, version_of
 def describe(
     device: Object, version: int, now: int, dropped: Mapping[str, str] | None = None
 ) -> Object:
-    """Describe a device to the edge, as `createDevice` does; times are in milliseconds."""
+    """Return a device as the edge gets it, as in `createDevice`; `now` is in milliseconds."""
     metadata = device["metadata"]
     # Without the namespace: an edge of v1.1 knows devices by their names alone.
     described = {"id": metadata["name"], "name": metadata["name"]}
@@ -31,17 +31,17 @@ def describe(
 
 
 def added(device: Object, now: int) -> Object:
-    """Make the content of a `membership` update that adds a device."""
+    """Return the content of a `membership` update that adds a device."""
     return _update([describe(device, version_of(device), now)], None, now)
 
 
 def removed(device: Object, now: int) -> Object:
-    """Make the content of a `membership` update that removes a device."""
+    """Return the content of a `membership` update that removes a device."""
     return _update(None, [describe(device, version_of(device), now)], now)
 
 
 def detail(devices: Iterable[Object], event_id: str, now: int) -> Object:
-    """Make the content of `membership/detail`: all of a node's described devices."""
+    """Return the content of `membership/detail`: all devices of a node, as described."""
     content = twin.event(now) | {"devices": list(devices)}
     return content | {"event_id": event_id} if event_id else content
 
@@ -51,13 +51,13 @@ class _Get(msgspec.Struct):
 
 
 def event_id_of(content: object) -> str:
-    """Read the event's id out of a `membership/detail` get; empty if it has none."""
+    """Return the event_id of a `membership/detail` request; empty if it has none."""
     try:
         if isinstance(content, (bytes, str)):
             return msgspec.json.decode(content, type=_Get).event_id
         return msgspec.convert(content, _Get).event_id
     except DECODING_ERRORS:
-        # The request says all by its resource; only the id to repeat is missing.
+        # The resource is all that the request needs; only the event_id is missing.
         return ""
 
 

@@ -1,7 +1,7 @@
-"""The shapes of Devices and DeviceModels: those of their CRDs' schemas.
+"""The types of all fields of Device and DeviceModel, from the schemas of their CRDs.
 
-An API server with KubeEdge's own CRDs, which have no such schemas, and the embedded one hand out
-anything. What an edge or a mapper cannot decode would keep all other devices of its node from it.
+KubeEdge's own CRDs have no schemas, and the embedded API server does not validate. An object that
+an edge or a mapper cannot decode would make the node's whole list of devices unusable.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SCALARS: Final[dict[str, Any]] = {
 }
 
 _EXCEPTIONS: Final[dict[str, Any]] = {
-    # Read step by step: a device that names no node is told so.
+    # Read field by field: a device that names no node gets the condition NoNode.
     "nodeSelector": Any,
-    # Written by this module, and told to nobody.
+    # Written by this module, and not sent to any node.
     "reported": dict[str, Any],
     # Go's []byte: base64, or numbers as people write it.
     "dataWrite": dict[str, list[Annotated[int, msgspec.Meta(ge=0, le=255)]] | bytes | None],
@@ -32,7 +32,7 @@ _EXCEPTIONS: Final[dict[str, Any]] = {
 
 
 def _shape(plural: str) -> type[msgspec.Struct]:
-    """Make the shape of a kind of its CRD; a schema's metadata says nothing."""
+    """Return the shape of a kind, from its CRD; the schema of metadata is empty."""
     versions = manifests.load(plural)["spec"]["versions"]
     version = next(each for each in versions if each["name"] == DEVICES.version)
     schema = version["schema"]["openAPIV3Schema"]
@@ -57,13 +57,13 @@ def _type(name: str, schema: dict[str, Any]) -> Any:
 def _struct(
     name: str, schema: dict[str, Any], required: Iterable[str] = ()
 ) -> type[msgspec.Struct]:
-    """Make a type of an object; only the keys of a list are required of its items, as in Go."""
+    """Return the type of an object. As in Go only the keys of list items are required."""
     fields = {field: _type(field, about) for field, about in schema["properties"].items()}
     made: list[Any] = [(field, fields.pop(field)) for field in required]
     made += [(field, type_ | None, None) for field, type_ in fields.items()]
     return msgspec.defstruct(name or "object", made, gc=False)
 
 
-# Made when this is imported, which the supervisor does once for all lives of the module.
+# Built on import, which the supervisor does once, before it forks the module's processes.
 DEVICE: Final = _shape("devices")
 MODEL: Final = _shape("devicemodels")

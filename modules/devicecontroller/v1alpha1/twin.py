@@ -1,4 +1,4 @@
-"""Twin messages: what the cloud expects of a device's properties, what the edge reports.
+"""Twin messages: the desired and the reported values of a device's properties.
 
 The structs are those of cloud/pkg/devicecontroller/types/device.go, the flows those of
 controller/downstream.go (`createDevice`, `addUpdatedTwins`, `addDeletedTwins`) and upstream.go.
@@ -21,17 +21,17 @@ DELETED: Final = "deleted"
 
 
 def event(now: int) -> Object:
-    """Begin the content of a message: `BaseMessage`, with the time in milliseconds."""
+    """Return the common fields of a message (`BaseMessage`); the time is in milliseconds."""
     return {"event_id": str(uuid.uuid4()), "timestamp": now}
 
 
 def expected(
     desired: Mapping[str, Desired], dropped: Mapping[str, str], version: int, now: int
 ) -> Object:
-    """Describe all twins of a device; `dropped` are its former properties with their values.
+    """Return all twins of a device; `dropped` are its former properties with their values.
 
-    The edge refuses what has an older cloud version than it knows, so `version` is the
-    object's resource version.
+    The edge rejects a cloud version older than the one it has, so `version` is the object's
+    resourceVersion.
     """
     gone = {name: Desired(value, DELETED) for name, value in dropped.items()}
     return {
@@ -48,12 +48,12 @@ def expected(
 def cloud_updated(
     desired: Mapping[str, Desired], dropped: Mapping[str, str], version: int, now: int
 ) -> Object:
-    """Make the content of `device/{id}/twin/cloud_updated`."""
+    """Return the content of `device/{id}/twin/cloud_updated`."""
     return event(now) | {"twin": expected(desired, dropped, version, now)}
 
 
 class Report(NamedTuple):
-    """What a device reports of one property; `timestamp` is the edge's clock in ms."""
+    """The reported value of one property; `timestamp` is the edge's clock in milliseconds."""
 
     value: str
     timestamp: int | None
@@ -61,7 +61,7 @@ class Report(NamedTuple):
     edge_version: int
 
     def as_reported(self) -> Object:
-        """Make `status.twins[].reported` of it, metadata as upstream.go writes it."""
+        """Return it as `status.twins[].reported`, with the metadata of upstream.go."""
         metadata = {}
         if self.timestamp is not None:
             metadata["timestamp"] = str(self.timestamp)
@@ -101,10 +101,9 @@ _decode = msgspec.json.Decoder(_Update).decode
 
 
 def reports(content: object) -> dict[str, Report]:
-    """Read the content of `device/{id}/twin/edge_updated`: the reported value by property.
+    """Return the reports in the content of `device/{id}/twin/edge_updated`, by property.
 
-    Properties that say nothing of an actual value are left out. BadObject if it is not such a
-    content.
+    Properties without an actual value are omitted. Raises BadObject if the content is malformed.
     """
     try:
         if isinstance(content, (bytes, str)):

@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets: told to the nodes whose pods need them."""
+"""ConfigMaps and Secrets, which are sent to the nodes whose pods refer to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from modules.edgecontroller.downstream.state import State
 
 
 class ConfigurationEventHandler:
-    """Events of one of the two types."""
+    """Handles events of one of the two types."""
 
     def __init__(self, state: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
         self._state = state

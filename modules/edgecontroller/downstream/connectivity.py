@@ -1,9 +1,10 @@
-"""Which edge nodes are connected: what cloudhub says, and what it answers when it is asked.
+"""Which edge nodes are connected: from cloudhub's messages, and from its answers.
 
-Cloudhub tells of each connection that begins or ends. When it is killed, nobody tells of those
-that ended with it, and when this module has been, it does not know which there are. So it asks,
-by KubeEdge's own question (`request_exist`, cloud/pkg/cloudhub/channelq/channelq.go): about every
-node after a start, and about one from which nothing has come for longer than an edge is silent.
+Cloudhub reports each connection that begins or ends. If cloudhub crashes, nobody reports the
+connections that were lost with it; and after a crash of this module, the connections are unknown.
+So this module asks with KubeEdge's own request (`request_exist`,
+cloud/pkg/cloudhub/channelq/channelq.go): about every node after a start, and about each node from
+which no message has come for longer than an edge is silent.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from supervisor.api import ModuleContext
 
 REQUEST_EXIST: Final = "request_exist"
 
-#: Seconds without a message from a node after which cloudhub is asked. Edges report their status
-#: every 10 s, by default.
+#: Seconds without a message from a node after which cloudhub is asked. By default edges report
+#: their status every 10 s.
 SILENCE: Final = 60.0
 
-#: Seconds between two looks for silent nodes, and for an answer.
-_LOOK: Final = 15.0
-_ANSWER: Final = 10.0
+#: Interval of checks for silent nodes, and timeout of a request, in seconds.
+_CHECK_INTERVAL: Final = 15.0
+_TIMEOUT: Final = 10.0
 
-#: Questions at a time.
-_AT_ONCE: Final = 32
+#: Limit of requests in flight.
+_MAX_IN_FLIGHT: Final = 32
 
 log = logging.getLogger(__name__)
 
 
 class Connectivity:
-    """The connected nodes; `connections` says what is known, and is empty of what is not."""
+    """Keeps `connections` up to date: node -> connected; nodes of unknown state are absent."""
 
     def __init__(
         self,
@@ -47,54 +48,54 @@ class Connectivity:
         on_found: Callable[[str], None],
         on_gone: Callable[[str], None],
     ) -> None:
-        """Set up; the callbacks get the nodes that asking has shown to be there, or not to be.
+        """Set up; the callbacks get the nodes that cloudhub has answered to be connected, or not.
 
-        A node of which cloudhub can say neither, since it is not there itself, counts as found:
-        what is sent to it waits with the question.
+        If cloudhub does not answer, the node counts as connected: messages to it wait in the
+        channel anyway.
         """
         self._connections = connections
         self._context = context
         self._on_found = on_found
         self._on_gone = on_gone
         self._heard: dict[str, float] = {}
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._room = asyncio.Semaphore(_MAX_IN_FLIGHT)
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup
 
     def connected(self, node: str) -> None:
-        self._no_need_to_ask(node)
+        self._cancel_request(node)
         self._connections[node] = True
         self._heard[node] = time.monotonic()
 
     def disconnected(self, node: str) -> None:
-        self._no_need_to_ask(node)
+        self._cancel_request(node)
         self._connections[node] = False
 
     def heard_from(self, node: str) -> None:
-        """Take a message as the sign that a node is connected, if nothing is known of it."""
+        """Count a node that has sent a message as connected, if its state is unknown."""
         self._connections.setdefault(node, True)
         self._heard[node] = time.monotonic()
 
     def ask(self, node: str) -> None:
-        """Ask cloudhub about a node, unless that is under way; only while `run` runs."""
+        """Ask cloudhub about a node, unless a request is in flight; only while `run` runs."""
         if node not in self._asking:
             asking = self._asking[node] = self._tasks.create_task(self._ask(node))
             asking.add_done_callback(lambda _: self._asking.pop(node))
 
     async def run(self) -> None:
-        """Ask about nodes that have been silent for long, until cancelled.
+        """Ask about silent nodes until cancelled.
 
-        What asking or a callback raises is raised here.
+        Raises what a request or a callback raises.
         """
         async with asyncio.TaskGroup() as self._tasks:
             while True:
-                await asyncio.sleep(min(_LOOK, SILENCE / 4))
+                await asyncio.sleep(min(_CHECK_INTERVAL, SILENCE / 4))
                 since = time.monotonic() - SILENCE
                 for node, is_connected in self._connections.items():
                     if is_connected and self._heard.get(node, 0.0) < since:
                         self.ask(node)
 
-    def _no_need_to_ask(self, node: str) -> None:
+    def _cancel_request(self, node: str) -> None:
         task = self._asking.get(node)
         if task and task is not asyncio.current_task():
             task.cancel()
@@ -104,7 +105,7 @@ class Connectivity:
             asked = time.monotonic()
             is_there = await self._is_there(node)
         if self._heard.get(node, 0.0) > asked:
-            is_there = True  # it has said something meanwhile, whatever cloudhub says
+            is_there = True  # it has sent a message meanwhile
         elif is_there:
             self.heard_from(node)
         if is_there is False:
@@ -116,8 +117,8 @@ class Connectivity:
         resource = f"{message_resource.NODE}/{node}"
         question = Message.build(SOURCE, GROUP, REQUEST_EXIST, resource)
         try:
-            answer = await self._context.send_sync(CLOUDHUB, question, _ANSWER)
+            answer = await self._context.send_sync(CLOUDHUB, question, _TIMEOUT)
         except ChannelError as error:
-            log.debug("cloudhub does not say whether node %s is connected: %s", node, error)
+            log.debug("node %s: cannot ask cloudhub whether it is connected: %s", node, error)
             return None
         return answer.operation != OP_ERROR

@@ -1,8 +1,8 @@
-"""What still has to be told to which node: a set of targets, in the order they came up.
+"""The set of objects that are due to nodes, in FIFO order.
 
-A target names an object, not a change of it. What is sent is decided when its turn comes, from
-what the API has then, so that later states replace earlier ones and memory is bounded by the
-objects there are, however long cloudhub takes nothing.
+A target names an object, not a change of it (it is level-triggered). What is sent is decided when
+its turn comes, from the state in the API then. So later states replace earlier ones, and memory is
+bounded by the number of objects, however long cloudhub is down.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modules.edgecontroller.downstream.references import Item
 
 
 class Target(NamedTuple):
-    """An object, or a list, as one node sees it."""
+    """An object or a list, and the node it is due to."""
 
     node: str
     type: str
@@ -36,26 +36,26 @@ class Target(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What is known of a target besides its name.
+    """How to send a target.
 
     `fresh`: the API has just created the object, so no node can have one of its name. `last` is
-    the state it had when it was deleted. `unless_seen`: what the node has acknowledged need not
-    be told again.
+    its last state before it was deleted. `unless_seen`: do not send a state that the node has
+    acknowledged.
     """
 
     fresh: bool = False
     last: Object | None = None
     unless_seen: bool = False
-    #: When it came up, by the monotonic clock.
+    #: When it became due, by the monotonic clock.
     since: float = 0.0
 
 
 class DueSet:
-    """The targets that are due."""
+    """The targets that are due, each once."""
 
     def __init__(self) -> None:
         self._pending: dict[Target, Pending] = {}
-        #: How many of them are of a type and a node.
+        #: The number of them by node and type.
         self._counts: Counter[tuple[str, str]] = Counter()
         self._filled: asyncio.Future[None] | None = None
 
@@ -70,13 +70,13 @@ class DueSet:
         last: Object | None = None,
         unless_seen: bool = False,
     ) -> None:
-        """Note that a target is due; one that is already keeps its place."""
+        """Make a target due; one that is due already keeps its place."""
         before = self._pending.get(target)
         since = before.since if before else time.monotonic()
         if before:
             fresh = fresh or before.fresh
             last = last or before.last
-            fresh = fresh and last is None  # a node may have the one that it takes the place of
+            fresh = fresh and last is None  # a node may have the object that it replaces
             unless_seen = unless_seen and before.unless_seen
         else:
             self._counts[target.node, target.type] += 1
@@ -89,14 +89,14 @@ class DueSet:
         return (node, type) in self._counts
 
     async def batch(self, size: int) -> list[tuple[Target, Pending]]:
-        """Wait for targets and return the oldest; they stay due until `settle`."""
+        """Wait for targets and return the oldest `size`; they stay due until `settle`."""
         while not self._pending:
             self._filled = asyncio.get_running_loop().create_future()
             await self._filled
         return list(islice(self._pending.items(), size))
 
     def settle(self, target: Target, pending: Pending) -> None:
-        """Take a target out, unless it has been marked again since it was returned."""
+        """Remove a target, unless it has been marked again since it was returned."""
         if self._pending.get(target) is not pending:
             return
         del self._pending[target]

@@ -1,12 +1,12 @@
-"""What each node may have, on disk: so that a deletion is told even if it was missed here.
+"""The ledger: a record on disk of the objects that each node may have.
 
-A row is written before the object is sent and goes when the node has acknowledged its deletion.
-It therefore says "may have", which is what deletions need; sending a delete twice does no harm.
-With it goes the version that the node has acknowledged: that one need not be told again after a
-restart of this module.
+With it a deletion is sent even if this module was down when it happened. A row is written before
+the object is sent, and removed when the node has acknowledged its deletion. So it says what a node
+"may have", which is what deletions need; to send a delete twice does no harm. The row also has the
+version that the node has acknowledged, which need not be sent again after a restart.
 
-The file is a journal, one JSON array a line: a write is one system call, a tenth of the CPU time
-of an SQLite transaction, and there is one for each object that is sent.
+The file is a journal with one JSON array per line: a write, which is needed for each object sent,
+is one system call and takes a tenth of the CPU time of an SQLite transaction.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from modules.edgecontroller.downstream.references import Item
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
 EVERY_NODE = "*"
 
-#: Stands for the version of a list that a node has had, and to which something was sent since.
-UNSURE = "-"
+#: The version of a list of which a member was sent after the node had acknowledged the list.
+STALE = "-"
 
-#: Lines beyond four for each row after which the file is written anew.
+#: The file is compacted when it has more lines than four per row and this.
 _SLACK = 10_000
 
 #: node, type, namespace, name, uid (null: the row is gone), acknowledged version
@@ -45,20 +45,20 @@ log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
-    """What is known of an object on a node; `seen` is the version it has acknowledged, or ""."""
+    """An object that a node may have; `seen` is the version it has acknowledged, or ""."""
 
     uid: str
     seen: str = ""
 
 
 class Ledger:
-    """The rows in memory, and in a file that is only appended to.
+    """The rows, in memory and in an append-only file.
 
-    The file is not synced: it outlives this process, though maybe not a power cut; after one, a
-    deletion made in the meantime can go untold. What is about to be sent is written by `commit`,
-    before it is; acknowledgements with it or by `flush`: one that is lost costs a message that
-    is sent again. While the disk is full the rows are kept in memory, and sending goes on: a
-    deletion can go untold only if this process ends before there is room again.
+    The file is written without fsync: it survives a crash of this process, but maybe not a power
+    cut, after which a deletion can be missed. `commit` writes the rows of what is about to be
+    sent; acknowledgements are written with it or by `flush`, and a lost one costs a message that
+    is sent again. While the disk is full, rows are kept in memory and sending goes on: a deletion
+    is missed only if this process exits before there is room again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,10 +67,10 @@ class Ledger:
         self._count = 0
         self._unwritten: list[_Line] = []
         self._uncommitted = False
-        #: None: what is in the file does not hold, it has to be written anew.
+        #: None if the file has to be written from scratch.
         self._file: int | None = None
         self._lines = 0
-        self.trouble = Trouble(path, "what is sent is kept in memory alone")
+        self.trouble = Trouble(path, "what is sent is recorded in memory alone")
         self._load()
         self._count = sum(map(len, self._rows.values()))
         self.flush()
@@ -80,10 +80,10 @@ class Ledger:
 
     def close(self) -> None:
         self.flush()
-        self._let_go()
+        self._close_file()
 
     def uid(self, node: str, item: Item) -> str | None:
-        """Return which object of that name a node may have; None if it has none."""
+        """Return the uid of the object of that name that a node may have; None if it has none."""
         row = self._row(node, item)
         return row and row.uid
 
@@ -93,47 +93,47 @@ class Ledger:
         return row.seen if row else ""
 
     def nodes(self) -> list[str]:
-        """Return the nodes that may have something."""
+        """Return the nodes that may have objects."""
         return [node for node in self._rows if node != EVERY_NODE]
 
     def items(self, node: str) -> Mapping[Item, Row]:
         return self._rows.get(node, {})
 
     def tell(self, node: str, item: Item, uid: str) -> None:
-        """Note that this very object is about to be sent; another of its name has another uid."""
+        """Record that an object is about to be sent; another one of its name has another uid."""
         row = self._row(node, item)
         if row is None or row.uid != uid:
             self._set(node, item, Row(uid))
             self._uncommitted = True
 
     def doubt(self, node: str, item: Item) -> None:
-        """Note that a node's list is not as acknowledged when what is about to be sent has been.
+        """Mark the list that a node has acknowledged as stale before a change to a member is sent.
 
-        Its version alone would not tell: what came and went leaves it as it was.
+        The list's version would not show it: an add followed by a delete leaves it unchanged.
         """
-        if self.seen(node, item) not in ("", UNSURE):
-            self.acknowledge(node, item, UNSURE)
+        if self.seen(node, item) not in ("", STALE):
+            self.acknowledge(node, item, STALE)
             self._uncommitted = True
 
     def commit(self) -> None:
-        """Write what is noted of what is about to be sent."""
+        """Write the rows of what is about to be sent."""
         if self._uncommitted and self._file is not None:
             self.flush()
 
     def acknowledge(self, node: str, item: Item, version: str) -> None:
-        """Note that a node has this version of what it may have; a later `flush` writes it."""
+        """Record the version that a node has acknowledged; a later `flush` writes it."""
         row = self._row(node, item)
         if row is not None and row.seen != version:
             self._set(node, item, Row(row.uid, version))
 
     def forget_seen(self, node: str) -> None:
-        """Note that a node may have lost what it had: what is told it again is told in full."""
+        """Forget all acknowledgements of a node, which may have lost its objects."""
         for item, row in self.items(node).items():
             if row.seen:
                 self._set(node, item, Row(row.uid))
 
     def remove(self, node: str, items: Iterable[Item]) -> None:
-        """Note that a node no longer has these."""
+        """Record that a node no longer has these items."""
         for item in items:
             if self._rows[node].pop(item, None) is not None:
                 self._count -= 1
@@ -142,7 +142,7 @@ class Ledger:
             del self._rows[node]
 
     def flush(self) -> None:
-        """Write what is not in the file yet; on a full disk, a later call does."""
+        """Write all rows that are not in the file yet; after a full disk, the next call does."""
         try:
             if self._file is None:
                 self._rewrite()
@@ -152,7 +152,7 @@ class Ledger:
             failure = temporary(error, self._path)
             if failure is None:
                 raise
-            self._let_go()  # its last line may be half a line
+            self._close_file()  # its last line may be half a line
             self.trouble.began(failure)
         else:
             self.trouble.ended()
@@ -165,7 +165,7 @@ class Ledger:
         if self._lines > 4 * self._count + _SLACK:
             self._rewrite()
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -181,7 +181,7 @@ class Ledger:
         self._unwritten.append((node, *item, *row))
 
     def _load(self) -> None:
-        """Read the file; what a power cut or a full disk has left in it ends the reading."""
+        """Read the file, up to a line damaged by a power cut or a full disk."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -199,18 +199,22 @@ class Ledger:
     def _set_aside(self, number: int, error: Exception) -> None:
         aside = self._path.with_name(self._path.name + ".unusable")
         log.error(
-            f"{self._path} is damaged in line {number} ({error}): kept as {aside}; deletions that "
-            f"are noted from there on may go untold"
+            "%s is damaged in line %d (%s): kept as %s; deletions of objects recorded from there "
+            "on may not be sent",
+            self._path,
+            number,
+            error,
+            aside,
         )
         self._path.replace(aside)
 
     def _rewrite(self) -> None:
-        """Write the rows alone, beside the file, and put that in its place."""
+        """Write the present rows to a new file, and replace the old one with it."""
         lines = list(self._all_lines())
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path, sync=False) as new:
             _write(new.fileno(), lines)
-        self._let_go()
+        self._close_file()
         self._file = os.open(self._path, _APPEND)
         self._lines = len(lines)
 

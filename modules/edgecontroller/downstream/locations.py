@@ -1,4 +1,4 @@
-"""Location cache: which node needs which configmaps and secrets, from the pods placed on it."""
+"""Location cache: the configmaps and secrets that each node needs for the pods bound to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Need = tuple[str, Item]
 
 
 class LocationCache:
-    """Kept up with every pod event; unlike KubeEdge's it forgets what pods have left behind."""
+    """The needs of nodes, updated on each pod event; unlike in KubeEdge, needs end with pods."""
 
     def __init__(self) -> None:
         self._needs: dict[Key, frozenset[Need]] = {}
@@ -21,7 +21,7 @@ class LocationCache:
         self._users: defaultdict[Item, Counter[str]] = defaultdict(Counter)
 
     def place(self, key: Key, pod: Object) -> set[Need]:
-        """Note a new or changed pod; return the needs that have come up or ended with it."""
+        """Add or update a pod; return the needs that have begun or ended with it."""
         node = node_of(pod)
         before = self._needs.get(key, frozenset())
         after = frozenset((node, item) for item in references(pod))
@@ -33,7 +33,7 @@ class LocationCache:
         return begun | self._end(before - after)
 
     def remove(self, key: Key, pod: Object) -> set[Need]:
-        """Note that a pod is gone; return the needs that have ended with it."""
+        """Remove a pod; return the needs that have ended with it."""
         node = node_of(pod)
         self._pods[node].discard(key)
         if not self._pods[node]:

@@ -1,4 +1,4 @@
-"""Telling the nodes: takes what is due and sends what the API has of it now."""
+"""Sending updates to nodes: takes targets that are due, and sends their present state."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ from modules.edgecontroller.objects import (
     version_of,
 )
 
-#: Targets decided together, so that the ledger is written once for all of them.
+#: Targets decided together, with one write of the ledger.
 _BATCH = 64
 
-#: So many of them are sent until others have their turn, such as answers.
+#: Targets sent before other tasks, such as answers, get a turn.
 _TURN = 16
 
-#: The types that are a list of a node's, or in one.
+#: The types of lists and of their members.
 _IN_LISTS = frozenset((*LISTED, *LISTED.values(), PODLIST))
 
 #: The uid of a list, which has none.
 _A_LIST = "list"
 
-#: The uid of an object that a node was denied, and how many of them are noted of a node.
+#: The uid of an object that a node was denied, and the limit of those recorded per node.
 _DENIED = "denied"
 _MOST_DENIED = 64
 
-#: Seconds in which an edge has surely kept an answer.
+#: Seconds after which an edge has surely stored an answer.
 _KEPT = 5.0
 
 
@@ -68,32 +68,32 @@ log = logging.getLogger(__name__)
 
 
 class Sent(NamedTuple):
-    """A message on its way to a node, or handled there and not yet acknowledged."""
+    """A message in flight to a node: sent, and not acknowledged yet."""
 
     message_id: str
-    #: What the node has then; None: nothing, the object is deleted.
+    #: What the node has afterwards; None if the message deletes the object.
     content: Any
     version: str
-    #: An insert, of which the node has stored nothing if it had an object of that name.
+    #: An insert that the node ignores if it has an object of that name.
     doubtful: bool = False
 
 
 class NodeUpdater:
-    """The one cloudhub of the downstream: each node gets its messages in the order decided."""
+    """The only sender of updates, so each node gets them in the order of the decisions."""
 
     def __init__(self, state: State, cloudhub: CloudHubClient, set_aside: SetAside) -> None:
         self._state = state
         self._cloudhub = cloudhub
         self._set_aside = set_aside
-        #: Targets that have been set aside; they are tried again when they are due again.
+        #: Targets that have been set aside; they are retried when they are due again.
         self._unsent: set[Target] = set()
-        #: The last message about each item that a node has not acknowledged.
+        #: The last message in flight about each item, by node.
         self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
         self._latencies: list[float] = []
         self._refusals = Refusals(state)
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Send updates until cancelled."""
         due = self._state.due
         while True:
             batch = await due.batch(_BATCH)
@@ -106,13 +106,13 @@ class NodeUpdater:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 
     def measure(self) -> None:
-        """Bring the metric up to date: in one go, since a single observation is expensive."""
+        """Export the latencies at once, since a single observation is expensive."""
         for latency in self._latencies:
             SYNC_LATENCY.observe(latency)
         self._latencies.clear()
 
     def acknowledged(self, target: Target, message_id: str) -> None:
-        """Take note that a node has handled a message: it has the object, or no longer has it."""
+        """Record that a node has handled a message: it has the object, or has deleted it."""
         self._refusals.acknowledged(target)
         awaited = self._awaited.get(target.node, {})
         sent = awaited.get(target.item)
@@ -130,9 +130,9 @@ class NodeUpdater:
             self._state.due.mark(target)  # as an update
 
     def refused(self, target: Target, message_id: str, reason: str) -> None:
-        """Take note that a node could not handle a message: it is told again.
+        """Schedule a message that a node could not handle to be sent again.
 
-        Not of one that another message about the same has followed, which is awaited.
+        Unless a newer message about the same object is in flight.
         """
         awaited = self._awaited.get(target.node, {})
         sent = awaited.get(target.item)
@@ -141,17 +141,17 @@ class NodeUpdater:
             self._refusals.refused(target, reason)
 
     def answered(self, target: Target, obj: Object) -> None:
-        """Take note that a node has got an object as the answer to a query: it keeps it."""
+        """Record that a node gets an object as the answer to a query, and stores it."""
         self._awaited[target.node].pop(target.item, None)
         self._state.ledger.tell(target.node, target.item, uid_of(obj))
         self._state.ledger.commit()
 
     def denied(self, target: Target) -> None:
-        """Take note that a node was denied an object: a v1.1 edge keeps the answer in its place.
+        """Record that a node was denied an object: an edge of v1.1 stores the answer as the object.
 
-        (processRemoteQuery in edge/pkg/metamanager/msg_processor.go; later ones keep nothing.) So
-        it counts as one that the node may have: it is told to delete it, once it has surely kept
-        it, and gets an update, not an insert, should it need the object.
+        (processRemoteQuery in edge/pkg/metamanager/msg_processor.go; later versions store nothing.)
+        So it counts as an object that the node may have: a delete is sent when it has surely been
+        stored, and an update, not an insert, should the node need the object.
         """
         state, node = self._state, target.node
         if target.type not in state.stores or not state.reachable(node):
@@ -165,12 +165,12 @@ class NodeUpdater:
         asyncio.get_running_loop().call_later(_KEPT, state.due.mark, target)
 
     def disconnected(self, node: str) -> None:
-        """Wait for no more of a node's acknowledgements."""
+        """Forget the messages in flight to a node."""
         self._awaited.pop(node, None)
         self._refusals.disconnected(node)
 
     def _version_acknowledged(self, target: Target, sent: Sent) -> str:
-        """Return what the node is up to date with: also with changes that are no news to it."""
+        """Return the version that the node has, including changes that are not sent to edges."""
         if target.type == POD:
             pod = self._state.desired(target)
             if pod and pod is not sent.content and not pod_changed(sent.content, pod):
@@ -178,7 +178,7 @@ class NodeUpdater:
         return sent.version
 
     def _acknowledge_list(self, target: Target) -> None:
-        """Note that a node which has had the list has had all its changes, if it has."""
+        """Acknowledge the list's version if the node has the list and every change since."""
         state, node = self._state, target.node
         whole = list_of(target)
         if (
@@ -189,7 +189,7 @@ class NodeUpdater:
             state.ledger.acknowledge(node, whole.item, state.version(whole))
 
     def decide(self, target: Target, pending: Pending) -> list[Message]:
-        """Make the messages that bring a node up to date with a target."""
+        """Return the messages that bring a node up to date with a target."""
         state = self._state
         if not state.reachable(target.node) or (pending.unless_seen and self._has_seen(target)):
             return []
@@ -213,16 +213,16 @@ class NodeUpdater:
             keeps = told is None or self._state.is_aside(target.item)
             return [] if keeps else [self._delete(target, pending)]
         if target.type == POD and told is not None and told != uid_of(obj):
-            # Another pod of the same name: the edge would take an update for the old one's.
+            # Another pod of that name: the edge would apply an update to the old one.
             return [self._delete(target, pending), _change(INSERT, target, obj)]
         return [_change(_operation(target, pending, obj, told), target, obj)]
 
     def _delete(self, target: Target, pending: Pending) -> Message:
-        # What is still in the API, this node has no right to: another's pod, a secret it once used.
+        # What the API still has is not for this node: a pod of another node, an unused secret.
         return _change(DELETE, target, pending.last or _placeholder(target))
 
     def _prepare(self, target: Target, pending: Pending) -> list[Message]:
-        """Decide what to send, and note it in the ledger before it is sent."""
+        """Decide what to send, and record it in the ledger before it is sent."""
         try:
             made = self.decide(target, pending)
             self._record(target, made)
@@ -234,7 +234,7 @@ class NodeUpdater:
     async def _send(self, target: Target, pending: Pending, made: list[Message]) -> None:
         try:
             for message in made:
-                self._note(target, pending, message)
+                self._expect_answer(target, pending, message)
                 await self._cloudhub.send(message)
         except Exception as error:
             self._awaited[target.node].pop(target.item, None)
@@ -250,9 +250,9 @@ class NodeUpdater:
                 self._set_aside.end(self._subject(target), used=True)
 
     def _send_one_by_one(self, target: Target) -> None:
-        """Make all objects of a list due that no message can carry: an edge takes them so too."""
+        """Make all objects of a list due that is too large for a message; edges accept both."""
         listed = LISTED[target.type]
-        log.warning(f"{target.resource} is too large for one message: its objects are sent singly")
+        log.warning("%s: too large for one message; its objects are sent singly", target.resource)
         for key in self._state.stores[listed]:
             self._state.due.mark(Target(target.node, listed, *key))
 
@@ -268,7 +268,7 @@ class NodeUpdater:
             RESOURCES[kind].plural, f"{'/'.join(target[1:])} for node {target.node}", involved
         )
 
-    def _note(self, target: Target, pending: Pending, message: Message) -> None:
+    def _expect_answer(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""
         if message.operation == DELETE:
             content = None
@@ -281,7 +281,7 @@ class NodeUpdater:
         self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
 
     def _record(self, target: Target, made: list[Message]) -> None:
-        """Note in the ledger what is about to be sent, and which lists of nodes it changes."""
+        """Record in the ledger what is about to be sent, and mark the lists it changes as stale."""
         for message in made:
             if message.operation != DELETE:
                 self._tell(target, message.content)
@@ -290,7 +290,7 @@ class NodeUpdater:
             self._state.ledger.doubt(whole.node, whole.item)
 
     def _tell(self, target: Target, content: Any) -> None:
-        """Note in the ledger what a target's node has when it is told this."""
+        """Record in the ledger what the target's node has after this update."""
         ledger = self._state.ledger
         if not isinstance(content, list):
             ledger.tell(_holder(target), target.item, uid_of(content))
@@ -315,7 +315,7 @@ def _operation(target: Target, pending: Pending, obj: Object, told: str | None) 
 
 
 def _whole(target: Target) -> Target:
-    """Return what a node acknowledges a version of: the list, for what is in one."""
+    """Return the target whose version a node acknowledges: the list, for a member of one."""
     return list_of(target) if target.type in FOR_EVERY_NODE else target
 
 

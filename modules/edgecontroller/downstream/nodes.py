@@ -1,4 +1,4 @@
-"""Edge nodes: one that comes, connects or gets ready is told everything it is to have."""
+"""Edge nodes: one that is added, connects or becomes ready is sent its whole state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSED: Final = "EdgeRefused"
 
 
 class NodeEventHandler:
-    """Node objects, and whether each is connected."""
+    """Handles events of Node objects and of their connections."""
 
     def __init__(
         self,
@@ -52,35 +52,37 @@ class NodeEventHandler:
     def handle(self, event: WatchEvent) -> None:
         name = event.object["metadata"]["name"]
         if event.type == "ADDED":
-            self._came(name)
+            self._added(name)
         elif event.type == "DELETED":
             self._deleted.put_nowait(name)
         elif _ready(event.object) and not _ready(event.old):
-            self._got_ready(name)
+            self._became_ready(name)
 
     def go_live(self) -> None:
-        """Begin with the nodes there are: see which of them are connected, and tell those.
+        """Start sending, when the caches are complete: ask which nodes are connected.
 
-        What they have acknowledged to a predecessor they have, unless they connect anew: then
-        cloudhub says so, and its message waits in the channel.
+        What they have acknowledged before a restart of this module is not sent again, unless they
+        reconnect: then cloudhub's message waits in the channel.
         """
         self._state.live = True
         for _, node in self._state.nodes:
-            self._came(node)
+            self._added(node)
         for node in self._state.ledger.nodes():
-            self._deleted.put_nowait(node)  # perhaps, while nobody looked
+            self._deleted.put_nowait(node)  # it may have been deleted while this module was down
 
     async def run(self) -> None:
-        """Let cloudhub end the sessions of nodes that are no more, until cancelled."""
+        """Have cloudhub close the sessions of deleted nodes, until cancelled."""
         while True:
             node = await self._deleted.get()
             if ("", node) not in self._state.nodes:
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str) -> None:
-        """Tell a node that has just connected everything: it may have missed or lost any of it."""
+        """Send a connected node its whole state, of which it may have lost any part."""
         if not self._state.connections.get(node):
-            self._tell(node, "Normal", CONNECTED, "the edge node has connected to cloudcore")
+            self._record_event(
+                node, "Normal", CONNECTED, "the edge node has connected to cloudcore"
+            )
         self.connectivity.connected(node)
         self._state.ledger.forget_seen(node)
         self._state.mark_all(node)
@@ -90,15 +92,18 @@ class NodeEventHandler:
 
     def disconnected(self, node: str) -> None:
         if self._state.connections.get(node):
-            self._tell(node, "Warning", DISCONNECTED, "cloudcore has lost the edge node")
+            text = "cloudcore has lost the edge node"
+            self._record_event(node, "Warning", DISCONNECTED, text)
         self.connectivity.disconnected(node)
         self._updater.disconnected(node)
 
     def refused(self, node: str, reason: str) -> None:
-        """Tell operators of an edge that cloudhub cannot serve."""
-        self._tell(node, "Warning", REFUSED, f"cloudcore has refused the edge node: {reason}")
+        """Record an Event about an edge that cloudhub cannot serve."""
+        self._record_event(
+            node, "Warning", REFUSED, f"cloudcore has refused the edge node: {reason}"
+        )
 
-    def _came(self, node: str) -> None:
+    def _added(self, node: str) -> None:
         if not self._state.live:
             return
         if node in self._state.connections:
@@ -106,14 +111,14 @@ class NodeEventHandler:
         else:
             self.connectivity.ask(node)
 
-    def _tell(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
-        """Write a Kubernetes Event about a node that there is in the API."""
+    def _record_event(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
+        """Record a Kubernetes Event about a node, if it exists in the API."""
         found = self._state.nodes.get(("", node))
         if found:
             self._recorder.event(reference(NODES, found), type, reason, message)
 
     def find(self, resource: str) -> Object | None:
-        """Find the node that a message's resource is about."""
+        """Return the node in a message's resource, if it exists in the API."""
         return self._state.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
 
     def _found(self, node: str) -> None:
@@ -124,8 +129,8 @@ class NodeEventHandler:
         with self._set_aside.isolating(_subject(node)):
             self.disconnected(node)
 
-    def _got_ready(self, node: str) -> None:
-        """Send the lists, as KubeEdge does, unless the node has had them when it connected."""
+    def _became_ready(self, node: str) -> None:
+        """Send the lists, as KubeEdge does, unless the node got them when it connected."""
         state = self._state
         if state.live and state.reachable(node) and not state.connections.get(node):
             state.mark_lists(node)

@@ -1,4 +1,4 @@
-"""Pods: told to the node they are placed on, after the configmaps and secrets they need."""
+"""Pods, which are sent to their node after the configmaps and secrets they refer to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modules.edgecontroller.objects import node_of, pod_changed, version_of
 
 
 class PodEventHandler:
-    """Pod events, which also move the location cache."""
+    """Handles pod events, and updates the location cache."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -34,7 +34,7 @@ class PodEventHandler:
             self._keep_seen(target, event.old, pod)
 
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
-        """Note that who has acknowledged the pod as it was is up to date with it as it is."""
+        """Carry the acknowledgement over to the new resourceVersion: edges see no change."""
         ledger = self._state.ledger
         if ledger.seen(target.node, target.item) == version_of(old):
             ledger.acknowledge(target.node, target.item, version_of(new))

@@ -1,4 +1,4 @@
-"""Which configmaps and secrets a pod uses (manager/location.go, and what it leaves out)."""
+"""The configmaps and secrets of a pod (manager/location.go, and those that it omits)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def references(pod: Object) -> frozenset[Item]:
     """Return the configmaps and secrets a pod needs to run: all are in its own namespace.
 
     Named in volumes of any kind (projected ones too), in the environment of any container, by
-    `envFrom` or key by key, and as image pull secrets. What no object can be named is left out.
+    `envFrom` or key by key, and as image pull secrets. Invalid names are omitted.
     """
     namespace = pod["metadata"]["namespace"]
     named = _named(part_of(pod, "spec"))

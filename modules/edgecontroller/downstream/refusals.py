@@ -1,10 +1,10 @@
-"""What nodes could not keep: they are told it again after a pause.
+"""Retries of what nodes could not store, with exponential backoff.
 
-An edge of v1.1 writes what it gets into SQLite by way of one object of its ORM, which its device
-twins use for their transactions at the same time (edge/pkg/common/dbm). A write that falls into
-one can fail, as when an edge has just connected and is told of its pods and of its devices; then
-metaManager answers `error`, and forgets the message. For what is in a list it says OK all the
-same, so that the lists are told again too when anything else has failed.
+An edge of v1.1 writes to SQLite through one object of its ORM, which its device twins use for their
+transactions at the same time (edge/pkg/common/dbm). A write during such a transaction can fail,
+most often when an edge has just connected and gets its pods and its devices. Then metaManager
+answers `error`, and forgets the message. For members of a list it answers OK all the same, so the
+lists are sent again too when anything else has failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from modules.edgecontroller.downstream.state import (
 )
 from modules.edgecontroller.metrics import MESSAGES_REFUSED
 
-#: Seconds until a node is told again, doubled each time that it fails.
+#: Backoff of the retries in seconds.
 _FIRST_PAUSE: Final = 1.0
 _LAST_PAUSE: Final = 60.0
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Node:
-    """The targets that a node has refused and not acknowledged since, in their order."""
+    """The targets that a node has refused and not acknowledged since, in FIFO order."""
 
     unkept: dict[Target, None] = field(default_factory=dict)
     pauses: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LAST_PAUSE))
@@ -40,42 +40,44 @@ class _Node:
 
 
 class Refusals:
-    """Makes due again what nodes have refused."""
+    """Makes targets due again that nodes have refused."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._nodes: dict[str, _Node] = {}
 
     def refused(self, target: Target, reason: str) -> None:
-        """Take note that a node could not keep what it was told, nor do as it was told."""
+        """Schedule a retry of a target that a node could not store or delete."""
         MESSAGES_REFUSED.inc()
         node = self._nodes.setdefault(target.node, _Node())
         if target not in node.unkept:
-            log.warning(f"{target.resource}: the node says {reason!r}; it is told again")
+            log.warning("%s: the node answers %r; it is sent again", target.resource, reason)
             node.unkept[target] = None
         if node.timer is None:
             loop = asyncio.get_running_loop()
-            node.timer = loop.call_later(node.pauses.next(), self._tell_again, node, target.node)
+            node.timer = loop.call_later(node.pauses.next(), self._resend, node, target.node)
 
     def acknowledged(self, target: Target) -> None:
-        """Take note that a node has done as it was told."""
+        """Forget the refusal of a target that a node has acknowledged."""
         node = self._nodes.get(target.node)
         if node is None:
             return
         if target in node.unkept:
             del node.unkept[target]
             if not node.unkept:
-                log.info(f"node {target.node} is in step again: it has kept all it was told again")
+                log.info(
+                    "node %s: in sync again, it has stored all that was sent again", target.node
+                )
         if not node.unkept and node.timer is None:
             del self._nodes[target.node]
 
     def disconnected(self, name: str) -> None:
-        """Drop what a node has refused: it is told everything when it connects."""
+        """Forget the refusals of a node, which is sent everything when it connects."""
         node = self._nodes.pop(name, None)
         if node and node.timer:
             node.timer.cancel()
 
-    def _tell_again(self, node: _Node, name: str) -> None:
+    def _resend(self, node: _Node, name: str) -> None:
         node.timer = None
         for target in (*node.unkept, *(list_target(name, type_) for type_ in LISTED)):
             self._state.due.mark(target)

@@ -1,4 +1,4 @@
-"""Services and Endpoints: told to every edge node, endpoints along with the pods behind them."""
+"""Services and Endpoints, which are sent to every edge node, with the pods behind services."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modules.edgecontroller.objects import endpoints_changed
 
 
 class ServiceEventHandler:
-    """Service events."""
+    """Handles Service events."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -24,7 +24,7 @@ class ServiceEventHandler:
 
 
 class EndpointsEventHandler:
-    """Endpoints events; leader election, which only touches annotations, is no news."""
+    """Handles Endpoints events, but for leader election, which changes annotations alone."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -46,7 +46,7 @@ class EndpointsEventHandler:
 
 
 def mark_everywhere(state: State, type: str, event: WatchEvent) -> None:  # noqa: A002
-    """Make an object that goes to every edge node due there."""
+    """Make an object due to every edge node."""
     if not state.live:
         return
     key = key_of(event.object)

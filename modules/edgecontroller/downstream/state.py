@@ -1,4 +1,4 @@
-"""What the controller knows: the API's objects, which nodes need them, who is connected."""
+"""The state of the controller: objects of the API, needs of nodes, connections, targets due."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from modules.edgecontroller.objects import node_of, part_of, selects, uid_of, ve
 Store = dict[Key, Object]
 Value = TypeVar("Value")
 
-#: What each list holds: its objects go to every edge node, alone or in the list.
+#: The members of each list: they are sent to every edge node, singly or in the list.
 LISTED: Final = {SERVICELIST: SERVICE, ENDPOINTSLIST: ENDPOINTS}
 
-#: Types that go to every edge node rather than to those that need it.
+#: Types that are sent to every edge node, not only to those that need them.
 FOR_EVERY_NODE: Final = frozenset(LISTED.values())
 
-#: Types that nodes are told of only when they ask: there is nothing in their stores.
+#: Types that are sent only as answers to queries: their stores are empty.
 _ASKED_FOR: Final = (PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM)
 
-#: Services and endpoints that are gone and still told to nodes that connect: so many at most.
+#: Limit of deleted services and endpoints whose deletion is still sent to nodes that connect.
 _MAX_TOMBSTONES = 1000
 
 
 @dataclass
 class State:
-    """The stores are the reflectors', by message type; nodes are the edge nodes alone.
+    """The shared state. `stores`, by message type, and `nodes` (edge nodes) are the reflectors'.
 
-    `live` is False until all stores are complete: until then nothing is due to anybody.
+    `live` is False until all stores are complete; until then nothing becomes due.
     """
 
     ledger: Ledger
@@ -61,19 +61,19 @@ class State:
             type_: {} for type_ in (POD, CONFIGMAP, SECRET, SERVICE, ENDPOINTS, *_ASKED_FOR)
         }
     )
-    #: What has been set aside, by message type: it is unknown what their nodes are to have.
+    #: The objects set aside, by message type; nodes keep the last usable state of them.
     aside: dict[str, Mapping[Key, Aside]] = field(default_factory=dict)
     due: DueSet = field(default_factory=DueSet)
     locations: LocationCache = field(default_factory=LocationCache)
-    #: What cloudhub has said; a node it has not spoken of since the start may be connected.
+    #: node -> connected; an absent node is of unknown state, and may be connected.
     connections: dict[str, bool] = field(default_factory=dict)
     live: bool = False
-    #: Nodes that may have objects of which nothing is noted here: another cloudcore told them.
+    #: Nodes that may have objects from another cloudcore, which the ledger does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
 
     def changed(self) -> None:
-        """Take note that a store has changed: what was computed from them no longer holds."""
+        """Invalidate what was computed from the stores, one of which has changed."""
         self._computed.clear()
 
     def reachable(self, node: str) -> bool:
@@ -84,7 +84,7 @@ class State:
         return (name for _, name in self.nodes if self.connections.get(name, True))
 
     def desired(self, target: Target) -> Object | None:
-        """Return the object as its node is to have it; None if it is to have none."""
+        """Return the object that the node should have; None if it should have none."""
         obj = self.stores[target.type].get((target.namespace, target.name))
         if obj is None:
             return None
@@ -95,7 +95,7 @@ class State:
         return obj
 
     def is_aside(self, item: Item) -> bool:
-        """Whether an object is set aside: nodes that have it are to keep it as it is."""
+        """Whether an object is set aside; nodes that have it keep their state of it."""
         type_, *key = item
         return tuple(key) in self.aside.get(type_, ())
 
@@ -113,7 +113,7 @@ class State:
                 self.due.mark(Target(node, *item))
 
     def version(self, target: Target) -> str:
-        """Return what tells this state of a target from any other; empty if there is none."""
+        """Return the version of a target's present state; empty if it does not exist."""
         if target.type in LISTED:
             listed = self.stores[LISTED[target.type]]
             return self._once(target.type, lambda: _version_of(listed.values()))
@@ -136,10 +136,10 @@ class State:
         )
 
     def mark_all(self, node: str, *, unless_seen: bool = False) -> None:
-        """Make a node's whole state due: what its pods need, the pods, what is gone, the lists.
+        """Make a node's whole state due: needs of its pods, pods, deletions, lists.
 
-        With `unless_seen` what it has acknowledged is left out: for one that has been connected
-        since, and so has it.
+        With `unless_seen`, what it has acknowledged is omitted; this is for a node that has been
+        connected since, and so still has it.
         """
         if not self.live or not self.reachable(node):
             return
@@ -158,7 +158,7 @@ class State:
         self.mark_lists(node, unless_seen=unless_seen)
 
     def mark_lists(self, node: str, *, unless_seen: bool = False) -> None:
-        """Make services, the pods behind each and endpoints due, as a node gets ready."""
+        """Make services, the pods behind each, and endpoints due to a node."""
         mark = self.due.mark
         mark(list_target(node, SERVICELIST), unless_seen=unless_seen)
         for namespace, name in self.stores[SERVICE]:
@@ -166,7 +166,7 @@ class State:
         mark(list_target(node, ENDPOINTSLIST), unless_seen=unless_seen)
 
     def tombstones(self) -> list[Item]:
-        """Return the services and endpoints that nodes may have but that are no more."""
+        """Return the deleted services and endpoints that nodes may still have."""
         told = self.ledger.items(EVERY_NODE)
         gone = [
             (type_, namespace, name)
@@ -179,7 +179,7 @@ class State:
         return gone[-_MAX_TOMBSTONES:]
 
     def _once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """Compute what every node is told once, until a store has changed."""
+        """Return a value for all nodes, computed once until a store changes."""
         if key not in self._computed:
             self._computed[key] = compute()
         value: Value = self._computed[key]
@@ -191,12 +191,12 @@ def list_target(node: str, type: str) -> Target:  # noqa: A002 - KubeEdge's word
 
 
 def list_of(target: Target) -> Target:
-    """Return the list that an object which goes to every edge node is in."""
+    """Return the list of which a target is a member."""
     whole = next(whole for whole, type_ in LISTED.items() if type_ == target.type)
     return list_target(target.node, whole)
 
 
 def _version_of(objects: Iterable[Object]) -> str:
-    """Make one version of those of many objects."""
+    """Return one version for many objects, a hash of theirs."""
     versions = sorted((uid_of(obj), version_of(obj)) for obj in objects)
     return hashlib.blake2b(repr(versions).encode(), digest_size=8).hexdigest()

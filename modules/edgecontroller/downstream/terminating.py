@@ -1,7 +1,7 @@
-"""Pods that are set aside and being deleted: their nodes cannot be told of them as they are.
+"""Pods that are set aside and are being deleted: they cannot be sent to their nodes.
 
-A pod that was usable before is ended by its node in that state. Of any other nobody would ever
-report that it has ended, so it is taken out of the API at once.
+If the pod was usable before, its node terminates that state of it. Otherwise no node would ever
+report that it has terminated, so it is deleted from the API at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from modules.edgecontroller.messages import POD
 
 
 class Terminating:
-    """Sees to the deletion of pods that are set aside."""
+    """Completes the deletion of pods that are set aside."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Terminating:
         health: ApiHealth,
         set_aside: SetAside,
     ) -> None:
-        """Set up; `handle` is told of changed pods, `delete` takes one out of the API."""
+        """Set up; `handle` gets events of changed pods, `delete` deletes a pod from the API."""
         self._state = state
         self._handle = handle
         self._delete = delete
@@ -35,8 +35,8 @@ class Terminating:
         self._set_aside = set_aside
         self._due: asyncio.Queue[Object] = asyncio.Queue()
 
-    def look_at(self, key: Key) -> None:
-        """Go on with the deletion of a pod that is set aside, if it is to be deleted."""
+    def enqueue(self, key: Key) -> None:
+        """Continue the deletion of a pod that is set aside, if it is being deleted."""
         aside = self._state.aside[POD].get(key)
         deletion = _deletion_of(aside.object) if aside else {}
         if not aside or not deletion:
@@ -49,7 +49,7 @@ class Terminating:
             self._due.put_nowait({"metadata": reference(PODS, aside.object)})
 
     async def run(self) -> None:
-        """Delete pods until cancelled; one that the API server cannot delete delays no other."""
+        """Delete pods until cancelled; one that the API server fails to delete delays no other."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 tasks.create_task(self._complete(await self._due.get()))
@@ -60,9 +60,9 @@ class Terminating:
 
 
 def _deletion_of(pod: Any) -> Object:
-    """Return the part of a pod's metadata that says that it is being deleted, and of what version.
+    """Return the metadata of a pod's deletion and its resourceVersion.
 
-    Empty if it is not.
+    Empty if it is not being deleted.
     """
     metadata = pod.get("metadata") if isinstance(pod, dict) else None
     if not isinstance(metadata, dict) or not metadata.get("deletionTimestamp"):

@@ -1,8 +1,8 @@
-"""What an edge node may do: the one place that decides it.
+"""The rights of edge nodes: the only place that decides on them.
 
 The rules are those of Kubernetes' Node authorizer (plugin/pkg/auth/authorizer/node) and of its
 admission plugin NodeRestriction, for the messages of edges. cloudcore's own account may read every
-Secret: nothing behind this holds an edge back. docs/controllers.md has the rules as a table.
+Secret, so this is the only barrier for an edge. docs/controllers.md has the rules as a table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
-#: Where the leases of nodes are, each under the node's name.
+#: The namespace of node leases, which have the names of the nodes.
 _LEASES: Final = "kube-node-lease"
 
 #: Secrets of a volume that are for its controller alone (VisitPVSecretNames in
@@ -34,11 +34,11 @@ _CONTROLLERS: Final = ("controllerPublishSecretRef", "controllerExpandSecretRef"
 
 
 class Denied(Exception):
-    """An edge node asks for what it may not have, or writes what is not its own."""
+    """An edge node has no right to what it reads or writes."""
 
 
 class Rights:
-    """Decides what an edge node may read, from the pods that are bound to it."""
+    """Decides what an edge node may read, by the pods that are bound to it."""
 
     def __init__(self, state: State, client: KubeClient) -> None:
         self._state = state
@@ -58,7 +58,7 @@ class Rights:
     async def check_read(self, about: ObjectResource) -> None:
         """Raise Denied unless the node that `about` names may read the object that it names.
 
-        What a node may not read is denied whether it exists or not.
+        The answer does not depend on whether the object exists.
         """
         if ("", about.node) not in self._state.nodes:
             raise Denied(f"there is no edge node {about.node} in the cluster")
@@ -97,13 +97,13 @@ class Rights:
         return attachment is not None and _part(attachment, "spec").get("nodeName") == about.node
 
     def _claims(self, node: str) -> set[Key]:
-        """Return the claims of volumes that pods on a node use."""
+        """Return the PersistentVolumeClaims of the pods on a node."""
         pods = self._state.stores[messages.POD]
         on_node = (pods.get(key) for key in self._state.locations.pods_on(node))
         return {claim for pod in on_node if pod for claim in _claims_of(pod)}
 
     async def _volume_of(self, claim: Key) -> Object | None:
-        """Return the volume that a claim is bound to, if both say so."""
+        """Return the volume that a claim is bound to, if the volume names the claim too."""
         namespace, name = claim
         found = await self._read(PERSISTENTVOLUMECLAIMS, name, namespace)
         volume = _part(found, "spec").get("volumeName")
@@ -124,14 +124,14 @@ class Rights:
 
 
 def own_node(about: ObjectResource) -> str:
-    """Return the node that is written about; Denied unless it is the one that writes."""
+    """Return the node that is written; raises Denied unless it is the writer itself."""
     if about.name != about.node:
         raise Denied("a node may write about itself alone")
     return about.name
 
 
 def may_report(node: str, pod: Object) -> bool:
-    """Whether a node may write the status of a pod, and end its deletion: if it is bound there."""
+    """Whether a node may write the status of a pod and complete its deletion: if bound to it."""
     return _part(pod, "spec").get("nodeName") == node
 
 
@@ -171,7 +171,7 @@ def _secrets_of(volume: Object) -> set[Key]:
 
 
 def _part(obj: Any, *path: str) -> dict[str, Any]:
-    """Return a part of an object; empty if it has none of that shape."""
+    """Return a part of an object; empty if it is missing or no object."""
     for field in path:
         obj = obj.get(field) if isinstance(obj, dict) else None
     return obj if isinstance(obj, dict) else {}

@@ -1,4 +1,4 @@
-"""What edges put into their messages (common/types/types.go)."""
+"""The contents of messages from edges (common/types/types.go)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 from ipc import Message
 from modules.common.kube import BadObject, Object, bad_object, check, part
 
-#: Characters of an edge's own words that are logged.
+#: Limit of an edge's text in the log, in characters.
 _LONGEST_TEXT: Final = 200
 
 Content = TypeVar("Content")
 
 
 class BadContent(BadObject):
-    """A message from an edge says what its kind of message cannot."""
+    """The content of a message from an edge is not valid for its kind."""
 
     def __init__(self, problem: str) -> None:
         super().__init__("", problem)
@@ -31,7 +31,7 @@ class PodStatusRequest(msgspec.Struct):
 
 
 class NodeStatusRequest(msgspec.Struct):
-    """A node's status as the edge has it, and the devices that are no plain quantities."""
+    """A node's status as the edge has it, and devices that are more than quantities."""
 
     status: Object = msgspec.field(name="Status")
     extend_resources: dict[str, list[dict[str, Any]] | None] | None = msgspec.field(
@@ -49,7 +49,7 @@ class NodeUpdate(msgspec.Struct):
 
 
 def read_node_status(message: Message) -> NodeStatusRequest:
-    """Read a node's status; BadObject if Go could not decode it."""
+    """Return a node's status; raises BadObject if Go could not decode it."""
     request = _read(message, NodeStatusRequest)
     check(request.status, part("NodeStatus"), at="Status")
     return request
@@ -60,9 +60,9 @@ def read_node_update(message: Message) -> NodeUpdate:
 
 
 def read_pod_statuses(message: Message, *, one: bool) -> list[PodStatusRequest]:
-    """Read one status, or the list that an edge sends of all its pods now and then.
+    """Return one status, or the list of all pods' statuses that an edge sends periodically.
 
-    Each status itself is looked at by `check_pod_status`: one is no reason to drop the others.
+    Each status is checked on its own by `check_pod_status`, so that a bad one drops no others.
     """
     if one:
         return [_read(message, PodStatusRequest)]
@@ -75,14 +75,14 @@ def check_pod_status(request: PodStatusRequest) -> None:
 
 
 def text_of(message: Message) -> str:
-    """Return what an edge says in words, cut off where it goes on for long."""
+    """Return the text of an edge's message, truncated."""
     content = message.content
     text = content.decode(errors="replace") if isinstance(content, bytes) else str(content)
     return text[:_LONGEST_TEXT]
 
 
 def _read(message: Message, type: type[Content]) -> Content:  # noqa: A002
-    """Decode content, which is bytes off the wire and JSON-like from within cloudcore."""
+    """Decode content: bytes from the wire, or Python objects from within cloudcore."""
     content = message.content
     try:
         if isinstance(content, bytes | str):

@@ -1,4 +1,4 @@
-"""What an edge node may not do is answered, counted and logged, and nothing more comes of it."""
+"""Requests without the right: they are answered with an error, counted and logged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from modules.edgecontroller.upstream.authorization import Denied
 
 #: Seconds between two log lines about one node.
 _QUIET: Final = 60.0
-#: Nodes of which it is known when they were logged.
+#: Limit of nodes for which the time of the last log line is kept.
 _REMEMBERED: Final = 4096
 
 log = logging.getLogger(__name__)
 
 
 class Denials:
-    """Tells an edge node that it may not, in a way that its version understands."""
+    """Answers requests that are denied, in a form that the edge's version understands."""
 
     def __init__(self, cloudhub: CloudHubClient, updater: NodeUpdater) -> None:
         self._cloudhub = cloudhub
@@ -32,7 +32,7 @@ class Denials:
         self._logged: dict[str, tuple[float, int]] = {}  # when, and how many since
 
     async def answer(self, message: Message, denied: Denied) -> None:
-        """Answer with an error, which an edge hands to whoever has asked."""
+        """Answer with an error, which the edge returns to its caller."""
         about = message_resource.parse(message.resource)
         REQUESTS_DENIED.labels(message.operation, about.type).inc()
         self._log(about.node, f"{message.operation} {about.at_edge}: {denied}")
@@ -43,7 +43,7 @@ class Denials:
         await self._cloudhub.send(answer)
 
     def _log(self, node: str, what: str) -> None:
-        """Write one line a minute about a node, however much it asks for."""
+        """Log at most one line per minute and node."""
         now = time.monotonic()
         last, more = self._logged.get(node, (-_QUIET, 0))
         if now < last + _QUIET:
@@ -53,4 +53,4 @@ class Denials:
             self._logged.clear()
         self._logged[node] = now, 0
         others = f"; {more} more since the last such line" if more else ""
-        log.warning(f"node {node} may not {what}{others}")
+        log.warning("node %s may not %s%s", node, what, others)

@@ -1,4 +1,4 @@
-"""Sorting what comes from cloudhub: to a queue by its kind, in order by its object."""
+"""Dispatching messages from cloudhub: to a queue by kind, in order by object."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 
 log = logging.getLogger(__name__)
 
-#: Characters of an operation or a resource that are repeated.
+#: Limit of an operation and of a resource in an error message, in characters.
 _LONGEST = 300
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """Who serves the messages."""
+    """The handlers of each kind of message."""
 
     nodes: NodeWriter
     pods: PodWriter
@@ -56,10 +56,10 @@ class Handlers:
 
 
 class Upstream:
-    """Takes messages and gives each to the queue of its kind.
+    """Takes messages and puts each into the queue of its kind.
 
-    A message is done, and so out of the channel, when its queue has handled it: what is being
-    handled when the process dies is handled by its successor.
+    A message leaves the channel when it has been handled. So what is in flight when the process
+    crashes is handled after its restart.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Upstream:
             messages.NODE: self._node_update,
             messages.QUERY: self._query,
         }
-        """by what they are for"""
+        """by kind of message"""
         self._in_flight = InFlight(config.max_pending)
 
     @property
@@ -109,9 +109,9 @@ class Upstream:
         return sum(queue.handled for queue in self.queues.values())
 
     async def run(self, take: Callable[[], Awaitable[Delivery]]) -> None:
-        """Dispatch until cancelled, while queues hold no more than `max_pending` messages.
+        """Dispatch until cancelled, with at most `max_pending` messages in flight.
 
-        When the module is asked to stop nothing more is taken, but what is held goes on.
+        When the module is asked to stop, no more are taken, and those in flight are handled.
         """
         async with asyncio.TaskGroup() as tasks:
             for queue in self.queues.values():
@@ -132,7 +132,7 @@ class Upstream:
         return done
 
     def dispatch(self, delivery: Delivery) -> None:
-        """Give a message to its queue; one that is for none is set aside and done."""
+        """Put a message into its queue; one without a queue is set aside and done."""
         taken = False
         with self._isolating(delivery.message):
             taken = self._route(delivery)
@@ -141,29 +141,29 @@ class Upstream:
 
     @contextmanager
     def _isolating(self, message: Message) -> Iterator[None]:
-        """Set a message aside if anything is raised by working on it."""
+        """Set a message aside if its handling raises anything but a retriable KubeError."""
         try:
             yield
         except Exception as error:
             if isinstance(error, KubeError) and error.retriable:
-                raise  # for the queue to try again
+                raise  # the queue retries
             self._set_aside.put(self._subject(message), error)
 
     def _used(self, message: Message) -> None:
-        """Take note that a message was handled, of whose kind one may have been set aside."""
+        """End the setting aside of a message's subject: a message like it was handled."""
         if self._set_aside.count:
             self._set_aside.end(self._subject(message), used=True)
 
     def _subject(self, message: Message) -> Subject:
-        """Name what a message is about: the same fault is told once, on the node it comes from."""
+        """Return what to name in the log and in an Event: the message, and its node."""
         node = self._node_events.find(message.resource)
         name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
         return Subject("message", name, node and reference(NODES, node), f"cannot use {name}")
 
     def _isolated(self, handle: Handler) -> Handler:
-        """Let a message that cannot be handled be set aside, and others go on.
+        """Return a handler that sets aside a message that cannot be handled (a poison message).
 
-        A right that cloudcore lacks is no fault of a message: it is one log line for all.
+        A right that cloudcore lacks is not the message's fault, and is logged once for all.
         """
         failures = FailureLog(log)
 
@@ -182,7 +182,7 @@ class Upstream:
         return isolated
 
     def _route(self, delivery: Delivery) -> bool:
-        """Return whether a queue has taken the message and will call it done."""
+        """Route a message; return whether a queue has taken it and will call it done."""
         message = delivery.message
         if message.operation in (CONNECTED, DISCONNECTED, REFUSED):
             self._connection(message)
@@ -196,10 +196,10 @@ class Upstream:
             return self._split(delivery, about)
         queue = self._queue_for(about.type, message.operation)
         if queue is None or not about.name:
-            raise BadContent("it is nothing an edge can ask for")
+            raise BadContent("no such request exists")
         if about.type == messages.NODE_STATUS:
             self._on_report(about.node)
-        # By node too: what one says of another node's status, in vain, takes the place of none.
+        # By node too: a status for another node is denied, and must not replace that node's.
         queue.put(about, message, self._begin(delivery))
         return True
 
@@ -216,7 +216,7 @@ class Upstream:
     def _connection(self, message: Message) -> None:
         node = message_resource.node_of(message.resource)
         if message.source != CLOUDHUB or message.resource != f"{message_resource.NODE}/{node}":
-            raise BadContent("it is for cloudhub to say")
+            raise BadContent("only cloudhub may send it")
         if message.operation == CONNECTED:
             self._on_report(node)
             self._node_events.connected(node)
@@ -232,7 +232,7 @@ class Upstream:
             self._updater.refused(target, message.parent_id, text_of(message))
 
     def _split(self, delivery: Delivery, about: message_resource.ObjectResource) -> bool:
-        """Put each status of a list into the queue of its own pod, behind that pod's others."""
+        """Queue each status of a list under the key of its pod."""
         split = list(self._statuses(delivery.message, about))
         if not split:
             return False
@@ -244,7 +244,7 @@ class Upstream:
     def _statuses(
         self, message: Message, about: message_resource.ObjectResource
     ) -> Iterator[tuple[Hashable, Message]]:
-        """Give each status of a message one of its own, with its pod."""
+        """Yield a message for each status in a message, with its pod."""
         for status in read_pod_statuses(message, one=bool(about.name)):
             with self._isolating(message):
                 resource = message_resource.build(

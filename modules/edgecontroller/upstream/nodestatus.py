@@ -1,4 +1,4 @@
-"""Node status: one PATCH for each, where KubeEdge reads the node and writes it back."""
+"""Node status: one PATCH per report, where KubeEdge reads the node and writes it back."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from modules.common import times
 from modules.common.kube import Object
 from modules.edgecontroller.upstream.content import NodeStatusRequest
 
-#: What KubeEdge puts NVIDIA GPUs under, besides the resource's own name (constants/service.go).
+#: KubeEdge's annotation for NVIDIA GPUs, besides one of the resource's name (constants/service.go).
 GPU_ANNOTATION: Final = "huawei.com/gpu-status"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 
 _TIMES: Final = ("lastHeartbeatTime", "lastTransitionTime")
 
-#: Set by the edge as a whole: what is no longer in them is to go.
+#: Maps that the edge sets as a whole: entries it no longer has are removed.
 _WHOLE_MAPS: Final = ("capacity", "allocatable")
 
-#: kube-controller-manager's.
+#: Owned by kube-controller-manager.
 _NOT_THE_EDGES: Final = "volumesAttached"
 
 
 def status_patch(
     request: NodeStatusRequest, node: Object | None, now: datetime, update_frequency: float
 ) -> Object:
-    """Make the strategic merge patch that writes an edge's status of a node.
+    """Return the strategic merge patch that writes an edge's status of a node.
 
-    Conditions are merged by type, so that others' (a network plugin's) stay; addresses,
-    capacity and allocatable are replaced. `node` is the object as far as it is known, and
-    `update_frequency` is in seconds.
+    Conditions are merged by type, so those of others (a network plugin) are kept; addresses,
+    capacity and allocatable are replaced. `node` is the cached object, and `update_frequency` is in
+    seconds.
     """
     before = (node or {}).get("status") or {}
     status = {key: value for key, value in request.status.items() if key != _NOT_THE_EDGES}
@@ -40,7 +40,7 @@ def status_patch(
             _refreshed(condition, now, update_frequency) for condition in status["conditions"]
         ]
     if status.get("addresses") and before.get("addresses"):
-        # Only where there are some: a directive in a new list would become an item of it.
+        # Only if the node has addresses: in a new list the directive would become an item.
         status["addresses"] = [{"$patch": "replace"}, *status["addresses"]]
     for name in _WHOLE_MAPS:
         if status.get(name):
@@ -53,7 +53,7 @@ def status_patch(
 
 
 def extended_resources(resources: dict[str, Any] | None) -> dict[str, str]:
-    """Describe extended resources in annotations, as JSON under the name of each."""
+    """Return annotations of extended resources: JSON under the name of each."""
     annotations: dict[str, str] = {}
     for name, devices in (resources or {}).items():
         annotations[name] = _json(devices)

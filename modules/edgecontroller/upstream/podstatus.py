@@ -1,4 +1,4 @@
-"""Pod status as the edge has it, made what the API server takes (upstream.go, updatePodStatus)."""
+"""Pod status: from the edge's form to the API server's (upstream.go, updatePodStatus)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Final
 from modules.common import times
 from modules.common.kube import Object
 
-#: The conditions that the edge sets without knowing since when they have been so.
+#: The conditions that the edge sets without a transition time.
 _EDGE_CONDITIONS: Final = ("Ready", "Initialized")
 
 _TERMINAL_PHASES: Final = ("Succeeded", "Failed")
 
-#: Fields that are gone when the edge no longer has them.
+#: Fields that are removed when the edge no longer has them.
 _CLEARED: Final = ("message", "reason")
 
 
 def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
-    """Make the strategic merge patch that writes an edge's status of a pod.
+    """Return the strategic merge patch that writes an edge's status of a pod.
 
-    Transition times of conditions that have not changed and the start time are kept, times are
-    brought into the API's form, and containers are sorted. Conditions of others stay.
+    The start time and the transition times of unchanged conditions are kept, times are normalized,
+    and containers are sorted. Conditions of others are kept.
     """
     before = pod.get("status") or {}
     status: Object = {**dict.fromkeys(_CLEARED), **reported}
@@ -45,10 +45,10 @@ def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
 
 
 def deletion_complete(pod: Object) -> bool:
-    """Whether a pod that is being deleted has come to its end on its node.
+    """Whether a pod that is being deleted has terminated on its node.
 
-    As in KubeEdge when its phase is final and no container runs; besides, when all of its
-    containers have terminated, whatever phase the edge makes of that.
+    As in KubeEdge, when its phase is final and no container runs; in addition, when all of its
+    containers have terminated, whatever the phase is.
     """
     if not pod["metadata"].get("deletionTimestamp"):
         return False

@@ -1,4 +1,4 @@
-"""Answering what edges ask for: the object as the API has it now."""
+"""Answering queries of edges, with the present object from the API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from modules.edgecontroller.objects import keep, usable
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
-#: Everything an edge may ask for, by the type in the message's resource.
+#: The resources that an edge may query, by the type in the message's resource.
 ASKED_FOR: Final[dict[str, Resource]] = {
     messages.CONFIGMAP: CONFIGMAPS,
     messages.SECRET: SECRETS,
@@ -47,10 +47,10 @@ log = logging.getLogger(__name__)
 
 
 class QueryAnswerer:
-    """Answers with the object, if the node may have it; Denied (rights.py) if not.
+    """Answers with the object if the node may read it; raises Denied (authorization.py) if not.
 
-    What it may have and does not exist has no answer, because a v1.1 edge stores whatever it gets
-    as the object it has asked for.
+    An object that it may read and that does not exist gets no answer, because an edge of v1.1
+    stores any answer as the object.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Writing what edges report: node status, node annotations, pod status."""
+"""Writing reports of edges to the API: node status, node annotations, pod status."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class NodeWriter:
-    """Node status and annotations; each is answered with OK when it has been written."""
+    """Writes node status and annotations, and acknowledges each with OK afterwards."""
 
     def __init__(
         self, client: KubeClient, cloudhub: CloudHubClient, state: State, update_frequency: float
@@ -62,9 +62,9 @@ class NodeWriter:
         self._unknown: set[str] = set()
 
     async def write_status(self, messages: list[Message]) -> None:
-        """Write the last of a node's statuses, which stands for those it has replaced.
+        """Write the latest of a node's statuses, and acknowledge those it has replaced too.
 
-        Without a Node the answer is an error, which a v1.1 edge passes over and a hollow one shows.
+        Without a Node the answer is an error, which an edge of v1.1 ignores and a hollow one shows.
         """
         message = messages[-1]
         name = own_node(message_resource.parse(message.resource))
@@ -79,23 +79,24 @@ class NodeWriter:
                 self._client.health,
             )
         except NotFound:
-            self._say_unknown(name)
+            self._log_unknown(name)
             text = f"there is no Node {name} in the cluster: {_create(name)}"
             await self._cloudhub.send(message.error(text, source=SOURCE, group=GROUP))
             return
         if name in self._unknown:
             self._unknown.discard(name)
-            log.info(f"node {name} is in the Kubernetes API now: its status is written")
+            log.info("node %s: exists in the Kubernetes API now, its status is written", name)
         for written in messages:
             await self._answer(written)
 
-    def _say_unknown(self, name: str) -> None:
-        """Tell once of a node that reports though there is none: it does so every 10 s."""
+    def _log_unknown(self, name: str) -> None:
+        """Log once that a node reports without a Node object: it does so every 10 s."""
         if name not in self._unknown:
             self._unknown.add(name)
             log.warning(
-                f"node {name} is connected, but the Kubernetes API has no node of that name: "
-                f"{_create(name)}"
+                "node %s: connected, but the Kubernetes API has no node of that name; %s",
+                name,
+                _create(name),
             )
 
     async def write_annotations(self, messages: list[Message]) -> None:
@@ -127,7 +128,7 @@ def _create(node: str) -> str:
 
 
 class PodWriter:
-    """Pod status; a pod that the API does not have on that node is deleted from it."""
+    """Writes pod status; a pod that the API does not have on that node is deleted there."""
 
     def __init__(self, client: KubeClient, cloudhub: CloudHubClient, state: State) -> None:
         self._client = client
@@ -135,7 +136,7 @@ class PodWriter:
         self._state = state
 
     async def write_status(self, messages: list[Message]) -> None:
-        """Write the last of a pod's statuses, and complete the pod's deletion if it is one."""
+        """Write the latest of a pod's statuses, and complete the pod's deletion if it has ended."""
         message = messages[-1]
         about = message_resource.parse(message.resource)
         reported: PodStatusRequest = message.content
@@ -143,7 +144,7 @@ class PodWriter:
         if pod is None or not may_report(about.node, pod):
             await self._remove_from_node(about)
         elif reported.uid and reported.uid != uid_of(pod):
-            log.info(f"{message.resource}: the status of an earlier pod of that name is dropped")
+            log.info("%s: status of an earlier pod of that name dropped", message.resource)
         else:
             await self._write(about, pod, reported)
 
@@ -153,7 +154,7 @@ class PodWriter:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         check_pod_status(reported)
         patch = podstatus.status_patch(pod, reported.status, times.now())
-        # Another pod of that name, which may be another node's, is not to get this status.
+        # Another pod of that name, maybe on another node, must not get this status.
         uid = uid_of(pod)
         if uid:
             patch["metadata"] = {"uid": uid}
@@ -166,7 +167,7 @@ class PodWriter:
             except Conflict:
                 found = await self._client.get(PODS, name, namespace)
                 if reference(PODS, found).get("uid", "") == uid:
-                    raise  # for another try
+                    raise  # to be retried
                 return None
 
         try:
@@ -176,17 +177,17 @@ class PodWriter:
         if written is None:
             await self._remove_from_node(about)
             return
-        # Whatever is wrong with its spec meanwhile, it is to go when its containers have ended.
+        # Even with a malformed spec it is deleted when its containers have terminated.
         written.pop("spec", None)
         if podstatus.deletion_complete(usable(PODS, written)):
             deletion = partial(delete_pod, self._client, written)
             await retry_briefly(deletion, self._client.health)
 
     def _known(self, about: message_resource.ObjectResource, uid: str) -> Object | None:
-        """Find the pod in the cache.
+        """Return the pod from the cache.
 
-        An edge's list of all statuses goes under one namespace, whatever those of the pods are:
-        the uid says which pod is meant.
+        An edge's list of all statuses names one namespace, whatever those of the pods are, so the
+        uid identifies the pod.
         """
         pods = self._state.stores[POD]
         pod = pods.get((about.namespace, about.name))
@@ -196,7 +197,7 @@ class PodWriter:
         return next((pod for pod in on_node if pod and uid_of(pod) == uid), None)
 
     async def _read(self, about: message_resource.ObjectResource) -> Object | None:
-        """Ask the API for a pod that is not in the cache, which can be a little behind."""
+        """Return a pod from the API that is not in the cache, which may lag behind."""
         try:
             found = await retry_briefly(
                 lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
@@ -206,16 +207,21 @@ class PodWriter:
         return usable(PODS, found)
 
     async def _remove_from_node(self, about: message_resource.ObjectResource) -> None:
-        log.info(f"pod {about.namespace}/{about.name} is not to be on {about.node}: deleted there")
+        log.info(
+            "pod %s/%s: not bound to node %s, deleted there",
+            about.namespace,
+            about.name,
+            about.node,
+        )
         resource = message_resource.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
         await self._cloudhub.send(change(DELETE, resource, content))
 
 
 async def delete_pod(client: KubeClient, pod: Object) -> None:
-    """Take a pod that has ended on its node out of the API, at once."""
+    """Delete a pod that has terminated on its node from the API, without a grace period."""
     namespace, name = key_of(pod)
     try:
         await client.delete(PODS, name, namespace, grace_period=0, uid=uid_of(pod))
     except (NotFound, Conflict):
-        log.debug(f"pod {namespace}/{name} is gone already")
+        log.debug("pod %s/%s: already deleted", namespace, name)

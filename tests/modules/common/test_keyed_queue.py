@@ -185,4 +185,4 @@ async def test_an_outage_is_not_logged_for_each_item(caplog: pytest.LogCaptureFi
     queue.add("b")
     async with running(queue):
         await done.wait()
-    assert caplog.messages == ["403 Forbidden: no rights; trying again until it works"]
+    assert caplog.messages == ["403 Forbidden: no rights; retrying until it works"]

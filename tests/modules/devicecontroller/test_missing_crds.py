@@ -45,7 +45,7 @@ async def test_is_mended_if_so_configured(bare: Api, caplog: pytest.LogCaptureFi
             await bare.create(DEVICES, device())
             assert (await controller.said()).content["added_devices"][0]["id"] == LED
     await bare.client.list(DEVICEMODELS)
-    assert "installed the CRD devices.devices.kubeedge.io" in caplog.text
+    assert "CRD devices.devices.kubeedge.io: installed" in caplog.text
     assert not warnings(caplog)
     found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, "devices.devices.kubeedge.io")
     assert found["spec"]["versions"][0]["subresources"] == {"status": {}}

@@ -50,7 +50,7 @@ def test_damaged_file_is_begun_anew(
     with SyncRecord(path) as record:
         assert list(record.slots()) == []
         record.put(DeviceSlot("n1", "b"), Told(device("b")))
-    assert "starting it anew" in caplog.text
+    assert "starting with an empty record" in caplog.text
     with SyncRecord(path) as record:
         assert list(record.slots()) == [DeviceSlot("n1", "b")]
 

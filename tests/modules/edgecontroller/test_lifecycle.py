@@ -66,7 +66,7 @@ class World:
 
     async def look_after(self, seconds: float) -> None:
         self.clock.now += seconds
-        await self.lifecycle.look()
+        await self.lifecycle.check()
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_one_that_reports_is_left(world: World, caplog: pytest.LogCaptureF
     assert (await conditions(world.api))["Ready"] == "True"
     await world.look_after(51)
     world.lifecycle.reported(NODE)
-    assert f"node {NODE} is heard from again" in caplog.text
+    assert f"node {NODE}: reports again" in caplog.text
 
 
 async def test_a_report_that_comes_meanwhile_is_not_overwritten(world: World) -> None:

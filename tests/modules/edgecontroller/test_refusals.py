@@ -55,7 +55,7 @@ async def test_it_goes_on_until_it_is_kept(
     running: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    in_step = f"node {NODE} is in step again"
+    in_step = f"node {NODE}: in sync again"
     [message] = await told_pods(running, "p")
     for _ in range(3):
         assert in_step not in caplog.text

@@ -213,7 +213,7 @@ async def test_cloudhub_that_says_nothing(
     furnished: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be down: what there is to tell waits for it in its channel."""
-    monkeypatch.setattr(connectivity, "_ANSWER", 0.1)
+    monkeypatch.setattr(connectivity, "_TIMEOUT", 0.1)
     cloud = furnished
     cloud.unknown.add(NODE)
     async with cloud.controller():

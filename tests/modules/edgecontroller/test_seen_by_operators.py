@@ -54,7 +54,7 @@ async def test_no_edge_can_say_that_it_was_refused(
 ) -> None:
     await running.from_edge("refused", "default/node/x")
     await running.drain()
-    assert "is for cloudhub to say" in caplog.text
+    assert "only cloudhub may send it" in caplog.text
 
 
 async def test_node_that_the_api_does_not_have_has_no_events(cloud: Cloud) -> None:
@@ -90,7 +90,7 @@ async def test_node_that_the_api_does_not_have_is_told_of_once(
             for _ in range(3):
                 answer = await report()
                 assert answer.operation == "error"
-            assert caplog.text.count("no node of that name: create it") == times
+            assert caplog.text.count("no node of that name; create it") == times
             _, command = answer.content.split(f"no Node {NODE} in the cluster: create it, ")
             manifest = json.loads(command.split("'")[1])
             assert manifest["kind"] == "Node"
@@ -99,7 +99,7 @@ async def test_node_that_the_api_does_not_have_is_told_of_once(
             for _ in range(2):
                 assert (await report()).content == "OK"
             # The warning is not the last word.
-            assert caplog.text.count(f"node {NODE} is in the Kubernetes API now") == times
+            assert caplog.text.count(f"node {NODE}: exists in the Kubernetes API now") == times
             await cloud.api.delete(NODES, NODE)
 
 
@@ -146,5 +146,5 @@ async def test_the_log_says_what_was_listed_in_words(
     await cloud.api.create(NODES, node())
     async with cloud.controller():
         await cloud.drain()
-    (line,) = [each for each in caplog.messages if each.startswith("in step with")]
-    assert re.fullmatch(r"in step with https://\S+: nodes=\d+( [a-z]+=\d+)+", line)
+    (line,) = [each for each in caplog.messages if each.startswith("caches synced from")]
+    assert re.fullmatch(r"caches synced from https://\S+: nodes=\d+( [a-z]+=\d+)+", line)
