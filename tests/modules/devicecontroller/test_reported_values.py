@@ -142,7 +142,7 @@ async def test_device_that_is_gone(api: Api, caplog: pytest.LogCaptureFixture) -
     async with writing(api.client, created) as writer:
         with caplog.at_level("INFO"):
             await written(writer, a="x")
-    assert f"default/{LED} was deleted before" in caplog.text
+    assert f"default/{LED}: deleted before" in caplog.text
 
 
 @pytest.mark.parametrize(
