@@ -32,11 +32,11 @@ from tests.modules.edgecontroller.conftest import (  # noqa: F401 - fixtures
     NODE,
     Cloud,
     cloud,
-    eventually,
     node,
     pod,
     server,
 )
+from tests.support.waiting import eventually
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
 MODULES = {"edgecontroller", "devicecontroller"}
