@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
-from supervisor.cli.lazy import CheckedGroup
-from supervisor.cli.options import Globals, global_options, loading_options
+from supervisor.cli.options import CheckedGroup, Globals, global_options, loading_options
 
 if TYPE_CHECKING:
     from supervisor.config import Configuration

@@ -19,8 +19,7 @@ from supervisor.cli.asking import (
     socket_of,
     timeout_option,
 )
-from supervisor.cli.lazy import CheckedGroup
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.options import CheckedGroup, Globals, directory_options
 
 
 @cloup.group("dead-letters", cls=CheckedGroup)

@@ -10,6 +10,8 @@ from typing import Any
 import click
 import cloup
 
+from supervisor.cli.options import CheckedGroup
+
 
 @dataclass(frozen=True)
 class LazyCommand:
@@ -24,23 +26,6 @@ class LazyCommand:
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
-
-
-class CheckedGroup(cloup.Group):
-    """A group whose commands refuse the global options before them that they do not use."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
-        checked = command and not isinstance(command, click.Group) and self.is_ours(name or "")
-        if command and checked and ctx.obj and not ctx.resilient_parsing:
-            ctx.obj.refuse_unused(command)
-        return name, command, rest
-
-    def is_ours(self, name: str) -> bool:  # noqa: ARG002
-        """Whether a command declares the global options that it uses."""
-        return True
 
 
 class LazyGroup(CheckedGroup):
@@ -61,9 +46,6 @@ class LazyGroup(CheckedGroup):
         self._lazy = {command.name: command for command in lazy_commands}
         self._group = entry_points
         self._section = entry_points_section
-
-    def is_ours(self, name: str) -> bool:
-        return name in self._lazy  # commands of other packages get all, in the context's `obj`
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return [*self._lazy, *(name for name in self._added() if name not in self._lazy)]

@@ -1,6 +1,7 @@
 """The global options, which may stand before or after a command, and what they resolve to.
 
-A command declares the ones that it uses, and refuses the others: none is ignored.
+A command declares the ones that it uses, with the decorators of this file, and refuses the others:
+none is ignored. That holds for the commands of other packages, too.
 """
 
 from __future__ import annotations
@@ -72,6 +73,20 @@ class Globals:
 #: The parameters of the global options.
 _NAMES: Final = frozenset({"run_dir", "data_dir", "config", "set", "verbosity", "log_format"})
 
+
+class CheckedGroup(cloup.Group):
+    """A group whose commands refuse the global options before them that they do not use."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        checked = isinstance(ctx.obj, Globals) and not ctx.resilient_parsing
+        if command and checked and not isinstance(command, click.Group):
+            ctx.obj.refuse_unused(command)
+        return name, command, rest
+
+
 Callback = Callable[[click.Context, click.Parameter, Any], None]
 
 
@@ -115,7 +130,7 @@ def directory_options(function: Function) -> Function:
     )(function)
 
 
-def _config_options(function: Function) -> Function:
+def config_options(function: Function) -> Function:
     """Add --config and --set."""
     return cloup.option_group(
         "Configuration",
@@ -167,12 +182,12 @@ def _log_options(function: Function) -> Function:
 
 def global_options(function: Function) -> Function:
     """Add all of them, in sections."""
-    return _config_options(directory_options(_log_options(function)))
+    return config_options(directory_options(_log_options(function)))
 
 
 def loading_options(function: Function) -> Function:
     """Add those that say what the configuration is."""
-    return _config_options(_log_options(function))
+    return config_options(_log_options(function))
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import click
+import cloup
 import pytest
 import tomli
 from click.testing import CliRunner, Result
 
 from supervisor.cli import lazy
 from supervisor.cli.app import COMMANDS, cloudcore
-from supervisor.cli.options import Globals
+from supervisor.cli.options import Globals, directory_options
 from supervisor.version import current
 
 DEADLINE = 30
@@ -187,7 +188,8 @@ class Entry:
 
 @pytest.fixture
 def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    @click.command(short_help="Say where data is kept.")
+    @cloup.command(short_help="Say where data is kept.")
+    @directory_options
     @click.pass_obj
     def where(said: Globals) -> None:
         click.echo(str(said.data_dir))
@@ -201,8 +203,12 @@ class TestCommandsOfOtherPackages:
     def test_they_are_listed_with_their_own_line(self) -> None:
         assert re.search(r"where +Say where data is kept\.", invoke("--help").stdout)
 
-    def test_they_get_the_global_options(self, tmp_path: Path) -> None:
+    def test_they_get_the_global_options_that_they_declare(self, tmp_path: Path) -> None:
         assert invoke("--data-dir", str(tmp_path), "where").stdout == f"{tmp_path}\n"
+        assert invoke("where", "--data-dir", str(tmp_path)).stdout == f"{tmp_path}\n"
+        refused = invoke("--config", "x", "where")
+        assert refused.exit_code == 2
+        assert "`where` does not use --config" in refused.stderr
 
     def test_one_that_cannot_be_imported_breaks_no_help_and_says_why(self) -> None:
         assert "cannot be loaded" in invoke("--help").stdout

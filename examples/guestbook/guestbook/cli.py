@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
+import cloup
 
 from supervisor import client
+from supervisor.cli.options import Globals, directory_options
 
 
-@click.command()
+@cloup.command()
+@directory_options
 @click.pass_obj
-def guests(options: Any) -> None:
+def guests(options: Globals) -> None:
     """Print how many guests there have been."""
     try:
         status = client.request(options.paths().admin_socket, "GET", "/status")

@@ -22,6 +22,7 @@ from modules.common.pki.listing import (
     list_certificates,
 )
 from modules.common.times import format_time
+from supervisor.cli.options import CheckedGroup, config_options
 
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
@@ -62,7 +63,7 @@ _out_option = cloup.option(
 )
 
 
-@cloup.group("certs")
+@cloup.group("certs", cls=CheckedGroup)
 def certs() -> None:
     """Create, list and renew the certificates of cloudcore and its edge nodes."""
 
@@ -74,6 +75,7 @@ def certs() -> None:
     help="Make a new CA where the old one is lost: no edge can connect until it has new files.",
 )
 @data_dir_option
+@config_options
 @click.pass_obj
 def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
     """Create the CA and the server's certificate, with the names of the configuration.
@@ -138,6 +140,7 @@ def list_(output: str, data_dir: Path | None) -> None:
 @certs.command("renew")
 @cloup.argument("names", nargs=-1, metavar="[server|admin]...", help="Renew these in any case.")
 @data_dir_option
+@config_options
 @click.pass_obj
 def renew(said: Any, names: tuple[str, ...], data_dir: Path | None) -> None:
     """Renew those of cloudcore's own certificates that have less than 30 days left.

@@ -21,6 +21,7 @@ from modules.common.pki.certificates import (
     issue_node,
 )
 from modules.common.pki.cli import certs as command
+from supervisor.cli.options import Globals
 
 
 def names_of(path: Path) -> set[str]:
@@ -192,11 +193,11 @@ def test_certs_issue_says_what_is_wrong(tmp_path: Path) -> None:
     assert "cannot write" in result.output
 
 
-class Said:
-    """The global options of `cloudcore`, as far as `certs` asks them."""
+class Said(Globals):
+    """The global options of `cloudcore`, with a configuration of the test's own."""
 
     def __init__(self, directory: Path) -> None:
-        self.data_dir = directory
+        super().__init__(run_dir=directory / "run", data_dir_given=directory)
 
     def load(self) -> SimpleNamespace:
         """Two modules that listen, and one that does not."""
