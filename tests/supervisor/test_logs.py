@@ -129,7 +129,8 @@ def test_a_second_setup_replaces_the_first(capsys: pytest.CaptureFixture[str]) -
 
 def test_python_warnings_become_records() -> None:
     script = (
-        "import warnings; from supervisor import logs; logs.setup('x'); warnings.warn('old news')"
+        "import warnings; from supervisor.telemetry import logs; "
+        "logs.setup('x'); warnings.warn('old news')"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True

@@ -20,6 +20,7 @@ from supervisor.telemetry.output import (
     last_lines,
 )
 from tests.support.running import Running
+from tests.support.waiting import block_until
 
 
 def test_the_end_of_what_was_written_is_kept() -> None:
@@ -130,7 +131,7 @@ def test_a_module_that_writes_without_end_is_not_stopped_by_a_terminal_that_is(
             assert time.monotonic() < deadline
             os.sched_yield()
         assert running.detail("chatty", "wrote")
-        assert running.module("good")["state"] == "ready"
+        block_until(lambda: running.module("good")["state"] == "ready")
 
 
 def test_lines_of_modules_come_whole_and_in_order(tmp_path: Path) -> None:
