@@ -66,6 +66,7 @@ class Cloud:
         self.settings = settings
         self.edge = contexts["edgecontroller"]
         self._mark = 0
+        self._answered = 0
         self.absent: set[str] = set()
         """nodes of which cloudhub says that they are not connected, when it is asked"""
         self.unknown = {BARRIER}
@@ -123,6 +124,7 @@ class Cloud:
 
     async def tell_presence(self, question: Message) -> None:
         """Say whether a node is connected, as cloudhub does."""
+        self._answered += 1
         node = message_resource.node_of(question.resource)
         if node in self.absent:
             await self.hub.send_resp(question.error("not connected"))
@@ -148,8 +150,17 @@ class Cloud:
         """Receive all that the controller has to say about what has happened so far.
 
         It watches each kind by itself, so a change of each kind is made, on a node that is for
-        this alone, and awaited; the messages for that node are not returned.
+        this alone, and awaited; the messages for that node are not returned. A question about a
+        node that is answered meanwhile may lead to more messages: then all is done once more.
         """
+        drained = []
+        answered = -1
+        while answered != self._answered:
+            answered = self._answered
+            drained += await self._drain_once()
+        return drained
+
+    async def _drain_once(self) -> list[Message]:
         question = await self.from_edge("query", f"default/node/{BARRIER}", node="asker")
         self._mark += 1
         await self._change_the_barrier()
