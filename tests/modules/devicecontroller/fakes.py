@@ -15,21 +15,10 @@ from modules.devicecontroller.controller import _Controller
 from modules.devicecontroller.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
+from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
 
 Object = dict[str, Any]
-
-
-class Taken:
-    """A message of an edge, as a channel hands it out."""
-
-    def __init__(self, message: ipc.Message) -> None:
-        self.message = message
-        self.is_done = False
-
-    def done(self) -> None:
-        assert not self.is_done
-        self.is_done = True
 
 
 class Context:

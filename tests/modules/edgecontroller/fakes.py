@@ -16,23 +16,12 @@ from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.state import LISTED
 from modules.edgecontroller.messages import INSERT, PODLIST, UPDATE
 from modules.edgecontroller.objects import RESOURCES
+from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
 
 from .conftest import NODE, Json, node
 
 _LISTS = {**LISTED, PODLIST: "pod"}
-
-
-class Taken:
-    """A message of an edge, as a channel hands it out."""
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self.is_done = False
-
-    def done(self) -> None:
-        assert not self.is_done
-        self.is_done = True
 
 
 class Context:
