@@ -28,7 +28,8 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=False):
     milliseconds since the epoch. `content` is JSON-like (None, bool, int, float, str, list,
     dict with str keys) or bytes. `reply_to` is the module that waits for the answer, and
     `redelivered` the number of times that a process died with this message: channels set both,
-    and they never leave cloudcore.
+    and they never leave cloudcore. `resource_version` is that of the object in the content, and
+    `type` and `destination` are beehive's; edges of KubeEdge 1.1 know none of the three.
     """
 
     id: str
@@ -42,6 +43,9 @@ class Message(msgspec.Struct, array_like=True, omit_defaults=False):
     content: Any = None
     reply_to: str = ""
     redelivered: int = 0
+    resource_version: str = ""
+    type: str = ""
+    destination: str = ""
 
     @classmethod
     def build(

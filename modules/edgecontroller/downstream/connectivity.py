@@ -18,6 +18,7 @@ from typing import Final
 from ipc import ChannelError, Message
 from ipc.message import OP_ERROR
 from modules.common import message_resource
+from modules.common.wire.generations import generation_of
 from modules.edgecontroller.messages import CLOUDHUB, GROUP, SOURCE
 from supervisor.api import ModuleContext
 
@@ -45,11 +46,12 @@ class Connectivity:
         connections: dict[str, bool],
         context: ModuleContext,
         *,
-        on_found: Callable[[str], None],
+        on_found: Callable[[str, str], None],
         on_gone: Callable[[str], None],
     ) -> None:
         """Set up; the callbacks get the nodes that cloudhub has answered to be connected, or not.
 
+        `on_found` gets the node's protocol generation too; empty if cloudhub has not told it.
         If cloudhub does not answer, the node counts as connected: messages to it wait in the
         channel anyway.
         """
@@ -103,7 +105,7 @@ class Connectivity:
     async def _ask(self, node: str) -> None:
         async with self._room:
             asked = time.monotonic()
-            is_there = await self._is_there(node)
+            is_there, generation = await self._is_there(node)
         if self._heard.get(node, 0.0) > asked:
             is_there = True  # it has sent a message meanwhile
         elif is_there:
@@ -111,14 +113,14 @@ class Connectivity:
         if is_there is False:
             self._on_gone(node)
         else:
-            self._on_found(node)
+            self._on_found(node, generation)
 
-    async def _is_there(self, node: str) -> bool | None:
+    async def _is_there(self, node: str) -> tuple[bool | None, str]:
         resource = f"{message_resource.NODE}/{node}"
         question = Message.build(SOURCE, GROUP, REQUEST_EXIST, resource)
         try:
             answer = await self._context.send_sync(CLOUDHUB, question, _TIMEOUT)
         except ChannelError as error:
             log.debug("node %s: cannot ask cloudhub whether it is connected: %s", node, error)
-            return None
-        return answer.operation != OP_ERROR
+            return None, ""
+        return answer.operation != OP_ERROR, generation_of(answer.content)

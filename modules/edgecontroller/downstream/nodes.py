@@ -77,8 +77,9 @@ class NodeEventHandler:
             if ("", node) not in self._state.nodes:
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
-    def connected(self, node: str) -> None:
+    def connected(self, node: str, generation: str) -> None:
         """Send a connected node its whole state, of which it may have lost any part."""
+        self._state.generations[node] = generation
         if not self._state.connections.get(node):
             self._record_event(
                 node, "Normal", CONNECTED, "the edge node has connected to cloudcore"
@@ -121,7 +122,9 @@ class NodeEventHandler:
         """Return the node in a message's resource, if it exists in the API."""
         return self._state.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
 
-    def _found(self, node: str) -> None:
+    def _found(self, node: str, generation: str) -> None:
+        if generation:
+            self._state.generations[node] = generation
         with self._set_aside.isolating(_subject(node)):
             self._state.mark_all(node, unless_seen=True)
 

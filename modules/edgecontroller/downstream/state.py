@@ -67,6 +67,8 @@ class State:
     locations: LocationCache = field(default_factory=LocationCache)
     #: node -> connected; an absent node is of unknown state, and may be connected.
     connections: dict[str, bool] = field(default_factory=dict)
+    #: node -> protocol generation of its last connection (modules/common/wire/generations.py).
+    generations: dict[str, str] = field(default_factory=dict)
     live: bool = False
     #: Nodes that may have objects from another cloudcore, which the ledger does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)

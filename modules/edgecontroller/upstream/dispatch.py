@@ -16,6 +16,7 @@ from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
 from modules.common.sync.in_flight import InFlight
+from modules.common.wire.generations import generation_of
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.due import Target
@@ -219,7 +220,7 @@ class Upstream:
             raise BadContent("only cloudhub may send it")
         if message.operation == CONNECTED:
             self._on_report(node)
-            self._node_events.connected(node)
+            self._node_events.connected(node, generation_of(message.content))
         elif message.operation == DISCONNECTED:
             self._node_events.disconnected(node)
         else:
