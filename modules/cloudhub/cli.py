@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 import cloup
 
-from modules.common.columns import align, terminal_width
+from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor import client
 

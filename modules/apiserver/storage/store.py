@@ -25,7 +25,7 @@ from modules.apiserver.meta.objects import Entry, Event, Json, Key, make_entry
 from modules.apiserver.storage.collection import Collection
 from modules.apiserver.storage.revisions import Mark, wall_clock
 from modules.apiserver.storage.unusable import UnusableObjects, usable
-from modules.common.storage import Trouble, temporary
+from modules.common.disk_failures import Trouble, temporary
 
 log = logging.getLogger(__name__)
 

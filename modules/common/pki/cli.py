@@ -13,7 +13,6 @@ from typing import Any, Final
 import click
 import cloup
 
-from modules.common.columns import align, terminal_width
 from modules.common.pki import certificates as pki
 from modules.common.pki import output
 from modules.common.pki.authority import remembered
@@ -21,6 +20,7 @@ from modules.common.pki.listing import (
     Listed,
     list_certificates,
 )
+from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor.cli.options import CheckedGroup, config_options
 

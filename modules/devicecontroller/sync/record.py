@@ -18,8 +18,8 @@ from typing import Self
 
 import msgspec
 
+from modules.common.disk_failures import Trouble, temporary
 from modules.common.kube import Object
-from modules.common.storage import Trouble, temporary
 from modules.devicecontroller.sync.inventory import DeviceSlot
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from ipc.files import replacing
-from modules.common.storage import Trouble, temporary
+from modules.common.disk_failures import Trouble, temporary
 from modules.edgecontroller.downstream.references import Item
 
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).

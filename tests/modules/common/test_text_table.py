@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from modules.cloudhub import cli as nodes_cli
-from modules.common.columns import align, terminal_width
+from modules.common.text_table import align, terminal_width
 from supervisor.cli import top
 
 ROW = ("edge-1", "system:node:edge-1", "9s")
