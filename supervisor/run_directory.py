@@ -1,8 +1,8 @@
-"""The run directory of a running cloudcore: held, filled, and made again when it is removed.
+"""The run directory of a running cloudcore: locked, filled, and restored when it is removed.
 
-Cleaners of temporary files remove it, as does the end of a login session (XDG_RUNTIME_DIR). What
-is in it then has to be made again while everything runs: without it there is no control, and a
-module that starts has nowhere to put its metrics.
+Cleaners of temporary files remove it, and so does the end of a login session (XDG_RUNTIME_DIR). It
+then has to be restored while everything runs: without it the admin socket is unreachable, and a
+module that starts cannot write its metrics.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from supervisor.telemetry import process_metrics
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two checks that it still exists.
+#: Seconds between two checks that the directory still exists.
 LOOK: Final = 5.0
 
 
 class RunDirectory:
-    """Held while entered, and the data directory with it: one cloudcore uses both.
+    """The lock on the run directory and on the data directory, held while entered.
 
-    Entering raises PathError if another one does, and OSError.
+    Entering raises PathError if another cloudcore uses one of them, and OSError.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -68,7 +68,7 @@ class RunDirectory:
         self._end.close()
 
     def restore(self) -> None:
-        """Restore what is missing, and log it; raises OSError."""
+        """Make what is missing again, and log it; raises OSError."""
         restored = []
         if not self._held.intact:
             self._hold_again()
@@ -80,7 +80,7 @@ class RunDirectory:
             self._metrics_dir.mkdir(mode=0o700)
             restored.append(self._metrics_dir.name)
         if restored:
-            log.warning("the run directory was removed, or parts: made again %s", restored)
+            log.warning("the run directory was removed, or files in it: restored %s", restored)
 
     def _release(self) -> None:
         self._held.close()
@@ -90,7 +90,7 @@ class RunDirectory:
             make_private(self.path, "--run-dir")
             held = Held(self.path, "--run-dir")
         except PathError as error:
-            text = f"the run directory is gone, and cannot be made again: {error}"
+            text = f"cannot restore the run directory: {error}"
             raise OSError(errno.ENOENT, text) from error
         self._held.close()
         self._held = held
@@ -103,9 +103,9 @@ class RunDirectory:
 async def kept(
     run_directory: RunDirectory, fleet: Fleet, admin: AdminServer
 ) -> AsyncIterator[None]:
-    """Watch the run directory and restore what is removed from it, until this is left.
+    """Watch the run directory and restore what is removed from it, while entered.
 
-    It has to be left before the admin server is: that one removes its own socket.
+    It has to be left before the admin server is closed, which removes its own socket.
     """
     keeper = asyncio.create_task(_keep(run_directory, fleet, admin))
     try:
@@ -123,21 +123,25 @@ async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -
         await asyncio.sleep(LOOK)
         try:
             run_directory.restore()
-            _restore_lives(fleet)
+            _restore_run_records(fleet)
             if await admin.restore():
-                log.warning("the admin socket was removed: listening at %s again", admin.path)
+                log.warning("the admin socket was removed: listening on %s again", admin.path)
             said = ""
         except OSError as error:
             text = error.strerror or str(error)
             if text != said:
-                log.error("%s; until it is there nothing can control this cloudcore", text)
+                log.error("%s; until that works, no command reaches this cloudcore", text)
             said = text
 
 
-def _restore_lives(fleet: Fleet) -> None:
-    """Note the modules' lives again, for a successor of this supervisor if it is killed."""
+def _restore_run_records(fleet: Fleet) -> None:
+    """Write missing run records again, for the next supervisor if this one is killed."""
     for unit in fleet.units.values():
-        if unit.process and not unit.process.page.cleaned and not fleet.lives.has(unit.name):
-            fleet.lives.begin(unit.name, unit.process.pid)
-            if unit.process.page.cleaned:  # it has just ended its note itself
-                fleet.lives.end(unit.name)
+        if (
+            unit.process
+            and not unit.process.shared_state.cleaned
+            and not fleet.run_records.has(unit.name)
+        ):
+            fleet.run_records.begin(unit.name, unit.process.pid)
+            if unit.process.shared_state.cleaned:  # it has just removed its record itself
+                fleet.run_records.end(unit.name)

@@ -68,7 +68,7 @@ class Supervisor:
             raise CannotRun(f"the admin interface: {error}") from error
         async with admin, run_directory.kept(self._run_directory, fleet, admin):
             self._systemd.keep_alive(asyncio.get_running_loop())
-            uncleaned = await fleet.lives.end_leftovers(configuration.stop_timeout)
+            uncleaned = await fleet.run_records.end_leftovers(configuration.stop_timeout)
             for spec in configuration.modules:
                 fleet.register(spec)
             if configuration.supervisor.preload:
@@ -77,7 +77,7 @@ class Supervisor:
                 await fleet.clean_up_leftover(name)
             fleet.start()
             exit_status = await self._shutdown.wait()
-        fleet.lives.close()
+        fleet.run_records.close()
         return exit_status
 
     # What the fleet reports and asks (fleet.Owner)

@@ -96,7 +96,7 @@ class _Supervised(Collector):
             labels=("module",),
         )
         for unit in self._fleet.units.values():
-            asked = unit.line.inbox.statistics().round_trips
+            asked = unit.mailbox.inbox.statistics().round_trips
             bounds = [*map(str, asked.bounds), "+Inf"]
             buckets = list(zip(bounds, asked.cumulative(), strict=True))
             family.add_metric((unit.name,), buckets, asked.sum_seconds)

@@ -26,11 +26,11 @@ from supervisor.fleet.control import UnknownModule
 from supervisor.fleet.reload import Changes
 from supervisor.telemetry.crash_reports import CrashReport
 from supervisor.telemetry.escaping import to_json
-from supervisor.telemetry.events import Event
 from supervisor.telemetry.output import (
     Output,
     last_lines,
 )
+from supervisor.telemetry.state_changes import StateChange
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 
@@ -84,14 +84,14 @@ async def _openapi(_backend: Backend, _: Request) -> Answer:
 
 
 async def _events(backend: Backend, request: Request) -> Answer | Stream:
-    log = backend.fleet.events
+    log = backend.fleet.state_changes
     module = request.query.get("module", "")
     past = log.since(_number(request, "since", 0), module)
     if not _flag(request, "follow"):
         return Answer(past)
 
     def subscribe(feed: Feed) -> Callable[[], None]:
-        def follow(event: Event) -> None:
+        def follow(event: StateChange) -> None:
             if module in {"", event.module}:
                 feed.offer(to_json(event) + b"\n")
 
@@ -220,7 +220,7 @@ ROUTES: Final = (
         "/events",
         "List the transitions of modules; with follow, as a stream of JSON lines.",
         _events,
-        list[Event],
+        list[StateChange],
         stream=JSON_LINES,
         query=("module", "since", "follow"),
         open=True,

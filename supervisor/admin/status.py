@@ -150,7 +150,7 @@ def _module(unit: Unit) -> ModuleStatus:
         restarts=unit.restarts.total(),
         restarts_by_cause=dict(unit.restarts),
         last_exit=_exit(unit),
-        inbox=_inbox(unit.line.inbox),
+        inbox=_inbox(unit.mailbox.inbox),
         details=unit.details(),
         **msgspec.structs.asdict(usage),
     )

@@ -195,7 +195,7 @@ class Control:
                 for unit, deaths in begun
             )
 
-        await self._fleet.events.until(look)
+        await self._fleet.state_changes.until(look)
 
 
 def _with(configuration: Configuration, spec: ModuleSpec) -> Configuration:

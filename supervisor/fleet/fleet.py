@@ -23,8 +23,8 @@ from supervisor.host.paths import Paths
 from supervisor.host.run_records import RunRecords
 from supervisor.telemetry import logs
 from supervisor.telemetry.crash_reports import CrashReport, CrashReports
-from supervisor.telemetry.events import EventLog
 from supervisor.telemetry.output import Console, Follower, ModuleOutput, Output, OutputHandler
+from supervisor.telemetry.state_changes import StateChangeLog
 from supervisor.unit import post_mortem
 from supervisor.unit.launch import Launcher, LaunchSpec
 from supervisor.unit.process import ModuleProcess
@@ -81,9 +81,9 @@ class Fleet:
         self.units: dict[str, Unit] = {}
         self.disabled: dict[str, tuple[ModuleSpec, str]] = {}
         """modules that are not enabled, and why"""
-        self.events = EventLog()
+        self.state_changes = StateChangeLog()
         self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
-        self.lives = RunRecords(paths.run_dir / "lives")
+        self.run_records = RunRecords(paths.run_dir / "runs")
         console = Console()
         self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
         self.own_output = Output("supervisor", self.output_followers)
@@ -96,7 +96,7 @@ class Fleet:
         self._lifeline = lifeline
         self._owner = owner
         self._oom = OomKills()
-        self._order = StartOrder(self.units, self.events)
+        self._order = StartOrder(self.units, self.state_changes)
         self._restarts: set[asyncio.Task[None]] = set()
         self._start_begun = False
         self._set_up_logs()
@@ -161,7 +161,7 @@ class Fleet:
                 name=name,
                 module=spec.cls(spec.config, self.settings),
                 supervision=spec.supervision,
-                line=self.registry.mailbox(name),
+                mailbox=self.registry.mailbox(name),
                 sockets=listening,
                 output=ModuleOutput(name, self.output_followers),
                 host=self,
@@ -221,7 +221,7 @@ class Fleet:
             await self.units[name].clean_up()
         else:
             log.error("module %s does not run any more: its cleanup is left out", name)
-        self.lives.end(name)
+        self.run_records.end(name)
 
     def start(self) -> None:
         """Start every registered module, each one when those it comes after are ready."""
@@ -250,12 +250,12 @@ class Fleet:
     def launch_spec(self, unit: Unit) -> LaunchSpec:
         self._owner.prepare_launch(unit.name)
         set_up_logs = partial(logs.setup, **self.configuration.log.model_dump())
-        launcher = Launcher(self.registry, self.lives, self._lifeline, set_up_logs)
+        launcher = Launcher(self.registry, self.run_records, self._lifeline, set_up_logs)
         return launcher.spec(unit.name, unit.module, unit.supervision, unit.sockets, unit.output)
 
     def changed(self, unit: Unit, old: State) -> None:
         pid = unit.process.pid if unit.process else None
-        self.events.add(unit.name, old, unit.state, unit.reason, pid)
+        self.state_changes.add(unit.name, old, unit.state, unit.reason, pid)
         _log_change(unit, old)
         self._refuse_connections()
         if unit.state is State.READY:
@@ -306,7 +306,7 @@ class Fleet:
         others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
 
         async def settled() -> None:
-            await self.events.until(lambda: died.settled)
+            await self.state_changes.until(lambda: died.settled)
 
         why = f"{died.name} has died: {strategy}"
         restart = Restart(Cause.STRATEGY, why, gate=settled)

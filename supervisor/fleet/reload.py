@@ -145,7 +145,7 @@ async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None
         fleet.registry.set_state(surplus.name, ChannelState.DISABLED)
     for unit in units[:number]:
         prepare = partial(_adopt, fleet, unit, spec, new)
-        gate = partial(fleet.events.until, partial(_all_tried, fleet, unit))
+        gate = partial(fleet.state_changes.until, partial(_all_tried, fleet, unit))
         if unit.living:
             await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
             continue

@@ -90,7 +90,7 @@ class Shutdown:
                 await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
         for unit in fleet.units.values():
             unit.output.drain()
-            if waiting := unit.line.inbox.statistics().messages:
+            if waiting := unit.mailbox.inbox.statistics().messages:
                 text = "module %s: messages=%d in its inbox were not handled and are dropped"
                 log.warning(text, unit.name, waiting)
         log.info("all modules have stopped")

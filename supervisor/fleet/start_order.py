@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 
-from supervisor.telemetry.events import EventLog
+from supervisor.telemetry.state_changes import StateChangeLog
 from supervisor.unit.restart_policy import Cause
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 class StartOrder:
     """The starts that are pending until other units are ready."""
 
-    def __init__(self, units: Mapping[str, Unit], events: EventLog) -> None:
+    def __init__(self, units: Mapping[str, Unit], state_changes: StateChangeLog) -> None:
         self._units = units
-        self._events = events
+        self._state_changes = state_changes
         self._pending: dict[str, asyncio.Task[None]] = {}
 
     def start(self, unit: Unit, cause: Cause | None = None) -> None:
@@ -51,7 +51,7 @@ class StartOrder:
     async def _start_later(self, unit: Unit, cause: Cause | None) -> None:
         while other := self._not_ready_before(unit):
             unit.waits_for = other
-            await self._events.until(partial(self._moves_on, unit, other))
+            await self._state_changes.until(partial(self._moves_on, unit, other))
         _start(unit, cause)
 
     def _moves_on(self, unit: Unit, waits_for: Unit) -> bool:

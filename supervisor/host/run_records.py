@@ -1,9 +1,9 @@
 """Records of the processes that run, from which the next supervisor cleans up after a kill.
 
-A module's process records itself in a file, RUN_DIR/lives/NAME, and removes it when its cleanup
-has run; after a crash the supervisor does. A file that exists at a start belongs to a process of
-a supervisor that was killed: the process gets the time to stop by itself
-(supervisor/unit/child.py), and then its cleanup is run.
+A module's process records itself in a file, RUN_DIR/runs/NAME, and removes the file when its
+cleanup has run; after a crash the supervisor does. A file that exists when cloudcore starts belongs
+to a process of a supervisor that was killed: that process gets the time to stop by itself
+(supervisor/unit/child.py), and then the cleanup of its module is run.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ log = logging.getLogger(__name__)
 _STARTED: Final = 19  # index of starttime among the fields after the name, proc(5)
 
 
-class _Life(msgspec.Struct, frozen=True):
+class _Run(msgspec.Struct, frozen=True):
     pid: int
     started: int
-    """in the kernel's ticks since the machine was: a process id alone may be another's by now"""
+    """start time in the kernel's ticks since boot: the pid alone may have been reused"""
 
 
 class RunRecords:
-    """The directory of the files."""
+    """The directory of the records, one file for each process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def begin(self, name: str, pid: int = 0) -> None:
-        """Note the life of a process, of this one if none is named."""
+        """Record a running process: `pid`, or by default this one."""
         pid = pid or os.getpid()
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        life = _Life(pid, _started(pid) or 0)
-        replace_file(self._directory / name, msgspec.json.encode(life), sync=False)
+        run = _Run(pid, _started(pid) or 0)
+        replace_file(self._directory / name, msgspec.json.encode(run), sync=False)
 
     def has(self, name: str) -> bool:
-        """Whether a life is noted."""
+        """Whether there is a record of that name."""
         return (self._directory / name).exists()
 
     def end(self, name: str) -> None:
-        """Note that nothing of it is left to be cleaned up."""
+        """Remove the record of a process that has been cleaned up after."""
         (self._directory / name).unlink(missing_ok=True)
 
     async def end_leftovers(self, timeout: float) -> list[str]:
-        """Wait until the processes left behind have ended, and kill those that take too long.
+        """Wait until the processes left behind have exited, and kill them after `timeout` seconds.
 
-        Returns the names of modules whose cleanup has not run.
+        Returns the names of the modules whose cleanup has not run.
         """
         deadline = time.monotonic() + timeout
         for file in self._files():
-            life = _read(file)
-            if life and _started(life.pid) == life.started:
-                log.warning("process %d of module %s still runs", life.pid, file.name)
-                await _end(life.pid, deadline)
+            run = _read(file)
+            if run and _started(run.pid) == run.started:
+                log.warning("process %d of module %s still runs", run.pid, file.name)
+                await _end(run.pid, deadline)
         return [file.name for file in self._files()]
 
     def close(self) -> None:
@@ -75,11 +75,11 @@ class RunRecords:
         return sorted(self._directory.glob("[!.]*"))
 
 
-def _read(file: Path) -> _Life | None:
+def _read(file: Path) -> _Run | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Life)
+        return msgspec.json.decode(file.read_bytes(), type=_Run)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # written by nobody who could have started a module
+        return None  # no process of a module has written this
 
 
 def _started(pid: int) -> int | None:
@@ -102,6 +102,6 @@ async def _end(pid: int, deadline: float) -> None:
             async with asyncio.timeout(deadline - time.monotonic()):
                 await ended.wait()
         except TimeoutError:
-            log.error("process %d has not ended in time: killing it", pid)
+            log.error("process %d did not exit in time: killing it", pid)
             os.killpg(pid, signal.SIGKILL)
             await ended.wait()

@@ -120,7 +120,7 @@ def _watch_lifeline(launch: LaunchSpec, console: int) -> None:
     os.setpgid(0, 0)
     os.killpg(os.getppid(), signal.SIGKILL)
     signal.alarm(math.ceil(launch.stop_timeout))
-    _end(launch, None if launch.page.cleaning else _guarded(launch, _cleanup))
+    _end(launch, None if launch.shared_state.cleaning else _guarded(launch, _cleanup))
 
 
 def _guarded(launch: LaunchSpec, part: Callable[[LaunchSpec], None]) -> LastWords | None:
@@ -136,7 +136,7 @@ def _guarded(launch: LaunchSpec, part: Callable[[LaunchSpec], None]) -> LastWord
 
 
 def _run_start(launch: LaunchSpec) -> None:
-    launch.lives.begin(launch.name)
+    launch.run_records.begin(launch.name)
     _start(launch)
 
 
@@ -153,7 +153,9 @@ def _start_async(launch: LaunchSpec) -> bool:
     import uvloop
 
     async def main() -> bool:
-        context = SupervisedContext(launch.registry, launch.name, launch.page, launch.sockets)
+        context = SupervisedContext(
+            launch.registry, launch.name, launch.shared_state, launch.sockets
+        )
         loop = asyncio.get_running_loop()
         _beat(loop, launch)
         for number in _stop_signals():
@@ -172,7 +174,7 @@ def _start_async(launch: LaunchSpec) -> bool:
 
 def _beat(loop: asyncio.AbstractEventLoop, launch: LaunchSpec) -> None:
     """Give a sign of life now, and again on every beat of the event loop."""
-    launch.page.say_alive()
+    launch.shared_state.say_alive()
     _keep_metrics()
     loop.call_later(launch.beat, _beat, loop, launch)
 
@@ -185,7 +187,9 @@ def _keep_metrics() -> None:
 
 
 def _start_blocking(launch: LaunchSpec) -> bool:
-    context = SupervisedBlockingContext(launch.registry, launch.name, launch.page, launch.sockets)
+    context = SupervisedBlockingContext(
+        launch.registry, launch.name, launch.shared_state, launch.sockets
+    )
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         context.stop()
@@ -206,16 +210,16 @@ def _cleanup(launch: LaunchSpec) -> None:
     for number in _stop_signals():
         signal.signal(number, signal.SIG_IGN)  # a cleanup is not to be interrupted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    launch.page.say_cleaning()
+    launch.shared_state.say_cleaning()
     launch.module.cleanup()
-    launch.page.say_cleaned()
-    launch.lives.end(launch.name)
+    launch.shared_state.say_cleaned()
+    launch.run_records.end(launch.name)
 
 
 def _end(launch: LaunchSpec, words: LastWords | None) -> NoReturn:
     try:
         if words is not None:
-            launch.page.say_last_words(words)
+            launch.shared_state.say_last_words(words)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

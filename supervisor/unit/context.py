@@ -13,61 +13,61 @@ from supervisor.unit.shared_state import SharedState
 log = logging.getLogger(__name__)
 
 
-class _Life:
-    """What both kinds of context add to the operations on channels."""
+class _Reports:
+    """What both kinds of context add to the operations on channels: reports to the supervisor."""
 
-    _page: SharedState
+    _shared_state: SharedState
     _details: dict[str, Any]
-    _untold: str
-    """why the last details could not be told"""
+    _report_error: str
+    """why the last report of details failed"""
     sockets: Mapping[str, socket.socket]
 
-    def _live(self, page: SharedState, sockets: Mapping[str, socket.socket]) -> None:
-        self._page = page
+    def _set_up(self, shared_state: SharedState, sockets: Mapping[str, socket.socket]) -> None:
+        self._shared_state = shared_state
         self._details = {}
-        self._untold = ""
+        self._report_error = ""
         self.sockets = sockets
 
     def ready(self) -> None:
-        self._page.say_ready()
+        self._shared_state.say_ready()
 
     def alive(self) -> None:
-        self._page.say_alive()
+        self._shared_state.say_alive()
 
     def report(self, **details: Any) -> None:
         self._details.update(details)
         self._details = {name: value for name, value in self._details.items() if value is not None}
         try:
-            self._page.say_details(self._details)
+            self._shared_state.say_details(self._details)
         except (TypeError, ValueError) as error:  # a failed report must not end the module
-            if str(error) != self._untold:
-                log.error("the details of this module cannot be told: %s", error)
-            self._untold = str(error)
+            if str(error) != self._report_error:
+                log.error("cannot report the details of this module: %s", error)
+            self._report_error = str(error)
 
 
-class SupervisedContext(_Life, AsyncContext):
+class SupervisedContext(_Reports, AsyncContext):
     """The `ModuleContext` of a module with `async def start`."""
 
     def __init__(
         self,
         registry: ChannelRegistry,
         name: str,
-        page: SharedState,
+        shared_state: SharedState,
         sockets: Mapping[str, socket.socket],
     ) -> None:
         super().__init__(registry, name)
-        self._live(page, sockets)
+        self._set_up(shared_state, sockets)
 
 
-class SupervisedBlockingContext(_Life, Context):
+class SupervisedBlockingContext(_Reports, Context):
     """The `BlockingModuleContext` of a module with a plain `def start`."""
 
     def __init__(
         self,
         registry: ChannelRegistry,
         name: str,
-        page: SharedState,
+        shared_state: SharedState,
         sockets: Mapping[str, socket.socket],
     ) -> None:
         super().__init__(registry, name)
-        self._live(page, sockets)
+        self._set_up(shared_state, sockets)

@@ -68,15 +68,15 @@ class Health:
         A module that waits for messages is well, and so is one that does not receive any. In
         its cleanup there is only what it says of itself, from the beginning of it on.
         """
-        if not self._process.beats and not self._process.page.cleaning:
+        if not self._process.beats and not self._process.shared_state.cleaning:
             statistics = self._inbox.statistics()
             handled, at = self._progress
             reads = self._inbox.reader_pid == self._process.pid
             if not reads or not statistics.messages or statistics.received_total != handled:
                 at = now
             self._progress = (statistics.received_total, at)
-            return max(at, self._process.page.alive_at)
-        return max(self._process.page.alive_at, self._process.started)
+            return max(at, self._process.shared_state.alive_at)
+        return max(self._process.shared_state.alive_at, self._process.started)
 
     async def _over_limit(self) -> Ailment:
         rules = self._rules

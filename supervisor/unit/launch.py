@@ -27,7 +27,7 @@ class LaunchSpec:
     """the unit's: the module's name, or NAME-2 and so on where it has several processes"""
     module: Module
     registry: ChannelRegistry
-    page: SharedState
+    shared_state: SharedState
     sockets: Mapping[str, socket.socket]
     lifeline: int
     """a pipe that reads as closed when the supervisor is gone"""
@@ -36,7 +36,7 @@ class LaunchSpec:
     """seconds between two signs of life"""
     output: int
     """the pipe that stdout and stderr go to"""
-    lives: RunRecords
+    run_records: RunRecords
     keep: frozenset[int]
     """descriptors it needs, beside the three standard ones"""
     set_up_logs: Callable[[str], None]
@@ -47,7 +47,7 @@ class Launcher:
     """Makes launch specs from what all units have in common."""
 
     registry: ChannelRegistry
-    lives: RunRecords
+    run_records: RunRecords
     lifeline: int
     set_up_logs: Callable[[str], None]
 
@@ -60,10 +60,10 @@ class Launcher:
         output: ModuleOutput,
     ) -> LaunchSpec:
         """Put together what a new process of a unit gets; raises OSError."""
-        page = SharedState()
+        shared_state = SharedState()
         keep = {
             *self.registry.filenos(),
-            page.notice,
+            shared_state.notice,
             self.lifeline,
             output.write_end,
             *(sock.fileno() for sock in sockets.values()),
@@ -73,13 +73,13 @@ class Launcher:
             name=name,
             module=module,
             registry=self.registry,
-            page=page,
+            shared_state=shared_state,
             sockets=sockets,
             lifeline=self.lifeline,
             stop_timeout=supervision.stop_timeout,
             beat=min(watchdog, _LONGEST_BEAT),
             output=output.write_end,
-            lives=self.lives,
+            run_records=self.run_records,
             keep=frozenset(keep),
             set_up_logs=self.set_up_logs,
         )

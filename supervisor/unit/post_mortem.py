@@ -30,9 +30,9 @@ def describe(
     the mark in the module's output from which on the process wrote.
     """
     settings = unit.module.settings
-    words = process.page.last_words()
+    words = process.shared_state.last_words()
     number = signal_name(-code) if code < 0 else None
-    # A page of a mapped file (metrics are such) that the disk has no room for is a SIGBUS.
+    # A write to a mapped file (metrics are such) for which the disk has no room is a SIGBUS.
     full = full_directory(settings.data_dir, settings.run_dir) if code == -signal.SIGBUS else None
     temporary = not reason and (code == EXIT_TEMPORARY or full is not None)
     if not reason:
@@ -59,7 +59,7 @@ def describe(
 
 def _in_hand(unit: Unit) -> list[dict[str, Any]]:
     try:
-        return [asdict(message) for message in unit.line.inbox.in_flight()]
+        return [asdict(message) for message in unit.mailbox.inbox.in_flight()]
     except Exception:  # memory that a module could write to: anything may be in it
         log.exception("what module %s had in hand cannot be told", unit.name)
         return []

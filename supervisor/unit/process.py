@@ -49,7 +49,7 @@ class ModuleProcess:
     """
 
     def __init__(self, target: Callable[[LaunchSpec], NoReturn], launch: LaunchSpec) -> None:
-        self.page = launch.page
+        self.shared_state = launch.shared_state
         self.beats = inspect.iscoroutinefunction(launch.module.start)
         """its event loop gives the signs of life"""
         self.started_at = time.time()
@@ -77,7 +77,7 @@ class ModuleProcess:
             living.discard(self.pid)
             raise
         self._loop.add_reader(self._pidfd, self._reap)
-        self._loop.add_reader(self.page.notice, self._heed)
+        self._loop.add_reader(self.shared_state.notice, self._heed)
         self.usage_of = psutil.Process(self.pid)
         self.usage_of.cpu_percent()
 
@@ -127,8 +127,8 @@ class ModuleProcess:
             return False
 
     def _heed(self) -> None:
-        os.eventfd_read(self.page.notice)
-        if self.page.ready:
+        os.eventfd_read(self.shared_state.notice)
+        if self.shared_state.ready:
             self.ready.set()
 
     def _reap(self) -> None:
@@ -136,7 +136,7 @@ class ModuleProcess:
         self._process.join()
         living.discard(self.pid)
         self._loop.remove_reader(self._pidfd)
-        self._loop.remove_reader(self.page.notice)
+        self._loop.remove_reader(self.shared_state.notice)
         os.close(self._pidfd)
         self.exited.set_result(self._process.exitcode)
         self._process.close()

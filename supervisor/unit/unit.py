@@ -62,7 +62,7 @@ _NOT_READY: Final = "did start() call context.ready()? Is start_timeout long eno
 class Host(Protocol):
     """What a unit needs of the fleet."""
 
-    lives: RunRecords
+    run_records: RunRecords
 
     def launch_spec(self, unit: Unit) -> LaunchSpec:
         """Return what a new process gets; raises OSError."""
@@ -86,7 +86,7 @@ class Unit:
     name: str
     module: Module
     supervision: Supervision
-    line: Mailbox
+    mailbox: Mailbox
     sockets: Mapping[str, socket.socket]
     output: ModuleOutput
     host: Host
@@ -237,7 +237,7 @@ class Unit:
     def details(self) -> dict[str, Any]:
         """What the module reported, and where it listens."""
         listening = {name: sockets.address(sock) for name, sock in self.sockets.items()}
-        reported = self.process.page.details() if self.process else {}
+        reported = self.process.shared_state.details() if self.process else {}
         return {**({"listen": listening} if listening else {}), **reported}
 
     def _ask_to_stop(self, number: int, why: str) -> None:
@@ -309,13 +309,13 @@ class Unit:
             self.last_exit = report
         if self._stop_signal is None and self.state is not State.STOPPING:
             self._to(State.CRASHED, report.reason if report else "")
-        if not process.page.cleaned:
-            if process.page.cleaning:
+        if not process.shared_state.cleaned:
+            if process.shared_state.cleaning:
                 log.error("the cleanup of module %s did not come to its end", self.name)
             else:
                 await self.clean_up()
-            self.host.lives.end(self.name)
-        process.page.close()
+            self.host.run_records.end(self.name)
+        process.shared_state.close()
         self.process = None
         why = report.reason if report else ""
         return End(
@@ -332,7 +332,7 @@ class Unit:
         try:
             return ModuleProcess(target, launch)
         except OSError:
-            launch.page.close()
+            launch.shared_state.close()
             raise
 
     def _stillborn(self, error: OSError) -> End:
@@ -362,7 +362,7 @@ class Unit:
 
     async def _stay_ready(self, process: ModuleProcess) -> Verdict:
         """Watch a ready process until it exits, by itself or because of an ailment."""
-        health = Health(process, self.line.inbox, self.supervision)
+        health = Health(process, self.mailbox.inbox, self.supervision)
         ailing = asyncio.create_task(health.ailment())
         await asyncio.wait([ailing, process.exited], return_when=asyncio.FIRST_COMPLETED)
         if not ailing.done() or self.state is not State.READY:
@@ -394,11 +394,11 @@ class Unit:
             log.error("the cleanup of module %s took too long: killing it", self.name)
             process.kill()
             await process.wait()
-        elif not process.page.cleaned:
-            words = process.page.last_words()
+        elif not process.shared_state.cleaned:
+            words = process.shared_state.last_words()
             reason = words.reason if words else how_ended(code)
             log.error("the cleanup of module %s failed: %s", self.name, reason)
-        process.page.close()
+        process.shared_state.close()
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
         """Return the seconds until the restart; None, in a final state, if there is none."""
@@ -437,7 +437,7 @@ class Unit:
         if state in {State.CRASHED, State.READY}:
             self._died = state is State.CRASHED
         channel_state = _CHANNEL_STATES.get(state, ChannelState.OPEN)
-        self.line.inbox.state = self.line.answers.state = channel_state
+        self.mailbox.inbox.state = self.mailbox.answers.state = channel_state
         if state in {State.STOPPED, State.FAILED, State.DISABLED}:
             self._living = False
         self.host.changed(self, old)

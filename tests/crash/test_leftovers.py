@@ -42,10 +42,10 @@ def test_a_deaf_module_is_killed_and_cleaned_up_after(tmp_path: Path) -> None:
 
 def test_it_is_starting_while_it_waits_for_what_a_killed_one_left(tmp_path: Path) -> None:
     left = subprocess.Popen(["sleep", "60"], process_group=0)
-    lives = tmp_path / "run" / "lives"
-    lives.mkdir(parents=True)
+    runs = tmp_path / "run" / "runs"
+    runs.mkdir(parents=True)
     stat = Path(f"/proc/{left.pid}/stat").read_text().rpartition(")")[2].split()
-    (lives / "good").write_text(json.dumps({"pid": left.pid, "started": int(stat[19])}))
+    (runs / "good").write_text(json.dumps({"pid": left.pid, "started": int(stat[19])}))
     try:
         with Running(tmp_path, "good") as running:
             running.wait_for(f"process {left.pid} of module good still runs")
@@ -71,7 +71,7 @@ def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path
         sets = (f"modules.seized.port={port}", "supervisor.shutdown_timeout=0.5")
         with Running(tmp_path, "seized", "good", sets=(*QUICK, *sets)) as again:
             again.wait_for(f"process {process.pid} of module seized still runs")
-            again.wait_for(f"process {process.pid} has not ended in time: killing it")
+            again.wait_for(f"process {process.pid} did not exit in time: killing it")
             again.wait_for("module seized was not cleaned up after in an earlier run")
             again.ready("seized", "good")
             assert kinds(again, "seized") == ["cleanup"]
@@ -91,9 +91,9 @@ def test_what_a_module_had_started_ends_with_it(tmp_path: Path) -> None:
 
 def test_a_note_of_another_process_s_is_not_believed(tmp_path: Path) -> None:
     """A process id in a stale file may be anybody's by now."""
-    lives = tmp_path / "run" / "lives"
-    lives.mkdir(parents=True, mode=0o700)
-    (lives / "good").write_text(f'{{"pid": {os.getpid()}, "started": 1}}')
+    runs = tmp_path / "run" / "runs"
+    runs.mkdir(parents=True, mode=0o700)
+    (runs / "good").write_text(f'{{"pid": {os.getpid()}, "started": 1}}')
     with Running(tmp_path, "good") as running:
         running.wait_for("module good was not cleaned up after in an earlier run")
         running.ready("good")

@@ -105,17 +105,19 @@ async def test_a_death_for_want_of_space_is_temporary(
     temporary: bool,
     reason: str,
 ) -> None:
-    page = SharedState()
-    process: Any = SimpleNamespace(page=page, pid=1, started=0.0)
-    line: Any = SimpleNamespace(inbox=SimpleNamespace(in_flight=list))
+    shared_state = SharedState()
+    process: Any = SimpleNamespace(shared_state=shared_state, pid=1, started=0.0)
+    mailbox: Any = SimpleNamespace(inbox=SimpleNamespace(in_flight=list))
     module: Any = SimpleNamespace(settings=Settings(tmp_path, tmp_path))
     output: Any = SimpleNamespace(recent=Recent())
-    unit: Any = SimpleNamespace(name="m", module=module, line=line, output=output, state="ready")
+    unit: Any = SimpleNamespace(
+        name="m", module=module, mailbox=mailbox, output=output, state="ready"
+    )
     monkeypatch.setattr(post_mortem, "full_directory", lambda *_: tmp_path if full else None)
     made = post_mortem.describe(unit, process, code, "", oom_killed=False, since=0)
     assert made.temporary is temporary
     assert made.reason.startswith(reason)
-    page.close()
+    shared_state.close()
 
 
 def test_a_fatal_signal_leaves_stacks_and_the_last_200_lines(tmp_path: Path) -> None:

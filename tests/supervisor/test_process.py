@@ -25,11 +25,13 @@ async def test_a_process_that_cannot_be_watched_does_not_run(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    page = SharedState()
+    shared_state = SharedState()
     before = psutil.Process().children()
-    birth: Any = SimpleNamespace(name="m", module=SimpleNamespace(start=wait_for_ever), page=page)
+    launch: Any = SimpleNamespace(
+        name="m", module=SimpleNamespace(start=wait_for_ever), shared_state=shared_state
+    )
     with pytest.raises(OSError, match="Too many open files"):
-        process.ModuleProcess(wait_for_ever, birth)
-    page.close()
+        process.ModuleProcess(wait_for_ever, launch)
+    shared_state.close()
     assert not process.living
     assert psutil.Process().children() == before

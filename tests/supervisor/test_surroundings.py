@@ -103,8 +103,8 @@ def test_a_run_directory_that_goes_away_is_made_again_with_all_in_it(tmp_path: P
         starts = counted(running)
         assert starts == 2
         remove(run)
-        running.wait_for(r"the run directory was removed.*made again .*/run.*metrics")
-        running.wait_for("the admin socket was removed: listening at .* again")
+        running.wait_for(r"the run directory was removed.*restored .*/run.*metrics")
+        running.wait_for("the admin socket was removed: listening on .* again")
         assert run.stat().st_mode & 0o777 == 0o700
         assert (run / "cloudcore.pid").read_text() == f"{running.process.pid}\n"
         block_until(lambda: counted(running) == starts)
@@ -170,9 +170,9 @@ def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": "x"}'])
 def test_a_damaged_note_of_an_earlier_life(tmp_path: Path, content: str) -> None:
-    lives = tmp_path / "run" / "lives"
-    lives.mkdir(parents=True, mode=0o700)
-    (lives / "good").write_text(content)
+    runs = tmp_path / "run" / "runs"
+    runs.mkdir(parents=True, mode=0o700)
+    (runs / "good").write_text(content)
     with Running(tmp_path, "good") as running:
         running.wait_for("module good was not cleaned up after in an earlier run")
         running.ready("good")
@@ -206,7 +206,7 @@ def test_when_a_module_cannot_be_followed_any_more_all_ends_in_order(tmp_path: P
     with Running(tmp_path, "good", "asking") as running:
         running.ready("good", "asking")
         pid = running.module("good")["pid"]
-        note = tmp_path / "run" / "lives" / "good"
+        note = tmp_path / "run" / "runs" / "good"
         note.unlink()
         note.mkdir()
         os.kill(pid, signal.SIGKILL)

@@ -22,9 +22,9 @@ from supervisor.telemetry.crash_reports import (
     CrashReports,
 )
 from supervisor.telemetry.escaping import to_json
-from supervisor.telemetry.events import (
-    Event,
-    EventLog,
+from supervisor.telemetry.state_changes import (
+    StateChange,
+    StateChangeLog,
 )
 from supervisor.unit.context import SupervisedContext
 from supervisor.unit.shared_state import (
@@ -38,7 +38,7 @@ NAME = os.fsdecode(b"caf\xe9")
 
 
 def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
-    event = Event(1, 0.0, "good", "a", "b", f"cannot read {NAME}", None)
+    event = StateChange(1, 0.0, "good", "a", "b", f"cannot read {NAME}", None)
     assert json.loads(to_json(event))["reason"] == "cannot read caf\\udce9"
     assert json.loads(to_json({NAME: [NAME, 1, None, {"a": NAME}]})) == {
         "caf\\udce9": ["caf\\udce9", 1, None, {"a": "caf\\udce9"}]
@@ -50,31 +50,31 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
 
 
 def test_a_page_takes_it_and_survives_what_a_module_scribbles(monkeypatch: object) -> None:
-    page = SharedState()
-    page.say_details({"path": NAME})
-    assert page.details() == {"path": "caf\\udce9"}
-    page.say_last_words(LastWords(NAME))
-    memory = page._memory
+    shared_state = SharedState()
+    shared_state.say_details({"path": NAME})
+    assert shared_state.details() == {"path": "caf\\udce9"}
+    shared_state.say_last_words(LastWords(NAME))
+    memory = shared_state._memory
     for place in (memory.find(b"caf", at) for at in (0, 2 * 64 * 1024)):
         memory[place : place + 1] = b"\xff"
-    assert page.details() == {}
-    assert page.last_words() is None
-    page.close()
+    assert shared_state.details() == {}
+    assert shared_state.last_words() is None
+    shared_state.close()
 
 
 async def test_a_report_that_cannot_be_told_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    page = SharedState()
+    shared_state = SharedState()
     context = SupervisedContext.__new__(SupervisedContext)
-    context._live(page, {})
+    context._set_up(shared_state, {})
     context.report(good=1)
     for _ in range(2):
         context.report(wrong=object())
-    assert caplog.text.count("the details of this module cannot be told") == 1
+    assert caplog.text.count("cannot report the details of this module") == 1
     context.report(wrong=2)
-    assert page.details() == {"good": 1, "wrong": 2}
-    page.close()
+    assert shared_state.details() == {"good": 1, "wrong": 2}
+    shared_state.close()
 
 
 def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
 async def test_a_follower_that_fails_does_not_end_who_tells(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    events, heard = EventLog(), []
+    events, heard = StateChangeLog(), []
 
-    def fail(event: Event) -> None:
+    def fail(event: StateChange) -> None:
         raise ZeroDivisionError
 
     events.followers += [fail, heard.append]

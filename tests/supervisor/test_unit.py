@@ -18,7 +18,9 @@ class Process:
 
     def __init__(self, code: int, words: LastWords | None) -> None:
         self._code = code
-        self.page = SimpleNamespace(cleaned=False, last_words=lambda: words, close=lambda: None)
+        self.shared_state = SimpleNamespace(
+            cleaned=False, last_words=lambda: words, close=lambda: None
+        )
 
     async def wait(self, timeout: float | None = None) -> int:
         return self._code

@@ -14,7 +14,7 @@ import msgspec
 
 from supervisor import client
 from supervisor.telemetry.crash_reports import CrashReport
-from supervisor.telemetry.events import Event
+from supervisor.telemetry.state_changes import StateChange
 from tests.support.chaos import LAG, LONG, Hit, Tormentor, explain, modules
 from tests.support.chaosmodules import NAMES
 from tests.support.journals import read
@@ -40,22 +40,22 @@ class Events:
     """Every transition, followed while it happens."""
 
     def __init__(self, socket: Path) -> None:
-        self.all: list[Event] = []
-        self.births: list[Event] = []
+        self.all: list[StateChange] = []
+        self.births: list[StateChange] = []
         """when all is over"""
         self._thread = threading.Thread(target=self._follow, args=(socket,), daemon=True)
         self._thread.start()
 
     def _follow(self, socket: Path) -> None:
         for line in client.stream(socket, "/events?follow=true"):
-            self.all.append(msgspec.json.decode(line, type=Event))
+            self.all.append(msgspec.json.decode(line, type=StateChange))
 
     def join(self) -> None:
         self._thread.join(LONG)
         assert not self._thread.is_alive(), "the stream of events did not end"
         self.births = self.born()
 
-    def born(self, module: str = "") -> list[Event]:
+    def born(self, module: str = "") -> list[StateChange]:
         """Give the beginning of every life, of one module or of all."""
         return [e for e in self.all if e.new == "starting" and e.pid and module in {"", e.module}]
 

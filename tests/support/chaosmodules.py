@@ -124,7 +124,7 @@ class Chaotic(Module):
     def _life(self) -> str:
         """Name this life, or the one to be cleaned up after: the supervisor's own note of it."""
         try:
-            note = (self.settings.run_dir / "lives" / self.name).read_bytes()
+            note = (self.settings.run_dir / "runs" / self.name).read_bytes()
         except FileNotFoundError:  # it has ended before it was noted
             return "unborn"
         life = msgspec.json.decode(note)

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _KEPT: Final = 1000
 
 
-class Event(msgspec.Struct, frozen=True):
+class StateChange(msgspec.Struct, frozen=True):
     """One transition; `at` is in seconds since the epoch, `number` counts them all."""
 
     number: int
@@ -28,17 +28,17 @@ class Event(msgspec.Struct, frozen=True):
     pid: int | None
 
 
-class EventLog:
+class StateChangeLog:
     """The most recent events, and the followers that are called with new ones."""
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque(maxlen=_KEPT)
+        self._events: deque[StateChange] = deque(maxlen=_KEPT)
         self._number = 0
-        self.followers: list[Callable[[Event], None]] = []
+        self.followers: list[Callable[[StateChange], None]] = []
 
-    def add(self, module: str, old: str, new: str, reason: str, pid: int | None) -> Event:
+    def add(self, module: str, old: str, new: str, reason: str, pid: int | None) -> StateChange:
         self._number += 1
-        event = Event(self._number, time.time(), module, old, new, reason, pid)
+        event = StateChange(self._number, time.time(), module, old, new, reason, pid)
         self._events.append(event)
         for follower in list(self.followers):
             try:
@@ -47,7 +47,7 @@ class EventLog:
                 log.exception("a bug in the supervisor: a transition was not told")
         return event
 
-    def since(self, number: int = 0, module: str = "") -> list[Event]:
+    def since(self, number: int = 0, module: str = "") -> list[StateChange]:
         """Return the kept events after that number, of one module or of all."""
         return [
             event
@@ -61,7 +61,7 @@ class EventLog:
             return
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def look(_: Event) -> None:
+        def look(_: StateChange) -> None:
             try:
                 if not held.done() and condition():
                     held.set_result(None)
