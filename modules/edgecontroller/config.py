@@ -18,6 +18,12 @@ class Workers(BaseModel):
     update_node_status: int = Field(default=8, ge=1, le=1024)
     update_pod_status: int = Field(default=8, ge=1, le=1024)
     update_node: int = Field(default=4, ge=1, le=1024)
+    create_node: int = Field(default=4, ge=1, le=1024)
+    patch_node: int = Field(default=16, ge=1, le=1024)
+    patch_pod: int = Field(default=16, ge=1, le=1024)
+    delete_pod: int = Field(default=8, ge=1, le=1024)
+    lease: int = Field(default=16, ge=1, le=1024)
+    service_account_token: int = Field(default=8, ge=1, le=1024)
     query: int = Field(default=8, ge=1, le=1024)
 
 

@@ -36,10 +36,17 @@ from modules.edgecontroller.downstream.state import (
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import RESOURCES, keeping
+from modules.edgecontroller.upstream.answers import Answers
+from modules.edgecontroller.upstream.authorization import Rights
+from modules.edgecontroller.upstream.calls import Calls
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
+from modules.edgecontroller.upstream.dispatch import Upstream
+from modules.edgecontroller.upstream.leases import LeaseKeeper
+from modules.edgecontroller.upstream.nodes import NodeWriter
+from modules.edgecontroller.upstream.pods import PodWriter, delete_pod
 from modules.edgecontroller.upstream.queries import QueryAnswerer
-from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter, delete_pod
+from modules.edgecontroller.upstream.rows import Handlers, Rows, rows
+from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext, Settings
 
 #: Selects the pods that are bound to a node.
@@ -105,17 +112,14 @@ class Controller:
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
+        answers = Answers(self._cloudhub, self._state.generations)
         self._upstream = Upstream(
-            Handlers(
-                NodeWriter(client, self._cloudhub, self._state, config.node_update_frequency),
-                PodWriter(client, self._cloudhub, self._state),
-                QueryAnswerer(client, self._cloudhub, self._state, self._updater),
-                Denials(self._cloudhub, self._updater),
-            ),
+            self._make_rows(answers),
+            Denials(answers, self._updater),
             self._nodes,
             self._updater,
-            config,
             self._set_aside,
+            config=config,
             on_report=self._lifecycle.reported,
         )
         self._pods = PodEventHandler(self._state)
@@ -151,6 +155,21 @@ class Controller:
             tasks.create_task(self._report())
             tasks.create_task(self._flush_ledger())
             self._context.ready()
+
+    def _make_rows(self, answers: Answers) -> Rows:
+        client, cloudhub, state = self._client, self._cloudhub, self._state
+        rights = Rights(state, client)
+        frequency = self._config.node_update_frequency
+        return rows(
+            Handlers(
+                Calls(answers, client.health),
+                NodeWriter(client, cloudhub, state, frequency, self._nodes.registered),
+                PodWriter(client, cloudhub, state, rights),
+                LeaseKeeper(client),
+                TokenIssuer(client, rights),
+                QueryAnswerer(client, rights, state, self._updater),
+            )
+        )
 
     def _make_reflectors(self) -> list[Reflector]:
         state = self._state

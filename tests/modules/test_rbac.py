@@ -25,6 +25,7 @@ from modules.common.kube import (
     PODS,
 )
 from modules.common.kube.transport import Request, Transport
+from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.conftest import Api, api, running  # noqa: F401 - a fixture
 from tests.modules.devicecontroller.samples import LED, device, model
 from tests.modules.devicecontroller.samples import NODE as DEVICE_NODE
@@ -125,6 +126,23 @@ async def edge_controller_does_all_it_does(cloud: Cloud) -> None:
             await cloud.from_edge("query", f"default/{kind}/x")
         await cloud.answer_to(await cloud.from_edge("query", f"default/node/{NODE}"))
         await cloud.drain()
+        await edges_of_today_do_all_they_do(cloud)
+
+
+async def edges_of_today_do_all_they_do(cloud: Cloud) -> None:
+    name = "edge-of-today"
+    await cloud.call("insert", f"null/node/{name}", node(name), node=name)
+    await cloud.call("patch", f"null/nodepatch/{name}", '{"status": {}}', node=name)
+    for operation in ("query", "insert", "update"):
+        await cloud.call(operation, f"kube-node-lease/lease/{name}", {"spec": {}}, node=name)
+    created = await cloud.api.create(PODS, pod("q", spec={"serviceAccountName": "sa"}), "default")
+    await cloud.drain()
+    await cloud.call("patch", "default/podpatch/q", '{"status": {}}')
+    bound_to = {"kind": "Pod", "apiVersion": "v1", "name": "q", "uid": created["metadata"]["uid"]}
+    request = {"spec": {"audiences": None, "boundObjectRef": bound_to}}
+    await cloud.connect(generation=V1_23)
+    await cloud.call("query", "default/serviceaccounttoken/sa", request)
+    await cloud.call("delete", "default/pod/q", {"gracePeriodSeconds": 0})
 
 
 async def device_controller_does_all_it_does(api: Api, asked: set[Right]) -> None:

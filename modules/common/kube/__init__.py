@@ -26,18 +26,21 @@ from modules.common.kube.errors import (
 )
 from modules.common.kube.events import EventRecorder, EventType, reference
 from modules.common.kube.kinds import (
+    CERTIFICATESIGNINGREQUESTS,
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DEVICEMODELS,
     DEVICES,
     ENDPOINTS,
     EVENTS,
+    LEASES,
     NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
     SECRETS,
+    SERVICEACCOUNTS,
     SERVICES,
     VOLUMEATTACHMENTS,
     Resource,
@@ -58,6 +61,7 @@ from modules.common.kube.syncing import synced
 from modules.common.kube.watching import Object, WatchEvent
 
 __all__ = [
+    "CERTIFICATESIGNINGREQUESTS",
     "CONFIGMAPS",
     "CUSTOMRESOURCEDEFINITIONS",
     "DEVICEMODELS",
@@ -67,12 +71,14 @@ __all__ = [
     "INT64",
     "INTERNAL",
     "INVALID",
+    "LEASES",
     "NAMESPACES",
     "NODES",
     "PERSISTENTVOLUMECLAIMS",
     "PERSISTENTVOLUMES",
     "PODS",
     "SECRETS",
+    "SERVICEACCOUNTS",
     "SERVICES",
     "VOLUMEATTACHMENTS",
     "AlreadyExists",

@@ -13,7 +13,7 @@ import msgspec
 
 from modules.common.kube.errors import Unreachable
 from modules.common.kube.health import ApiHealth
-from modules.common.kube.kinds import Resource
+from modules.common.kube.kinds import SERVICEACCOUNTS, Resource
 from modules.common.kube.tap import BrokenOff, Tap
 from modules.common.kube.transport import (
     CONNECT_TIMEOUT,
@@ -176,6 +176,12 @@ class KubeClient:
         """Create an object; raises AlreadyExists if there is one of that name."""
         data = msgspec.json.encode(_typed(resource, obj))
         return await self._send("POST", resource, namespace, described=_name(obj), data=data)
+
+    async def create_token(self, account: str, namespace: str, spec: Object) -> Object:
+        """Have a token of a service account issued; `spec` is that of a TokenRequest."""
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        data = msgspec.json.encode(request)
+        return await self._send("POST", SERVICEACCOUNTS, namespace, account, "token", data=data)
 
     async def replace(
         self,

@@ -51,6 +51,11 @@ class ApiHealth:
         """The seconds since the first of the present faults began; 0 without a fault."""
         return max(incident.age for incident in self._incidents)
 
+    @property
+    def away_for(self) -> float:
+        """The seconds for which the API server has served nothing; 0 if it does."""
+        return max(incident.age for incident in self._incidents if incident.outage)
+
     def failed(self, what: str, error: KubeError) -> None:
         """Record that a watch (the plural of its resource) or REQUESTS is not served."""
         self._faults[what] = error

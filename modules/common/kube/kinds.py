@@ -56,6 +56,15 @@ SECRETS: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
 SERVICES: Final = Resource("", "v1", "services", "Service", namespaced=True)
 ENDPOINTS: Final = Resource("", "v1", "endpoints", "Endpoints", namespaced=True)
 EVENTS: Final = Resource("", "v1", "events", "Event", namespaced=True)
+SERVICEACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
+CERTIFICATESIGNINGREQUESTS: Final = Resource(
+    "certificates.k8s.io",
+    "v1",
+    "certificatesigningrequests",
+    "CertificateSigningRequest",
+    namespaced=False,
+)
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 PERSISTENTVOLUMES: Final = Resource(
     "", "v1", "persistentvolumes", "PersistentVolume", namespaced=False

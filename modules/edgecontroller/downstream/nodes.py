@@ -88,6 +88,13 @@ class NodeEventHandler:
         self._state.ledger.forget_seen(node)
         self._state.mark_all(node)
 
+    def registered(self, node: str, namespace: str, *, exists: bool) -> None:
+        """Note that an edge has registered its Node, under a namespace ("null" from 1.23 on).
+
+        With `exists` there was a Node of that name: an edge that asks again in the same session
+        has none in its database.
+        """
+
     def heard_from(self, node: str) -> None:
         self.connectivity.heard_from(node)
 

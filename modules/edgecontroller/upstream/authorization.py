@@ -1,8 +1,9 @@
 """The rights of edge nodes: the only place that decides on them.
 
-The rules are those of Kubernetes' Node authorizer (plugin/pkg/auth/authorizer/node) and of its
-admission plugin NodeRestriction, for the messages of edges. cloudcore's own account may read every
-Secret, so this is the only barrier for an edge. docs/controllers.md has the rules as a table.
+The rules are those of Kubernetes' Node authorizer (plugin/pkg/auth/authorizer/node), for the
+messages of edges: which objects a node may read or write. What it may write into them is in
+restriction.py. cloudcore's own account may read every Secret, so this is the only barrier for an
+edge. docs/controllers.md has the rules as a table.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 from modules.common.kube import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    PODS,
     VOLUMEATTACHMENTS,
     Key,
     KubeClient,
@@ -23,6 +25,8 @@ from modules.common.kube import (
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.objects import uid_of
+from modules.edgecontroller.upstream.content import BoundObject
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 #: The namespace of node leases, which have the names of the nodes.
@@ -45,7 +49,6 @@ class Rights:
         self._client = client
         self._rules: dict[str, Callable[[ObjectResource], Awaitable[bool]]] = {
             messages.NODE: self._its_own,
-            messages.LEASE: self._its_own_lease,
             messages.CONFIGMAP: self._referred_to,
             messages.SECRET: self._secret,
             messages.PERSISTENTVOLUMECLAIM: self._claim,
@@ -66,11 +69,41 @@ class Rights:
         if rule is None or not await rule(about):
             raise Denied(f"no relationship found between node {about.node} and this object")
 
+    async def own_pod(self, about: ObjectResource, uid: str = "") -> Object:
+        """Return the pod that a node writes or deletes; raises Denied unless it is bound to it.
+
+        The cache may be behind the API, but not behind what a node has been sent. A pod with
+        another `uid` than that in the cache has been created by the node itself.
+        """
+        pod = self._state.stores[messages.POD].get((about.namespace, about.name))
+        if pod is None or (uid and uid_of(pod) != uid):
+            pod = await retry_briefly(
+                lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
+            )
+        if not may_report(about.node, pod):
+            raise Denied(f"the pod is not bound to node {about.node}")
+        return pod
+
+    async def check_token(self, about: ObjectResource, bound_to: BoundObject | None) -> None:
+        """Raise Denied unless a token is for a pod of the node that uses the service account.
+
+        `bound_to` is the object that the token is to be bound to (admitServiceAccount in
+        noderestriction/admission.go).
+        """
+        if not bound_to or (bound_to.kind, bound_to.api_version) != ("Pod", "v1"):
+            raise Denied("a token for a node is to be bound to a pod")
+        pod = self._state.stores[messages.POD].get((about.namespace, bound_to.name))
+        if (
+            pod is None
+            or not bound_to.uid
+            or uid_of(pod) != bound_to.uid
+            or not may_report(about.node, pod)
+            or _part(pod, "spec").get("serviceAccountName") != about.name
+        ):
+            raise Denied(f"no pod of node {about.node} with this uid uses the service account")
+
     async def _its_own(self, about: ObjectResource) -> bool:
         return about.name == about.node
-
-    async def _its_own_lease(self, about: ObjectResource) -> bool:
-        return (about.namespace, about.name) == (_LEASES, about.node)
 
     async def _referred_to(self, about: ObjectResource) -> bool:
         item = (about.type, about.namespace, about.name)
@@ -128,6 +161,12 @@ def own_node(about: ObjectResource) -> str:
     if about.name != about.node:
         raise Denied("a node may write about itself alone")
     return about.name
+
+
+def check_own_lease(about: ObjectResource) -> None:
+    """Raise Denied unless a node's request is about its own lease."""
+    if (about.namespace, about.name) != (_LEASES, about.node):
+        raise Denied("a node may use its own lease alone")
 
 
 def may_report(node: str, pod: Object) -> bool:

@@ -7,7 +7,21 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ipc import Message
-from modules.common.kube import BadObject, Object, bad_object, check, part
+from modules.common.kube import (
+    INT64,
+    BadObject,
+    Object,
+    Resource,
+    bad_object,
+    check,
+    part,
+    shape_of,
+)
+from modules.common.kube.shapes import types
+from modules.common.message_resource import ObjectResource
+
+#: Limit of a patch in bytes: that of a request to kube-apiserver (MaxRequestBodyBytes).
+_LARGEST_PATCH: Final = 3 * 2**20
 
 #: Limit of an edge's text in the log, in characters.
 _LONGEST_TEXT: Final = 200
@@ -48,6 +62,40 @@ class NodeUpdate(msgspec.Struct):
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
 
+class DeleteOptions(msgspec.Struct, rename="camel"):
+    """The part of metav1.DeleteOptions that a kubelet uses."""
+
+    class Preconditions(msgspec.Struct):
+        uid: str | None = None
+
+    grace_period_seconds: INT64 | None = None
+    preconditions: Preconditions | None = None
+
+    @property
+    def uid(self) -> str:
+        return (self.preconditions and self.preconditions.uid) or ""
+
+
+class BoundObject(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The object that a token is bound to."""
+
+    kind: str = ""
+    api_version: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class TokenRequest(msgspec.Struct):
+    """A TokenRequest of authentication.k8s.io."""
+
+    class Spec(msgspec.Struct, rename="camel"):
+        audiences: list[str] | None = None
+        expiration_seconds: INT64 | None = None
+        bound_object_ref: BoundObject | None = None
+
+    spec: Spec
+
+
 def read_node_status(message: Message) -> NodeStatusRequest:
     """Return a node's status; raises BadObject if Go could not decode it."""
     request = _read(message, NodeStatusRequest)
@@ -72,6 +120,48 @@ def read_pod_statuses(message: Message, *, one: bool) -> list[PodStatusRequest]:
 def check_pod_status(request: PodStatusRequest) -> None:
     """Raise BadObject if Go could not decode a pod's status."""
     check(request.status, part("PodStatus"), at="Status")
+
+
+def read_object(message: Message, about: ObjectResource, resource: Resource) -> Object:
+    """Return an object with the name of the message's resource; raises BadObject if Go could not.
+
+    The object is checked if its kind has a shape; the API server checks all of it.
+    """
+    obj = _read(message, Object)
+    metadata = obj.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise BadObject("metadata", "expected object")
+    metadata["name"] = about.name
+    metadata.pop("managedFields", None)
+    metadata.pop("namespace", None)
+    if resource.namespaced:
+        metadata["namespace"] = about.namespace
+    if resource.kind in types():
+        check(obj, shape_of(resource))
+    return obj
+
+
+def read_patch(message: Message) -> Object:
+    """Return a strategic merge patch, which an edge sends as a string of JSON."""
+    size = len(message.content) if isinstance(message.content, bytes | str) else 0
+    if size > _LARGEST_PATCH:
+        raise BadContent(f"it has {size} bytes; a patch has up to {_LARGEST_PATCH}")
+    return _read(message, Object)
+
+
+def read_deletion(message: Message) -> DeleteOptions:
+    """Return what a pod's deletion asks for.
+
+    A string is the uid of the pod, of which edges before 1.12 want a deletion at once.
+    """
+    if isinstance(message.content, str):
+        preconditions = DeleteOptions.Preconditions(message.content)
+        return DeleteOptions(grace_period_seconds=0, preconditions=preconditions)
+    return _read(message, DeleteOptions)
+
+
+def read_token_request(message: Message) -> TokenRequest:
+    return _read(message, TokenRequest)
 
 
 def text_of(message: Message) -> str:

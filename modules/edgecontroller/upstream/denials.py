@@ -9,10 +9,10 @@ from typing import Final
 from ipc import Message
 from modules.common import message_resource
 from modules.edgecontroller import messages
-from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.metrics import REQUESTS_DENIED
+from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Denied
 
 #: Seconds between two log lines about one node.
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 class Denials:
     """Answers requests that are denied, in a form that the edge's version understands."""
 
-    def __init__(self, cloudhub: CloudHubClient, updater: NodeUpdater) -> None:
-        self._cloudhub = cloudhub
+    def __init__(self, answers: Answers, updater: NodeUpdater) -> None:
+        self._answers = answers
         self._updater = updater
         self._logged: dict[str, tuple[float, int]] = {}  # when, and how many since
 
@@ -39,8 +39,7 @@ class Denials:
         if message.operation == messages.QUERY:
             self._updater.denied(Target(about.node, about.type, about.namespace, about.name))
         text = f"{message.operation} {about.at_edge} is forbidden: {denied}"
-        answer = message.error(text, source=messages.SOURCE, group=messages.GROUP)
-        await self._cloudhub.send(answer)
+        await self._answers.deny(message, about, Denied(text))
 
     def _log(self, node: str, what: str) -> None:
         """Log at most one line per minute and node."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import msgspec
 
@@ -33,27 +32,18 @@ from modules.edgecontroller.messages import (
 from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.message_queue import (
-    Handler,
-    MessageQueue,
+from modules.edgecontroller.upstream.message_queue import MessageQueue
+from modules.edgecontroller.upstream.rows import (
+    LATEST_ONLY,
+    REPORTS,
+    Rows,
+    workers_by_queue,
 )
-from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
-from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
 
 log = logging.getLogger(__name__)
 
 #: Limit of an operation and of a resource in an error message, in characters.
 _LONGEST = 300
-
-
-@dataclass(frozen=True)
-class Handlers:
-    """The handlers of each kind of message."""
-
-    nodes: NodeWriter
-    pods: PodWriter
-    queries: QueryAnswerer
-    denials: Denials
 
 
 class Upstream:
@@ -65,37 +55,26 @@ class Upstream:
 
     def __init__(
         self,
-        handlers: Handlers,
+        rows: Rows,
+        denials: Denials,
         node_events: NodeEventHandler,
         updater: NodeUpdater,
-        config: EdgeControllerConfig,
         set_aside: SetAside,
         *,
+        config: EdgeControllerConfig,
         on_report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Set up; `on_report` gets the name of a node that connects, or sends its status."""
+        """Set up; `on_report` gets the name of a node that connects, or shows that it is alive."""
+        self._rows = rows
         self._set_aside = set_aside
         self._on_report = on_report
-        self._denials = handlers.denials
+        self._denials = denials
         self._node_events = node_events
         self._updater = updater
-        nodes, pods, queries = handlers.nodes, handlers.pods, handlers.queries
-        workers = config.workers
-        self._node_status = MessageQueue(
-            self._isolated(nodes.write_status), workers.update_node_status, latest_only=True
-        )
-        self._pod_status = MessageQueue(
-            self._isolated(pods.write_status), workers.update_pod_status, latest_only=True
-        )
-        self._node_update = MessageQueue(
-            self._isolated(nodes.write_annotations), workers.update_node
-        )
-        self._query = MessageQueue(self._isolated(queries.answer), workers.query)
+        self._failures = FailureLog(log)
         self.queues = {
-            messages.NODE_STATUS: self._node_status,
-            messages.POD_STATUS: self._pod_status,
-            messages.NODE: self._node_update,
-            messages.QUERY: self._query,
+            name: MessageQueue(self._handle, workers, latest_only=name in LATEST_ONLY)
+            for name, workers in workers_by_queue(config.workers).items()
         }
         """by kind of message"""
         self._in_flight = InFlight(config.max_pending)
@@ -161,26 +140,25 @@ class Upstream:
         name = f"message {message.operation[:_LONGEST]!r} {message.resource[:_LONGEST]!r}"
         return Subject("message", name, node and reference(NODES, node), f"cannot use {name}")
 
-    def _isolated(self, handle: Handler) -> Handler:
-        """Return a handler that sets aside a message that cannot be handled (a poison message).
+    async def _handle(self, batch: list[Message]) -> None:
+        """Handle a message; set it aside if it cannot be handled (a poison message).
 
-        A right that cloudcore lacks is not the message's fault, and is logged once for all.
+        A right that cloudcore lacks is not the message's fault, and is logged once for all of its
+        kind.
         """
-        failures = FailureLog(log)
-
-        async def isolated(batch: list[Message]) -> None:
-            with self._isolating(batch[-1]):
-                try:
-                    await handle(batch)
-                except Denied as denied:
-                    await self._denials.answer(batch[-1], denied)
-                except Forbidden as error:
-                    failures.failed("", "", f"{batch[-1].resource}: {error}; {error.hint}")
-                else:
-                    failures.worked("")
-                    self._used(batch[-1])
-
-        return isolated
+        message = batch[-1]
+        with self._isolating(message):
+            about = message_resource.parse(message.resource)
+            row = self._rows[about.type, message.operation]
+            try:
+                await row.handle(batch)
+            except Denied as denied:
+                await self._denials.answer(message, denied)
+            except Forbidden as error:
+                self._failures.failed(row.queue, "", f"{message.resource}: {error}; {error.hint}")
+            else:
+                self._failures.worked(row.queue)
+                self._used(message)
 
     def _route(self, delivery: Delivery) -> bool:
         """Route a message; return whether a queue has taken it and will call it done."""
@@ -195,24 +173,14 @@ class Upstream:
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
             return self._split(delivery, about)
-        queue = self._queue_for(about.type, message.operation)
-        if queue is None or not about.name:
+        row = self._rows.get((about.type, message.operation))
+        if row is None or not about.name:
             raise BadContent("no such request exists")
-        if about.type == messages.NODE_STATUS:
+        if about.type in REPORTS:
             self._on_report(about.node)
         # By node too: a status for another node is denied, and must not replace that node's.
-        queue.put(about, message, self._begin(delivery))
+        self.queues[row.queue].put(about, message, self._begin(delivery))
         return True
-
-    def _queue_for(self, type_: str, operation: str) -> MessageQueue | None:
-        if operation == messages.QUERY:
-            return self._query if type_ in ASKED_FOR else None
-        if operation == UPDATE:
-            return {
-                messages.NODE_STATUS: self._node_status,
-                messages.NODE: self._node_update,
-            }.get(type_)
-        return None
 
     def _connection(self, message: Message) -> None:
         node = message_resource.node_of(message.resource)
@@ -239,7 +207,7 @@ class Upstream:
             return False
         done = _when_all(len(split), self._begin(delivery))
         for key, part in split:
-            self._pod_status.put(key, part, done)
+            self.queues[messages.POD_STATUS].put(key, part, done)
         return True
 
     def _statuses(
@@ -249,7 +217,7 @@ class Upstream:
         for status in read_pod_statuses(message, one=bool(about.name)):
             with self._isolating(message):
                 resource = message_resource.build(
-                    about.node, about.namespace, messages.POD, status.name
+                    about.node, about.namespace, messages.POD_STATUS, status.name
                 )
                 pod = (about.node, about.namespace, status.name)
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)

@@ -6,7 +6,6 @@ import logging
 from typing import Final
 
 from ipc import Message
-from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import (
     CONFIGMAPS,
@@ -19,15 +18,15 @@ from modules.common.kube import (
     VOLUMEATTACHMENTS,
     KubeClient,
     NotFound,
+    Object,
     Resource,
 )
+from modules.common.message_resource import ObjectResource
 from modules.edgecontroller import messages
-from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.messages import answer
-from modules.edgecontroller.objects import keep, usable
+from modules.edgecontroller.objects import usable
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
@@ -47,29 +46,20 @@ log = logging.getLogger(__name__)
 
 
 class QueryAnswerer:
-    """Answers with the object if the node may read it; raises Denied (authorization.py) if not.
-
-    An object that it may read and that does not exist gets no answer, because an edge of v1.1
-    stores any answer as the object.
-    """
+    """Reads the objects that edges ask for."""
 
     def __init__(
-        self, client: KubeClient, cloudhub: CloudHubClient, state: State, updater: NodeUpdater
+        self, client: KubeClient, rights: Rights, state: State, updater: NodeUpdater
     ) -> None:
         self._client = client
-        self._rights = Rights(state, client)
-        self._cloudhub = cloudhub
+        self._rights = rights
         self._state = state
         self._updater = updater
         # An edge asks again, for as long as a pod waits for what is missing.
         self._missing = FailureLog(log, logging.INFO)
 
-    async def answer(self, questions: list[Message]) -> None:
-        for question in questions:
-            await self._answer(question)
-
-    async def _answer(self, question: Message) -> None:
-        about = message_resource.parse(question.resource)
+    async def get(self, _: Message, about: ObjectResource) -> Object:
+        """Return an object if the node may read it; raises Denied (authorization.py) if not."""
         resource = ASKED_FOR[about.type]
         namespace = about.namespace if resource.namespaced else None
         await self._rights.check_read(about)
@@ -80,12 +70,12 @@ class QueryAnswerer:
         except NotFound:
             what = f"{about.node} asks for {resource.describe(namespace, about.name)}"
             self._missing.failed(str(about), "", f"{what}: not found")
-            return
+            raise
         self._missing.worked(str(about))
         usable(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
             self._updater.answered(target, found)
-        await self._cloudhub.send(answer(question, str(about), keep(found)))
         if about.type == messages.ENDPOINTS:
             self._state.due.mark(target._replace(type=messages.PODLIST))
+        return found

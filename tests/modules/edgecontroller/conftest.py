@@ -23,6 +23,7 @@ from modules.common.kube import (
     KubeClient,
 )
 from modules.common.pki.certificates import Pki
+from modules.common.wire.generations import V1_23, tell
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
@@ -210,6 +211,23 @@ class Cloud:
         await self.hub.send("edgecontroller", message)
         return message
 
+    async def ask(
+        self, operation: str, resource: str, content: Any = None, *, node: str = NODE
+    ) -> Message:
+        """Pass a message of a JSON edge on, as cloudhub does: a string is none of JSON."""
+        if isinstance(content, str):
+            resource = message_resource.cloud_resource(node, resource)
+            message = Message.build("edged", "meta", operation, resource, content)
+            await self.hub.send("edgecontroller", message)
+            return message
+        return await self.from_edge(operation, resource, content, node=node)
+
+    async def call(
+        self, operation: str, resource: str, content: Any = None, *, node: str = NODE
+    ) -> Message:
+        """Pass a question of a JSON edge on, and return its answer."""
+        return await self.answer_to(await self.ask(operation, resource, content, node=node))
+
     async def refer_to(self, name: str, node: str = NODE) -> None:
         """Bind a pod to a node that refers to objects of a name, and wait until that is known."""
         sources = {
@@ -222,10 +240,12 @@ class Cloud:
         await self.api.create(PODS, referring, "default")
         await self.drain()
 
-    async def connect(self, node: str = NODE, *, connected: bool = True) -> None:
+    async def connect(
+        self, node: str = NODE, *, connected: bool = True, generation: str = ""
+    ) -> None:
         """Say that a node has connected, or disconnected."""
         operation = "connected" if connected else "disconnected"
-        content = {"event_type": operation, "timestamp": 1, "client_id": node}
+        content = {"event_type": operation, "timestamp": 1, "client_id": node, **tell(generation)}
         message = Message.build("cloudhub", "resource", operation, f"node/{node}", content)
         await self.hub.send("edgecontroller", message)
 
@@ -297,5 +317,14 @@ async def running(cloud: Cloud) -> AsyncIterator[Cloud]:
     await cloud.api.create(NODES, node())
     async with cloud.controller():
         await cloud.connect()
+        await cloud.drain()
+        yield cloud
+
+
+@pytest.fixture
+async def today(cloud: Cloud) -> AsyncIterator[Cloud]:
+    """A controller with an edge of today, connected, whose Node does not exist yet."""
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
         await cloud.drain()
         yield cloud

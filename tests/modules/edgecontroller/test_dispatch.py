@@ -24,11 +24,18 @@ from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
+from modules.edgecontroller.upstream.answers import Answers
+from modules.edgecontroller.upstream.authorization import Rights
+from modules.edgecontroller.upstream.calls import Calls
 from modules.edgecontroller.upstream.content import PodStatusRequest
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.dispatch import Handlers, Upstream
+from modules.edgecontroller.upstream.dispatch import Upstream
+from modules.edgecontroller.upstream.leases import LeaseKeeper
+from modules.edgecontroller.upstream.nodes import NodeWriter
+from modules.edgecontroller.upstream.pods import PodWriter
 from modules.edgecontroller.upstream.queries import QueryAnswerer
-from modules.edgecontroller.upstream.writes import NodeWriter, PodWriter
+from modules.edgecontroller.upstream.rows import Handlers, rows
+from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext
 
 from .conftest import NODE, Json, pod
@@ -102,13 +109,8 @@ class Bench:
         recorder = EventRecorder(client, "test")
         aside = SetAside(recorder, "test")
         updater = NodeUpdater(self.state, sender, aside)
-        self.pods = PodWriter(client, sender, self.state)
-        handlers = Handlers(
-            NodeWriter(client, sender, self.state, 20),
-            self.pods,
-            QueryAnswerer(client, sender, self.state, updater),
-            Denials(sender, updater),
-        )
+        rights, answers = Rights(self.state, client), Answers(sender, self.state.generations)
+        self.pods = PodWriter(client, sender, self.state, rights)
         config = EdgeControllerConfig(max_pending=max_pending)
         nodes = NodeEventHandler(
             self.state,
@@ -117,7 +119,16 @@ class Bench:
             cast("ModuleContext", self.channel),
             aside,
         )
-        self.upstream = Upstream(handlers, nodes, updater, config, aside)
+        handlers = Handlers(
+            Calls(answers, self.api.health),
+            NodeWriter(client, sender, self.state, 20, nodes.registered),
+            self.pods,
+            LeaseKeeper(client),
+            TokenIssuer(client, rights),
+            QueryAnswerer(client, rights, self.state, updater),
+        )
+        denials = Denials(answers, updater)
+        self.upstream = Upstream(rows(handlers), denials, nodes, updater, aside, config=config)
 
     def add_pod(self, name: str) -> None:
         self.state.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")

@@ -459,8 +459,8 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
         async def send_sync(self, *_: Any) -> Message:
             return Message.build("cloudhub", "resource", "response", "r")
 
-    def fail(node: str) -> None:
-        raise ZeroDivisionError(node)
+    def fail(node: str, generation: str = "") -> None:
+        raise ZeroDivisionError(node, generation)
 
     connectivity = Connectivity({}, cast("Any", Context()), on_found=fail, on_gone=fail)
     running = asyncio.create_task(connectivity.run())

@@ -118,14 +118,12 @@ KINDS = {
         REFERRED,
     ),
     "node": (NODE, OTHER, "edge-node-3", "none"),
-    "lease": (NODE, OTHER, "edge-node-3", "none"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_node_reads_its_own_and_nothing_else(world: World, kind: str) -> None:
-    namespace = "kube-node-lease" if kind == "lease" else "default"
-    allowed = [await world.allows(kind, name, namespace) for name in KINDS[kind]]
+    allowed = [await world.allows(kind, name) for name in KINDS[kind]]
     assert allowed == [True, False, False, False]
 
 
@@ -142,18 +140,13 @@ async def test_what_has_no_rule_is_denied(world: World, kind: str) -> None:
 @pytest.mark.parametrize("kind", [*KINDS, "service", "endpoints"])
 async def test_a_node_that_was_deleted_reads_nothing(world: World, kind: str) -> None:
     del world.state.nodes["", NODE]
-    namespace = "kube-node-lease" if kind == "lease" else "default"
-    assert not await world.allows(kind, NODE, namespace)
+    assert not await world.allows(kind, NODE)
     assert not await world.allows(kind, "mine")
 
 
 @pytest.mark.parametrize("kind", ["configmap", "secret", "persistentvolumeclaim"])
 async def test_another_namespace_is_another_object(world: World, kind: str) -> None:
     assert not await world.allows(kind, "mine", "kube-system")
-
-
-async def test_a_lease_elsewhere_is_none_of_a_node(world: World) -> None:
-    assert not await world.allows("lease", NODE, "default")
 
 
 def env(**source: str) -> Json:

@@ -1,0 +1,144 @@
+"""What edges write about their own nodes: registration, status, annotations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ipc import Message
+from modules.common import message_resource, times
+from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Object
+from modules.common.message_resource import ObjectResource
+from modules.edgecontroller.cloudhub_client import CloudHubClient
+from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.messages import GROUP, NODE, OK, SOURCE, answer
+from modules.edgecontroller.upstream import nodestatus
+from modules.edgecontroller.upstream.authorization import own_node
+from modules.edgecontroller.upstream.calls import ask
+from modules.edgecontroller.upstream.content import (
+    read_node_status,
+    read_node_update,
+    read_object,
+    read_patch,
+)
+from modules.edgecontroller.upstream.message_queue import retry_briefly
+from modules.edgecontroller.upstream.restriction import check_node_patch, registration
+
+_STATUS: Final = "status"
+
+log = logging.getLogger(__name__)
+
+
+class NodeWriter:
+    """Writes Nodes, and acknowledges node status and annotations of edges of v1.1 with OK."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        cloudhub: CloudHubClient,
+        state: State,
+        update_frequency: float,
+        registered: Callable[..., None],
+    ) -> None:
+        """Set up; `registered` is NodeEventHandler's."""
+        self._client = client
+        self._cloudhub = cloudhub
+        self._state = state
+        self._update_frequency = update_frequency
+        self._registered = registered
+        self._unknown: set[str] = set()
+
+    async def register(self, question: Message, about: ObjectResource) -> Object:
+        """Create the Node of an edge; one that exists is not changed.
+
+        Like the admission plugin NodeRestriction, but that the Node is created without the labels
+        that a kubelet may not set, which an edge's configuration may have.
+        """
+        name = own_node(about)
+        node, refused = registration(read_object(question, about, NODES))
+        if refused:
+            log.warning("node %s: may not have the labels %s", name, ", ".join(sorted(refused)))
+        try:
+            created = await ask(lambda: self._client.create(NODES, node), self._client.health)
+        except AlreadyExists:
+            self._registered(name, about.namespace, exists=True)
+            raise
+        log.info("node %s: registered", name)
+        self._registered(name, about.namespace, exists=False)
+        return created
+
+    async def patch(self, question: Message, about: ObjectResource) -> Object:
+        """Patch the status of a Node, as its kubelet asks for."""
+        name = own_node(about)
+        patch = read_patch(question)
+        check_node_patch(patch)
+        return await ask(
+            lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS),
+            self._client.health,
+        )
+
+    async def write_status(self, messages: list[Message]) -> None:
+        """Write the latest of a node's statuses, and acknowledge those it has replaced too.
+
+        Without a Node the answer is an error, which an edge of v1.1 ignores and a hollow one shows.
+        """
+        message = messages[-1]
+        name = own_node(message_resource.parse(message.resource))
+        request = read_node_status(message)
+        node = self._state.nodes.get(("", name))
+        patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
+        try:
+            await retry_briefly(
+                lambda: self._client.patch(
+                    NODES, name, patch, type="strategic", subresource=_STATUS
+                ),
+                self._client.health,
+            )
+        except NotFound:
+            self._log_unknown(name)
+            text = f"there is no Node {name} in the cluster: {_create(name)}"
+            await self._cloudhub.send(message.error(text, source=SOURCE, group=GROUP))
+            return
+        if name in self._unknown:
+            self._unknown.discard(name)
+            log.info("node %s: exists in the Kubernetes API now, its status is written", name)
+        for written in messages:
+            await self._answer(written)
+
+    def _log_unknown(self, name: str) -> None:
+        """Log once that a node reports without a Node object: it does so every 10 s."""
+        if name not in self._unknown:
+            self._unknown.add(name)
+            log.warning(
+                "node %s: connected, but the Kubernetes API has no node of that name; %s",
+                name,
+                _create(name),
+            )
+
+    async def write_annotations(self, messages: list[Message]) -> None:
+        """Merge the annotations that an edge has put on its node."""
+        for message in messages:
+            name = own_node(message_resource.parse(message.resource))
+            annotations = read_node_update(message).metadata.annotations
+            if annotations:
+                await self._annotate(name, annotations)
+            await self._answer(message)
+
+    async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
+        patch = {"metadata": {"annotations": annotations}}
+        await retry_briefly(lambda: self._client.patch(NODES, name, patch), self._client.health)
+
+    async def _answer(self, message: Message) -> None:
+        about = message_resource.parse(message.resource)
+        resource = message_resource.build(about.node, about.namespace, NODE, about.name)
+        await self._cloudhub.send(answer(message, resource, OK))
+
+
+def _create(node: str) -> str:
+    labels = '{"node-role.kubernetes.io/edge": ""}'
+    manifest = (
+        '{"apiVersion": "v1", "kind": "Node", '
+        f'"metadata": {{"name": "{node}", "labels": {labels}}}}}'
+    )
+    return f"create it, with the label of edge nodes: echo '{manifest}' | kubectl create -f -"
