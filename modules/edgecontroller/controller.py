@@ -25,6 +25,7 @@ from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
 from modules.edgecontroller.downstream.ledger import Ledger
+from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.pods import PodEventHandler
@@ -106,7 +107,10 @@ class Controller:
         self._state = State(ledger)
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
-        self._updater = NodeUpdater(self._state, self._cloudhub, self._set_aside)
+        self._node_reader = NodeReader(client, self._state, self._set_aside)
+        self._updater = NodeUpdater(
+            self._state, self._cloudhub, self._set_aside, self._node_reader.add
+        )
         self._nodes = NodeEventHandler(
             self._state, self._updater, self._cloudhub, context, self._set_aside
         )
@@ -148,6 +152,7 @@ class Controller:
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
+            tasks.create_task(self._node_reader.run())
             tasks.create_task(self._updater.run())
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())

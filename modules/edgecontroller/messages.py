@@ -40,6 +40,12 @@ VOLUMEATTACHMENT: Final = "volumeattachment"
 LEASE: Final = "lease"
 TOKEN: Final = "serviceaccounttoken"  # noqa: S105 - a kind, no token
 
+#: The types that nodes keep objects of, and that they are sent only if they need them.
+KEPT_BY_NODES: Final = (POD, CONFIGMAP, SECRET)
+
+#: The namespace of objects without one in a message's resource, for edges from KubeEdge 1.23 on.
+NULL_NAMESPACE: Final = "null"
+
 #: The namespace and the names in the resources of whole lists (downstream.go).
 LIST_NAMESPACE: Final = "namespace"
 LIST_NAMES: Final = {SERVICELIST: "service", ENDPOINTSLIST: "endpoints"}
@@ -47,9 +53,14 @@ LIST_NAMES: Final = {SERVICELIST: "service", ENDPOINTSLIST: "endpoints"}
 OK: Final = "OK"
 
 
-def change(operation: str, resource: str, content: Any) -> Message:
-    """Return a message with an object or a list for a node."""
-    return Message.build(SOURCE, GROUP, operation, resource, content)
+def change(operation: str, resource: str, content: Any, version: str = "") -> Message:
+    """Return a message with an object or a list for a node.
+
+    It has no parent id: edges from KubeEdge 1.21 on take what has one for an answer.
+    """
+    made = Message.build(SOURCE, GROUP, operation, resource, content)
+    made.resource_version = version
+    return made
 
 
 def answer(question: Message, resource: str, content: Any) -> Message:

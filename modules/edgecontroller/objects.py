@@ -1,13 +1,17 @@
 """Kubernetes objects as they are cached and sent.
 
-The Go code sends typed objects, whose JSON has neither `kind` nor `apiVersion`. Managed fields,
-which Go 1.1.0 sends, are omitted too: no edge reads them, and they are half of many objects.
+They are cached without `kind` and `apiVersion`: the Go code of v1.1 sends none, that of today fills
+them in. Managed fields, which both send, are omitted: no edge reads them, and they are half of many
+objects.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
 
 from modules.common import kube
 from modules.common.kube import Object, Resource
@@ -32,6 +36,9 @@ _UNSENT_ENDPOINTS = frozenset({"resourceVersion", "generation", "annotations"})
 #: The kind of source in a projected volume that is a service account's token.
 _TOKEN = "serviceAccountToken"  # noqa: S105 - a kind, no token
 
+#: Metadata fields of a Node whose change alone is not sent to its edge.
+_UNSENT_NODE = frozenset({"resourceVersion", "generation", "managedFields"})
+
 _NODE_METADATA = ("name", "uid", "resourceVersion")
 _NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
 
@@ -48,7 +55,7 @@ def keeping(resource: Resource) -> Callable[[Any], Object]:
 
     It raises BadObject if an edge could not decode the object.
     """
-    reduce = {"Node": keep_node, "Pod": keep_pod}.get(resource.kind, keep)
+    reduce = keep_node if resource.kind == "Node" else keep
     return lambda obj: reduce(usable(resource, obj))
 
 
@@ -78,25 +85,53 @@ def keep(obj: Object) -> Object:
     return obj
 
 
-def keep_pod(obj: Object) -> Object:
-    """Reduce a pod, and remove the service account tokens that API servers project into it.
-
-    An edge of v1.1 can get no token, and does not start a pod that has one
-    ("GetServiceAccountToken unsupported"). It can mount the other sources of the same volume.
-    """
-    spec = part_of(keep(obj), "spec")
-    if volumes := spec.get("volumes"):
-        spec["volumes"] = [_without_token(volume) for volume in volumes]
-    return obj
-
-
 def keep_node(obj: Object) -> Object:
     """Reduce a node to the fields that are used; its images would be most of it."""
     metadata, status = obj["metadata"], part_of(obj, "status")
     return {
         "metadata": {key: metadata[key] for key in _NODE_METADATA if key in metadata},
         "status": {key: status[key] for key in _NODE_STATUS if key in status},
+        "digest": node_digest(obj),
     }
+
+
+def node_digest(node: Object) -> str:
+    """Return a hash of what a node's kubelet reads of its Node and others write.
+
+    That is its metadata and spec, and of the status the volumes attached and the conditions, which
+    others set too while it is away; it reports them again only if they differ from its own.
+    Heartbeats do not change it, so they are not sent back to the edge.
+    """
+    status = part_of(node, "status")
+    conditions = [
+        (condition.get("type"), condition.get("status"), condition.get("reason"))
+        for condition in status.get("conditions") or ()
+    ]
+    metadata = {k: v for k, v in node["metadata"].items() if k not in _UNSENT_NODE}
+    read = (metadata, node.get("spec"), status.get("volumesAttached"), conditions)
+    data = msgspec.json.encode(read, order="deterministic")
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def for_v1_1(type_: str, obj: Object) -> Object:
+    """Return an object as edges of v1.1 get it: without kind, and pods without tokens.
+
+    Such an edge can get no service account token, and does not start a pod that has one
+    ("GetServiceAccountToken unsupported"). It can mount the other sources of the same volume.
+    """
+    volumes = part_of(obj, "spec").get("volumes") if type_ == messages.POD else None
+    if not volumes:
+        return obj
+    kept = [_without_token(volume) for volume in volumes]
+    if all(one is other for one, other in zip(kept, volumes, strict=True)):
+        return obj
+    return {**obj, "spec": {**obj["spec"], "volumes": kept}}
+
+
+def for_v1_23(type_: str, obj: Object) -> Object:
+    """Return an object as edges of today get it: with kind and apiVersion, and whole."""
+    resource = RESOURCES[type_]
+    return {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
 
 
 def placeholder(namespace: str, name: str, **sections: Any) -> Object:

@@ -8,8 +8,10 @@ bounded by the number of objects, however long cloudhub is down.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -51,16 +53,24 @@ class Pending(NamedTuple):
 
 
 class DueSet:
-    """The targets that are due, each once."""
+    """The targets that are due, each once: one FIFO queue per node, and the nodes take turns.
 
-    def __init__(self) -> None:
-        self._pending: dict[Target, Pending] = {}
-        #: The number of them by node and type.
+    A node that has no room is parked, so it delays no other one; `resume` gives it a turn again.
+    """
+
+    def __init__(self, room: Callable[[str], int] = lambda _: sys.maxsize) -> None:
+        """Set up; `room` returns how many more targets a node takes now."""
+        self.room = room
+        self._queues: dict[str, dict[Target, Pending]] = {}
+        #: The nodes with targets that are not parked, the next one first.
+        self._turns: dict[str, None] = {}
+        self._length = 0
+        #: The number of targets by node and type.
         self._counts: Counter[tuple[str, str]] = Counter()
         self._filled: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return self._length
 
     def mark(
         self,
@@ -71,7 +81,11 @@ class DueSet:
         unless_seen: bool = False,
     ) -> None:
         """Make a target due; one that is due already keeps its place."""
-        before = self._pending.get(target)
+        queue = self._queues.get(target.node)
+        if queue is None:
+            queue = self._queues[target.node] = {}
+            self._turns[target.node] = None
+        before = queue.get(target)
         since = before.since if before else time.monotonic()
         if before:
             fresh = fresh or before.fresh
@@ -80,27 +94,58 @@ class DueSet:
             unless_seen = unless_seen and before.unless_seen
         else:
             self._counts[target.node, target.type] += 1
-        self._pending[target] = Pending(fresh, last, unless_seen, since)
-        if self._filled and not self._filled.done():
-            self._filled.set_result(None)
+            self._length += 1
+        queue[target] = Pending(fresh, last, unless_seen, since)
+        self._wake()
+
+    def resume(self, node: str) -> None:
+        """Give a node that was parked a turn: it has room again."""
+        if node in self._queues:
+            self._turns[node] = None
+            self._wake()
 
     def has(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word
         """Whether anything of a type is due to a node."""
         return (node, type) in self._counts
 
     async def batch(self, size: int) -> list[tuple[Target, Pending]]:
-        """Wait for targets and return the oldest `size`; they stay due until `settle`."""
-        while not self._pending:
+        """Wait for targets and return up to `size`, each node's oldest first.
+
+        They stay due until `settle`, which is to be called for all before the next batch.
+        """
+        while not (batch := self._take(size)):
             self._filled = asyncio.get_running_loop().create_future()
             await self._filled
-        return list(islice(self._pending.items(), size))
+        return batch
 
     def settle(self, target: Target, pending: Pending) -> None:
         """Remove a target, unless it has been marked again since it was returned."""
-        if self._pending.get(target) is not pending:
+        queue = self._queues.get(target.node, {})
+        if queue.get(target) is not pending:
             return
-        del self._pending[target]
+        del queue[target]
+        self._length -= 1
+        if not queue:
+            del self._queues[target.node]
+            self._turns.pop(target.node, None)
         kind = target.node, target.type
         self._counts[kind] -= 1
         if not self._counts[kind]:
             del self._counts[kind]
+
+    def _take(self, size: int) -> list[tuple[Target, Pending]]:
+        """Take a share of each node's targets; nodes without room are parked."""
+        taken: list[tuple[Target, Pending]] = []
+        while self._turns and not taken:
+            share = max(1, size // len(self._turns))
+            for node in list(islice(self._turns, size)):
+                del self._turns[node]
+                room = self.room(node)
+                if room > 0:
+                    self._turns[node] = None
+                    taken += islice(self._queues[node].items(), min(share, room))
+        return taken
+
+    def _wake(self) -> None:
+        if self._filled and not self._filled.done():
+            self._filled.set_result(None)

@@ -30,6 +30,9 @@ EVERY_NODE = "*"
 #: The version of a list of which a member was sent after the node had acknowledged the list.
 STALE = "-"
 
+#: The row of a node that has the protocol generation of its edge as uid.
+_GENERATION: Item = ("generation", "", "")
+
 #: The file is compacted when it has more lines than four per row and this.
 _SLACK = 10_000
 
@@ -95,6 +98,18 @@ class Ledger:
     def nodes(self) -> list[str]:
         """Return the nodes that may have objects."""
         return [node for node in self._rows if node != EVERY_NODE]
+
+    def generations(self) -> dict[str, str]:
+        """Return the protocol generation of the edges of each node for which it is recorded."""
+        rows = ((node, self._row(node, _GENERATION)) for node in self.nodes())
+        return {node: row.uid for node, row in rows if row}
+
+    def set_generation(self, node: str, generation: str) -> None:
+        """Record the protocol generation of a node's edge; empty: none."""
+        if generation:
+            self.tell(node, _GENERATION, generation)
+        else:
+            self.remove(node, [_GENERATION])
 
     def items(self, node: str) -> Mapping[Item, Row]:
         return self._rows.get(node, {})

@@ -5,40 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from ipc import Message, MessageTooLarge
 from modules.common.kube import Object, SetAside, Subject, reference
-from modules.edgecontroller import messages
+from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
-from modules.edgecontroller.downstream.due import (
-    Pending,
-    Target,
-)
+from modules.edgecontroller.downstream.decisions import Decisions, holder_of, whole_of
+from modules.edgecontroller.downstream.due import Pending, Target
 from modules.edgecontroller.downstream.ledger import EVERY_NODE
-from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.downstream.refusals import Refusals
-from modules.edgecontroller.downstream.state import (
-    FOR_EVERY_NODE,
-    LISTED,
-    State,
-    list_of,
-)
-from modules.edgecontroller.messages import (
-    DELETE,
-    INSERT,
-    POD,
-    PODLIST,
-    SECRET,
-    SERVICE,
-    UPDATE,
-)
+from modules.edgecontroller.downstream.state import FOR_EVERY_NODE, LISTED, State, list_of
+from modules.edgecontroller.downstream.unacknowledged import Sent, Unacknowledged
+from modules.edgecontroller.messages import DELETE, INSERT, NODE, POD, PODLIST, SERVICE
 from modules.edgecontroller.metrics import SYNC_LATENCY
 from modules.edgecontroller.objects import (
     RESOURCES,
-    placeholder,
-    placeholder_pod,
+    node_digest,
     pod_changed,
     uid_of,
     version_of,
@@ -67,28 +51,24 @@ _KEPT = 5.0
 log = logging.getLogger(__name__)
 
 
-class Sent(NamedTuple):
-    """A message in flight to a node: sent, and not acknowledged yet."""
-
-    message_id: str
-    #: What the node has afterwards; None if the message deletes the object.
-    content: Any
-    version: str
-    #: An insert that the node ignores if it has an object of that name.
-    doubtful: bool = False
-
-
 class NodeUpdater:
     """The only sender of updates, so each node gets them in the order of the decisions."""
 
-    def __init__(self, state: State, cloudhub: CloudHubClient, set_aside: SetAside) -> None:
+    def __init__(
+        self,
+        state: State,
+        cloudhub: CloudHubClient,
+        set_aside: SetAside,
+        read_node: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Set up; `read_node` is called for a node that is to be sent its Node."""
         self._state = state
         self._cloudhub = cloudhub
         self._set_aside = set_aside
         #: Targets that have been set aside; they are retried when they are due again.
         self._unsent: set[Target] = set()
-        #: The last message in flight about each item, by node.
-        self._awaited: defaultdict[str, dict[Item, Sent]] = defaultdict(dict)
+        self._decisions = Decisions(state, read_node)
+        self._unacknowledged = Unacknowledged(state)
         self._latencies: list[float] = []
         self._refusals = Refusals(state)
 
@@ -114,35 +94,40 @@ class NodeUpdater:
     def acknowledged(self, target: Target, message_id: str) -> None:
         """Record that a node has handled a message: it has the object, or has deleted it."""
         self._refusals.acknowledged(target)
-        awaited = self._awaited.get(target.node, {})
-        sent = awaited.get(target.item)
+        sent = self._unacknowledged.get(target)
         if sent is None or sent.message_id != message_id:
             return
-        del awaited[target.item]
+        self._unacknowledged.remove(target)
         ledger = self._state.ledger
         if target.type in FOR_EVERY_NODE:
             self._acknowledge_list(target)
         elif sent.content is None:
             ledger.remove(target.node, [target.item])
+            self._send_successor(target)
         else:
             ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
         if sent.doubtful:
             self._state.due.mark(target)  # as an update
+
+    def _send_successor(self, target: Target) -> None:
+        """Make due what has got the name of an object that a node of today has deleted."""
+        today = self._state.generations.get(target.node) == V1_23
+        if today and target.type in self._state.stores and self._state.desired(target):
+            self._state.due.mark(target)
 
     def refused(self, target: Target, message_id: str, reason: str) -> None:
         """Schedule a message that a node could not handle to be sent again.
 
         Unless a newer message about the same object is in flight.
         """
-        awaited = self._awaited.get(target.node, {})
-        sent = awaited.get(target.item)
+        sent = self._unacknowledged.get(target)
         if sent is not None and sent.message_id == message_id:
-            del awaited[target.item]
+            self._unacknowledged.remove(target)
             self._refusals.refused(target, reason)
 
     def answered(self, target: Target, obj: Object) -> None:
         """Record that a node gets an object as the answer to a query, and stores it."""
-        self._awaited[target.node].pop(target.item, None)
+        self._unacknowledged.remove(target)
         self._state.ledger.tell(target.node, target.item, uid_of(obj))
         self._state.ledger.commit()
 
@@ -166,15 +151,15 @@ class NodeUpdater:
 
     def disconnected(self, node: str) -> None:
         """Forget the messages in flight to a node."""
-        self._awaited.pop(node, None)
+        self._unacknowledged.forget(node)
         self._refusals.disconnected(node)
 
     def _version_acknowledged(self, target: Target, sent: Sent) -> str:
         """Return the version that the node has, including changes that are not sent to edges."""
         if target.type == POD:
             pod = self._state.desired(target)
-            if pod and pod is not sent.content and not pod_changed(sent.content, pod):
-                return self._state.version(target)
+            if pod and not pod_changed(sent.content, self._decisions.form(target.node)(POD, pod)):
+                return version_of(pod)
         return sent.version
 
     def _acknowledge_list(self, target: Target) -> None:
@@ -183,48 +168,15 @@ class NodeUpdater:
         whole = list_of(target)
         if (
             state.ledger.seen(node, whole.item)
-            and not any(type_ == target.type for type_, *_ in self._awaited[node])
+            and not self._unacknowledged.any_of(node, target.type)
             and not state.due.has(node, target.type)
         ):
             state.ledger.acknowledge(node, whole.item, state.version(whole))
 
-    def decide(self, target: Target, pending: Pending) -> list[Message]:
-        """Return the messages that bring a node up to date with a target."""
-        state = self._state
-        if not state.reachable(target.node) or (pending.unless_seen and self._has_seen(target)):
-            return []
-        if target.type in LISTED:
-            return [_change(UPDATE, target, list(state.stores[LISTED[target.type]].values()))]
-        if target.type == PODLIST:
-            pods = state.pods_of_service(target.namespace, target.name)
-            return [] if pods is None else [_change(UPDATE, target, pods)]
-        return self._decide_object(target, pending)
-
-    def _has_seen(self, target: Target) -> bool:
-        """Whether a node has acknowledged the present state of a target."""
-        whole = _whole(target)
-        version = self._state.version(whole)
-        return bool(version) and self._state.ledger.seen(whole.node, whole.item) == version
-
-    def _decide_object(self, target: Target, pending: Pending) -> list[Message]:
-        obj = self._state.desired(target)
-        told = self._state.ledger.uid(_holder(target), target.item)
-        if obj is None:
-            keeps = told is None or self._state.is_aside(target.item)
-            return [] if keeps else [self._delete(target, pending)]
-        if target.type == POD and told is not None and told != uid_of(obj):
-            # Another pod of that name: the edge would apply an update to the old one.
-            return [self._delete(target, pending), _change(INSERT, target, obj)]
-        return [_change(_operation(target, pending, obj, told), target, obj)]
-
-    def _delete(self, target: Target, pending: Pending) -> Message:
-        # What the API still has is not for this node: a pod of another node, an unused secret.
-        return _change(DELETE, target, pending.last or _placeholder(target))
-
     def _prepare(self, target: Target, pending: Pending) -> list[Message]:
         """Decide what to send, and record it in the ledger before it is sent."""
         try:
-            made = self.decide(target, pending)
+            made = self._decisions.decide(target, pending)
             self._record(target, made)
         except Exception as error:
             self._put_aside(target, error)
@@ -237,7 +189,7 @@ class NodeUpdater:
                 self._expect_answer(target, pending, message)
                 await self._cloudhub.send(message)
         except Exception as error:
-            self._awaited[target.node].pop(target.item, None)
+            self._unacknowledged.remove(target)
             if isinstance(error, MessageTooLarge) and target.type in LISTED:
                 self._send_one_by_one(target)
             else:
@@ -272,13 +224,15 @@ class NodeUpdater:
         content, version = message.content, ""
         if message.operation == DELETE:
             content = None
+        elif target.type == NODE:
+            version = node_digest(content)
         elif isinstance(content, dict):
             version = version_of(content)
         else:
             version = self._state.version(target)
         unrecorded = target.node in self._state.unrecorded_nodes
         doubtful = unrecorded and message.operation == INSERT and not pending.fresh
-        self._awaited[target.node][target.item] = Sent(message.id, content, version, doubtful)
+        self._unacknowledged.add(target, Sent(message.id, content, version, doubtful))
 
     def _record(self, target: Target, made: list[Message]) -> None:
         """Record in the ledger what is about to be sent, and mark the lists it changes as stale."""
@@ -286,48 +240,16 @@ class NodeUpdater:
             if message.operation != DELETE:
                 self._tell(target, message.content)
         if made and target.type in _IN_LISTS:
-            whole = _whole(target)
+            whole = whole_of(target)
             self._state.ledger.doubt(whole.node, whole.item)
 
     def _tell(self, target: Target, content: Any) -> None:
         """Record in the ledger what the target's node has after this update."""
         ledger = self._state.ledger
         if not isinstance(content, list):
-            ledger.tell(_holder(target), target.item, uid_of(content))
+            ledger.tell(holder_of(target), target.item, uid_of(content))
             return
         ledger.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):
             for key, obj in self._state.stores[listed].items():
                 ledger.tell(EVERY_NODE, (listed, *key), uid_of(obj))
-
-
-def _operation(target: Target, pending: Pending, obj: Object, told: str | None) -> str:
-    """Choose insert or update as KubeEdge does, by what the node may have.
-
-    A v1.1 edge stores an insert only if it has no object of that name, and an update always; it
-    gives a pod its devices (GPUs) on insert alone.
-    """
-    if target.type in FOR_EVERY_NODE:
-        return INSERT if pending.fresh else UPDATE
-    if target.type == SECRET or told is not None or obj["metadata"].get("deletionTimestamp"):
-        return UPDATE
-    return INSERT
-
-
-def _whole(target: Target) -> Target:
-    """Return the target whose version a node acknowledges: the list, for a member of one."""
-    return list_of(target) if target.type in FOR_EVERY_NODE else target
-
-
-def _holder(target: Target) -> str:
-    return EVERY_NODE if target.type in FOR_EVERY_NODE else target.node
-
-
-def _change(operation: str, target: Target, content: Object | list[Object]) -> Message:
-    return messages.change(operation, target.resource, content)
-
-
-def _placeholder(target: Target) -> Object:
-    if target.type == POD:
-        return placeholder_pod(target.namespace, target.name)
-    return placeholder(target.namespace, target.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from modules.common import message_resource
@@ -15,12 +16,19 @@ from modules.common.kube import (
     WatchEvent,
     reference,
 )
+from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.connectivity import Connectivity
+from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
-from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.messages import DELETED, change
+from modules.edgecontroller.downstream.state import State, node_item
+from modules.edgecontroller.messages import DELETED, NULL_NAMESPACE, change
 from supervisor.api import ModuleContext
+
+#: The insert of an existing Node on one connection that shows that a node's database has none.
+_LOST: Final = 2
+
+log = logging.getLogger(__name__)
 
 #: The reasons of Kubernetes Events about nodes.
 CONNECTED: Final = "EdgeConnected"
@@ -45,6 +53,8 @@ class NodeEventHandler:
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = set_aside.recorder
         self._updater = updater
+        #: How often each node has inserted its Node in vain on its present connection.
+        self._conflicts: dict[str, int] = {}
         self.connectivity = Connectivity(
             state.connections, context, on_found=self._found, on_gone=self._gone
         )
@@ -55,8 +65,12 @@ class NodeEventHandler:
             self._added(name)
         elif event.type == "DELETED":
             self._deleted.put_nowait(name)
-        elif _ready(event.object) and not _ready(event.old):
-            self._became_ready(name)
+            self._state.whole_nodes.pop(name, None)
+            self._state.ledger.forget_seen(name)  # what comes back may be another machine
+        elif event.object["digest"] != (event.old or {}).get("digest"):
+            self._push_node(name)
+            if _ready(event.object) and not _ready(event.old):
+                self._became_ready(name)
 
     def go_live(self) -> None:
         """Start sending, when the caches are complete: ask which nodes are connected.
@@ -64,7 +78,14 @@ class NodeEventHandler:
         What they have acknowledged before a restart of this module is not sent again, unless they
         reconnect: then cloudhub's message waits in the channel.
         """
-        self._state.live = True
+        state = self._state
+        state.live = True
+        # Until cloudhub answers: an edge must not get what is meant for one of another generation.
+        for node, generation in state.ledger.generations().items():
+            state.generations.setdefault(node, generation)
+        for node in state.ledger.nodes():
+            if state.ledger.uid(node, node_item(node)) is not None:
+                state.reads_own_node.add(node)
         for _, node in self._state.nodes:
             self._added(node)
         for node in self._state.ledger.nodes():
@@ -78,22 +99,44 @@ class NodeEventHandler:
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str, generation: str) -> None:
-        """Send a connected node its whole state, of which it may have lost any part."""
-        self._state.generations[node] = generation
+        """Send a connected node what it has not acknowledged, or everything to one of v1.1.
+
+        Edges of today keep what they have acknowledged in their database. One of v1.1 does too, but
+        would not show that it had lost it.
+        """
+        self._learn_generation(node, generation)
+        self._conflicts.pop(node, None)
         if not self._state.connections.get(node):
             self._record_event(
                 node, "Normal", CONNECTED, "the edge node has connected to cloudcore"
             )
         self.connectivity.connected(node)
-        self._state.ledger.forget_seen(node)
-        self._state.mark_all(node)
+        today = generation == V1_23
+        if today:
+            self._updater.disconnected(node)  # nothing is in flight on the new connection
+        else:
+            self._state.ledger.forget_seen(node)
+        self._state.mark_all(node, unless_seen=today)
 
     def registered(self, node: str, namespace: str, *, exists: bool) -> None:
-        """Note that an edge has registered its Node, under a namespace ("null" from 1.23 on).
+        """Handle a node's insert of its Node, as answered: `exists` if the Node existed already.
 
-        With `exists` there was a Node of that name: an edge that asks again in the same session
-        has none in its database.
+        `namespace` is that of its resource. From KubeEdge 1.23 on it is `null`, and edgecore reads
+        an existing Node from its own database. If it inserts once more on the same connection, the
+        database has none: it is a new one, and the node is sent everything again. Up to 1.22
+        edgecore reads its Node from here, so that a new database does not show. Then everything is
+        sent again with each insert, of which there is one for each start of edgecore.
         """
+        if namespace == NULL_NAMESPACE:
+            self._read_own_node(node)
+            if not exists:
+                return  # the answer has its Node, a new one
+            self._conflicts[node] = self._conflicts.get(node, 0) + 1
+            if self._conflicts[node] < _LOST:
+                return
+        log.info("node %s: has started, maybe with an empty database; all is sent again", node)
+        self._state.ledger.forget_seen(node)
+        self._state.mark_all(node)
 
     def heard_from(self, node: str) -> None:
         self.connectivity.heard_from(node)
@@ -129,9 +172,28 @@ class NodeEventHandler:
         """Return the node in a message's resource, if it exists in the API."""
         return self._state.nodes.get(("", resource.split("/", 2)[1])) if "/" in resource else None
 
+    def _learn_generation(self, node: str, generation: str) -> None:
+        """Note a node's generation; one that has changed may keep nothing of what it was sent."""
+        before = self._state.generations.get(node)
+        self._state.generations[node] = generation
+        self._state.ledger.set_generation(node, generation if generation == V1_23 else "")
+        if before is not None and (before == V1_23) != (generation == V1_23):
+            self._updater.disconnected(node)
+            self._state.ledger.forget_seen(node)
+
+    def _read_own_node(self, node: str) -> None:
+        """Push a node its Node from now on."""
+        if node not in self._state.reads_own_node:
+            self._state.reads_own_node.add(node)
+            self._push_node(node, unless_seen=True)
+
+    def _push_node(self, node: str, *, unless_seen: bool = False) -> None:
+        if self._state.live and node in self._state.reads_own_node:
+            self._state.due.mark(Target(node, *node_item(node)), unless_seen=unless_seen)
+
     def _found(self, node: str, generation: str) -> None:
         if generation:
-            self._state.generations[node] = generation
+            self._learn_generation(node, generation)
         with self._set_aside.isolating(_subject(node)):
             self._state.mark_all(node, unless_seen=True)
 

@@ -1,4 +1,4 @@
-"""Services and Endpoints, which are sent to every edge node, with the pods behind services."""
+"""Services, Endpoints and the pods behind services, which every edge node of v1.1 is sent."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class EndpointsEventHandler:
     def _mark_podlists(self, key: Key) -> None:
         state = self._state
         if state.live and key in state.stores[SERVICE]:
-            for node in state.reachable_nodes():
+            for node in state.nodes_with_lists():
                 state.due.mark(Target(node, PODLIST, *key))
 
 
 def mark_everywhere(state: State, type: str, event: WatchEvent) -> None:  # noqa: A002
-    """Make an object due to every edge node."""
+    """Make an object due to every edge node of v1.1."""
     if not state.live:
         return
     key = key_of(event.object)
     last = event.object if event.type == "DELETED" else None
-    for node in state.reachable_nodes():
+    for node in state.nodes_with_lists():
         state.due.mark(Target(node, type, *key), fresh=state.is_fresh(type, event), last=last)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from modules.common.kube import Aside, Key, Object, WatchEvent, key_of
+from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import (
     DueSet,
     Target,
@@ -21,6 +22,8 @@ from modules.edgecontroller.messages import (
     ENDPOINTSLIST,
     LIST_NAMES,
     LIST_NAMESPACE,
+    NODE,
+    NULL_NAMESPACE,
     PERSISTENTVOLUME,
     PERSISTENTVOLUMECLAIM,
     POD,
@@ -69,6 +72,10 @@ class State:
     connections: dict[str, bool] = field(default_factory=dict)
     #: node -> protocol generation of its last connection (modules/common/wire/generations.py).
     generations: dict[str, str] = field(default_factory=dict)
+    #: Nodes whose kubelets read their Node from their own database (KubeEdge 1.23 on).
+    reads_own_node: set[str] = field(default_factory=set)
+    #: Their Nodes as read from the API, until they are sent.
+    whole_nodes: dict[str, Object] = field(default_factory=dict)
     live: bool = False
     #: Nodes that may have objects from another cloudcore, which the ledger does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
@@ -84,6 +91,11 @@ class State:
 
     def reachable_nodes(self) -> Iterator[str]:
         return (name for _, name in self.nodes if self.connections.get(name, True))
+
+    def nodes_with_lists(self) -> Iterator[str]:
+        """Return the reachable nodes that are sent services and endpoints: those of v1.1."""
+        generations = self.generations
+        return (name for name in self.reachable_nodes() if generations.get(name) != V1_23)
 
     def desired(self, target: Target) -> Object | None:
         """Return the object that the node should have; None if it should have none."""
@@ -122,6 +134,8 @@ class State:
         if target.type == PODLIST:
             pods = self.pods_of_service(target.namespace, target.name) or ()
             return self._once((target.type, target.item), lambda: _version_of(pods))
+        if target.type == NODE:
+            return str(self.nodes.get(("", target.node), {}).get("digest", ""))
         obj = self.desired(target)
         return version_of(obj) if obj else ""
 
@@ -145,19 +159,26 @@ class State:
         """
         if not self.live or not self.reachable(node):
             return
-        if self.ledger.items(node):
-            self.unrecorded_nodes.discard(node)
-        else:
-            self.unrecorded_nodes.add(node)
+        told = self.ledger.items(node)
         items = [
             *self.locations.items_for(node),
             *((POD, *key) for key in self.locations.pods_on(node)),
-            *(item for item in self.ledger.items(node) if item[0] in self.stores),
-            *self.tombstones(),
+            *(item for item in told if item[0] in self.stores),
         ]
+        if self.generations.get(node) == V1_23:
+            self.unrecorded_nodes.discard(node)  # it stores an insert as it does an update
+            self._mark_items(node, [node_item(node), *items], unless_seen=unless_seen)
+            return
+        if told:
+            self.unrecorded_nodes.discard(node)
+        else:
+            self.unrecorded_nodes.add(node)
+        self._mark_items(node, [*items, *self.tombstones()], unless_seen=unless_seen)
+        self.mark_lists(node, unless_seen=unless_seen)
+
+    def _mark_items(self, node: str, items: list[Item], *, unless_seen: bool) -> None:
         for item in items:
             self.due.mark(Target(node, *item), unless_seen=unless_seen)
-        self.mark_lists(node, unless_seen=unless_seen)
 
     def mark_lists(self, node: str, *, unless_seen: bool = False) -> None:
         """Make services, the pods behind each, and endpoints due to a node."""
@@ -186,6 +207,11 @@ class State:
             self._computed[key] = compute()
         value: Value = self._computed[key]
         return value
+
+
+def node_item(node: str) -> Item:
+    """Return the item of a node's own Node."""
+    return NODE, NULL_NAMESPACE, node
 
 
 def list_target(node: str, type: str) -> Target:  # noqa: A002 - KubeEdge's word

@@ -15,11 +15,11 @@ from modules.common.kube import (
     SERVICES,
     Resource,
 )
+from modules.edgecontroller.downstream.decisions import Decisions
 from modules.edgecontroller.downstream.due import (
     Pending,
     Target,
 )
-from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.objects import RESOURCES
 from tests.support.mutations import mutated, whole
 
@@ -168,15 +168,15 @@ async def test_a_list_that_no_message_carries_is_told_one_by_one(tmp_path: Path)
 async def test_a_bug_in_telling_sets_one_object_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decide = NodeUpdater.decide
+    decide = Decisions.decide
 
-    def fail(self: NodeUpdater, target: Target, pending: Pending) -> list[Message]:
+    def fail(self: Decisions, target: Target, pending: Pending) -> list[Message]:
         if target.name == "unlucky":
             raise ZeroDivisionError
         return decide(self, target, pending)
 
     async with running(tmp_path) as bench:
-        monkeypatch.setattr(NodeUpdater, "decide", fail)
+        monkeypatch.setattr(Decisions, "decide", fail)
         bench.feed(PODS, pod("unlucky", uid="u1", resourceVersion="2"))
         bench.feed(PODS, pod("lucky", uid="u2", resourceVersion="3"))
         await bench.settle()
@@ -185,7 +185,7 @@ async def test_a_bug_in_telling_sets_one_object_aside(
         assert f"node/{NODE}/default/pod/unlucky" not in told
         assert "ZeroDivisionError" in caplog.text
         assert [each["reason"] for each in bench.api.events] == ["InternalError"]
-        monkeypatch.setattr(NodeUpdater, "decide", decide)
+        monkeypatch.setattr(Decisions, "decide", decide)
         bench.feed(
             PODS, pod("unlucky", uid="u1", resourceVersion="4", labels={"a": "b"}), "MODIFIED"
         )

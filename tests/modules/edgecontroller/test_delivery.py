@@ -1,0 +1,206 @@
+"""Edges of today get each object until they have acknowledged it, and nothing that they have."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ipc import Message
+from modules.common import message_resource
+from modules.common.kube import CONFIGMAPS, NODES, PODS, SERVICES
+from modules.common.wire.generations import V1_23
+from modules.edgecontroller.downstream import unacknowledged
+
+from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+
+PREFIX = f"node/{NODE}/"
+TOKEN = {"serviceAccountToken": {"path": "token"}}
+
+
+def told(messages: list[Message]) -> list[tuple[str, str]]:
+    return [(message.operation, message.resource.removeprefix(PREFIX)) for message in messages]
+
+
+@pytest.fixture
+async def edge(cloud: Cloud) -> AsyncIterator[Cloud]:
+    """A controller and a connected edge of today that acknowledges nothing by itself."""
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
+        await cloud.drain()
+        yield cloud
+
+
+async def register(cloud: Cloud, namespace: str = "null") -> None:
+    """Insert the Node, as a kubelet that starts; there is one."""
+    await cloud.call("insert", f"{namespace}/node/{NODE}", node())
+
+
+async def acknowledge(cloud: Cloud, messages: list[Message]) -> None:
+    for message in messages:
+        await cloud.acknowledge(message)
+    await cloud.drain()
+
+
+async def reconnect(cloud: Cloud) -> list[Message]:
+    await cloud.connect(connected=False)
+    await cloud.connect(generation=V1_23)
+    return await cloud.drain()
+
+
+def with_token(name: str) -> Json:
+    projected = {"name": "t", "projected": {"sources": [TOKEN, {"configMap": {"name": "cm"}}]}}
+    return pod(name, spec={"volumes": [projected]})
+
+
+async def test_a_pod_goes_out_whole_and_with_its_version(edge: Cloud) -> None:
+    created = await edge.api.create(PODS, with_token("p"), "default")
+    message = await edge.next()
+    assert (message.operation, message.resource) == ("insert", f"{PREFIX}default/pod/p")
+    assert (message.source, message.group, message.parent_id) == ("edgecontroller", "resource", "")
+    assert message.resource_version == created["metadata"]["resourceVersion"]
+    assert (message.content["kind"], message.content["apiVersion"]) == ("Pod", "v1")
+    sources = message.content["spec"]["volumes"][0]["projected"]["sources"]
+    assert [next(iter(source)) for source in sources] == ["serviceAccountToken", "configMap"]
+    assert "managedFields" not in message.content["metadata"]
+
+
+async def test_what_edges_of_today_list_themselves_is_not_sent(edge: Cloud) -> None:
+    service = {"metadata": {"name": "s", "namespace": "default"}, "spec": {"ports": [{"port": 1}]}}
+    await edge.api.create(SERVICES, service, "default")
+    assert await edge.drain() == []
+    assert await reconnect(edge) == []
+
+
+async def test_what_is_not_acknowledged_is_sent_again_in_its_present_state(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unacknowledged, "RESEND", 0.2)
+    await edge.api.create(PODS, pod("p"), "default")
+    first = await edge.next()
+    await edge.api.patch(
+        PODS, "p", {"status": {"phase": "Running"}}, "default", subresource="status"
+    )
+    again = await edge.next()
+    assert told([first, again]) == [("insert", "default/pod/p"), ("update", "default/pod/p")]
+    assert again.id != first.id
+    assert again.content["status"]["phase"] == "Running"
+    await edge.acknowledge(again)
+    await edge.api.create(PODS, pod("q"), "default")
+    assert told([await edge.next(), await edge.next()]) == [
+        ("insert", "default/pod/q"),
+        ("update", "default/pod/q"),
+    ]
+
+
+async def test_a_node_that_connects_gets_what_it_has_not_acknowledged(edge: Cloud) -> None:
+    await edge.api.create(CONFIGMAPS, configmap("cm", a="1"), "default")
+    for name in ("kept", "changed", "gone", "unheard"):
+        await edge.api.create(PODS, pod(name, spec=using("cm")), "default")
+    sent = await edge.drain()
+    await acknowledge(edge, [message for message in sent if "unheard" not in message.resource])
+
+    await edge.connect(connected=False)
+    await edge.api.patch(PODS, "changed", {"metadata": {"labels": {"a": "b"}}}, "default")
+    await edge.api.delete(PODS, "gone", "default", grace_period=0)
+    assert told(await edge.drain()) == []
+    await edge.connect(generation=V1_23)
+    news = await edge.drain()
+    assert sorted(told(news)) == [
+        ("delete", "default/pod/gone"),
+        ("update", "default/pod/changed"),
+        ("update", "default/pod/unheard"),
+    ]
+    await acknowledge(edge, news)
+    assert await reconnect(edge) == []
+
+
+async def test_a_restart_of_the_controller_sends_the_difference(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
+        for name in ("kept", "gone"):
+            await cloud.api.create(PODS, pod(name), "default")
+        await acknowledge(cloud, await cloud.drain())
+    await cloud.api.delete(PODS, "gone", "default", grace_period=0)
+    async with cloud.controller():
+        assert told(await cloud.drain()) == [("delete", "default/pod/gone")]
+        await cloud.connect(generation=V1_23)
+        assert told(await cloud.drain()) == [("delete", "default/pod/gone")]
+
+
+async def test_the_second_refused_insert_of_a_node_shows_a_new_database(edge: Cloud) -> None:
+    await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await register(edge)
+    [push] = await edge.drain()
+    assert told([push]) == [("update", f"null/node/{NODE}")]
+    assert push.content["kind"] == "Node"
+    assert push.content["metadata"]["labels"]
+    await acknowledge(edge, [push])
+    assert await reconnect(edge) == []
+
+    await register(edge)
+    assert await edge.drain() == []
+    await register(edge)
+    news = await edge.drain()
+    assert sorted(told(news)) == [("update", "default/pod/p"), ("update", f"null/node/{NODE}")]
+    await acknowledge(edge, news)
+    assert await reconnect(edge) == []
+
+
+async def test_each_insert_of_a_node_that_it_reads_remotely_sends_everything(edge: Cloud) -> None:
+    await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await register(edge, "default")
+    assert told(await edge.drain()) == [("update", "default/pod/p")]
+
+
+async def test_a_node_gets_its_node_when_others_have_changed_it(edge: Cloud) -> None:
+    await register(edge)
+    await acknowledge(edge, await edge.drain())
+    heartbeat = {
+        "conditions": [
+            {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}
+        ]
+    }
+    await edge.api.patch(NODES, NODE, {"status": heartbeat}, subresource="status")
+    await acknowledge(edge, await edge.drain())
+    heartbeat["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:05:00Z"
+    await edge.api.patch(NODES, NODE, {"status": heartbeat}, subresource="status")
+    assert await edge.drain() == []
+    await edge.api.patch(NODES, NODE, {"metadata": {"labels": {"zone": "a"}}})
+    [push] = await edge.drain()
+    assert push.content["metadata"]["labels"]["zone"] == "a"
+    assert push.resource_version == push.content["metadata"]["resourceVersion"]
+
+
+async def test_another_pod_of_a_name_waits_until_the_first_is_deleted(edge: Cloud) -> None:
+    first = await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await edge.connect(connected=False)
+    await edge.api.delete(PODS, "p", "default", grace_period=0)
+    second = await edge.api.create(PODS, pod("p"), "default")
+    await edge.connect(generation=V1_23)
+    [delete] = await edge.drain()
+    assert told([delete]) == [("delete", "default/pod/p")]
+    assert delete.content["metadata"]["uid"] == first["metadata"]["uid"]
+    await edge.acknowledge(delete)
+    [insert] = await edge.drain()
+    assert told([insert]) == [("insert", "default/pod/p")]
+    assert insert.content["metadata"]["uid"] == second["metadata"]["uid"]
+
+
+async def test_a_window_of_messages_is_in_flight(edge: Cloud) -> None:
+    names = [f"p{number}" for number in range(unacknowledged.WINDOW + 3)]
+    for name in names:
+        await edge.api.create(PODS, pod(name), "default")
+    sent = await edge.drain()
+    assert len(sent) == unacknowledged.WINDOW
+    for message in sent[:2]:
+        await edge.acknowledge(message)
+    more = await edge.drain()
+    assert len(more) == 2
+    about = {message_resource.parse(message.resource).name for message in sent + more}
+    assert about == set(names[: unacknowledged.WINDOW + 2])
