@@ -21,9 +21,11 @@ class Workers(BaseModel):
     create_node: int = Field(default=4, ge=1, le=1024)
     patch_node: int = Field(default=16, ge=1, le=1024)
     patch_pod: int = Field(default=16, ge=1, le=1024)
-    delete_pod: int = Field(default=8, ge=1, le=1024)
+    change_pod: int = Field(default=8, ge=1, le=1024)
     lease: int = Field(default=16, ge=1, le=1024)
     service_account_token: int = Field(default=8, ge=1, le=1024)
+    certificate_signing_request: int = Field(default=4, ge=1, le=1024)
+    event: int = Field(default=4, ge=1, le=1024)
     query: int = Field(default=8, ge=1, le=1024)
 
 

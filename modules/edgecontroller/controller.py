@@ -40,8 +40,9 @@ from modules.edgecontroller.objects import RESOURCES, keeping
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.calls import Calls
-from modules.edgecontroller.upstream.denials import Denials
+from modules.edgecontroller.upstream.certificates import CertificateRequester
 from modules.edgecontroller.upstream.dispatch import Upstream
+from modules.edgecontroller.upstream.events import EventWriter
 from modules.edgecontroller.upstream.leases import LeaseKeeper
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter, delete_pod
@@ -119,7 +120,7 @@ class Controller:
         answers = Answers(self._cloudhub, self._state.generations)
         self._upstream = Upstream(
             self._make_rows(answers),
-            Denials(answers, self._updater),
+            answers,
             self._nodes,
             self._updater,
             self._set_aside,
@@ -162,16 +163,23 @@ class Controller:
             self._context.ready()
 
     def _make_rows(self, answers: Answers) -> Rows:
-        client, cloudhub, state = self._client, self._cloudhub, self._state
+        client, state = self._client, self._state
         rights = Rights(state, client)
-        frequency = self._config.node_update_frequency
         return rows(
             Handlers(
                 Calls(answers, client.health),
-                NodeWriter(client, cloudhub, state, frequency, self._nodes.registered),
-                PodWriter(client, cloudhub, state, rights),
+                NodeWriter(
+                    client,
+                    answers,
+                    state,
+                    self._config.node_update_frequency,
+                    self._nodes.registered,
+                ),
+                PodWriter(client, self._cloudhub, state, rights),
                 LeaseKeeper(client),
                 TokenIssuer(client, rights),
+                CertificateRequester(client),
+                EventWriter(client, rights),
                 QueryAnswerer(client, rights, state, self._updater),
             )
         )

@@ -38,6 +38,10 @@ PERSISTENTVOLUME: Final = "persistentvolume"
 PERSISTENTVOLUMECLAIM: Final = "persistentvolumeclaim"
 VOLUMEATTACHMENT: Final = "volumeattachment"
 LEASE: Final = "lease"
+EVENT: Final = "event"
+CERTIFICATESIGNINGREQUEST: Final = "certificatesigningrequest"
+#: The CA of the API server; its resource is `k8s/ca.crt`, without a name.
+AUTHORITY: Final = "ca.crt"
 TOKEN: Final = "serviceaccounttoken"  # noqa: S105 - a kind, no token
 
 #: The types that nodes keep objects of, and that they are sent only if they need them.

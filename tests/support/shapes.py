@@ -12,19 +12,21 @@ from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
-from lightkube.models import core_v1, storage_v1
+from lightkube.models import coordination_v1, core_v1, storage_v1
 
 TABLE: Final = Path(__file__).parents[2] / "modules" / "common" / "kube" / "shapes.txt"
 
 _ROOTS: Final = (
     core_v1.ConfigMap,
     core_v1.Endpoints,
+    core_v1.Event,
     core_v1.Node,
     core_v1.PersistentVolume,
     core_v1.PersistentVolumeClaim,
     core_v1.Pod,
     core_v1.Secret,
     core_v1.Service,
+    coordination_v1.Lease,
     storage_v1.VolumeAttachment,
 )
 

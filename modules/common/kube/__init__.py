@@ -48,6 +48,7 @@ from modules.common.kube.kinds import (
 from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.retry import retry
 from modules.common.kube.shapes import (
+    INT32,
     INT64,
     BadObject,
     bad_object,
@@ -68,6 +69,7 @@ __all__ = [
     "DEVICES",
     "ENDPOINTS",
     "EVENTS",
+    "INT32",
     "INT64",
     "INTERNAL",
     "INVALID",

@@ -101,6 +101,11 @@ class KubeClient:
         return self._transport.server
 
     @property
+    def authority(self) -> str:
+        """The CA of the API server in PEM; empty if the kubeconfig names none."""
+        return self._transport.authority
+
+    @property
     def health(self) -> ApiHealth:
         """The health of the API server as this client sees it."""
         return self._transport.health

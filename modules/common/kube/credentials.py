@@ -8,6 +8,7 @@ used.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 from collections.abc import AsyncGenerator, Iterable
@@ -97,6 +98,8 @@ class Access:
     server: str
     tls: ssl.SSLContext | None
     authenticator: Authenticator
+    #: The certificates of the server's CA in PEM; empty if the kubeconfig names none.
+    authority: str = ""
     #: The kubeconfig and the files that it refers to, with their versions.
     sources: tuple[Path, ...] = ()
     versions: tuple[FileVersion | None, ...] = ()
@@ -132,7 +135,8 @@ def load_access(settings: Settings) -> Access:
         if server.startswith("https:"):
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
         authenticator = Authenticator(user_auth(user))
-        return Access(server.rstrip("/"), tls, authenticator, paths + named, versions)
+        authority = _authority(config)
+        return Access(server.rstrip("/"), tls, authenticator, authority, paths + named, versions)
     except UNUSABLE as error:
         raise ConfigurationError(f"cannot use {name(settings)}: {describe(error)}") from error
 
@@ -183,6 +187,15 @@ def select(settings: Settings, path: Path | None) -> SingleConfig:
     if selected is None:
         raise ConfigError("it names no context")
     return selected
+
+
+def _authority(config: SingleConfig) -> str:
+    cluster = config.cluster
+    if cluster.certificate_auth_data:
+        return base64.b64decode(cluster.certificate_auth_data).decode("ascii")
+    if cluster.certificate_auth:
+        return Path(config.abs_file(cluster.certificate_auth)).read_text(encoding="ascii")
+    return ""
 
 
 def _user(config: SingleConfig) -> User:

@@ -113,6 +113,11 @@ class Transport:
         return self._access.server if self._access else ""
 
     @property
+    def authority(self) -> str:
+        """The CA of the API server in PEM; empty if the kubeconfig names none."""
+        return self._access.authority if self._access else ""
+
+    @property
     def throttled(self) -> float:
         """The seconds for which the rate limit has delayed requests."""
         return self._limit.waited

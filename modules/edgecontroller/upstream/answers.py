@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ipc import Message
+from modules.common import message_resource
 from modules.common.kube import ApiError, BadObject, KubeError, Object
 from modules.common.message_resource import ObjectResource
 from modules.common.wire.generations import V1_23
@@ -31,11 +32,19 @@ _OBJECT_RESPONSES: Final = frozenset(
         (messages.LEASE, messages.QUERY),
         (messages.LEASE, messages.INSERT),
         (messages.LEASE, messages.UPDATE),
+        (messages.CERTIFICATESIGNINGREQUEST, messages.INSERT),
     }
 )
 
 #: Those of them whose answers have a resource version, as in Go's cloud (upstream.go).
 _VERSIONED: Final = (messages.NODE_PATCH, messages.POD, messages.POD_PATCH)
+
+#: Requests whose failures have no answer: nobody waits for that about an event, and an edge would
+#: keep any text as the CA (metaserver/certificate/manager.go).
+_SILENT: Final = (messages.EVENT, messages.AUTHORITY)
+
+#: The object of a failure, as Go has it: a kubelet reads that of a mirror pod which exists already.
+_NO_OBJECT: Final = {"metadata": {"creationTimestamp": None}}
 
 
 class Answers:
@@ -60,9 +69,11 @@ class Answers:
         if _is_object_response(question, about):
             version = version if about.type in _VERSIONED else ""
             result = {"Object": result, "Err": None}
-        answer = messages.answer(question, question.resource, result)
-        answer.resource_version = version
-        await self._cloudhub.send(answer)
+        await self._send(question, about, result, version)
+
+    async def acknowledge(self, question: Message, version: str = "") -> None:
+        """Answer a report of a status with OK, and the resource version of what was written."""
+        await self._send(question, message_resource.parse(question.resource), messages.OK, version)
 
     async def fail(self, question: Message, about: ObjectResource, error: Exception) -> None:
         """Answer with a failure, unless the edge would store the answer as the object."""
@@ -73,16 +84,28 @@ class Answers:
         """Answer with a denial, whatever the edge does with it: denials.py takes care of that."""
         await self._send_failure(question, about, denied)
 
+    async def error(self, question: Message, text: str) -> None:
+        """Answer with the operation `error`."""
+        answer = question.error(text, source=messages.SOURCE, group=messages.GROUP)
+        await self._cloudhub.send(answer)
+
     async def _send_failure(
         self, question: Message, about: ObjectResource, error: Exception
     ) -> None:
         status = status_of(error)
         if _is_object_response(question, about):
-            failure = {"Object": None, "Err": {"ErrStatus": status}}
-            answer = messages.answer(question, question.resource, failure)
-        else:
-            text = status["message"]
-            answer = question.error(text, source=messages.SOURCE, group=messages.GROUP)
+            failure = {"Object": _NO_OBJECT, "Err": {"ErrStatus": status}}
+            await self._send(question, about, failure)
+        elif about.type not in _SILENT:
+            await self.error(question, status["message"])
+
+    async def _send(
+        self, question: Message, about: ObjectResource, content: Any, version: str = ""
+    ) -> None:
+        if about.type == messages.NODE_STATUS:
+            about = about._replace(type=messages.NODE)  # nodeMsgResponse in upstream.go
+        answer = messages.answer(question, str(about), content)
+        answer.resource_version = version
         await self._cloudhub.send(answer)
 
 

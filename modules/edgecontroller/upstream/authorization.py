@@ -49,6 +49,7 @@ class Rights:
         self._client = client
         self._rules: dict[str, Callable[[ObjectResource], Awaitable[bool]]] = {
             messages.NODE: self._its_own,
+            messages.POD: self._bound,
             messages.CONFIGMAP: self._referred_to,
             messages.SECRET: self._secret,
             messages.PERSISTENTVOLUMECLAIM: self._claim,
@@ -63,7 +64,7 @@ class Rights:
 
         The answer does not depend on whether the object exists.
         """
-        if ("", about.node) not in self._state.nodes:
+        if ("", about.node) not in self._state.nodes and about.type != messages.NODE:
             raise Denied(f"there is no edge node {about.node} in the cluster")
         rule = self._rules.get(about.type)
         if rule is None or not await rule(about):
@@ -83,6 +84,25 @@ class Rights:
         if not may_report(about.node, pod):
             raise Denied(f"the pod is not bound to node {about.node}")
         return pod
+
+    async def check_event(self, about: ObjectResource, event: Object) -> None:
+        """Raise Denied unless an event is the node's own, about itself or a pod of its.
+
+        More than the Node authorizer asks, which lets a node write every event of the cluster. A
+        pod that is gone counts as the node's: kubelets write events about those too.
+        """
+        host = _part(event, "source").get("host") or event.get("reportingInstance")
+        involved = _part(event, "involvedObject")
+        name = involved.get("name")
+        if host != about.node:
+            raise Denied("a node may write events in its own name alone")
+        if involved.get("kind") == "Node" and name == about.node:
+            return
+        if involved.get("kind") == "Pod" and involved.get("namespace") == about.namespace:
+            pod = await self._pod(about.namespace, str(name))
+            if pod is None or may_report(about.node, pod):
+                return
+        raise Denied("a node may write events about itself and its pods alone")
 
     async def check_token(self, about: ObjectResource, bound_to: BoundObject | None) -> None:
         """Raise Denied unless a token is for a pod of the node that uses the service account.
@@ -104,6 +124,10 @@ class Rights:
 
     async def _its_own(self, about: ObjectResource) -> bool:
         return about.name == about.node
+
+    async def _bound(self, about: ObjectResource) -> bool:
+        pod = await self._pod(about.namespace, about.name)
+        return pod is not None and may_report(about.node, pod)
 
     async def _referred_to(self, about: ObjectResource) -> bool:
         item = (about.type, about.namespace, about.name)
@@ -144,6 +168,10 @@ class Rights:
             return None
         bound = await self._read(PERSISTENTVOLUMES, volume)
         return bound if bound and _claim_of(bound) == claim else None
+
+    async def _pod(self, namespace: str, name: str) -> Object | None:
+        pod = self._state.stores[messages.POD].get((namespace, name))
+        return pod or await self._read(PODS, name, namespace)
 
     async def _read(
         self, resource: Resource, name: str, namespace: str | None = None

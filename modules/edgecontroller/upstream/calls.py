@@ -18,7 +18,6 @@ from modules.common.kube import AlreadyExists, Conflict, KubeError, NotFound, Un
 from modules.common.kube.health import ApiHealth
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.upstream.answers import Answers
-from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.message_queue import Handler, retry_briefly
 
 Result = TypeVar("Result")
@@ -29,8 +28,8 @@ Call = Callable[[Message, ObjectResource], Awaitable[Any]]
 #: Seconds after which a request is answered with an error, or from which an outage has lasted.
 _PATIENCE: Final = 20.0
 
-#: Failures that are answers as good as any: nobody but the caller needs to know them.
-_ANSWERS: Final = (NotFound, Conflict, AlreadyExists)
+#: Failures that are the caller's to resolve.
+_CALLERS: Final = (NotFound, Conflict, AlreadyExists)
 
 
 async def ask(attempt: Callable[[], Awaitable[Result]], health: ApiHealth) -> Result:
@@ -48,39 +47,45 @@ async def ask(attempt: Callable[[], Awaitable[Result]], health: ApiHealth) -> Re
     return result
 
 
+class CallFailed(Exception):
+    """A call has failed; its caller is told of `error`, and nobody else needs to know."""
+
+    def __init__(self, error: KubeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Calls:
-    """Answers each call with its result or its failure."""
+    """Answers each call with its result; dispatch.py answers with what it raises."""
 
     def __init__(self, answers: Answers, health: ApiHealth) -> None:
         self._answers = answers
         self._health = health
 
     def answered(self, call: Call) -> Handler:
-        """Return the handler that answers a call.
-
-        It raises what somebody beside the caller has to know: Denied, a malformed request, a
-        refusal of the API server. Nothing is to be retried, since the caller has an answer.
-        """
+        """Return the handler of a call, which raises no error for the queue to retry."""
 
         async def handle(batch: list[Message]) -> None:
             question = batch[-1]
             about = message_resource.parse(question.resource)
-            try:
-                result = await self._within(partial(call, question, about))
-                await self._answers.succeed(question, about, result)
-            except Denied:
-                raise
-            except Exception as error:
-                await self._answers.fail(question, about, error)
-                if not (isinstance(error, _ANSWERS) or _is_retriable(error)):
-                    raise
+            result = await self._settled(partial(call, question, about))
+            await self._answers.succeed(question, about, result)
+
+        return handle
+
+    def unanswered(self, call: Call) -> Handler:
+        """Return the handler of a call whose caller waits for nothing."""
+
+        async def handle(batch: list[Message]) -> None:
+            about = message_resource.parse(batch[-1].resource)
+            await self._settled(partial(call, batch[-1], about))
 
         return handle
 
     def answered_or_retried(self, call: Call) -> Handler:
-        """Return the handler that answers a call also of edges that expect no errors.
+        """Return the handler of a call that edges of v1.1 make too.
 
-        These get an answer whenever the call succeeds, and none if there is no such object.
+        These expect no error, so they get an answer whenever the call succeeds.
         """
         answered = self.answered(call)
 
@@ -92,11 +97,31 @@ class Calls:
                 return
             try:
                 result = await call(question, about)
-            except NotFound:
-                return
+            except NotFound as error:
+                raise CallFailed(error) from error
             await self._answers.succeed(question, about, result)
 
         return handle
+
+    def acknowledged(self, report: Handler) -> Handler:
+        """Return the handler of reports that edges of today await an OK for."""
+
+        async def handle(batch: list[Message]) -> None:
+            await report(batch)
+            if self._answers.expects_errors(message_resource.node_of(batch[-1].resource)):
+                for question in batch:
+                    await self._answers.acknowledge(question)
+
+        return handle
+
+    async def _settled(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Await `work()`; raises CallFailed if it fails with what its caller alone can resolve."""
+        try:
+            return await self._within(work)
+        except KubeError as error:
+            if isinstance(error, _CALLERS) or error.retriable:
+                raise CallFailed(error) from error
+            raise
 
     async def _within(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Await `work()` for a limited time, less in an outage; raises Unreachable after it."""
@@ -108,7 +133,3 @@ class Calls:
                 return await work()
         except TimeoutError:
             raise Unreachable("no answer in time") from None
-
-
-def _is_retriable(error: Exception) -> bool:
-    return isinstance(error, KubeError) and error.retriable

@@ -8,6 +8,7 @@ import msgspec
 
 from ipc import Message
 from modules.common.kube import (
+    INT32,
     INT64,
     BadObject,
     Object,
@@ -17,7 +18,6 @@ from modules.common.kube import (
     part,
     shape_of,
 )
-from modules.common.kube.shapes import types
 from modules.common.message_resource import ObjectResource
 
 #: Limit of a patch in bytes: that of a request to kube-apiserver (MaxRequestBodyBytes).
@@ -58,6 +58,7 @@ class NodeUpdate(msgspec.Struct):
 
     class Metadata(msgspec.Struct):
         annotations: dict[str, str] | None = None
+        labels: dict[str, str] | None = None
 
     metadata: Metadata = msgspec.field(default_factory=Metadata)
 
@@ -96,6 +97,24 @@ class TokenRequest(msgspec.Struct):
     spec: Spec
 
 
+class EventPatch(msgspec.Struct):
+    """A patch of an event that an edge has written before (EventPatchInfo in types.go)."""
+
+    patch: str = msgspec.field(name="patchData")
+
+
+class CertificateRequest(msgspec.Struct):
+    """The part of a CertificateSigningRequest that is its author's."""
+
+    class Spec(msgspec.Struct, rename="camel", omit_defaults=True):
+        request: bytes
+        signer_name: str
+        usages: list[str]
+        expiration_seconds: INT32 | None = None
+
+    spec: Spec
+
+
 def read_node_status(message: Message) -> NodeStatusRequest:
     """Return a node's status; raises BadObject if Go could not decode it."""
     request = _read(message, NodeStatusRequest)
@@ -123,10 +142,7 @@ def check_pod_status(request: PodStatusRequest) -> None:
 
 
 def read_object(message: Message, about: ObjectResource, resource: Resource) -> Object:
-    """Return an object with the name of the message's resource; raises BadObject if Go could not.
-
-    The object is checked if its kind has a shape; the API server checks all of it.
-    """
+    """Return an object with the name in the message's resource; raises BadObject if it is none."""
     obj = _read(message, Object)
     metadata = obj.setdefault("metadata", {})
     if not isinstance(metadata, dict):
@@ -136,8 +152,7 @@ def read_object(message: Message, about: ObjectResource, resource: Resource) -> 
     metadata.pop("namespace", None)
     if resource.namespaced:
         metadata["namespace"] = about.namespace
-    if resource.kind in types():
-        check(obj, shape_of(resource))
+    check(obj, shape_of(resource))
     return obj
 
 
@@ -160,6 +175,15 @@ def read_deletion(message: Message) -> DeleteOptions:
     return _read(message, DeleteOptions)
 
 
+def read_event_patch(message: Message) -> Object:
+    """Return the patch of an event."""
+    return _decode(_read(message, EventPatch).patch, Object)
+
+
+def read_certificate_request(message: Message) -> CertificateRequest:
+    return _read(message, CertificateRequest)
+
+
 def read_token_request(message: Message) -> TokenRequest:
     return _read(message, TokenRequest)
 
@@ -173,7 +197,10 @@ def text_of(message: Message) -> str:
 
 def _read(message: Message, type: type[Content]) -> Content:  # noqa: A002
     """Decode content: bytes from the wire, or Python objects from within cloudcore."""
-    content = message.content
+    return _decode(message.content, type)
+
+
+def _decode(content: Any, type: type[Content]) -> Content:  # noqa: A002
     try:
         if isinstance(content, bytes | str):
             return msgspec.json.decode(content, type=type)

@@ -14,6 +14,7 @@ from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
+from modules.common.message_resource import ObjectResource
 from modules.common.sync.in_flight import InFlight
 from modules.common.wire.generations import generation_of
 from modules.edgecontroller import messages
@@ -29,16 +30,12 @@ from modules.edgecontroller.messages import (
     RESPONSE,
     UPDATE,
 )
+from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Denied
+from modules.edgecontroller.upstream.calls import CallFailed
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.denials import Denials
-from modules.edgecontroller.upstream.message_queue import MessageQueue
-from modules.edgecontroller.upstream.rows import (
-    LATEST_ONLY,
-    REPORTS,
-    Rows,
-    workers_by_queue,
-)
+from modules.edgecontroller.upstream.rows import NOT_SERVED, REPORTS, Row, Rows, queues
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +53,7 @@ class Upstream:
     def __init__(
         self,
         rows: Rows,
-        denials: Denials,
+        answers: Answers,
         node_events: NodeEventHandler,
         updater: NodeUpdater,
         set_aside: SetAside,
@@ -66,16 +63,14 @@ class Upstream:
     ) -> None:
         """Set up; `on_report` gets the name of a node that connects, or shows that it is alive."""
         self._rows = rows
+        self._answers = answers
         self._set_aside = set_aside
         self._on_report = on_report
-        self._denials = denials
+        self._denials = Denials(answers, updater)
         self._node_events = node_events
         self._updater = updater
         self._failures = FailureLog(log)
-        self.queues = {
-            name: MessageQueue(self._handle, workers, latest_only=name in LATEST_ONLY)
-            for name, workers in workers_by_queue(config.workers).items()
-        }
+        self.queues = queues(self._handle, config.workers)
         """by kind of message"""
         self._in_flight = InFlight(config.max_pending)
 
@@ -141,21 +136,28 @@ class Upstream:
         return Subject("message", name, node and reference(NODES, node), f"cannot use {name}")
 
     async def _handle(self, batch: list[Message]) -> None:
-        """Handle a message; set it aside if it cannot be handled (a poison message).
+        """Handle a message; answer with its failure, if the edge expects that.
 
-        A right that cloudcore lacks is not the message's fault, and is logged once for all of its
-        kind.
+        A message that cannot be handled is set aside (a poison message). A right that cloudcore
+        lacks is not the message's fault, and is logged once for all of its kind.
         """
         message = batch[-1]
         with self._isolating(message):
             about = message_resource.parse(message.resource)
-            row = self._rows[about.type, message.operation]
+            row = self._row(about, message.operation)
             try:
                 await row.handle(batch)
             except Denied as denied:
                 await self._denials.answer(message, denied)
+            except CallFailed as failed:
+                await self._answers.fail(message, about, failed.error)
             except Forbidden as error:
                 self._failures.failed(row.queue, "", f"{message.resource}: {error}; {error.hint}")
+                await self._answers.fail(message, about, error)
+            except Exception as error:
+                if not (isinstance(error, KubeError) and error.retriable):
+                    await self._answers.fail(message, about, error)
+                raise
             else:
                 self._failures.worked(row.queue)
                 self._used(message)
@@ -173,14 +175,17 @@ class Upstream:
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
             return self._split(delivery, about)
-        row = self._rows.get((about.type, message.operation))
-        if row is None or not about.name:
-            raise BadContent("no such request exists")
+        row = self._row(about, message.operation)
         if about.type in REPORTS:
             self._on_report(about.node)
         # By node too: a status for another node is denied, and must not replace that node's.
-        self.queues[row.queue].put(about, message, self._begin(delivery))
+        key = (about.node, row.queue) if row.queue == messages.EVENT else about
+        self.queues[row.queue].put(key, message, self._begin(delivery))
         return True
+
+    def _row(self, about: ObjectResource, operation: str) -> Row:
+        named = about.name or about.type == messages.AUTHORITY
+        return (self._rows.get((about.type, operation)) if named else None) or NOT_SERVED
 
     def _connection(self, message: Message) -> None:
         node = message_resource.node_of(message.resource)
@@ -200,7 +205,7 @@ class Upstream:
         else:
             self._updater.refused(target, message.parent_id, text_of(message))
 
-    def _split(self, delivery: Delivery, about: message_resource.ObjectResource) -> bool:
+    def _split(self, delivery: Delivery, about: ObjectResource) -> bool:
         """Queue each status of a list under the key of its pod."""
         split = list(self._statuses(delivery.message, about))
         if not split:
@@ -211,7 +216,7 @@ class Upstream:
         return True
 
     def _statuses(
-        self, message: Message, about: message_resource.ObjectResource
+        self, message: Message, about: ObjectResource
     ) -> Iterator[tuple[Hashable, Message]]:
         """Yield a message for each status in a message, with its pod."""
         for status in read_pod_statuses(message, one=bool(about.name)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Final, NamedTuple, TypeVar
@@ -52,8 +53,17 @@ class MessageQueue:
     does not answer) delays only the messages of that object.
     """
 
-    def __init__(self, handle: Handler, workers: int, *, latest_only: bool = False) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        workers: int,
+        *,
+        latest_only: bool = False,
+        most_waiting: float = math.inf,
+    ) -> None:
+        """Set up; of one key at most `most_waiting` messages wait, and further ones are dropped."""
         self._handle = handle
+        self._most_waiting = most_waiting
         self._workers = workers
         self._latest_only = latest_only
         self._waiting: dict[Hashable, deque[Queued]] = {}
@@ -64,6 +74,7 @@ class MessageQueue:
         self._failing: dict[Hashable, Backoff] = {}
         self._logged: set[str] = set()
         self.handled = 0
+        self.dropped = 0
 
     def __len__(self) -> int:
         """Return the number of messages that no worker has taken."""
@@ -72,6 +83,10 @@ class MessageQueue:
     def put(self, key: Hashable, message: Message, done: Callable[[], None]) -> None:
         """Queue a message of the object `key`; `done` is called when it has been handled."""
         waiting = self._waiting.setdefault(key, deque())
+        if len(waiting) >= self._most_waiting:
+            self.dropped += 1
+            done()
+            return
         if not waiting and key not in self._busy:
             self._ready.put_nowait(key)
         if waiting and self._latest_only:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from ipc import Message
 from modules.common import message_resource, times
 from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Object
 from modules.common.message_resource import ObjectResource
-from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.messages import GROUP, NODE, OK, SOURCE, answer
+from modules.edgecontroller.messages import OK
+from modules.edgecontroller.objects import version_of
 from modules.edgecontroller.upstream import nodestatus
+from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import own_node
 from modules.edgecontroller.upstream.calls import ask
 from modules.edgecontroller.upstream.content import (
@@ -23,7 +25,7 @@ from modules.edgecontroller.upstream.content import (
     read_patch,
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
-from modules.edgecontroller.upstream.restriction import check_node_patch, registration
+from modules.edgecontroller.upstream.restriction import check_labels, check_node_patch, registration
 
 _STATUS: Final = "status"
 
@@ -36,14 +38,14 @@ class NodeWriter:
     def __init__(
         self,
         client: KubeClient,
-        cloudhub: CloudHubClient,
+        answers: Answers,
         state: State,
         update_frequency: float,
         registered: Callable[..., None],
     ) -> None:
         """Set up; `registered` is NodeEventHandler's."""
         self._client = client
-        self._cloudhub = cloudhub
+        self._answers = answers
         self._state = state
         self._update_frequency = update_frequency
         self._registered = registered
@@ -68,6 +70,12 @@ class NodeWriter:
         self._registered(name, about.namespace, exists=False)
         return created
 
+    async def register_if_absent(self, question: Message, about: ObjectResource) -> str:
+        """Create the Node of an edge before 1.12, which takes one that exists as its own."""
+        with suppress(AlreadyExists):
+            await self.register(question, about)
+        return OK
+
     async def patch(self, question: Message, about: ObjectResource) -> Object:
         """Patch the status of a Node, as its kubelet asks for."""
         name = own_node(about)
@@ -89,7 +97,7 @@ class NodeWriter:
         node = self._state.nodes.get(("", name))
         patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
         try:
-            await retry_briefly(
+            written = await retry_briefly(
                 lambda: self._client.patch(
                     NODES, name, patch, type="strategic", subresource=_STATUS
                 ),
@@ -98,13 +106,13 @@ class NodeWriter:
         except NotFound:
             self._log_unknown(name)
             text = f"there is no Node {name} in the cluster: {_create(name)}"
-            await self._cloudhub.send(message.error(text, source=SOURCE, group=GROUP))
+            await self._answers.error(message, text)
             return
         if name in self._unknown:
             self._unknown.discard(name)
             log.info("node %s: exists in the Kubernetes API now, its status is written", name)
-        for written in messages:
-            await self._answer(written)
+        for each in messages:
+            await self._answers.acknowledge(each, version_of(written))
 
     def _log_unknown(self, name: str) -> None:
         """Log once that a node reports without a Node object: it does so every 10 s."""
@@ -116,23 +124,33 @@ class NodeWriter:
                 _create(name),
             )
 
-    async def write_annotations(self, messages: list[Message]) -> None:
-        """Merge the annotations that an edge has put on its node."""
+    async def update(self, messages: list[Message]) -> None:
+        """Merge the annotations that an edge has put on its node, and labels if it may."""
         for message in messages:
             name = own_node(message_resource.parse(message.resource))
-            annotations = read_node_update(message).metadata.annotations
-            if annotations:
-                await self._annotate(name, annotations)
-            await self._answer(message)
+            metadata = read_node_update(message).metadata
+            changed = {"annotations": metadata.annotations, "labels": None}
+            if metadata.labels and self._answers.expects_errors(name):
+                changed["labels"] = await self._changed_labels(name, metadata.labels)
+            patch = {"metadata": {key: value for key, value in changed.items() if value}}
+            version = version_of(await self._merge(name, patch)) if patch["metadata"] else ""
+            await self._answers.acknowledge(message, version)
 
-    async def _annotate(self, name: str, annotations: dict[str, str]) -> None:
-        patch = {"metadata": {"annotations": annotations}}
-        await retry_briefly(lambda: self._client.patch(NODES, name, patch), self._client.health)
+    async def _changed_labels(self, name: str, labels: dict[str, str]) -> dict[str, str]:
+        """Return the labels that differ from the Node's; raises Denied if it may not change them.
 
-    async def _answer(self, message: Message) -> None:
-        about = message_resource.parse(message.resource)
-        resource = message_resource.build(about.node, about.namespace, NODE, about.name)
-        await self._cloudhub.send(answer(message, resource, OK))
+        An edge from 1.2 on sends the whole Node.
+        """
+        found = await retry_briefly(lambda: self._client.get(NODES, name), self._client.health)
+        before = found["metadata"].get("labels") or {}
+        changed = {key: value for key, value in labels.items() if before.get(key) != value}
+        check_labels(changed)
+        return changed
+
+    async def _merge(self, name: str, patch: Object) -> Object:
+        return await retry_briefly(
+            lambda: self._client.patch(NODES, name, patch), self._client.health
+        )
 
 
 def _create(node: str) -> str:

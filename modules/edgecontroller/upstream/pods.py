@@ -8,7 +8,16 @@ from typing import Final
 
 from ipc import Message
 from modules.common import message_resource, times
-from modules.common.kube import PODS, Conflict, KubeClient, NotFound, Object, key_of, reference
+from modules.common.kube import (
+    NODES,
+    PODS,
+    Conflict,
+    KubeClient,
+    NotFound,
+    Object,
+    key_of,
+    reference,
+)
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.state import State
@@ -21,10 +30,11 @@ from modules.edgecontroller.upstream.content import (
     PodStatusRequest,
     check_pod_status,
     read_deletion,
+    read_object,
     read_patch,
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
-from modules.edgecontroller.upstream.restriction import check_pod_patch
+from modules.edgecontroller.upstream.restriction import check_mirror, check_pod_patch
 
 _STATUS: Final = "status"
 
@@ -41,6 +51,14 @@ class PodWriter:
         self._rights = rights
         self._cloudhub = cloudhub
         self._state = state
+
+    async def create_mirror(self, question: Message, about: ObjectResource) -> Object:
+        """Create the mirror of a static pod, which shows it in the API."""
+        pod = read_object(question, about, PODS)
+        check_mirror(pod, about.node, await self._uid_of_node(about.node))
+        return await ask(
+            lambda: self._client.create(PODS, pod, about.namespace), self._client.health
+        )
 
     async def patch(self, question: Message, about: ObjectResource) -> Object:
         """Patch the status of a pod, as the kubelet asks for, if it is still the same pod."""
@@ -88,6 +106,12 @@ class PodWriter:
             log.info("%s: status of an earlier pod of that name dropped", message.resource)
         else:
             await self._write(about, pod, reported)
+
+    async def _uid_of_node(self, name: str) -> str:
+        node = self._state.nodes.get(("", name))
+        if node is None:
+            node = await ask(lambda: self._client.get(NODES, name), self._client.health)
+        return uid_of(node)
 
     async def _write(self, about: ObjectResource, pod: Object, reported: PodStatusRequest) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]

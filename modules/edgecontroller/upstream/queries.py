@@ -13,6 +13,7 @@ from modules.common.kube import (
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    PODS,
     SECRETS,
     SERVICES,
     VOLUMEATTACHMENTS,
@@ -40,6 +41,7 @@ ASKED_FOR: Final[dict[str, Resource]] = {
     messages.PERSISTENTVOLUMECLAIM: PERSISTENTVOLUMECLAIMS,
     messages.VOLUMEATTACHMENT: VOLUMEATTACHMENTS,
     messages.NODE: NODES,
+    messages.POD: PODS,
 }
 
 log = logging.getLogger(__name__)
@@ -79,3 +81,10 @@ class QueryAnswerer:
         if about.type == messages.ENDPOINTS:
             self._state.due.mark(target._replace(type=messages.PODLIST))
         return found
+
+    async def authority(self, _: Message, about: ObjectResource) -> str:
+        """Return the CA of the API server, in PEM; it is no secret."""
+        authority = self._client.authority
+        if not authority:
+            raise NotFound(404, "NotFound", f"{about.at_edge}: the kubeconfig names no CA")
+        return authority

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modules.common.kube import Object
+from modules.edgecontroller.downstream.references import references
 from modules.edgecontroller.upstream.authorization import Denied
 
 #: The labels of Kubernetes that a kubelet may set on its Node (kubelet/pkg/apis).
@@ -41,6 +42,18 @@ _NODE_METADATA: Final = frozenset({"annotations", "labels"})
 _POD_METADATA: Final = frozenset({"uid"})
 _DIRECTIVES: Final = ("$patch", "$retainKeys")
 _CLAIMS: Final = ("resourceClaimStatuses", "extendedResourceClaimStatus")
+
+#: The annotation of mirror pods (kubernetes.io/config.mirror), and the volumes that need no
+#: object of the API (HasAPIObjectReference in pkg/api/pod).
+_MIRROR: Final = "kubernetes.io/config.mirror"
+_VOLUMES: Final = frozenset(
+    {
+        *("awsElasticBlockStore", "azureDisk", "cephfs", "cinder", "downwardAPI", "emptyDir"),
+        *("fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "hostPath", "image"),
+        *("iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO"),
+        *("storageos", "vsphereVolume"),
+    }
+)
 
 
 def registration(node: Object) -> tuple[Object, list[str]]:
@@ -88,6 +101,26 @@ def check_pod_patch(patch: Object) -> None:
             raise Denied(f"a node may not write {key} of a pod's status")
 
 
+def check_mirror(pod: Object, node: str, uid: str) -> None:
+    """Raise Denied unless a pod is the mirror of a static pod of a node, which needs no objects.
+
+    `uid` is that of the Node, which has to be the only owner of the pod.
+    """
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    owners = metadata.get("ownerReferences") or []
+    expected = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": True}
+    if _MIRROR not in (metadata.get("annotations") or {}):
+        raise Denied(f"a node may create mirror pods alone, with the annotation {_MIRROR}")
+    if spec.get("nodeName") != node:
+        raise Denied("a node may create pods on itself alone")
+    if len(owners) != 1 or {key: owners[0].get(key) for key in expected} != expected:
+        raise Denied("a mirror pod is to have its Node as its owner and controller")
+    if owners[0].get("blockOwnerDeletion"):
+        raise Denied("a mirror pod may not block the deletion of its Node")
+    if needed := _needed_objects(pod):
+        raise Denied(f"a mirror pod may not refer to {needed}")
+
+
 def may_label(label: str) -> bool:
     """Whether a kubelet may set or change a label of its own Node (getForbiddenLabels)."""
     namespace = label.partition("/")[0] if "/" in label else ""
@@ -110,3 +143,22 @@ def _check_parts(patch: Object, whose: str, metadata: frozenset[str]) -> None:
         raise Denied(
             f"a node may write {whose} status alone, and its {', '.join(sorted(metadata))}"
         )
+
+
+def _needed_objects(pod: Object) -> str:
+    """Return which objects of the API a pod refers to; empty if none (HasAPIObjectReference)."""
+    spec = pod.get("spec") or {}
+    if spec.get("serviceAccountName") or spec.get("serviceAccount"):
+        return "a service account"
+    if references(pod):
+        return "configmaps or secrets"
+    if spec.get("resourceClaims"):
+        return "resource claims"
+    for volume in spec.get("volumes") or ():
+        sources = {key for key, value in volume.items() if value is not None} - {"name"}
+        if "projected" in sources:
+            projections = (volume["projected"] or {}).get("sources") or ()
+            sources = sources - {"projected"} | {kind for each in projections for kind in each}
+        if more := sources - _VOLUMES:
+            return f"{', '.join(sorted(more))} in its volumes"
+    return ""

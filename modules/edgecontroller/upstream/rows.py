@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ipc import Message
 from modules.edgecontroller.config import Workers
 from modules.edgecontroller.messages import (
+    AUTHORITY,
+    CERTIFICATESIGNINGREQUEST,
     DELETE,
+    EVENT,
     INSERT,
     LEASE,
     NODE,
@@ -26,8 +30,11 @@ from modules.edgecontroller.messages import (
     UPDATE,
 )
 from modules.edgecontroller.upstream.calls import Calls
+from modules.edgecontroller.upstream.certificates import CertificateRequester
+from modules.edgecontroller.upstream.content import BadContent
+from modules.edgecontroller.upstream.events import EventWriter
 from modules.edgecontroller.upstream.leases import LeaseKeeper
-from modules.edgecontroller.upstream.message_queue import Handler
+from modules.edgecontroller.upstream.message_queue import Handler, MessageQueue
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter
 from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
@@ -36,8 +43,8 @@ from modules.edgecontroller.upstream.tokens import TokenIssuer
 #: The queue of registrations of nodes.
 REGISTRATION = "registration"
 
-#: Queues of statuses, of which the latest replaces the earlier ones.
-LATEST_ONLY = frozenset({NODE_STATUS, POD_STATUS})
+#: Events of a node that wait; further ones are dropped.
+_MOST_EVENTS = 20
 
 #: Requests by which a node shows that it is alive.
 REPORTS = frozenset({NODE_STATUS, NODE_PATCH, LEASE})
@@ -61,41 +68,66 @@ class Handlers:
     pods: PodWriter
     leases: LeaseKeeper
     tokens: TokenIssuer
+    certificates: CertificateRequester
+    events: EventWriter
     queries: QueryAnswerer
 
 
-def workers_by_queue(workers: Workers) -> dict[str, int]:
-    """Return the number of workers of each queue."""
+async def _not_served(_: list[Message]) -> None:
+    raise BadContent("no such request exists")
+
+
+#: The row of requests that are in no row.
+NOT_SERVED = Row(QUERY, _not_served)
+
+
+def queues(handle: Handler, workers: Workers) -> dict[str, MessageQueue]:
+    """Return the queues by their names; of statuses the latest replaces the earlier ones."""
     return {
-        NODE_STATUS: workers.update_node_status,
-        POD_STATUS: workers.update_pod_status,
-        NODE: workers.update_node,
-        REGISTRATION: workers.create_node,
-        NODE_PATCH: workers.patch_node,
-        POD_PATCH: workers.patch_pod,
-        POD: workers.delete_pod,
-        LEASE: workers.lease,
-        TOKEN: workers.service_account_token,
-        QUERY: workers.query,
+        NODE_STATUS: MessageQueue(handle, workers.update_node_status, latest_only=True),
+        POD_STATUS: MessageQueue(handle, workers.update_pod_status, latest_only=True),
+        NODE: MessageQueue(handle, workers.update_node),
+        REGISTRATION: MessageQueue(handle, workers.create_node),
+        NODE_PATCH: MessageQueue(handle, workers.patch_node),
+        POD_PATCH: MessageQueue(handle, workers.patch_pod),
+        POD: MessageQueue(handle, workers.change_pod),
+        LEASE: MessageQueue(handle, workers.lease),
+        TOKEN: MessageQueue(handle, workers.service_account_token),
+        CERTIFICATESIGNINGREQUEST: MessageQueue(handle, workers.certificate_signing_request),
+        EVENT: MessageQueue(handle, workers.event, most_waiting=_MOST_EVENTS),
+        QUERY: MessageQueue(handle, workers.query),
     }
 
 
 def rows(handlers: Handlers) -> Rows:
     """Return the table of all requests, by the type of their resource and their operation."""
-    nodes, pods, leases = handlers.nodes, handlers.pods, handlers.leases
-    answered = handlers.calls.answered
-    query = Row(QUERY, handlers.calls.answered_or_retried(handlers.queries.get))
+    calls, nodes, pods, leases = handlers.calls, handlers.nodes, handlers.pods, handlers.leases
+    certificates, events = handlers.certificates, handlers.events
+    answered, unanswered = calls.answered, calls.unanswered
+    query = Row(QUERY, calls.answered_or_retried(handlers.queries.get))
     return {
+        (NODE_STATUS, INSERT): Row(REGISTRATION, answered(nodes.register_if_absent)),
         (NODE_STATUS, UPDATE): Row(NODE_STATUS, nodes.write_status),
-        (POD_STATUS, UPDATE): Row(POD_STATUS, pods.write_status),
-        (NODE, UPDATE): Row(NODE, nodes.write_annotations),
         (NODE, INSERT): Row(REGISTRATION, answered(nodes.register)),
+        (NODE, UPDATE): Row(NODE, nodes.update),
         (NODE_PATCH, PATCH): Row(NODE_PATCH, answered(nodes.patch)),
+        (POD_STATUS, UPDATE): Row(POD_STATUS, calls.acknowledged(pods.write_status)),
         (POD_PATCH, PATCH): Row(POD_PATCH, answered(pods.patch)),
+        (POD, INSERT): Row(POD, answered(pods.create_mirror)),
         (POD, DELETE): Row(POD, answered(pods.delete)),
         (LEASE, QUERY): Row(LEASE, answered(leases.get)),
         (LEASE, INSERT): Row(LEASE, answered(leases.create)),
         (LEASE, UPDATE): Row(LEASE, answered(leases.replace)),
         (TOKEN, QUERY): Row(TOKEN, answered(handlers.tokens.issue)),
+        (CERTIFICATESIGNINGREQUEST, INSERT): Row(
+            CERTIFICATESIGNINGREQUEST, answered(certificates.request)
+        ),
+        (CERTIFICATESIGNINGREQUEST, QUERY): Row(
+            CERTIFICATESIGNINGREQUEST, answered(certificates.get)
+        ),
+        (EVENT, INSERT): Row(EVENT, unanswered(events.create)),
+        (EVENT, UPDATE): Row(EVENT, unanswered(events.replace)),
+        (EVENT, PATCH): Row(EVENT, unanswered(events.patch)),
+        (AUTHORITY, QUERY): Row(QUERY, answered(handlers.queries.authority)),
         **{(type_, QUERY): query for type_ in ASKED_FOR},
     }

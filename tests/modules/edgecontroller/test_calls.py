@@ -61,7 +61,7 @@ def failure(answer: Message) -> Json:
     """Return the Status in an ObjectResp; every field of it has a value that a kubelet can use."""
     assert answer.operation == "response"
     assert answer.content.keys() == {"Object", "Err"}
-    assert answer.content["Object"] is None
+    assert answer.content["Object"] == {"metadata": {"creationTimestamp": None}}
     assert answer.content["Err"].keys() == {"ErrStatus"}
     status: Json = answer.content["Err"]["ErrStatus"]
     assert status["status"] == "Failure"

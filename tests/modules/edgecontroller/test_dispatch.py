@@ -27,9 +27,10 @@ from modules.edgecontroller.messages import POD
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.calls import Calls
+from modules.edgecontroller.upstream.certificates import CertificateRequester
 from modules.edgecontroller.upstream.content import PodStatusRequest
-from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.dispatch import Upstream
+from modules.edgecontroller.upstream.events import EventWriter
 from modules.edgecontroller.upstream.leases import LeaseKeeper
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter
@@ -121,14 +122,15 @@ class Bench:
         )
         handlers = Handlers(
             Calls(answers, self.api.health),
-            NodeWriter(client, sender, self.state, 20, nodes.registered),
+            NodeWriter(client, answers, self.state, 20, nodes.registered),
             self.pods,
             LeaseKeeper(client),
             TokenIssuer(client, rights),
+            CertificateRequester(client),
+            EventWriter(client, rights),
             QueryAnswerer(client, rights, self.state, updater),
         )
-        denials = Denials(answers, updater)
-        self.upstream = Upstream(rows(handlers), denials, nodes, updater, aside, config=config)
+        self.upstream = Upstream(rows(handlers), answers, nodes, updater, aside, config=config)
 
     def add_pod(self, name: str) -> None:
         self.state.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")

@@ -84,6 +84,8 @@ class World:
             self.state.nodes["", name] = node(name)
         self.bind(pod("p1", NODE, spec=volumes("mine")))
         self.bind(pod("p2", OTHER, spec=volumes("theirs")))
+        for name, on in (("mine", NODE), ("theirs", OTHER), ("nobodys", "")):
+            self.bind(pod(name, on))
         for name, on in (("mine", NODE), ("theirs", OTHER), ("nobodys", "edge-node-3")):
             attachment = {"metadata": {"name": name}, "spec": {"nodeName": on}}
             self.api.objects[VOLUMEATTACHMENTS, name] = attachment
@@ -117,6 +119,7 @@ KINDS = {
         ("configmap", "secret", "persistentvolumeclaim", "persistentvolume", "volumeattachment"),
         REFERRED,
     ),
+    "pod": REFERRED,
     "node": (NODE, OTHER, "edge-node-3", "none"),
 }
 
@@ -132,7 +135,7 @@ async def test_what_every_node_is_told_of_every_node_reads(world: World, kind: s
     assert all([await world.allows(kind, name) for name in REFERRED])
 
 
-@pytest.mark.parametrize("kind", ["pod", "serviceaccount", "namespace", "", "*"])
+@pytest.mark.parametrize("kind", ["lease", "serviceaccount", "namespace", "", "*"])
 async def test_what_has_no_rule_is_denied(world: World, kind: str) -> None:
     assert not any([await world.allows(kind, name) for name in REFERRED])
 
@@ -140,8 +143,14 @@ async def test_what_has_no_rule_is_denied(world: World, kind: str) -> None:
 @pytest.mark.parametrize("kind", [*KINDS, "service", "endpoints"])
 async def test_a_node_that_was_deleted_reads_nothing(world: World, kind: str) -> None:
     del world.state.nodes["", NODE]
-    assert not await world.allows(kind, NODE)
     assert not await world.allows(kind, "mine")
+
+
+async def test_a_node_reads_its_node_before_the_cache_has_it(world: World) -> None:
+    """An edge before 1.23 asks for it as soon as it has registered it."""
+    del world.state.nodes["", NODE]
+    assert await world.allows("node", NODE)
+    assert not await world.allows("node", OTHER)
 
 
 @pytest.mark.parametrize("kind", ["configmap", "secret", "persistentvolumeclaim"])
