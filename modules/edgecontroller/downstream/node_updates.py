@@ -111,9 +111,13 @@ class NodeUpdater:
 
     def _send_successor(self, target: Target) -> None:
         """Make due what has got the name of an object that a node of today has deleted."""
-        today = self._state.generations.get(target.node) == V1_23
-        if today and target.type in self._state.stores and self._state.desired(target):
+        if not self._is_of_today(target.node) or target.type not in self._state.stores:
+            return
+        if self._state.desired(target):
             self._state.due.mark(target)
+
+    def _is_of_today(self, node: str) -> bool:
+        return self._state.generations.get(node) == V1_23
 
     def refused(self, target: Target, message_id: str, reason: str) -> None:
         """Schedule a message that a node could not handle to be sent again.
@@ -125,9 +129,20 @@ class NodeUpdater:
             self._unacknowledged.remove(target)
             self._refusals.refused(target, reason)
 
+    def asked(self, target: Target) -> None:
+        """Note that a node asks for an object, which it does if its database has none.
+
+        So it has lost one that it has acknowledged. The answer brings it; should that get lost too,
+        the object is sent when the node connects the next time.
+        """
+        ledger = self._state.ledger
+        if self._is_of_today(target.node) and ledger.seen(target.node, target.item):
+            ledger.acknowledge(target.node, target.item, "")
+
     def answered(self, target: Target, obj: Object) -> None:
         """Record that a node gets an object as the answer to a query, and stores it."""
-        self._unacknowledged.remove(target)
+        if not self._is_of_today(target.node):
+            self._unacknowledged.remove(target)
         self._state.ledger.tell(target.node, target.item, uid_of(obj))
         self._state.ledger.commit()
 
@@ -140,6 +155,8 @@ class NodeUpdater:
         """
         state, node = self._state, target.node
         if target.type not in state.stores or not state.reachable(node):
+            return
+        if self._is_of_today(node):
             return
         rows = state.ledger.items(node)
         noted = sum(row.uid == _DENIED for row in rows.values())

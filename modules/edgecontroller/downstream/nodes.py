@@ -23,6 +23,7 @@ from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.state import State, node_item
 from modules.edgecontroller.messages import DELETED, NULL_NAMESPACE, change
+from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
 
 #: The insert of an existing Node on one connection that shows that a node's database has none.
@@ -128,7 +129,7 @@ class NodeEventHandler:
         sent again with each insert, of which there is one for each start of edgecore.
         """
         if namespace == NULL_NAMESPACE:
-            self._read_own_node(node)
+            self.reads_own_node(node)
             if not exists:
                 return  # the answer has its Node, a new one
             self._conflicts[node] = self._conflicts.get(node, 0) + 1
@@ -137,6 +138,15 @@ class NodeEventHandler:
         log.info("node %s: has started, maybe with an empty database; all is sent again", node)
         self._state.ledger.forget_seen(node)
         self._state.mark_all(node)
+
+    def reads_own_node(self, node: str) -> None:
+        """Send a node its Node from now on: its kubelet reads it from its own database.
+
+        That is so from KubeEdge 1.23 on, whose edges ask about Nodes in the namespace `null`.
+        """
+        if node not in self._state.reads_own_node:
+            self._state.reads_own_node.add(node)
+            self._push_node(node, unless_seen=True)
 
     def heard_from(self, node: str) -> None:
         self.connectivity.heard_from(node)
@@ -157,6 +167,9 @@ class NodeEventHandler:
     def _added(self, node: str) -> None:
         if not self._state.live:
             return
+        known = self._state.ledger.uid(node, node_item(node))
+        if known and known != uid_of(self._state.nodes["", node]):
+            self._state.ledger.forget_seen(node)  # another Node, maybe of another machine
         if node in self._state.connections:
             self._state.mark_all(node, unless_seen=True)
         else:
@@ -180,12 +193,6 @@ class NodeEventHandler:
         if before is not None and (before == V1_23) != (generation == V1_23):
             self._updater.disconnected(node)
             self._state.ledger.forget_seen(node)
-
-    def _read_own_node(self, node: str) -> None:
-        """Push a node its Node from now on."""
-        if node not in self._state.reads_own_node:
-            self._state.reads_own_node.add(node)
-            self._push_node(node, unless_seen=True)
 
     def _push_node(self, node: str, *, unless_seen: bool = False) -> None:
         if self._state.live and node in self._state.reads_own_node:

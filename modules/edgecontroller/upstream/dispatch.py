@@ -178,6 +178,7 @@ class Upstream:
         row = self._row(about, message.operation)
         if about.type in REPORTS:
             self._on_report(about.node)
+        self._notice(about, message.operation)
         # By node too: a status for another node is denied, and must not replace that node's.
         key = (about.node, row.queue) if row.queue == messages.EVENT else about
         self.queues[row.queue].put(key, message, self._begin(delivery))
@@ -186,6 +187,13 @@ class Upstream:
     def _row(self, about: ObjectResource, operation: str) -> Row:
         named = about.name or about.type == messages.AUTHORITY
         return (self._rows.get((about.type, operation)) if named else None) or NOT_SERVED
+
+    def _notice(self, about: ObjectResource, operation: str) -> None:
+        """Note what a request shows of the edge's database."""
+        if (about.type, about.namespace) == (messages.NODE_PATCH, messages.NULL_NAMESPACE):
+            self._node_events.reads_own_node(about.node)
+        elif operation == messages.QUERY:
+            self._updater.asked(Target(about.node, about.type, about.namespace, about.name))
 
     def _connection(self, message: Message) -> None:
         node = message_resource.node_of(message.resource)

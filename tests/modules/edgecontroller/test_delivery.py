@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
 from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SERVICES
-from modules.common.wire.generations import V1_23
+from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import unacknowledged
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
@@ -204,3 +206,101 @@ async def test_a_window_of_messages_is_in_flight(edge: Cloud) -> None:
     assert len(more) == 2
     about = {message_resource.parse(message.resource).name for message in sent + more}
     assert about == set(names[: unacknowledged.WINDOW + 2])
+
+
+async def test_a_node_that_acknowledges_nothing_delays_no_other(edge: Cloud) -> None:
+    await edge.api.create(NODES, node("other"))
+    await edge.connect("other", generation=V1_23)
+    for number in range(3 * unacknowledged.WINDOW):
+        await edge.api.create(PODS, pod(f"p{number}"), "default")
+    await edge.drain()
+    await edge.api.create(PODS, pod("theirs", "other"), "default")
+    assert [message.resource for message in await edge.drain()] == ["node/other/default/pod/theirs"]
+
+
+async def test_an_object_that_is_never_acknowledged_blocks_no_other(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unacknowledged, "RESEND", 0.1)
+    monkeypatch.setattr(unacknowledged, "WINDOW", 1)
+    await edge.api.create(PODS, pod("stuck"), "default")
+    assert (await edge.next()).resource.endswith("/stuck")
+    for name in ("a", "b"):
+        await edge.api.create(PODS, pod(name), "default")
+        while not (message := await edge.next()).resource.endswith(f"/{name}"):
+            assert message.resource.endswith("/stuck")
+        await edge.acknowledge(message)
+
+
+async def test_pauses_before_a_resend_grow(edge: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unacknowledged, "RESEND", 0.1)
+    monkeypatch.setattr(unacknowledged, "LONGEST", 0.4)
+    await edge.api.create(PODS, pod("p"), "default")
+    loop = asyncio.get_running_loop()
+    times = []
+    for _ in range(5):
+        await edge.next()
+        times.append(loop.time())
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.4], abs=0.09)
+
+
+async def test_what_a_node_asks_for_although_it_had_it_is_sent_again(edge: Cloud) -> None:
+    await edge.api.create(CONFIGMAPS, configmap("cm", a="1"), "default")
+    await edge.api.create(PODS, pod("p", spec=using("cm")), "default")
+    await acknowledge(edge, await edge.drain())
+    answer = await edge.call("query", "default/configmap/cm")
+    assert answer.content["data"] == {"a": "1"}
+    assert told(await reconnect(edge)) == [("update", "default/configmap/cm")]
+
+
+async def test_a_configmap_that_is_deleted_and_made_again_arrives(edge: Cloud) -> None:
+    volumes = [{"name": "v", "projected": {"sources": [{"configMap": {"name": "cm"}}]}}]
+    for number in ("1", "2"):
+        await edge.api.create(CONFIGMAPS, configmap("cm", a=number), "default")
+        if number == "1":
+            await edge.api.create(PODS, pod("p", spec={"volumes": volumes}), "default")
+        news = await edge.drain()
+        assert [m.content["data"] for m in news if "configmap" in m.resource] == [{"a": number}]
+        await acknowledge(edge, news)
+        await edge.api.delete(CONFIGMAPS, "cm", "default")
+        deleted = await edge.drain()
+        assert told(deleted) == [("delete", "default/configmap/cm")]
+        await acknowledge(edge, deleted)
+
+
+async def test_an_edge_that_patches_its_node_first_is_sent_it(edge: Cloud) -> None:
+    await edge.call("patch", f"null/nodepatch/{NODE}", '{"status": {"phase": "Running"}}')
+    assert told(await edge.drain()) == [("update", f"null/node/{NODE}")]
+
+
+async def test_an_edge_whose_node_is_another_one_is_sent_everything(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
+        await acknowledge(cloud, await cloud.drain())
+        await register(cloud)
+        await acknowledge(cloud, await cloud.drain())
+        assert await reconnect(cloud) == []
+    await cloud.api.delete(NODES, NODE)
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        assert sorted(told(await cloud.drain())) == [
+            ("update", "default/pod/p"),
+            ("update", f"null/node/{NODE}"),
+        ]
+
+
+async def test_an_edge_that_is_upgraded_is_sent_everything_in_its_new_form(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller():
+        await cloud.connect(generation=V1_1)
+        await cloud.api.create(PODS, with_token("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await cloud.connect(connected=False)
+        await cloud.connect(generation=V1_23)
+        [message] = await cloud.drain()
+        assert message.content["kind"] == "Pod"
+        sources = message.content["spec"]["volumes"][0]["projected"]["sources"]
+        assert len(sources) == 2
