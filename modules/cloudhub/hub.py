@@ -29,6 +29,7 @@ from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.ack_coalescing import AckCoalescing
 from modules.cloudhub.session.deadlines import Deadlines
 from modules.cloudhub.session.session import Session
+from modules.common.wire import generations
 from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
@@ -148,12 +149,6 @@ class Hub:
         self.cluster.enroll(session)
         self._schedule_report()
 
-    def not_served(self, session: Session, reason: str) -> None:
-        """Have EdgeController write a Kubernetes Event about an edge of another version."""
-        self.upstream.send_own(
-            Message.build("cloudhub", "resource", "refused", f"node/{session.node}", reason)
-        )
-
     def ended(self, session: Session, cause: str, reason: str) -> None:
         if session.pending:
             self.statistics.refused[cause] += 1
@@ -177,9 +172,10 @@ class Hub:
         if self._closing.pop(transport, None) and not self._closing:
             self._all_closed.set()
 
-    def _publish(self, node: str, operation: str) -> None:
-        # constructConnectEvent of cloud/pkg/cloudhub/handler/eventhandler.go
+    def _publish(self, node: str, operation: str, generation: str) -> None:
+        # constructConnectEvent of cloud/pkg/cloudhub/handler/eventhandler.go, and the generation
         content = {"event_type": operation, "timestamp": int(time.time()), "client_id": node}
+        content |= generations.tell(generation)
         self.upstream.publish(
             Message.build("cloudhub", "resource", operation, f"node/{node}", content)
         )

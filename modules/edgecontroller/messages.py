@@ -18,7 +18,6 @@ QUERY: Final = "query"
 RESPONSE: Final = "response"
 CONNECTED: Final = "connected"
 DISCONNECTED: Final = "disconnected"
-REFUSED: Final = "refused"
 DELETED: Final = "deleted"
 
 POD: Final = "pod"

@@ -33,22 +33,23 @@ class Holder:
 class Directory:
     """The holders of all nodes.
 
-    `publish(node, operation)` notifies the controllers; `evict(node, holder)` ends a session that
-    a newer one replaces.
+    `publish(node, operation, generation)` notifies the controllers; `evict(node, holder)` ends a
+    session that a newer one replaces.
     """
 
     def __init__(
         self,
         limit: int,
         *,
-        publish: Callable[[str, str], None],
+        publish: Callable[[str, str, str], None],
         evict: Callable[[str, Holder], None],
     ) -> None:
         self._limit = limit
         self._publish = publish
         self._evict = evict
         self._holders: dict[str, Holder] = {}
-        self._enrolled: set[str] = set()
+        self._generations: dict[str, str] = {}
+        """protocol generation of each node that is enrolled"""
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -70,11 +71,11 @@ class Directory:
         self.check(node)
         self._assign(node, holder)
 
-    def enroll(self, node: str, holder: Holder) -> None:
+    def enroll(self, node: str, holder: Holder, generation: str) -> None:
         """Record that the session has been enrolled: its node is connected from now on."""
-        if self._holders.get(node) == holder and node not in self._enrolled:
-            self._enrolled.add(node)
-            self._publish(node, CONNECTED)
+        if self._holders.get(node) == holder and node not in self._generations:
+            self._generations[node] = generation
+            self._publish(node, CONNECTED, generation)
 
     def release(self, node: str, holder: Holder) -> None:
         """Record that the session is over; no effect if it has been replaced."""
@@ -82,20 +83,20 @@ class Directory:
             del self._holders[node]
             self._publish_disconnected(node)
 
-    def adopt(self, unit: str, sessions: Iterable[tuple[str, int, bool]]) -> None:
-        """Record what a process holds: (node, serial, enrolled) of all its sessions.
+    def adopt(self, unit: str, sessions: Iterable[tuple[str, int, str]]) -> None:
+        """Record what a process holds: (node, serial, generation) of all its sessions.
 
         The limit does not apply: these sessions were granted before.
         """
-        held = {node: (Holder(unit, serial), enrolled) for node, serial, enrolled in sessions}
+        held = {node: (Holder(unit, serial), generation) for node, serial, generation in sessions}
         for node, holder in list(self._holders.items()):
             if holder.unit == unit and node not in held:
                 self.release(node, holder)
-        for node, (holder, enrolled) in held.items():
+        for node, (holder, generation) in held.items():
             if self._holders.get(node) != holder:
                 self._assign(node, holder)
-            if enrolled:
-                self.enroll(node, holder)
+            if generation:
+                self.enroll(node, holder, generation)
 
     def _assign(self, node: str, holder: Holder) -> None:
         other = self._holders.get(node)
@@ -110,6 +111,5 @@ class Directory:
             self._evict(node, other)
 
     def _publish_disconnected(self, node: str) -> None:
-        if node in self._enrolled:
-            self._enrolled.remove(node)
-            self._publish(node, DISCONNECTED)
+        if generation := self._generations.pop(node, ""):
+            self._publish(node, DISCONNECTED, generation)

@@ -87,12 +87,14 @@ class Follower:
 
     def _send_roster(self) -> None:
         sessions = list(self._sessions.values())
-        held = [[each.node, each.serial, each.enrolled] for each in sessions if not each.pending]
+        held = [
+            [each.node, each.serial, each.generation_name] for each in sessions if not each.pending
+        ]
         self._sender.put(process_message(protocol.ROSTER, [self._unit, held]), None)
         for session in sessions:
             if session.pending:  # the leader may have crashed with the claim
                 self._send(protocol.CLAIM, session)
 
     def _send(self, operation: str, session: ClusterSession) -> None:
-        content: Any = [self._unit, session.serial]
+        content: Any = [self._unit, session.serial, session.generation_name]
         self._sender.put(process_message(operation, content, session.node), None)

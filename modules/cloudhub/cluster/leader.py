@@ -42,7 +42,7 @@ class Leader:
         others: Sequence[str],
         limit: int,
         sessions: Mapping[str, ClusterSession],
-        publish: Callable[[str, str], None],
+        publish: Callable[[str, str, str], None],
     ) -> None:
         self._unit = context.name
         self._sessions = sessions
@@ -91,7 +91,7 @@ class Leader:
         return True
 
     def enroll(self, session: ClusterSession) -> None:
-        self._directory.enroll(session.node, self._holder(session))
+        self._directory.enroll(session.node, self._holder(session), session.generation_name)
 
     def release(self, session: ClusterSession) -> None:
         self._directory.release(session.node, self._holder(session))
@@ -102,18 +102,19 @@ class Leader:
     # Followers
 
     def handle(self, message: Message) -> None:
-        unit, what = message.content
         if message.operation == protocol.ROSTER:
-            self._directory.adopt(unit, what)
+            unit, held = message.content
+            self._directory.adopt(unit, held)
             self._heard_from(unit)
             return
-        node, holder = node_of(message.resource), Holder(unit, what)
+        unit, serial, generation = message.content
+        node, holder = node_of(message.resource), Holder(unit, serial)
         if message.operation == protocol.CLAIM and not self._all_known.is_set():
             self._claims.append((node, holder))
         elif message.operation == protocol.CLAIM:
             self._answer_claim(node, holder)
         elif message.operation == protocol.ENROLL:
-            self._directory.enroll(node, holder)
+            self._directory.enroll(node, holder, generation)
         elif message.operation == protocol.RELEASE:
             self._directory.release(node, holder)
 

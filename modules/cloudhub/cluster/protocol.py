@@ -23,7 +23,8 @@ from ipc import Message
 FIRST: Final = "cloudhub"
 GROUP: Final = "cloudhub.processes"
 
-# To the leader. Content: [unit, serial]; of a roster [unit, [[node, serial, enrolled]]].
+# To the leader. Content: [unit, serial, generation], of a roster
+# [unit, [[node, serial, generation]]]; a generation is empty until the session is enrolled.
 CLAIM: Final = "claim"
 ENROLL: Final = "enroll"
 RELEASE: Final = "release"
@@ -45,7 +46,7 @@ class ClusterSession(Protocol):
     serial: int
 
     @property
-    def enrolled(self) -> bool: ...
+    def generation_name(self) -> str: ...
     @property
     def pending(self) -> bool: ...
     def granted(self) -> None: ...

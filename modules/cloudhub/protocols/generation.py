@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ipc import Message
 
@@ -19,6 +19,8 @@ class Decoder(Protocol):
 class Generation:
     """The protocol of a range of KubeEdge versions."""
 
+    name: str
+    """what the controllers are told (modules/common/wire/generations.py)"""
     form: str
     """name of the message form, which `cloudcore nodes` shows"""
     begins: Callable[[bytes], bool]
@@ -29,3 +31,7 @@ class Generation:
     """makes a decoder, given the largest message in bytes"""
     keepalive: str
     """the operation of keepalives, which are not passed on to the controllers"""
+    text: bool
+    """whether websocket messages are text, not binary"""
+    reply_content: Callable[[Message], Any]
+    """the content of an edge's answer, decoded as far as the form allows"""

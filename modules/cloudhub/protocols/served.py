@@ -10,29 +10,17 @@ from typing import Final
 
 from modules.cloudhub.protocols.generation import Generation
 from modules.cloudhub.protocols.v1_1 import V1_1
-from modules.common.wire import WireError
+from modules.cloudhub.protocols.v1_23 import V1_23
 
-#: In the order in which they are tried. Edges of KubeEdge v1.2 and later send JSON (json_form of
-#: modules/common/wire); what else they expect of the cloud is not implemented.
-GENERATIONS: Sequence[Generation] = (V1_1,)
-#: The generation of an edge that connects and sends nothing.
+#: In the order in which they are tried; the last one takes what is left, and says what is wrong.
+GENERATIONS: Final[Sequence[Generation]] = (V1_23, V1_1)
+#: The generation of an edge that connects and sends nothing. Today's edges begin with a keepalive.
 SILENT: Final = V1_1
 
 _FIRST_BYTES: Final = 16
 
 
-class NotServed(WireError):
-    """A connection's message form belongs to none of GENERATIONS."""
-
-
 def generation_of(first: bytes | bytearray) -> Generation:
-    """Detect the generation from a connection's first websocket message, which is not empty.
-
-    Raises NotServed if there is none; the text names the versions of KubeEdge.
-    """
-    for generation in GENERATIONS:
-        if generation.begins(bytes(first[:_FIRST_BYTES])):
-            return generation
-    raise NotServed(
-        "it speaks JSON, as edges of KubeEdge 1.2 and later do; only edges of 1.1 are served"
-    )
+    """Detect the generation from a connection's first websocket message, which is not empty."""
+    begin = bytes(first[:_FIRST_BYTES])
+    return next((each for each in GENERATIONS if each.begins(begin)), GENERATIONS[-1])

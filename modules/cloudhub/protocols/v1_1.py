@@ -6,14 +6,17 @@ from functools import partial
 from typing import Final
 
 from modules.cloudhub.protocols.generation import Generation
-from modules.common.wire import packed
+from modules.common.wire import generations, packed
 
 _KEEPALIVE: Final = "keepalive"
 
 V1_1: Final = Generation(
+    name=generations.V1_1,
     form="packed",
     begins=lambda first: not first.lstrip().startswith(b"{"),
     encode=packed.encode,
     decoder=partial(packed.Decoder, repeats=_KEEPALIVE),
     keepalive=_KEEPALIVE,
+    text=False,
+    reply_content=lambda answer: answer.content,
 )

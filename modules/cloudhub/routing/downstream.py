@@ -26,6 +26,7 @@ from modules.common.message_resource import (
     BadResource,
     split,
 )
+from modules.common.wire.generations import tell
 from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Downstream:
             self._drop(message, f"node {node} is not connected")
             log.debug("node %s is not connected: %s dropped", node, message.resource)
         elif message.operation == _QUESTION:
-            self._answer_question(message)
+            self._answer_question(message, session)
         elif not at_edge and _stops(message):
             reason = f"node {node} was stopped or deleted"
             session.end(WSCloseCode.OK, "stopped", reason)
@@ -97,9 +98,10 @@ class Downstream:
             message.resource = at_edge or message.resource
             session.send(message)
 
-    def _answer_question(self, message: Message) -> None:
+    def _answer_question(self, message: Message, session: Session) -> None:
         message.parent_id, message.id = message.id, new_id()
         message.operation = _ANSWER
+        message.content = tell(session.generation_name)
         if message.reply_to:
             self._upstream.answer(message)
         else:

@@ -94,6 +94,10 @@ class Upstream:
             self._statistics.late_answers += 1
             log.debug("node %s: late answer %s for %s", session.node, message.id, message.resource)
             return
+        if not message.resource:
+            # Of today's edges, edgecore's last message is an empty one.
+            log.debug("node %s: message %s without a resource ignored", session.node, message.id)
+            return
         message.resource = message_resource.cloud_resource(session.node, message.resource)
         self._put(self._sender_for(message), message, session)
 

@@ -20,7 +20,7 @@ from modules.cloudhub.endpoint.frame_writer import frames_of
 from modules.cloudhub.endpoint.identity import Identity
 from modules.cloudhub.metrics import HubStatistics
 from modules.cloudhub.protocols.generation import Decoder, Generation
-from modules.cloudhub.protocols.served import SILENT, NotServed, generation_of
+from modules.cloudhub.protocols.served import SILENT, generation_of
 from modules.cloudhub.session.ack_coalescing import AckCoalescing
 from modules.cloudhub.session.pending_replies import PendingReplies
 from modules.cloudhub.session.write_queue import (
@@ -80,7 +80,6 @@ class SessionOwner(Protocol):
     def upstream(self) -> EdgeMessages: ...
     def opened(self, session: Session) -> None: ...
     def enrolled(self, session: Session) -> None: ...
-    def not_served(self, session: Session, reason: str) -> None: ...
     def ended(self, session: Session, cause: str, reason: str) -> None: ...
     def closing(self, transport: WSTransport) -> None: ...
     def closed(self, transport: WSTransport) -> None: ...
@@ -147,6 +146,11 @@ class Session(WSListener):
         return self.generation is not None
 
     @property
+    def generation_name(self) -> str:
+        """The name of the protocol generation; empty until the session is enrolled."""
+        return self.generation.name if self.generation else ""
+
+    @property
     def pending(self) -> bool:
         """Whether the session waits for the leader's grant."""
         return bool(self._paused_for & _GRANT)
@@ -174,9 +178,6 @@ class Session(WSListener):
             try:
                 data = self._frames.add(frame, kind)
                 self._charge(_FRAME_COST + (self._read(data) if data else 0))
-            except NotServed as error:
-                self.end(WSCloseCode.UNSUPPORTED_DATA, "not served", str(error))
-                self._owner.not_served(self, str(error))
             except WireError as error:
                 self.end(WSCloseCode.PROTOCOL_ERROR, "frame", str(error))
             except TooBig as error:
@@ -224,7 +225,7 @@ class Session(WSListener):
             log.error("node %s: cannot send a message: %s", self.node, error)
             return
         if not waits:
-            self._write(frames)
+            self._write(frames, text=self.generation.text)
             if is_state(message):
                 self._owner.coalescing.expect(self._connection)
         elif not self.queue.put(message, frames):
@@ -239,11 +240,12 @@ class Session(WSListener):
         self._pending_replies.add(message, self._loop.time())
 
     def _flush(self) -> None:
+        text = self.generation is not None and self.generation.text
         while self.queue and self._write_paused_at is None and not self.over:
-            self._write(self.queue.pop())
+            self._write(self.queue.pop(), text=text)
 
-    def _write(self, frames: Frames) -> None:
-        self._transport.underlying_transport.write(frames_of(frames))
+    def _write(self, frames: Frames, *, text: bool) -> None:
+        self._transport.underlying_transport.write(frames_of(frames, text=text))
         self.messages_out += 1
         self._owner.statistics.messages_down += 1
 
@@ -280,6 +282,7 @@ class Session(WSListener):
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
             elif self._pending_replies.take(message):
+                message.content = generation.reply_content(message)
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 #: The reasons of Kubernetes Events about nodes.
 CONNECTED: Final = "EdgeConnected"
 DISCONNECTED: Final = "EdgeDisconnected"
-REFUSED: Final = "EdgeRefused"
 
 
 class NodeEventHandler:
@@ -157,12 +156,6 @@ class NodeEventHandler:
             self._record_event(node, "Warning", DISCONNECTED, text)
         self.connectivity.disconnected(node)
         self._updater.disconnected(node)
-
-    def refused(self, node: str, reason: str) -> None:
-        """Record an Event about an edge that cloudhub cannot serve."""
-        self._record_event(
-            node, "Warning", REFUSED, f"cloudcore has refused the edge node: {reason}"
-        )
 
     def _added(self, node: str) -> None:
         if not self._state.live:

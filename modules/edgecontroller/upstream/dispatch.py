@@ -26,7 +26,6 @@ from modules.edgecontroller.messages import (
     CLOUDHUB,
     CONNECTED,
     DISCONNECTED,
-    REFUSED,
     RESPONSE,
     UPDATE,
 )
@@ -165,7 +164,7 @@ class Upstream:
     def _route(self, delivery: Delivery) -> bool:
         """Route a message; return whether a queue has taken it and will call it done."""
         message = delivery.message
-        if message.operation in (CONNECTED, DISCONNECTED, REFUSED):
+        if message.operation in (CONNECTED, DISCONNECTED):
             self._connection(message)
             return False
         about = message_resource.parse(message.resource)
@@ -202,10 +201,8 @@ class Upstream:
         if message.operation == CONNECTED:
             self._on_report(node)
             self._node_events.connected(node, generation_of(message.content))
-        elif message.operation == DISCONNECTED:
-            self._node_events.disconnected(node)
         else:
-            self._node_events.refused(node, text_of(message))
+            self._node_events.disconnected(node)
 
     def _answer(self, message: Message, target: Target) -> None:
         if message.operation == RESPONSE:

@@ -18,4 +18,6 @@ from modules.cloudhub.endpoint.frame_writer import frames_of
 )
 def test_each_message_has_a_frame(length: int, header: str) -> None:
     message = b"x" * length
-    assert frames_of([message, b"ab"]) == bytes.fromhex(header) + message + b"\x82\x02ab"
+    assert (
+        frames_of([message, b"ab"], text=False) == bytes.fromhex(header) + message + b"\x82\x02ab"
+    )

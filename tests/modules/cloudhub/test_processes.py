@@ -18,6 +18,7 @@ from modules.cloudhub.cluster.directory import (
     Holder,
 )
 from modules.cloudhub.endpoint.identity import HandshakeRefused
+from modules.common.wire.generations import V1_1
 from tests.modules.cloudhub.conftest import DEADLINE, Join
 
 
@@ -189,14 +190,14 @@ class Told:
         self.evicted: list[tuple[str, int]] = []
         self.directory = Directory(
             limit,
-            publish=lambda node, operation: self.told.append((node, operation)),
+            publish=lambda node, operation, _: self.told.append((node, operation)),
             evict=lambda _, holder: self.evicted.append((holder.unit, holder.serial)),
         )
 
     def connect(self, node: str, unit: str, serial: int) -> Holder:
         holder = Holder(unit, serial)
         self.directory.claim(node, holder)
-        self.directory.enroll(node, holder)
+        self.directory.enroll(node, holder, V1_1)
         return holder
 
 
@@ -224,18 +225,18 @@ def test_a_roster_is_taken_as_it_is() -> None:
     told.connect("gone", "b", 1)
     told.connect("stays", "b", 2)
     told.told.clear()
-    told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
+    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_1), ("mute", 4, "")])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]
     assert len(told.directory) == 3  # more than the limit: they have been let in before
     with pytest.raises(HandshakeRefused):
         told.directory.claim("another", Holder("a", 5))
-    told.directory.adopt("b", [("stays", 2, True), ("new", 3, True), ("mute", 4, False)])
+    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_1), ("mute", 4, "")])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]
 
 
 def test_a_roster_does_not_take_from_a_newer_session() -> None:
     told = Told()
     told.connect("n", "a", 20)
-    told.directory.adopt("b", [("n", 10, True)])
+    told.directory.adopt("b", [("n", 10, V1_1)])
     assert told.directory.holder("n") == Holder("a", 20)
     assert told.evicted == [("b", 10)]

@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipc import Message
-from modules.cloudhub.protocols import served
-from modules.cloudhub.protocols.generation import Generation
-from modules.common.wire import json_form
+from modules.common.wire import generations, json_form
 from modules.common.wire.packed import encode
 from tests.modules.cloudhub.conftest import Cloud, Join
 from tests.modules.cloudhub.edge import (
@@ -219,50 +217,34 @@ async def test_a_fault_ends_that_session_alone(
         assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
 
 
-async def test_an_edge_of_another_kubeedge_is_told_so_and_the_operator_too(
-    cloud: Cloud, join: Join, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    edge = await join(cloud, silent=True)
-    edge.write(frame(b'{"header":{"msg_id":"1"}}\n', TEXT))
-    code, reason = await edge.closed()
-    assert code == 1003
-    assert "KubeEdge 1.2" in reason
-    told = await cloud.expect("edge-1", "refused")
-    assert (told.source, told.content) == ("cloudhub", reason)
-    (line,) = [text for text in caplog.messages if "JSON" in text]
-    assert "node edge-1 at 127.0.0.1" in line
-    assert cloud.hub.statistics.ended == {"not served": 1}
-
-
-async def test_a_further_generation_is_served_beside_the_first(
-    cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Edges of both generations, side by side."""
-    generation = Generation(
-        form="json",
-        begins=lambda first: first.startswith(b"{"),
-        encode=json_form.encode,
-        decoder=json_form.Decoder,
-        keepalive="keepalive",
-    )
-    monkeypatch.setattr(served, "GENERATIONS", (generation, *served.GENERATIONS))
+async def test_edges_of_both_generations_are_served_side_by_side(cloud: Cloud, join: Join) -> None:
     other = await join(cloud, "edge-2")
-    await cloud.expect("edge-2", "connected")
+    told = await cloud.expect("edge-2", "connected")
+    assert generations.generation_of(told.content) == generations.V1_1
     edge = await join(cloud, silent=True)
     for operation, resource in (("keepalive", "node"), ("update", "default/podstatus")):
         sent = Message.build("edged", "resource", operation, resource, {"n": 1})
         edge.write(frame(json_form.encode(sent)[0], TEXT))
-    await cloud.expect("edge-1", "connected")
+    told = await cloud.expect("edge-1", "connected")
+    assert generations.generation_of(told.content) == generations.V1_23
     got = await cloud.next()
-    assert (got.resource, got.content) == ("node/edge-1/default/podstatus", {"n": 1})
-    assert cloud.hub.sessions["edge-1"].generation is generation
+    assert (got.resource, got.content) == ("node/edge-1/default/podstatus", b'{"n":1}')
     await cloud.send("edge-1", "default/pod/p", content={"a": "<"})
     await cloud.send("edge-2", "default/pod/p")
-    _, payload = await edge.read_frame()
+    opcode, payload = await edge.read_frame()
+    assert opcode == TEXT
     (message,) = json_form.Decoder().feed(payload)
     assert (message.resource, message.content) == ("default/pod/p", {"a": "<"})
     assert (await other.receive()).content == b'{"n":1}'
+
+
+async def test_the_last_message_of_an_edge_of_today_is_empty(cloud: Cloud, join: Join) -> None:
+    edge = await join(cloud, silent=True)
+    edge.write(frame(b'{"header":{"msg_id":"1","timestamp":1},"route":{},"content":null}\n', TEXT))
+    await cloud.expect("edge-1", "connected")
+    sent = Message.build("edged", "resource", "update", "default/podstatus", None)
+    edge.write(frame(json_form.encode(sent)[0], TEXT))
+    assert (await cloud.next()).id == sent.id
 
 
 async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from ipc import ChannelState, Message
 from modules.cloudhub.routing import upstream
+from modules.common.wire import json_form
 from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
-from tests.modules.cloudhub.edge import Edge, frame
+from tests.modules.cloudhub.edge import TEXT, Edge, frame
 from tests.support.waiting import until
 
 DATA = Path(__file__).parents[2] / "data"
@@ -132,11 +133,45 @@ async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name:
     for number in (1, 2):
         edge.write(frame((DATA / f"frames/v1.1/{name}.ws{number}.bin").read_bytes()))
     said = json.loads((DATA / f"frames/v1.1/{name}.json").read_text())
-    if said["route"]["operation"] != "keepalive":
+    if said["route"]["resource"] and said["route"]["operation"] != "keepalive":
         got = await cloud.next(device=said["route"]["source"] == "twin")
         assert got.resource == f"node/edge-1/{said['route']['resource']}"
         assert got.id == said["header"]["msg_id"]
     assert "edge-1" in cloud.hub.sessions
+
+
+async def test_what_a_real_edge_of_today_sent_goes_through(cloud: Cloud, join: Join) -> None:
+    """In order and field by field: the edge's half of a recorded session of edgecore 1.23.1."""
+    edge = await join(cloud, silent=True)
+    lines = (DATA / "captures/v1.23-edge.jsonl").read_text().splitlines()
+    frames = [
+        each["frame"]
+        for each in map(json.loads, lines)
+        if each["dir"] == "edge->cloud" and "frame" in each
+    ]
+    sent = [base64.b64decode(each["b64"]) for each in frames if each["opcode"] == TEXT]
+    assert len(sent) > 10
+    for data in sent:
+        edge.write(frame(data, TEXT))
+    await cloud.expect("edge-1", "connected")
+    for data in sent:
+        said = json.loads(data)
+        header, route = said["header"], said["route"]
+        if route["operation"] == "keepalive":
+            continue
+        got = await cloud.next(device=route["source"] == "twin")
+        assert (got.id, got.parent_id) == (header["msg_id"], header.get("parent_msg_id", ""))
+        assert (got.timestamp, got.resource_version) == (
+            header["timestamp"],
+            header.get("resourceversion", ""),
+        )
+        assert got.resource == f"node/edge-1/{route['resource']}"
+        assert (got.source, got.group, got.operation) == (
+            route["source"],
+            route["group"],
+            route["operation"],
+        )
+        assert json_form.content_of(got) == said["content"]
 
 
 async def test_a_flooding_edge_is_not_read_until_its_messages_are_taken(

@@ -36,27 +36,6 @@ async def test_connections_are_events_of_their_node(running: Cloud) -> None:
     await eventually(lambda: reasons(running), lambda found: found == expected)
 
 
-async def test_an_edge_that_cloudhub_cannot_serve_is_an_event_of_its_node(running: Cloud) -> None:
-    refused = Message.build("cloudhub", "resource", "refused", f"node/{NODE}", "it speaks JSON")
-    await running.hub.send("edgecontroller", refused)
-    await eventually(lambda: reasons(running), lambda found: "EdgeRefused" in found)
-    (event,) = [
-        event
-        for event in (await running.api.list(EVENTS)).items
-        if event["reason"] == "EdgeRefused"
-    ]
-    assert event["type"] == "Warning"
-    assert "it speaks JSON" in event["message"]
-
-
-async def test_no_edge_can_say_that_it_was_refused(
-    running: Cloud, caplog: pytest.LogCaptureFixture
-) -> None:
-    await running.from_edge("refused", "default/node/x")
-    await running.drain()
-    assert "only cloudhub may send it" in caplog.text
-
-
 async def test_node_that_the_api_does_not_have_has_no_events(cloud: Cloud) -> None:
     async with cloud.controller():
         await cloud.connect()

@@ -1,4 +1,4 @@
-"""The JSON lane: Go's own messages both ways, and no crash whatever comes."""
+"""The JSON form: Go's own messages both ways, and no crash whatever comes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.wire import WireError
-from modules.common.wire.json_form import (
-    Decoder,
-    encode,
-)
+from modules.common.wire.json_form import Decoder, EnvelopeDecoder, content_of, encode
 
 FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.23"
 NAMES = sorted(path.stem for path in FRAMES.glob("*.json"))
-#: Fields that this cloud has no use for.
-UNUSED = {"30-resource-version", "31-message-type", "32-destination"}
 
 
 def written(name: str) -> bytes:
@@ -39,12 +34,16 @@ def test_decodes_to_what_go_decodes(name: str) -> None:
     header, route = wanted["header"], wanted["route"]
     assert (got.id, got.parent_id) == (header["msg_id"], header.get("parent_msg_id", ""))
     assert (got.timestamp, got.sync) == (header["timestamp"], header.get("sync", False))
-    for field in ("source", "group", "operation", "resource"):
+    assert (got.resource_version, got.type) == (
+        header.get("resourceversion", ""),
+        header.get("type", ""),
+    )
+    for field in ("source", "destination", "group", "operation", "resource"):
         assert getattr(got, field) == route.get(field, "")
     assert got.content == wanted["content"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNUSED])
+@pytest.mark.parametrize("name", NAMES)
 def test_encodes_to_what_go_encodes(name: str) -> None:
     (message,) = Decoder().feed(written(name))
     (encoded,) = encode(message)
@@ -121,3 +120,46 @@ def test_what_is_encoded_decodes(
     except WireError:
         return
     assert Decoder().feed(encoded) == [message]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_envelope_has_the_content_as_it_came(name: str) -> None:
+    (whole,) = Decoder().feed(written(name))
+    (got,) = EnvelopeDecoder().feed(written(name))
+    if whole.content is None or isinstance(whole.content, str):
+        assert got == whole
+        return
+    text = got.content
+    assert isinstance(text, bytes)
+    assert text in written(name)
+    assert content_of(got) == whole.content
+
+
+def test_numbers_of_an_envelope_stay_as_they_were_written() -> None:
+    text = b'{"a": 1e3, "b": 123456789012345678901234567890, "c": 0.10}'
+    (got,) = EnvelopeDecoder().feed(b'{"content":' + text + b"}")
+    assert got.content == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        (b"\xff", "\ufffd"),
+        (b"\xe2\x82", "\ufffd\ufffd"),  # the start of a character: each byte for itself
+        (b"\xe2\x82\xac", "\u20ac"),
+        (b"\\ud800", "\ufffd"),
+        (b"\\udc00x", "\ufffdx"),
+        (b"\\ud83d\\ude00", "\U0001f600"),
+        (b"\\ud800\\ud83d\\ude00", "\ufffd\U0001f600"),
+        (b"\\\\ud800", "\\ud800"),  # an escaped backslash
+        ("\u00e9".encode() + b"\\ud800", "\u00e9\ufffd"),
+    ],
+)
+@pytest.mark.parametrize("decoder", [Decoder, EnvelopeDecoder])
+def test_what_is_no_unicode_is_replaced_as_in_go(
+    raw: bytes, read: str, decoder: type[Decoder]
+) -> None:
+    """As encoding/json reads it: see `unquoteBytes` in decode.go."""
+    (got,) = decoder().feed(b'{"route":{"resource":"' + raw + b'"},"content":["' + raw + b'"]}')
+    assert got.resource == read
+    assert content_of(got) == [read]
