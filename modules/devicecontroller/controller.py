@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 async def run(context: ModuleContext, config: DeviceControllerConfig, settings: Settings) -> None:
     """Synchronize devices until asked to stop."""
-    record = SyncRecord(settings.data_dir / "devicecontroller" / "announced.sqlite3")
+    path = settings.data_dir / "devicecontroller" / "told.jsonl"
     async with KubeClient.connect(settings, user_agent="cloudcore-devicecontroller") as client:
-        with record:
+        with contextlib.closing(SyncRecord(path)) as record:
             await _Controller(context, config, settings, client, record).run()
 
 

@@ -20,11 +20,11 @@ from modules.common.kube import (
     WatchEvent,
     synced,
 )
+from modules.common.sync.record import Record
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
-from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
@@ -66,12 +66,12 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
         await stack.enter_async_context(client)
         path = settings.data_dir / "edgecontroller" / "told.jsonl"
-        ledger = stack.enter_context(closing(Ledger(path)))
+        record = stack.enter_context(closing(Record(path)))
         namespace = settings.kubernetes.namespace
         if settings.kubernetes.configured:
             # The cluster's kube-controller-manager monitors the nodes.
             config = config.model_copy(update={"node_monitor_grace_period": 0.0})
-        controller = Controller(config, namespace, client, ledger, context)
+        controller = Controller(config, namespace, client, record, context)
         await _until_stopped(controller.run(), context)
 
 
@@ -97,7 +97,7 @@ class Controller:
         config: EdgeControllerConfig,
         namespace: str,
         client: KubeClient,
-        ledger: Ledger,
+        record: Record,
         context: ModuleContext,
     ) -> None:
         self._config = config
@@ -105,7 +105,7 @@ class Controller:
         self._client = client
         self._context = context
         self._cloudhub = CloudHubClient(context)
-        self._state = State(ledger)
+        self._state = State(record)
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
@@ -159,7 +159,7 @@ class Controller:
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._terminating.run())
             tasks.create_task(self._report())
-            tasks.create_task(self._flush_ledger())
+            tasks.create_task(self._flush_record())
             self._context.ready()
 
     def _make_rows(self, answers: Answers) -> Rows:
@@ -232,10 +232,10 @@ class Controller:
         elif type_ == messages.POD:
             self._terminating.enqueue(key)
 
-    async def _flush_ledger(self) -> None:
-        """Write acknowledgements to the ledger's file once a second."""
+    async def _flush_record(self) -> None:
+        """Write acknowledgements to the record's file once a second."""
         while True:
-            self._state.ledger.flush()
+            self._state.record.flush()
             await asyncio.sleep(_FLUSH_SECONDS)
 
     async def _report(self) -> None:
@@ -273,8 +273,8 @@ class Controller:
             "cached": self._counts(),
             "connected_nodes": sum(self._state.connections.values()),
             "set_aside": sum(len(reflector.aside) for reflector in self._reflectors),
-            "told": len(self._state.ledger),
-            "trouble": self._state.ledger.trouble.reason,
+            "told": len(self._state.record),
+            "trouble": self._state.record.trouble.reason,
             "due": len(self._state.due),
             "sent": self._cloudhub.sent,
             "pending": self._upstream.pending,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ipc import Message
 from modules.common.kube import Object
+from modules.common.sync.record import EVERY_NODE
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.due import Pending, Target
-from modules.edgecontroller.downstream.ledger import EVERY_NODE
 from modules.edgecontroller.downstream.state import FOR_EVERY_NODE, LISTED, State, list_of
 from modules.edgecontroller.messages import DELETE, INSERT, NODE, POD, PODLIST, SECRET, UPDATE
 from modules.edgecontroller.objects import (
@@ -58,14 +58,14 @@ class Decisions:
         """Whether a node has acknowledged the present state of a target."""
         whole = whole_of(target)
         version = self._state.version(whole)
-        return bool(version) and self._state.ledger.seen(whole.node, whole.item) == version
+        return bool(version) and self._state.record.seen(whole.node, whole.item) == version
 
     def _podlist(self, target: Target, pods: list[Object]) -> Message:
         return messages.change(UPDATE, target.resource, [for_v1_1(POD, pod) for pod in pods])
 
     def _decide_v1_1(self, target: Target, pending: Pending) -> list[Message]:
         obj = self._state.desired(target)
-        told = self._state.ledger.uid(holder_of(target), target.item)
+        told = self._state.record.uid(holder_of(target), target.item)
         if obj is None:
             return [] if self._keeps(target, told) else [_delete_v1_1(target, pending)]
         content = for_v1_1(target.type, obj)
@@ -78,7 +78,7 @@ class Decisions:
     def _decide_today(self, target: Target, pending: Pending) -> list[Message]:
         if target.type not in _SENT_TODAY:
             return []
-        told = self._state.ledger.uid(target.node, target.item)
+        told = self._state.record.uid(target.node, target.item)
         if target.type == NODE:
             return self._push_node(target)
         obj = self._state.desired(target)
@@ -113,7 +113,7 @@ def whole_of(target: Target) -> Target:
 
 
 def holder_of(target: Target) -> str:
-    """Return whose row of the ledger is about a target."""
+    """Return whose row of the record is about a target."""
     return EVERY_NODE if target.type in FOR_EVERY_NODE else target.node
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from modules.common import message_resource
 from modules.common.kube import Object
-from modules.edgecontroller.downstream.references import Item
+from modules.common.sync.journal import Item
 
 
 class Target(NamedTuple):

@@ -10,11 +10,11 @@ from typing import Any
 
 from ipc import Message, MessageTooLarge
 from modules.common.kube import Object, SetAside, Subject, reference
+from modules.common.sync.record import EVERY_NODE
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.decisions import Decisions, holder_of, whole_of
 from modules.edgecontroller.downstream.due import Pending, Target
-from modules.edgecontroller.downstream.ledger import EVERY_NODE
 from modules.edgecontroller.downstream.refusals import Refusals
 from modules.edgecontroller.downstream.state import FOR_EVERY_NODE, LISTED, State, list_of
 from modules.edgecontroller.downstream.unacknowledged import Sent, Unacknowledged
@@ -28,7 +28,7 @@ from modules.edgecontroller.objects import (
     version_of,
 )
 
-#: Targets decided together, with one write of the ledger.
+#: Targets decided together, with one write of the record.
 _BATCH = 64
 
 #: Targets sent before other tasks, such as answers, get a turn.
@@ -78,7 +78,7 @@ class NodeUpdater:
         while True:
             batch = await due.batch(_BATCH)
             decided = [(*each, self._prepare(*each)) for each in batch]
-            self._state.ledger.commit()
+            self._state.record.commit()
             for number, (target, pending, made) in enumerate(decided, 1):
                 await self._send(target, pending, made)
                 due.settle(target, pending)
@@ -98,14 +98,14 @@ class NodeUpdater:
         if sent is None or sent.message_id != message_id:
             return
         self._unacknowledged.remove(target)
-        ledger = self._state.ledger
+        record = self._state.record
         if target.type in FOR_EVERY_NODE:
             self._acknowledge_list(target)
         elif sent.content is None:
-            ledger.remove(target.node, [target.item])
+            record.remove(target.node, [target.item])
             self._send_successor(target)
         else:
-            ledger.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
+            record.acknowledge(target.node, target.item, self._version_acknowledged(target, sent))
         if sent.doubtful:
             self._state.due.mark(target)  # as an update
 
@@ -135,16 +135,16 @@ class NodeUpdater:
         So it has lost one that it has acknowledged. The answer brings it; should that get lost too,
         the object is sent when the node connects the next time.
         """
-        ledger = self._state.ledger
-        if self._is_of_today(target.node) and ledger.seen(target.node, target.item):
-            ledger.acknowledge(target.node, target.item, "")
+        record = self._state.record
+        if self._is_of_today(target.node) and record.seen(target.node, target.item):
+            record.acknowledge(target.node, target.item, "")
 
     def answered(self, target: Target, obj: Object) -> None:
         """Record that a node gets an object as the answer to a query, and stores it."""
         if not self._is_of_today(target.node):
             self._unacknowledged.remove(target)
-        self._state.ledger.tell(target.node, target.item, uid_of(obj))
-        self._state.ledger.commit()
+        self._state.record.tell(target.node, target.item, uid_of(obj))
+        self._state.record.commit()
 
     def denied(self, target: Target) -> None:
         """Record that a node was denied an object: an edge of v1.1 stores the answer as the object.
@@ -158,12 +158,12 @@ class NodeUpdater:
             return
         if self._is_of_today(node):
             return
-        rows = state.ledger.items(node)
+        rows = state.record.items(node)
         noted = sum(row.uid == _DENIED for row in rows.values())
         if target.item in rows or noted >= _MOST_DENIED:
             return
-        state.ledger.tell(node, target.item, _DENIED)
-        state.ledger.commit()
+        state.record.tell(node, target.item, _DENIED)
+        state.record.commit()
         asyncio.get_running_loop().call_later(_KEPT, state.due.mark, target)
 
     def disconnected(self, node: str) -> None:
@@ -184,14 +184,14 @@ class NodeUpdater:
         state, node = self._state, target.node
         whole = list_of(target)
         if (
-            state.ledger.seen(node, whole.item)
+            state.record.seen(node, whole.item)
             and not self._unacknowledged.any_of(node, target.type)
             and not state.due.has(node, target.type)
         ):
-            state.ledger.acknowledge(node, whole.item, state.version(whole))
+            state.record.acknowledge(node, whole.item, state.version(whole))
 
     def _prepare(self, target: Target, pending: Pending) -> list[Message]:
-        """Decide what to send, and record it in the ledger before it is sent."""
+        """Decide what to send, and record it in the record before it is sent."""
         try:
             made = self._decisions.decide(target, pending)
             self._record(target, made)
@@ -252,21 +252,21 @@ class NodeUpdater:
         self._unacknowledged.add(target, Sent(message.id, content, version, doubtful))
 
     def _record(self, target: Target, made: list[Message]) -> None:
-        """Record in the ledger what is about to be sent, and mark the lists it changes as stale."""
+        """Record in the record what is about to be sent, and mark the lists it changes as stale."""
         for message in made:
             if message.operation != DELETE:
                 self._tell(target, message.content)
         if made and target.type in _IN_LISTS:
             whole = whole_of(target)
-            self._state.ledger.doubt(whole.node, whole.item)
+            self._state.record.doubt(whole.node, whole.item)
 
     def _tell(self, target: Target, content: Any) -> None:
-        """Record in the ledger what the target's node has after this update."""
-        ledger = self._state.ledger
+        """Record in the record what the target's node has after this update."""
+        record = self._state.record
         if not isinstance(content, list):
-            ledger.tell(holder_of(target), target.item, uid_of(content))
+            record.tell(holder_of(target), target.item, uid_of(content))
             return
-        ledger.tell(target.node, target.item, _A_LIST)
+        record.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):
             for key, obj in self._state.stores[listed].items():
-                ledger.tell(EVERY_NODE, (listed, *key), uid_of(obj))
+                record.tell(EVERY_NODE, (listed, *key), uid_of(obj))

@@ -29,6 +29,10 @@ from supervisor.api import ModuleContext
 #: The insert of an existing Node on one connection that shows that a node's database has none.
 _LOST: Final = 2
 
+#: Seconds for which the rows of a node without a Node are kept, and between looks for them.
+KEEP_ROWS: Final = 86_400.0
+_DROP_INTERVAL: Final = 600.0
+
 log = logging.getLogger(__name__)
 
 #: The reasons of Kubernetes Events about nodes.
@@ -66,7 +70,7 @@ class NodeEventHandler:
         elif event.type == "DELETED":
             self._deleted.put_nowait(name)
             self._state.whole_nodes.pop(name, None)
-            self._state.ledger.forget_seen(name)  # what comes back may be another machine
+            self._state.record.forget_seen(name)  # what comes back may be another machine
         elif event.object["digest"] != (event.old or {}).get("digest"):
             self._push_node(name)
             if _ready(event.object) and not _ready(event.old):
@@ -81,18 +85,37 @@ class NodeEventHandler:
         state = self._state
         state.live = True
         # Until cloudhub answers: an edge must not get what is meant for one of another generation.
-        for node, generation in state.ledger.generations().items():
+        for node, generation in state.record.generations().items():
             state.generations.setdefault(node, generation)
-        for node in state.ledger.nodes():
-            if state.ledger.uid(node, node_item(node)) is not None:
+        for node in state.record.nodes():
+            if state.record.uid(node, node_item(node)) is not None:
                 state.reads_own_node.add(node)
         for _, node in self._state.nodes:
             self._added(node)
-        for node in self._state.ledger.nodes():
+        for node in self._state.record.nodes():
             self._deleted.put_nowait(node)  # it may have been deleted while this module was down
 
     async def run(self) -> None:
-        """Have cloudhub close the sessions of deleted nodes, until cancelled."""
+        """Have the sessions of deleted nodes closed, and their rows dropped, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._close_sessions())
+            tasks.create_task(self._drop_rows())
+
+    async def _drop_rows(self) -> None:
+        """Drop the rows of nodes that have had no Node for a day.
+
+        Until then it may come back, maybe with its database, and is sent the deletions missed.
+        """
+        state = self._state
+        while True:
+            for node in state.record.nodes():
+                if ("", node) in state.nodes:
+                    state.record.node_exists(node)
+                elif state.record.drop_gone(node, KEEP_ROWS):
+                    log.info("node %s: has had no Node for a day, its record is dropped", node)
+            await asyncio.sleep(_DROP_INTERVAL)
+
+    async def _close_sessions(self) -> None:
         while True:
             node = await self._deleted.get()
             if ("", node) not in self._state.nodes:
@@ -115,7 +138,7 @@ class NodeEventHandler:
         if today:
             self._updater.disconnected(node)  # nothing is in flight on the new connection
         else:
-            self._state.ledger.forget_seen(node)
+            self._state.record.forget_seen(node)
         self._state.mark_all(node, unless_seen=today)
 
     def registered(self, node: str, namespace: str, *, exists: bool) -> None:
@@ -135,7 +158,7 @@ class NodeEventHandler:
             if self._conflicts[node] < _LOST:
                 return
         log.info("node %s: has started, maybe with an empty database; all is sent again", node)
-        self._state.ledger.forget_seen(node)
+        self._state.record.forget_seen(node)
         self._state.mark_all(node)
 
     def reads_own_node(self, node: str) -> None:
@@ -160,9 +183,10 @@ class NodeEventHandler:
     def _added(self, node: str) -> None:
         if not self._state.live:
             return
-        known = self._state.ledger.uid(node, node_item(node))
+        self._state.record.node_exists(node)
+        known = self._state.record.uid(node, node_item(node))
         if known and known != uid_of(self._state.nodes["", node]):
-            self._state.ledger.forget_seen(node)  # another Node, maybe of another machine
+            self._state.record.forget_seen(node)  # another Node, maybe of another machine
         if node in self._state.connections:
             self._state.mark_all(node, unless_seen=True)
         else:
@@ -182,10 +206,10 @@ class NodeEventHandler:
         """Note a node's generation; one that has changed may keep nothing of what it was sent."""
         before = self._state.generations.get(node)
         self._state.generations[node] = generation
-        self._state.ledger.set_generation(node, generation if generation == V1_23 else "")
+        self._state.record.set_generation(node, generation if generation == V1_23 else "")
         if before is not None and (before == V1_23) != (generation == V1_23):
             self._updater.disconnected(node)
-            self._state.ledger.forget_seen(node)
+            self._state.record.forget_seen(node)
 
     def _push_node(self, node: str, *, unless_seen: bool = False) -> None:
         if self._state.live and node in self._state.reads_own_node:

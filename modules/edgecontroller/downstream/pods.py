@@ -35,9 +35,9 @@ class PodEventHandler:
 
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
         """Carry the acknowledgement over to the new resourceVersion: edges see no change."""
-        ledger = self._state.ledger
-        if ledger.seen(target.node, target.item) == version_of(old):
-            ledger.acknowledge(target.node, target.item, version_of(new))
+        record = self._state.record
+        if record.seen(target.node, target.item) == version_of(old):
+            record.acknowledge(target.node, target.item, version_of(new))
 
     def _mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
         if self._state.live and self._state.reachable(target.node):

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from modules.common.kube import Object, is_name
+from modules.common.sync.journal import Item
 from modules.edgecontroller.messages import CONFIGMAP, SECRET
 from modules.edgecontroller.objects import part_of
-
-#: (type, namespace, name)
-Item = tuple[str, str, str]
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _SECRET_REFS = ("secretRef", "nodePublishSecretRef")

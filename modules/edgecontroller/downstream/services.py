@@ -20,7 +20,7 @@ class ServiceEventHandler:
         mark_everywhere(self._state, SERVICE, event)
         if event.type == "DELETED":
             for _, node in self._state.nodes:
-                self._state.ledger.remove(node, [(PODLIST, *key_of(event.object))])
+                self._state.record.remove(node, [(PODLIST, *key_of(event.object))])
 
 
 class EndpointsEventHandler:

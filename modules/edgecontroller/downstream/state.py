@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from modules.common.kube import Aside, Key, Object, WatchEvent, key_of
+from modules.common.sync.journal import Item
+from modules.common.sync.record import EVERY_NODE, Record
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import (
     DueSet,
     Target,
 )
-from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger
 from modules.edgecontroller.downstream.locations import LocationCache
-from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.messages import (
     CONFIGMAP,
     ENDPOINTS,
@@ -57,7 +57,7 @@ class State:
     `live` is False until all stores are complete; until then nothing becomes due.
     """
 
-    ledger: Ledger
+    record: Record
     nodes: Store = field(default_factory=dict)
     stores: dict[str, Store] = field(
         default_factory=lambda: {
@@ -77,7 +77,7 @@ class State:
     #: Their Nodes as read from the API, until they are sent.
     whole_nodes: dict[str, Object] = field(default_factory=dict)
     live: bool = False
-    #: Nodes that may have objects from another cloudcore, which the ledger does not have.
+    #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
 
@@ -121,9 +121,9 @@ class State:
         """Make an object due to every node that may have it."""
         if not self.live:
             return
-        for_every_node = self.ledger.uid(EVERY_NODE, item) is not None
+        for_every_node = self.record.uid(EVERY_NODE, item) is not None
         for node in self.reachable_nodes():
-            if for_every_node or self.ledger.uid(node, item) is not None:
+            if for_every_node or self.record.uid(node, item) is not None:
                 self.due.mark(Target(node, *item))
 
     def version(self, target: Target) -> str:
@@ -159,7 +159,7 @@ class State:
         """
         if not self.live or not self.reachable(node):
             return
-        told = self.ledger.items(node)
+        told = self.record.items(node)
         items = [
             *self.locations.items_for(node),
             *((POD, *key) for key in self.locations.pods_on(node)),
@@ -190,7 +190,7 @@ class State:
 
     def tombstones(self) -> list[Item]:
         """Return the deleted services and endpoints that nodes may still have."""
-        told = self.ledger.items(EVERY_NODE)
+        told = self.record.items(EVERY_NODE)
         gone = [
             (type_, namespace, name)
             for type_, namespace, name in told
@@ -198,7 +198,7 @@ class State:
             and not self.is_aside((type_, namespace, name))
         ]
         if len(gone) > _MAX_TOMBSTONES:
-            self.ledger.remove(EVERY_NODE, gone[:-_MAX_TOMBSTONES])
+            self.record.remove(EVERY_NODE, gone[:-_MAX_TOMBSTONES])
         return gone[-_MAX_TOMBSTONES:]
 
     def _once(self, key: Hashable, compute: Callable[[], Value]) -> Value:

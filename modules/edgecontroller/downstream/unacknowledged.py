@@ -15,9 +15,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import Target
-from modules.edgecontroller.downstream.references import Item
 from modules.edgecontroller.downstream.state import State
 
 #: Seconds in which a node acknowledges a message, and the longest until it is sent again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -98,7 +98,7 @@ class Bench:
 @asynccontextmanager
 async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
     """Run a controller; `devices` are what there is when it starts."""
-    with SyncRecord(directory / "announced.sqlite3") as record:
+    with closing(SyncRecord(directory / "told.jsonl")) as record:
         bench = Bench(directory, record)
         bench.api.lists[DEVICES.plural].extend(devices)
         await bench.ready()

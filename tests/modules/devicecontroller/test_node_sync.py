@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ class Cloud:
 
 @pytest.fixture
 async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
-    cloud = Cloud(tmp_path / "announced.sqlite3")
-    with cloud.record:
+    cloud = Cloud(tmp_path / "told.jsonl")
+    with closing(cloud.record):
         task = asyncio.create_task(cloud.node_sync.run())
         yield cloud
         cloud.node_sync.stop()
@@ -217,10 +218,10 @@ async def test_connected_node_that_does_not_ask_is_told(cloud: Cloud) -> None:
 
 
 async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
-    path = tmp_path / "announced.sqlite3"
+    path = tmp_path / "told.jsonl"
     before = Cloud(path)
     devices = {name: device(name) for name in ("kept", "changed", "moved", "removed")}
-    with before.record:
+    with closing(before.record):
         task = asyncio.create_task(before.node_sync.run())
         for one in devices.values():
             before.put(one)
@@ -237,7 +238,7 @@ async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
         if name != "removed":
             after.store[key_of(now)] = now
             after.inventory.add(now)
-    with after.record:
+    with closing(after.record):
         after.node_sync.enqueue_all()
         task = asyncio.create_task(after.node_sync.run())
         said = [await after.said() for _ in range(4)]

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from ipc import Message, MessageTooLarge
 from modules.common.kube import NODES, PODS, KubeClient, Resource, check, shape_of
+from modules.common.sync.record import Record
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.controller import Controller
-from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.state import LISTED
 from modules.edgecontroller.messages import INSERT, PODLIST, UPDATE
 from modules.edgecontroller.objects import RESOURCES
@@ -62,12 +62,12 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.api, self.context = FakeKube("edgecontroller"), Context()
         self.api.lists[NODES.plural].append(node(NODE) | {"metadata": _node_metadata()})
-        self.ledger = Ledger(directory / "told.jsonl")
+        self.record = Record(directory / "told.jsonl")
         self.controller = Controller(
             EdgeControllerConfig(),
             "",
             cast("KubeClient", self.api),
-            self.ledger,
+            self.record,
             cast("Any", self.context),
         )
         self.task = asyncio.create_task(self.controller.run())
@@ -129,4 +129,4 @@ async def running(directory: Path, *pods: Any) -> AsyncIterator[Bench]:
     finally:
         bench.task.cancel()
         await asyncio.wait([bench.task])
-        bench.ledger.close()
+        bench.record.close()

@@ -9,7 +9,8 @@ import pytest
 from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SECRETS, SERVICES, Resource
-from modules.edgecontroller.downstream.references import Item, references
+from modules.common.sync.journal import Item
+from modules.edgecontroller.downstream.references import references
 
 from .conftest import BARRIER, Cloud, Json, configmap, node, pod
 

@@ -17,9 +17,9 @@ from modules.common.kube import (
     SetAside,
 )
 from modules.common.kube.health import ApiHealth
+from modules.common.sync.record import Record
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.state import State
@@ -106,7 +106,7 @@ class Bench:
     def __init__(self, directory: Path, max_pending: int = 100) -> None:
         self.api, self.channel = Api(), Channel()
         client, sender = cast("KubeClient", self.api), CloudHubClient(self.channel)
-        self.state = State(Ledger(directory / "told.jsonl"))
+        self.state = State(Record(directory / "told.jsonl"))
         recorder = EventRecorder(client, "test")
         aside = SetAside(recorder, "test")
         updater = NodeUpdater(self.state, sender, aside)
@@ -140,7 +140,7 @@ class Bench:
 def bench(tmp_path: Path) -> Any:
     made = Bench(tmp_path)
     yield made
-    made.state.ledger.close()
+    made.state.record.close()
 
 
 async def settle() -> None:
@@ -200,7 +200,7 @@ async def test_takes_no_more_than_may_be_pending(tmp_path: Path) -> None:
     assert len(bench.api.patched) == 10
     running.cancel()
     await asyncio.wait([running])
-    bench.state.ledger.close()
+    bench.state.record.close()
 
 
 def status_of(name: str, uid: str) -> list[Message]:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from modules.common.kube import NODES, EventRecorder, KubeClient, WatchEvent
+from modules.common.sync.record import Record
 from modules.edgecontroller import node_lifecycle
 from modules.edgecontroller.cloudhub_client import CloudHubClient
-from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.state import State
@@ -58,7 +58,7 @@ class World:
 
     def __init__(self, cloud: Cloud, clock: Clock) -> None:
         self.api, self.clock = cloud.api, clock
-        self.state = State(Ledger(cloud.settings.data_dir / "told.jsonl"))
+        self.state = State(Record(cloud.settings.data_dir / "told.jsonl"))
         self.lifecycle = Lifecycle(self.api, self.state, EventRecorder(self.api, "test"), 50.0)
 
     async def follow(self) -> None:
@@ -79,7 +79,7 @@ async def world(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Any:
     await made.follow()
     await made.look_after(0)
     yield made
-    made.state.ledger.close()
+    made.state.record.close()
 
 
 async def test_a_node_that_no_longer_reports_is_marked_once(
@@ -197,7 +197,7 @@ async def test_a_node_that_was_deleted_while_nobody_looked(cloud: Cloud) -> None
 
 async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> None:
     channel, aside = Channel(), make_set_aside()
-    state = State(Ledger(tmp_path / "told.jsonl"))
+    state = State(Record(tmp_path / "told.jsonl"))
     sender = CloudHubClient(channel)
     context = cast("ModuleContext", channel)
     concern = NodeEventHandler(state, NodeUpdater(state, sender, aside), sender, context, aside)
@@ -211,4 +211,4 @@ async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> 
     running.cancel()
     await asyncio.wait([running])
     assert [message.resource for message in channel.sent] == ["node/edge-node-2"]
-    state.ledger.close()
+    state.record.close()

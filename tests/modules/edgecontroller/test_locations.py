@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.common.kube import Key
+from modules.common.sync.journal import Item
 from modules.edgecontroller.downstream.locations import LocationCache
-from modules.edgecontroller.downstream.references import Item, references
+from modules.edgecontroller.downstream.references import references
 
 
 def pod(spec: dict[str, Any]) -> dict[str, Any]:

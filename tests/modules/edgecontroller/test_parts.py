@@ -1,11 +1,7 @@
 """The parts that need neither an API server nor a channel."""
 
 import asyncio
-import errno
-import itertools
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -23,13 +19,9 @@ from modules.edgecontroller.downstream.due import (
     Pending,
     Target,
 )
-from modules.edgecontroller.downstream.ledger import EVERY_NODE, Ledger, Row
 from modules.edgecontroller.objects import endpoints_changed, keep, pod_changed, selects
 from modules.edgecontroller.upstream.message_queue import MessageQueue
 from modules.edgecontroller.upstream.podstatus import deletion_complete, status_patch
-
-CM = ("configmap", "ns", "cm")
-SECRET = ("secret", "ns", "s")
 
 
 def test_module_names() -> None:
@@ -57,129 +49,6 @@ def test_config_takes_whole_numbers_and_tables() -> None:
         {"node_update_frequency": 30, "workers": {"query": 2}}
     )
     assert (config.node_update_frequency, config.workers.query) == (30.0, 2)
-
-
-def test_ledger_outlives_its_process(tmp_path: Path) -> None:
-    path = tmp_path / "deeper" / "told.jsonl"
-    first = Ledger(path)
-    first.tell("n", CM, "1")
-    first.tell(EVERY_NODE, CM, "2")
-    first.tell("n", CM, "3")
-    first.commit()
-    second = Ledger(path)  # the first one has not been closed: it was killed
-    assert second.uid("n", CM) == "3"
-    assert second.items(EVERY_NODE) == {CM: Row("2")}
-    assert second.items("other") == {}
-    second.remove("n", [CM, ("pod", "ns", "p")])
-    second.close()
-    first.close()
-    third = Ledger(path)
-    assert third.uid("n", CM) is None
-    assert len(third) == 1
-    third.close()
-
-
-def test_ledger_knows_what_was_acknowledged(tmp_path: Path) -> None:
-    path = tmp_path / "told.jsonl"
-    first = Ledger(path)
-    first.acknowledge("n", CM, "7")  # of what it was never told
-    first.tell("n", CM, "1")
-    first.tell("m", CM, "1")
-    first.acknowledge("n", CM, "8")
-    first.acknowledge("m", CM, "8")
-    first.forget_seen("m")
-    first.flush()
-    second = Ledger(path)
-    assert (second.seen("n", CM), second.seen("m", CM), second.seen("o", CM)) == ("8", "", "")
-    second.tell("n", CM, "2")
-    assert second.seen("n", CM) == ""
-    first.close()
-    second.close()
-
-
-def test_ledger_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modules.edgecontroller.downstream.ledger._SLACK", 10)
-    path = tmp_path / "told.jsonl"
-    ledger = Ledger(path)
-    for n in range(100):
-        ledger.tell("n", CM, str(n))
-        ledger.commit()
-    assert len(path.read_bytes().splitlines()) < 20
-    ledger.close()
-    again = Ledger(path)
-    assert again.uid("n", CM) == "99"
-    again.close()
-
-
-def test_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "told.jsonl"
-    ledger = Ledger(path)
-    ledger.tell("n", CM, "1")
-    ledger.close()
-    with path.open("ab") as file:
-        file.write(b'["n","configmap","ns')
-    ledger = Ledger(path)
-    ledger.close()
-    assert ledger.uid("n", CM) == "1"
-    assert (tmp_path / "told.jsonl.unusable").read_bytes().endswith(b'"ns')
-    again = Ledger(path)
-    assert again.uid("n", CM) == "1"
-    again.close()
-
-
-def full(*_: object, **__: object) -> int:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_ledger_on_a_full_disk_keeps_all_in_memory_and_writes_it_when_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    path = tmp_path / "told.jsonl"
-    write = os.write
-    written = itertools.count(1)
-
-    def half_a_line(file: int, data: bytes) -> int:
-        return write(file, data[:10]) if next(written) == 1 else full()
-
-    ledger = Ledger(path)
-    ledger.tell("n", CM, "1")
-    ledger.commit()
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "write", half_a_line)
-        ledger.tell("n", CM, "2")
-        ledger.commit()
-        assert "disk full" in ledger.trouble.reason
-        assert str(path) in ledger.trouble.reason
-        ledger.tell("m", CM, "3")
-        ledger.commit()
-        ledger.acknowledge("m", CM, "v")
-        ledger.flush()
-        assert (ledger.uid("n", CM), ledger.seen("m", CM)) == ("2", "v")
-    ledger.flush()
-    assert ledger.trouble.reason == ""
-    ledger.tell("m", SECRET, "4")
-    ledger.close()
-    assert len([line for line in caplog.messages if str(path) in line]) == 2
-    again = Ledger(path)
-    assert (again.uid("n", CM), again.seen("m", CM), again.uid("m", SECRET)) == ("2", "v", "4")
-    again.close()
-
-
-def test_ledger_begins_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "controller" / "told.jsonl"
-    ledger = Ledger(path)
-    ledger.tell("n", CM, "1")
-    ledger.close()
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
-        ledger = Ledger(path)
-        assert ledger.uid("n", CM) == "1"
-        assert len(ledger) == 1
-        ledger.close()
-    ledger = Ledger(path)
-    assert ledger.uid("n", CM) == "1"
-    ledger.close()
 
 
 def target(name: str) -> Target:

@@ -23,8 +23,8 @@ from modules.common.kube import (
 )
 from modules.common.kube.health import ApiHealth
 from modules.common.message_resource import ObjectResource
+from modules.common.sync.record import Record
 from modules.edgecontroller.downstream import node_updates
-from modules.edgecontroller.downstream.ledger import Ledger
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.upstream import denials
 from modules.edgecontroller.upstream.authorization import (
@@ -77,7 +77,7 @@ class World:
     """Two nodes, and a pod on each."""
 
     def __init__(self, directory: Path) -> None:
-        self.state = State(Ledger(directory / "told.jsonl"))
+        self.state = State(Record(directory / "told.jsonl"))
         self.api = Api({})
         self.rights = Rights(self.state, cast("KubeClient", self.api))
         for name in (NODE, OTHER):
@@ -109,7 +109,7 @@ class World:
 def world(tmp_path: Path) -> Any:
     made = World(tmp_path)
     yield made
-    made.state.ledger.close()
+    made.state.record.close()
 
 
 #: kind, and the names of the object that is the node's own, another's, nobody's, and of none

@@ -1,0 +1,189 @@
+"""The record of what nodes have been told outlives its process, a full disk and damage."""
+
+import errno
+import itertools
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from modules.common.sync.journal import Row
+from modules.common.sync.record import EVERY_NODE, Record
+
+CM = ("configmap", "ns", "cm")
+SECRET = ("secret", "ns", "s")
+
+
+def test_outlives_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "deeper" / "told.jsonl"
+    first = Record(path)
+    first.tell("n", CM, "1")
+    first.tell(EVERY_NODE, CM, "2")
+    first.tell("n", CM, "3")
+    first.commit()
+    second = Record(path)  # the first one has not been closed: it was killed
+    assert second.uid("n", CM) == "3"
+    assert second.items(EVERY_NODE) == {CM: Row("2")}
+    assert second.items("other") == {}
+    second.remove("n", [CM, ("pod", "ns", "p")])
+    second.close()
+    first.close()
+    third = Record(path)
+    assert third.uid("n", CM) is None
+    assert len(third) == 1
+    third.close()
+
+
+def test_knows_what_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
+    first = Record(path)
+    first.acknowledge("n", CM, "7")  # of what it was never told
+    first.tell("n", CM, "1")
+    first.tell("m", CM, "1")
+    first.acknowledge("n", CM, "8")
+    first.acknowledge("m", CM, "8")
+    first.forget_seen("m")
+    first.flush()
+    second = Record(path)
+    assert (second.seen("n", CM), second.seen("m", CM), second.seen("o", CM)) == ("8", "", "")
+    second.tell("n", CM, "2")
+    assert second.seen("n", CM) == ""
+    first.close()
+    second.close()
+
+
+def test_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.common.sync.journal._SLACK", 10)
+    path = tmp_path / "told.jsonl"
+    record = Record(path)
+    for n in range(100):
+        record.tell("n", CM, str(n))
+        record.commit()
+    assert len(path.read_bytes().splitlines()) < 20
+    record.close()
+    again = Record(path)
+    assert again.uid("n", CM) == "99"
+    again.close()
+
+
+def test_damaged_record_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
+    record = Record(path)
+    record.tell("n", CM, "1")
+    record.close()
+    with path.open("ab") as file:
+        file.write(b'["n","configmap","ns')
+    record = Record(path)
+    record.close()
+    assert record.uid("n", CM) == "1"
+    assert (tmp_path / "told.jsonl.unusable").read_bytes().endswith(b'"ns')
+    again = Record(path)
+    assert again.uid("n", CM) == "1"
+    again.close()
+
+
+def full(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_on_a_full_disk_keeps_all_in_memory_and_writes_it_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "told.jsonl"
+    write = os.write
+    written = itertools.count(1)
+
+    def half_a_line(file: int, data: bytes) -> int:
+        return write(file, data[:10]) if next(written) == 1 else full()
+
+    record = Record(path)
+    record.tell("n", CM, "1")
+    record.commit()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", half_a_line)
+        record.tell("n", CM, "2")
+        record.commit()
+        assert "disk full" in record.trouble.reason
+        assert str(path) in record.trouble.reason
+        record.tell("m", CM, "3")
+        record.commit()
+        record.acknowledge("m", CM, "v")
+        record.flush()
+        assert (record.uid("n", CM), record.seen("m", CM)) == ("2", "v")
+    record.flush()
+    assert record.trouble.reason == ""
+    record.tell("m", SECRET, "4")
+    record.close()
+    assert len([line for line in caplog.messages if str(path) in line]) == 2
+    again = Record(path)
+    assert (again.uid("n", CM), again.seen("m", CM), again.uid("m", SECRET)) == ("2", "v", "4")
+    again.close()
+
+
+def test_begins_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "controller" / "told.jsonl"
+    record = Record(path)
+    record.tell("n", CM, "1")
+    record.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        record = Record(path)
+        assert record.uid("n", CM) == "1"
+        assert len(record) == 1
+        record.close()
+    record = Record(path)
+    assert record.uid("n", CM) == "1"
+    record.close()
+
+
+def test_rows_of_a_node_that_is_gone_are_dropped_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "told.jsonl"
+    record = Record(path)
+    record.tell("n", CM, "1")
+    assert not record.drop_gone("n", 100)
+    record.close()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 99)
+    record = Record(path)
+    assert not record.drop_gone("n", 100)
+    assert record.uid("n", CM) == "1"
+    monkeypatch.setattr(time, "time", lambda: now + 101)
+    assert record.drop_gone("n", 100)
+    assert record.nodes() == []
+    assert not record.drop_gone("n", 100)
+    assert record.nodes() == []
+    record.close()
+
+
+def test_a_node_that_comes_back_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record(tmp_path / "told.jsonl")
+    record.tell("n", CM, "1")
+    record.drop_gone("n", 100)
+    record.node_exists("n")
+    monkeypatch.setattr(time, "time", lambda: 2**40)
+    assert not record.drop_gone("n", 100)
+    assert record.uid("n", CM) == "1"
+    record.close()
+
+
+def test_changes_are_told_to_a_second_store(tmp_path: Path) -> None:
+    changes = []
+
+    class Store:
+        def changed(self, *change: object) -> None:
+            changes.append(change)
+
+    record = Record(tmp_path / "told.jsonl")
+    record.keep_in(Store())
+    record.tell("n", CM, "1")
+    record.acknowledge("n", CM, "v")
+    record.remove("n", [CM])
+    one, seen = Row("1"), Row("1", "v")
+    assert changes == [("n", CM, None, one), ("n", CM, one, seen), ("n", CM, seen, None)]
+    record.close()
