@@ -37,6 +37,10 @@ from tests.modules.edgecontroller.conftest import (  # noqa: F401 - fixtures
     pod,
     server,
 )
+from tests.modules.edgecontroller.test_certificates import pem
+from tests.modules.edgecontroller.test_certificates import request as certificate_request
+from tests.modules.edgecontroller.test_events_of_edges import event
+from tests.modules.edgecontroller.test_mirror_pods import mirror
 from tests.support.waiting import eventually
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
@@ -48,6 +52,22 @@ DISCOVERY = "/apis/devices.kubeedge.io"
 
 Right = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)"""
+
+#: Rights that the API server asks for besides: one to the signer of a request that is approved.
+ALSO: dict[Right, list[Right]] = {
+    ("update", "certificates.k8s.io", "certificatesigningrequests/approval"): [
+        ("approve", "certificates.k8s.io", "signers")
+    ]
+}
+
+
+class Canned:
+    """The answer of an API server that has certificates, to each request about one."""
+
+    async def read(self) -> bytes:
+        return b'{"metadata": {"name": "csr"}, "spec": {}}'
+
+    def release(self) -> None: ...
 
 
 def right_of(request: Request) -> Right:
@@ -90,7 +110,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[Right]]:
 
     async def noting(transport: Transport, request: Request) -> Any:
         if transport.module in MODULES and request.path != DISCOVERY:
-            found.add(right_of(request))
+            right = right_of(request)
+            found.add(right)
+            found.update(ALSO.get(right, ()))
+            if right[1] == "certificates.k8s.io":
+                return Canned()
         return await send(transport, request)
 
     monkeypatch.setattr(Transport, "send", noting)
@@ -133,6 +157,15 @@ async def edges_of_today_do_all_they_do(cloud: Cloud) -> None:
     name = "edge-of-today"
     await cloud.call("insert", f"null/node/{name}", node(name), node=name)
     await cloud.call("patch", f"null/nodepatch/{name}", '{"status": {}}', node=name)
+    csr = "default/certificatesigningrequest/csr"
+    await cloud.call("insert", csr, certificate_request(pem(f"system:node:{name}")), node=name)
+    await cloud.call("query", csr, node=name)
+    uid = (await cloud.api.get(NODES, name))["metadata"]["uid"]
+    static = mirror(uid, owner={"name": name}, nodeName=name)
+    await cloud.call("insert", "default/pod/static-p", static, node=name)
+    about = event(name, "Node", name)
+    await cloud.ask("insert", "default/event/e", about, node=name)
+    await cloud.ask("update", "default/event/e", about | {"count": 2}, node=name)
     for operation in ("query", "insert", "update"):
         await cloud.call(operation, f"kube-node-lease/lease/{name}", {"spec": {}}, node=name)
     created = await cloud.api.create(PODS, pod("q", spec={"serviceAccountName": "sa"}), "default")
@@ -143,6 +176,9 @@ async def edges_of_today_do_all_they_do(cloud: Cloud) -> None:
     await cloud.connect(generation=V1_23)
     await cloud.call("query", "default/serviceaccounttoken/sa", request)
     await cloud.call("delete", "default/pod/q", {"gracePeriodSeconds": 0})
+    await eventually(
+        lambda: cloud.api.get(EVENTS, "e", "default"), lambda found: found["count"] == 2
+    )
 
 
 async def device_controller_does_all_it_does(api: Api, asked: set[Right]) -> None:
