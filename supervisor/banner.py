@@ -26,10 +26,10 @@ _SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
 def render(
     document: dict[str, Any], classes: Mapping[str, type[Module]], settings: Settings
 ) -> str:
-    """Say what runs, what listens where, and what to do next.
+    """Return the banner's text: which modules run, where they listen, and what to do next.
 
-    `document` is as `GET /status` has it; `classes` are those of the modules, which have lines of
-    their own to add (`Module.banner`).
+    `document` is the status document (`GET /status`); `classes` are the classes of the modules,
+    which add lines of their own (`Module.banner`).
     """
     modules = [module for module in document["modules"] if module["enabled"]]
     lines = [f"cloudcore {document['version']}: {_summary(modules)}", ""]
@@ -38,17 +38,17 @@ def render(
 
 
 def show(fleet: Fleet) -> None:
-    """Print it; a failure is logged, since the banner must not end cloudcore."""
+    """Print the banner; a failure is logged, since the banner must not stop cloudcore."""
     try:
         modules = {unit.name: unit.module for unit in fleet.units.values()}
-        # Further processes of a module have names of their own, and nothing to add.
+        # A module's further processes have names of their own and add nothing.
         classes = {name: type(module) for name, module in modules.items() if module.name == name}
         document = msgspec.to_builtins(status.render(fleet))
         text = render(document, classes, fleet.settings)
         # A path is printed in its own bytes, so that commands with it can be copied.
         Console(1).write(f"{text}\n".encode("utf-8", "surrogateescape"))
     except Exception:
-        log.exception("a bug in the supervisor: the banner cannot be printed")
+        log.exception("a bug in the supervisor: cannot print the banner")
 
 
 def _summary(modules: list[dict[str, Any]]) -> str:
@@ -96,7 +96,7 @@ def _of_module(
     settings: Settings,
     command: Callable[..., str],
 ) -> Sequence[tuple[str, str]]:
-    """Ask the module's class; it is no reason to end when that fails."""
+    """Return the lines of a module's class, none if it raises: that must not stop cloudcore."""
     try:
         return cls.banner(listening, settings, command) if cls else ()
     except Exception:

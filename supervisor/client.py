@@ -1,7 +1,7 @@
 """HTTP to a running supervisor over its admin socket.
 
-Kept to the standard library: `cloudcore status` is run in loops and prompts, and most of what
-it takes is imports.
+It uses the standard library alone: `cloudcore status` is run in loops and in prompts, and most of
+its time is imports.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class NotRunning(Exception):
 
 
 class AdminError(Exception):
-    """The supervisor, or something in its place, gave no usable answer."""
+    """The answer at the admin socket is an error, comes too late, or is not ours."""
 
 
 class Refused(AdminError):
-    """The supervisor will not do what it was asked; the text is its own."""
+    """The supervisor refused the request; the text is the supervisor's."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -69,17 +69,17 @@ def _wait_for_room(connection: socket.socket, timeout: float) -> None:
 def request(path: Path, method: str, target: str, *, timeout: float = 5.0) -> Any:
     """Send one request to the admin socket at `path` and return the JSON of the answer.
 
-    `timeout` is in seconds, for each step of the exchange. Raises NotRunning when nobody
-    listens there, and AdminError when the answer is late, an error, or not JSON.
+    `timeout` is in seconds, for each step of the exchange. Raises NotRunning if no process listens
+    there, and AdminError if the answer is late, an error, or not JSON.
     """
     with _exchange(path, method, target, timeout) as response:
         return _parse(response, f"{method} {target} at {path}")
 
 
 def stream(path: Path, target: str, *, timeout: float = 5.0) -> Iterator[str]:
-    """Follow a stream of the admin socket, line after line, until it ends.
+    """Yield the lines of a stream of the admin socket until it ends.
 
-    `timeout` is in seconds, for it to begin; raises as `request` does.
+    The stream has to begin within `timeout` seconds. Raises what `request` raises.
     """
     with _exchange(path, "GET", target, timeout) as response:
         if response.status >= http.client.BAD_REQUEST:
@@ -91,7 +91,7 @@ def stream(path: Path, target: str, *, timeout: float = 5.0) -> Iterator[str]:
 
 
 def text(path: Path, target: str, *, timeout: float = 5.0) -> str:
-    """Send a GET request to the admin socket and return its answer's text."""
+    """Send a GET request to the admin socket and return the text of the answer."""
     with _exchange(path, "GET", target, timeout) as response:
         if response.status >= http.client.BAD_REQUEST:
             _parse(response, f"GET {target} at {path}")
@@ -102,21 +102,21 @@ def text(path: Path, target: str, *, timeout: float = 5.0) -> str:
 def _exchange(
     path: Path, method: str, target: str, timeout: float
 ) -> Iterator[http.client.HTTPResponse]:
-    """Send a request, and hand out the response; what goes wrong becomes one of our errors."""
+    """Send a request and yield the response; turn every failure into NotRunning or AdminError."""
     _check(path)
     connection = _UnixConnection(path, timeout)
     try:
         connection.request(method, target)
         yield connection.getresponse()
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NotRunning(f"nothing is running: nobody listens at {path}") from error
+        raise NotRunning(f"cloudcore is not running: no process listens on {path}") from error
     except TimeoutError as error:
-        raise AdminError(f"no answer at {path} within {timeout:g} s") from error
+        raise AdminError(f"no answer from {path} within {timeout:g} s") from error
     except OSError as error:
         _check_length(path)
-        raise AdminError(f"cannot talk to {path}: {error.strerror or error}") from error
+        raise AdminError(f"cannot send a request to {path}: {error.strerror or error}") from error
     except http.client.HTTPException as error:
-        raise AdminError(f"the answer at {path} is not HTTP: {error!r}") from error
+        raise AdminError(f"the answer from {path} is not HTTP: {error!r}") from error
     finally:
         connection.close()
 
@@ -124,7 +124,7 @@ def _exchange(
 def _check(path: Path) -> None:
     try:
         if not path.parent.exists():
-            raise NotRunning(f"nothing is running: there is no {path.parent}")
+            raise NotRunning(f"cloudcore is not running: no directory {path.parent}")
         check_owner(path.parent, "--run-dir", root_may=True)
     except PathError as error:
         raise AdminError(str(error)) from error
@@ -138,11 +138,11 @@ def _check_length(path: Path) -> None:
 
 
 def _parse(response: http.client.HTTPResponse, asked: str) -> Any:
-    """Read the JSON of an answer; Refused if it is an error."""
+    """Return the JSON of an answer; raise Refused if it is an error."""
     try:
         answer = json.loads(response.read())
     except ValueError as error:
-        raise AdminError(f"{asked}: answered {response.status} without JSON") from error
+        raise AdminError(f"{asked}: the answer, status {response.status}, is not JSON") from error
     if response.status >= http.client.BAD_REQUEST:
         said = answer.get("error", answer) if isinstance(answer, dict) else answer
         raise Refused(response.status, str(said))

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
-    """Run cloudcore in the foreground until a signal; the process's exit status.
+    """Run cloudcore in the foreground until a signal, and return its exit status.
 
     `load` reads the configuration again, for a reload.
     """
@@ -50,7 +50,10 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
 
 
 def _have_standard_streams() -> None:
-    """Let nothing else be opened as descriptor 0, 1 or 2, if they were closed at the start."""
+    """Open /dev/null in place of standard descriptors that are closed.
+
+    Otherwise the next file or socket would become descriptor 0, 1 or 2.
+    """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)

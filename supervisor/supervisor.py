@@ -34,7 +34,7 @@ EXIT_CANNOT_RUN: Final = 1
 
 
 class Supervisor:
-    """Wires one cloudcore: the fleet, what controls it, and the host around it."""
+    """One cloudcore: wires the fleet, the admin interface, the shutdown and the host."""
 
     def __init__(
         self,
@@ -51,21 +51,22 @@ class Supervisor:
         self._control = partial(Control, self.fleet, load, self._systemd)
 
     async def run(self) -> int:
-        """Start everything, stay until a signal, shut down in order; the exit status."""
+        """Start everything, run until a signal, shut down in order, and return the exit status."""
         loop = asyncio.get_running_loop()
         orphans.reap_by(loop, ours=process.living)
         self._shutdown.listen(loop)
         try:
             return await self._run()
         finally:
-            os.close(self._lifeline_held)  # modules that still run stop by themselves
+            os.close(self._lifeline_held)  # modules that still run stop on their own
 
     async def _run(self) -> int:
         fleet, configuration = self.fleet, self.fleet.configuration
         try:
             admin = await AdminServer(fleet, self._control, self._shutdown).start()
         except (OSError, ValueError, OverflowError) as error:
-            raise CannotRun(f"the admin interface: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise CannotRun(f"cannot start the admin interface: {reason}") from error
         async with admin, run_directory.kept(self._run_directory, fleet, admin):
             self._systemd.keep_alive(asyncio.get_running_loop())
             uncleaned = await fleet.run_records.end_leftovers(configuration.stop_timeout)

@@ -1,10 +1,10 @@
-"""Which cloudcore this is."""
+"""The version of cloudcore."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def current() -> str:
-    """Return the installed version, or `0+unknown` when run from sources never installed."""
+    """Return the installed version; `0+unknown` if cloudcore runs from sources, not installed."""
     try:
         return version("cloudcore")
     except PackageNotFoundError:

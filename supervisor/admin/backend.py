@@ -11,11 +11,11 @@ from supervisor.fleet.fleet import Fleet
 from supervisor.fleet.shutdown import Shutdown
 
 MakeControl = Callable[[Callable[[], bool]], Control]
-"""makes the verbs for one client; the argument returns whether it has closed its connection"""
+"""makes the verbs for one client; the argument tells whether it has closed its connection"""
 
 
 class Backend:
-    """What the handlers of requests get."""
+    """What the handlers of requests work on."""
 
     def __init__(self, fleet: Fleet, make_control: MakeControl, shutdown: Shutdown) -> None:
         self.fleet = fleet

@@ -1,4 +1,4 @@
-"""The connections of one listener of the admin interface: a bounded number, one request each."""
+"""The connections of one listener of the admin interface: limited in number, one request each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from supervisor.admin.http import TIMEOUT, Answer, IsTrusted, Request, Respond, 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 64
-_MOMENT: Final = 1.0  # seconds for the request of one connection too many
+#: Seconds that the request of a connection above the limit has to arrive.
+_MOMENT: Final = 1.0
 _TOO_MANY: Final = (
     b"HTTP/1.1 503 Too Many Connections\r\nContent-Type: application/json\r\n"
     b'Connection: close\r\n\r\n{"error":"too many connections are open"}\n'
@@ -31,10 +32,10 @@ class Connections:
         self._is_trusted = is_trusted
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: dict[asyncio.StreamWriter, None] = {}
-        """those whose request has not arrived, the oldest first"""
+        """connections whose request has not arrived, the oldest first"""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it is closed."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -48,12 +49,12 @@ class Connections:
             async with asyncio.timeout(TIMEOUT):
                 await writer.wait_closed()
         except (TimeoutError, ConnectionError):
-            log.debug("an admin connection ended early")
+            log.debug("the client of an admin connection closed it early")
         finally:
             writer.transport.abort()
 
     async def close(self, timeout: float) -> None:
-        """Let what is being answered end within `timeout` seconds, and cut off the rest."""
+        """Wait up to `timeout` seconds for the answers under way, and cut off the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in self._tasks:
@@ -80,7 +81,7 @@ class Connections:
 
 
 async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(TimeoutError):  # unread, it would end in a reset
+    with contextlib.suppress(TimeoutError):  # closing with unread input would be a reset
         async with asyncio.timeout(_MOMENT):
             await reader.read(65536)
     writer.write(_TOO_MANY)

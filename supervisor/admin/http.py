@@ -1,6 +1,7 @@
 """One HTTP/1.1 connection: a request in, an answer or a stream out.
 
-h11 keeps to the protocol, asyncio to the connection: the supervisor stays small.
+h11 implements the protocol and asyncio the connection: there is no thread and no framework, so
+that the supervisor stays a small process to fork from.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ JSON: Final = "application/json"
 JSON_LINES: Final = "application/x-ndjson"
 TEXT: Final = "text/plain; charset=utf-8"
 
-#: Seconds for a request to arrive, and for a piece of its answer to be taken.
+#: Seconds for a request to arrive, and for the client to accept a piece of the answer.
 TIMEOUT: Final = 10.0
 _LARGEST_BODY: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request; `trusted` says whether the client may change things and read logs.
+    """A request; `trusted` tells whether the client may control modules and read logs.
 
-    `path` is percent-encoded as it came, so that a slash within a name is none between names.
+    `path` is percent-encoded as received, so that an encoded slash does not separate names.
     """
 
     method: str
@@ -40,14 +41,14 @@ class Request:
     query: Mapping[str, str]
     trusted: bool
     names: Mapping[str, str] = field(default_factory=dict)
-    """the parts of the path that its route names"""
+    """the named parts of the path, by the names that its route has for them"""
     gone: Callable[[], bool] = lambda: False
-    """whether the client has closed the connection, so that nobody reads the answer"""
+    """whether the client has closed the connection: nobody reads the answer then"""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A JSON-like body or a msgspec structure, a text, or bytes of the given type."""
+    """An answer: a JSON-like body or msgspec structure, a text, or bytes of the given type."""
 
     body: Any
     status: HTTPStatus = HTTPStatus.OK
@@ -55,7 +56,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
     def encoded(self) -> tuple[str, bytes]:
-        """Give the content type and the body's bytes."""
+        """Return the content type, and the body's bytes."""
         match self.body:
             case bytes():
                 return self.type, self.body
@@ -66,7 +67,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """A body of unknown length, sent in pieces; `close` is always called at the end."""
+    """An answer of unknown length, sent in pieces; `close` is always called at the end."""
 
     pieces: AsyncIterator[bytes]
     type: str
@@ -74,7 +75,7 @@ class Stream:
 
 
 class HttpError(Exception):
-    """Becomes an answer with this status, and the text as its `error`."""
+    """An error that becomes an answer with this status, and with the text as its `error`."""
 
     def __init__(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
         super().__init__(text)
@@ -83,7 +84,7 @@ class HttpError(Exception):
 
 Respond = Callable[[Request], Awaitable[Answer | Stream]]
 IsTrusted = Callable[[Mapping[str, str]], bool]
-"""decides from the request's headers, by lower-case name"""
+"""whether the client is trusted, from the request's headers by lower-case name"""
 
 
 async def serve_one(
@@ -92,7 +93,7 @@ async def serve_one(
     respond: Respond,
     is_trusted: IsTrusted,
 ) -> None:
-    """Answer one request; the connection is then to be closed."""
+    """Answer one request; the caller then closes the connection."""
     connection = h11.Connection(h11.SERVER)
     asked: h11.Request | None = None
     try:
@@ -103,7 +104,7 @@ async def serve_one(
                     return
                 await _read_body(connection, reader, writer)
         except TimeoutError:
-            text = f"no whole request within {TIMEOUT:g} s"
+            text = f"no complete request within {TIMEOUT:g} s"
             raise HttpError(HTTPStatus.REQUEST_TIMEOUT, text) from None
         answer = await respond(_understood(asked, is_trusted, reader.at_eof))
     except h11.RemoteProtocolError as error:
@@ -133,7 +134,7 @@ async def serve_one(
 async def _read_head(
     connection: h11.Connection, reader: asyncio.StreamReader
 ) -> h11.Request | None:
-    """Read a request up to its body; None if the other side went away before."""
+    """Read a request up to its body; return None if the client closed the connection before."""
     event = await _next(connection, reader)
     return event if isinstance(event, h11.Request) else None
 
@@ -152,7 +153,8 @@ async def _read_body(
     while isinstance(event := await _next(connection, reader), h11.Data):
         size += len(event.data)
         if size > _LARGEST_BODY:
-            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no request needs a body")
+            text = f"the request body has more than {_LARGEST_BODY} bytes; no request needs one"
+            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Event:
@@ -166,7 +168,7 @@ def _understood(request: h11.Request, is_trusted: IsTrusted, gone: Callable[[], 
     try:
         target = urlsplit(request.target.decode("ascii"))
     except ValueError as error:
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"no target of a request: {error}") from error
+        raise HttpError(HTTPStatus.BAD_REQUEST, f"bad request target: {error}") from error
     headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
     query = dict(parse_qsl(target.query, keep_blank_values=True))
     trusted = is_trusted(headers)
@@ -181,7 +183,7 @@ async def _stream(
     *,
     head_only: bool,
 ) -> None:
-    """Send pieces until there are no more, or the other side has gone."""
+    """Send pieces until there are no more, or until the client closes the connection."""
     await _begin(connection, writer, HTTPStatus.OK, stream.type, ("Transfer-Encoding", "chunked"))
     if head_only:
         await _send(connection, writer, h11.EndOfMessage())

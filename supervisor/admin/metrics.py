@@ -1,7 +1,7 @@
 """All metrics in Prometheus' text format: those of the modules, and those of the supervisor.
 
-The modules' values are read from their files (telemetry/process_metrics.py). What the supervisor
-knows of the fleet is collected at each request.
+The values of modules are read from their files (telemetry/process_metrics.py). The supervisor's own
+are collected from the fleet at each request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render(fleet: Fleet) -> bytes:
-    """Write all metrics; families are sorted by name."""
+    """Return all metrics as text; families are sorted by name."""
     registry = CollectorRegistry()
     registry.register(_Supervised(fleet))
     MultiProcessCollector(registry, str(fleet.paths.metrics_dir))  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ def render(fleet: Fleet) -> bytes:
 
 
 class _Supervised(Collector):
-    """What the supervisor knows of every module."""
+    """The metrics of the supervisor: what it knows of every module."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -51,11 +51,13 @@ class _Supervised(Collector):
         units = self._fleet.units.values()
         started_at = self._fleet.started_at
         yield _gauge(
-            "up", "Always 1; the label tells the version.", "version", [(document.version, 1)]
+            "up", "Always 1; the label has the version.", "version", [(document.version, 1)]
         )
         yield _gauge("start_time_seconds", "When cloudcore was started.", "", [("", started_at)])
         up = time.monotonic() - self._fleet.began
-        yield _gauge("uptime_seconds", "Time since then, on the monotonic clock.", "", [("", up)])
+        yield _gauge(
+            "uptime_seconds", "Time since the start, on the monotonic clock.", "", [("", up)]
+        )
         yield _family(
             GaugeMetricFamily,
             "module_state",
@@ -92,7 +94,7 @@ class _Supervised(Collector):
     def _round_trips(self) -> Metric:
         family = HistogramMetricFamily(
             "cloudcore_send_sync_seconds",
-            "Time from a question to its answer, by the module that was asked.",
+            "Time from a send_sync to its answer, by the module that was asked.",
             labels=("module",),
         )
         for unit in self._fleet.units.values():
@@ -111,13 +113,13 @@ _OF_PROCESSES: Final[list[tuple[str, str, Callable[[ModuleStatus], float | None]
     ("module_threads", "Threads of the process.", lambda m: m.threads),
 ]
 _OF_INBOXES: Final = [
-    ("channel_messages", "Messages that wait or are handled.", "messages"),
-    ("channel_bytes", "Bytes that they take.", "bytes"),
-    ("channel_capacity_bytes", "Bytes that each sender may have waiting.", "capacity_bytes"),
-    ("channel_received", "Messages that were handled to the end.", "received_total"),
+    ("channel_messages", "Messages in the channel, those in flight included.", "messages"),
+    ("channel_bytes", "Bytes of the messages in the channel.", "bytes"),
+    ("channel_capacity_bytes", "Bytes that each sender may have in it.", "capacity_bytes"),
+    ("channel_received", "Messages that were acknowledged.", "received_total"),
     ("channel_sent", "Messages that were sent to the module.", "sent_total"),
-    ("channel_redelivered", "Deliveries after a death.", "redelivered_total"),
-    ("channel_unanswered", "Questions without an answer in time.", "unanswered_total"),
+    ("channel_redelivered", "Messages delivered again after a crash.", "redelivered_total"),
+    ("channel_unanswered", "Calls of send_sync without an answer in time.", "unanswered_total"),
     ("channel_dead_letters", "Messages that were set aside.", "dead_letters"),
 ]
 

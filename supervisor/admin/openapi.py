@@ -11,7 +11,7 @@ import msgspec
 from supervisor import version
 from supervisor.admin.route import Route
 
-#: Of a number in a query: far beyond what there is to count.
+#: Digits of a number in a query, at most.
 MOST_DIGITS: Final = 18
 
 _NUMBER: Final = {"type": "integer", "minimum": 0, "maximum": 10**MOST_DIGITS - 1}
@@ -19,13 +19,13 @@ _QUERY_SCHEMAS: Final = {"since": _NUMBER, "lines": _NUMBER, "follow": {"type": 
 
 
 class Error(msgspec.Struct, frozen=True):
-    """What went wrong, for people."""
+    """The body of an error: what went wrong, for people."""
 
     error: str
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """Describe every route, with the schemas of what it answers."""
+    """Return the OpenAPI document of all routes, with the schemas of their answers."""
     types = [route.returns for route in routes if route.returns is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, Error], ref_template="#/components/schemas/{name}"
@@ -42,8 +42,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "info": {
             "title": "cloudcore admin interface",
             "version": version.current(),
-            "description": "Served on the Unix socket admin.sock, and on TCP where [admin] "
-            "address says. Over TCP, operations with a security requirement want the token of "
+            "description": "Served on the Unix socket admin.sock, and on TCP if [admin] address "
+            "is set. Over TCP, operations with a security requirement need the token of "
             "[admin] token_file.",
         },
         "paths": paths,

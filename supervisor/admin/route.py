@@ -1,4 +1,4 @@
-"""The description of one route: of the router's table, and of the OpenAPI document."""
+"""The description of one route, for the router and for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Handler = Callable[[Backend, Request], Awaitable[Answer | Stream]]
 
 @dataclass(frozen=True)
 class Route:
-    """One endpoint; `open` ones are answered for untrusted clients too."""
+    """One endpoint; an `open` one serves untrusted clients too."""
 
     method: str
     path: str
@@ -30,4 +30,4 @@ class Route:
     open: bool = False
     status: HTTPStatus = HTTPStatus.OK
     otherwise: HTTPStatus | None = None
-    """another status that comes with an answer of the same type, and is no error"""
+    """another status, no error, that an answer of the same type may have"""

@@ -19,13 +19,13 @@ from supervisor.telemetry.crash_reports import UnknownReport
 
 
 class Router:
-    """Dispatches requests to the routes."""
+    """The dispatcher of requests to the handlers of their routes."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     async def respond(self, request: Request) -> Answer | Stream:
-        """Answer a request; HttpError for what cannot be."""
+        """Return the answer to a request; raises HttpError."""
         allowed: list[str] = []
         for route, pattern in _PATTERNS:
             if match := pattern.fullmatch(request.path):
@@ -36,18 +36,17 @@ class Router:
                 allowed += methods
         if allowed:
             allow = ", ".join(allowed)
-            text = f"{request.path} does not do {request.method}, but {allow}"
+            text = f"method {request.method} not allowed for {request.path} (allowed: {allow})"
             raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, text, ("Allow", allow))
-        raise HttpError(
-            HTTPStatus.NOT_FOUND, f"there is no {request.path}; /openapi.json tells what there is"
-        )
+        text = f"no such path: {request.path} (/openapi.json lists all paths)"
+        raise HttpError(HTTPStatus.NOT_FOUND, text)
 
     async def _use(self, route: Route, request: Request) -> Answer | Stream:
         if not (route.open or request.trusted):
             raise HttpError(
                 HTTPStatus.FORBIDDEN,
-                f"{route.method} {route.path} is for the Unix socket, or wants the token of "
-                "[admin] token_file: Authorization: Bearer TOKEN",
+                f"{route.method} {route.path} needs the token of [admin] token_file over TCP "
+                "(Authorization: Bearer TOKEN); use it, or the Unix socket",
             )
         try:
             return await route.handler(self._backend, request)

@@ -1,4 +1,4 @@
-"""All routes in one table, from which the OpenAPI document is made too."""
+"""All routes in one table, from which the OpenAPI document is made as well."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ async def _events(backend: Backend, request: Request) -> Answer | Stream:
         return Answer(past)
 
     def subscribe(feed: Feed) -> Callable[[], None]:
-        def follow(event: StateChange) -> None:
-            if module in {"", event.module}:
-                feed.offer(to_json(event) + b"\n")
+        def follow(change: StateChange) -> None:
+            if module in {"", change.module}:
+                feed.offer(to_json(change) + b"\n")
 
-        for event in past:
-            follow(event)
+        for change in past:
+            follow(change)
         log.followers.append(follow)
         return lambda: log.followers.remove(follow)
 
@@ -109,7 +109,7 @@ async def _logs(backend: Backend, request: Request) -> Answer | Stream:
     outputs: dict[str, Output] = {unit.name: unit.output for unit in fleet.units.values()}
     outputs["supervisor"] = fleet.own_output
     if module and module not in outputs:
-        raise UnknownModule(f"no module {module!r} runs here (known: {', '.join(outputs)})")
+        raise UnknownModule(f"no module {module!r} is running (running: {', '.join(outputs)})")
     asked = [outputs[module]] if module else list(outputs.values())
     past = last_lines(_number(request, "lines", _LOG_LINES), *(each.recent for each in asked))
     text = "".join(f"{line}\n" for line in past)
@@ -190,46 +190,48 @@ async def _stop(backend: Backend, _: Request) -> Answer:
 def _flag(request: Request, name: str) -> bool:
     text = request.query.get(name, "false")
     if text not in {"", "1", "true", "0", "false"}:
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"{name}={text!r} is neither true nor false")
+        text = f"{name}={text!r} is not allowed (allowed: true, false)"
+        raise HttpError(HTTPStatus.BAD_REQUEST, text)
     return text in {"", "1", "true"}
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
     if not (text.isascii() and text.isdecimal()) or len(text) > openapi.MOST_DIGITS:
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"{name}={text!r} is not a number")
+        text = f"{name}={text!r} is not a number of up to {openapi.MOST_DIGITS} digits"
+        raise HttpError(HTTPStatus.BAD_REQUEST, text)
     return int(text)
 
 
 ROUTES: Final = (
-    Route("GET", "/status", "Show everything.", _status, Status, open=True),
-    Route("GET", "/livez", "Say that the supervisor is alive.", _livez, type=TEXT, open=True),
+    Route("GET", "/status", "Show the state of every module.", _status, Status, open=True),
+    Route("GET", "/livez", "Check that the supervisor is alive.", _livez, type=TEXT, open=True),
     Route(
         "GET",
         "/readyz",
-        "Say whether all modules are ready; 503 if not.",
+        "Check whether all modules are ready; 503 if not.",
         _readyz,
         type=TEXT,
         query=("verbose",),
         open=True,
         otherwise=HTTPStatus.SERVICE_UNAVAILABLE,
     ),
-    Route("GET", "/metrics", "All metrics, for Prometheus.", _metrics, type=TEXT, open=True),
+    Route("GET", "/metrics", "Show all metrics, for Prometheus.", _metrics, type=TEXT, open=True),
     Route(
         "GET",
         "/events",
-        "List the transitions of modules; with follow, as a stream of JSON lines.",
+        "List the state changes of modules; with follow, as a stream of JSON lines.",
         _events,
         list[StateChange],
         stream=JSON_LINES,
         query=("module", "since", "follow"),
         open=True,
     ),
-    Route("GET", "/openapi.json", "This document.", _openapi, dict[str, Any], open=True),
+    Route("GET", "/openapi.json", "Show this document.", _openapi, dict[str, Any], open=True),
     Route(
         "GET",
         "/logs",
-        "The last lines that modules and the supervisor wrote; with follow, as a stream.",
+        "Show the last lines that modules and the supervisor wrote; with follow, as a stream.",
         _logs,
         type=TEXT,
         stream=TEXT,
@@ -242,21 +244,31 @@ ROUTES: Final = (
     Route(
         "POST",
         "/dead-letters/{id}/replay",
-        "Put its message back on the channel.",
+        "Put the message back into its channel.",
         _replay,
         DeadLetter,
     ),
-    Route("DELETE", "/dead-letters/{id}", "Remove it for good.", _drop, DeadLetter),
+    Route("DELETE", "/dead-letters/{id}", "Delete one dead letter.", _drop, DeadLetter),
     Route(
-        "POST", "/modules/{module}/restart", "Replace its process.", _verb("restart"), ModuleStatus
+        "POST",
+        "/modules/{module}/restart",
+        "Replace the module's process.",
+        _verb("restart"),
+        ModuleStatus,
     ),
-    Route("POST", "/modules/{module}/start", "Start it.", _verb("start"), ModuleStatus),
-    Route("POST", "/modules/{module}/stop", "Stop it.", _verb("stop"), ModuleStatus),
-    Route("POST", "/modules/{module}/enable", "Run it until the next reload.", _enable, Changes),
+    Route("POST", "/modules/{module}/start", "Start the module.", _verb("start"), ModuleStatus),
+    Route("POST", "/modules/{module}/stop", "Stop the module.", _verb("stop"), ModuleStatus),
+    Route(
+        "POST",
+        "/modules/{module}/enable",
+        "Run the module until the next reload or restart.",
+        _enable,
+        Changes,
+    ),
     Route(
         "POST",
         "/modules/{module}/disable",
-        "Do without it until the next reload.",
+        "Do without the module until the next reload or restart.",
         _disable,
         Changes,
     ),

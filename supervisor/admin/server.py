@@ -1,8 +1,9 @@
-"""Listening for admin requests."""
+"""The listeners of the admin interface."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,10 +25,10 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 class AdminServer:
-    """Listens from `start` until it is left: on the Unix socket, and where `[admin]` says.
+    """The listeners, on the Unix socket and at the address of `[admin]`; open until it is left.
 
-    A client of the Unix socket is trusted. A TCP client is trusted if it shows the token;
-    otherwise only open routes are answered.
+    A client of the Unix socket is trusted. A TCP client is trusted if it sends the token; otherwise
+    only open routes are served.
     """
 
     def __init__(self, fleet: Fleet, control: MakeControl, shutdown: Shutdown) -> None:
@@ -42,7 +43,7 @@ class AdminServer:
         return self
 
     async def start(self) -> Self:
-        """Begin; raises OSError if the TCP address or the token's file cannot be used."""
+        """Listen; raises OSError if the TCP address or the token's file cannot be used."""
         if self._settings.address:
             token = self._settings.token_file and _read_token(Path(self._settings.token_file))
             await self._listen_on_tcp(token)
@@ -51,11 +52,11 @@ class AdminServer:
 
     @property
     def path(self) -> Path:
-        """Where the Unix socket is."""
+        """The path of the Unix socket."""
         return self._listener.path
 
     async def restore(self) -> bool:
-        """Listen again if the socket was removed, and say whether it was; raises OSError."""
+        """Listen again if the socket was removed; return whether it was. Raises OSError."""
         if self._listener.intact:
             return False
         await self._listener.listen()
@@ -86,21 +87,25 @@ class AdminServer:
         self._servers.append(server)
 
     def _handler(self, is_trusted: IsTrusted) -> Handler:
-        """Make what serves the connections of one listener."""
+        """Return the handler of one listener's connections."""
         connections = Connections(self._router.respond, is_trusted)
         self._connections.append(connections)
         return connections.handle
 
 
 def shows(token: str, authorization: str) -> bool:
-    """Whether an Authorization header shows the token; its scheme is in any case (RFC 9110)."""
+    """Whether an Authorization header has the token; its scheme is case-insensitive (RFC 9110)."""
     scheme, _, shown = authorization.strip().partition(" ")
     matches = hmac.compare_digest(shown.strip().encode(), token.encode())
     return bool(token) and scheme.lower() == "bearer" and matches
 
 
 def _read_token(file: Path) -> str:
-    token = file.read_text("utf-8").strip()
+    try:
+        token = file.read_text("utf-8").strip()
+    except OSError as error:
+        text = f"cannot read the token file {file}: {error.strerror}"
+        raise OSError(error.errno, text) from error
     if not token:
-        raise OSError(0, "the file of the admin token is empty", str(file))
+        raise OSError(errno.EINVAL, f"the token file {file} is empty; write a token to it")
     return token

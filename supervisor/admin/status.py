@@ -19,7 +19,7 @@ from supervisor.unit.unit import Unit
 
 
 class ExitStatus(msgspec.Struct, frozen=True):
-    """How a module's process ended that nobody had asked to."""
+    """How the last process of a module ended that was not asked to."""
 
     at: str
     code: int | None
@@ -32,7 +32,7 @@ class ExitStatus(msgspec.Struct, frozen=True):
 
 
 class InboxStatus(msgspec.Struct, frozen=True):
-    """A module's channel; the totals are since cloudcore was started."""
+    """A module's channel; the totals are since the start of cloudcore."""
 
     messages: int
     bytes: int
@@ -41,20 +41,20 @@ class InboxStatus(msgspec.Struct, frozen=True):
     received_total: int
     redelivered_total: int
     unanswered_total: int
-    """questions (send_sync) that got no answer in time"""
+    """calls of send_sync to the module that got no answer in time"""
     dead_letters: int
     """messages that were set aside"""
 
 
 class ModuleStatus(msgspec.Struct, frozen=True):
-    """One module, or one of its processes; what is null is not known or does not exist now."""
+    """One module, or one of its processes; null is unknown, or does not exist at present."""
 
     name: str
     group: str
     enabled: bool
     state: str
     reason: str
-    """why it is in this state, where there is something to say"""
+    """why it is in this state; empty if the state says it all"""
     since: str | None
     pid: int | None
     started_at: str | None
@@ -72,22 +72,22 @@ class ModuleStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole: times in RFC 3339 (UTC), sizes in bytes."""
+    """The status document: times in RFC 3339 (UTC), sizes in bytes."""
 
     version: str
     pid: int
     started_at: str
     data_dir: str
-    """empty for whoever may not read logs"""
+    """empty for clients that may not read logs"""
     uptime_seconds: float
-    """on the monotonic clock, like that of each module: a clock that is set changes nothing"""
+    """on the monotonic clock, as for each module: setting the machine's clock does not change it"""
     state: str
-    """starting (not all modules were tried yet), running (all are ready), degraded or stopping"""
+    """starting (some module was not tried yet), running (all are ready), degraded or stopping"""
     modules: list[ModuleStatus]
 
 
 def render(fleet: Fleet) -> Status:
-    """Describe everything as it is now."""
+    """Return the status document of this moment."""
     units = fleet.units.values()
     return Status(
         version=version.current(),
@@ -107,7 +107,7 @@ def render(fleet: Fleet) -> Status:
 
 
 def overall_state(fleet: Fleet) -> str:
-    """Return the state of the whole, as in `Status`."""
+    """Return the state of cloudcore as a whole, as in `Status`."""
     if fleet.stopping:
         return "stopping"
     if not fleet.started:
@@ -117,7 +117,7 @@ def overall_state(fleet: Fleet) -> str:
 
 
 def without_traces(status: Status) -> Status:
-    """Leave out what is for whoever may read logs."""
+    """Return the document without what only clients that may read logs see."""
     replace = msgspec.structs.replace
     modules = [
         replace(module, last_exit=replace(module.last_exit, traceback=""))
@@ -129,7 +129,7 @@ def without_traces(status: Status) -> Status:
 
 
 def timestamp(seconds: float) -> str:
-    """Write seconds since the epoch as RFC 3339, UTC, in milliseconds."""
+    """Return seconds since the epoch as RFC 3339, in UTC with milliseconds."""
     text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 

@@ -1,4 +1,4 @@
-"""Streams of events and logs, bounded in number and in memory."""
+"""Streams of state changes and logs, limited in number and in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final
 from supervisor.admin.http import HttpError, Stream
 
 _MOST: Final = 32
-_WAITING: Final = 1 << 20  # bytes that may wait for one follower
+#: Bytes that may wait for one follower.
+_WAITING: Final = 1 << 20
 
 
 class Streams:
@@ -21,12 +22,12 @@ class Streams:
         self._open: set[Feed] = set()
 
     def open(self, kind: str, subscribe: Callable[[Feed], Callable[[], None]]) -> Stream:
-        """Begin a stream; `subscribe` says to what, and returns what ends that.
+        """Begin a stream; `subscribe` feeds it, and returns the function that stops that.
 
-        HttpError when there are too many.
+        Raises HttpError if too many streams are open.
         """
         if len(self._open) >= _MOST:
-            text = f"{_MOST} streams are open already"
+            text = f"cannot open a stream: {_MOST} are open already; close one of them"
             raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, text)
         feed = Feed()
         self._open.add(feed)
@@ -39,7 +40,7 @@ class Streams:
         return Stream(feed.pieces(), kind, close)
 
     def close(self) -> None:
-        """End all streams after the pieces that were offered."""
+        """End all streams, after what they have been fed so far."""
         for feed in self._open:
             feed.end()
 

@@ -1,4 +1,4 @@
-"""The root of the command line, and where each of its commands is."""
+"""The root of the command line, and the table of its commands."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ COMMANDS = (
         "Run cloudcore in the foreground, until SIGINT or SIGTERM.",
     ),
     LazyCommand(
-        "status", "supervisor.cli.status:status", "Running", "Show how every module is doing."
+        "status", "supervisor.cli.status:status", "Running", "Show the state of every module."
     ),
     LazyCommand(
         "stop",
         "supervisor.cli.stop:stop",
         "Running",
-        "Stop cloudcore in order, and wait until it has ended.",
+        "Stop cloudcore in order, and wait until it has exited.",
     ),
     LazyCommand(
         "reload",
         "supervisor.cli.control:reload",
         "Running",
-        "Let the running cloudcore read its configuration again.",
+        "Make the running cloudcore read its configuration again.",
     ),
     LazyCommand(
         "restart",
         "supervisor.cli.control:restart",
         "Modules",
-        "Give modules a new process, and wait until it is ready.",
+        "Replace the process of modules, and wait until they are ready.",
     ),
     LazyCommand(
         "start",
@@ -51,37 +51,37 @@ COMMANDS = (
         "disable",
         "supervisor.cli.control:disable",
         "Modules",
-        "Do without modules that are enabled.",
+        "Stop modules as if modules.enabled did not name them.",
     ),
     LazyCommand(
         "top",
         "supervisor.cli.top:top",
-        "Looking closer",
+        "Inspecting",
         "Show live what every module uses and handles.",
     ),
     LazyCommand(
         "logs",
         "supervisor.cli.logs:logs",
-        "Looking closer",
+        "Inspecting",
         "Show the last lines that modules have written.",
     ),
     LazyCommand(
         "events",
         "supervisor.cli.logs:events",
-        "Looking closer",
-        "Show how modules went from state to state.",
+        "Inspecting",
+        "Show the state changes of modules.",
     ),
     LazyCommand(
         "crashes",
         "supervisor.cli.crashes:crashes",
-        "Looking closer",
-        "List the crash reports.",
+        "Inspecting",
+        "Show the crash reports.",
     ),
     LazyCommand(
         "dead-letters",
         "supervisor.cli.deadletters:dead_letters",
-        "Looking closer",
-        "Look after messages that were set aside.",
+        "Inspecting",
+        "List, replay or delete messages that were set aside.",
     ),
     LazyCommand(
         "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
@@ -96,7 +96,7 @@ COMMANDS = (
         "version",
         "supervisor.cli.version:version",
         "Other",
-        "Print which cloudcore this is, and what it runs on.",
+        "Print the versions of cloudcore, Python and the system.",
     ),
 )
 
@@ -111,13 +111,13 @@ COMMANDS = (
         "max_content_width": 100,
         "show_default": True,
     },
-    epilog="`cloudcore COMMAND --help` tells more of a command.",
+    epilog="See `cloudcore COMMAND --help` for a command.",
 )
 @global_options
 @version_option
 def cloudcore() -> None:
-    """The cloud side of KubeEdge, each of its modules in a process of its own.
+    """Run and control the cloud side of KubeEdge, each of its modules in a process of its own.
 
-    CloudHub holds the connections of edge nodes, EdgeController and DeviceController keep them
-    in step with the Kubernetes API, and a supervisor starts, restarts and stops the three.
+    CloudHub holds the connections of edge nodes, EdgeController and DeviceController synchronize
+    them with the Kubernetes API, and a supervisor starts, restarts and stops the modules.
     """

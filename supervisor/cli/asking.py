@@ -1,4 +1,4 @@
-"""What the commands that send requests to a running supervisor have in common."""
+"""The common parts of the commands that send requests to a running supervisor."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from supervisor.cli.options import Globals
 Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 
-#: Exit statuses as LSB has them for init scripts.
+# Exit statuses, as LSB defines them for init scripts.
 EXIT_FAILED: Final = 1
 EXIT_NOT_RUNNING: Final = 3
-EXIT_INTERRUPTED: Final = 130  # as a shell has it
+#: 128 + SIGINT, as in a shell.
+EXIT_INTERRUPTED: Final = 130
 
 
 def output_option(*forms: str) -> Callable[[Function], Function]:
@@ -31,7 +32,7 @@ def output_option(*forms: str) -> Callable[[Function], Function]:
         "--output",
         type=click.Choice([*forms, "json"]),
         default=forms[0],
-        help="For people, or for programs.",
+        help="Output format; json is for programs.",
     )
 
 
@@ -41,7 +42,7 @@ def timeout_option(default: float) -> Callable[[Function], Function]:
         type=click.FloatRange(min=0, min_open=True),
         default=default,
         metavar="SECONDS",
-        help="How long to wait.",
+        help="Seconds to wait.",
     )
 
 
@@ -55,26 +56,26 @@ def socket_of(options: Globals) -> Path:
     if options.data_dir_given:
         try:
             used = client.request(paths.admin_socket, "GET", "/status").get("data_dir")
-        except (client.NotRunning, client.AdminError):  # the command itself tells
+        except (client.NotRunning, client.AdminError):  # the command itself reports it
             used = None
         if used and not _same(used, paths.data_dir):
             text = f"the cloudcore in {paths.run_dir} uses the data directory {used}"
-            raise click.UsageError(f"{text}, not {paths.data_dir}; is another --run-dir meant?")
+            raise click.UsageError(f"{text}, not {paths.data_dir}; did you mean another --run-dir?")
     return paths.admin_socket
 
 
-def _same(told: str, directory: Path) -> bool:
-    """Whether two paths are of one directory; a path that is not UTF-8 is told escaped."""
+def _same(reported: str, directory: Path) -> bool:
+    """Whether two paths lead to one directory; in a report a path that is not UTF-8 is escaped."""
     from supervisor.telemetry.escaping import utf8  # which imports msgspec
 
-    return told == utf8(str(directory)) or Path(told).resolve() == directory.resolve()
+    return reported == utf8(str(directory)) or Path(reported).resolve() == directory.resolve()
 
 
 def from_running(options: Globals, method: str, target: str) -> Any | None:
-    """Send a request to the running cloudcore; None if the files of the data directory are meant.
+    """Send a request to the running cloudcore; None if the caller is to read the data directory.
 
-    That is so if none runs, and if --data-dir is given alone: the cloudcore in the default run
-    directory may be another one.
+    That is the case if none is running, and if --data-dir is given alone: the cloudcore in the
+    default run directory may be another one.
     """
     if options.data_dir_given and not options.run_dir:
         return None
@@ -83,7 +84,7 @@ def from_running(options: Globals, method: str, target: str) -> Any | None:
             return client.request(socket_of(options), method, target)
         except client.NotRunning as error:
             if options.run_dir and not options.data_dir_given:
-                hint = "--data-dir names the directory whose files are to be read"
+                hint = "to read files without a running cloudcore, use --data-dir"
                 raise client.NotRunning(f"{error}; {hint}") from error
     return None
 
@@ -103,7 +104,7 @@ def asking() -> Iterator[None]:
 
 
 def until_interrupted(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items until Ctrl-C, which is how following ends."""
+    """Yield the items until Ctrl-C, which ends following without an error."""
     try:
         yield from items
     except KeyboardInterrupt:
@@ -115,7 +116,7 @@ def print_json(document: Any) -> None:
 
 
 def complete_modules(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Complete names of modules from what runs; nothing if nothing does."""
+    """Return the running modules that begin with `incomplete`; none if cloudcore is not running."""
     options = ctx.find_object(Globals) or Globals()
     try:
         status = client.request(options.paths().admin_socket, "GET", "/status", timeout=1)
@@ -135,7 +136,7 @@ def module_arguments(*, required: bool = True) -> Callable[[Function], Function]
 
 
 def module_argument(function: Function) -> Function:
-    """Add one module, which may be left out."""
+    """Add an optional argument: one module."""
     return cloup.argument(
         "module", metavar="[MODULE]", required=False, shell_complete=complete_modules
     )(function)

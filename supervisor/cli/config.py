@@ -23,7 +23,7 @@ def config() -> None:
 
 @config.command("default")
 def default() -> None:
-    """Print the configuration that is shipped, every key with a comment."""
+    """Print the default configuration, every key with a comment."""
     from supervisor.config.loading import default_file
 
     click.echo(default_file().read_text("utf-8"), nl=False)
@@ -34,9 +34,9 @@ def default() -> None:
 @loading_options
 @click.pass_obj
 def show(options: Globals, output: str) -> None:
-    """Print the configuration in force: file, environment and --set taken together.
+    """Print the configuration in force: file, environment and --set merged.
 
-    A comment says where a value comes from, unless it is the default.
+    A comment names the source of each value that is not the default.
     """
     from supervisor.config import showing
 
@@ -53,9 +53,9 @@ def show(options: Globals, output: str) -> None:
 @global_options
 @click.pass_obj
 def check(options: Globals) -> None:
-    """Check the configuration and the files that it refers to; every fault is told at once.
+    """Check the configuration and the files that it refers to, and report all faults at once.
 
-    Exit status: 0 without a fault, 2 with one.
+    Exit status: 0 without faults, 2 with faults.
     """
     from supervisor.cli.faults import FaultyConfiguration
     from supervisor.config import ConfigError
@@ -66,11 +66,11 @@ def check(options: Globals) -> None:
         raise FaultyConfiguration(ConfigError(found))
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
     source = options.config or "the default configuration"
-    click.echo(f"{source}: no fault; enabled: {', '.join(enabled)}")
+    click.echo(f"{source}: no faults; enabled: {', '.join(enabled)}")
 
 
 def _bad_references(configuration: Configuration, paths: Paths) -> list[Fault]:
-    """Let each enabled module check what its configuration refers to."""
+    """Return the faults that the enabled modules find in what their configuration refers to."""
     from supervisor.api import Settings
     from supervisor.config import faults
 

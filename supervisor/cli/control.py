@@ -25,7 +25,7 @@ from supervisor.cli.options import Globals, directory_options
 
 
 def _command(function: Callable[..., None]) -> click.Command:
-    """Make a command that does something with modules."""
+    """Make a command that acts on modules."""
     options = (module_arguments(), timeout_option(60.0), output_option("text"), directory_options)
     for option in reversed(options):
         function = option(function)
@@ -36,17 +36,17 @@ def _command(function: Callable[..., None]) -> click.Command:
 def start(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Start modules that are stopped or have failed, and wait until they are ready.
 
-    Exit status: 0 when they are ready, 1 when one is not, 3 if nothing is running.
+    Exit status: 0 if all of them are ready, 1 if one is not, 3 if cloudcore is not running.
     """
     _all(options, "start", modules, timeout, output)
 
 
 @_command
 def restart(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
-    """Give modules a new process, and wait until it is ready.
+    """Replace the process of modules, and wait until they are ready.
 
-    Messages and connections wait meanwhile; the other modules do not notice. Exit status: 0
-    when they are ready, 1 when one is not, 3 if nothing is running.
+    Meanwhile messages and connections wait; other modules are not affected. Exit status: 0 if all
+    of them are ready, 1 if one is not, 3 if cloudcore is not running.
     """
     _all(options, "restart", modules, timeout, output)
 
@@ -55,17 +55,16 @@ def restart(options: Globals, modules: tuple[str, ...], timeout: float, output: 
 def enable(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
     """Run modules as if modules.enabled named them.
 
-    It lasts until the next reload or restart of cloudcore.
+    This lasts until the next reload or restart of cloudcore.
     """
     _switch(options, "enable", modules, timeout, output)
 
 
 @_command
 def disable(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
-    """Do without modules that are enabled.
+    """Stop modules as if modules.enabled did not name them.
 
-    They stop and clean up, as if modules.enabled did not name them; it lasts until the next
-    reload or restart of cloudcore.
+    They stop and clean up. This lasts until the next reload or restart of cloudcore.
     """
     _switch(options, "disable", modules, timeout, output)
 
@@ -76,10 +75,10 @@ def disable(options: Globals, modules: tuple[str, ...], timeout: float, output: 
 @directory_options
 @click.pass_obj
 def reload(options: Globals, timeout: float, output: str) -> None:
-    """Let the running cloudcore read its configuration again.
+    """Make the running cloudcore read its configuration again.
 
-    Newly enabled modules start, dropped ones stop and clean up, changed ones restart, unchanged
-    ones keep their process. A faulty configuration changes nothing.
+    Newly enabled modules start, modules no longer enabled stop and clean up, changed ones restart,
+    and unchanged ones keep their process. A configuration with faults changes nothing.
     """
     with asking():
         changes = client.request(socket_of(options), "POST", "/reload", timeout=timeout)
@@ -87,7 +86,7 @@ def reload(options: Globals, timeout: float, output: str) -> None:
 
 
 def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]:
-    """Ask for something to be done with a module; returns what `GET /status` has of it."""
+    """Send a verb for a module; return the module's part of the status document."""
     target = f"/modules/{quote(module, safe='')}/{name}"
     answer: dict[str, Any] = client.request(socket, "POST", target, timeout=timeout)
     return answer
@@ -148,4 +147,4 @@ def _print_changes(changes: dict[str, list[str]]) -> None:
         )
     if changes["needs_restart"]:
         keys = ", ".join(changes["needs_restart"])
-        click.echo(f"in force only after a restart of cloudcore: {keys}", err=True)
+        click.echo(f"takes effect only when cloudcore is restarted: {keys}", err=True)

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @cloup.command()
 @module_argument
-@cloup.option("--id", "report_id", metavar="ID", help="Show one report whole.")
-@cloup.option("--last", is_flag=True, help="Show the newest report whole.")
+@cloup.option("--id", "report_id", metavar="ID", help="Show all of one report.")
+@cloup.option("--last", is_flag=True, help="Show all of the newest report.")
 @output_option("table")
 @directory_options
 @click.pass_obj
 def crashes(
     options: Globals, module: str | None, report_id: str | None, last: bool, output: str
 ) -> None:
-    """List the crash reports.
+    """Show the crash reports.
 
-    Those of one module or of all, the oldest first. The running cloudcore is asked; where none
-    runs, the files in the data directory are read.
+    Those of MODULE, or of all modules, oldest first. They come from the running cloudcore or, if
+    none is running, from the files in the data directory.
     """
     documents = _one(options, report_id) if report_id else _all(options, module or "")
     if last:
@@ -92,7 +92,7 @@ def _print_table(reports: list[dict[str, Any]]) -> None:
             words.printable(report["reason"]),
         )
     table.console().print(drawn)
-    click.echo("`cloudcore crashes --last` or `--id ID` shows one whole.")
+    click.echo("`cloudcore crashes --last` or `--id ID` shows all of one report.")
 
 
 def _print_whole(report: dict[str, Any]) -> None:
@@ -103,15 +103,14 @@ def _print_whole(report: dict[str, Any]) -> None:
         "module": f"{report['module']}, process {report['pid']}",
         "when": f"{words.when(report['at'])}, {report['state']}, "
         f"up {words.duration(report['uptime_seconds'])}",
-        "ended": how
-        + (", killed by the kernel for want of memory" if report["oom_killed"] else ""),
+        "ended": how + (", killed by the kernel: out of memory" if report["oom_killed"] else ""),
         "reason": words.printable(report["reason"]),
     }
     for name, text in facts.items():
         click.echo(f"{name + ':':<8} {text}")
     for held in report["in_hand"]:
         click.echo(
-            f"in hand: {held['operation']} {held['resource']} from {held['source']}, "
+            f"in flight: {held['operation']} {held['resource']} from {held['source']}, "
             f"message {held['id']}, delivery {held['deliveries']}"
         )
     if report["traceback"]:

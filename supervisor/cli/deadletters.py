@@ -25,10 +25,10 @@ from supervisor.cli.options import CheckedGroup, Globals, directory_options
 @cloup.group("dead-letters", cls=CheckedGroup)
 @directory_options
 def dead_letters() -> None:
-    """Look after messages that were set aside.
+    """List, replay or delete messages that were set aside.
 
-    A message with which its module has died again and again no longer stops the module: it
-    becomes a file in the data directory, until it is replayed or dropped.
+    A message that crashed its module max_deliveries times becomes a dead letter: a file in the data
+    directory, until it is replayed or dropped.
     """
 
 
@@ -37,7 +37,7 @@ def dead_letters() -> None:
 @directory_options
 @click.pass_obj
 def list_(options: Globals, output: str) -> None:
-    """List them, oldest first."""
+    """List dead letters, oldest first."""
     from rich.table import Table
 
     from supervisor.cli import table
@@ -70,7 +70,7 @@ def list_(options: Globals, output: str) -> None:
 @directory_options
 @click.pass_obj
 def show(options: Globals, letter_id: str, output: str) -> None:
-    """Show one, with its message's content."""
+    """Show one dead letter with the content of its message."""
     document = _document(_get(options, letter_id))
     if output == "json":
         print_json(document)
@@ -88,7 +88,7 @@ def show(options: Globals, letter_id: str, output: str) -> None:
 @directory_options
 @click.pass_obj
 def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
-    """Send them to their module again, as if for the first time."""
+    """Send dead letters to their module again, as if for the first time."""
     for letter_id in ids:
         target = f"/dead-letters/{quote(letter_id, safe='')}/replay"
         with asking():
@@ -105,7 +105,7 @@ def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) 
 @directory_options
 @click.pass_obj
 def drop(options: Globals, ids: tuple[str, ...], output: str) -> None:
-    """Remove them for good."""
+    """Delete dead letters."""
     for letter_id in ids:
         letter = _drop(options, letter_id)
         if output == "json":
@@ -161,7 +161,7 @@ def _read(options: Globals, letter_id: str) -> Any:
 
 
 def _document(letter: Any) -> dict[str, Any]:
-    """Say what a letter is, with the content in place of the encoded message."""
+    """Return a letter as a document, with the content in place of the encoded message."""
     import msgspec
 
     from ipc import NotAMessage

@@ -1,4 +1,4 @@
-"""How a faulty configuration is told on the command line."""
+"""The error of a configuration with faults, as the command line prints it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FaultyConfiguration(click.ClickException):
-    """Nothing was started: exit status 2, as for wrong usage."""
+    """A configuration has faults: nothing was started; exit status 2, as for wrong usage."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are run, and not before."""
+"""Commands that are imported only when they are run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supervisor.cli.options import CheckedGroup
 
 @dataclass(frozen=True)
 class LazyCommand:
-    """Where a command is ("module:attribute"), and how help tells of it without importing it."""
+    """A command's place ("module:attribute"), and its help, which needs no import."""
 
     name: str
     target: str
@@ -29,9 +29,9 @@ class LazyCommand:
 
 
 class LazyGroup(CheckedGroup):
-    """A group of LazyCommands, and of the commands that other packages add as entry points.
+    """A group of LazyCommands, and of commands that other packages add as entry points.
 
-    Entry points are looked up only for a name that is none of our own, and for help.
+    Entry points are looked up only for a name that is not in the table, and for help.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LazyGroup(CheckedGroup):
             command: click.Command = entry.load()
         except Exception as error:
             raise click.ClickException(
-                f"the command {cmd_name!r} ({entry.value}) cannot be loaded: "
+                f"cannot load the command {cmd_name!r} ({entry.value}): "
                 f"{type(error).__name__}: {error}"
             ) from error
         return command

@@ -19,7 +19,9 @@ from supervisor.cli.asking import (
 )
 from supervisor.cli.options import Globals, directory_options
 
-_follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and show what comes.")
+_follow_option = cloup.option(
+    "-f", "--follow", is_flag=True, help="Keep showing new lines until Ctrl-C."
+)
 
 
 @cloup.command()
@@ -31,7 +33,7 @@ _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and sh
     type=click.IntRange(min=0),
     default=200,
     metavar="N",
-    help="How many of the last lines.",
+    help="Number of lines to show.",
 )
 @output_option("text")
 @directory_options
@@ -39,8 +41,8 @@ _follow_option = cloup.option("-f", "--follow", is_flag=True, help="Stay, and sh
 def logs(options: Globals, module: str | None, follow: bool, lines: int, output: str) -> None:
     """Show the last lines that modules have written.
 
-    Without a module, those of all and of the supervisor, which keeps 256 KiB of each. All of it
-    is on the supervisor's own stderr, too.
+    Without MODULE, the lines of all modules and of the supervisor. 256 KiB of each are kept;
+    everything is also written to the supervisor's stderr.
     """
     socket = socket_of(options)
     query = {"lines": lines} | ({"module": module} if module else {})
@@ -62,9 +64,9 @@ def logs(options: Globals, module: str | None, follow: bool, lines: int, output:
 @directory_options
 @click.pass_obj
 def events(options: Globals, module: str | None, follow: bool, output: str) -> None:
-    """Show how modules went from state to state.
+    """Show the state changes of modules.
 
-    The last 1,000 transitions are kept. With -o json, one event a line.
+    The last 1,000 are kept. With -o json, each line is one state change.
     """
     socket = socket_of(options)
     query = {"module": module} if module else {}
@@ -80,8 +82,8 @@ def events(options: Globals, module: str | None, follow: bool, output: str) -> N
 
 def _print_line(line: str, module: str | None, output: str) -> None:
     if output == "json":
-        told = {"module": module} if module else {}
-        click.echo(json.dumps(told | {"line": line}, ensure_ascii=False))
+        named = {"module": module} if module else {}
+        click.echo(json.dumps(named | {"line": line}, ensure_ascii=False))
     else:
         click.echo(line)
 

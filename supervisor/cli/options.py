@@ -1,7 +1,7 @@
 """The global options, which may stand before or after a command, and what they resolve to.
 
-A command declares the ones that it uses, with the decorators of this file, and refuses the others:
-none is ignored. That holds for the commands of other packages, too.
+A command declares the options that it uses with the decorators of this file, and refuses the
+others: none is ignored. That holds for the commands of other packages, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Globals:
     run_dir: Path | None = None
     data_dir_given: Path | None = None
     given: dict[str, str] = field(default_factory=dict)
-    """the flags that stood before the command, by the parameters' names"""
+    """the flags before the command, by the names of their parameters"""
 
     def refuse_unused(self, command: click.Command) -> None:
         """Raise UsageError for an option before the command that the command does not use."""
@@ -40,12 +40,12 @@ class Globals:
         unused = [flag for name, flag in self.given.items() if name not in used]
         if unused:
             uses = sorted(max(p.opts, key=len) for p in command.params if p.name in _NAMES)
-            hint = f"of the global options it uses {', '.join(uses)}" if uses else "it uses none"
-            text = f"`{command.name}` does not use {', '.join(unused)}; {hint}"
+            allowed = f"allowed: {', '.join(uses)}" if uses else "it has no global options"
+            text = f"option {', '.join(unused)} not allowed for `{command.name}` ({allowed})"
             raise click.UsageError(text)
 
     def paths(self) -> Paths:
-        """Return the directories that the options, or the user's defaults, name."""
+        """Return the directories that the options name, or the user's defaults."""
         return paths.resolve(self.run_dir, self.data_dir_given)
 
     @property
@@ -54,7 +54,7 @@ class Globals:
         return self.paths().data_dir
 
     def load(self) -> Configuration:
-        """Load the configuration; raises FaultyConfiguration (exit status 2) with all faults."""
+        """Load the configuration; raises FaultyConfiguration (exit status 2) for all its faults."""
         from supervisor.cli.faults import FaultyConfiguration
         from supervisor.config import ConfigError
 
@@ -64,7 +64,7 @@ class Globals:
             raise FaultyConfiguration(error) from error
 
     def load_again(self) -> Configuration:
-        """Load the configuration from the same places; raises ConfigError."""
+        """Load the configuration from the same sources; raises ConfigError."""
         from supervisor.config import load
 
         return load(self.config, self.sets)
@@ -75,7 +75,7 @@ _NAMES: Final = frozenset({"run_dir", "data_dir", "config", "set", "verbosity", 
 
 
 class CheckedGroup(cloup.Group):
-    """A group whose commands refuse the global options before them that they do not use."""
+    """A group whose commands refuse global options before the command that they do not use."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,7 +91,7 @@ Callback = Callable[[click.Context, click.Parameter, Any], None]
 
 
 def _kept(keep: Callable[[Globals, Any], None]) -> Callback:
-    """Make a callback that keeps a given value in the context's Globals."""
+    """Make a callback that stores a given value in the context's Globals."""
 
     def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
         options = ctx.ensure_object(Globals)
@@ -125,7 +125,7 @@ def directory_options(function: Function) -> Function:
             type=click.Path(file_okay=False, path_type=Path),
             expose_value=False,
             callback=_keep("data_dir_given"),
-            help="Directory of what outlives cloudcore: certificates, state.",
+            help="Directory of what outlives cloudcore: certificates and state.",
         ),
     )(function)
 
@@ -140,7 +140,7 @@ def config_options(function: Function) -> Function:
             type=click.Path(dir_okay=False, path_type=Path),
             expose_value=False,
             callback=_keep("config"),
-            help="TOML file, laid over the defaults (`cloudcore config default`).",
+            help="TOML file that overrides the defaults (see `cloudcore config default`).",
         ),
         cloup.option(
             "--set",
@@ -148,7 +148,7 @@ def config_options(function: Function) -> Function:
             multiple=True,
             expose_value=False,
             callback=_kept(lambda options, values: options.sets.extend(values)),
-            help="Override one key, such as modules.cloudhub.port=10010; may be repeated.",
+            help="Override one key, such as modules.cloudhub.port=10010; can be repeated.",
         ),
     )(function)
 
@@ -168,25 +168,25 @@ def _log_options(function: Function) -> Function:
             show_default=False,
             expose_value=False,
             callback=_kept(_set_verbosity),
-            help="Log details too; twice for more.",
+            help="Log debug records too; -vv for those of libraries as well.",
         ),
         cloup.option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             expose_value=False,
             callback=_kept(lambda options, value: options.sets.append(f'log.format="{value}"')),
-            help="Form of the log lines.",
+            help="Format of the log lines.",
         ),
     )(function)
 
 
 def global_options(function: Function) -> Function:
-    """Add all of them, in sections."""
+    """Add all global options, in sections."""
     return config_options(directory_options(_log_options(function)))
 
 
 def loading_options(function: Function) -> Function:
-    """Add those that say what the configuration is."""
+    """Add the global options that determine the configuration."""
     return config_options(_log_options(function))
 
 
@@ -206,5 +206,5 @@ def version_option(function: Function) -> Function:
         is_eager=True,
         expose_value=False,
         callback=_show_version,
-        help="Print which cloudcore this is, and exit.",
+        help="Print the version of cloudcore, and exit.",
     )(function)

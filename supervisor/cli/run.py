@@ -16,10 +16,10 @@ from supervisor.cli.options import Globals, global_options
 def run(options: Globals) -> None:
     """Run cloudcore in the foreground, until SIGINT or SIGTERM.
 
-    Starts the modules that modules.enabled names, each one in a process of its own, and starts
-    again the one that dies. Without a cluster in [kubernetes] an embedded API server is one of
-    them. Exit status: 0 after a shutdown in order, 1 if it cannot run, 2 if the configuration
-    is faulty.
+    Starts the modules that modules.enabled names, each in a process of its own, and restarts one
+    that crashes. Without a cluster in [kubernetes] they include an embedded API server. Exit
+    status: 0 after a shutdown in order, 1 if cloudcore cannot run, 2 if the configuration has
+    faults.
     """
     from supervisor.host.paths import PathError
 

@@ -18,7 +18,7 @@ from supervisor.cli import words
 from supervisor.cli.asking import socket_of
 from supervisor.cli.options import Globals, directory_options
 
-# Exit statuses as LSB has them for the action `status` of an init script.
+# Exit statuses, as LSB defines them for the action `status` of an init script.
 ALL_READY: Final = 0
 NOT_ALL_READY: Final = 1
 NOT_RUNNING: Final = 3
@@ -33,29 +33,29 @@ UNKNOWN: Final = 4
         "--output",
         type=click.Choice(["table", "json", "yaml"]),
         default="table",
-        help="A table for people, or all that is known for programs.",
+        help="Output format; json and yaml have all fields, for programs.",
     ),
-    cloup.option("-w", "--watch", is_flag=True, help="Stay, and show it again and again."),
+    cloup.option("-w", "--watch", is_flag=True, help="Show it every --interval, until Ctrl-C."),
     cloup.option(
         "--interval",
         type=click.FloatRange(min=0.1),
         default=1.0,
         metavar="SECONDS",
-        help="Between two looks of --watch.",
+        help="Interval of --watch.",
     ),
 )
 @directory_options
 @click.pass_obj
 def status(options: Globals, output: str, watch: bool, interval: float) -> None:
-    """Show how every module is doing.
+    """Show the state of every module.
 
-    Exit status: 0 if all enabled modules are ready, 1 if not all are, 3 if nothing is running,
-    4 if it cannot be told.
+    Exit status: 0 if all enabled modules are ready, 1 if one is not, 3 if cloudcore is not running,
+    4 if its state is unknown.
     """
     socket = socket_of(options)
     try:
         if not watch:
-            gc.disable()  # it ends before there is garbage worth the 5 ms
+            gc.disable()  # a collection takes 5 ms and frees next to nothing
             document = client.request(socket, "GET", "/status")
             _print(document, output)
         elif output == "table" and sys.stdout.isatty():
@@ -72,7 +72,7 @@ def status(options: Globals, output: str, watch: bool, interval: float) -> None:
 
 
 def exit_status(document: dict[str, Any]) -> int:
-    """Say in one number whether all enabled modules are ready."""
+    """Return the exit status that tells whether all enabled modules are ready."""
     return ALL_READY if document["state"] == "running" else NOT_ALL_READY
 
 
@@ -92,14 +92,14 @@ def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> 
 
 
 def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any]:
-    """Print one document after the other: JSON lines, YAML documents or tables."""
+    """Print a document every `interval` seconds, as a JSON line, a YAML document or a table."""
     document: dict[str, Any] = {"state": "starting"}
     try:
-        for document in _looks(socket, interval):
+        for document in _poll(socket, interval):
             _print(document, output, one_line=True)
     except KeyboardInterrupt:
         return document
-    raise AssertionError("looking ends only by an exception")
+    raise AssertionError("polling ends only by an exception")
 
 
 def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
@@ -111,14 +111,14 @@ def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
     document: dict[str, Any] = {"state": "starting"}
     try:
         with Live(console=table.console(), auto_refresh=False) as live:
-            for document in _looks(socket, interval):
+            for document in _poll(socket, interval):
                 live.update(table.render(document), refresh=True)
     except KeyboardInterrupt:
         return document
-    raise AssertionError("looking ends only by an exception")
+    raise AssertionError("polling ends only by an exception")
 
 
-def _looks(socket: Path, interval: float) -> Iterator[dict[str, Any]]:
+def _poll(socket: Path, interval: float) -> Iterator[dict[str, Any]]:
     while True:
         yield client.request(socket, "GET", "/status")
         time.sleep(interval)

@@ -1,4 +1,4 @@
-"""Standard output whose failure ends a command with one line and an exit status of its own."""
+"""Standard output whose failure ends a command with one line and a distinct exit status."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, Final
 
 import click
 
-EXIT_OUTPUT_FAILED: Final = 74  # EX_IOERR of sysexits.h: 1 has a meaning for most commands
+#: EX_IOERR of sysexits.h: 1 has another meaning for most commands.
+EXIT_OUTPUT_FAILED: Final = 74
 
 
 class OutputFailed(click.ClickException):
-    """Standard output is closed, or its disk is full."""
+    """Standard output cannot be written to: it is closed, or its disk is full."""
 
     exit_code = EXIT_OUTPUT_FAILED
 
 
 class _Output(io.FileIO):
-    """Descriptor 1; after the first failure the rest is discarded, so that it is told once."""
+    """Descriptor 1; after the first failure the rest is discarded: the error is reported once."""
 
     _failed = False
 
@@ -29,7 +30,7 @@ class _Output(io.FileIO):
             return len(data)
         try:
             return super().write(data)
-        except BrokenPipeError:  # the reader has read enough: click ends without a word
+        except BrokenPipeError:  # the reader, such as head(1), has exited: no error for click
             raise
         except OSError as error:
             self._failed = True
@@ -37,8 +38,8 @@ class _Output(io.FileIO):
 
 
 def guard() -> None:
-    """Let every write to sys.stdout that fails end the command with OutputFailed."""
-    if sys.stderr is None:  # messages have nowhere to go, but exit statuses have
+    """Make every failing write to sys.stdout end the command with OutputFailed."""
+    if sys.stderr is None:  # messages are lost then, exit statuses are not
         _hold_descriptor(2, os.O_WRONLY)
         sys.stderr = os.fdopen(2, "w", closefd=False)
     encoding, errors = "utf-8", "backslashreplace"
@@ -53,7 +54,7 @@ def guard() -> None:
 
 
 def flush() -> None:
-    """Write what is left, as the interpreter would at its end."""
+    """Write what is buffered, as the interpreter would at exit."""
     try:
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()
@@ -63,7 +64,7 @@ def flush() -> None:
 
 
 def _hold_descriptor(number: int, flags: int) -> None:
-    """Keep a standard descriptor that is closed from becoming some file or socket."""
+    """Open /dev/null as a standard descriptor that is closed: no other file must become it."""
     null = os.open(os.devnull, flags)
     if null != number:
         os.dup2(null, number)

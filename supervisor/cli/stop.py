@@ -29,10 +29,10 @@ from supervisor.cli.options import Globals, directory_options
 @directory_options
 @click.pass_obj
 def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str) -> None:
-    """Stop cloudcore in order, and wait until it has ended.
+    """Stop cloudcore in order, and wait until it has exited.
 
-    With modules, only those stop, until they are started again: sending to them is an error
-    meanwhile. Exit status: 0 when all that has ended or was not running, 1 when it still runs.
+    With MODULE, stop only these modules until they are started again; meanwhile sending to them is
+    an error. Exit status: 0 if all is stopped or was not running, 1 if not.
     """
     if modules:
         from supervisor.cli.control import verb
@@ -54,8 +54,8 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     pid = int(answer["pid"])
     if not _ended(pid, timeout):
         raise click.ClickException(
-            f"process {pid} has not ended within {timeout:g} s; `cloudcore status` shows what it "
-            "waits for, and a second SIGTERM ends it at once"
+            f"process {pid} did not exit within {timeout:g} s; `cloudcore status` shows which "
+            "module still runs, and a second SIGTERM kills it"
         )
     _tell({"pid": pid}, output)
 
@@ -71,11 +71,11 @@ def _tell_waiting(stopped: list[dict[str, Any]]) -> None:
     for module in stopped:
         if waiting := module["inbox"]["messages"]:
             name, noun = module["name"], "message" if waiting == 1 else "messages"
-            click.echo(f"{name}: {waiting} {noun} in its inbox, kept until it is started")
+            click.echo(f"{name}: {waiting} {noun} in its channel, kept until it is started")
 
 
 def _ended(pid: int, timeout: float) -> bool:
-    """Wait for another's process to end; a pidfd is readable then, and no other process's."""
+    """Wait until a process has exited; return whether it did within `timeout` seconds."""
     with contextlib.ExitStack() as stack:
         try:
             pidfd = os.pidfd_open(pid)

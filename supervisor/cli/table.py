@@ -1,4 +1,4 @@
-"""The table of `cloudcore status`: one line a module, or two where the terminal is narrow."""
+"""The table of `cloudcore status`: one line for each module, and notes if it is narrow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from supervisor.cli import words
 
-#: Columns that all of the table takes with short details; below it, they move to the foot.
+#: Width that the whole table needs with short details; on less, they move below the table.
 _WIDE: Final = 132
 
 _STYLES: Final = {
@@ -28,13 +28,13 @@ _NARROW_COLUMNS: Final = ("NAME", "STATE", "PID", "UP", "RESTARTS", "CPU", "RSS"
 
 
 def console() -> Console:
-    """Make the console for stdout; into a pipe no line is cut, whatever its length."""
+    """Return the console for stdout; in a pipe it does not cut long lines."""
     width = 1000 if words.piped() else None
     return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
 def render(document: dict[str, Any]) -> RenderableType:
-    """Draw the status document for the width of the console that prints it."""
+    """Return the status document as a table that adapts to the width of its console."""
     return _Status(document)
 
 
@@ -69,14 +69,14 @@ def _table(columns: tuple[str, ...], modules: list[dict[str, Any]]) -> Table:
 
 
 def _notes(modules: list[dict[str, Any]]) -> list[RenderableType]:
-    """What the narrow table has no room for: why a module last ended, and its details."""
+    """Return what the narrow table has no room for: each module's last exit, and its details."""
     notes: list[RenderableType] = []
     for module in modules:
         last = module["last_exit"]
         parts = []
         if last:
             reason = words.printable(last["reason"])
-            parts.append(f"last ended {words.last_exit(last)}{f' ({reason})' if reason else ''}")
+            parts.append(f"last exit: {words.last_exit(last)}{f' ({reason})' if reason else ''}")
         parts += [details] if (details := words.details(module)) else []
         if parts:
             notes.append(Text(module["name"], style="bold"))
@@ -87,5 +87,5 @@ def _notes(modules: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def state(name: str) -> Text:
-    """Write a state in its colour."""
+    """Return a state in its colour."""
     return Text(name, style=_STYLES.get(name, ""))

@@ -18,9 +18,10 @@ from supervisor.cli import words
 from supervisor.cli.asking import asking, output_option, socket_of, until_interrupted
 from supervisor.cli.options import Globals, directory_options
 
-#: Messages sent to the module and handled by it, those that wait, and deliveries after a death.
+#: IN/s and DONE/s are messages sent to the module and handled by it, WAIT messages in its channel,
+#: AGAIN messages delivered again after a crash.
 _COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
-#: What a narrow terminal does not get, in this order.
+#: Columns that a narrow terminal leaves out, the first one first.
 _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
 
 
@@ -30,44 +31,44 @@ _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
     type=click.FloatRange(min=0.1),
     default=1.0,
     metavar="SECONDS",
-    help="Between two looks.",
+    help="Interval between two samples.",
 )
-@cloup.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many looks.")
+@cloup.option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N samples.")
 @output_option("table")
 @directory_options
 @click.pass_obj
 def top(options: Globals, interval: float, count: int | None, output: str) -> None:
     """Show live what every module uses and handles.
 
-    With -o json, one look a line.
+    With -o json, each line is one sample.
     """
     socket = socket_of(options)
     with asking():
-        looks = until_interrupted(itertools.islice(_looks(socket, interval), count))
+        samples = until_interrupted(itertools.islice(_samples(socket, interval), count))
         if output == "json":
-            for look in looks:
-                click.echo(json.dumps(look))
+            for sample in samples:
+                click.echo(json.dumps(sample))
         elif sys.stdout.isatty():
-            _live(looks)
+            _live(samples)
         else:
             from supervisor.cli import table
 
-            for look in looks:
-                table.console().print(_table(look))
+            for sample in samples:
+                table.console().print(_table(sample))
 
 
-def _live(looks: Iterator[list[dict[str, Any]]]) -> None:
+def _live(samples: Iterator[list[dict[str, Any]]]) -> None:
     from rich.live import Live
 
     from supervisor.cli import table
 
     with Live(console=table.console(), auto_refresh=False, screen=True) as live:
-        for look in looks:
-            live.update(_table(look), refresh=True)
+        for sample in samples:
+            live.update(_table(sample), refresh=True)
 
 
-def _looks(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
-    """Give what each module did between two looks, for ever; rates are per second."""
+def _samples(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
+    """Yield every `interval` seconds what each module did meanwhile; rates are per second."""
     before = client.request(socket, "GET", "/status")
     then = time.monotonic()
     while True:
@@ -75,14 +76,14 @@ def _looks(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
         status, now = client.request(socket, "GET", "/status"), time.monotonic()
         old = {module["name"]: module for module in before["modules"]}
         yield [
-            _look(module, old.get(module["name"], module), now - then)
+            _sample(module, old.get(module["name"], module), now - then)
             for module in status["modules"]
             if module["enabled"]
         ]
         before, then = status, now
 
 
-def _look(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _sample(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[str, Any]:
     def rate(counter: str) -> float:
         more: int = module["inbox"][counter] - old["inbox"][counter]
         return round(max(0, more) / seconds, 1)
@@ -96,12 +97,12 @@ def _look(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[s
     }
 
 
-def _table(look: list[dict[str, Any]]) -> Any:
-    return _Table([_cells(row) for row in look])
+def _table(sample: list[dict[str, Any]]) -> Any:
+    return _Table([_cells(row) for row in sample])
 
 
 class _Table:
-    """Draws as many columns as the console has room for."""
+    """A table with as many columns as its console has room for."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._rows = rows

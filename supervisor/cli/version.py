@@ -14,7 +14,7 @@ from supervisor.version import current
 @cloup.command()
 @cloup.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def version(output: str) -> None:
-    """Print which cloudcore this is, and what it runs on."""
+    """Print the versions of cloudcore, Python and the system."""
     facts = {
         "version": current(),
         "python": platform.python_version(),

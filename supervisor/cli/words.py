@@ -1,6 +1,6 @@
-"""How what a module is and does is written: in short words, one line each, safe for a terminal.
+"""The status of modules as short texts: one line each, safe for a terminal.
 
-Without rich: `cloudcore status` in a script should not take the time to import it.
+It does without rich: importing that takes too long for `cloudcore status` in a script.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NUMBERS: Final = frozenset({"PID", "UP", "RESTARTS", "CPU", "RSS", "INBOX"})
 
 
 def piped() -> bool:
-    """Whether what is printed goes nowhere that has a width."""
+    """Whether the output has no width: it is a pipe or a file, and COLUMNS is not set."""
     return not sys.stdout.isatty() and "COLUMNS" not in os.environ
 
 
 def plain(document: dict[str, Any]) -> str:
-    """Write the status document as aligned lines of any length, without colour."""
+    """Return the status document as aligned lines of any length, without colour."""
     rows = [dict(zip(COLUMNS, COLUMNS, strict=True)), *map(cells, document["modules"])]
     widths = {column: max(len(row[column]) for row in rows) for column in COLUMNS}
     lines = [headline(document) + document["state"]]
@@ -38,13 +38,13 @@ def plain(document: dict[str, Any]) -> str:
 
 
 def headline(document: dict[str, Any]) -> str:
-    """Write what stands before the state of the whole."""
+    """Return the first line up to the state of cloudcore."""
     up = duration(document["uptime_seconds"])
     return f"cloudcore {document['version']}  pid {document['pid']}  up {up}  "
 
 
 def cells(module: dict[str, Any]) -> dict[str, str]:
-    """Write what stands in each column."""
+    """Return the text of each column for a module."""
     up = module["uptime_seconds"]
     cpu, rss = module["cpu_percent"], module["rss_bytes"]
     return {
@@ -70,7 +70,7 @@ def last_exit(last: dict[str, Any] | None) -> str:
 
 
 def details(module: dict[str, Any]) -> str:
-    """Why it is not ready, and what it says of itself; what is empty is for `-o json`."""
+    """Return why a module is not ready, and what it reports; empty values are left out."""
     reason = module.get("reason", "")
     parts = [printable(reason)] if reason else []
     parts += [f"{name}={_detail(value)}" for name, value in module["details"].items() if value]
@@ -88,7 +88,7 @@ def _detail(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Make a module's own words safe for a terminal, and one line."""
+    """Return a module's own text as one line that is safe for a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
@@ -97,7 +97,7 @@ def or_dash(value: Any) -> str:
 
 
 def when(seconds: float) -> str:
-    """Write a moment in local time, to the millisecond."""
+    """Return a time in local time, to the millisecond."""
     moment = time.localtime(seconds)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{int(seconds % 1 * 1000):03d}"
 
@@ -107,7 +107,7 @@ def _age(timestamp: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Write a time span as kubectl does: two units at most, the smaller only where it matters."""
+    """Return a duration as kubectl writes it: at most two units, the smaller if it matters."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -121,7 +121,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Write a number of bytes in binary units, with at most one decimal."""
+    """Return a number of bytes in binary units, with at most one decimal."""
     units = ["GiB", "MiB", "KiB", "B"]
     while count >= 1024 and len(units) > 1:
         count /= 1024

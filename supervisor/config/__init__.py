@@ -2,7 +2,7 @@
 
     --set KEY=VALUE  >  CLOUDCORE_... variables  >  the file  >  cloudcore.toml as shipped
 
-`load` merges the four, checks everything, and raises a ConfigError with every fault there is.
+`load` merges the four, checks everything, and raises a ConfigError with all faults.
 """
 
 from supervisor.config.faults import ConfigError, Fault

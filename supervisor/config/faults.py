@@ -1,4 +1,4 @@
-"""The faults of a configuration, reported to the person who wrote it."""
+"""The faults of a configuration, worded for the person who wrote it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,15 @@ class BadReference(Fault):
         return f"{self.source}: {self.key}: {self.found}; {self.allowed}"
 
 
+class UnreadableSource(Fault):
+    """A source that cannot be read at all: `found` is the reason, `allowed` a hint."""
+
+    def __str__(self) -> str:
+        return f"cannot read {self.source}: {self.found}; {self.allowed}"
+
+
 class ConfigError(Exception):
-    """The configuration has faults: all of them, in `faults`."""
+    """The configuration has faults; `faults` has all of them."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -48,7 +55,7 @@ class ConfigError(Exception):
 
 
 def unknown(layers: Layers, key: Key, known: Iterable[str], what: str = "key") -> Fault:
-    """Make the fault of a name that does not exist, with the one that was probably meant."""
+    """Return the fault of a name that does not exist, with the nearest name that does."""
     names = sorted(known)
     near = difflib.get_close_matches(key[-1], names, n=1)
     if near:
@@ -59,26 +66,26 @@ def unknown(layers: Layers, key: Key, known: Iterable[str], what: str = "key") -
 
 
 def of_value(layers: Layers, key: Key, value: Any, allowed: str) -> Fault:
-    """Make the fault of a value that cannot be used."""
+    """Return the fault of a value that is not allowed."""
     return Fault(layers.source(key), dotted(key), show(value), allowed)
 
 
 def of_model(
     error: ValidationError, model: type[BaseModel], layers: Layers, table: Key
 ) -> list[Fault]:
-    """Make the faults of a table that its pydantic model refuses."""
+    """Return the faults of a table that its pydantic model refuses."""
     schema = _json_schema(model)
     return [_of_error(dict(details), schema, layers, table) for details in error.errors()]
 
 
 def of_problem(layers: Layers, problem: Problem) -> Fault:
-    """Make the fault of what a module has found wrong."""
+    """Return the fault of a problem that a module has found."""
     source = layers.source(tuple(problem.key.split(".")))
     return BadReference(source, problem.key, problem.reason, problem.hint)
 
 
 def show(value: Any) -> str:
-    """Write a value as the person wrote it, cut to a readable length."""
+    """Return a value as it is written in TOML, cut to a readable length."""
     text = format_value(value)
     return text if len(text) <= _LONGEST_FOUND else f"{text[: _LONGEST_FOUND - 1]}…"
 
@@ -96,7 +103,8 @@ def _of_error(
         case "missing":
             return Fault(layers.source(key), dotted(key), "nothing", describe(at) or "a value")
         case "value_error" | "assertion_error":
-            found = "these together" if isinstance(error["input"], dict) else show(error["input"])
+            together = isinstance(error["input"], dict)
+            found = "these keys together" if together else show(error["input"])
             return Fault(layers.source(key), dotted(key), found, str(error["ctx"]["error"]))
     return of_value(layers, key, error["input"], describe(at) or error["msg"])
 
@@ -104,14 +112,14 @@ def _of_error(
 def _json_schema(model: type[BaseModel]) -> dict[str, Any]:
     try:
         return model.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # a type that JSON has no word for: pydantic's text does
+    except PydanticInvalidForJsonSchema:  # a type without a JSON schema: pydantic's text is used
         return {}
 
 
 def _follow(schema: Mapping[str, Any], location: tuple[Any, ...]) -> tuple[int, Mapping[str, Any]]:
-    """Walk down a JSON schema; how far it went, and the schema there.
+    """Walk down a JSON schema; return how many parts of the location it followed, and the schema.
 
-    Further parts of a pydantic location name a union's branch, not a key.
+    Further parts of a pydantic location name a branch of a union, not a key.
     """
     definitions = schema.get("$defs", {})
     at: Mapping[str, Any] = schema
@@ -133,7 +141,7 @@ def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappi
 
 
 def describe(schema: Mapping[str, Any]) -> str:
-    """Say in words which values a JSON schema allows; empty when it does not tell."""
+    """Return in words which values a JSON schema allows; empty if it does not say."""
     if "enum" in schema:
         return " or ".join(format_value(value) for value in schema["enum"])
     if "const" in schema:

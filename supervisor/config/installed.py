@@ -15,11 +15,11 @@ Installed = Mapping[str, Callable[[], Any]]
 
 
 class Unusable(Exception):
-    """An entry point that does not lead to a module; the text says why."""
+    """An entry point is not a module; the text says why."""
 
 
 def find() -> Installed:
-    """Give a loader for each installed module, by name; nothing is imported yet."""
+    """Return a loader for each installed module, by name; nothing is imported yet."""
     return {entry.name: entry.load for entry in entry_points(group=GROUP)}
 
 
@@ -27,7 +27,7 @@ def load(name: str, installed: Installed) -> type[Module]:
     """Import a module's class; raises Unusable."""
     try:
         found = installed[name]()
-    except Exception as error:  # a package of somebody else's: anything may happen in it
+    except Exception as error:  # another package's code: it may raise anything
         raise Unusable(f"{name!r}: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Module)):
         raise Unusable(f"{name!r}: {found!r} is not a Module")

@@ -15,34 +15,34 @@ Key = tuple[str, ...]
 
 DEFAULT: Final = "default"
 ENVIRONMENT_PREFIX: Final = "CLOUDCORE_"
-#: Between the parts of a key in a variable's name. Without it a variable is not meant for the
-#: configuration: Kubernetes sets CLOUDCORE_SERVICE_HOST and more for a Service named cloudcore.
+#: Between the parts of a key in a variable's name. A variable without it is ignored: Kubernetes
+#: sets CLOUDCORE_SERVICE_HOST and others for a Service named cloudcore.
 _NESTING: Final = "__"
 
 
 class Unreadable(Exception):
-    """A source that cannot be read as a whole; the text says what was found and is allowed."""
+    """A source of the configuration cannot be read; `hint` says what to do."""
 
-    def __init__(self, source: str, found: str, allowed: str) -> None:
-        super().__init__(source, found, allowed)
+    def __init__(self, source: str, reason: str, hint: str) -> None:
+        super().__init__(source, reason, hint)
         self.source = source
-        self.found = found
-        self.allowed = allowed
+        self.reason = reason
+        self.hint = hint
 
 
 @dataclass
 class Layers:
-    """The merged tree, and for each of its leaves the place that set it."""
+    """The merged tree, and the source of each of its leaves."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, str] = field(default_factory=dict)
 
     def lay(self, tree: Mapping[str, Any], source: str) -> None:
-        """Lay a tree on top: tables are merged, anything else is replaced."""
+        """Merge a tree over the others: tables are merged, anything else is replaced."""
         self._merge(self.tree, tree, source, ())
 
     def source(self, key: Key) -> str:
-        """Name the place that set this key, or else something in it or around it."""
+        """Return the source of this key, or else of a key in it or of the table around it."""
         for length in range(len(key), 0, -1):
             near = key[:length]
             for leaf, source in reversed(self.origins.items()):
@@ -69,7 +69,7 @@ class Layers:
 
 
 def dotted(key: Key) -> str:
-    """Write a key as it stands in TOML."""
+    """Return a key as TOML writes it."""
     return format_key(*key)
 
 
@@ -78,13 +78,15 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise Unreadable(str(path), f"no way to read it ({error.strerror})", _A_FILE) from error
+        hint = "--config names another file"
+        raise Unreadable(str(path), error.strerror or str(error), hint) from error
     except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Unreadable(str(path), f"no TOML ({error})", _A_FILE) from error
+        hint = "see `cloudcore config default` for an example"
+        raise Unreadable(str(path), f"it is not TOML: {error}", hint) from error
 
 
 def read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the tree of each variable CLOUDCORE_TABLE__KEY, with the variable's name."""
+    """Yield the name and the tree of each variable CLOUDCORE_TABLE__KEY."""
     for variable in sorted(environ):
         name = variable.removeprefix(ENVIRONMENT_PREFIX)
         if name == variable or _NESTING not in name:
@@ -94,18 +96,17 @@ def read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str
 
 
 def read_set(text: str) -> dict[str, Any]:
-    """Give the tree of one KEY=VALUE; raises Unreadable."""
+    """Return the tree of one KEY=VALUE; raises Unreadable."""
     written, equals, value = text.partition("=")
     key = _parse_key(written)
     if not (equals and key):
-        raise Unreadable(
-            f"--set {text}", "no key and value", "KEY=VALUE, such as modules.cloudhub.port=10010"
-        )
+        hint = "write it as modules.cloudhub.port=10010"
+        raise Unreadable(f"--set {text}", "it is not KEY=VALUE", hint)
     return _nest(key, parse_value(value.strip()))
 
 
 def parse_value(text: str) -> Any:
-    """Read a TOML value; what is none is a string, so that few values need quotes."""
+    """Return a TOML value; any other text is a string, so that few values need quotes."""
     try:
         document = tomli.loads(f"value = {text}")
     except tomli.TOMLDecodeError:
@@ -114,7 +115,7 @@ def parse_value(text: str) -> Any:
 
 
 def _parse_key(written: str) -> list[str]:
-    """Read a dotted TOML key, quotes and all; empty when it is none."""
+    """Return the parts of a dotted TOML key, which may have quotes; empty if it is not one."""
     try:
         tree: Any = tomli.loads(f"{written.strip()} = 0")
     except tomli.TOMLDecodeError:
@@ -139,6 +140,3 @@ def _leaves(value: Any, key: Key) -> Iterator[Key]:
             yield from _leaves(inner, (*key, name))
     else:
         yield key
-
-
-_A_FILE: Final = "a TOML file, such as `cloudcore config default` prints"

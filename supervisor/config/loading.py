@@ -1,4 +1,4 @@
-"""Loading: the sources are merged and checked, and become one Configuration."""
+"""Loading: merges the sources, checks the result, and makes a Configuration of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from supervisor.api import KubernetesSettings, Module, ModuleConfig
 from supervisor.config import faults, installed
-from supervisor.config.faults import ConfigError, Fault
+from supervisor.config.faults import ConfigError, Fault, UnreadableSource
 from supervisor.config.installed import Installed
 from supervisor.config.layers import (
     DEFAULT,
@@ -46,12 +46,12 @@ class ModuleSpec:
     config: ModuleConfig
     supervision: Supervision
     why_disabled: str = "modules.enabled does not name it"
-    """what is told if it is not enabled"""
+    """the reason in the status of a module that is not enabled"""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that is configured, checked. `modules` has the enabled ones first, in their order."""
+    """The checked configuration. `modules` has the enabled ones first, in order of start."""
 
     supervisor: SupervisorTable
     log: LogSettings
@@ -62,16 +62,16 @@ class Configuration:
 
     @property
     def max_deliveries(self) -> int:
-        """How often a message is tried before it is set aside."""
+        """The number of deliveries of a message before it is set aside."""
         return self.supervisor.max_deliveries
 
     @property
     def stop_timeout(self) -> float:
-        """Seconds that the shutdown of all modules together may take."""
+        """Seconds that the shutdown may take, for all modules together."""
         return self.supervisor.shutdown_timeout
 
     def fixed_keys_changed(self, old: Configuration) -> list[str]:
-        """Name the keys that differ and that only a new start of cloudcore takes over."""
+        """Return the keys that differ and take effect only when cloudcore is restarted."""
         changed = []
         if self.max_deliveries != old.max_deliveries:
             changed.append("supervisor.max_deliveries")
@@ -85,7 +85,7 @@ class Configuration:
 
 
 def default_file() -> Path:
-    """Return the configuration that is shipped: in a wheel, or in the source tree."""
+    """Return the file of the defaults: in a wheel, or in the source tree."""
     here = Path(__file__).parent.parent
     shipped = here / "cloudcore.toml"
     return shipped if shipped.exists() else here.parent / "config" / "cloudcore.toml"
@@ -98,10 +98,10 @@ def load(
     *,
     modules: Installed | None = None,
 ) -> Configuration:
-    """Read and check everything; raises ConfigError with all faults.
+    """Read and check the configuration; raises ConfigError with all faults.
 
-    `path` is the file, which need not say everything; `sets` are KEY=VALUE of `--set`.
-    `modules` takes the place of the installed modules: a loader of each one's class, by name.
+    `path` is the file, which needs only the keys that differ; `sets` are the KEY=VALUE of `--set`.
+    `modules` replaces the installed modules: a loader of each one's class, by name.
     """
     found: list[Fault] = []
     layers = _read(Path(path) if path else None, sets, environ, found)
@@ -121,19 +121,19 @@ def _read(
         if path:
             layers.lay(read_file(path), str(path))
     except Unreadable as error:
-        found.append(Fault(error.source, "", error.found, error.allowed))
+        found.append(UnreadableSource(error.source, "", error.reason, error.hint))
     for variable, tree in read_environment(environ):
         layers.lay(tree, variable)
     for text in sets:
         try:
             layers.lay(read_set(text), "--set")
         except Unreadable as error:
-            found.append(Fault(error.source, "", error.found, error.allowed))
+            found.append(UnreadableSource(error.source, "", error.reason, error.hint))
     return layers
 
 
 class _Loading:
-    """One load: checks the merged tree table by table and notes the faults."""
+    """The check of the merged tree, table by table; it collects the faults."""
 
     def __init__(self, layers: Layers, modules: Installed, found: list[Fault]) -> None:
         self.layers = layers
@@ -172,14 +172,18 @@ class _Loading:
         return KubernetesSettings(**settings)
 
     def _file(self, key: Key, value: str, directory: Path) -> str:
-        """Find a file that the configuration names, relative to where it was named."""
+        """Return the path of a file that the configuration names.
+
+        A relative path starts at the directory of the configuration file, or at the working
+        directory if --set or a variable named it.
+        """
         if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
             directory = Path()
         path = directory / Path(value).expanduser()
         try:
             if not path.is_file():
-                self._fault(key, value, f"a file; {path} is none")
-        except OSError as error:  # a directory on the way that may not be searched
+                self._fault(key, value, f"a file; there is no file {path}")
+        except OSError as error:  # such as a directory without permission
             self._fault(key, value, f"a file; cannot read {path}: {error.strerror}")
         return str(path.absolute())
 
@@ -201,7 +205,7 @@ class _Loading:
     def _enabled(self, names: Any) -> list[str]:
         key = ("modules", "enabled")
         if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            self._fault(key, names, "a list of names of modules")
+            self._fault(key, names, "a list of module names")
             return []
         for name in dict.fromkeys(names):
             if names.count(name) > 1:
@@ -219,7 +223,7 @@ class _Loading:
             cls = installed.load(name, self.modules)
         except installed.Unusable as error:
             if enabled:
-                allowed = "modules that can be loaded; mend it, or take it out of the list"
+                allowed = "modules that can be loaded; repair it, or remove it from the list"
                 fault = Fault(
                     self.layers.source(("modules", "enabled")),
                     "modules.enabled",
@@ -228,7 +232,7 @@ class _Loading:
                 )
                 self.faults.append(fault)
             else:
-                log.warning("the module %s, which is not enabled, cannot be loaded", error)
+                log.warning("cannot load a module that is not enabled: %s", error)
             return None
         if not isinstance(tree, dict):
             self._fault(key, tree, "a table")
@@ -249,7 +253,7 @@ class _Loading:
         return self._validate(Supervision, inherited | own, key)
 
     def _check_order(self, specs: Iterable[ModuleSpec]) -> None:
-        """`after` names installed modules and leads in no circle."""
+        """Check that `after` names installed modules, and that there is no circle."""
         graph = {}
         for spec in specs:
             key = ("modules", spec.name, "supervision", "after")

@@ -1,4 +1,4 @@
-"""The configuration in force, as TOML or as data, with where each value comes from."""
+"""The configuration in force, as TOML with the source of each value, or as data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supervisor.unit.restart_policy import Supervision
 
 
 def effective(configuration: Configuration) -> dict[str, Any]:
-    """Give every key with the value that is in force; keys without a value are left out."""
+    """Return every key with the value in force; keys without a value are left out."""
     modules = {spec.name: _module(spec, configuration) for spec in configuration.modules}
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
     return {
@@ -26,8 +26,8 @@ def effective(configuration: Configuration) -> dict[str, Any]:
 
 
 def render(configuration: Configuration) -> str:
-    """Write it as a TOML file that could be used as such."""
-    lines = ["# In force; a comment says where a value comes from, the others are defaults."]
+    """Return the configuration as TOML, which can be used as a file."""
+    lines = ["# The configuration in force; a comment names the source, the others are defaults."]
     lines += _table(effective(configuration), (), configuration.layers)
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The tables that belong to no module."""
+"""The tables of the configuration that do not belong to a module."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from supervisor.unit.restart_policy import Supervision
 
 
 class Table(BaseModel):
-    """A table of the file: unknown keys are faults, and no value is bent into another type."""
+    """A table of the file: unknown keys are faults, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SupervisorTable(Supervision):
-    """`[supervisor]`: how every module is supervised that does not say otherwise."""
+    """`[supervisor]`: the defaults of `[modules.NAME.supervision]`, and keys of the whole."""
 
     max_deliveries: int = Field(3, ge=1)
-    """a message is set aside when its handler has died with it so often"""
+    """a message that crashed its module this many times is set aside"""
     shutdown_timeout: float = Field(25.0, gt=0)
-    """seconds for all modules together, a little less than Kubernetes gives a pod (30 s)"""
+    """seconds for all modules together, a little less than a pod has in Kubernetes (30 s)"""
 
     preload: bool = True
-    """import what modules name for it once, in the supervisor"""
+    """import what modules name for it once, in the supervisor, before it forks"""
     crash_reports: int = Field(100, ge=1)
-    """how many are kept"""
+    """number of reports that are kept"""
 
     @field_validator("after")
     @classmethod
@@ -64,7 +64,7 @@ class KubernetesTable(Table):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.in_cluster and (self.kubeconfig or self.master):
-            raise ValueError("in_cluster = true, or else kubeconfig and master, but not both")
+            raise ValueError("in_cluster = true without kubeconfig and master, or the other way")
         if self.context and not self.kubeconfig:
-            raise ValueError("context together with the kubeconfig that has it")
+            raise ValueError("context only together with kubeconfig")
         return self

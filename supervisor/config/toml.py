@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-#: What TOML wants escaped in a string and JSON does not escape.
+#: The character that a TOML string has to escape and JSON does not.
 _DELETE = {0x7F: "\\u007f"}
 
 
 def format_value(value: Any) -> str:
-    """Write one value; what is no TOML value (a date, None) as its `str`."""
+    """Return a value as TOML; one that is not (a date, None) as its `str`."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -33,5 +33,5 @@ def format_value(value: Any) -> str:
 
 
 def format_key(*parts: str) -> str:
-    """Write a key, quoted where it has to be."""
+    """Return a key as TOML, quoted if needed."""
     return ".".join(part if _BARE_KEY.fullmatch(part) else format_value(part) for part in parts)

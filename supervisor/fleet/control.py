@@ -1,4 +1,4 @@
-"""The verbs that change what runs, one at a time; each waits until it has taken effect."""
+"""The verbs that change what runs: one at a time, each until it has taken effect."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ _DISABLED: Final = "disabled by `cloudcore disable`, until the next reload or re
 
 
 Loader = Callable[[], Configuration]
-"""reads the configuration again, from where it was read first"""
+"""reads the configuration again, from the same sources"""
 
 
 class UnknownModule(LookupError):
-    """No module of that name runs, or none is installed."""
+    """There is no module of that name: none runs, or none is installed."""
 
 
 class NotPossible(Exception):
-    """The verb makes no sense now; the text says why, and what would."""
+    """The verb cannot be carried out now; the text says why, and what to do."""
 
 
 class Control:
-    """What `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload` do.
+    """The verbs of `cloudcore restart`, `start`, `stop`, `enable`, `disable` and `reload`.
 
-    Each returns when the modules that it started are ready, or have died once; the restart policy
-    decides on the rest. A verb delays others only while processes stop, which has a timeout.
+    Each returns when the modules that it started are ready or have crashed once; the restart
+    policy decides what follows. A verb delays others only while processes stop, which has a
+    timeout.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Control:
         """whether the client has closed its connection"""
 
     async def start(self, name: str) -> Unit:
-        """Start a module that is stopped or has failed, or that waits for its restart."""
+        """Start a module that is stopped, has failed, or waits for its restart."""
         async with self._turn():
             unit = self._unit(name)
             deaths = unit.transitions[State.CRASHED]
@@ -79,9 +80,9 @@ class Control:
         return unit
 
     async def stop(self, name: str) -> Unit | None:
-        """Stop a module until it is started again; sending to it is an error meanwhile.
+        """Stop a module until it is started again; meanwhile sending to it is an error.
 
-        None for one that is disabled.
+        Returns None for a disabled module.
         """
         async with self._turn():
             if name in self._fleet.disabled:
@@ -97,11 +98,14 @@ class Control:
         return await self._switch(name, on=True)
 
     async def disable(self, name: str) -> Changes:
-        """Run it as if `modules.enabled` did not name it, until the next reload or restart."""
+        """Do without a module that `modules.enabled` names, until the next reload or restart."""
         return await self._switch(name, on=False)
 
     async def reload(self) -> Changes:
-        """Read the configuration again; ConfigError or OSError, and nothing has changed."""
+        """Read the configuration again and apply it.
+
+        Raises ConfigError or OSError; then nothing has changed.
+        """
         async with self._turn():
             self._check_not_stopping()
             configuration = self._load()
@@ -113,9 +117,9 @@ class Control:
         return await self._outcome(changes)
 
     async def replay(self, letter_id: str) -> DeadLetter:
-        """Put a dead letter's message back on the channel that it came from.
+        """Put a dead letter's message back into the channel that it came from.
 
-        Errors: UnknownDeadLetter and those of the channel; then the letter stays.
+        Raises UnknownDeadLetter, and what `Channel.put` raises; then the letter stays.
         """
         async with self._turn():
             box = self._fleet.dead_letters
@@ -136,7 +140,7 @@ class Control:
             if spec.enabled and not on:
                 switched = replace(switched, why_disabled=_DISABLED)
             if on and (reason := self._fleet.why_disabled(switched)):
-                raise NotPossible(f"module {name} cannot be enabled: {reason}")
+                raise NotPossible(f"cannot enable module {name}: {reason}")
             changes = await self._apply(_with(configuration, switched))
         return await self._outcome(changes)
 
@@ -147,7 +151,7 @@ class Control:
             raise NotPossible(str(error)) from error
 
     async def _outcome(self, changes: Changes) -> Changes:
-        """Wait until what was begun is up, or has died, and say what is not up."""
+        """Wait until each module that was started is ready or has crashed; add those not ready."""
         names = {*changes.started, *changes.restarted}
         units = [unit for unit in self._fleet.units.values() if unit.module.name in names]
         await self._tried([(unit, unit.transitions[State.CRASHED]) for unit in units])
@@ -160,21 +164,21 @@ class Control:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no other verb changes what runs; NotPossible if the client left meanwhile."""
+        """Wait until no other verb is at work; raise NotPossible if the client left meanwhile."""
         waited = self._fleet.changing.locked()
         async with self._fleet.changing:
             if waited and self._gone():
-                log.info("a request was not carried out: its client has gone away before its turn")
-                raise NotPossible("the client has gone away")
+                log.info("a request was not carried out: its client left before its turn came")
+                raise NotPossible("the client closed the connection")
             yield
 
     def _unit(self, name: str) -> Unit:
         self._check_not_stopping()
         units = self._fleet.units
         if name in self._fleet.disabled:
-            raise NotPossible(f"module {name} is disabled: `cloudcore enable {name}` comes first")
+            raise NotPossible(f"module {name} is disabled; run `cloudcore enable {name}` first")
         if name not in units:
-            raise UnknownModule(f"no module {name!r} runs here (known: {', '.join(units)})")
+            raise UnknownModule(f"no module {name!r} is running (running: {', '.join(units)})")
         return units[name]
 
     def _check_not_stopping(self) -> None:
@@ -185,7 +189,7 @@ class Control:
         self._fleet.start_in_turn(unit, Cause.REQUEST if unit.first_started else None)
 
     async def _tried(self, begun: list[tuple[Unit, int]]) -> None:
-        """Wait until each is settled, has died once more, or waits for one that has died."""
+        """Wait until each is settled, has crashed again, or waits for a unit that has crashed."""
 
         def look() -> bool:
             return self._fleet.stopping or all(
@@ -199,6 +203,6 @@ class Control:
 
 
 def _with(configuration: Configuration, spec: ModuleSpec) -> Configuration:
-    """Put a module's specification in place of the one of the same name."""
+    """Return the configuration with this specification in place of the one of the same name."""
     modules = tuple(spec if each.name == spec.name else each for each in configuration.modules)
     return replace(configuration, modules=modules)

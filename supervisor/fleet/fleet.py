@@ -1,4 +1,4 @@
-"""The fleet: the units of one cloudcore, what is recorded of them, and what one's death means."""
+"""The fleet: the units of one cloudcore, their records, and what follows the crash of one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CannotRun(Exception):
 
 
 class Interrupted(Exception):
-    """A shutdown has begun: what was not changed by then stays as it is."""
+    """A shutdown began in the middle of a change; what was not changed by then stays as it is."""
 
 
 class Owner(Protocol):
@@ -80,7 +80,7 @@ class Fleet:
         self.dead_letters = DeadLetterBox(paths.dead_letters_dir)
         self.units: dict[str, Unit] = {}
         self.disabled: dict[str, tuple[ModuleSpec, str]] = {}
-        """modules that are not enabled, and why"""
+        """modules that do not run, and why"""
         self.state_changes = StateChangeLog()
         self.crashes = CrashReports(paths.crashes_dir, configuration.supervisor.crash_reports)
         self.run_records = RunRecords(paths.run_dir / "runs")
@@ -88,11 +88,11 @@ class Fleet:
         self.output_followers: list[Follower] = [lambda _, data: console.write(data)]
         self.own_output = Output("supervisor", self.output_followers)
         self.changing = asyncio.Lock()
-        """one change of what runs at a time: a reload, or a verb of the admin socket"""
+        """held by the verb or the reload that is changing what runs: one at a time"""
         self.started = False
-        """every module has been tried: it has been up, has died once, or will not start"""
+        """whether every unit was tried: it was ready, has crashed, or will not start"""
         self.stopping = False
-        """a shutdown has begun"""
+        """whether a shutdown has begun"""
         self._lifeline = lifeline
         self._owner = owner
         self._oom = OomKills()
@@ -111,13 +111,13 @@ class Fleet:
         return Settings(self.paths.data_dir, self.paths.run_dir, configuration.kubernetes)
 
     def adopt(self, configuration: Configuration) -> None:
-        """Put a configuration in force; it is the caller's task to change the units."""
+        """Put a configuration in force; the caller changes the units."""
         self.configuration = configuration
         self._set_up_logs()
         self.crashes.keep = configuration.supervisor.crash_reports
 
     def _set_up_logs(self) -> None:
-        """Log as configured, the same way as what modules write."""
+        """Log as configured, with the same output as the modules."""
         handler = OutputHandler(self.own_output)
         logs.setup("supervisor", **self.configuration.log.model_dump(), handler=handler)
 
@@ -146,9 +146,9 @@ class Fleet:
             for name in unit.module.preload:
                 try:
                     importlib.import_module(name)
-                except Exception:  # the module's own attempt reports what is to be done about it
-                    log.warning("module %s: %s cannot be preloaded", unit.name, name, exc_info=True)
-        gc.freeze()  # a collection would write to pages that the modules share
+                except Exception:  # the module's own import says what to do about it
+                    log.warning("module %s: cannot preload %s", unit.name, name, exc_info=True)
+        gc.freeze()  # a collection would write to memory pages that the modules share
 
     def add(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:
         """Create the units of a module, one for each of its processes from number `first` on."""
@@ -202,7 +202,7 @@ class Fleet:
         self.disabled[spec.name] = (spec, reason)
 
     def why_disabled(self, spec: ModuleSpec, settings: Settings | None = None) -> str | None:
-        """Say why a module is not to run; None if it is."""
+        """Return why a module does not run; None if it does."""
         if not spec.enabled:
             return spec.why_disabled
         return spec.cls.not_needed(settings or self.settings)
@@ -215,23 +215,24 @@ class Fleet:
     # Starting
 
     async def clean_up_leftover(self, name: str) -> None:
-        """Run the cleanup of a module whose process an earlier supervisor has left behind."""
-        log.warning("module %s was not cleaned up after in an earlier run", name)
+        """Run the cleanup of a module whose process an earlier supervisor left behind."""
         if name in self.units:
+            log.warning("module %s: running the cleanup that an earlier run did not", name)
             await self.units[name].clean_up()
         else:
-            log.error("module %s does not run any more: its cleanup is left out", name)
+            text = "module %s: an earlier run did not clean up, and the module is not enabled now"
+            log.error(text, name)
         self.run_records.end(name)
 
     def start(self) -> None:
-        """Start every registered module, each one when those it comes after are ready."""
+        """Start every unit as soon as the units that it comes after are ready."""
         for unit in list(self.units.values()):
             self.start_in_turn(unit)
         self._start_begun = True
         self._report_progress()
 
     def start_in_turn(self, unit: Unit, cause: Cause | None = None) -> None:
-        """Start a unit as soon as those that it comes after are ready."""
+        """Start a unit as soon as the units that it comes after are ready."""
         if self.stopping:
             self._order.cancel(unit)
         else:
@@ -265,7 +266,7 @@ class Fleet:
         if unit.state is State.CRASHED:
             self._restart_others(unit)
         elif unit.state is State.FAILED and unit.supervision.essential:
-            log.critical("module %s is essential, and has failed for good", unit.name)
+            log.critical("module %s is essential and has failed for good: stopping", unit.name)
             self._owner.end(EXIT_ESSENTIAL_FAILED)
         self._report_progress()
 
@@ -283,15 +284,15 @@ class Fleet:
             return msgspec.structs.replace(report, id=last.id)
         try:
             self.crashes.put(report)
-        except Exception as error:  # a report that cannot be written stops nothing
-            log.error("no crash report of module %s: %s", unit.name, error)
+        except Exception as error:  # a report that cannot be written must not stop the restart
+            log.error("module %s: cannot write a crash report: %s", unit.name, error)
         return report
 
     def give_up(self) -> None:
         self._owner.end(EXIT_BUG)
 
     def _refuse_connections(self) -> None:
-        """Refuse connections to modules that will not accept any for a while."""
+        """Refuse connections to modules that will not accept any soon."""
         units = self.units.values()
         present = {unit.module.name for unit in units if not unit.away}
         for unit in units:
@@ -299,7 +300,7 @@ class Fleet:
                 sockets.refuse(unit.sockets)
 
     def _restart_others(self, died: Unit) -> None:
-        """Apply the strategy of a module that has died (the words of OTP's supervisor.erl)."""
+        """Apply the restart strategy of a crashed unit (the words are OTP's, supervisor.erl)."""
         strategy = died.supervision.strategy
         order = sorted(self.units.values(), key=lambda unit: unit.first_started)
         later = order[order.index(died) + 1 :]
@@ -308,7 +309,7 @@ class Fleet:
         async def settled() -> None:
             await self.state_changes.until(lambda: died.settled)
 
-        why = f"{died.name} has died: {strategy}"
+        why = f"{died.name} crashed: {strategy}"
         restart = Restart(Cause.STRATEGY, why, gate=settled)
         for other in reversed(others):
             if other is not died and other.state in {State.STARTING, State.READY}:
@@ -327,7 +328,7 @@ class Fleet:
 def _log_change(unit: Unit, old: State) -> None:
     loud = unit.state in {State.CRASHED, State.FAILED}
     level = logging.ERROR if loud else logging.INFO
-    if unit.repeats or old is State.DISABLED:  # "registered" says the latter already
+    if unit.repeats or old is State.DISABLED:  # "registered" has been logged instead
         level = logging.DEBUG
     note = f" ({unit.reason})" if unit.reason else ""
     log.log(level, "module %s: %s -> %s%s", unit.name, old, unit.state, note)

@@ -1,6 +1,6 @@
 """Reload: apply another configuration to the fleet, without a restart of cloudcore.
 
-`cloudcore reload`, `enable` and `disable` differ only in where the other one comes from.
+`cloudcore reload`, `enable` and `disable` differ only in the source of the new configuration.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ log = logging.getLogger(__name__)
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a change of configuration did, in names of modules."""
+    """What a change of configuration did, as names of modules."""
 
     started: list[str]
     restarted: list[str]
     stopped: list[str]
     unchanged: list[str]
     not_ready: list[str]
-    """of those that started or restarted"""
+    """of those that were started or restarted"""
     needs_restart: list[str]
-    """what has changed and is in force only when cloudcore is started again"""
+    """keys that have changed and take effect only when cloudcore is restarted"""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a reload will do, computed before anything is changed; new sockets are already open."""
+    """What a reload will do, made before anything is changed; new sockets are already open."""
 
     started: list[ModuleSpec]
     restarted: list[ModuleSpec]
     stopped: list[ModuleSpec]
     unchanged: list[str]
     unknown: list[str]
-    """installed since cloudcore was started: the modules that run know no channel of theirs"""
+    """modules installed since cloudcore was started: running modules have no channel to them"""
     sockets: dict[str, sockets.Sockets]
 
 
 async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
-    """Make the configuration the one in force.
+    """Put the configuration in force.
 
-    Newly enabled modules start, dropped ones stop and are cleaned up, changed ones restart,
-    the others keep their process. Raises OSError, before anything has changed, if an address
-    cannot be listened on.
+    Newly enabled modules start, modules no longer enabled stop and clean up, changed ones restart,
+    and the others keep their process. Raises OSError, before anything has changed, if a socket
+    cannot be opened.
     """
     plan = _plan(fleet, configuration)
     needs_restart = configuration.fixed_keys_changed(fleet.configuration)
@@ -131,7 +131,7 @@ async def _stop(fleet: Fleet, spec: ModuleSpec) -> None:
     for unit in reversed(fleet.units_of(spec.name)):
         await fleet.remove(unit)
         fleet.check_not_stopping()
-    reason = fleet.why_disabled(spec, fleet.settings) or "it is not installed any more"
+    reason = fleet.why_disabled(spec, fleet.settings) or "it is no longer installed"
     fleet.disable(spec, reason)
 
 
@@ -151,7 +151,7 @@ async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None
             continue
         begins = unit.waits_for is not None or unit.state is State.FAILED
         prepare()
-        if begins:  # one that was stopped stays so
+        if begins:  # a stopped unit stays stopped
             fleet.start_in_turn(unit, Cause.RELOAD if unit.first_started else None)
     for unit in fleet.add(spec, new, first=len(units) + 1):
         fleet.start_in_turn(unit)
@@ -166,7 +166,8 @@ def _adopt(fleet: Fleet, unit: Unit, spec: ModuleSpec, new: sockets.Sockets) -> 
 
 
 def _all_tried(fleet: Fleet, unit: Unit) -> bool:
-    """Whether those that a unit starts after are up, or have died: one that keeps crashing
-    does not keep down what ran beside it before the reload.
+    """Whether the units that this one starts after are ready or have crashed.
+
+    One that keeps crashing must not keep down a unit that ran beside it before the reload.
     """
     return all(other.tried for other in fleet.before(unit))

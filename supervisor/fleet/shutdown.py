@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SIGNALS: Final = (*STOP_SIGNALS, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
 
 
-#: Seconds that a cleanup has when the budget is used up.
+#: Seconds that a cleanup still has when the time of the shutdown is used up.
 _LAST_CLEANUP: Final = 2.0
 
 
@@ -31,11 +31,11 @@ def hold_signals() -> None:
 
 
 class Shutdown:
-    """The one shutdown of a supervisor's life.
+    """The shutdown of a supervisor, which happens once.
 
     The first signal is forwarded to the modules, in reverse order of start, and they clean up.
-    Another signal that arrives meanwhile is forwarded too. The same signal again kills what still
-    runs, and cleanups still run; a third time exits at once.
+    Another signal that arrives meanwhile is forwarded too. The same signal a second time kills the
+    modules that still run, and cleanups still run; a third time, the supervisor exits at once.
     """
 
     def __init__(self, fleet: Fleet, systemd: Systemd) -> None:
@@ -51,7 +51,7 @@ class Shutdown:
         return self._begun is not None and self._begun.done()
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the signals, those that have come before included; ignored ones stay ignored."""
+        """Handle the signals from now on, pending ones included; ignored ones stay ignored."""
         self._begun = loop.create_future()
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, a shell's background job
@@ -59,7 +59,7 @@ class Shutdown:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def begin(self, number: int, exit_status: int = 0) -> None:
-        """Begin the shutdown, as the signal would; the supervisor exits with that status."""
+        """Begin the shutdown as the signal `number` does; the supervisor exits with this status."""
         if self._begun and not self._begun.done():
             self._exit_status = exit_status
             self._seen.add(number)
@@ -67,14 +67,14 @@ class Shutdown:
             self._fleet.stopping = True
 
     async def wait(self) -> int:
-        """Stay until a shutdown begins, see it through, and return the exit status."""
+        """Wait until a shutdown begins, carry it out, and return the exit status."""
         assert self._begun is not None
         number = await self._begun
         await self._stop_modules(number)
         return self._exit_status
 
     async def _stop_modules(self, number: int) -> None:
-        """Stop the modules one by one within one shared timeout; what exceeds it is killed."""
+        """Stop the modules one by one within a common timeout, and kill those that exceed it."""
         fleet = self._fleet
         self._systemd.stopping()
         log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
@@ -91,7 +91,7 @@ class Shutdown:
         for unit in fleet.units.values():
             unit.output.drain()
             if waiting := unit.mailbox.inbox.statistics().messages:
-                text = "module %s: messages=%d in its inbox were not handled and are dropped"
+                text = "module %s: messages=%d in its channel were not handled and are dropped"
                 log.warning(text, unit.name, waiting)
         log.info("all modules have stopped")
 
@@ -120,12 +120,12 @@ class Shutdown:
             self._insisted = True
             self._exit_status = 128 + number
             for unit in self._fleet.units.values():
-                unit.kill(f"was to end at once ({name} again)")
+                unit.kill(f"did not stop before {name} came again")
         else:
             self._end_at_once(number)
 
     def _end_at_once(self, number: int) -> None:
-        log.warning("got %s once more: ending without cleanups", signal.Signals(number).name)
+        log.warning("got %s a third time: exiting without cleanups", signal.Signals(number).name)
         for unit in self._fleet.units.values():
             if unit.process:
                 unit.process.kill()

@@ -1,4 +1,4 @@
-"""The order of starts: a unit starts when those that its `after` names are ready."""
+"""The order of starts: a unit starts when the modules that its `after` names are ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class StartOrder:
-    """The starts that are pending until other units are ready."""
+    """The starts that wait until other units are ready."""
 
     def __init__(self, units: Mapping[str, Unit], state_changes: StateChangeLog) -> None:
         self._units = units
@@ -24,7 +24,7 @@ class StartOrder:
         self._pending: dict[str, asyncio.Task[None]] = {}
 
     def start(self, unit: Unit, cause: Cause | None = None) -> None:
-        """Start a unit now, or as soon as those that it starts after are ready."""
+        """Start a unit now, or as soon as the units that it starts after are ready."""
         self.cancel(unit)
         unit.waits_for = self._not_ready_before(unit)
         if unit.waits_for:
@@ -34,7 +34,7 @@ class StartOrder:
             _start(unit, cause)
 
     def cancel(self, unit: Unit) -> None:
-        """Cancel a start that is pending; nothing happens if none is."""
+        """Cancel the pending start of a unit; nothing happens if there is none."""
         if task := self._pending.pop(unit.name, None):
             task.cancel()
         unit.waits_for = None

@@ -1,7 +1,8 @@
-"""Directories that a running cloudcore holds by a lock, so that no other one uses them too.
+"""Locks on directories, so that no other cloudcore uses them at the same time.
 
-The lock (flock(2)) is on the directory itself: there is no file whose removal would end it, and
-it ends with the process. systemd-tmpfiles(8) leaves alone what is below a locked directory.
+The lock (flock(2)) is on the directory itself: there is no lock file that could be removed, and the
+kernel releases the lock when the process exits. systemd-tmpfiles(8) keeps what is below a locked
+directory.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class Held:
-    """A directory held from the beginning to `close`; PathError if another process has it."""
+    """A directory that is locked until `close`."""
 
     def __init__(self, directory: Path, option: str) -> None:
-        """`option` is the one that names another directory."""
+        """Lock the directory; raises PathError if another process holds the lock.
+
+        `option` is the command-line option that names another directory.
+        """
         self.directory = directory
         self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -32,17 +36,17 @@ class Held:
             self.close()
             holder = f"another cloudcore (process {pid})" if pid else "another cloudcore"
             raise PathError(
-                f"{holder} uses {directory}: stop it, or use another {option}"
+                f"{holder} uses {directory}; stop it, or choose another {option}"
             ) from None
         except OSError as error:  # NFS cannot lock a directory
             log.warning(
-                "cannot lock %s: %s; nothing keeps another cloudcore from using it too",
+                "cannot lock %s: %s; make sure that no other cloudcore uses it",
                 *(directory, error.strerror),
             )
 
     @property
     def intact(self) -> bool:
-        """Whether its path still leads to the directory that is held."""
+        """Whether the path still leads to the locked directory."""
         with contextlib.suppress(OSError):
             return os.path.samestat(os.fstat(self._descriptor), self.directory.stat())
         return False
@@ -51,13 +55,13 @@ class Held:
         os.close(self._descriptor)
 
     def _holder(self) -> int:
-        """Find the process that has the lock; 0 if it cannot be seen, as from a container."""
+        """Return the pid of the lock's holder; 0 if it is not visible, as from a container."""
         status = os.fstat(self._descriptor)
         return next((pid for pid in _lockers(status.st_ino) if _has_open(pid, status)), 0)
 
 
 def _lockers(inode: int) -> Iterator[int]:
-    """Processes that have locked a file of that number, on any file system (proc_locks(5))."""
+    """Yield the processes that hold a lock on that inode, on any file system (proc_locks(5))."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.replace("->", "").split()

@@ -1,4 +1,4 @@
-"""Which directory's file system is full."""
+"""Whether a directory's file system is full."""
 
 from __future__ import annotations
 

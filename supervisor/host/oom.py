@@ -1,8 +1,8 @@
 """Detection of the kernel's out-of-memory kills.
 
-A process that is killed by the kernel cannot be told from one that somebody killed, but the
-kernel counts: for each cgroup (memory.events in version 2, memory.oom_control in version 1),
-and for the whole machine (/proc/vmstat, since Linux 4.13).
+The exit code does not tell whether SIGKILL came from the kernel or from somebody else. But the
+kernel counts its kills: for each cgroup (memory.events in version 2, memory.oom_control in
+version 1), and for the whole machine (/proc/vmstat, since Linux 4.13).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 
 class OomKills:
-    """The kernel's count, from the most exact source that this machine has."""
+    """The kernel's count of kills, from the most exact source that this machine has."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._source = next((file for file in _sources(root) if _count(file) is not None), None)
         self._seen = self._read()
 
     def happened(self) -> bool:
-        """Say whether it has killed since this was asked last."""
+        """Whether the kernel has killed a process since the previous call."""
         before, self._seen = self._seen, self._read()
         return self._seen > before
 

@@ -1,4 +1,4 @@
-"""How many files this process and those of the modules may have open."""
+"""The limit of open files, for this process and those of the modules."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: Descriptors of the supervisor or of a module, whichever has more: channels, sockets, logs and
-#: files, and so many more for each module, enabled or not, and for each further process of one.
-#: CloudHub says itself what edges need.
+#: Descriptors that the supervisor or a module needs, whichever needs more: sockets, logs, files.
+#: CloudHub itself adds what edges need.
 _BASE: Final = 64
+#: Those of one module's channels and pipes, enabled or not, or of one of its further processes.
 _EACH: Final = 20
 
 
 def raise_limit(processes: int) -> None:
-    """Raise the soft limit of open files to the hard one, for the modules' processes too.
+    """Raise the soft limit of open files to the hard limit; modules' processes inherit it.
 
-    Go's runtime does the same (os/rlimit.go). A warning says what is needed for so many modules
-    and further processes of them if the hard limit is lower.
+    Go's runtime does the same (os/rlimit.go). Logs a warning if the hard limit is too low for
+    this number of modules and of their further processes.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -27,7 +27,7 @@ def raise_limit(processes: int) -> None:
     needed = _BASE + _EACH * processes
     if hard != resource.RLIM_INFINITY and hard < needed:
         log.warning(
-            "a process may open %d files, and cloudcore needs about %d: raise the hard limit "
+            "the limit of open files is %d, and cloudcore needs about %d; raise the hard limit "
             "(LimitNOFILE of systemd, ulimit -Hn)",
             *(hard, needed),
         )

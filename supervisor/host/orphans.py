@@ -1,4 +1,4 @@
-"""Reaping: as PID 1 of a container the supervisor inherits every process whose parent dies."""
+"""Reaping of orphans: PID 1 of a container inherits every process whose parent has exited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _reap(ours: AbstractSet[int]) -> None:
     for pid in children - ours:
         try:
             reaped, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # its own parent's wait was quicker
+        except ChildProcessError:  # another wait has reaped it
             continue
         if reaped:
             log.debug("reaped the orphan %d, status %d", pid, os.waitstatus_to_exitcode(status))

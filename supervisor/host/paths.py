@@ -1,12 +1,13 @@
-"""The run directory, whose files last as long as cloudcore runs, and the data directory.
+"""The run directory, whose files exist as long as cloudcore runs, and the data directory.
 
 | user  | run directory                | data directory               |
 |-------|------------------------------|------------------------------|
 | root  | /run/cloudcore               | /var/lib/cloudcore           |
 | other | $XDG_RUNTIME_DIR/cloudcore   | $XDG_STATE_HOME/cloudcore    |
 
-Without `XDG_RUNTIME_DIR` (no login session) it is /tmp/cloudcore-UID, and without
-`XDG_STATE_HOME` it is ~/.local/state/cloudcore, as the XDG base directory specification has it.
+Without `XDG_RUNTIME_DIR` (no login session) the run directory is /tmp/cloudcore-UID. Without
+`XDG_STATE_HOME` the data directory is ~/.local/state/cloudcore, as the XDG base directory
+specification says.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 
 
 class PathError(Exception):
-    """A directory cannot be used as it is; the text says which, why and what to do."""
+    """A directory cannot be used; the text says which one, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The two directories and the files in them that more than one part of cloudcore knows."""
+    """The two directories, and the files in them that several parts of cloudcore use."""
 
     run_dir: Path
     data_dir: Path
@@ -41,7 +42,7 @@ class Paths:
 
     @property
     def dead_letters_dir(self) -> Path:
-        """Where messages that were set aside are kept."""
+        """Where dead letters are kept."""
         return self.data_dir / "dead-letters"
 
     @property
@@ -51,11 +52,11 @@ class Paths:
 
     @property
     def kubeconfig(self) -> Path:
-        """Access to the embedded API server, written by it, mode 0600."""
+        """The kubeconfig of the embedded API server, which writes it, mode 0600."""
         return self.data_dir / "kubeconfig"
 
     def create(self) -> None:
-        """Make both directories, private to this user, and check that they may be used.
+        """Create both directories, private to this user, or check those that exist.
 
         Raises PathError.
         """
@@ -71,7 +72,7 @@ def resolve(
     environ: Mapping[str, str] = os.environ,
     uid: int | None = None,
 ) -> Paths:
-    """Return the directories to use, absolute; nothing is touched on disk."""
+    """Return the directories to use, as absolute paths; nothing is read or written."""
     uid = os.geteuid() if uid is None else uid
     return Paths(
         run_dir=Path(run_dir).absolute() if run_dir else _default_run_dir(environ, uid),
@@ -80,15 +81,15 @@ def resolve(
 
 
 def make_private(directory: Path, option: str) -> None:
-    """Make a directory that only this user can use, unless it exists; raises PathError.
+    """Create a directory that only this user can use, or check one that exists.
 
-    `option` is the one that names another directory.
+    `option` is the command-line option that names another directory. Raises PathError.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise PathError(
-            f"cannot make the directory {directory}: {error.strerror}; "
+            f"cannot create the directory {directory}: {error.strerror}; "
             f"choose another one with {option}"
         ) from error
     check_owner(directory, option)
@@ -97,9 +98,9 @@ def make_private(directory: Path, option: str) -> None:
 def check_owner(directory: Path, option: str, *, root_may: bool = False) -> None:
     """Refuse a directory that another user could have prepared; raises PathError.
 
-    /tmp is everybody's: a socket found there is trusted only if nobody else can have put it, and
-    a CA only if nobody else can have read or replaced it. With `root_may`, root may use anybody's:
-    it looks into a directory that it was given by name.
+    Everybody may write to /tmp: a socket found there is trusted only if no other user can have put
+    it there, and a CA only if no other user can have read or replaced it. With `root_may`, root may
+    use the directory of any user.
     """
     try:
         status = directory.lstat()
@@ -107,31 +108,32 @@ def check_owner(directory: Path, option: str, *, root_may: bool = False) -> None
         raise PathError(f"cannot use {directory}: {error.strerror}") from error
     if stat.S_ISLNK(status.st_mode) and directory.parent == Path("/tmp"):
         raise PathError(
-            f"{directory} is a symbolic link, which anybody can make in /tmp: remove it"
+            f"cannot use {directory}: it is a symbolic link, which any user can make in /tmp; "
+            "remove it"
         )
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
-        raise PathError(f"{directory} is not a directory")
+        raise PathError(f"cannot use {directory}: it is not a directory")
     if root_may and os.geteuid() == 0:
         return
     if status.st_uid != os.geteuid():
         raise PathError(
-            f"{directory} belongs to user {status.st_uid}, not to {os.geteuid()}: run as that "
-            f"user, or choose another directory with {option}"
+            f"cannot use {directory}: it belongs to user {status.st_uid}, not to {os.geteuid()}; "
+            f"run as that user, or choose another directory with {option}"
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PathError(
-            f"{directory} can be written by others: run `chmod go-w {directory}`, or choose a "
-            f"directory in it with {option}"
+            f"cannot use {directory}: other users can write to it; run `chmod go-w {directory}`, "
+            f"or choose a directory in it with {option}"
         )
 
 
 def check_socket_length(path: Path) -> None:
-    """Refuse a socket path that the kernel would not take; raises PathError."""
-    from ipc.unix_socket import path_fault  # not for `cloudcore status`, which is to be quick
+    """Refuse a socket path that is too long for the kernel; raises PathError."""
+    from ipc.unix_socket import path_fault  # `cloudcore status` does without this import
 
     if fault := path_fault(path):
-        raise PathError(f"{fault}: choose a shorter --run-dir")
+        raise PathError(f"{fault}; choose a shorter --run-dir")
 
 
 def _default_run_dir(environ: Mapping[str, str], uid: int) -> Path:

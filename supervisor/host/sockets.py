@@ -1,4 +1,4 @@
-"""Listening sockets: the supervisor opens them and keeps them while modules come and go."""
+"""Listening sockets: the supervisor opens them, and keeps them open while modules restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipc.unix_socket import path_fault
 
 Sockets = Mapping[str, socket.socket]
 
-#: Connections that wait to be accepted; the kernel caps it (net.core.somaxconn).
+#: Connections that may wait to be accepted; the kernel's limit is net.core.somaxconn.
 _BACKLOG: Final = 4096
 
 
@@ -33,25 +33,25 @@ def check_unix_paths(module: str, names: Iterable[str], run_dir: Path) -> None:
     """Raise OSError if the path of one of a module's Unix sockets is too long."""
     for name in names:
         if fault := path_fault(run_dir / name):
-            text = f"module {module}: {fault}: choose a shorter --run-dir"
+            text = f"module {module}: {fault}; choose a shorter --run-dir"
             raise OSError(errno.ENAMETOOLONG, text)
 
 
 def address(sock: socket.socket) -> str:
-    """Write a socket's own address as HOST:PORT."""
+    """Return a socket's own address as HOST:PORT."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def refuse(listening: Sockets) -> None:
-    """Refuse connections at once, as a closed port does, and keep the ports.
+    """Refuse connections at once, as a closed port does, but keep the ports.
 
-    Those that wait in the backlog are reset. On Linux shutdown(2) ends the listening without
-    giving the port up; accepting and closing instead would look like a server to health checks.
+    Connections in the backlog are reset. On Linux shutdown(2) ends listening and keeps the port.
+    Accepting and closing connections instead would look like a running server to health checks.
     """
     for sock in listening.values():
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            # With the option another program could bind to the port of one that does not listen.
+            # With SO_REUSEADDR another program could bind to the port while nothing listens.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             sock.shutdown(socket.SHUT_RD)
 
@@ -73,7 +73,7 @@ def _open(name: str, address: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family) as free:
-            if not port:  # the kernel keeps only a port that was asked for while it is refused
+            if not port:  # `refuse` keeps a port only if it was bound by its number
                 free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 free.bind((address, 0))
                 port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Notifications to systemd, if it has started cloudcore: sd_notify(3)."""
+"""Notifications to systemd, if it started cloudcore: sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class Systemd:
-    """The socket that NOTIFY_SOCKET names; without it nothing is sent.
+    """The sender of notifications, to the socket that NOTIFY_SOCKET names; without it, to nobody.
 
-    The variables are taken out of the environment: they are not meant for modules.
+    The variables are removed from the environment: they are not meant for modules.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,14 @@ class Systemd:
             self._send(f"STATUS={text}")
 
     def reloading(self) -> None:
-        """Begin a reload, which `ready` ends."""
+        """Report the beginning of a reload; `ready` reports its end."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
     def keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send signs of life at half of systemd's watchdog period, off the event loop."""
+        """Send a sign of life from the event loop at half of systemd's watchdog period."""
         if self._period:
             self._send("WATCHDOG=1")
             loop.call_later(self._period, self.keep_alive, loop)
@@ -59,4 +59,4 @@ class Systemd:
         try:
             self._socket.sendto(text.encode("utf-8", "backslashreplace"), self._address)
         except OSError as error:
-            log.warning("systemd was not told %r: %s", text, error.strerror)
+            log.warning("cannot notify systemd of %r: %s", text, error.strerror)

@@ -1,4 +1,4 @@
-"""Crash reports: what is known of a module's death, kept as files that outlive everything."""
+"""Crash reports: what is known of a module's crash, in files that outlive cloudcore."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class CrashReport(msgspec.Struct, frozen=True):
-    """One death that nobody had asked for; `at` is in seconds since the epoch."""
+    """One exit that was not requested; `at` is in seconds since the epoch."""
 
     id: str
     module: str
@@ -25,29 +25,29 @@ class CrashReport(msgspec.Struct, frozen=True):
     pid: int
     uptime_seconds: float
     state: str
-    """what the module was doing: starting, ready or stopping"""
+    """of the module at that time: starting, ready or stopping"""
     reason: str
     code: int | None
-    """exit status, or else"""
+    """exit status; None if a signal ended the process"""
     signal: str | None
     oom_killed: bool
-    """the kernel says that it has killed for want of memory"""
+    """whether the kernel killed it because memory ran out"""
     traceback: str
     in_hand: list[dict[str, Any]]
-    """the messages that it was handling, without their content"""
+    """the messages in flight, without their content"""
     stderr: list[str]
-    """the last lines that this process wrote; faulthandler's stacks are among them"""
+    """the last lines that the process wrote, faulthandler's stacks included"""
     temporary: bool = False
-    """it died of a condition that passes by itself, such as a full disk"""
+    """whether the cause is a temporary failure, such as a full disk"""
 
 
 def how_ended(code: int) -> str:
-    """Say how a process ended; `code` is as in multiprocessing."""
+    """Return how a process ended; `code` is its exit code as in multiprocessing."""
     return f"killed by {signal_name(-code)}" if code < 0 else f"exit status {code}"
 
 
 def signal_name(number: int) -> str:
-    """Name a signal; real-time ones, which have no name each, as kill(1) does: SIGRTMIN+3."""
+    """Return a signal's name; for real-time signals as kill(1) writes it: SIGRTMIN+3."""
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     offset = number - signal.SIGRTMIN
@@ -55,13 +55,13 @@ def signal_name(number: int) -> str:
 
 
 class UnknownReport(LookupError):
-    """There is no crash report of that id."""
+    """There is no crash report with that id."""
 
 
 class CrashReports:
-    """A directory of reports, of which the newest `keep` stay.
+    """The directory of crash reports, limited to the newest `keep`.
 
-    What cannot be written, for want of space, is kept in memory until it can.
+    A report that cannot be written, on a full disk, is kept in memory until it can.
     """
 
     def __init__(self, directory: Path, keep: int) -> None:
@@ -70,7 +70,7 @@ class CrashReports:
         self._unwritten: dict[str, tuple[CrashReport, bytes]] = {}
 
     def put(self, report: CrashReport) -> None:
-        """Write a report, whole or not at all, and drop the oldest ones."""
+        """Write a report atomically, and delete the oldest reports above the limit."""
         content = msgspec.json.format(to_json(report), indent=1)
         begins = not self._unwritten
         self._unwritten[report.id] = report, content
@@ -78,10 +78,10 @@ class CrashReports:
             del self._unwritten[old]
         error = self.write_rest()
         if error and begins:
-            log.error("cannot write crash reports, they are kept in memory until then: %s", error)
+            log.error("cannot write crash reports: %s; they are kept in memory until then", error)
 
     def write_rest(self) -> OSError | None:
-        """Write what could not be written before; the error with which that failed."""
+        """Write the reports that could not be written before; return the error if that fails."""
         if not self._unwritten:
             return None
         try:
@@ -96,19 +96,19 @@ class CrashReports:
         return None
 
     def reports(self, module: str = "") -> list[CrashReport]:
-        """All reports, of one module or of all, oldest first."""
+        """Return the reports of one module or of all, oldest first."""
         unwritten = [report for report, _ in self._unwritten.values()]
         found = [*map(_read, self._files()), *unwritten]
         return [report for report in found if report and module in {"", report.module}]
 
     def get(self, report_id: str) -> CrashReport:
-        """Read one report; UnknownReport if it is not there."""
+        """Return one report; raises UnknownReport."""
         if report_id in self._unwritten:
             return self._unwritten[report_id][0]
         for file in self._files():
             if file.stem == report_id and (report := _read(file)):
                 return report
-        raise UnknownReport(f"there is no crash report {report_id!r} (any more)")
+        raise UnknownReport(f"no crash report {report_id!r}; it may have been deleted as too old")
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("*.json"))
@@ -118,5 +118,5 @@ def _read(file: Path) -> CrashReport | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=CrashReport)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        log.warning("the crash report %s cannot be read: %s", file, error)
+        log.warning("cannot read the crash report %s: %s", file, error)
         return None

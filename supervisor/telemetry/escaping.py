@@ -1,7 +1,7 @@
-r"""Encoding of reported text: no text may make a report fail.
+r"""Encoding of text in reports: no text may make a report fail.
 
-File names that are not UTF-8 come as text with lone surrogates (PEP 383), which no strict encoder
-accepts. In reports they are escaped: `caf\udce9`.
+File names that are not UTF-8 become text with lone surrogates (PEP 383), which strict encoders
+refuse. In reports they are escaped: `caf\udce9`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import msgspec
 
 
 def utf8(text: str) -> str:
-    """Escape what cannot be encoded."""
+    """Return the text with everything escaped that UTF-8 cannot encode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def to_json(value: Any) -> bytes:
-    """Encode something JSON-like or a msgspec structure; raises TypeError for anything else."""
+    """Encode a JSON-like value or a msgspec structure; raises TypeError for anything else."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

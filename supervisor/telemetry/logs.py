@@ -1,4 +1,4 @@
-"""Logs to stderr: one line a record, klog-like for people or JSON for programs."""
+"""Logs to stderr: one line for each record, as klog writes it for people, or JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-#: The loggers whose debug records -v shows; -vv shows those of libraries too.
+#: The loggers whose debug records -v shows; -vv also shows those of libraries.
 OURS: Final = ("ipc", "modules", "supervisor")
 
 _LETTERS: Final = {
@@ -19,13 +19,13 @@ _LETTERS: Final = {
     logging.ERROR: "E",
     logging.CRITICAL: "F",
 }
-#: Control characters could forge a second record, or drive the reader's terminal.
+#: Control characters could forge a second record, or control the reader's terminal.
 _ESCAPES: Final = {number: f"\\x{number:02x}" for number in (*range(32), *range(0x7F, 0xA0))} | {
     ord("\n"): "\\n",
     ord("\r"): "\\r",
     ord("\t"): "\t",
 }
-#: What json.dumps leaves of them.
+#: The control characters that json.dumps does not escape.
 _JSON_ESCAPES: Final = {number: f"\\u{number:04x}" for number in range(0x7F, 0xA0)}
 _ESCAPES_IN_TRACES: Final = {key: text for key, text in _ESCAPES.items() if key != ord("\n")}
 
@@ -33,8 +33,7 @@ _ESCAPES_IN_TRACES: Final = {key: text for key, text in _ESCAPES.items() if key 
 class TextFormatter(logging.Formatter):
     """`I1123 22:20:01.123456 cloudhub[1234] message`, in local time, as klog writes it.
 
-    A traceback follows on lines of its own, indented, so that a record still begins with a
-    letter in the first column.
+    A traceback follows on indented lines, so that only a record has a letter in the first column.
     """
 
     def __init__(self, module: str) -> None:
@@ -53,7 +52,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: ts (RFC 3339, UTC), level, module, pid, logger, message, trace."""
+    """A JSON object: ts (RFC 3339, UTC), level, module, pid, logger, message, and trace if any."""
 
     def __init__(self, module: str) -> None:
         super().__init__()
@@ -80,10 +79,10 @@ def setup(
     format: str = "text",  # noqa: A002
     handler: logging.Handler | None = None,
 ) -> None:
-    """Send this process's log records to stderr, as those of `module`, or to `handler`.
+    """Send this process's log records, as those of `module`, to stderr or to `handler`.
 
-    `verbosity` 0 shows info and above, 1 our own debug records too, 2 those of libraries as
-    well; `format` is "text" or "json". A later call replaces what an earlier one set.
+    `verbosity` 0 is info and above, 1 adds our own debug records, 2 those of libraries; `format` is
+    "text" or "json". A later call replaces what an earlier one set.
     """
     handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(module) if format == "json" else TextFormatter(module))

@@ -2,7 +2,7 @@
 
     module's fd 1, 2 --> pipe --> ModuleOutput --> Console --> the supervisor's own stderr
                                        |
-                                       +--> Recent; who follows (`cloudcore logs -f`)
+                                       +--> Recent; followers (`cloudcore logs -f`)
 
 Nothing here blocks: a module's write to a full pipe fails at once, and output that a stalled
 terminal does not accept is dropped and counted.
@@ -23,20 +23,23 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-_KEPT: Final = 256 * 1024  # bytes of each module
-_PIPE: Final = 1 << 20  # bytes, the most that an unprivileged user may ask for
+#: Bytes kept of each module.
+_KEPT: Final = 256 * 1024
+#: Bytes of a pipe's buffer: the maximum for an unprivileged user (fs.pipe-max-size).
+_PIPE: Final = 1 << 20
 _READ: Final = 64 * 1024
-_WAITING: Final = 1 << 20  # bytes that may wait for a slow terminal
+#: Bytes that may wait for a slow terminal.
+_WAITING: Final = 1 << 20
 
-#: The disk may have room again later.
+#: Errors that pass when the disk has room again.
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Follower = Callable[[str, bytes], None]
-"""is told of every piece, with the name of the module; a piece is one or more whole lines"""
+"""called with the module's name and each piece of its output: one or more whole lines"""
 
 
 class Console:
-    """The supervisor's stderr, written to without ever waiting for it."""
+    """The supervisor's stderr; writing to it never blocks."""
 
     def __init__(self, fd: int = 2) -> None:
         self._own = self._reopen(fd)
@@ -46,7 +49,7 @@ class Console:
         self._watched = False
 
     def write(self, data: bytes) -> None:
-        """Write whole lines now or as soon as they are taken; drop them when too many wait."""
+        """Write whole lines now, or when stderr accepts them; drop them if too many wait."""
         if self._waiting:
             self._put_off(data)
             if not self._watched:  # a file on a disk that was full
@@ -64,14 +67,14 @@ class Console:
             os.close(self._own)
 
     def _reopen(self, fd: int) -> int | socket.socket:
-        """Get a descriptor that can be non-blocking alone: others share the inherited one."""
+        """Return a descriptor that can be made non-blocking: the inherited one is shared."""
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             return os.open(f"/proc/self/fd/{fd}", flags)
         except OSError:
             try:
                 return socket.socket(fileno=os.dup(fd))  # journald's
-            except OSError:  # a terminal of another user's
+            except OSError:  # the terminal of another user
                 return os.dup(fd)
 
     def _try(self, data: bytes) -> int:
@@ -84,8 +87,7 @@ class Console:
         except OSError as error:
             if error.errno in _NO_SPACE:
                 return 0
-            # Nobody reads it any more: there is nobody to tell, either.
-            return len(data)
+            return len(data)  # nobody reads it any more: the rest is discarded
 
     def _put_off(self, data: bytes) -> None:
         if self._waiting_bytes + len(data) > _WAITING:
@@ -109,7 +111,7 @@ class Console:
                 return
             self._waiting.popleft()
             if not self._waiting and self._dropped:
-                note = f"({self._dropped} log lines were dropped: they were not taken in time)\n"
+                note = f"({self._dropped} log lines were dropped: stderr was too slow)\n"
                 self._dropped = 0
                 self._waiting.append(note.encode())
                 self._waiting_bytes += len(note)
@@ -126,7 +128,7 @@ class Recent:
         self._bytes = 0
 
     def add(self, data: bytes) -> None:
-        """Take whole lines; they get a place in the order of all that is written by anybody."""
+        """Add whole lines; they get a place in the order of the output of all modules."""
         self._pieces.append((next(_count), data))
         self._bytes += len(data)
         while self._bytes - len(self._pieces[0][1]) > _KEPT:
@@ -134,12 +136,12 @@ class Recent:
 
     @property
     def end(self) -> int:
-        """A mark for `last_lines`: the place of the last piece so far, 0 before the first."""
+        """The mark of the last piece so far, for `last_lines`; 0 before the first piece."""
         return self._pieces[-1][0] if self._pieces else 0
 
     @property
     def pieces(self) -> Iterable[tuple[int, bytes]]:
-        """What is kept, with the place of each piece."""
+        """The kept pieces, each with its place."""
         return self._pieces
 
 
@@ -147,7 +149,7 @@ _count = itertools.count(1)
 
 
 def last_lines(number: int, *kept: Recent, since: int = 0) -> list[str]:
-    """Give the last lines of one or more, in the order in which they came, after a mark."""
+    """Return the last `number` lines of one or more outputs, in order of arrival, after a mark."""
     pieces = heapq.merge(*(recent.pieces for recent in kept))
     data = b"".join(piece for place, piece in pieces if place > since)
     lines = data.decode("utf-8", "replace").split("\n")[:-1]
@@ -163,7 +165,7 @@ class Output:
         self._followers = followers
 
     def add(self, data: bytes) -> None:
-        """Take whole lines."""
+        """Add whole lines."""
         self.recent.add(data)
         for follower in list(self._followers):
             follower(self.name, data)
@@ -182,7 +184,7 @@ class ModuleOutput(Output):
         asyncio.get_running_loop().add_reader(self._read_end, self._read)
 
     def drain(self) -> None:
-        """Take what a process that has ended left in the pipe; others may still be writing."""
+        """Read what a process that has exited left in the pipe; others may still be writing."""
         for _ in range(2 * _PIPE // _READ):
             if self._closed or not self._read():
                 break
@@ -202,7 +204,7 @@ class ModuleOutput(Output):
         except BlockingIOError:
             return False
         whole, newline, rest = (self._unfinished + data).rpartition(b"\n")
-        if len(rest) > _READ:  # no line: passed on as it is
+        if len(rest) > _READ:  # too long for a line: passed on as it is
             whole, newline, rest = whole + newline + rest, b"\n", b""
         self._unfinished = rest
         if newline:
@@ -211,7 +213,7 @@ class ModuleOutput(Output):
 
 
 class OutputHandler(logging.Handler):
-    """Sends the supervisor's own records the same way as what modules write."""
+    """The handler that adds the supervisor's own records to the output of the modules."""
 
     def __init__(self, output: Output) -> None:
         super().__init__()

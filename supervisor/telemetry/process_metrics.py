@@ -1,9 +1,9 @@
-"""Where the values of each process's metrics are kept: in files that the supervisor can read.
+"""The metrics of each process: their values are in files that the supervisor can read.
 
 A module defines its metrics with prometheus_client. In its process each value is a word of a file
-that is mapped into memory (prometheus_client's multiprocess mode): the supervisor reads the files
-without the module's help, also when it hangs or is dead. The files are named for the module and
-not for its process, so counters go on after a crash.
+that is mapped into memory (prometheus_client's multiprocess mode), so that the supervisor can read
+it without the module's help, also when the module hangs or is dead. The files are named after the
+module, not after its process, so that counters continue after a crash.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ipc.files import replace_file
 
 
 class _Owner:
-    """Whose the values of this process are; a new one makes prometheus_client open its files."""
+    """The owner of this process's values; a new one makes prometheus_client open other files."""
 
     def __init__(self, name: str) -> None:
-        self.name = name.replace("_", "-")  # prometheus_client takes the file's name apart at these
+        self.name = name.replace("_", "-")  # prometheus_client splits a file's name at underscores
         self.files: set[str] = set()
-        """what was seen of its files"""
+        """names of its files, as far as they were seen"""
 
     def __str__(self) -> str:
         return self.name
@@ -36,10 +36,10 @@ _owner = _Owner("supervisor")
 
 @contextlib.contextmanager
 def kept_in(directory: Path) -> Iterator[None]:
-    """Keep the values of all metrics in files while running, without those of an earlier run.
+    """Keep the values of all metrics in files while entered; those of an earlier run are deleted.
 
-    Metrics that are preloaded begin as the supervisor's; prometheus_client notices by the owner
-    that there was a fork, and goes on in files of the new process's.
+    Metrics of preloaded modules begin as the supervisor's. After a fork prometheus_client notices
+    the other owner, and continues in the files of the new process.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
@@ -52,7 +52,7 @@ def kept_in(directory: Path) -> Iterator[None]:
 
 
 def belong_to(module: str) -> None:
-    """Let this process's metrics be the module's from now on."""
+    """Make the module the owner of this process's metrics."""
     global _owner  # noqa: PLW0603 - a process has one
     _owner = _Owner(module)
 
@@ -60,8 +60,8 @@ def belong_to(module: str) -> None:
 def restore() -> None:
     """Write this process's values again if their files were removed or moved; raises OSError.
 
-    They are still in the memory of this process, which is mapped to the old files. Nothing
-    happens until the supervisor has made the directory again.
+    The values are still in the memory of this process, which maps the old files. Nothing happens
+    until the supervisor has restored the directory.
     """
     directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if not directory.exists():
@@ -78,6 +78,6 @@ def restore() -> None:
 
 
 def forget_gauges(module: str, directory: Path) -> None:
-    """Drop what a process that has ended said of its present."""
+    """Delete the gauges of a process that has exited."""
     for file in directory.glob(f"gauge_*_{_Owner(module)}.db"):
         file.unlink(missing_ok=True)

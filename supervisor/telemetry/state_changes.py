@@ -1,4 +1,4 @@
-"""The log of state transitions: the last 1,000, and the followers that get new ones."""
+"""The log of state changes: the last 1,000, and the followers that get new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEPT: Final = 1000
 
 
 class StateChange(msgspec.Struct, frozen=True):
-    """One transition; `at` is in seconds since the epoch, `number` counts them all."""
+    """One transition of a module; `at` is in seconds since the epoch, `number` counts all."""
 
     number: int
     at: float
@@ -29,34 +29,34 @@ class StateChange(msgspec.Struct, frozen=True):
 
 
 class StateChangeLog:
-    """The most recent events, and the followers that are called with new ones."""
+    """The most recent state changes, and the followers that are called with new ones."""
 
     def __init__(self) -> None:
-        self._events: deque[StateChange] = deque(maxlen=_KEPT)
+        self._changes: deque[StateChange] = deque(maxlen=_KEPT)
         self._number = 0
         self.followers: list[Callable[[StateChange], None]] = []
 
     def add(self, module: str, old: str, new: str, reason: str, pid: int | None) -> StateChange:
         self._number += 1
-        event = StateChange(self._number, time.time(), module, old, new, reason, pid)
-        self._events.append(event)
+        change = StateChange(self._number, time.time(), module, old, new, reason, pid)
+        self._changes.append(change)
         for follower in list(self.followers):
             try:
-                follower(event)
+                follower(change)
             except Exception:  # a follower must not break the transition
-                log.exception("a bug in the supervisor: a transition was not told")
-        return event
+                log.exception("a bug in the supervisor: a follower of state changes failed")
+        return change
 
     def since(self, number: int = 0, module: str = "") -> list[StateChange]:
-        """Return the kept events after that number, of one module or of all."""
+        """Return the kept changes after that number, of one module or of all."""
         return [
-            event
-            for event in self._events
-            if event.number > number and module in {"", event.module}
+            change
+            for change in self._changes
+            if change.number > number and module in {"", change.module}
         ]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true; it is evaluated after every transition."""
+        """Wait until the condition is true; it is evaluated after every state change."""
         if condition():
             return
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()

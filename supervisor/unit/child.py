@@ -44,7 +44,7 @@ _STAY: Final = "let it iterate over the context, or wait for context.stopped()"
 
 
 def run_module(launch: LaunchSpec) -> NoReturn:
-    """Run `start` and then `cleanup`, and exit with the status of the two."""
+    """Run `start` and then `cleanup`, and exit with the status of the first that failed."""
     _isolate(launch)
     failure = _guarded(launch, _run_start)
     cleanup_failure = _guarded(launch, _cleanup)
@@ -107,16 +107,16 @@ def _detach_descriptors(keep: Iterable[int]) -> None:
 
 
 def _watch_lifeline(launch: LaunchSpec, console: int) -> None:
-    """Stop when the supervisor is gone, and kill the process group after `stop_timeout`."""
+    """Wait until the supervisor is gone; stop, and kill the process group after `stop_timeout`."""
     os.read(launch.lifeline, 1)
     _orphaned.set()
     os.dup2(console, 2)
     log.error("the supervisor is gone: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(launch.stop_timeout)
-    log.error("not stopped within %g s: killing what is left", launch.stop_timeout)
+    log.error("did not stop within %g s: killing the process group", launch.stop_timeout)
     if os.fork():
-        signal.pause()  # for the end that the other one brings
+        signal.pause()  # until the child kills this process group
     os.setpgid(0, 0)
     os.killpg(os.getppid(), signal.SIGKILL)
     signal.alarm(math.ceil(launch.stop_timeout))
@@ -130,7 +130,7 @@ def _guarded(launch: LaunchSpec, part: Callable[[LaunchSpec], None]) -> LastWord
     except BaseException as error:  # the process ends with it
         words = last_words(error, launch.module.settings)
         if words.exit_status == EXIT_FAULT:
-            log.critical("the module ends with a fault", exc_info=error)
+            log.critical("the module exits because of an exception", exc_info=error)
         return words
     return None
 
@@ -173,7 +173,7 @@ def _start_async(launch: LaunchSpec) -> bool:
 
 
 def _beat(loop: asyncio.AbstractEventLoop, launch: LaunchSpec) -> None:
-    """Give a sign of life now, and again on every beat of the event loop."""
+    """Give a sign of life now, and again every `beat` seconds of the event loop."""
     launch.shared_state.say_alive()
     _keep_metrics()
     loop.call_later(launch.beat, _beat, loop, launch)
@@ -183,7 +183,7 @@ def _keep_metrics() -> None:
     try:
         process_metrics.restore()
     except OSError as error:
-        log.warning("metrics were removed, and cannot be written again: %s", error)
+        log.warning("cannot restore the files of the metrics, which were removed: %s", error)
 
 
 def _start_blocking(launch: LaunchSpec) -> bool:
@@ -208,7 +208,7 @@ def _stop_signals() -> list[signal.Signals]:
 
 def _cleanup(launch: LaunchSpec) -> None:
     for number in _stop_signals():
-        signal.signal(number, signal.SIG_IGN)  # a cleanup is not to be interrupted
+        signal.signal(number, signal.SIG_IGN)  # a cleanup must not be interrupted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     launch.shared_state.say_cleaning()
     launch.module.cleanup()
@@ -225,5 +225,5 @@ def _end(launch: LaunchSpec, words: LastWords | None) -> NoReturn:
         sys.stderr.flush()
     finally:
         if _orphaned.is_set():
-            os.killpg(0, signal.SIGKILL)  # what it has started does not outlive it
+            os.killpg(0, signal.SIGKILL)  # the processes that the module started do not outlive it
         os._exit(words.exit_status if words else 0)

@@ -1,4 +1,4 @@
-"""What the exception that ends a module means: its exit status, and the reason that is told."""
+"""What the exception that ends a module means: the process's exit status, and the reason."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_TOLD: Final = 3  # causes, of many that failed together
+#: Causes that a reason names if several tasks failed together.
+_NAMED: Final = 3
 
 
 def last_words(error: BaseException, settings: Settings) -> LastWords:
-    """Say why a module ends.
+    """Return the reason for which a module exits, its traceback, and the exit status.
 
-    An exception group is told by the exceptions in it: "unhandled errors in a TaskGroup" names
-    no cause. A temporary failure is one only if nothing else failed with it.
+    Of an exception group the reason names the exceptions in it: "unhandled errors in a TaskGroup"
+    is no cause. A group counts as a temporary failure only if all its exceptions are temporary.
     """
     causes = list(_leaves(error))
     temporary = [_temporary(cause, settings) for cause in causes]
@@ -45,7 +46,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | None:
-    """Find a condition that passes by itself, also where the error was raised `from` one."""
+    """Return the temporary failure that an error is or was raised `from`; None if there is none."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, TemporaryFailure):
@@ -58,12 +59,12 @@ def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | N
 
 
 def _where(settings: Settings) -> str:
-    """Name the directory without space; write(2) does not say of which file it failed."""
+    """Name the directory without space: the error of write(2) does not name the file."""
     full = full_directory(settings.data_dir, settings.run_dir)
     return str(full) if full else f"{settings.data_dir} or {settings.run_dir}"
 
 
 def _joined(reasons: list[str]) -> str:
-    told = list(dict.fromkeys(reasons))
-    more = len(told) - _TOLD
-    return "; ".join(told[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    distinct = list(dict.fromkeys(reasons))
+    more = len(distinct) - _NAMED
+    return "; ".join(distinct[:_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -16,19 +16,20 @@ from supervisor.unit.process import (
 )
 from supervisor.unit.restart_policy import Supervision
 
-_LOOKS: Final = 4  # within the time that a fault has to last
+#: Checks within the time that a fault has to last.
+_CHECKS: Final = 4
 
 
 @dataclass(frozen=True)
 class Ailment:
-    """Why a process has to end: it hangs and is killed, or is over a limit and is stopped."""
+    """Why a process is replaced: it hangs and is killed, or exceeds a limit and is stopped."""
 
     reason: str
     hung: bool
 
 
 class Health:
-    """Watches one ready process from outside; the process itself is not involved."""
+    """The watch over one ready process, from outside: the process itself is not involved."""
 
     def __init__(self, process: ModuleProcess, inbox: Channel, rules: Supervision) -> None:
         self._process = process
@@ -37,23 +38,23 @@ class Health:
         self._progress = (-1, time.monotonic())
 
     async def ailment(self) -> Ailment:
-        """Wait until the process is hung or over a limit."""
-        looks = [asyncio.create_task(self._hung()), asyncio.create_task(self._over_limit())]
+        """Wait until the process hangs or exceeds a limit."""
+        checks = [asyncio.create_task(self._hung()), asyncio.create_task(self._over_limit())]
         try:
-            done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
             return next(iter(done)).result()
         finally:
-            for look in looks:
-                look.cancel()
+            for check in checks:
+                check.cancel()
 
     async def _hung(self) -> Ailment:
         limit = self._rules.watchdog
         while limit:
-            planned = time.monotonic() + limit / _LOOKS
-            await asyncio.sleep(limit / _LOOKS)
+            planned = time.monotonic() + limit / _CHECKS
+            await asyncio.sleep(limit / _CHECKS)
             now = time.monotonic()
-            if now - planned > limit / _LOOKS:
-                continue  # the supervisor itself was held up: others may have been, too
+            if now - planned > limit / _CHECKS:
+                continue  # the supervisor itself did not run: the module may not have run either
             silent = now - self._sign_of_life(now)
             if silent > limit:
                 reason = f"hung: no sign of life for {silent:.1f} s"
@@ -63,10 +64,10 @@ class Health:
         return await _never()
 
     def _sign_of_life(self, now: float) -> float:
-        """Find the last one: the event loop's beat, or the receive loop's progress.
+        """Return the time of the last sign of life: the event loop's beat, or a message handled.
 
-        A module that waits for messages is well, and so is one that does not receive any. In
-        its cleanup there is only what it says of itself, from the beginning of it on.
+        A blocking module that has no message to handle, or that does not receive at all, counts as
+        alive. During cleanup only `context.alive()` and the beginning of the cleanup count.
         """
         if not self._process.beats and not self._process.shared_state.cleaning:
             statistics = self._inbox.statistics()
@@ -82,7 +83,7 @@ class Health:
         rules = self._rules
         over_since: float | None = None
         while rules.max_rss or rules.max_fds:
-            await asyncio.sleep(max(rules.limit_grace / _LOOKS, 0.05))
+            await asyncio.sleep(max(rules.limit_grace / _CHECKS, 0.05))
             reason = self._excess()
             now = time.monotonic()
             over_since = (over_since or now) if reason else None
@@ -95,7 +96,7 @@ class Health:
         try:
             rss = self._process.usage_of.memory_info().rss if rules.max_rss else 0
             fds = self._process.usage_of.num_fds() if rules.max_fds else 0
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the process has just exited
             return ""
         if rss > rules.max_rss > 0:
             return f"resident memory {rss:,} bytes, over max_rss = {rules.max_rss:,}"

@@ -14,8 +14,9 @@ from supervisor.telemetry.output import ModuleOutput
 from supervisor.unit.restart_policy import Supervision
 from supervisor.unit.shared_state import SharedState
 
-#: A module gives this many signs of life within its watchdog's time, and one in 5 s at least.
+#: Signs of life that a module gives within the time of its watchdog.
 _BEATS: Final = 4
+#: Seconds between two of them, at most.
 _LONGEST_BEAT: Final = 5.0
 
 
@@ -24,7 +25,7 @@ class LaunchSpec:
     """Everything that a module's process starts with."""
 
     name: str
-    """the unit's: the module's name, or NAME-2 and so on where it has several processes"""
+    """of the unit: the module's name, or NAME-2 and so on for further processes of a module"""
     module: Module
     registry: ChannelRegistry
     shared_state: SharedState
@@ -38,13 +39,13 @@ class LaunchSpec:
     """the pipe that stdout and stderr go to"""
     run_records: RunRecords
     keep: frozenset[int]
-    """descriptors it needs, beside the three standard ones"""
+    """descriptors that the process needs in addition to the three standard ones"""
     set_up_logs: Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """Makes launch specs from what all units have in common."""
+    """The maker of launch specs; its attributes are what all units have in common."""
 
     registry: ChannelRegistry
     run_records: RunRecords
@@ -59,7 +60,7 @@ class Launcher:
         sockets: Mapping[str, socket.socket],
         output: ModuleOutput,
     ) -> LaunchSpec:
-        """Put together what a new process of a unit gets; raises OSError."""
+        """Return the spec of a new process of a unit; raises OSError."""
         shared_state = SharedState()
         keep = {
             *self.registry.filenos(),

@@ -1,4 +1,4 @@
-"""What is known of a process that has just ended, put together as a crash report."""
+"""The crash report of a process that has just exited, made from all that is known of it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ STDERR_LINES: Final = 200
 def describe(
     unit: Unit, process: ModuleProcess, code: int, reason: str, *, oom_killed: bool, since: int
 ) -> CrashReport:
-    """Put together what is known of a process that has just ended.
+    """Return the crash report of a process that has just exited.
 
-    `code` is as in multiprocessing, `reason` the supervisor's own if it has ended it, and `since`
-    the mark in the module's output from which on the process wrote.
+    `code` is the exit code as in multiprocessing: negative for a signal. `reason` is why the
+    supervisor ended the process, empty if it exited on its own. `since` is the mark in the module's
+    output after which this process wrote.
     """
     settings = unit.module.settings
     words = process.shared_state.last_words()
@@ -61,11 +62,11 @@ def _in_hand(unit: Unit) -> list[dict[str, Any]]:
     try:
         return [asdict(message) for message in unit.mailbox.inbox.in_flight()]
     except Exception:  # memory that a module could write to: anything may be in it
-        log.exception("what module %s had in hand cannot be told", unit.name)
+        log.exception("module %s: cannot read its messages in flight", unit.name)
         return []
 
 
 def _new_id(module: str, pid: int) -> str:
-    """Make an id that sorts by time."""
+    """Return a new id; ids sort by time."""
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"

@@ -1,4 +1,4 @@
-"""One process of a module's, seen from the supervisor: started, awaited, ended."""
+"""One process of a module, seen from the supervisor: started, awaited, killed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _fork = multiprocess.get_context("fork")
 #: Seconds that an aborted process has to write its stacks (and the kernel its core).
 _ABORTING: Final = 5.0
 
-#: Process ids of those that have not been reaped.
+#: Pids of the processes of modules that have not been reaped.
 living: set[int] = set()
 
 
 def suspension(pid: int) -> str:
-    """Say that a process is suspended, and what is to be done."""
+    """Return the text that a process is suspended, and how to continue it."""
     return f"process {pid} is suspended (SIGSTOP, or a debugger); `kill -CONT {pid}` continues it"
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a process uses; `cpu_percent` of one core, since it was asked last."""
+    """What a process uses; `cpu_percent` is of one core, since the previous call."""
 
     cpu_percent: float | None = None
     cpu_seconds: float | None = None
@@ -51,7 +51,7 @@ class ModuleProcess:
     def __init__(self, target: Callable[[LaunchSpec], NoReturn], launch: LaunchSpec) -> None:
         self.shared_state = launch.shared_state
         self.beats = inspect.iscoroutinefunction(launch.module.start)
-        """its event loop gives the signs of life"""
+        """whether an event loop gives the signs of life"""
         self.started_at = time.time()
         self.started = time.monotonic()
         self._process = _fork.Process(target=target, args=(launch,), name=launch.name)
@@ -60,18 +60,18 @@ class ModuleProcess:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
-        # multiprocess would reap it behind our back whenever another process is started.
+        # multiprocess reaps its children whenever a process is started; this one is for `_reap`.
         multiprocess.process._children.discard(self._process)
         self.pid: int = self._process.pid
         living.add(self.pid)
-        with contextlib.suppress(OSError):  # the child does it too: whoever comes first
+        with contextlib.suppress(OSError):  # the child does the same: one of the two is first
             os.setpgid(self.pid, self.pid)
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[Any] = self._loop.create_future()
         self.ready: asyncio.Event = asyncio.Event()
         try:
             self._pidfd = os.pidfd_open(self.pid)
-        except OSError:  # what cannot be watched is not to run
+        except OSError:  # a process that cannot be watched must not run
             os.kill(self.pid, signal.SIGKILL)
             self._process.join()
             living.discard(self.pid)
@@ -82,29 +82,32 @@ class ModuleProcess:
         self.usage_of.cpu_percent()
 
     def send_signal(self, number: int) -> None:
-        """Signal the module's process; nothing happens if it has ended."""
+        """Send a signal to the module's process; nothing happens if it has exited."""
         if not self.exited.done():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
-        """End the process and everything that it has started."""
+        """Kill the process and all processes that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     async def abort(self) -> None:
-        """End it in such a way that faulthandler writes the stacks of all its threads."""
+        """Abort the process, so that faulthandler writes the stacks of all its threads."""
         self.send_signal(signal.SIGABRT)
         if await self.wait(_ABORTING) is None:
             self.kill()
 
     async def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the process's end; its exit code as in multiprocessing, None if it lives."""
+        """Wait until the process exits, and return its exit code as in multiprocessing.
+
+        Returns None if it still runs after `timeout` seconds.
+        """
         await asyncio.wait([self.exited], timeout=timeout)
         return self.exited.result() if self.exited.done() else None
 
     def usage(self) -> Usage:
-        """What the process uses now; nothing is known when it has just ended."""
+        """Return what the process uses now; all fields are None if it has just exited."""
         try:
             with self.usage_of.oneshot():
                 times = self.usage_of.cpu_times()
@@ -120,7 +123,7 @@ class ModuleProcess:
 
     @property
     def suspended(self) -> bool:
-        """Whether a signal (SIGSTOP) or a debugger has stopped it: it neither runs nor ends."""
+        """Whether a signal (SIGSTOP) or a debugger has stopped it: it neither runs nor exits."""
         try:
             return self.usage_of.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
         except psutil.Error:
@@ -132,7 +135,7 @@ class ModuleProcess:
             self.ready.set()
 
     def _reap(self) -> None:
-        self.kill()  # what it started does not outlive it
+        self.kill()  # the processes that it started do not outlive it
         self._process.join()
         living.discard(self.pid)
         self._loop.remove_reader(self._pidfd)

@@ -1,7 +1,8 @@
-"""Restarts: whether and when a module that died is started again, and why.
+"""The restart policy: whether and when a module that crashed is started again, and why.
 
-Restart intensity is OTP's sliding window (lib/stdlib/src/supervisor.erl), the backoff is
-Kubernetes': it grows by a factor up to a maximum, and a while of being ready forgets it.
+Restart intensity is OTP's sliding window (lib/stdlib/src/supervisor.erl). The backoff is that of
+Kubernetes: it grows by a factor up to a maximum, and is reset when the module has been ready for
+`healthy_after` seconds.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 RestartWhen = Literal["always", "on-failure", "never"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
-#: Seconds of the first wait that grows, if `backoff_initial` is 0.
+#: Seconds of the second backoff if `backoff_initial` is 0; it grows by the factor from there.
 _STEP: Final = 0.1
 
 
 class Cause(enum.StrEnum):
-    """Why a module gets a new process; a label of the metric of restarts."""
+    """Why a module gets a new process; the label `cause` of the metric of restarts."""
 
     CRASH = "crash"
     HUNG = "hung"
@@ -36,7 +37,7 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why the supervisor has ended a process; a crash without a reason is its own doing."""
+    """Why a process ended; the reason is the supervisor's, empty if the process exited alone."""
 
     cause: Cause
     reason: str = ""
@@ -44,23 +45,23 @@ class Verdict:
 
 @dataclass(frozen=True)
 class End:
-    """How one process's life ended."""
+    """How one process ended."""
 
     cause: Cause
     reason: str
-    """why the supervisor has ended it; empty if it did so itself"""
+    """why the supervisor ended it; empty if it exited on its own"""
     ready_for: float
-    """seconds"""
+    """seconds that it was ready"""
     failure: bool
     for_good: str = ""
-    """why no other one is to be started, if it said so"""
+    """the text of CannotStart, if it raised that: there is no further attempt"""
     temporary: str = ""
-    """the condition that it waits for, if it said that this passes by itself"""
+    """the text of TemporaryFailure, if it raised that"""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A restart that was asked for; between the two processes come `prepare` and then `gate`."""
+    """A restart on request; `prepare` and then `gate` run between the two processes."""
 
     cause: Cause
     why: str = ""
@@ -75,17 +76,17 @@ class Supervision(BaseModel):
 
     restart: RestartWhen = "always"
     backoff_initial: float = Field(0.0, ge=0)
-    """before the first restart; the following ones wait 0.1 s times the factor and so on"""
+    """before the first restart; the next ones wait at least 0.1 s, and longer by the factor"""
     backoff_max: float = Field(10.0, ge=0)
     backoff_factor: float = Field(2.0, ge=1)
     jitter: float = Field(0.1, ge=0, le=1)
     max_restarts: int = Field(10, ge=0)
-    """a module with more restarts than this within `period` has failed for good"""
+    """a module with more crashes than this within `period` has failed for good"""
     period: float = Field(600.0, gt=0)
-    """seconds of the window in which restarts are counted; it has to exceed
+    """seconds of the window in which crashes are counted; it has to exceed
     max_restarts * (start_timeout + backoff_max), or a module that always times out never fails"""
     healthy_after: float = Field(10.0, ge=0)
-    """seconds of being ready after which earlier failures are forgotten"""
+    """seconds of being ready after which earlier crashes no longer count"""
     start_timeout: float = Field(30.0, gt=0)
     stop_timeout: float = Field(10.0, gt=0)
     essential: bool = False
@@ -95,15 +96,15 @@ class Supervision(BaseModel):
     watchdog: float = Field(60.0, ge=0)
     """seconds without a sign of life after which a ready module is killed; 0: never"""
     max_rss: int = Field(0, ge=0)
-    """bytes; a module that takes more for `limit_grace` is restarted; 0: no limit"""
+    """bytes; a module that uses more for `limit_grace` seconds is restarted; 0: no limit"""
     max_fds: int = Field(0, ge=0)
     limit_grace: float = Field(5.0, ge=0)
     after: tuple[str, ...] = ()
-    """start when these are ready, of those that are enabled"""
+    """the modules that have to be ready before this one starts; disabled ones do not count"""
 
 
 class RestartPolicy:
-    """Decides, from a module's deaths so far; `now` is the monotonic clock, in seconds."""
+    """The decision on a restart, from a module's crashes so far."""
 
     def __init__(self, supervision: Supervision) -> None:
         self._supervision = supervision
@@ -111,14 +112,15 @@ class RestartPolicy:
         self._delay: float | None = None
 
     def wanted(self, *, failure: bool) -> bool:
-        """Whether a death of this kind is followed by a restart at all."""
+        """Whether an exit is followed by a restart at all; `failure` tells whether it crashed."""
         restart = self._supervision.restart
         return restart == "always" or (restart == "on-failure" and failure)
 
     def delay(self, now: float, ready_for: float, *, temporary: bool = False) -> float | None:
-        """Note a death and say how long to wait; None when there have been too many.
+        """Record an exit and return the backoff in seconds; None if there were too many crashes.
 
-        One for a temporary condition waits as long, and is not counted.
+        `now` is the monotonic clock in seconds. A temporary failure has the same backoff as any
+        other one, but is not counted.
         """
         rules = self._supervision
         if ready_for >= rules.healthy_after:

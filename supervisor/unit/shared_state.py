@@ -1,7 +1,7 @@
 """The state that a module's process reports, in shared memory that the supervisor reads.
 
-The supervisor reads it without the module's help, also when the process hangs or is dead, and a
-report costs the process one copy. Each process has a SharedState of its own.
+The supervisor reads it without the help of the process, which may hang or be dead; a report costs
+the process one copy. Each process has a SharedState of its own.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from supervisor.telemetry.escaping import (
 )
 
 _SIZE: Final = 64 * 1024
-# Indices of 8-byte words; three lengths: of the details, twice, and of the last words.
+# Indices of 8-byte words. There are three lengths: of the two copies of the details, and of the
+# last words.
 _READY, _CLEANED, _WHICH, _LENGTHS, _ALIVE, _CLEANING = 0, 1, 2, 3, 6, 7
 _WORDS_END: Final = 64
 _LAST_WORDS_AT: Final = _WORDS_END + 2 * _SIZE
 
 
 class LastWords(msgspec.Struct, frozen=True):
-    """Why a process ends, told by itself."""
+    """Why a process exits, as it reports itself."""
 
     reason: str
     traceback: str = ""
     exit_status: int = 0
-    """says whether another attempt is worth it (exit_reason.py)"""
+    """tells whether the supervisor is to try again (exit_reason.py)"""
 
 
 class SharedState:
@@ -54,19 +55,19 @@ class SharedState:
         self._words[_ALIVE] = time.monotonic_ns()
 
     def say_cleaning(self) -> None:
-        """Note that `cleanup` has begun: it is not to be run a second time."""
+        """Report that `cleanup` has begun: it must not run a second time."""
         self.say_alive()
         self._words[_CLEANING] = 1
 
     def say_cleaned(self) -> None:
-        """Note that `cleanup` has run to its end."""
+        """Report that `cleanup` has run to its end."""
         self._words[_CLEANED] = 1
 
     def say_details(self, details: dict[str, Any]) -> None:
-        """Replace the details; the old ones stay readable until the new ones are whole."""
+        """Replace the details; the old ones stay readable until the new ones are complete."""
         data = to_json(details)
         if len(data) > _SIZE:
-            raise ValueError(f"details of {len(data)} bytes; {_SIZE} are possible")
+            raise ValueError(f"they have {len(data)} bytes, of {_SIZE} that are allowed")
         which = 1 - self._words[_WHICH]
         start = _WORDS_END + which * _SIZE
         self._memory[start : start + len(data)] = data
@@ -109,17 +110,14 @@ class SharedState:
         data = self._memory[start : start + self._words[_LENGTHS + which]]
         try:
             return msgspec.json.decode(data, type=dict[str, Any]) if data else {}
-        except (msgspec.MsgspecError, UnicodeDecodeError):  # two reports came while it was read
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # two reports overwrote it meanwhile
             return {}
 
     def last_words(self) -> LastWords | None:
         data = self._memory[_LAST_WORDS_AT : _LAST_WORDS_AT + self._words[_LENGTHS + 2]]
         try:
             return msgspec.json.decode(data, type=LastWords) if data else None
-        except (
-            msgspec.MsgspecError,
-            UnicodeDecodeError,
-        ):  # a module has scribbled on it
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # the module overwrote it
             return None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A module's states and the transitions between them: the only table of them there is."""
+"""A module's states, and the table of the transitions between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class State(enum.StrEnum):
-    """Where a module is in its life (the words are OTP's and systemd's)."""
+    """The state of a module (the words are those of OTP and systemd)."""
 
     DISABLED = "disabled"
     STOPPED = "stopped"
@@ -20,7 +20,7 @@ class State(enum.StrEnum):
 
     @property
     def alive(self) -> bool:
-        """Whether the module has a process of its own in this state."""
+        """Whether a module has a process in this state."""
         return self in {State.STARTING, State.READY, State.STOPPING}
 
 
@@ -37,10 +37,10 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 
 
 class ForbiddenTransition(Exception):
-    """A bug of the supervisor's: it tried a transition that the table does not have."""
+    """A bug in the supervisor: it tried a transition that is not in the table."""
 
 
 def check(name: str, old: State, new: State) -> None:
-    """Raise ForbiddenTransition unless the table allows it."""
+    """Raise ForbiddenTransition unless the table has the transition."""
     if new not in TRANSITIONS[old]:
         raise ForbiddenTransition(f"module {name!r} cannot go from {old} to {new}")

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 #: Seconds of backoff during which connections are refused instead of kept in the backlog.
 _LONG_BACKOFF: Final = 1.0
 
-#: What others may send to a module in this state; elsewhere its channel is open.
+#: The state of a module's channel, by the state of the module; in all others it is open.
 _CHANNEL_STATES: Final = {
     State.DISABLED: ChannelState.DISABLED,
     State.STOPPED: ChannelState.STOPPED,
@@ -65,23 +65,23 @@ class Host(Protocol):
     run_records: RunRecords
 
     def launch_spec(self, unit: Unit) -> LaunchSpec:
-        """Return what a new process gets; raises OSError."""
+        """Return the launch spec of a new process; raises OSError."""
 
     def changed(self, unit: Unit, old: State) -> None:
-        """Hear of a transition."""
+        """Take notice of a transition."""
 
     def give_up(self) -> None:
-        """Shut everything down: the supervisor itself has failed."""
+        """Shut everything down: there is a bug in the supervisor."""
 
     def died(
         self, unit: Unit, process: ModuleProcess, code: int, reason: str, output_since: int
     ) -> CrashReport:
-        """Note a death that nobody had asked for."""
+        """Record a crash, and return its report."""
 
 
 @dataclass(eq=False)
 class Unit:
-    """A module, or one of its processes, and everything the supervisor knows of it."""
+    """A module, or one of its processes, with everything that the supervisor knows of it."""
 
     name: str
     module: Module
@@ -97,31 +97,31 @@ class Unit:
     last_exit: CrashReport | None = None
     process: ModuleProcess | None = None
     waits_for: Unit | None = None
-    """it starts when this one is ready"""
+    """the unit that has to be ready before this one starts"""
     first_started: float = 0.0
-    """on the monotonic clock; who started last is stopped first"""
+    """on the monotonic clock; units are stopped in reverse order of their first start"""
     _living: bool = False
     _died: bool = False
-    """since it was last up, or asked to start"""
+    """since it was last ready, or was last started on request"""
     _reason: str = ""
     _condition: str = ""
-    """what it cannot run without at the moment, told until it is ready"""
+    """the temporary failure for which it is not ready, shown until it is"""
     repeats: bool = False
-    """it fails for the same temporary condition as before: transitions are no news"""
+    """it fails because of the same temporary condition as before: transitions are not logged"""
     _backoff: float = 0.0
-    """seconds that its present backoff takes"""
+    """seconds of the present backoff"""
     _kill_reason: str = ""
     _stop_signal: int | None = None
     _again: Restart | None = None
     _cleanup_timeout: float | None = None
     _stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
-    """the `prepare` of the restart that was asked for last has run"""
+    """set when the `prepare` of the last requested restart has run"""
     _task: asyncio.Task[None] | None = None
 
     @property
     def reason(self) -> str:
-        """Why it is in its state; empty if there is no more to say."""
+        """Why it is in its state; empty if the state says it all."""
         if self.waits_for:
             return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
         if self.process and self.process.suspended:
@@ -131,29 +131,29 @@ class Unit:
 
     @property
     def living(self) -> bool:
-        """Whether it has been started, and has not been stopped or failed for good since."""
+        """Whether it was started, and was not stopped and did not fail for good since."""
         return self._living
 
     @property
     def tried(self) -> bool:
-        """True once it has been ready or crashed since it was started, or will not start."""
+        """Whether it was ready or crashed since it was started, or will not start."""
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.tried
         return self.settled or self._died
 
     @property
     def settled(self) -> bool:
-        """True if it is ready, or will not become ready without intervention."""
+        """Whether it is ready, or will not become ready without intervention."""
         if self.waits_for:
             return self.waits_for.state is not State.READY and self.waits_for.settled
         return self.state is State.READY or not self._living
 
     @property
     def away(self) -> bool:
-        """Whether its connections will not be accepted soon.
+        """Whether it will not accept connections soon.
 
-        A short restart does not count, nor does the time before the first start: connections
-        wait in the backlog meanwhile.
+        A short restart does not count, nor does the time before the first start: meanwhile
+        connections wait in the backlog.
         """
         if self.waits_for:
             return self.waits_for.away
@@ -165,11 +165,11 @@ class Unit:
         self._to(State.STOPPED, "")
 
     def disable(self) -> None:
-        """Refuse messages from now on; the unit has been stopped before."""
+        """Refuse messages from now on; the unit has to be stopped."""
         self._to(State.DISABLED, "")
 
     def start(self, cause: Cause | None = None) -> None:
-        """Start the module and keep it running until `stop`, or until it has failed for good."""
+        """Start the module and keep it running until `stop`, or until it fails for good."""
         if cause:
             self.restarts[cause] += 1
         self.waits_for = None
@@ -187,7 +187,8 @@ class Unit:
     ) -> None:
         """Send the signal, wait until the process has exited, and kill it after `timeout` seconds.
 
-        A cleanup in a fresh process has `cleanup_timeout` seconds, by default `stop_timeout`.
+        If the process cannot clean up, a fresh process does so within `cleanup_timeout` seconds,
+        by default `stop_timeout`.
         """
         if self._task is None or not self._living:
             return
@@ -197,12 +198,12 @@ class Unit:
         await asyncio.wait([self._task], timeout=timeout)
         if not self._task.done():
             self.kill(f"did not stop within {timeout:.3g} s")
-            await asyncio.wait([self._task])  # its cleanup has a deadline of its own
+            await asyncio.wait([self._task])  # the cleanup has a deadline of its own
 
     async def restart(self, restart: Restart) -> None:
-        """Replace its process; return when the old one has exited and `prepare` has run.
+        """Replace the process; return when the old one has exited and `prepare` has run.
 
-        The unit has to be living. Its channel stays open, so senders do not notice.
+        The unit has to be living. Its channel stays open, so that senders do not notice.
         """
         assert self._task
         self._again = restart
@@ -223,19 +224,19 @@ class Unit:
             self._to(State.STOPPED, "")
 
     def forward(self, number: int) -> None:
-        """Pass on a signal that came while the module was stopping already."""
+        """Forward a further signal to a module that is stopping; nothing happens to others."""
         if self.process and self.state is State.STOPPING:
             self.process.send_signal(number)
 
     def kill(self, reason: str) -> None:
-        """End the module's process now; its cleanup runs in a fresh one."""
+        """Kill the module's process; the cleanup runs in a fresh one."""
         if self.process and not self.process.exited.done():
             log.error("module %s %s: killing it", self.name, reason)
             self._kill_reason = reason
             self.process.kill()
 
     def details(self) -> dict[str, Any]:
-        """What the module reported, and where it listens."""
+        """Return what the module reported, and where it listens."""
         listening = {name: sockets.address(sock) for name, sock in self.sockets.items()}
         reported = self.process.shared_state.details() if self.process else {}
         return {**({"listen": listening} if listening else {}), **reported}
@@ -311,7 +312,7 @@ class Unit:
             self._to(State.CRASHED, report.reason if report else "")
         if not process.shared_state.cleaned:
             if process.shared_state.cleaning:
-                log.error("the cleanup of module %s did not come to its end", self.name)
+                log.error("module %s: the cleanup was interrupted", self.name)
             else:
                 await self.clean_up()
             self.host.run_records.end(self.name)
@@ -336,7 +337,7 @@ class Unit:
             raise
 
     def _stillborn(self, error: OSError) -> End:
-        reason = f"no process can be started: {error.strerror or error}"
+        reason = f"cannot start a process: {error.strerror or error}"
         self._to(State.STARTING, "")
         if self._stop_signal is None:
             self._to(State.CRASHED, reason)
@@ -361,7 +362,7 @@ class Unit:
         return Verdict(Cause.CRASH)
 
     async def _stay_ready(self, process: ModuleProcess) -> Verdict:
-        """Watch a ready process until it exits, by itself or because of an ailment."""
+        """Watch a ready process until it exits, on its own or because of an ailment."""
         health = Health(process, self.mailbox.inbox, self.supervision)
         ailing = asyncio.create_task(health.ailment())
         await asyncio.wait([ailing, process.exited], return_when=asyncio.FIRST_COMPLETED)
@@ -387,17 +388,17 @@ class Unit:
         try:
             process = self._new_process(run_cleanup)
         except OSError as error:
-            log.error("module %s cannot be cleaned up after: %s", self.name, error)
+            log.error("module %s: cannot start a process for its cleanup: %s", self.name, error)
             return
         code = await process.wait(timeout)
         if code is None:
-            log.error("the cleanup of module %s took too long: killing it", self.name)
+            log.error("module %s: the cleanup took more than %g s: killing it", self.name, timeout)
             process.kill()
             await process.wait()
         elif not process.shared_state.cleaned:
             words = process.shared_state.last_words()
             reason = words.reason if words else how_ended(code)
-            log.error("the cleanup of module %s failed: %s", self.name, reason)
+            log.error("module %s: the cleanup failed: %s", self.name, reason)
         process.shared_state.close()
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
@@ -425,8 +426,8 @@ class Unit:
     def _no_silent_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
-            self._living = False  # nobody follows it any more, and a shutdown waits for nothing
-            self.kill("is not watched any more")
+            self._living = False  # its task has ended: a shutdown must not wait for it
+            self.kill("is no longer supervised")
             self.host.give_up()
 
     def _to(self, state: State, reason: str) -> None:

@@ -57,7 +57,7 @@ def test_the_crash_reports_tell_which_message_was_in_hand(tmp_path: Path) -> Non
         assert {each[0]["resource"] for each in held} == {"r"}
         assert "poison" not in json.dumps(held)
         shown = running.cli("crashes", "allergic", "--last").stdout
-        assert "in hand: update r from telling, message " in shown
+        assert "in flight: update r from telling, message " in shown
 
 
 def test_replayed_it_kills_again_or_is_handled(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_it_is_starting_while_it_waits_for_what_a_killed_one_left(tmp_path: Path
             running.wait_for(f"process {left.pid} of module good still runs")
             assert running.status()["state"] == "starting"
             assert running.cli("status").returncode == 1
-            with pytest.raises(client.AdminError, match="answered 503"):
+            with pytest.raises(client.AdminError, match="status 503"):
                 client.text(running.admin_socket, "/readyz")
             left.kill()
             left.wait()
@@ -72,7 +72,7 @@ def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path
         with Running(tmp_path, "seized", "good", sets=(*QUICK, *sets)) as again:
             again.wait_for(f"process {process.pid} of module seized still runs")
             again.wait_for(f"process {process.pid} did not exit in time: killing it")
-            again.wait_for("module seized was not cleaned up after in an earlier run")
+            again.wait_for("module seized: running the cleanup that an earlier run did not")
             again.ready("seized", "good")
             assert kinds(again, "seized") == ["cleanup"]
             again.post("/modules/seized/stop")
@@ -95,7 +95,7 @@ def test_a_note_of_another_process_s_is_not_believed(tmp_path: Path) -> None:
     runs.mkdir(parents=True, mode=0o700)
     (runs / "good").write_text(f'{{"pid": {os.getpid()}, "started": 1}}')
     with Running(tmp_path, "good") as running:
-        running.wait_for("module good was not cleaned up after in an earlier run")
+        running.wait_for("module good: running the cleanup that an earlier run did not")
         running.ready("good")
         assert "still runs" not in running.log
         assert kinds(running, "good") == ["cleanup", "start"]

@@ -62,7 +62,7 @@ def test_over_tcp_nothing_can_be_changed_or_read_in_logs_without_a_token(tmp_pat
                 status, _, body = fetch(target, route.method, token=token)
                 assert (status == 403) is not route.open, (route, status)
             if not route.open:
-                assert "is for the Unix socket, or wants the token" in body
+                assert "needs the token of [admin] token_file" in body
         assert running.events("good")[-1] == "starting -> ready"
 
 
@@ -86,7 +86,7 @@ def test_with_the_token_everything_can_be_done_over_tcp(tmp_path: Path) -> None:
         (('admin.address="127.0.0.1:{taken}"',), "the admin interface: .*address already in use"),
         (
             ('admin.address="127.0.0.1:0"', 'admin.token_file="{empty}"'),
-            "the file of the admin token is empty",
+            "is empty; write a token to it",
         ),
     ],
 )
@@ -108,15 +108,15 @@ def test_what_cannot_be_answered(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
         for method, target, status, says in (
-            ("GET", "/nothing", 404, "there is no /nothing"),
-            ("PUT", "/status", 405, "/status does not do PUT, but GET, HEAD"),
-            ("GET", "/reload", 405, "/reload does not do GET, but POST"),
-            ("GET", "/events?since=x", 400, "since='x' is not a number"),
+            ("GET", "/nothing", 404, "no such path: /nothing"),
+            ("PUT", "/status", 405, "method PUT not allowed for /status (allowed: GET, HEAD)"),
+            ("GET", "/reload", 405, "method GET not allowed for /reload (allowed: POST)"),
+            ("GET", "/events?since=x", 400, "since='x' is not a number of up to 18 digits"),
             ("GET", f"/events?since={'9' * 5000}", 400, "is not a number"),
-            ("GET", "/events?follow=x", 400, "follow='x' is neither true nor false"),
-            ("GET", "/crashes/none", 404, "there is no crash report 'none'"),
-            ("POST", "/modules/x/stop", 404, "no module 'x' runs here"),
-            ("POST", "/modules/..%2Fx/stop", 404, "no module '../x' runs here"),
+            ("GET", "/events?follow=x", 400, "follow='x' is not allowed (allowed: true, false)"),
+            ("GET", "/crashes/none", 404, "no crash report 'none'"),
+            ("POST", "/modules/x/stop", 404, "no module 'x' is running"),
+            ("POST", "/modules/..%2Fx/stop", 404, "no module '../x' is running"),
         ):
             with pytest.raises(client.Refused, match=re.escape(says)) as caught:
                 client.request(running.admin_socket, method, target)

@@ -143,7 +143,7 @@ def test_status_when_nothing_is_running(tmp_path: Path) -> None:
         result = run(run_dir, "status", "-o", "json")
         assert result.returncode == 3
         assert result.stdout == ""
-        assert result.stderr.startswith("nothing is running: ")
+        assert result.stderr.startswith("cloudcore is not running: ")
 
 
 def test_status_when_a_killed_one_left_its_socket(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_status_in_80_columns(tmp_path: Path) -> None:
         ["devicecontroller", "disabled", "-", "-", "0", "-", "-", "0"],
     ]
     assert lines[4:6] == ["", "cloudhub"]
-    assert lines[6].startswith("  last ended SIGKILL ")
+    assert lines[6].startswith("  last exit: SIGKILL ")
     assert lines[6].rstrip().endswith(" ago (out of [31m memory)")
     assert lines[7].split() == [
         "listen=websocket:0.0.0.0:10000",
@@ -203,7 +203,7 @@ def test_status_into_a_pipe_has_one_line_a_module_and_no_colour(tmp_path: Path) 
     ("answer", "says"),
     [
         (answering({"error": "no such thing"}, 404), "Error: no such thing"),
-        (lambda _: (200, b"<html>"), "GET /status at {}: answered 200 without JSON"),
+        (lambda _: (200, b"<html>"), "GET /status at {}: the answer, status 200, is not JSON"),
     ],
 )
 def test_an_answer_that_cannot_be_used(answer: Answer, says: str, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_an_answer_that_cannot_be_used(answer: Answer, says: str, tmp_path: Path
 def test_a_supervisor_that_does_not_answer(tmp_path: Path) -> None:
     never = threading.Event()
     with supervisor(tmp_path, lambda _: (200, b"") if never.wait(DEADLINE) else (500, b"")):
-        with pytest.raises(client.AdminError, match=r"no answer at .* within 0.05 s"):
+        with pytest.raises(client.AdminError, match=r"no answer from .* within 0.05 s"):
             client.request(tmp_path / "admin.sock", "GET", "/status", timeout=0.05)
         never.set()
 
@@ -263,7 +263,7 @@ def test_watch_ends_with_what_it_watches(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 3
-    assert said.startswith(b"nothing is running")
+    assert said.startswith(b"cloudcore is not running")
 
 
 def test_stop_waits_until_the_process_has_ended(tmp_path: Path) -> None:
@@ -287,13 +287,13 @@ def test_stop_says_when_it_has_waited_long_enough(tmp_path: Path) -> None:
     with supervisor(tmp_path, answering({"pid": os.getpid()}, 202)):
         result = run(tmp_path, "stop", "--timeout", "0.1")
     assert result.returncode == 1
-    assert f"process {os.getpid()} has not ended within 0.1 s" in result.stderr
+    assert f"process {os.getpid()} did not exit within 0.1 s" in result.stderr
 
 
 def test_stop_of_nothing_is_done_at_once(tmp_path: Path) -> None:
     result = run(tmp_path, "stop")
     assert result.returncode == 0
-    assert result.stderr.startswith("nothing is running")
+    assert result.stderr.startswith("cloudcore is not running")
 
 
 @pytest.mark.parametrize(

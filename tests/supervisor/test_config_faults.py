@@ -101,7 +101,7 @@ def all_of(
         ("modules.hub.supervision.restart=often", '"often"', '"always" or "on-failure" or "never"'),
         ("modules.hub.supervision.period=0", "0", "a number, above 0"),
         ('modules.hub.supervision.after=["huh"]', '"huh"', "the installed modules: hub, other"),
-        ("modules.enabled=hub", '"hub"', "a list of names of modules"),
+        ("modules.enabled=hub", '"hub"', "a list of module names"),
         ('modules.enabled=["huh"]', '"huh"', "the installed modules: hub, other"),
         ('modules.enabled=["hub", "hub"]', '"hub"', "each module once"),
         ("modules=1", "1", "a table"),
@@ -180,7 +180,7 @@ def test_a_file_that_is_no_toml(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     told = all_of("log.format=xml", path=path)
     assert told[0].source == str(path)
-    assert told[0].found.startswith("no TOML (")
+    assert told[0].found.startswith("it is not TOML: ")
     assert told[1].key == "log.format"
 
 
@@ -198,15 +198,15 @@ def test_keys_that_do_not_agree_with_each_other(tmp_path: Path) -> None:
         "modules.hub.low=2",
     )
     assert [(fault.key, fault.found) for fault in told] == [
-        ("kubernetes", "these together"),
-        ("modules.hub", "these together"),
+        ("kubernetes", "these keys together"),
+        ("modules.hub", "these keys together"),
     ]
     assert told[1].allowed == "low no higher than high"
 
 
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
     (fault,) = all_of(f"kubernetes.kubeconfig={tmp_path / 'conf'}")
-    assert fault.allowed == f"a file; {tmp_path / 'conf'} is none"
+    assert fault.allowed == f"a file; there is no file {tmp_path / 'conf'}"
 
 
 def test_a_key_that_is_needed() -> None:

@@ -47,7 +47,7 @@ async def test_a_silent_client_is_answered_408_and_is_no_fault_of_the_supervisor
         answer = await reader.read()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"no whole request within 0.05 s" in answer
+    assert b"no complete request within 0.05 s" in answer
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

@@ -90,7 +90,7 @@ def test_enable_and_disable(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
         before = running.module("good")["pid"]
-        assert "is disabled: `cloudcore enable listening` comes first" in (
+        assert "is disabled; run `cloudcore enable listening` first" in (
             running.cli("start", "listening").stderr
         )
         done = running.cli("enable", "listening")
@@ -146,7 +146,7 @@ def test_a_faulty_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
         running.ready("good", "listening")
         before = pids(running, "good", "listening")
         for text, says in (
-            ("modules.enabled = [", "no TOML"),
+            ("modules.enabled = [", "it is not TOML"),
             ('modules.enabled = ["goood"]', "goood"),
             ('modules.enabled = ["good"]\nsupervisor.watchdog = "soon"', "supervisor.watchdog"),
         ):

@@ -55,7 +55,7 @@ def test_reports_can_be_listed_and_read(tmp_path: Path) -> None:
     assert reports.reports("other") == [second]
     assert reports.get("2-b") == second
     assert (tmp_path / "crashes").stat().st_mode & 0o777 == 0o700
-    with pytest.raises(UnknownReport, match="there is no crash report '../x'"):
+    with pytest.raises(UnknownReport, match="no crash report '../x'"):
         reports.get("../x")
 
 

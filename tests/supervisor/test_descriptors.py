@@ -29,7 +29,9 @@ def test_the_soft_limit_is_raised_to_the_hard_one(
 ) -> None:
     raise_limit(processes)
     assert limits == [(20, 143), (143, 143)]
-    assert ("may open 143 files, and cloudcore needs about 144:" in caplog.text) is warned
+    assert (
+        "the limit of open files is 143, and cloudcore needs about 144;" in caplog.text
+    ) is warned
 
 
 def test_no_limit_is_no_fault(

@@ -58,7 +58,10 @@ def test_a_file_system_without_locks_is_told(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     Held(tmp_path, "--run-dir").close()
-    assert f"cannot lock {tmp_path}: Bad file descriptor; nothing keeps another" in caplog.text
+    assert (
+        f"cannot lock {tmp_path}: Bad file descriptor; make sure that no other cloudcore uses it"
+        in caplog.text
+    )
 
 
 def test_it_knows_whether_its_path_still_leads_to_it(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_cleanup_that_has_begun_is_not_run_again(tmp_path: Path) -> None:
     with Running(tmp_path, "lingering", sets=("supervisor.stop_timeout=0.3",)) as running:
         running.ready("lingering")
         running.cli("stop", "lingering")
-        running.wait_for("the cleanup of module lingering did not come to its end")
+        running.wait_for("module lingering: the cleanup was interrupted")
         assert [line.split()[0] for line in running.lines("lingering")] == ["cleanup"]
 
 

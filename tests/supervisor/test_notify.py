@@ -58,5 +58,5 @@ def test_ready_is_said_when_what_can_run_does(tmp_path: Path, systemd: socket.so
 
 def test_a_socket_that_is_gone_is_told_and_survived(tmp_path: Path) -> None:
     with Running(tmp_path, "good", env={"NOTIFY_SOCKET": str(tmp_path / "none")}) as running:
-        running.wait_for("systemd was not told 'READY=1': No such file or directory")
+        running.wait_for("cannot notify systemd of 'READY=1': No such file or directory")
         assert running.status()["state"] == "running"

@@ -86,18 +86,18 @@ def test_what_a_command_does_not_use_it_refuses_before_and_after_its_name(
     flag = {"-v": "--verbosity"}.get(OPTIONS[option][0], OPTIONS[option][0])
     before = invoke(*OPTIONS[option], *words, *arguments)
     assert before.exit_code == 2
-    assert f"`{words[-1]}` does not use {flag}; " in before.stderr
+    assert f"option {flag} not allowed for `{words[-1]}` (" in before.stderr
     after = invoke(*words, *OPTIONS[option], *arguments)
     assert after.exit_code == 2
     assert "No such option" in after.stderr
 
 
 def test_the_options_that_are_used_are_named() -> None:
-    assert "it uses --data-dir, --run-dir" in invoke("--config", "x", "status").stderr
+    assert "(allowed: --data-dir, --run-dir)" in invoke("--config", "x", "status").stderr
 
 
 def test_a_command_between_the_two_places_refuses_as_well() -> None:
-    assert "does not use --config" in invoke("config", "--config", "x", "default").stderr
+    assert "option --config not allowed" in invoke("config", "--config", "x", "default").stderr
 
 
 def test_crashes_are_those_of_the_run_directory_or_of_the_data_directory(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_crashes_are_those_of_the_run_directory_or_of_the_data_directory(tmp_pat
             assert f"uses the data directory {tmp_path}, not {other}" in both.stderr
     nothing = invoke("crashes", "--run-dir", run)
     assert nothing.exit_code == 3
-    assert "nothing is running" in nothing.stderr
-    assert "--data-dir names the directory whose files are to be read" in nothing.stderr
+    assert "cloudcore is not running" in nothing.stderr
+    assert "to read files without a running cloudcore, use --data-dir" in nothing.stderr
     files = invoke("crashes", "--run-dir", run, "--data-dir", str(tmp_path), "-o", "json")
     assert [each["id"] for each in json.loads(files.stdout)] == [there["id"]]

@@ -64,7 +64,7 @@ def test_both_directories_are_made_private(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PathError, match=r"cannot make the directory .*file"):
+    with pytest.raises(PathError, match=r"cannot create the directory .*file"):
         Paths(tmp_path / "file", tmp_path / "data").create()
 
 
@@ -96,7 +96,7 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, ordinary_u
     os.chown(tmp_path, ordinary_user, -1)
     check_owner(tmp_path, "--data-dir")
     tmp_path.chmod(0o777)
-    with pytest.raises(PathError, match="can be written by others"):
+    with pytest.raises(PathError, match="other users can write to it"):
         check_owner(tmp_path, "--data-dir")
 
 
@@ -106,12 +106,12 @@ def test_root_uses_nobody_elses_directories_and_may_look_into_them(tmp_path: Pat
     for directory, option in ((paths.run_dir, "--run-dir"), (paths.data_dir, "--data-dir")):
         paths.create()
         os.chown(directory, 4711, -1)
-        with pytest.raises(PathError, match=rf"{directory} belongs to user 4711.*{option}"):
+        with pytest.raises(PathError, match=rf"{directory}: it belongs to user 4711.*{option}"):
             paths.create()
         check_owner(directory, option, root_may=True)
         os.chown(directory, 0, -1)
         directory.chmod(0o770)
-        with pytest.raises(PathError, match=rf"{directory} can be written by others.*{option}"):
+        with pytest.raises(PathError, match=rf"{directory}: other users can write to it.*{option}"):
             paths.create()
         directory.chmod(0o755)
 

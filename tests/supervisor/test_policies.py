@@ -41,7 +41,7 @@ def test_who_is_restarted_with_a_module_that_dies(
         assert after["asking"]["restarts_by_cause"] == {"crash": 1}
         for name in restarted - {"asking"}:
             assert after[name]["restarts_by_cause"] == {"strategy": 1}
-            assert f"backoff (asking has died: {strategy})" in running.log
+            assert f"backoff (asking crashed: {strategy})" in running.log
             back = running.log.index(f"module {name}: backoff -> starting")
             assert running.log.rindex("asking: starting -> ready") < back
         running.signal(signal.SIGTERM)
@@ -51,7 +51,7 @@ def test_who_is_restarted_with_a_module_that_dies(
 def test_an_essential_module_that_fails_ends_everything_with_status_1(tmp_path: Path) -> None:
     sets = ("modules.refusing.supervision.essential=true",)
     with Running(tmp_path, "good", "refusing", sets=sets) as running:
-        running.wait_for("module refusing is essential, and has failed for good")
+        running.wait_for("module refusing is essential and has failed for good")
         running.wait_for("all modules have stopped")
         assert running.wait() == 1
         kinds = [line.split()[0] for line in running.lines("good")]

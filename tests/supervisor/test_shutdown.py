@@ -25,12 +25,12 @@ def test_messages_that_wait_for_a_stopped_module_are_told(tmp_path: Path) -> Non
         deadline = time.monotonic() + DEADLINE
         while running.module("stuck")["inbox"]["messages"] != 1:
             assert time.monotonic() < deadline
-        kept = "stopped\nstuck: 1 message in its inbox, kept until it is started\n"
+        kept = "stopped\nstuck: 1 message in its channel, kept until it is started\n"
         assert running.cli("stop", "stuck").stdout == kept
         assert running.cli("start", "stuck").returncode == 0
         assert running.module("stuck")["inbox"]["messages"] == 1
         running.signal(signal.SIGTERM)
-        running.wait_for("module stuck: messages=1 in its inbox were not handled and are dropped")
+        running.wait_for("module stuck: messages=1 in its channel were not handled and are dropped")
         assert running.wait() == 0
 
 
@@ -81,7 +81,7 @@ def test_the_same_signal_again_kills_and_still_cleans_up(tmp_path: Path) -> None
         running.signal(signal.SIGTERM)
         running.wait_for("deaf: ready -> stopping")
         running.signal(signal.SIGTERM)
-        running.wait_for(r"deaf was to end at once \(SIGTERM again\): killing it")
+        running.wait_for(r"deaf did not stop before SIGTERM came again: killing it")
         assert running.wait() == 128 + signal.SIGTERM
         assert not psutil.pid_exists(pid)
         assert kinds(running, "deaf") == ["start", "cleanup"]
@@ -96,7 +96,7 @@ def test_a_third_time_ends_all_at_once(tmp_path: Path) -> None:
         running.signal(signal.SIGINT)
         running.wait_for("got SIGINT again")
         running.signal(signal.SIGINT)
-        running.wait_for("got SIGINT once more")
+        running.wait_for("got SIGINT a third time")
         assert running.wait() == 128 + signal.SIGINT
 
 

@@ -76,9 +76,7 @@ def test_no_descriptors_left_for_a_new_process_is_a_crash_of_that_module_alone(
         supervisor = psutil.Process(running.process.pid)
         supervisor.rlimit(psutil.RLIMIT_NOFILE, (supervisor.num_fds(), 4096))
         os.kill(pid, signal.SIGKILL)
-        running.wait_for(
-            r"good: starting -> crashed \(no process can be started: Too many open files"
-        )
+        running.wait_for(r"good: starting -> crashed \(cannot start a process: Too many open files")
         supervisor.rlimit(psutil.RLIMIT_NOFILE, (4096, 4096))
         running.ready("good")
         assert running.module("asking")["restarts"] == 0
@@ -156,8 +154,8 @@ def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    holder = f"another cloudcore (process {first.process.pid}) uses {tmp_path}: "
-    assert f"{holder}stop it, or use another --data-dir" in done.stderr
+    holder = f"another cloudcore (process {first.process.pid}) uses {tmp_path}; "
+    assert f"{holder}stop it, or choose another --data-dir" in done.stderr
 
 
 def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +172,7 @@ def test_a_damaged_note_of_an_earlier_life(tmp_path: Path, content: str) -> None
     runs.mkdir(parents=True, mode=0o700)
     (runs / "good").write_text(content)
     with Running(tmp_path, "good") as running:
-        running.wait_for("module good was not cleaned up after in an earlier run")
+        running.wait_for("module good: running the cleanup that an earlier run did not")
         running.ready("good")
 
 
@@ -187,7 +185,7 @@ def test_a_damaged_crash_report_hides_no_other(tmp_path: Path) -> None:
         (tmp_path / "crashes" / "00-damaged.json").write_text("{")
         done = running.cli("crashes")
         assert "good-" in done.stdout
-        running.wait_for("00-damaged.json cannot be read")
+        running.wait_for("cannot read the crash report .*00-damaged.json")
         assert len(client.request(running.admin_socket, "GET", "/crashes")) == 1
 
 

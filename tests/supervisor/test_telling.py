@@ -113,7 +113,7 @@ async def test_a_follower_that_fails_does_not_end_who_tells(
     await asyncio.sleep(0)
     events.add("good", "a", "b", "", None)
     assert len(heard) == 1
-    assert "a transition was not told" in caplog.text
+    assert "a follower of state changes failed" in caplog.text
     with pytest.raises(ZeroDivisionError):
         await waiting
 
@@ -126,7 +126,7 @@ def test_a_banner_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None
             raise ZeroDivisionError
 
     banner.show(Broken())  # type: ignore[arg-type]
-    assert "the banner cannot be printed" in caplog.text
+    assert "cannot print the banner" in caplog.text
 
 
 def test_the_banner_has_the_bytes_of_a_path(

@@ -52,4 +52,4 @@ async def test_a_cleanup_that_failed_is_told_with_its_reason(
     unit = Unit("tidying", module, Supervision(), nothing, {}, nothing, nothing)
     monkeypatch.setattr(unit, "_new_process", lambda _: Process(code, words))
     await unit.clean_up()
-    assert caplog.messages == [f"the cleanup of module tidying failed: {reason}"]
+    assert caplog.messages == [f"module tidying: the cleanup failed: {reason}"]

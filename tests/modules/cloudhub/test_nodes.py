@@ -152,7 +152,7 @@ async def test_nobody_is_connected_or_nothing_runs(cloud: Cloud, tmp_path: Path)
         assert (status, output) == (0, "no node is connected\n")
     status, output = await run("--run-dir", str(tmp_path))
     assert status == 3
-    assert "nothing is running" in output
+    assert "cloudcore is not running" in output
 
 
 async def test_anything_else_is_answered_so(cloud: Cloud, tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def test_a_directory_that_others_may_write_to_is_refused(pki: Pki, data: Path) -
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     for directory in (data, pki.directory):
         directory.chmod(0o770)
-        with pytest.raises(ValueError, match=rf"{directory} can be written by others"):
+        with pytest.raises(ValueError, match=rf"{directory}: other users can write to it"):
             ensure_pki(pki.directory, [])
         refused = cli("issue", "edge-1", "--out", str(data / "out"), "--data-dir", str(data))
-        assert "can be written by others" in refused.output
+        assert "other users can write to it" in refused.output
         directory.chmod(0o700)
