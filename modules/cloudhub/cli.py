@@ -84,7 +84,7 @@ def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
         except client.NotRunning:
             continue
     if not answers:
-        raise client.NotRunning(f"nothing is running: no cloudhub listens in {run_dir}")
+        raise client.NotRunning(f"cloudcore is not running: no cloudhub listens in {run_dir}")
     return [row for rows in answers for row in rows]
 
 
