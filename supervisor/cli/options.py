@@ -208,3 +208,16 @@ def version_option(function: Function) -> Function:
         callback=_show_version,
         help="Print the version of cloudcore, and exit.",
     )(function)
+
+
+def output_option(*forms: str, help: str = "") -> Callable[[Function], Function]:  # noqa: A002
+    """Add -o; the first form is the default, and "json" is always one."""
+    choices = list(dict.fromkeys([*forms, "json"]))
+    return cloup.option(
+        "-o",
+        "--output",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help=help or "Output format; json has all fields, for programs.",
+    )

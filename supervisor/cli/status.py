@@ -16,7 +16,7 @@ import cloup
 from supervisor import client
 from supervisor.cli import words
 from supervisor.cli.asking import socket_of
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.options import Globals, directory_options, output_option
 
 # Exit statuses, as LSB defines them for the action `status` of an init script.
 ALL_READY: Final = 0
@@ -28,13 +28,7 @@ UNKNOWN: Final = 4
 @cloup.command()
 @cloup.option_group(
     "Output",
-    cloup.option(
-        "-o",
-        "--output",
-        type=click.Choice(["table", "json", "yaml"]),
-        default="table",
-        help="Output format; json and yaml have all fields, for programs.",
-    ),
+    output_option(*("table", "json", "yaml"), help="Output format; json and yaml have all fields."),
     cloup.option("-w", "--watch", is_flag=True, help="Show it every --interval, until Ctrl-C."),
     cloup.option(
         "--interval",

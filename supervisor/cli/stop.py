@@ -14,12 +14,11 @@ from supervisor import client
 from supervisor.cli.asking import (
     asking,
     module_arguments,
-    output_option,
     print_json,
     socket_of,
     timeout_option,
 )
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.options import Globals, directory_options, output_option
 
 
 @cloup.command()

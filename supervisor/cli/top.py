@@ -15,8 +15,8 @@ import cloup
 
 from supervisor import client
 from supervisor.cli import words
-from supervisor.cli.asking import asking, output_option, socket_of, until_interrupted
-from supervisor.cli.options import Globals, directory_options
+from supervisor.cli.asking import asking, socket_of, until_interrupted
+from supervisor.cli.options import Globals, directory_options, output_option
 
 #: IN/s and DONE/s are messages sent to the module and handled by it, WAIT messages in its channel,
 #: AGAIN messages delivered again after a crash.

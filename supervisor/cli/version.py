@@ -8,11 +8,12 @@ import platform
 import click
 import cloup
 
+from supervisor.cli.options import output_option
 from supervisor.version import current
 
 
 @cloup.command()
-@cloup.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@output_option("text", help="Output format.")
 def version(output: str) -> None:
     """Print the versions of cloudcore, Python and the system."""
     facts = {
