@@ -328,3 +328,22 @@ async def today(cloud: Cloud) -> AsyncIterator[Cloud]:
         await cloud.connect(generation=V1_23)
         await cloud.drain()
         yield cloud
+
+
+@pytest.fixture
+def issued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Json]]:
+    """The tokens that the API server has issued."""
+    found: list[tuple[str, str, Json]] = []
+
+    async def issue(_: KubeClient, account: str, namespace: str, spec: Json) -> Json:
+        found.append((account, namespace, spec))
+        return {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": account, "namespace": namespace},
+            "spec": {**spec, "audiences": ["https://kubernetes.default.svc"]},
+            "status": {"token": "t.o.k", "expirationTimestamp": "2030-01-01T00:00:00Z"},
+        }
+
+    monkeypatch.setattr(KubeClient, "create_token", issue)
+    return found

@@ -13,7 +13,6 @@ from modules.common.kube import (
     NODES,
     PODS,
     SECRETS,
-    KubeClient,
     NotFound,
 )
 
@@ -332,24 +331,6 @@ async def test_what_does_not_exist_is_an_error_and_no_object(today: Cloud, kind:
 def token_request(uid: str, name: str = "p", **ref: str) -> Json:
     bound_to = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid, **ref}
     return {"spec": {"audiences": None, "expirationSeconds": 3607, "boundObjectRef": bound_to}}
-
-
-@pytest.fixture
-def issued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Json]]:
-    """The tokens that the API server has issued."""
-    found: list[tuple[str, str, Json]] = []
-
-    async def issue(_: KubeClient, account: str, namespace: str, spec: Json) -> Json:
-        found.append((account, namespace, spec))
-        return {
-            "kind": "TokenRequest",
-            "metadata": {"name": account, "namespace": namespace},
-            "spec": {**spec, "audiences": ["https://kubernetes.default.svc"]},
-            "status": {"token": "t.o.k", "expirationTimestamp": "2030-01-01T00:00:00Z"},
-        }
-
-    monkeypatch.setattr(KubeClient, "create_token", issue)
-    return found
 
 
 async def with_account(cloud: Cloud, name: str = "p", on: str = NODE) -> str:
