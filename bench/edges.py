@@ -24,8 +24,8 @@ from modules.common.times import format_now
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID
 from modules.hollow.link import Link
-from modules.hollow.status import node_status_request
 from modules.hollow.timing import Timing
+from modules.hollow.v1_1.status import node_status_request
 
 #: Edges that dial at the same time: the machine is to measure something else.
 DIALING = 16

@@ -1,11 +1,12 @@
-"""A hollow edge: a simulated edge node that speaks KubeEdge's v1.1 protocol as a real one does.
+"""A hollow edge: a simulated edge node that speaks KubeEdge's protocol as a real one does.
 
     link          the websocket connection: dial, keepalive, redial      (edge/pkg/edgehub)
-    metamanager   stores objects, answers OK, queries missing ones       (edge/pkg/metamanager)
-    edged         "runs" pods: node status and pod status go up           (edge/pkg/edged)
-    devicetwin    devices and their twins                                 (edge/pkg/devicetwin)
-    edge          HollowEdge, which connects the four
-    demo          a whole cloudcore with a hollow edge, for `make demo` and tests
+    store         what the edge has stored                               (edge/pkg/metamanager/dao)
+    devicetwin    devices and their twins                                (edge/pkg/devicetwin)
+    v1_1          metaManager and edged of KubeEdge 1.1
+    v1_23         metamanager and edged of KubeEdge 1.19 to 1.23
+    edge          HollowEdge, which connects them
+    demo          a whole cloudcore with hollow edges, for `make demo` and tests
 
 No container runs and nothing is stored on disk, so that one process can simulate thousands.
 """

@@ -20,6 +20,7 @@ from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.timing import Timing
+from modules.hollow.versions import VERSIONS
 
 
 @cloup.command("hollow")
@@ -45,6 +46,13 @@ from modules.hollow.timing import Timing
 @cloup.option_group(
     "Simulation",
     cloup.option(
+        "--kubeedge",
+        type=click.Choice(tuple(VERSIONS)),
+        default="1.1",
+        show_default=True,
+        help="Version of KubeEdge that the nodes have.",
+    ),
+    cloup.option(
         "--count",
         type=click.IntRange(min=1),
         metavar="N",
@@ -64,7 +72,8 @@ from modules.hollow.timing import Timing
         default=Timing().node_status,
         show_default=True,
         metavar="SECONDS",
-        help="Interval between two reports of the node's status.",
+        help="Interval between two reports of the node's status; from 1.19 on, between two looks "
+        "at it: only a status that changed is reported.",
     ),
 )
 @cloup.option(
@@ -82,6 +91,7 @@ def hollow(
     certs: Path | None,
     data_dir: Path | None,
     project_id: str,
+    kubeedge: str,
     count: int | None,
     heartbeat: float,
     node_status: float,
@@ -89,9 +99,10 @@ def hollow(
 ) -> None:
     """Connect simulated edge nodes to cloudcore, and print their events.
 
-    A hollow node speaks the protocol of KubeEdge v1.1 as a real one does: it reports its status,
-    "runs" the pods bound to it, and has devices that follow their twins. It starts no container
-    and needs only a network connection. The node should exist in the Kubernetes API:
+    A hollow node speaks the protocol of its version of KubeEdge as a real one does: it reports its
+    status, "runs" the pods bound to it, and has devices that follow their twins. It starts no
+    container and needs only a network connection. From 1.19 on it registers itself; a node of 1.1
+    should exist in the Kubernetes API:
 
       kubectl create -f - <<< '{"apiVersion": "v1", "kind": "Node", "metadata":
       {"name": "NODE", "labels": {"node-role.kubernetes.io/edge": ""}}}'
@@ -109,6 +120,7 @@ def hollow(
                 name,
                 server,
                 context,
+                kubeedge=kubeedge,
                 project_id=project_id,
                 timing=timing,
                 on_event=lambda event: click.echo(show(event)),

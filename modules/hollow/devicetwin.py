@@ -30,9 +30,14 @@ class DeviceTwin:
     """The devices of one edge; `devices` maps id -> {id, name, description, state, twin}."""
 
     def __init__(
-        self, node: str, send: Callable[[Message], None], emit: Emit, timing: Timing
+        self,
+        node: str,
+        devices: dict[str, dict[str, Any]],
+        send: Callable[[Message], None],
+        emit: Emit,
+        timing: Timing,
     ) -> None:
-        self.devices: dict[str, dict[str, Any]] = {}
+        self.devices = devices
         self.follows = True
         """Whether devices report the expected value as actual; if not, a caller uses `report`."""
         self._node = node
@@ -65,10 +70,12 @@ class DeviceTwin:
         if message.source not in {"devicecontroller", "edgemgr"}:
             self._emit("ignored", message.resource, f"from {message.source}")
             return
-        if message.content == b"OK":
+        if message.content in (b"OK", "OK"):
             return
         try:
-            content = msgspec.json.decode(message.content)
+            content = message.content
+            if isinstance(content, bytes | str):
+                content = msgspec.json.decode(content)
             self._apply(message.resource, content)
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             self._emit("unreadable", message.resource, f"{type(error).__name__}: {error}")
@@ -166,7 +173,7 @@ class DeviceTwin:
 
     def _to_cloud(self, operation: str, resource: str, content: dict[str, Any]) -> None:
         # Go marshals these from structs: fields in their order, not sorted as a map's keys.
-        body = msgspec.json.encode(content)
+        body = msgspec.json.encode(content).decode()
         message = Message.build("twin", "resource", operation, resource, body)
         self._unconfirmed[resource] = message
         self._send(message)

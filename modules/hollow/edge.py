@@ -11,15 +11,16 @@ from typing import Any, Final, Self
 
 from ipc import Message
 from modules.hollow.devicetwin import DeviceTwin
-from modules.hollow.edged import Edged
 from modules.hollow.events import Event
-from modules.hollow.link import Link
-from modules.hollow.metamanager import MetaManager
+from modules.hollow.generations import assemble
+from modules.hollow.link import FORMS, Link
+from modules.hollow.store import Store
 from modules.hollow.timing import Timing
+from modules.hollow.versions import VERSIONS
 
 PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
 
-# Groups that an edge of v1.1 knows (edge/pkg/edgehub/controller.go); it discards the rest.
+# Groups that an edge knows (edge/pkg/edgehub) and that are simulated; it discards the rest.
 _META_GROUPS: Final = ("resource", "func")
 _TWIN_GROUP: Final = "twin"
 
@@ -31,9 +32,10 @@ def _present(_: Any) -> bool:
 class HollowEdge:
     """A simulated edge node; runs inside `async with`, or as long as `run()` does.
 
-    `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls).
-    The stored state is in `objects` (key `namespace/type/name`), `pods` and the like
-    (`namespace/name`) and `devices` (id); the last `keep_messages` messages are in `received`.
+    `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls), and
+    `kubeedge` is a version of modules.hollow.versions.VERSIONS. What is stored is in `objects` (key
+    `namespace/type/name`), `pods` and the like (`namespace/name`) and `devices` (id); the last
+    `keep_messages` messages are in `received`.
     """
 
     def __init__(
@@ -42,30 +44,28 @@ class HollowEdge:
         server: str,
         tls: ssl.SSLContext | None = None,
         *,
+        kubeedge: str = "1.1",
         project_id: str = PROJECT_ID,
         timing: Timing = Timing(),  # noqa: B008 - frozen
+        report_events: bool = False,
         on_event: Callable[[Event], None] | None = None,
         keep_messages: int = 1000,
     ) -> None:
         self.node = node
+        self.version = VERSIONS[kubeedge]
+        self.tls = tls
         self.received: deque[Message] = deque(maxlen=keep_messages)
         self.received_total = 0
+        self.store = Store(self._wake)
+        self.devices: dict[str, dict[str, Any]] = {}
+        self._url = f"{server.rstrip('/')}/{project_id}/{node}/events"
+        self._headers = {"node_id": node, "project_id": project_id, "ConnectionUse": "msg"}
+        self._timing = timing
+        self._report_events = report_events
         self._on_event = on_event
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
-        self._started = False
-        self.link = Link(
-            f"{server.rstrip('/')}/{project_id}/{node}/events",
-            {"node_id": node, "project_id": project_id, "ConnectionUse": "msg"},
-            tls,
-            timing,
-            on_up=self._up,
-            on_message=self._dispatch,
-            emit=self._emit,
-        )
-        self.meta = MetaManager(self.link.send, self._emit, timing.query)
-        self.edged = Edged(node, self.meta, self.link.send, self._emit, timing)
-        self.twin = DeviceTwin(node, self.link.send, self._emit, timing)
+        self._assemble()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(), name=f"hollow {self.node}")
@@ -86,10 +86,24 @@ class HollowEdge:
     async def run(self) -> None:
         """Run the edge until cancelled."""
         try:
-            await self.link.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.edged.run())
+                tasks.create_task(self.link.run())
         finally:
             self.edged.stop()
             self.twin.stop()
+
+    async def restart(self, *, lose_database: bool = False) -> None:
+        """Stop the edge that `async with` has started, and start it again.
+
+        What it has stored is there again, unless its database is lost meanwhile.
+        """
+        await self.__aexit__(None, None, None)
+        if lose_database:
+            self.store.clear()
+            self.devices.clear()
+        self._assemble()
+        await self.__aenter__()
 
     @property
     def connected(self) -> bool:
@@ -97,31 +111,27 @@ class HollowEdge:
 
     @property
     def objects(self) -> dict[str, Any]:
-        return self.meta.objects
+        return self.store.objects
 
     @property
     def pods(self) -> dict[str, Any]:
-        return self.meta.of_type("pod")
+        return self.store.of_type("pod")
 
     @property
     def configmaps(self) -> dict[str, Any]:
-        return self.meta.of_type("configmap")
+        return self.store.of_type("configmap")
 
     @property
     def secrets(self) -> dict[str, Any]:
-        return self.meta.of_type("secret")
+        return self.store.of_type("secret")
 
     @property
     def services(self) -> dict[str, Any]:
-        return self.meta.of_type("service")
+        return self.store.of_type("service")
 
     @property
     def endpoints(self) -> dict[str, Any]:
-        return self.meta.of_type("endpoints")
-
-    @property
-    def devices(self) -> dict[str, dict[str, Any]]:
-        return self.twin.devices
+        return self.store.of_type("endpoints")
 
     def get(self, key: str) -> Any:
         """Return the object of a key (`default/pod/p1`, `device/led`); None if there is none."""
@@ -177,11 +187,32 @@ class HollowEdge:
         finally:
             self._waiters.remove(waiter)
 
+    def _assemble(self) -> None:
+        """Make the parts of an edge that is about to start."""
+        self.link = Link(
+            self._url,
+            self._headers,
+            self.tls,
+            self._timing,
+            form=FORMS[self.version.generation],
+            on_up=self._up,
+            on_message=self._dispatch,
+            emit=self._emit,
+        )
+        self.twin = DeviceTwin(self.node, self.devices, self.link.send, self._emit, self._timing)
+        self.meta, self.edged = assemble(
+            self.version,
+            self.node,
+            link=self.link,
+            store=self.store,
+            emit=self._emit,
+            timing=self._timing,
+            report_events=self._report_events,
+        )
+
     def _up(self) -> None:
         self.twin.connected()
-        if not self._started:
-            self._started = True
-            self.edged.start()
+        self.edged.connected()
 
     def _dispatch(self, message: Message) -> None:
         self.received.append(message)

@@ -1,18 +1,21 @@
 """The websocket connection of a hollow edge, which reconnects as the Go edge does.
 
-An edge of v1.1 (edge/pkg/edgehub/controller.go, clients/wsclient/websocket.go) does not monitor its
-connection: a write fails, and then it closes, waits two heartbeats and reconnects. A failed dial is
-retried after 5 s, with a pause of a minute after every five. Messages that the edge's modules send
-meanwhile are queued in a channel of 1024; the message whose write failed is lost.
+An edge (edge/pkg/edgehub, viaduct/pkg/conn/ws.go) does not monitor its connection: a write fails,
+and then it closes, waits two heartbeats and reconnects. A failed dial is retried after 5 s, with
+a pause after every five: a minute in v1.1, two heartbeats in v1.23. Messages that the edge's
+modules send meanwhile are queued in a channel of 1024; the message whose write failed is lost.
+An edge of v1.23 limits the rate of what it sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from picows import (
     WSCloseCode,
@@ -26,8 +29,7 @@ from picows import (
 )
 
 from ipc import Message
-from modules.common.wire import WireError
-from modules.common.wire.packed import DEFAULT_MAX_PAYLOAD, Decoder, encode
+from modules.common.wire import WireError, generations, json_form, packed
 from modules.hollow.events import Emit
 from modules.hollow.timing import Timing
 
@@ -35,7 +37,26 @@ DIALS_BEFORE_PAUSE: Final = 5
 WAITING_MESSAGES: Final = 1024  # beehive's channel size
 READ_BUFFER: Final = 4096  # bytes; initial size, picows doubles a full buffer
 
+#: The source of keepalives is the module edgehub's name, in both generations.
+_KEEPALIVE: Final = ("websocket", "resource", "keepalive", "node", "ping")
 _DATA: Final = (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a generation of edges writes and reads messages."""
+
+    encode: Callable[[Message], tuple[bytes, ...]]
+    decoder: Callable[[], Any]
+    frame: WSMsgType
+    limited: bool
+    """Whether edges limit the rate of their messages."""
+
+
+FORMS: Final = {
+    generations.V1_1: Form(packed.encode, packed.Decoder, WSMsgType.BINARY, limited=False),
+    generations.V1_23: Form(json_form.encode, json_form.Decoder, WSMsgType.TEXT, limited=True),
+}
 
 
 class Link:
@@ -48,6 +69,7 @@ class Link:
         tls: ssl.SSLContext | None,
         timing: Timing,
         *,
+        form: Form = FORMS[generations.V1_1],
         on_up: Callable[[], None],
         on_message: Callable[[Message], None],
         emit: Emit,
@@ -56,8 +78,10 @@ class Link:
         self.connects = 0
         self.sent = 0
         self._headers = headers
-        self._tls = tls
+        self.tls = tls
         self._timing = timing
+        self.form = form
+        self._limit = RateLimit(timing.message_rate, timing.message_burst) if form.limited else None
         self._on_up = on_up
         self._on_message = on_message
         self._emit = emit
@@ -65,11 +89,17 @@ class Link:
         self._lost = asyncio.Event()  # the connection is lost, and the edge has noticed
         self._outbox: deque[Message] = deque(maxlen=WAITING_MESSAGES)
         self._keepalive: asyncio.TimerHandle | None = None
+        self._drain: asyncio.TimerHandle | None = None
 
     @property
     def connected(self) -> bool:
         """Whether the connection is up, even if the edge has not noticed its loss."""
         return self._transport is not None and not self._transport.is_disconnected
+
+    @property
+    def up(self) -> bool:
+        """Whether the edge takes itself for connected."""
+        return self._transport is not None
 
     async def run(self) -> None:
         """Connect, and reconnect when the connection is lost, until cancelled."""
@@ -84,21 +114,18 @@ class Link:
                     failures += 1
                     await asyncio.sleep(self._timing.dial_retry)
                     if failures % DIALS_BEFORE_PAUSE == 0:
-                        await asyncio.sleep(self._timing.dial_pause)
+                        await asyncio.sleep(self._dial_pause)
         finally:
             self._hang_up()
 
     def send(self, message: Message) -> None:
-        """Write a message, or queue it until the next connection."""
-        if self._transport is None:
+        """Write a message, or queue it until the next connection or for the rate limit."""
+        waits = self._limit is not None and (self._outbox or not self._limit.take())
+        if self._transport is None or waits:
             self._outbox.append(message)
-            return
-        if self._transport.is_disconnected:
-            self._notice()
-            return
-        for part in encode(message):
-            self._transport.send(WSMsgType.BINARY, part)
-        self.sent += 1
+            self._schedule_drain()
+        else:
+            self._write(message)
 
     def drop(self) -> None:
         """Abort the connection without a close frame, as a broken network does."""
@@ -110,10 +137,10 @@ class Link:
             transport, _ = await ws_connect(
                 lambda: _Connection(self),
                 self.url,
-                ssl_context=self._tls,
+                ssl_context=self.tls,
                 extra_headers=self._headers,
                 websocket_handshake_timeout=self._timing.handshake,
-                max_frame_size=DEFAULT_MAX_PAYLOAD,
+                max_frame_size=packed.DEFAULT_MAX_PAYLOAD,
                 read_buffer_init_size=READ_BUFFER,
                 max_redirects=0,
                 logger_name="hollow",
@@ -130,13 +157,40 @@ class Link:
         self._emit("connected", self.url, "")
         self._beat()
         self._on_up()
-        while self._outbox and self.connected:
-            self.send(self._outbox.popleft())
+        self._flush()
         return True
+
+    @property
+    def _dial_pause(self) -> float:
+        return 2 * self._timing.heartbeat if self.form.limited else self._timing.dial_pause
+
+    def _write(self, message: Message) -> None:
+        assert self._transport is not None
+        if self._transport.is_disconnected:
+            self._notice()
+            return
+        for part in self.form.encode(message):
+            self._transport.send(self.form.frame, part)
+        self.sent += 1
+
+    def _flush(self) -> None:
+        """Write what is queued, as fast as the rate limit allows."""
+        self._drain = None
+        while self._outbox and self._transport is not None:
+            if self._limit and not self._limit.take():
+                self._schedule_drain()
+                return
+            self._write(self._outbox.popleft())
+
+    def _schedule_drain(self) -> None:
+        if self._limit and self._drain is None and self._transport is not None:
+            loop = asyncio.get_running_loop()
+            self._drain = loop.call_later(self._limit.wait(), self._flush)
 
     def _beat(self) -> None:
         self._keepalive = asyncio.get_running_loop().call_later(self._timing.heartbeat, self._beat)
-        self.send(Message.build("websocket", "resource", "keepalive", "node", "ping"))
+        if self._transport is not None:
+            self._write(Message.build(*_KEEPALIVE))  # past queue and rate limit, as in Go
 
     def _notice(self) -> None:
         self._emit("lost", self.url, f"reconnecting in {2 * self._timing.heartbeat:g} s")
@@ -144,8 +198,10 @@ class Link:
         self._lost.set()
 
     def _hang_up(self) -> None:
-        if self._keepalive is not None:
-            self._keepalive.cancel()
+        for timer in (self._keepalive, self._drain):
+            if timer is not None:
+                timer.cancel()
+        self._drain = None
         if self._transport is not None:
             if not self._transport.is_disconnected:
                 self._transport.send_close(WSCloseCode.OK)
@@ -166,13 +222,37 @@ class Link:
         transport.disconnect()
 
 
+class RateLimit:
+    """A token bucket of `rate` messages a second and `burst` at once (client-go's flowcontrol)."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Take a token, if there is one."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait(self) -> float:
+        """Return the seconds until the next token."""
+        return max(0.0, (1 - self._tokens) / self._rate)
+
+
 class _Connection(WSListener):
     """One websocket connection: frames in, messages out."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
         self._link = link
-        self._decoder = Decoder()
+        self._decoder = link.form.decoder()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type in _DATA:

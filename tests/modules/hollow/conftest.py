@@ -24,10 +24,11 @@ from picows import (
 
 from ipc import Message
 from modules.common.pki import certificates
-from modules.common.wire.packed import Decoder, encode
+from modules.common.wire import generations
 from modules.hollow import tls
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
+from modules.hollow.link import FORMS, Form
 from modules.hollow.timing import Timing
 
 QUICK = Timing(
@@ -49,7 +50,7 @@ class Session(WSListener):
     def __init__(self, cloud: Cloud) -> None:
         super().__init__()
         self._cloud = cloud
-        self._decoder = Decoder()
+        self._decoder = cloud.form.decoder()
         self.transport: WSTransport | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -62,13 +63,19 @@ class Session(WSListener):
             transport.disconnect()
             return
         self._cloud.frames.append(frame.get_payload_as_bytes())
-        self._cloud.messages += self._decoder.feed(frame.get_payload_as_bytes())
+        for message in self._decoder.feed(frame.get_payload_as_bytes()):
+            self._cloud.messages.append(message)
+            self._cloud.on_message(message)
         self._cloud.wake()
 
 
 class Cloud:
-    def __init__(self) -> None:
+    """A cloud for edges of one generation; `on_message` may answer what they send."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
         self.url = ""
+        self.on_message: Callable[[Message], None] = lambda _: None
         self.requests: list[WSUpgradeRequest] = []
         self.sessions: list[Session] = []
         self.frames: list[bytes] = []
@@ -86,14 +93,14 @@ class Cloud:
         self._changed.set()
 
     def send(self, message: Message) -> Message:
-        self.send_raw(*encode(message))
+        self.send_raw(*self.form.encode(message))
         return message
 
     def send_raw(self, *parts: bytes) -> None:
         transport = self.sessions[-1].transport
         assert transport is not None
         for part in parts:
-            transport.send(WSMsgType.BINARY, part)
+            transport.send(self.form.frame, part)
 
     def send_object(self, operation: str, resource: str, content: Any) -> Message:
         return self.send(Message.build("edgecontroller", "resource", operation, resource, content))
@@ -125,8 +132,10 @@ class Cloud:
 
 
 @asynccontextmanager
-async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Cloud]:
-    cloud = Cloud()
+async def serving(
+    context: ssl.SSLContext | None = None, generation: str = generations.V1_1
+) -> AsyncIterator[Cloud]:
+    cloud = Cloud(FORMS[generation])
     server = await ws_create_server(cloud.accept, "127.0.0.1", 0, ssl=context)
     host, port = server.sockets[0].getsockname()
     cloud.url = f"{'wss' if context else 'ws'}://{host}:{port}"
@@ -153,7 +162,8 @@ def events() -> list[Event]:
 
 @pytest.fixture
 async def edge(cloud: Cloud, events: list[Event]) -> AsyncIterator[HollowEdge]:
-    async with HollowEdge("edge-1", cloud.url, timing=QUICK, on_event=events.append) as running:
+    made = HollowEdge("edge-1", cloud.url, kubeedge="1.1", timing=QUICK, on_event=events.append)
+    async with made as running:
         await running.wait_connected()
         await cloud.wait(lambda: cloud.sessions)
         yield running

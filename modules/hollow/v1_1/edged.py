@@ -12,11 +12,12 @@ from typing import Any
 
 from ipc import Message
 from modules.common.times import format_now
-from modules.hollow import status
 from modules.hollow.events import Emit
-from modules.hollow.metamanager import MetaManager
 from modules.hollow.references import references
+from modules.hollow.store import split
 from modules.hollow.timing import Timing
+from modules.hollow.v1_1 import status
+from modules.hollow.v1_1.metamanager import MetaManager
 
 NAMESPACE = "default"  # edged.register-node-namespace
 
@@ -43,10 +44,19 @@ class Edged:
         self._unreported: set[str] = set()
         self._report_timer: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._connected_before = False
         meta.subscribe(self._object_changed)
 
-    def start(self) -> None:
-        """Start the periodic reports; called once, at the first connection."""
+    async def run(self) -> None:
+        """Run the pods that the store has from before the edge's start."""
+        for key in [key for key in self._meta.store.objects if split(key)[1] == "pod"]:
+            self._sync(key)
+
+    def connected(self) -> None:
+        """Start the periodic reports, at the first connection."""
+        if self._connected_before:
+            return
+        self._connected_before = True
         self._every(0, self._timing.node_status, self._node_tick)
         self._every(1, self._timing.meta_sync, self.report_all_pods)
         self._node_tick()
@@ -65,7 +75,7 @@ class Edged:
         """Send the status of all pods, one list for each namespace."""
         by_namespace: dict[str, list[Any]] = {}
         for key, pod_status in self.statuses.items():
-            request = status.pod_status_request(self._meta.objects[key], pod_status)
+            request = status.pod_status_request(self._meta.store.objects[key], pod_status)
             by_namespace.setdefault(key.partition("/")[0], []).append(request)
         for namespace, requests in by_namespace.items():
             resource = f"{namespace}/podstatus"
@@ -99,7 +109,7 @@ class Edged:
 
     def _sync(self, key: str) -> None:
         """Compute a pod's status, and schedule a report if it has changed."""
-        pod = self._meta.objects[key]
+        pod = self._meta.store.objects[key]
         before = self.statuses.get(key)
         after = self._status_of(pod, before)
         if after == before:
@@ -118,7 +128,7 @@ class Edged:
             if before and before["phase"] == "Succeeded":
                 return before
             return status.terminated(pod, self._started.get(uid, format_now()), format_now())
-        missing = [key for key in references(pod) if key not in self._meta.objects]
+        missing = [key for key in references(pod) if key not in self._meta.store.objects]
         for key in missing:
             self._meta.query(key)
         if missing and uid not in self._started:
@@ -128,7 +138,7 @@ class Edged:
     def _report_pods(self) -> None:
         self._report_timer = None
         for key in self._unreported & self.statuses.keys():
-            content = status.pod_status_request(self._meta.objects[key], self.statuses[key])
+            content = status.pod_status_request(self._meta.store.objects[key], self.statuses[key])
             namespace, _, name = key.split("/", 2)
             self._update(f"{namespace}/podstatus/{name}", content)
         self._unreported.clear()

@@ -1,31 +1,30 @@
 """Node and pod status as an edge of v1.1 reports them.
 
 After edge/pkg/edged/edged_status.go and pleg/generic.go; the requests around them are
-common/types/types.go. The machine is simulated, and the same for the same node name.
+common/types/types.go.
 """
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from typing import Any, Final
 
 from modules.common.times import format_now
+from modules.hollow.machine import (
+    addresses,
+    container_digest,
+    machine_uuid,
+    node_address,
+    pod_address,
+)
 
-_NAMES: Final = uuid.UUID("8a5c1b2e-6f0d-4c53-9a77-0c1de5b2f6a4")
 RUNTIME: Final = "remote://18.9.6"
 VERSION: Final = "v1.10.9-kubeedge-v1.1.0"
 
 
-def node_address(node: str) -> str:
-    """Return an address in 10.0.0.0/8, a hash of the node's name."""
-    first, second, third = hashlib.sha256(node.encode()).digest()[:3]
-    return f"10.{first}.{second}.{third or 1}"
-
-
 def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
     """Return the NodeStatusRequest of a node that is Ready."""
-    machine = uuid.uuid5(_NAMES, node)
+    machine = machine_uuid(node)
     return {
         "UID": str(machine),
         "Status": {
@@ -42,10 +41,7 @@ def node_status_request(node: str, ready_since: str) -> dict[str, Any]:
                     "message": "edge is posting ready status",
                 }
             ],
-            "addresses": [
-                {"type": "InternalIP", "address": node_address(node)},
-                {"type": "Hostname", "address": node},
-            ],
+            "addresses": addresses(node),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
             "nodeInfo": {
                 "machineID": machine.hex,
@@ -79,7 +75,7 @@ def waiting(pod: dict[str, Any], missing: list[str]) -> dict[str, Any]:
 def running(pod: dict[str, Any], since: str, node: str) -> dict[str, Any]:
     status = _status(pod, "Running", {"running": {"startedAt": since}}, ready=True)
     address = node_address(node)
-    return status | {"startTime": since, "hostIP": address, "podIP": _pod_address(pod)}
+    return status | {"startTime": since, "hostIP": address, "podIP": pod_address(pod)}
 
 
 def terminated(pod: dict[str, Any], since: str, until: str) -> dict[str, Any]:
@@ -130,14 +126,6 @@ def _container(
         "imageID": "",
     }
     if "waiting" not in state:
-        uid = pod["metadata"].get("uid", "")
-        digest = hashlib.sha256(f"{uid}/{container['name']}".encode()).hexdigest()
-        status["containerID"] = f"docker://{digest}"
+        status["containerID"] = f"docker://{container_digest(pod, container['name'])}"
         status["imageID"] = f"docker-pullable://{image}"
     return status
-
-
-def _pod_address(pod: dict[str, Any]) -> str:
-    uid = pod["metadata"].get("uid", pod["metadata"]["name"])
-    second, third = hashlib.sha256(uid.encode()).digest()[:2]
-    return f"172.17.{second}.{third or 1}"

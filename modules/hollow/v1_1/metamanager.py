@@ -1,8 +1,7 @@
 """The metaManager of an edge: stores the cloud's objects, answers OK, queries missing ones.
 
-After edge/pkg/metamanager/msg_processor.go. The store is keyed by the edge's resource string,
-`{namespace}/{type}/{name}`, as its database is; as there, an insert does not replace a stored
-object, and is answered with OK nevertheless.
+After edge/pkg/metamanager/msg_processor.go. As there, an insert does not replace a stored object,
+and is answered with OK nevertheless.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import msgspec
 
 from ipc import Message
 from modules.hollow.events import Emit
+from modules.hollow.store import Store, split
 
 LISTS: Final = {"servicelist": "service", "endpointslist": "endpoints"}
 SENSITIVE: Final = "secret"
@@ -24,10 +24,12 @@ OnChange = Callable[[str, str, dict[str, Any]], None]
 
 
 class MetaManager:
-    """The store of one edge; `objects` maps key -> latest object."""
+    """What one edge does with messages about objects."""
 
-    def __init__(self, send: Callable[[Message], None], emit: Emit, query_timeout: float) -> None:
-        self.objects: dict[str, Any] = {}
+    def __init__(
+        self, send: Callable[[Message], None], store: Store, emit: Emit, query_timeout: float
+    ) -> None:
+        self.store = store
         self.acknowledged = 0  # answers OK of the cloud to status reports
         self._send = send
         self._emit = emit
@@ -39,22 +41,13 @@ class MetaManager:
     def subscribe(self, listener: OnChange) -> None:
         self._listeners.append(listener)
 
-    def of_type(self, kind: str) -> dict[str, Any]:
-        """Return all objects of a type, as `namespace/name` -> object."""
-        found = {}
-        for key, value in self.objects.items():
-            namespace, its_kind, name = _split(key)
-            if its_kind == kind:
-                found[f"{namespace}/{name}"] = value
-        return found
-
     def handle(self, message: Message) -> None:
         """Handle a message of group `resource` from the cloud."""
         match message.operation:
             case "insert" | "update":
                 self._store(message)
             case "delete":
-                value = self.objects.pop(message.resource, None)
+                value = self.store.remove(message.resource)
                 self._changed("delete", message.resource, value or {})
                 self._answer(message)
             case "response" | "error":
@@ -64,7 +57,7 @@ class MetaManager:
 
     def query(self, key: str) -> None:
         """Query an object from the cloud, unless it is stored or the query is in flight."""
-        if key in self.objects or key in self._queries.values():
+        if key in self.store.objects or key in self._queries.values():
             return
         question = Message.build("edged", "meta", "query", key)
         self._queries[question.id] = key
@@ -83,11 +76,11 @@ class MetaManager:
             self._send(message.error(f"Error to unmarshal: {error}", source="metaManager"))
             return
         for key, item in found.items():
-            if message.operation == "insert" and key in self.objects:
+            if message.operation == "insert" and key in self.store.objects:
                 self._emit("kept", key, "already stored; an insert does not replace it")
                 continue
-            operation = "update" if key in self.objects else "insert"
-            self.objects[key] = item
+            operation = "update" if key in self.store.objects else "insert"
+            self.store.put(key, item)
             self._changed(operation, key, item)
         if not found:
             self._emit(message.operation, message.resource, "nothing in it")
@@ -116,7 +109,7 @@ class MetaManager:
         if not value:
             self._emit("query failed", key, "empty answer")
             return
-        self.objects[key] = value
+        self.store.put(key, value)
         self._changed("insert", key, value)
 
     def _refusal(self, message: Message) -> None:
@@ -137,16 +130,10 @@ class MetaManager:
 
 def _items(resource: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield key and object of each object in a message; a podlist is stored as one object."""
-    kind = LISTS.get(_split(resource)[1])
+    kind = LISTS.get(split(resource)[1])
     if kind is None:
         yield resource, value
         return
     for item in value or ():
         metadata = item["metadata"]
         yield f"{metadata.get('namespace', '')}/{kind}/{metadata['name']}", item
-
-
-def _split(key: str) -> tuple[str, str, str]:
-    namespace, _, rest = key.partition("/")
-    kind, _, name = rest.partition("/")
-    return namespace, kind, name

@@ -14,7 +14,7 @@ from modules.hollow.events import Event
 from modules.hollow.references import references
 from tests.modules.hollow.conftest import Cloud, captured
 
-FRAMES = Path(__file__).parents[2] / "data" / "frames" / "v1.1"
+FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.1"
 
 
 def pod(name: str = "p1", **spec: Any) -> dict[str, Any]:
