@@ -257,7 +257,7 @@ class _Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type in _DATA:
             try:
-                messages = self._decoder.feed(frame.get_payload_as_memoryview())
+                messages = self._decoder.feed(frame.get_payload_as_bytes())
             except WireError as error:
                 self._link._refuse(transport, error)
                 return
