@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from supervisor.api import ModuleConfig
@@ -43,4 +45,6 @@ class EdgeControllerConfig(ModuleConfig):
     resync: float = Field(default=0.0, ge=0)
     #: Messages from the edge that may wait here for the API server; more wait in the channel.
     max_pending: int = Field(default=20_000, ge=1)
+    #: Where it is recorded what each node has: in a file, or also as ObjectSyncs in the API.
+    record: Literal["file", "objectsync"] = "file"
     workers: Workers = Workers()

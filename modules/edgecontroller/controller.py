@@ -29,6 +29,7 @@ from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.pods import PodEventHandler
+from modules.edgecontroller.downstream.record_in_api import RecordInApi
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
@@ -135,6 +136,7 @@ class Controller:
             client.health,
             self._set_aside,
         )
+        self._record_in_api = RecordInApi(client, self._state, self._namespace)
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
 
@@ -150,6 +152,9 @@ class Controller:
             log.info("caches synced from %s: %s", self._client.server, counts)
             # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
+            if self._config.record == "objectsync":
+                await self._record_in_api.open()
+                tasks.create_task(self._record_in_api.run())
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
@@ -255,6 +260,7 @@ class Controller:
             reflector.measure()
         self._updater.measure()
         metrics.QUEUE_DEPTH.labels("outbox").set(len(self._state.due))
+        metrics.QUEUE_DEPTH.labels("objectsyncs").set(len(self._record_in_api))
         for kind, queue in self._upstream.queues.items():
             metrics.QUEUE_DEPTH.labels(kind).set(len(queue))
             metrics.MESSAGES_HANDLED.labels(kind).inc(self._growth(kind, queue.handled))

@@ -22,9 +22,11 @@ from modules.common.kube import (
     DEVICES,
     EVENTS,
     NODES,
+    OBJECTSYNCS,
     PODS,
 )
 from modules.common.kube.transport import Request, Transport
+from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.conftest import Api, api, running  # noqa: F401 - a fixture
 from tests.modules.devicecontroller.samples import LED, device, model
@@ -230,6 +232,24 @@ async def test_rights_without_a_status_subresource(api: Api, asked: set[Right]) 
         await api.device(LED, lambda found: "conditions" in found.get("status", {}))
     more = asked - granted("cloudcore.yaml", "cloudcore")
     assert more == granted("optional.yaml", "cloudcore-without-status-subresource")
+
+
+async def test_rights_for_the_record_in_the_api(
+    cloud: Cloud, asked: set[Right], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.call("insert", f"null/node/{NODE}", node())
+        await cloud.api.create(PODS, pod("p"), "default")
+        await cloud.until("update", f"node/{NODE}/null/node/{NODE}")
+        await eventually(lambda: cloud.api.list(OBJECTSYNCS), lambda found: bool(found.items))
+        await cloud.api.delete(PODS, "p", "default", grace_period=0)
+        await cloud.acknowledge(await cloud.until("delete", f"node/{NODE}/default/pod/p"))
+        await eventually(lambda: cloud.api.list(OBJECTSYNCS), lambda found: not found.items)
+    more = {right for right in asked if right[1] == "reliablesyncs.kubeedge.io"}
+    more.add(("delete", "reliablesyncs.kubeedge.io", "clusterobjectsyncs"))  # a day later
+    assert more == granted("optional.yaml", "cloudcore-record-in-objectsyncs")
 
 
 def test_every_role_is_bound_to_the_service_account() -> None:

@@ -233,7 +233,7 @@ class Registry:
         for name in NAMESPACES:
             self._ensure_one(namespaces, {"metadata": {"name": name}})
         crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-        for name in definitions.NAMES:
+        for name in (*definitions.NAMES, *definitions.SYNCS):
             self._ensure_one(crds, definitions.load(name))
 
     def _ensure_one(self, resource: Resource, obj: Json) -> None:

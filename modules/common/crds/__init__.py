@@ -1,1 +1,1 @@
-"""The CustomResourceDefinitions of devices.kubeedge.io."""
+"""The CustomResourceDefinitions that cloudcore uses."""

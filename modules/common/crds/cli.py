@@ -1,4 +1,4 @@
-"""`cloudcore crds`: the CustomResourceDefinitions of Device and DeviceModel."""
+"""`cloudcore crds`: the CustomResourceDefinitions of devices and of ObjectSyncs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from modules.common.crds import manifests as definitions
     "KubeEdge 1.1.",
 )
 def crds(*, status_subresource: bool) -> None:
-    """Print the CustomResourceDefinitions that DeviceController needs.
+    """Print the CustomResourceDefinitions that the controllers need.
 
       cloudcore crds | kubectl apply -f -
 
     The embedded API server has them built in. In another cluster, install them once, or let
     cloudcore do it with modules.devicecontroller.install_crds = true. Do not install them in a
-    cluster with devices of KubeEdge 1.15 or later (v1beta1).
+    cluster with devices of KubeEdge 1.15 or later (v1beta1). ObjectSync and ClusterObjectSync
+    are needed with modules.edgecontroller.record = "objectsync" alone.
 
     With the status subresource, the default, Kubernetes ignores status.twins in `kubectl apply -f`
     of a device; DeviceController takes the desired values from the annotation that kubectl sets.

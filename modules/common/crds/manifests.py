@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of devices.kubeedge.io: the files of deploy/crds.
+"""The CustomResourceDefinitions that cloudcore uses: the files of deploy/crds.
 
 PyYAML is imported only when a file is read.
 """
@@ -8,7 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+#: Those that DeviceController needs, of devices.kubeedge.io.
 NAMES: Final = ("devices", "devicemodels")
+
+#: Those of the record in the API, of reliablesyncs.kubeedge.io.
+SYNCS: Final = ("objectsyncs", "clusterobjectsyncs")
+
+_GROUPS: Final = {
+    **dict.fromkeys(NAMES, "devices.kubeedge.io"),
+    **dict.fromkeys(SYNCS, "reliablesyncs.kubeedge.io"),
+}
 
 _HEAD_WITHOUT: Final = """\
 # {name} as KubeEdge 1.1 has it: without a status subresource, so that desired twin values can be
@@ -18,11 +27,11 @@ _HEAD_WITHOUT: Final = """\
 
 def text(plural: str) -> str:
     """Return the YAML of one CRD, with its comments."""
-    return (_directory() / f"devices.kubeedge.io_{plural}.yaml").read_text()
+    return (_directory() / f"{_GROUPS[plural]}_{plural}.yaml").read_text()
 
 
 def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
-    """Return one CRD; that of devices without its status subresource if requested."""
+    """Return one CRD; one of devices without its status subresource if requested."""
     import yaml
 
     # The loader of libyaml, if there is one, takes a twentieth of the time.
@@ -39,13 +48,14 @@ def manifest(*, status_subresource: bool = True) -> str:
     import yaml
 
     if status_subresource:
-        return "---\n".join(map(text, NAMES))
+        return "---\n".join(map(text, (*NAMES, *SYNCS)))
     crds = [load(plural, status_subresource=False) for plural in NAMES]
-    return "---\n".join(
+    devices = [
         _HEAD_WITHOUT.format(name=crd["spec"]["names"]["kind"])
         + yaml.safe_dump(crd, sort_keys=False, width=100)
         for crd in crds
-    )
+    ]
+    return "---\n".join((*devices, *map(text, SYNCS)))
 
 
 def _directory() -> Path:

@@ -27,6 +27,7 @@ from modules.common.kube.errors import (
 from modules.common.kube.events import EventRecorder, EventType, reference
 from modules.common.kube.kinds import (
     CERTIFICATESIGNINGREQUESTS,
+    CLUSTEROBJECTSYNCS,
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     DEVICEMODELS,
@@ -36,6 +37,7 @@ from modules.common.kube.kinds import (
     LEASES,
     NAMESPACES,
     NODES,
+    OBJECTSYNCS,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
@@ -63,6 +65,7 @@ from modules.common.kube.watching import Object, WatchEvent
 
 __all__ = [
     "CERTIFICATESIGNINGREQUESTS",
+    "CLUSTEROBJECTSYNCS",
     "CONFIGMAPS",
     "CUSTOMRESOURCEDEFINITIONS",
     "DEVICEMODELS",
@@ -76,6 +79,7 @@ __all__ = [
     "LEASES",
     "NAMESPACES",
     "NODES",
+    "OBJECTSYNCS",
     "PERSISTENTVOLUMECLAIMS",
     "PERSISTENTVOLUMES",
     "PODS",

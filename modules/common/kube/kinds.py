@@ -79,6 +79,16 @@ DEVICES: Final = Resource("devices.kubeedge.io", "v1alpha1", "devices", "Device"
 DEVICEMODELS: Final = Resource(
     "devices.kubeedge.io", "v1alpha1", "devicemodels", "DeviceModel", namespaced=True
 )
+OBJECTSYNCS: Final = Resource(
+    "reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs", "ObjectSync", namespaced=True
+)
+CLUSTEROBJECTSYNCS: Final = Resource(
+    "reliablesyncs.kubeedge.io",
+    "v1alpha1",
+    "clusterobjectsyncs",
+    "ClusterObjectSync",
+    namespaced=False,
+)
 CUSTOMRESOURCEDEFINITIONS: Final = Resource(
     "apiextensions.k8s.io",
     "v1",

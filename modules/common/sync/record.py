@@ -166,6 +166,15 @@ class Record:
         if row is not None and row.seen != version:
             self._set(node, item, row._replace(seen=version))
 
+    def carry_over(self, node: str, item: Item, version: str) -> None:
+        """Record that a newer version is no other to a node, which has acknowledged an older one.
+
+        A second store is not told: that costs at most one message that is sent again.
+        """
+        row = self._rows[node][item]
+        self._rows[node][item] = row = row._replace(seen=version)
+        self._journal.add(node, item, row)
+
     def forget_seen(self, node: str) -> None:
         """Forget all acknowledgements of a node, which may have lost its objects."""
         for item, row in self.items(node).items():

@@ -242,7 +242,7 @@ class NodeUpdater:
         if message.operation == DELETE:
             content = None
         elif target.type == NODE:
-            version = node_digest(content)
+            version = f"{node_digest(content)}@{version_of(content)}"
         elif isinstance(content, dict):
             version = version_of(content)
         else:

@@ -36,8 +36,9 @@ class PodEventHandler:
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
         """Carry the acknowledgement over to the new resourceVersion: edges see no change."""
         record = self._state.record
-        if record.seen(target.node, target.item) == version_of(old):
-            record.acknowledge(target.node, target.item, version_of(new))
+        seen = record.seen(target.node, target.item)
+        if seen and seen == version_of(old):
+            record.carry_over(target.node, target.item, version_of(new))
 
     def _mark(self, target: Target, *, fresh: bool = False, last: Object | None = None) -> None:
         if self._state.live and self._state.reachable(target.node):

@@ -14,13 +14,12 @@ from click.testing import CliRunner
 from modules.common.crds.cli import crds as crds_command
 
 CRDS = Path(__file__).parents[3] / "deploy" / "crds"
-NAMES = ("devices", "devicemodels")
+NAMES = ("devices", "devicemodels", "objectsyncs", "clusterobjectsyncs")
 
 
 def crd(plural: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(
-        (CRDS / f"devices.kubeedge.io_{plural}.yaml").read_text()
-    )
+    (path,) = CRDS.glob(f"*_{plural}.yaml")
+    found: dict[str, Any] = yaml.safe_load(path.read_text())
     return found
 
 
@@ -44,7 +43,7 @@ def test_names(plural: str) -> None:
     found = crd(plural)
     assert found["apiVersion"] == "apiextensions.k8s.io/v1"
     assert found["metadata"]["name"] == f"{plural}.{found['spec']['group']}"
-    assert found["spec"]["scope"] == "Namespaced"
+    assert found["spec"]["scope"] == ("Cluster" if "cluster" in plural else "Namespaced")
     (version,) = found["spec"]["versions"]
     assert (version["name"], version["served"], version["storage"]) == ("v1alpha1", True, True)
 
@@ -92,8 +91,8 @@ def test_command_prints_what_kubectl_takes() -> None:
 
 def test_variant_differs_by_the_subresource_alone() -> None:
     printed = CliRunner().invoke(crds_command, ["--without-status-subresource"]).output
-    devices, models = yaml.safe_load_all(printed)
-    assert models == crd("devicemodels")
+    devices, *others = yaml.safe_load_all(printed)
+    assert others == [crd(plural) for plural in NAMES[1:]]
     (version,) = devices["spec"]["versions"]
     version["subresources"] = {"status": {}}
     assert devices == crd("devices")

@@ -1,0 +1,250 @@
+"""The record in the Kubernetes API: an ObjectSync for each object that a node may have.
+
+They are those of Go's cloud (cloud/pkg/cloudhub/session/node_session.go): one in the namespace of
+the object, or a ClusterObjectSync, named `NODE.UID`; the spec names the object, the status has the
+resourceVersion that the node has acknowledged. So either cloud can take over from the other.
+
+They are written in the background, some time after the file of the record, and at most once a
+second each, in their newest state. What was not written when the process ended is found by the
+comparison at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, NamedTuple
+
+from modules.common.failure_log import FailureLog
+from modules.common.kube import (
+    CLUSTEROBJECTSYNCS,
+    OBJECTSYNCS,
+    AlreadyExists,
+    KubeClient,
+    KubeError,
+    NotFound,
+    Object,
+    Resource,
+)
+from modules.common.sync.journal import Item, Row
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.common.sync.record import Record
+
+#: Seconds in which the changes of one object are written together.
+_PAUSE: Final = 1.0
+
+#: Writes at a time; no more of the API client's rate limit is taken at once.
+_WORKERS: Final = 4
+
+#: The version of an object that a node has not acknowledged, as Go's cloud writes it.
+_UNSEEN: Final = "0"
+
+log = logging.getLogger(__name__)
+
+
+class _Key(NamedTuple):
+    """An ObjectSync; without a namespace, a ClusterObjectSync."""
+
+    namespace: str
+    name: str
+
+    @property
+    def resource(self) -> Resource:
+        return OBJECTSYNCS if self.namespace else CLUSTEROBJECTSYNCS
+
+
+class _Wanted(NamedTuple):
+    """What an ObjectSync is to have."""
+
+    item: Item
+    version: str
+
+
+class ObjectSyncs:
+    """Writes the changes of a record to the API."""
+
+    def __init__(
+        self, client: KubeClient, kinds: Mapping[str, Resource], keeps: Callable[[str], bool]
+    ) -> None:
+        """Set up; `kinds` are the kinds of the rows kept, by type, `keeps` says for which nodes."""
+        self._client = client
+        self._kinds = kinds
+        self._types = {(each.api_version, each.kind): type_ for type_, each in kinds.items()}
+        self._keeps = keeps
+        #: The version in each ObjectSync that exists.
+        self._written: dict[_Key, str] = {}
+        #: Those that differ; None: it is not to exist.
+        self._wanted: dict[_Key, _Wanted | None] = {}
+        self._queue: KeyedQueue[_Key] = KeyedQueue(self._write, KubeError, self._put_aside)
+        self._failures = FailureLog(log)
+
+    def __len__(self) -> int:
+        """Return the number of ObjectSyncs that are to be written."""
+        return len(self._wanted)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await self._queue.run(_WORKERS)
+
+    def stop(self) -> None:
+        """Cancel all timers."""
+        self._queue.stop()
+
+    def retry_now(self) -> None:
+        """Write at once what could not be written in an outage."""
+        self._queue.retry_now()
+
+    def changed(self, node: str, item: Item, before: Row | None, after: Row | None) -> None:
+        """Have a changed row written."""
+        if item[0] not in self._kinds:
+            return
+        if before and (after is None or after.uid != before.uid):
+            self._want(self._key(node, item, before.uid), None)
+        if after and after.uid and self._keeps(node):
+            wanted = _Wanted(item, _version_of(after.seen))
+            self._want(self._key(node, item, after.uid), wanted)
+
+    async def load(self, record: Record, namespace: str | None) -> set[str]:
+        """Read all ObjectSyncs, make the record complete with them, and return their nodes.
+
+        A row of the record stays if there is an ObjectSync for it; otherwise another cloud has sent
+        the node something else since. Raises a KubeError.
+        """
+        self._written.clear()
+        found: defaultdict[tuple[str, Item], dict[str, str]] = defaultdict(dict)
+        async for key, item, version in self._read(namespace):
+            self._written[key] = version
+            node, _, uid = key.name.rpartition(".")
+            found[node, item][uid] = version
+        for (node, item), uids in found.items():
+            row = record.row(node, item)
+            if row is None or row.uid not in uids:
+                uid, version = next(iter(uids.items()))
+                seen = "" if version == _UNSEEN else _seen_of(item, version)
+                record.put(node, item, row := Row(uid, seen))
+            for uid in uids.keys() - {row.uid}:
+                self._want(self._key(node, item, uid), None)
+        return {node for node, _ in found}
+
+    def compare(self, record: Record) -> None:
+        """Have written what only the record has; another acknowledged version makes no difference.
+
+        (The record has the versions of pods whose status alone has changed since, too.)
+        """
+        for node in record.nodes():
+            for item, row in record.items(node).items():
+                if item[0] in self._kinds:
+                    version = self._written.get(self._key(node, item, row.uid), "")
+                    if not version or (version == _UNSEEN) != (not row.seen):
+                        self.changed(node, item, None, row)
+
+    async def _read(self, namespace: str | None) -> AsyncIterator[tuple[_Key, Item, str]]:
+        for resource, of_namespace in ((OBJECTSYNCS, namespace), (CLUSTEROBJECTSYNCS, None)):
+            async for page in self._client.pages(resource, of_namespace):
+                for obj in page.items:
+                    if read := self._parse(obj):
+                        yield read
+
+    def _parse(self, obj: Object) -> tuple[_Key, Item, str] | None:
+        """Return what an ObjectSync says, None for one of a kind that is not kept here."""
+        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        type_ = self._types.get((str(spec.get("objectAPIVersion")), str(spec.get("objectKind"))))
+        key = _Key(metadata.get("namespace") or "", metadata["name"])
+        name = spec.get("objectName")
+        node, _, uid = key.name.rpartition(".")
+        if type_ is None or not (isinstance(name, str) and name and node and uid):
+            return None
+        version = (obj.get("status") or {}).get("objectResourceVersion")
+        item = (type_, key.namespace or "null", name)
+        return key, item, version if isinstance(version, str) else ""
+
+    def _key(self, node: str, item: Item, uid: str) -> _Key:
+        type_, namespace, _ = item
+        return _Key(namespace if self._kinds[type_].namespaced else "", f"{node}.{uid}")
+
+    def _want(self, key: _Key, wanted: _Wanted | None) -> None:
+        written = self._written.get(key)
+        if key not in self._wanted and written == (wanted and wanted.version):
+            return
+        self._wanted[key] = wanted
+        self._queue.add_later(key, _PAUSE)
+
+    async def _write(self, key: _Key) -> None:
+        if key not in self._wanted:
+            return
+        wanted = self._wanted[key]
+        try:
+            if wanted is None:
+                await self._delete(key)
+            else:
+                await self._bring_to(key, wanted)
+        except KubeError as error:
+            if error.retriable:
+                raise
+            # The file has the row. A namespace may be gone, rights or the definitions missing.
+            what = key.resource.describe(key.namespace, key.name)
+            text = f"cannot write {what}: {error}; it is in the file of the record alone"
+            self._failures.failed(key.resource.plural, type(error).__name__, text)
+        else:
+            self._failures.worked(key.resource.plural)
+        if self._wanted.get(key) is wanted:
+            del self._wanted[key]
+
+    async def _delete(self, key: _Key) -> None:
+        if key in self._written:
+            try:
+                await self._client.delete(key.resource, key.name, key.namespace or None)
+            except NotFound:
+                log.debug("%s: deleted already", key.name)
+            del self._written[key]
+
+    async def _bring_to(self, key: _Key, wanted: _Wanted) -> None:
+        if key not in self._written:
+            await self._create(key, wanted.item)
+        if self._written[key] == wanted.version:
+            return
+        patch = {"status": {"objectResourceVersion": wanted.version}}
+        try:
+            await self._client.patch(
+                key.resource, key.name, patch, key.namespace or None, subresource="status"
+            )
+        except NotFound:
+            del self._written[key]  # somebody has deleted it
+            await self._create(key, wanted.item)
+            await self._client.patch(
+                key.resource, key.name, patch, key.namespace or None, subresource="status"
+            )
+        self._written[key] = wanted.version
+
+    async def _create(self, key: _Key, item: Item) -> None:
+        kind = self._kinds[item[0]]
+        spec = {
+            "objectAPIVersion": kind.api_version,
+            "objectKind": kind.kind,
+            "objectName": item[2],
+        }
+        metadata = {"name": key.name}
+        if key.namespace:
+            metadata["namespace"] = key.namespace
+        try:
+            await self._client.create(
+                key.resource, {"metadata": metadata, "spec": spec}, key.namespace or None
+            )
+        except AlreadyExists:
+            log.debug("%s: exists already", key.name)
+        self._written[key] = ""
+
+    def _put_aside(self, key: _Key, error: Exception) -> None:
+        self._wanted.pop(key, None)
+        log.error("cannot write %s %s", key.resource.kind, key.name, exc_info=error)
+
+
+def _version_of(seen: str) -> str:
+    """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
+    return seen.rpartition("@")[2] or _UNSEEN
+
+
+def _seen_of(item: Item, version: str) -> str:
+    """Return the version for the record; of a cluster's object the hash is not known."""
+    return f"@{version}" if item[1] == "null" else version

@@ -1,0 +1,246 @@
+"""The record in the API: an ObjectSync for each object of an edge of today, cheaply written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.common.kube import (
+    CLUSTEROBJECTSYNCS,
+    CONFIGMAPS,
+    CUSTOMRESOURCEDEFINITIONS,
+    NODES,
+    OBJECTSYNCS,
+    PODS,
+    Unreachable,
+)
+from modules.common.kube.transport import Request, Transport
+from modules.common.sync import object_syncs
+from modules.common.wire.generations import V1_1, V1_23
+from tests.support.waiting import eventually
+
+from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .test_delivery import acknowledge, reconnect, register, told
+
+Requests = Counter[tuple[str, str]]
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
+    """The number of requests of the controller about ObjectSyncs, by method and path."""
+    found: Requests = Counter()
+    send = Transport.send
+
+    async def counting(transport: Transport, request: Request) -> Any:
+        if transport.module == "edgecontroller" and "objectsyncs" in request.path:
+            found[request.method, request.path.rpartition("/")[2].partition(".")[0]] += 1
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", counting)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.3)
+
+
+@pytest.fixture
+async def edge(cloud: Cloud) -> AsyncIterator[Cloud]:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.drain()
+        yield cloud
+
+
+async def kept(cloud: Cloud) -> dict[tuple[str, str], str]:
+    """Return the acknowledged version by kind and name of each object."""
+    page = await cloud.api.list(OBJECTSYNCS)
+    of_cluster = await cloud.api.list(CLUSTEROBJECTSYNCS)
+    return {
+        (sync["spec"]["objectKind"], sync["spec"]["objectName"]): sync.get("status", {}).get(
+            "objectResourceVersion", ""
+        )
+        for sync in [*page.items, *of_cluster.items]
+    }
+
+
+async def all_seen(cloud: Cloud, count: int) -> None:
+    await eventually(
+        lambda: kept(cloud),
+        lambda found: len(found) == count and not {"", "0"} & set(found.values()),
+    )
+
+
+async def becomes(cloud: Cloud, wanted: dict[tuple[str, str], str]) -> None:
+    await eventually(lambda: kept(cloud), lambda found: found == wanted)
+
+
+async def test_what_an_object_costs_the_api_server(edge: Cloud, requests: Requests) -> None:
+    created = await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    version = created["metadata"]["resourceVersion"]
+    await becomes(edge, {("Pod", "p"): version})
+    assert requests == {("POST", "objectsyncs"): 1, ("PATCH", "status"): 1}
+    [sync] = (await edge.api.list(OBJECTSYNCS, "default")).items
+    assert sync["metadata"]["name"] == f"{NODE}.{created['metadata']['uid']}"
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"}
+    assert sync["spec"] == spec
+
+    requests.clear()
+    for label in "abc":  # faster than they are written
+        changed = await edge.api.patch(PODS, "p", {"metadata": {"labels": {"a": label}}}, "default")
+        await acknowledge(edge, await edge.drain())
+    await becomes(edge, {("Pod", "p"): changed["metadata"]["resourceVersion"]})
+    assert requests[("PATCH", "status")] < 3
+    assert requests.keys() == {("PATCH", "status")}
+
+    requests.clear()
+    await edge.api.patch(
+        PODS, "p", {"status": {"phase": "Running"}}, "default", subresource="status"
+    )
+    assert await edge.drain() == []  # so it is no news for the record in the API either
+    await edge.api.delete(PODS, "p", "default", grace_period=0)
+    await acknowledge(edge, await edge.drain())
+    await becomes(edge, {})
+    assert requests == {("DELETE", NODE): 1}
+
+
+async def test_what_is_gone_before_it_is_written_costs_nothing(
+    edge: Cloud, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await edge.api.delete(PODS, "p", "default", grace_period=0)
+    await acknowledge(edge, await edge.drain())
+    await edge.api.create(PODS, pod("q"), "default")
+    await acknowledge(edge, await edge.drain())
+    await eventually(lambda: kept(edge), lambda found: len(found) == 1)
+    assert requests[("DELETE", NODE)] == requests[("POST", "objectsyncs")] - 1
+
+
+async def test_the_node_has_a_cluster_object_sync(edge: Cloud) -> None:
+    await register(edge)
+    [push] = await edge.drain()
+    await edge.acknowledge(push)
+    await becomes(edge, {("Node", NODE): push.resource_version})
+
+
+async def test_edges_of_v1_1_have_none(cloud: Cloud, requests: Requests) -> None:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_1)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await cloud.connect("other", generation=V1_23)
+        await cloud.api.create(NODES, node("other"))
+        await cloud.api.create(PODS, pod("theirs", "other"), "default")
+        await becomes(cloud, {("Pod", "theirs"): "0"})
+
+
+async def test_without_its_file_the_record_is_read_from_the_api(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(CONFIGMAPS, configmap("cm"), "default")
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        for name in ("kept", "gone"):
+            await cloud.api.create(PODS, pod(name, spec=using("cm")), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await all_seen(cloud, 3)
+    lose_the_file(cloud)
+    await cloud.api.delete(PODS, "gone", "default", grace_period=0)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        news = await cloud.drain()
+        assert told(news) == [("delete", "default/pod/gone")]
+        await acknowledge(cloud, news)
+        assert await reconnect(cloud) == []
+        await eventually(lambda: kept(cloud), lambda found: len(found) == 2)
+
+
+async def test_what_was_not_written_when_the_process_ended_is_written_at_the_next_start(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 1000)
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        created = await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+    assert await kept(cloud) == {}
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+    async with cloud.controller(record="objectsync"):
+        await becomes(cloud, {("Pod", "p"): created["metadata"]["resourceVersion"]})
+
+
+async def test_an_outage_delays_it(edge: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Transport.send
+    away = True
+    failed = Counter[str]()
+
+    async def failing(transport: Transport, request: Request) -> Any:
+        if away and transport.module == "edgecontroller" and "objectsyncs" in request.path:
+            failed[request.method] += 1
+            raise Unreachable("no route")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing)
+    created = await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await eventually(lambda: kept(edge), lambda _: failed["POST"] > 0)
+    away = False
+    await becomes(edge, {("Pod", "p"): created["metadata"]["resourceVersion"]})
+
+
+async def test_without_the_definitions_the_file_is_used(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    for plural in ("objectsyncs", "clusterobjectsyncs"):
+        await cloud.api.delete(CUSTOMRESOURCEDEFINITIONS, f"{plural}.reliablesyncs.kubeedge.io")
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        assert await reconnect(cloud) == []
+    assert "apply deploy/crds" in caplog.text
+
+
+async def test_one_that_was_deleted_is_made_again(edge: Cloud) -> None:
+    await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    await all_seen(edge, 1)
+    [sync] = (await edge.api.list(OBJECTSYNCS, "default")).items
+    await edge.api.delete(OBJECTSYNCS, sync["metadata"]["name"], "default")
+    changed = await edge.api.patch(PODS, "p", {"metadata": {"labels": {"a": "b"}}}, "default")
+    await acknowledge(edge, await edge.drain())
+    await becomes(edge, {("Pod", "p"): changed["metadata"]["resourceVersion"]})
+
+
+async def test_what_another_cloud_has_sent_counts(cloud: Cloud) -> None:
+    """Go's cloud was in between: the node has another pod of that name, which is gone too."""
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await all_seen(cloud, 1)
+    [sync] = (await cloud.api.list(OBJECTSYNCS, "default")).items
+    await cloud.api.delete(OBJECTSYNCS, sync["metadata"]["name"], "default")
+    theirs: Json = {"metadata": {"name": f"{NODE}.theirs"}, "spec": sync["spec"]}
+    await cloud.api.create(OBJECTSYNCS, theirs, "default")
+    await cloud.api.delete(PODS, "p", "default", grace_period=0)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        [delete] = await cloud.drain()
+        assert delete.content["metadata"]["uid"] == "theirs"
+
+
+def lose_the_file(cloud: Cloud) -> None:
+    path: Path = cloud.settings.data_dir / "edgecontroller" / "told.jsonl"
+    path.unlink()
