@@ -46,6 +46,7 @@ class Edged:
         self._recorder = Recorder(node, client, enabled=report_events)
         self._workers: dict[str, tuple[PodWorker, asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._once_connected = asyncio.Event()
         meta.subscribe(self._pushed)
 
     @property
@@ -57,15 +58,23 @@ class Edged:
         """Run until cancelled; pods that are stored from before run again."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for part in (self.node, self.lease, self._manager):
-                tasks.create_task(part.run())
+            tasks.create_task(self._manager.run())
             for key, value in list(self._meta.store.objects.items()):
                 if split(key)[1] == "pod" and isinstance(value, dict):
                     self._pushed("insert", key, value)
+            await self._once_connected.wait()
+            tasks.create_task(self.node.run())
+            tasks.create_task(self.lease.run())
 
     def connected(self) -> None:
-        """Report that the edge has started, which only its events tell."""
-        self._recorder.event(None, "Normal", "Starting", "Starting kubelet.")
+        """Register at the first connection."""
+        if not self._once_connected.is_set():
+            self._once_connected.set()
+            self._recorder.event(None, "Normal", "Starting", "Starting kubelet.")
+
+    def report_all(self) -> None:
+        """Compare the statuses of all pods with the API's now, and not in the next 10 s."""
+        self._manager.sync_all()
 
     def stop(self) -> None:
         """Do nothing: all that runs ends with `run`."""

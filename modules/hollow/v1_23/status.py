@@ -203,12 +203,18 @@ def _container_status(pod: Json, container: Json, state: Json) -> Json:
 
 
 def _with_transitions(before: list[Json], after: list[Json]) -> list[Json]:
-    """Give each condition the time of its last transition: now, or as before."""
+    """Give each condition the time of its last transition: now, or as before.
+
+    The API may leave out a lastProbeTime of null, which is no difference then.
+    """
     known = {each["type"]: each for each in before}
     made = []
     for condition in after:
         old = known.get(condition["type"], {})
         same = old.get("status") == condition["status"]
         since = (same and old.get("lastTransitionTime")) or format_now()
-        made.append(condition | {"lastTransitionTime": since})
+        new = condition | {"lastTransitionTime": since}
+        if old and "lastProbeTime" not in old:
+            new.pop("lastProbeTime", None)
+        made.append(new)
     return made

@@ -47,13 +47,17 @@ class StatusManager:
         if self.statuses.pop(key, None) is not None:
             self._emit("pod", key, "removed")
 
+    def sync_all(self) -> None:
+        self._due |= dict.fromkeys(self._uids)
+        self._woken.set()
+
     async def run(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._timing.pod_sync):
                     await self._woken.wait()
             except TimeoutError:
-                self._due |= dict.fromkeys(self._uids)
+                self.sync_all()
             self._woken.clear()
             while self._due:
                 key = next(iter(self._due))

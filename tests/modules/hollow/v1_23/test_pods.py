@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +58,20 @@ async def test_the_answer_to_a_patch_is_not_acknowledged(
     assert not [message for message in cloud.messages if message.parent_id == answer.id]
 
 
+async def test_an_unchanged_status_is_not_reported_again(
+    cloud: Cloud, api: Api, edge: HollowEdge
+) -> None:
+    """The API has left out what was null."""
+    api.push("insert", POD, pod())
+    await cloud.wait(lambda: phase(api) == "Running")
+    assert "lastProbeTime" not in api.objects[POD]["status"]["conditions"][0]
+    for _ in range(5):
+        edged_of(edge).report_all()
+        api.push("insert", "default/pod/p2", pod("p2", uid=os.urandom(4).hex()))
+        await cloud.wait(lambda: phase(api, "default/pod/p2") == "Running")
+    assert len(patches(api)) == 2
+
+
 async def test_a_pod_waits_for_a_configmap_and_is_told_when_it_comes(
     cloud: Cloud, api: Api, edge: HollowEdge
 ) -> None:
@@ -96,7 +111,7 @@ async def test_tokens_are_asked_for_once_and_kept(cloud: Cloud, api: Api, edge: 
     }
     await cloud.wait(lambda: phase(api) == "Running")
     await edge.restart()
-    await cloud.wait(lambda: len(patches(api)) >= 4)
+    await edge.wait_until(lambda: POD in edged_of(edge).statuses, 5, "the pod's status")
     asked = [m for m in cloud.messages if "serviceaccounttoken" in m.resource and not m.parent_id]
     assert len(asked) == 1
 
