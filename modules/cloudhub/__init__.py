@@ -19,7 +19,7 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class CloudHub(Module):
-    """The module cloudhub (cloud/pkg/cloudhub): a websocket server for edges of KubeEdge v1.1."""
+    """The module cloudhub (cloud/pkg/cloudhub): a websocket server for edge nodes."""
 
     name: ClassVar[str] = "cloudhub"
     group: ClassVar[str] = "cloudhub"

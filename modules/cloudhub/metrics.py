@@ -77,6 +77,7 @@ TOTALS: Final = {
             "not_connected",
             "superseded",
             "late_answers",
+            "unserved",
             "undeliverable_up",
             "undeliverable_down",
         )
@@ -103,6 +104,8 @@ class HubStatistics:
     throttled: int = 0
     """times that reading from a node was paused by the rate limit"""
     late_answers: int = 0
+    unserved: int = 0
+    """messages of edges that no module of cloudcore takes"""
     undeliverable_up: int = 0
     undeliverable_down: int = 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -17,6 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ipc import ChannelError, Message, ModuleUnavailable
+from ipc.message import OP_ERROR, OP_RESPONSE
 from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster.directory import DISCONNECTED
 from modules.cloudhub.metrics import HubStatistics
@@ -31,6 +33,18 @@ DEVICE_CONTROLLER: Final = "devicecontroller"
 _TWIN: Final = "twin"
 # cloud/pkg/cloudhub/handler/eventhandler.go, VolumePattern
 _VOLUME: Final = re.compile(r"\w[-\w.+]*/volume/\w[-\w.+]*", re.ASCII)
+
+# cloud/pkg/cloudhub/dispatcher/message_dispatcher.go of v1.23 passes these on to modules that
+# cloudcore does not have: taskmanager, router (uploads of group user) and dynamiccontroller.
+_TASKS: Final = frozenset(("prepull", "upgrade", "UpdateNodeActionStatus"))
+_UPLOAD: Final = "upload"
+_USER: Final = "user"
+_METASERVER: Final = "metaserver"
+# What these send is answered by edges, and begun by none.
+_CLOUD: Final = frozenset(
+    ("cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller")
+)
+_ANSWERS: Final = frozenset((OP_RESPONSE, OP_ERROR))
 
 #: Messages and bytes of one session in flight at which reading from it is paused.
 SESSION_MESSAGES: Final = 64
@@ -98,6 +112,13 @@ class Upstream:
             # Of today's edges, edgecore's last message is an empty one.
             log.debug("node %s: message %s without a resource ignored", session.node, message.id)
             return
+        if not _is_served(message):
+            self._statistics.unserved += 1
+            log.debug(
+                "node %s: no module takes %s %.200s of %s",
+                *(session.node, message.operation, message.resource, message.source),
+            )
+            return
         message.resource = message_resource.cloud_resource(session.node, message.resource)
         self._put(self._sender_for(message), message, session)
 
@@ -160,7 +181,7 @@ class Upstream:
         return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
 
     def _put(self, sender: ChannelSender[Origin], message: Message, session: Source | None) -> None:
-        size = _OVERHEAD + size_of(message.content)
+        size = size_of(message)
         self._bytes += size
         if session is not None:
             session.in_flight += 1
@@ -175,13 +196,34 @@ class Upstream:
         sender.put(message, (session, size))
 
 
-def size_of(content: Any) -> int:
-    """Estimate the bytes of memory that a message's content takes, within a factor of two.
+def _is_served(message: Message) -> bool:
+    """Whether a module of cloudcore takes such a message of an edge."""
+    operation = message.operation
+    if operation in _ANSWERS:
+        return True
+    return not (
+        operation in _TASKS
+        or (operation == _UPLOAD and message.group == _USER)
+        or message.source == _METASERVER
+        or message.source in _CLOUD
+    )
+
+
+def size_of(message: Message) -> int:
+    """Return the bytes of memory that a message takes; for decoded JSON, within a factor of two."""
+    texts = len(message.id) + len(message.parent_id) + len(message.resource)
+    texts += len(message.source) + len(message.group) + len(message.operation)
+    texts += len(message.resource_version) + len(message.type) + len(message.destination)
+    return _OVERHEAD + texts + _size_of_content(message.content)
+
+
+def _size_of_content(content: Any) -> int:
+    """Return what a content takes.
 
     Decoded JSON takes up to 25 times its text (`{},{},...`). Each of its values follows one of
     four characters, which are counted faster than objects are measured.
     """
     if isinstance(content, bytes | str):
-        return len(content)
+        return sys.getsizeof(content)  # of text, up to four bytes for each character
     text = msgspec.json.encode(content)
     return len(text) + _VALUE * sum(map(text.count, (b"{", b"[", b",", b":")))

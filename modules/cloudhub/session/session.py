@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from ipc import Message
+from ipc.message import OP_ERROR
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.frame_reader import (
     FrameReader,
@@ -282,11 +283,18 @@ class Session(WSListener):
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
             elif self._pending_replies.take(message):
-                message.content = generation.reply_content(message)
-                self._owner.upstream.answer(message, self)
+                self._pass_answer(message, generation)
             else:
                 self._owner.upstream.receive(message, self)
         return len(messages)
+
+    def _pass_answer(self, message: Message, generation: Generation) -> None:
+        try:
+            message.content = generation.reply_content(message)
+        except WireError as error:
+            message.operation = OP_ERROR
+            message.content = f"the answer of node {self.node} cannot be used: {error}"
+        self._owner.upstream.answer(message, self)
 
     def _charge(self, cost: float) -> None:
         """Charge `cost` messages to the rate limit; pause reading once the burst is used up.

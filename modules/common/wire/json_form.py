@@ -6,16 +6,16 @@ socket (vendor/github.com/kubeedge/beehive/pkg/core/model/message.go):
     {"header": {"msg_id", "parent_msg_id", "timestamp", "resourceversion", "sync", "type"},
      "route": {"source", "destination", "group", "operation", "resource"}, "content": …}
 
-Unknown fields are ignored, as in encoding/json; bytes as content are base64. Field names are
-matched exactly, while encoding/json also takes other cases of them, which no edge writes.
+Odd input is read as encoding/json reads it: unknown fields are ignored, null is no value, and what
+is no Unicode becomes U+FFFD. Two things are simpler here, as no edge writes them: field names are
+matched in their own case only, and of a field that occurs twice the last one counts as a whole.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -26,41 +26,48 @@ from modules.common.wire.errors import WireError
 DEFAULT_MAX_MESSAGE: Final = 16 * 1024 * 1024
 
 
+#: Go's int64.
+_Timestamp = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Header(msgspec.Struct, omit_defaults=True):
-    # Fields with a default are optional in received messages, and always written.
-    id: str = msgspec.field(name="msg_id", default_factory=str)
-    parent_id: str = msgspec.field(name="parent_msg_id", default="")
-    timestamp: int = msgspec.field(default_factory=int)
-    resource_version: str = msgspec.field(name="resourceversion", default="")
-    sync: bool = False
-    type: str = ""
+    # Fields with a default factory are optional in received messages, and always written.
+    id: str | None = msgspec.field(name="msg_id", default_factory=str)
+    parent_id: str | None = msgspec.field(name="parent_msg_id", default="")
+    timestamp: _Timestamp | None = msgspec.field(default_factory=int)
+    resource_version: str | None = msgspec.field(name="resourceversion", default="")
+    sync: bool | None = False
+    type: str | None = ""
 
 
 class _Route(msgspec.Struct, omit_defaults=True):
-    source: str = ""
-    destination: str = ""
-    group: str = ""
-    operation: str = ""
-    resource: str = ""
+    source: str | None = ""
+    destination: str | None = ""
+    group: str | None = ""
+    operation: str | None = ""
+    resource: str | None = ""
 
 
 class _Document(msgspec.Struct):
-    header: _Header = msgspec.field(default_factory=_Header)
-    route: _Route = msgspec.field(default_factory=_Route)
+    header: _Header | None = None
+    route: _Route | None = None
     content: Any = None
 
 
 class _Envelope(msgspec.Struct):
     """A document whose content is not decoded."""
 
-    header: _Header = msgspec.field(default_factory=_Header)
-    route: _Route = msgspec.field(default_factory=_Route)
+    header: _Header | None = None
+    route: _Route | None = None
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_document = msgspec.json.Decoder(_Document).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_content = msgspec.json.decode
+
+_NO_HEADER: Final = _Header()
+_NO_ROUTE: Final = _Route()
 
 #: An escape: a pair of surrogates, a surrogate alone, or any other.
 _ESCAPE: Final = re.compile(
@@ -115,12 +122,12 @@ class Decoder:
         if len(data) > self._max_message:
             raise WireError(f"a message of {len(data)} bytes, more than {self._max_message}")
         try:
-            return [self._message(_valid_utf8(data))]
+            return [self._message(_valid_escapes(_valid_utf8(data)))]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise WireError(f"{len(data)} bytes that are no message in JSON: {error}") from error
 
     def _message(self, data: bytes | bytearray) -> Message:
-        document = _decoded(_decode_document, data)
+        document = _decode_document(data)
         return _message(document.header, document.route, document.content)
 
 
@@ -132,44 +139,47 @@ class EnvelopeDecoder(Decoder):
     """
 
     def _message(self, data: bytes | bytearray) -> Message:
-        envelope = _decoded(_decode_envelope, data)
+        envelope = _decode_envelope(data)
         text = bytes(envelope.content)
         plain = text.startswith(b'"') or text == b"null"
         return _message(envelope.header, envelope.route, _decode_content(text) if plain else text)
 
 
 def content_of(message: Message) -> Any:
-    """Return the whole content of a message of EnvelopeDecoder; raises msgspec.DecodeError."""
+    """Return the whole content of a message of EnvelopeDecoder.
+
+    Raises WireError for a content that Python cannot represent: 1e999, or a number of 5,000 digits.
+    """
     content = message.content
-    return _decode_content(content) if isinstance(content, bytes) else content
+    try:
+        return _decode_content(content) if isinstance(content, bytes) else content
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise WireError(f"{len(content)} bytes of content cannot be read: {error}") from error
 
 
-def _message(header: _Header, route: _Route, content: Any) -> Message:
+def _message(header: _Header | None, route: _Route | None, content: Any) -> Message:
+    header, route = header or _NO_HEADER, route or _NO_ROUTE
     return Message(
-        header.id,
-        header.parent_id,
-        header.timestamp,
-        header.sync,
-        route.source,
-        route.group,
-        route.operation,
-        route.resource,
+        header.id or "",
+        header.parent_id or "",
+        header.timestamp or 0,
+        header.sync or False,
+        route.source or "",
+        route.group or "",
+        route.operation or "",
+        route.resource or "",
         content,
-        resource_version=header.resource_version,
-        type=header.type,
-        destination=route.destination,
+        resource_version=header.resource_version or "",
+        type=header.type or "",
+        destination=route.destination or "",
     )
 
 
-def _decoded(decode: Callable[[bytes | bytearray], Any], data: bytes | bytearray) -> Any:
-    """Decode; a surrogate without its other half becomes U+FFFD, as in encoding/json."""
-    try:
-        return decode(data)
-    except msgspec.DecodeError:
-        mended = _ESCAPE.sub(lambda found: found[1] or found[2] or rb"\ufffd", data)
-        if mended == data:
-            raise
-        return decode(mended)
+def _valid_escapes(data: bytes | bytearray) -> bytes | bytearray:
+    """Return the data with U+FFFD for each escaped surrogate that has no other half."""
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return data
+    return _ESCAPE.sub(lambda found: found[1] or found[2] or rb"\ufffd", data)
 
 
 def _valid_utf8(data: bytes | bytearray) -> bytes | bytearray:

@@ -196,7 +196,10 @@ Join = Callable[..., Any]
 
 @pytest.fixture
 async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Join]:
-    """Connect an edge, `await join(cloud, "edge-1")`; it sends a keepalive unless `silent`."""
+    """Connect an edge, `await join(cloud, "edge-1")`; it sends a keepalive unless `silent`.
+
+    It speaks JSON if it is of `today`, and packed messages otherwise.
+    """
     async with AsyncExitStack() as stack:
 
         async def connect(
@@ -205,9 +208,10 @@ async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Joi
             *,
             certificate: str | None = None,
             silent: bool = False,
+            today: bool = False,
             tls: ssl.SSLContext | None = None,
         ) -> Edge:
-            edge = Edge()
+            edge = Edge(today=today)
             stack.push_async_callback(edge.leave)
             path = f"/{PROJECT}/{node}/events"
             status = await edge.connect(

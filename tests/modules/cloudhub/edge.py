@@ -9,7 +9,7 @@ import ssl
 import struct
 
 from ipc import Message
-from modules.common.wire.packed import Decoder, encode
+from modules.common.wire import json_form, packed
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
@@ -32,10 +32,12 @@ def frame(payload: bytes, kind: int = BINARY, *, fin: bool = True, reserved: int
 
 
 class Edge:
-    """A websocket client's connection that sends nothing by itself."""
+    """A websocket client's connection that sends nothing by itself; in JSON if it is of today."""
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
+    def __init__(self, *, today: bool = False) -> None:
+        self._decoder = json_form.Decoder() if today else packed.Decoder()
+        self._encode = json_form.encode if today else packed.encode
+        self._opcode = TEXT if today else BINARY
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
@@ -73,8 +75,8 @@ class Edge:
         self._writer.write(data)
 
     async def send(self, message: Message) -> None:
-        for part in encode(message):
-            self.write(frame(part))
+        for part in self._encode(message):
+            self.write(frame(part, self._opcode))
         await self.drain()
 
     async def drain(self) -> None:
@@ -99,7 +101,7 @@ class Edge:
         """Read until a message is complete."""
         while True:
             kind, payload = await self.read_frame()
-            assert kind == BINARY, (kind, payload)
+            assert kind == self._opcode, (kind, payload)
             for message in self._decoder.feed(payload):
                 return message
 

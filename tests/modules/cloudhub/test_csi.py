@@ -15,8 +15,9 @@ import pytest
 
 from modules.cloudhub import csi
 from modules.cloudhub.csi import CsiServer
+from modules.common.wire import json_form
 from tests.modules.cloudhub.conftest import Cloud, Join
-from tests.modules.cloudhub.edge import Edge
+from tests.modules.cloudhub.edge import TEXT, Edge, frame
 
 # As v1.1.0 encodes it: its tags say ", omitempty" with a space, so that nothing is left out.
 REQUEST = {
@@ -81,6 +82,36 @@ async def test_a_message_goes_through_the_edge_and_back(
     assert answer["route"]["operation"] == "response"
     # The driver takes the content for base64, as Go writes the bytes that came over the wire.
     assert json.loads(base64.b64decode(answer["content"])) == volume
+
+
+@pytest.mark.parametrize(
+    "content", [base64.b64encode(b"{}").decode(), {"volume": {"volume_id": "8d0f"}}, None]
+)
+async def test_an_edge_of_today_answers_in_json(
+    cloud: Cloud, join: Join, tmp_path: Path, content: Any
+) -> None:
+    """A real one answers with base64 in a string, as the driver expects it."""
+    edge = await join(cloud, today=True)
+    await cloud.expect("edge-1", "connected")
+    async with serving(cloud, tmp_path) as path:
+        asking = asyncio.create_task(ask(path, json.dumps(REQUEST).encode()))
+        await answer_one(edge, content)
+        assert (await asking)["content"] == content
+
+
+async def test_an_answer_that_cannot_be_read_is_an_error(
+    cloud: Cloud, join: Join, tmp_path: Path
+) -> None:
+    edge = await join(cloud, today=True)
+    await cloud.expect("edge-1", "connected")
+    async with serving(cloud, tmp_path) as path:
+        asking = asyncio.create_task(ask(path, json.dumps(REQUEST).encode()))
+        (answer,) = json_form.encode((await edge.receive()).response("number"))
+        edge.write(frame(answer.replace(b'"number"', b"1e999"), TEXT))
+        got = await asking
+    assert got["route"]["operation"] == "error"
+    assert "the answer of node edge-1 cannot be used" in got["content"]
+    assert "edge-1" in cloud.hub.sessions
 
 
 async def test_a_message_may_come_in_pieces_and_be_larger_than_go_reads(

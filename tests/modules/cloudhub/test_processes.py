@@ -18,7 +18,7 @@ from modules.cloudhub.cluster.directory import (
     Holder,
 )
 from modules.cloudhub.endpoint.identity import HandshakeRefused
-from modules.common.wire.generations import V1_1
+from modules.common.wire.generations import V1_1, V1_23, generation_of
 from tests.modules.cloudhub.conftest import DEADLINE, Join
 
 
@@ -57,6 +57,21 @@ async def test_a_question_finds_its_answer_through_another_process(
         await first.expect("edge-1", "disconnected")
         answer = await first.edgecontroller.send_sync("cloudhub", question.clone(), DEADLINE)
         assert answer.content == "node edge-1 is not connected"
+
+
+@pytest.mark.parametrize("holder", [0, 1], ids=["leader", "follower"])
+@pytest.mark.parametrize("today", [False, True], ids=[V1_1, V1_23])
+async def test_the_generation_is_told_whichever_process_holds_the_node(
+    run_hubs: Callable, join: Join, holder: int, today: bool
+) -> None:
+    wanted = V1_23 if today else V1_1
+    async with run_hubs(2) as clouds:
+        await join(clouds[holder], today=today)
+        told = await clouds[0].expect("edge-1", "connected")
+        assert generation_of(told.content) == wanted
+        question = Message.build("edgecontroller", "resource", "request_exist", "node/edge-1")
+        answer = await clouds[0].edgecontroller.send_sync("cloudhub", question, DEADLINE)
+        assert (answer.operation, generation_of(answer.content)) == ("response_exist", wanted)
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (1, 2), (1, 1)])
@@ -187,12 +202,17 @@ class Told:
 
     def __init__(self, limit: int = 10) -> None:
         self.told: list[tuple[str, str]] = []
+        self.generations: dict[str, str] = {}
         self.evicted: list[tuple[str, int]] = []
         self.directory = Directory(
             limit,
-            publish=lambda node, operation, _: self.told.append((node, operation)),
+            publish=self._publish,
             evict=lambda _, holder: self.evicted.append((holder.unit, holder.serial)),
         )
+
+    def _publish(self, node: str, operation: str, generation: str) -> None:
+        self.told.append((node, operation))
+        self.generations[node] = generation
 
     def connect(self, node: str, unit: str, serial: int) -> Holder:
         holder = Holder(unit, serial)
@@ -225,12 +245,13 @@ def test_a_roster_is_taken_as_it_is() -> None:
     told.connect("gone", "b", 1)
     told.connect("stays", "b", 2)
     told.told.clear()
-    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_1), ("mute", 4, "")])
+    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_23), ("mute", 4, "")])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]
+    assert told.generations["new"] == V1_23
     assert len(told.directory) == 3  # more than the limit: they have been let in before
     with pytest.raises(HandshakeRefused):
         told.directory.claim("another", Holder("a", 5))
-    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_1), ("mute", 4, "")])
+    told.directory.adopt("b", [("stays", 2, V1_1), ("new", 3, V1_23), ("mute", 4, "")])
     assert told.told == [("gone", "disconnected"), ("new", "connected")]
 
 

@@ -196,6 +196,9 @@ async def test_status_details(cloud: Cloud, join: Join) -> None:
             ),
             1009,
         ),
+        ("half of JSON", lambda: frame(b'{"header":{"msg_id":"1"', TEXT), 1002),
+        ("JSON of another type", lambda: frame(b'{"header":{"msg_id":1}}', TEXT), 1002),
+        ("deep JSON", lambda: frame(b'{"content":' + b"[" * 9000 + b"]" * 9000 + b"}", TEXT), 1002),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -203,7 +206,8 @@ async def test_a_fault_ends_that_session_alone(
     run_hub: Callable, join: Join, name: str, written: Callable[[], bytes], code: int
 ) -> None:
     async with run_hub(max_message_bytes=1024 * 1024) as cloud:
-        good, bad = await join(cloud, "edge-1"), await join(cloud, "edge-2")
+        today = "JSON" in name
+        good, bad = await join(cloud, "edge-1"), await join(cloud, "edge-2", today=today)
         await cloud.expect("edge-1", "connected")
         await cloud.expect("edge-2", "connected")
         bad.write(written())
@@ -221,30 +225,38 @@ async def test_edges_of_both_generations_are_served_side_by_side(cloud: Cloud, j
     other = await join(cloud, "edge-2")
     told = await cloud.expect("edge-2", "connected")
     assert generations.generation_of(told.content) == generations.V1_1
-    edge = await join(cloud, silent=True)
-    for operation, resource in (("keepalive", "node"), ("update", "default/podstatus")):
-        sent = Message.build("edged", "resource", operation, resource, {"n": 1})
-        edge.write(frame(json_form.encode(sent)[0], TEXT))
+    edge = await join(cloud, today=True)
+    await edge.send(Message.build("edged", "resource", "update", "default/podstatus", {"n": 1}))
     told = await cloud.expect("edge-1", "connected")
     assert generations.generation_of(told.content) == generations.V1_23
     got = await cloud.next()
     assert (got.resource, got.content) == ("node/edge-1/default/podstatus", b'{"n":1}')
     await cloud.send("edge-1", "default/pod/p", content={"a": "<"})
     await cloud.send("edge-2", "default/pod/p")
-    opcode, payload = await edge.read_frame()
-    assert opcode == TEXT
-    (message,) = json_form.Decoder().feed(payload)
+    message = await edge.receive()
     assert (message.resource, message.content) == ("default/pod/p", {"a": "<"})
     assert (await other.receive()).content == b'{"n":1}'
 
 
 async def test_the_last_message_of_an_edge_of_today_is_empty(cloud: Cloud, join: Join) -> None:
-    edge = await join(cloud, silent=True)
+    edge = await join(cloud, silent=True, today=True)
     edge.write(frame(b'{"header":{"msg_id":"1","timestamp":1},"route":{},"content":null}\n', TEXT))
     await cloud.expect("edge-1", "connected")
     sent = Message.build("edged", "resource", "update", "default/podstatus", None)
-    edge.write(frame(json_form.encode(sent)[0], TEXT))
+    await edge.send(sent)
     assert (await cloud.next()).id == sent.id
+
+
+async def test_json_may_come_in_binary_and_in_fragments(cloud: Cloud, join: Join) -> None:
+    """Go's reader takes either; its writer fragments what does not fit its buffer."""
+    edge = await join(cloud, silent=True, today=True)
+    sent = Message.build("edged", "resource", "update", "default/podstatus", {"n": "x" * 300})
+    (data,) = json_form.encode(sent)
+    edge.write(frame(data, BINARY))
+    edge.write(frame(data[:100], TEXT, fin=False) + frame(data[100:], CONTINUATION))
+    await cloud.expect("edge-1", "connected")
+    for _ in range(2):
+        assert (await cloud.next()).id == sent.id
 
 
 async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> None:

@@ -90,12 +90,30 @@ def memory_of(value: Any) -> int:
 )
 def test_json_content_counts_as_what_it_takes(text: str) -> None:
     content = msgspec.json.decode(text)
-    assert 0.45 < upstream.size_of(content) / memory_of(content) < 2.2
+    assert 0.45 < size_of(content) / memory_of(content) < 2.2
 
 
-def test_text_and_bytes_count_as_what_they_are() -> None:
-    assert upstream.size_of(b"x" * 1000) == upstream.size_of("x" * 1000) == 1000
-    assert upstream.size_of(None) < 100
+@pytest.mark.parametrize(
+    "content", [b"x" * 1000, "x" * 1000, "x\U0001f600" * 1000, "\u20ac" * 1000]
+)
+def test_text_and_bytes_count_as_what_they_take(content: str | bytes) -> None:
+    assert size_of(content) == sys.getsizeof(content)
+    assert size_of(None) < 100
+
+
+@pytest.mark.parametrize("field", [*msgspec.structs.asdict(message("", ""))])
+def test_every_text_of_a_message_counts(field: str) -> None:
+    sent = message("edged", "default/pod/p")
+    before = upstream.size_of(sent)
+    if isinstance(getattr(sent, field), str) and field != "reply_to":
+        setattr(sent, field, "x" * 10_000)
+        assert upstream.size_of(sent) > before + 9_000
+
+
+def size_of(content: Any) -> int:
+    empty = Message("", "", 0, False, "", "", "", "")
+    whole = Message("", "", 0, False, "", "", "", "", content)
+    return upstream.size_of(whole) - upstream.size_of(empty) + len("null")
 
 
 class Reader:
@@ -133,8 +151,13 @@ async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name:
     for number in (1, 2):
         edge.write(frame((DATA / f"frames/v1.1/{name}.ws{number}.bin").read_bytes()))
     said = json.loads((DATA / f"frames/v1.1/{name}.json").read_text())
-    if said["route"]["resource"] and said["route"]["operation"] != "keepalive":
-        got = await cloud.next(device=said["route"]["source"] == "twin")
+    route = said["route"]
+    cloud_modules = {"cloudhub", "edgecontroller", "devicecontroller"}
+    from_cloud = route["source"] in cloud_modules and route["operation"] != "response"
+    if from_cloud:
+        await until(lambda: cloud.hub.statistics.unserved == 1)
+    elif route["resource"] and route["operation"] != "keepalive":
+        got = await cloud.next(device=route["source"] == "twin")
         assert got.resource == f"node/edge-1/{said['route']['resource']}"
         assert got.id == said["header"]["msg_id"]
     assert "edge-1" in cloud.hub.sessions
@@ -313,6 +336,54 @@ async def test_controllers_that_have_stopped_first_are_told_of_no_edge_that_goes
     dropped = [each for each in caplog.messages if "are dropped, first disconnected" in each]
     assert len(dropped) == (0 if stops else 2)
     assert cloud.hub.statistics.undeliverable_up == (0 if stops else 2)
+
+
+@pytest.mark.parametrize(
+    ("source", "group", "operation", "resource"),
+    [
+        ("bus", "user", "upload", "default/topic"),
+        ("websocket", "hub", "UpdateNodeActionStatus", "operations.kubeedge.io/v1alpha2/x/node/n"),
+        ("edgehub", "taskmanager", "upgrade", "task/1/node/edge-1"),
+        ("edgehub", "taskmanager", "prepull", "task/1/node/edge-1"),
+        ("metaserver", "dynamiccontroller", "null", "null"),
+        ("cloudhub", "resource", "connected", "x"),
+        ("edgecontroller", "resource", "update", "default/pod/p"),
+    ],
+)
+async def test_what_no_module_takes_is_counted_and_hurts_nobody(
+    cloud: Cloud, join: Join, source: str, group: str, operation: str, resource: str
+) -> None:
+    """As message_dispatcher.go of v1.23 sorts it: taskmanager, router, dynamiccontroller."""
+    edge: Edge = await join(cloud, today=True)
+    sent = Message.build(source, group, operation, resource, {"a": 1})
+    answer = Message.build(source, group, "response", "default/pod/p", "OK")
+    for each in (sent, answer):
+        await edge.send(each)
+    await cloud.expect("edge-1", "connected")
+    assert (await cloud.next()).id == answer.id
+    assert cloud.hub.statistics.unserved == 1
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "/",
+        "//",
+        "a",
+        "node/edge-2/default/pod/p",
+        "../x",
+        "\0",
+        "x" * 100_000,
+        "k8s/ca.crt",
+        "\ufffd",
+    ],
+    ids=lambda resource: resource[:10].encode().hex(),
+)
+async def test_an_odd_resource_stays_with_its_node(cloud: Cloud, join: Join, resource: str) -> None:
+    edge: Edge = await join(cloud, today=True)
+    await edge.send(Message.build("edged", "meta", "query", resource))
+    await cloud.expect("edge-1", "connected")
+    assert (await cloud.next()).resource == f"node/edge-1/{resource}"
 
 
 async def test_a_late_answer_from_a_volume_goes_nowhere(cloud: Cloud, join: Join) -> None:
