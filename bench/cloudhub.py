@@ -340,7 +340,7 @@ def handshake(directory: Path, certs: Path) -> float:
     how much of a connect is left to CloudHub.
     """
     pki = Pki(directory / "pki")
-    server = server_context(TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+    server = server_context(TlsFiles.of(pki))
     client = tls.from_directory(certs)
     spent = 0.0
     for _ in range(HANDSHAKES):

@@ -170,7 +170,7 @@ def serve_bare(listener: socket.socket) -> None:
 
 def run_server(system: str, directory: Path) -> None:
     pki = Pki(directory)
-    context = server_context(TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+    context = server_context(TlsFiles.of(pki))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         print(listener.getsockname()[1], flush=True)
         if system == BARE:

@@ -92,7 +92,10 @@ def cloudcore(base: Path, fifo: Path) -> System:
 def real_modules(base: Path, *, preload: bool) -> System:
     """cloudcore's own four modules; without preloading they import for themselves."""
     base.mkdir()
-    ports = ("modules.apiserver.port=0", "modules.cloudhub.port=0")
+    ports = (
+        *("modules.apiserver.port=0", "modules.cloudhub.port=0"),
+        "modules.cloudhub.https_port=0",
+    )
     name = "cloudcore" if preload else "cloudcore, preload = false"
     return System(name, base, _cloudcore_run(*ports, f"supervisor.preload={str(preload).lower()}"))
 

@@ -23,13 +23,16 @@ class CloudHub(Module):
 
     name: ClassVar[str] = "cloudhub"
     group: ClassVar[str] = "cloudhub"
-    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.cloudhub.hub")
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.cloudhub.main")
     Config: ClassVar[type[ModuleConfig]] = CloudHubConfig
     config: CloudHubConfig
 
     @classmethod
     def listeners(cls, config: CloudHubConfig) -> dict[str, tuple[str, int]]:
-        return {"websocket": (config.address, config.port)}
+        listening = {"websocket": (config.address, config.port)}
+        if config.https:
+            listening["https"] = (config.address, config.https_port)
+        return listening
 
     @classmethod
     def banner(

@@ -17,13 +17,33 @@ class CloudHubConfig(ModuleConfig):
     address: str = Field("0.0.0.0", min_length=1, description="address to listen on")
     port: int = Field(10000, ge=0, le=65535, description="0 selects a free port")
 
+    https: bool = Field(
+        True, description="whether edges can join with a token, and renew their certificates"
+    )
+    https_port: int = Field(
+        10002, ge=0, le=65535, description="port for joining; 0 selects a free port"
+    )
+
     ca: str = Field("", description="PEM file: the CA that signs the edges' certificates")
     cert: str = Field("", description="PEM file: the server's certificate")
     key: str = Field("", description="PEM file: the key of cert")
+    ca_key: str = Field(
+        "", description="PEM file: the key of ca; empty: no certificates are signed for edges"
+    )
     names: list[str] = Field(
         default_factory=list,
         description="additional DNS names and addresses for the server certificate that is "
         "created when none is configured",
+    )
+
+    edge_certificate_days: int = Field(
+        365, ge=1, le=36500, description="days for which a certificate of an edge is valid"
+    )
+    token_refresh_hours: int = Field(
+        12,
+        ge=1,
+        le=8760,
+        description="hours until the default join token is replaced; it is good for twice as long",
     )
 
     authorization: Literal["strict", "any-trusted"] = Field(
@@ -89,4 +109,6 @@ class CloudHubConfig(ModuleConfig):
                 "ca, cert and key go together: set all three, or none to use the certificates "
                 "that cloudcore creates in its data directory"
             )
+        if self.ca_key and not self.ca:
+            raise ValueError("ca_key is the key of ca: set ca, cert and key, too")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ from modules.cloudhub.endpoint.tls import (
     tls_files,
 )
 from modules.cloudhub.hub import Hub
+from modules.cloudhub.joining import joining
 from modules.cloudhub.nodes import NodesServer, socket_of
 from supervisor.api import CannotStart, ModuleContext, Settings
 
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two checks whether cloudcore's own certificates are about to expire.
 _RENEWAL: Final = 12 * 3600.0
+#: Seconds until joining is served again after a failure.
+_AGAIN: Final = 5.0
 #: Seconds between two readings of the clock.
 _GLANCE: Final = 5.0
 #: Seconds by which the clock must jump to count as set, and not as slewed.
@@ -51,7 +55,31 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
             raise CannotStart(error.strerror or str(error)) from error
         if not config.ca:
             await servers.enter_async_context(_renewing(config, settings))
+        if (listener := context.sockets.get("https")) and context.name == FIRST:
+            await servers.enter_async_context(_joining(config, settings, tls, listener))
         await hub.run(context.sockets["websocket"])
+
+
+@contextlib.asynccontextmanager
+async def _joining(
+    config: CloudHubConfig, settings: Settings, tls: ServerTls, listener: socket.socket
+) -> AsyncIterator[None]:
+    """Let edges join: in one process of several, so that a limit of an address is one."""
+
+    async def serve() -> None:
+        while True:
+            try:
+                await joining.serve(config, settings, tls, listener)
+            except Exception:  # the sessions of all edges go on
+                log.exception("edges cannot join; trying again in %.0f s", _AGAIN)
+                await asyncio.sleep(_AGAIN)
+
+    serving = asyncio.create_task(serve())
+    try:
+        yield
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
 
 
 @contextlib.asynccontextmanager

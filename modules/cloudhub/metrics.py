@@ -62,6 +62,19 @@ DROPPED = Counter(
     "Messages that were dropped, by cause.",
     ["cause"],
 )
+JOIN_REQUESTS = Counter(
+    "cloudcore_cloudhub_join_requests_total",
+    "Requests to the HTTPS port, by route and HTTP status; route tls: failed handshakes.",
+    ["route", "status"],
+)
+JOINED = Counter(
+    "cloudcore_cloudhub_issued_certificates_total",
+    "Certificates issued to edges, by what they have shown: token or certificate (renewals).",
+    ["by"],
+)
+WRONG_TOKENS = Counter(
+    "cloudcore_cloudhub_wrong_tokens_total", "Requests with a token that was not accepted."
+)
 TOTALS: Final = {
     "accepted": Counter("cloudcore_cloudhub_sessions_total", "Sessions that were opened."),
     "keepalives": Counter("cloudcore_cloudhub_keepalives_total", "Keepalives from edges."),

@@ -53,7 +53,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         *("run", "status", "stop", "reload"),
         *("restart", "start", "enable", "disable"),
         *("top", "logs", "events", "crashes", "dead-letters"),
-        *("config", "completion", "version", "certs", "crds", "hollow", "nodes"),
+        *("config", "completion", "version", "certs", "crds", "hollow", "nodes", "token"),
     ]
     assert max(map(len, lines)) <= 80
 

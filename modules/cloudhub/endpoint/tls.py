@@ -1,8 +1,9 @@
 """TLS of the server: its files, its versions, and which client certificates are accepted.
 
 TLS 1.2 and 1.3; v1.1 edges offer only ECDHE-RSA-AES128-GCM-SHA256 in 1.2, which is in OpenSSL's
-default list. Go's v1.1.0 asks for a client certificate and never verifies it
-(cloud/pkg/cloudhub/servers/wsserver/server.go); here one that the CA signed is required.
+default list and needs a certificate with an RSA key. Go's v1.1.0 asks for a client certificate and
+never verifies it (cloud/pkg/cloudhub/servers/wsserver/server.go); here one that the CA signed is
+required.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.pki.certificates import (
     WILDCARDS,
+    Pki,
     ensure_pki,
 )
+from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, Settings
 
 log = logging.getLogger(__name__)
@@ -80,31 +83,50 @@ class TlsFiles:
     ca: Path
     cert: Path
     key: Path
+    rsa_cert: Path | None = None
+    """a second certificate of the same CA, with an RSA key: edges of KubeEdge 1.1 need one"""
+    rsa_key: Path | None = None
+
+    @classmethod
+    def of(cls, pki: Pki) -> Self:
+        """Return the files of a directory that cloudcore keeps itself."""
+        rsa = (pki.server_rsa_cert, pki.server_rsa_key)
+        return cls(pki.ca_cert, pki.server_cert, pki.server_key, *rsa)
+
+    @property
+    def pairs(self) -> list[tuple[Path, Path]]:
+        """The server's certificates, each with its key."""
+        pairs = [(self.cert, self.key)]
+        if self.rsa_cert and self.rsa_key:
+            pairs.append((self.rsa_cert, self.rsa_key))
+        return pairs
 
 
 def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
     """Return the configured files, or create files in the data directory; raises CannotStart."""
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
-    names = [*config.names, *(() if config.address in WILDCARDS else (config.address,))]
+    listening = [config.address] if config.address not in WILDCARDS else own_names()
+    names = [*config.names, *listening]
     try:
         pki = ensure_pki(settings.data_dir / "pki", names)
     except (OSError, ValueError) as error:
         raise CannotStart(
             f"cannot create the certificates for the edges' server: {error}"
         ) from error
-    return TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+    return TlsFiles.of(pki)
 
 
 class ServerTls:
-    """The SSL context for new connections; reloaded when its files change."""
+    """The SSL contexts for new connections; reloaded when their files change.
+
+    Edges must show a certificate (`context`), and who joins may (`joining_context`).
+    """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = self._read_stamps()
-        self.context = server_context(files)
-        self.expires = _expiry(files.cert)
-        """notAfter of the server's certificate, in seconds since the epoch"""
+        self._load()
 
     def refresh(self) -> None:
         """Reload the files if they have changed; existing connections are not affected.
@@ -117,15 +139,22 @@ class ServerTls:
             return
         self._stamps = stamps
         try:
-            self.context = server_context(self._files)
+            self._load()
         except CannotStart as error:
             log.warning("changed certificates are not used yet: %s", error)
         else:
-            self.expires = _expiry(self._files.cert)
             log.info("certificates have changed: new connections use %s", self._files.cert)
 
+    def _load(self) -> None:
+        context = server_context(self._files)
+        self.joining_context = server_context(self._files, ssl.CERT_OPTIONAL)
+        self.context = context
+        # notAfter of the certificate that ends first, in seconds since the epoch
+        self.expires = min(_expiry(cert) for cert, _ in self._files.pairs)
+
     def _read_stamps(self) -> list[tuple[int, int] | None]:
-        return [_stamp(path) for path in (self._files.ca, self._files.cert, self._files.key)]
+        paths = [self._files.ca, *(path for pair in self._files.pairs for path in pair)]
+        return [_stamp(path) for path in paths]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -142,10 +171,14 @@ def _expiry(path: Path) -> float:
     return certificate.not_valid_after_utc.timestamp()
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
+def server_context(files: TlsFiles, verify: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
+    """Return a context that asks for a client certificate; raises CannotStart.
+
+    With CERT_OPTIONAL a client may show none, but one that it shows is verified.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = verify
     # Edges do not resume sessions (Go's client keeps no tickets unless told to).
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
@@ -153,8 +186,9 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
         context.load_verify_locations(files.ca)
     except (OSError, ssl.SSLError) as error:
         raise CannotStart(f"cannot use {files.ca} as the edges' CA: {error}") from error
-    try:
-        context.load_cert_chain(files.cert, files.key)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotStart(f"cannot use {files.cert} with the key {files.key}: {error}") from error
+    for cert, key in files.pairs:  # OpenSSL keeps one of each kind of key
+        try:
+            context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise CannotStart(f"cannot use {cert} with the key {key}: {error}") from error
     return context

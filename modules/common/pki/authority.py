@@ -56,7 +56,7 @@ def ensure_authority(files: AuthorityFiles, *, replace: bool = False) -> signing
             )
         authority = _make(files)
     else:
-        authority = _load(files)
+        authority = load_authority(files)
     found = fingerprint(authority.certificate)
     if expected and found != expected and not replace:
         raise ValueError(
@@ -76,7 +76,8 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _load(files: AuthorityFiles) -> signing.Authority:
+def load_authority(files: AuthorityFiles) -> signing.Authority:
+    """Read the CA; raises ValueError, which says what to restore, and OSError."""
     if not files.key.exists():
         raise ValueError(
             f"{files.key} is missing, the key of the CA {files.cert}: restore it from a copy, "
@@ -94,11 +95,17 @@ def _load(files: AuthorityFiles) -> signing.Authority:
 def _make(files: AuthorityFiles) -> signing.Authority:
     key = signing.new_key()
     certificate = signing.authority_certificate(key, "cloudcore-ca")
-    # The certificate is written last: if it exists, its key exists.
-    replace_file(files.key, signing.key_pem(key))
-    replace_file(files.cert, signing.certificate_pem(certificate), PUBLIC)
+    authority = signing.Authority(certificate, key)
+    write_authority(files, authority)
     log.info("made the CA %s, SHA-256 fingerprint %s", files.cert, fingerprint(certificate))
-    return signing.Authority(certificate, key)
+    return authority
+
+
+def write_authority(files: AuthorityFiles, authority: signing.Authority) -> None:
+    """Write the two PEM files; raises OSError."""
+    # The certificate is written last: if it exists, its key exists.
+    replace_file(files.key, signing.key_pem(authority.key))
+    replace_file(files.cert, signing.certificate_pem(authority.certificate), PUBLIC)
 
 
 def remembered(path: Path) -> str:

@@ -6,17 +6,20 @@ One directory holds a CA and the certificates that it signed, as PEM files:
 |------------------------|--------------------------------------------------------------------|
 | ca.crt, ca.key         | trusted by every component; only this file signs with the key      |
 | server.crt, server.key | cloudhub and the embedded API server, as TLS servers               |
+| server-rsa.crt, .key   | cloudhub, for edges of KubeEdge 1.1                                |
 | admin.crt, admin.key   | the generated kubeconfig: O=system:masters, as kubeadm's admin     |
 | nodes/NODE.crt         | `cloudcore certs list`: copies of the certificates of edge nodes   |
 
-Keys are RSA 2048: edges of KubeEdge v1.1 offer one cipher suite,
-TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, which an EC certificate cannot serve.
+Keys are ECDSA P-256. Edges of KubeEdge 1.1 offer one cipher suite of TLS 1.2,
+TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, which needs a server certificate with an RSA key: CloudHub
+has one of each kind, and OpenSSL chooses by what the client offers. Both are signed by the one CA,
+whatever the kind of its key; a CA that an earlier cloudcore made is RSA, and stays.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +40,8 @@ from supervisor.api import PathError, make_private
 # Certificates with less validity left are renewed at the next start.
 RENEW_BEFORE = timedelta(days=30)
 ALWAYS_NAMED = ("localhost", "127.0.0.1")
+#: Names of a server certificate, of which those that are wanted no more are the first to go.
+_MOST_NAMES = 64
 #: Wildcard listen addresses, which name no host.
 WILDCARDS = ("0.0.0.0", "::")
 
@@ -44,6 +49,10 @@ WILDCARDS = ("0.0.0.0", "::")
 # less "system:node:".
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LONGEST_NODE_NAME = 52
+
+#: The subject of a node's certificate, as of a kubelet's: O=system:nodes, CN=system:node:NAME.
+NODE_PREFIX = "system:node:"
+NODES_GROUP = "system:nodes"
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,14 @@ class Pki:
         return self.directory / "server.key"
 
     @property
+    def server_rsa_cert(self) -> Path:
+        return self.directory / "server-rsa.crt"
+
+    @property
+    def server_rsa_key(self) -> Path:
+        return self.directory / "server-rsa.key"
+
+    @property
     def nodes(self) -> Path:
         return self.directory / "nodes"
 
@@ -96,8 +113,9 @@ def ensure_pki(
 ) -> Pki:
     """Create the missing files in `directory`, and return the paths of all.
 
-    `names` are the DNS names and IP addresses that the server certificate must have. It keeps
-    the names that it has already, so that callers with different names share one certificate.
+    `names` are the DNS names and IP addresses that the server certificates must have. They keep
+    the names that they have already, so that callers with different names share them; of more
+    than 64, those that were wanted longest ago are dropped.
     Certificates that are about to expire, or are not signed by the CA, are renewed, and so are
     those in `renew`: "server", "admin". Safe to call from several processes at a time.
 
@@ -121,6 +139,18 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
     there is none yet. With `record`, a copy of the certificate (not of the key) is kept for
     `cloudcore certs list`. Raises ValueError if `node` is not a valid name of a node.
     """
+    check_node_name(node)
+    with _locked(pki_dir):
+        authority = ensure_authority(Pki(pki_dir).authority)
+    key = signing.new_key()
+    certificate = sign_node(authority, node, key.public_key())
+    if record:
+        record_node(Pki(pki_dir), node, certificate)
+    return signing.certificate_pem(certificate), signing.key_pem(key)
+
+
+def check_node_name(node: str) -> None:
+    """Raise ValueError, which says why, if this cannot be a node's name in a certificate."""
     if not _NODE_NAME.fullmatch(node):
         raise ValueError(
             f"{node!r} cannot be a node's name: it must consist of lower case letters, digits, "
@@ -131,21 +161,24 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
             f"{node!r} has {len(node)} characters, and a certificate has room for a node's name "
             f"of {_LONGEST_NODE_NAME}"
         )
-    with _locked(pki_dir):
-        authority = ensure_authority(Pki(pki_dir).authority)
-    key = signing.new_key()
-    certificate = signing.sign(
-        authority,
-        key,
-        signing.subject(f"system:node:{node}", "system:nodes"),
-        ExtendedKeyUsageOID.CLIENT_AUTH,
-    )
-    pem = signing.certificate_pem(certificate)
-    if record:
-        pki = Pki(pki_dir)
-        pki.nodes.mkdir(exist_ok=True)
-        replace_file(pki.nodes / f"{node}.crt", pem, PUBLIC)
-    return pem, signing.key_pem(key)
+
+
+def sign_node(
+    authority: signing.Authority,
+    node: str,
+    key: signing.PublicKey,
+    lifetime: timedelta | None = None,
+) -> x509.Certificate:
+    """Return a client certificate for a node, whose name has been checked, and its key."""
+    subject = signing.subject(f"{NODE_PREFIX}{node}", NODES_GROUP)
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH
+    return signing.sign(authority, key, subject, usage, lifetime=lifetime)
+
+
+def record_node(pki: Pki, node: str, certificate: x509.Certificate) -> None:
+    """Keep a copy of a node's certificate for `cloudcore certs list`; raises OSError."""
+    pki.nodes.mkdir(exist_ok=True)
+    replace_file(pki.nodes / f"{node}.crt", signing.certificate_pem(certificate), PUBLIC)
 
 
 def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]) -> None:
@@ -170,24 +203,44 @@ def _locked(directory: Path) -> Iterator[None]:
 def _ensure_server(
     pki: Pki, authority: signing.Authority, names: Sequence[str], *, renew: bool
 ) -> None:
+    kinds = (
+        (pki.server_cert, pki.server_key, signing.new_key),
+        (pki.server_rsa_cert, pki.server_rsa_key, signing.new_rsa_key),
+    )
+    for cert, key, new_key in kinds:
+        _ensure_server_certificate(cert, key, new_key, authority, names, renew=renew)
+
+
+def _ensure_server_certificate(
+    cert_path: Path,
+    key_path: Path,
+    new_key: Callable[[], signing.PrivateKey],
+    authority: signing.Authority,
+    names: Sequence[str],
+    *,
+    renew: bool,
+) -> None:
     wanted = dict.fromkeys(signing.canonical(name) for name in (*ALWAYS_NAMED, *names))
-    if pki.server_cert.exists():
-        certificate, key = signing.load(pki.server_cert, pki.server_key)
+    if cert_path.exists():
+        certificate, key = signing.load(cert_path, key_path)
         present = signing.names_of(certificate)
         good = wanted.keys() <= set(present) and _still_good(certificate, key, authority)
-        if good and not renew:
+        # An earlier cloudcore had one certificate, with an RSA key.
+        right_kind = isinstance(key, rsa.RSAPrivateKey) == (new_key is signing.new_rsa_key)
+        if good and right_kind and not renew:
             return
-        wanted = dict.fromkeys((*present, *wanted))
-    key = signing.new_key()
+        most = max(_MOST_NAMES, len(wanted))
+        wanted = dict.fromkeys([*wanted, *present][:most])
+    key = new_key()
     certificate = signing.sign(
         authority,
-        key,
+        key.public_key(),
         signing.subject("cloudcore", None),
         ExtendedKeyUsageOID.SERVER_AUTH,
         x509.SubjectAlternativeName([signing.general_name(name) for name in wanted]),
     )
-    replace_file(pki.server_key, signing.key_pem(key))
-    replace_file(pki.server_cert, signing.certificate_pem(certificate), PUBLIC)
+    replace_file(key_path, signing.key_pem(key))
+    replace_file(cert_path, signing.certificate_pem(certificate), PUBLIC)
 
 
 def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> None:
@@ -198,7 +251,7 @@ def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> Non
     key = signing.new_key()
     certificate = signing.sign(
         authority,
-        key,
+        key.public_key(),
         signing.subject("kubernetes-admin", "system:masters"),
         ExtendedKeyUsageOID.CLIENT_AUTH,
     )
@@ -207,14 +260,13 @@ def _ensure_admin(pki: Pki, authority: signing.Authority, *, renew: bool) -> Non
 
 
 def _still_good(
-    certificate: x509.Certificate, key: rsa.RSAPrivateKey, authority: signing.Authority
+    certificate: x509.Certificate, key: signing.PrivateKey, authority: signing.Authority
 ) -> bool:
     now = datetime.now(UTC)
     # A kill between the two writes leaves a key without its certificate. A certificate that is not
     # valid yet was made while the clock was ahead.
     return (
         certificate.public_key() == key.public_key()
-        and certificate.issuer == authority.certificate.subject
-        and signing.authority_key_id(certificate) == signing.subject_key_id(authority.certificate)
+        and signing.issued_by(certificate, authority.certificate)
         and certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE
     )

@@ -18,7 +18,7 @@ from modules.common.pki.certificates import (
 
 @dataclass(frozen=True)
 class Listed:
-    """One certificate. `name` is ca, server, admin or the node's."""
+    """One certificate. `name` is ca, server, server-rsa, admin or the node's."""
 
     name: str
     kind: str
@@ -43,9 +43,14 @@ def list_certificates(pki: Pki) -> Iterator[Listed]:
         return
     authority = _read(pki.ca_cert)
     yield _listed("ca", "ca", pki.ca_cert, authority)
-    for name, path in (("server", pki.server_cert), ("admin", pki.admin_cert)):
+    own = (
+        ("server", "server", pki.server_cert),
+        ("server-rsa", "server", pki.server_rsa_cert),
+        ("admin", "admin", pki.admin_cert),
+    )
+    for name, kind, path in own:
         if path.exists():
-            yield _listed(name, name, path, authority)
+            yield _listed(name, kind, path, authority)
     for path in sorted(pki.nodes.glob("*.crt")):
         yield _listed(path.name.removesuffix(".crt"), "node", path, authority)
 
@@ -69,11 +74,7 @@ def _state(certificate: x509.Certificate, authority: x509.Certificate) -> str:
     left = certificate.not_valid_after_utc - datetime.now(UTC)
     if left.total_seconds() <= 0:
         return "expired"
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (
-        Exception
-    ):  # cryptography has no common base of its exceptions: any means "not signed by this CA"
+    if not signing.issued_by(certificate, authority):
         return "foreign"
     return "expiring" if left <= RENEW_BEFORE else "good"
 

@@ -1,4 +1,8 @@
-"""X.509: keys, and certificates signed by the CA of cloudcore."""
+"""X.509: keys, and certificates signed by the CA of cloudcore.
+
+Keys are ECDSA P-256, as Go's cloudcore has them since KubeEdge 1.3. RSA 2048 is for what an edge of
+1.1 talks to, and for a CA that an earlier cloudcore has made.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-KEY_BITS = 2048
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+RSA_BITS = 2048
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 # Certificates are valid from a little in the past: the clocks of edges are not exact.
@@ -21,11 +28,13 @@ CLOCK_SKEW = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Authority:
+    """The CA's certificate and its key."""
+
     certificate: x509.Certificate
-    key: rsa.RSAPrivateKey
+    key: PrivateKey
 
 
-def authority_certificate(key: rsa.RSAPrivateKey, common_name: str) -> x509.Certificate:
+def authority_certificate(key: PrivateKey, common_name: str) -> x509.Certificate:
     """Return a self-signed CA certificate."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
@@ -46,31 +55,50 @@ def authority_certificate(key: rsa.RSAPrivateKey, common_name: str) -> x509.Cert
 
 def sign(
     authority: Authority,
-    key: rsa.RSAPrivateKey,
+    key: PublicKey,
     subject: x509.Name,
     purpose: x509.ObjectIdentifier,
     names: x509.SubjectAlternativeName | None = None,
+    *,
+    lifetime: timedelta | None = None,
 ) -> x509.Certificate:
+    """Return a certificate for a public key, valid for `lifetime` (default LEAF_LIFETIME).
+
+    It is never valid for longer than the CA.
+    """
     now = datetime.now(UTC)
+    end = now + (LEAF_LIFETIME if lifetime is None else lifetime)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(authority.certificate.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
+        .not_valid_after(min(end, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(_key_usage(ca=False, rsa_key=_is_rsa(key)), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
-            critical=False,
-        )
+        .add_extension(_authority_key_id(authority.certificate), critical=False)
     )
     if names is not None:
         builder = builder.add_extension(names, critical=False)
     return builder.sign(authority.key, hashes.SHA256())
+
+
+def _is_rsa(key: PublicKey) -> bool:
+    return isinstance(key, rsa.RSAPublicKey)
+
+
+def _authority_key_id(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the extension that names the CA's key as the CA itself does (RFC 5280, 4.2.1.1)."""
+    try:
+        own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:  # a CA that Go before 1.15 has made
+        key = authority.public_key()
+        assert isinstance(key, PublicKey)
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
 
 
 def subject(common_name: str, organization: str | None) -> x509.Name:
@@ -80,11 +108,11 @@ def subject(common_name: str, organization: str | None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
+def _key_usage(*, ca: bool, rsa_key: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
-        key_encipherment=not ca,
+        key_encipherment=rsa_key,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=ca,
@@ -113,23 +141,39 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     return [str(name.value) for name in extension.value]
 
 
-def authority_key_id(certificate: x509.Certificate) -> bytes | None:
-    extensions = certificate.extensions
-    return extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether the CA's key has signed the certificate."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # cryptography has no common base of its exceptions
+        return False
+    return True
 
 
-def subject_key_id(certificate: x509.Certificate) -> bytes:
-    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
-def new_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+def new_rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
 
 
-def key_pem(key: rsa.RSAPrivateKey) -> bytes:
-    # PKCS #1 ("RSA PRIVATE KEY"), which every Go version's tls.LoadX509KeyPair reads.
+def key_pem(key: PrivateKey) -> bytes:
+    """Return a key as PEM: "EC PRIVATE KEY" (SEC 1) or "RSA PRIVATE KEY" (PKCS #1).
+
+    tls.LoadX509KeyPair of every Go version reads both.
+    """
+    return _private_bytes(key, serialization.Encoding.PEM)
+
+
+def key_der(key: PrivateKey) -> bytes:
+    """Return the same as DER, as x509.MarshalECPrivateKey and MarshalPKCS1PrivateKey write it."""
+    return _private_bytes(key, serialization.Encoding.DER)
+
+
+def _private_bytes(key: PrivateKey, encoding: serialization.Encoding) -> bytes:
     return key.private_bytes(
-        serialization.Encoding.PEM,
+        encoding,
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
@@ -139,7 +183,12 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def load(cert_path: Path, key_path: Path) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+def certificate_der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def load(cert_path: Path, key_path: Path) -> tuple[x509.Certificate, PrivateKey]:
+    """Read a certificate and its key; ValueError if one is damaged or of another kind."""
     try:
         certificate = x509.load_pem_x509_certificate(cert_path.read_bytes())
         key = serialization.load_pem_private_key(
@@ -149,6 +198,6 @@ def load(cert_path: Path, key_path: Path) -> tuple[x509.Certificate, rsa.RSAPriv
         )
     except ValueError as error:
         raise ValueError(f"cannot read {cert_path} and {key_path.name}: {error}") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"{key_path} holds no RSA key, which edges of v1.1 need")  # noqa: TRY004
+    if not isinstance(key, PrivateKey):
+        raise ValueError(f"{key_path} is neither an ECDSA nor an RSA key")  # noqa: TRY004
     return certificate, key

@@ -17,7 +17,11 @@ import msgspec
 from supervisor.api import Settings
 
 _COMMAND: Final = (sys.executable, "-m", "supervisor")
-_FREE_PORTS: Final = ("--set", "modules.apiserver.port=0", "--set", "modules.cloudhub.port=0")
+_FREE_PORTS: Final = (
+    *("--set", "modules.apiserver.port=0"),
+    *("--set", "modules.cloudhub.port=0"),
+    *("--set", "modules.cloudhub.https_port=0"),
+)
 _LOOK_AGAIN: Final = 0.25
 _STOP: Final = 10.0
 

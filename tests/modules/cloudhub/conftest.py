@@ -117,7 +117,7 @@ def run_hub(pki: Pki) -> Callable[..., Any]:
     async def run(
         *, modules: tuple[str, ...] = ("edgecontroller", "devicecontroller"), **settings: Any
     ) -> AsyncIterator[Cloud]:
-        files = settings.pop("files", TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key))
+        files = settings.pop("files", TlsFiles.of(pki))
         names = {"cloudhub": "cloudhub", "edgecontroller": "x", "devicecontroller": "x"}
         contexts = open_contexts(names | {name: name for name in modules})
         context = HubContext(contexts["cloudhub"].registry, "cloudhub")
@@ -147,7 +147,7 @@ def run_hubs(pki: Pki) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def run(count: int, **settings: Any) -> AsyncIterator[list[Cloud]]:
-        files = TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+        files = TlsFiles.of(pki)
         units = list(unit_names(count))
         names = dict.fromkeys(units, "") | {units[0]: "cloudhub"}
         controllers = {name: name for name in ("edgecontroller", "devicecontroller")}

@@ -11,16 +11,20 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.nodes import socket_of
 
 
-def test_the_listener_is_where_the_configuration_says() -> None:
-    config = CloudHubConfig(address="127.0.0.1", port=0)
-    assert CloudHub.listeners(config) == {"websocket": ("127.0.0.1", 0)}
-    assert CloudHub.listeners(CloudHubConfig()) == {"websocket": ("0.0.0.0", 10000)}
+def test_the_listeners_are_where_the_configuration_says() -> None:
+    config = CloudHubConfig(address="127.0.0.1", port=0, https_port=0)
+    assert CloudHub.listeners(config) == {"websocket": ("127.0.0.1", 0), "https": ("127.0.0.1", 0)}
+    default = {"websocket": ("0.0.0.0", 10000), "https": ("0.0.0.0", 10002)}
+    assert CloudHub.listeners(CloudHubConfig()) == default
+    assert CloudHub.listeners(CloudHubConfig(https=False)) == {"websocket": ("0.0.0.0", 10000)}
 
 
 def test_certificate_files_come_together() -> None:
     CloudHubConfig(ca="ca.crt", cert="server.crt", key="server.key")
     with pytest.raises(ValidationError, match="go together"):
         CloudHubConfig(cert="server.crt", key="server.key")
+    with pytest.raises(ValidationError, match="ca_key is the key of ca"):
+        CloudHubConfig(ca_key="ca.key")
 
 
 @pytest.mark.parametrize(

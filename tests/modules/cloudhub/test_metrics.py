@@ -85,8 +85,8 @@ async def test_gauges_tell_of_all_sessions(cloud: Cloud, join: Join) -> None:
 
 def test_every_metric_has_a_help_text_and_no_label_for_a_node() -> None:
     ours = [each for each in REGISTRY.collect() if each.name.startswith(PREFIX)]
-    assert len(ours) == 13
+    assert len(ours) == 16
     for each in ours:
         assert each.documentation.endswith(".")
         for sample in each.samples:
-            assert set(sample.labels) <= {"cause", "direction"}
+            assert set(sample.labels) <= {"cause", "direction", "route", "status", "by"}

@@ -20,6 +20,7 @@ from modules.common.pki.certificates import (
     Pki,
     ensure_pki,
 )
+from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, Settings
 from tests.modules.cloudhub.conftest import HubContext
 from tests.modules.cloudhub.edge import Edge
@@ -58,7 +59,7 @@ async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modules.common.pki.signing.LEAF_LIFETIME", timedelta(days=10))
-    pki = ensure_pki(tmp_path / "pki", [])
+    pki = ensure_pki(tmp_path / "pki", own_names())
     before = pki.server_cert.read_bytes()
     # It was good enough when the module started, and some days later it is not.
     monkeypatch.setattr("modules.common.pki.certificates.RENEW_BEFORE", timedelta(days=5))

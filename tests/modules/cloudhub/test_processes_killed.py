@@ -44,7 +44,7 @@ class Fleet:
             for _ in range(COUNT if ports else 1)
         ]
         self.listeners = {name: sockets[i % len(sockets)] for i, name in enumerate(units)}
-        self.files = TlsFiles(pki.ca_cert, pki.server_cert, pki.server_key)
+        self.files = TlsFiles.of(pki)
         self.processes: dict[str, BaseProcess] = {}
         self.edges: dict[str, Edge] = {}
         self._tls = client_tls("edge-0")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from modules.common.pki import signing
@@ -43,13 +43,17 @@ def test_everything_is_made_once(tmp_path: Path) -> None:
     admin = x509.load_pem_x509_certificate(pki.admin_cert.read_bytes())
     assert admin.subject.rfc4514_string() == "CN=kubernetes-admin,O=system:masters"
     authority = x509.load_pem_x509_certificate(pki.ca_cert.read_bytes())
-    for path in (pki.server_cert, pki.admin_cert):
+    for path in (pki.server_cert, pki.server_rsa_cert, pki.admin_cert):
         x509.load_pem_x509_certificate(path.read_bytes()).verify_directly_issued_by(authority)
     for path in (pki.ca_key, pki.server_key, pki.admin_key):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         key = load_pem_private_key(path.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        assert key.key_size == 2048
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        assert path.read_text().startswith("-----BEGIN EC PRIVATE KEY-----")  # as Go reads it
+    key = load_pem_private_key(pki.server_rsa_key.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    assert key.key_size == 2048
+    assert names_of(pki.server_rsa_cert) == names_of(pki.server_cert)
 
 
 def test_a_new_name_gets_a_new_certificate_with_the_old_names(tmp_path: Path) -> None:
@@ -88,7 +92,9 @@ def test_what_is_not_valid_yet_is_made_anew(tmp_path: Path) -> None:
         key = signing.load(pki.server_cert, pki.server_key)[1]
         names = x509.SubjectAlternativeName([signing.general_name(n) for n in ALWAYS_NAMED])
         subject = signing.subject("cloudcore", None)
-        early = signing.sign(authority, key, subject, x509.ExtendedKeyUsageOID.SERVER_AUTH, names)
+        early = signing.sign(
+            authority, key.public_key(), subject, x509.ExtendedKeyUsageOID.SERVER_AUTH, names
+        )
     finally:
         signing.CLOCK_SKEW = ahead
     pki.server_cert.write_bytes(signing.certificate_pem(early))
@@ -228,6 +234,7 @@ def test_certs_init_takes_names_from_the_configuration(tmp_path: Path) -> None:
         "NAME",
         "ca",
         "server",
+        "server-rsa",
         "admin",
     ]
     names = {"localhost", "127.0.0.1", "cloud.example", "192.0.2.7", "10.1.2.3"}
@@ -251,7 +258,7 @@ def test_certs_list_shows_what_was_issued(tmp_path: Path) -> None:
     invoke(said, "issue", "edge-a.example", "--out", str(tmp_path / "a"))
     assert not list((tmp_path / "pki" / "nodes").glob("*.key"))
     found = listed(said)
-    assert list(found) == ["ca", "server", "admin", "edge-a.example", "edge-b"]
+    assert list(found) == ["ca", "server", "server-rsa", "admin", "edge-a.example", "edge-b"]
     assert found["edge-b"]["subject"] == "CN=system:node:edge-b,O=system:nodes"
     assert found["edge-b"]["kind"] == "node"
     assert {each["state"] for each in found.values()} == {"good"}
@@ -273,7 +280,7 @@ def test_certs_list_tells_what_is_not_good(tmp_path: Path, monkeypatch: pytest.M
     (other / "pki" / "nodes" / "alien.crt").rename(tmp_path / "pki" / "nodes" / "alien.crt")
     states = {name: each["state"] for name, each in listed(said).items()}
     assert states == {
-        **dict.fromkeys(("ca", "server", "admin"), "good"),
+        **dict.fromkeys(("ca", "server", "server-rsa", "admin"), "good"),
         "soon": "expiring",
         "over": "expired",
         "alien": "foreign",

@@ -1,0 +1,63 @@
+"""What the first process of CloudHub does so that edges can join."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.endpoint.tls import ServerTls
+from modules.cloudhub.joining.authority import authority_files
+from modules.cloudhub.joining.exchange import Refused
+from modules.cloudhub.joining.routes import Routes
+from modules.cloudhub.joining.server import JoiningServer
+from modules.common.kube import NODES, KubeClient, KubeError, NotFound
+from modules.common.pki.certificates import Pki
+from modules.common.pki.token_store import TokenStore
+from supervisor.api import Settings
+
+#: Seconds for which the API is waited for.
+_LOOK_UP: Final = 5.0
+#: Questions to the API at once.
+_QUESTIONS: Final = 8
+
+
+async def serve(
+    config: CloudHubConfig, settings: Settings, tls: ServerTls, listener: socket.socket
+) -> None:
+    """Serve until cancelled."""
+    async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as api:
+        routes = Routes(
+            authority_files(config, settings.data_dir),
+            TokenStore(settings.data_dir),
+            Nodes(api).exists,
+            timedelta(days=config.edge_certificate_days),
+            None if config.ca else Pki(settings.data_dir / "pki"),
+        )
+        await JoiningServer(listener, tls, routes).run()
+
+
+class Nodes:
+    """The Nodes of the API, as far as it is asked whether there is one."""
+
+    def __init__(self, api: KubeClient) -> None:
+        self._api = api
+        self._room = asyncio.Semaphore(_QUESTIONS)
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is a Node; raises Refused while the API does not say."""
+        try:
+            async with asyncio.timeout(_LOOK_UP), self._room:
+                await self._api.get(NODES, name)
+        except NotFound:
+            return False
+        except (KubeError, TimeoutError) as error:
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the Kubernetes API does not say whether there is such a Node; try again",
+                Retry_After="5",
+            ) from error
+        return True

@@ -1,0 +1,57 @@
+"""The names and addresses of this host, at which an edge may reach it.
+
+Go's cloudcore names the address of the host's default interface (advertiseAddress); a host with
+several networks is dialled at each of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import Final
+
+import psutil
+
+#: Addresses that are named at most: a host of containers may have hundreds.
+_MOST: Final = 16
+_DNS_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+#: Documentation addresses (RFC 5737, RFC 3849): the route to them is the default route.
+_ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def own_names() -> list[str]:
+    """Return the host's name and addresses, that of the default route first.
+
+    Loopback and link-local addresses are omitted.
+    """
+    name = socket.gethostname().lower()
+    names = [name] if _DNS_NAME.fullmatch(name) else []
+    return [*names, *_addresses()]
+
+
+def _addresses() -> list[str]:
+    found = dict.fromkeys(_default_routes())
+    interfaces = psutil.net_if_addrs()
+    for interface in sorted(interfaces):
+        for each in interfaces[interface]:
+            if each.family in {socket.AF_INET, socket.AF_INET6}:
+                found[each.address.partition("%")[0]] = None
+    return [address for address in found if _reachable(address)][:_MOST]
+
+
+def _default_routes() -> list[str]:
+    addresses = []
+    for family, target in _ANYWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))  # of a datagram socket: chooses a route, sends nothing
+                addresses.append(probe.getsockname()[0])
+        except OSError:
+            continue
+    return addresses
+
+
+def _reachable(address: str) -> bool:
+    found = ipaddress.ip_address(address)
+    return not (found.is_loopback or found.is_link_local or found.is_unspecified)
