@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
-from modules.common.kube import EVENTS, NotFound, Page, Resource, WatchEvent
+from modules.common.kube import EVENTS, SERVICEACCOUNTS, NotFound, Page, Resource, WatchEvent
 from modules.common.kube.health import ApiHealth
 
 Object = dict[str, Any]
@@ -18,6 +18,7 @@ class FakeKube:
     """Stands for a KubeClient: lists and watches show what `feed` is given."""
 
     server = "https://fake"
+    authority = "a certificate"
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -62,6 +63,16 @@ class FakeKube:
         if resource is EVENTS:
             self.events.append(obj)
         self.created.append((resource.plural, obj))
+        return obj
+
+    async def create_token(self, account: str, namespace: str, spec: Object) -> Object:
+        SERVICEACCOUNTS.path(namespace, account, "token")
+        return {"metadata": {"name": account}, "spec": spec, "status": {"token": "t.o.k"}}
+
+    async def replace(
+        self, resource: Resource, obj: Object, namespace: str | None = None, **_: Any
+    ) -> Object:
+        resource.path(namespace, obj["metadata"]["name"])
         return obj
 
     async def patch(

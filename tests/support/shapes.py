@@ -12,11 +12,12 @@ from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
-from lightkube.models import coordination_v1, core_v1, storage_v1
+from lightkube.models import certificates_v1, coordination_v1, core_v1, storage_v1
 
 TABLE: Final = Path(__file__).parents[2] / "modules" / "common" / "kube" / "shapes.txt"
 
 _ROOTS: Final = (
+    certificates_v1.CertificateSigningRequest,
     core_v1.ConfigMap,
     core_v1.Endpoints,
     core_v1.Event,
@@ -39,6 +40,7 @@ _SCALARS: Final[dict[Any, str]] = {
     Any: "any",
 }
 _MAPS: Final = {
+    "CertificateSigningRequestSpec.extra": "{}[]string",
     **dict.fromkeys(("ConfigMap.binaryData", "Secret.data"), "{}bytes"),
     **dict.fromkeys(
         (

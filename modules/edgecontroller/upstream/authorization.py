@@ -25,7 +25,7 @@ from modules.common.kube import (
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.objects import uid_of
+from modules.edgecontroller.objects import uid_of, usable
 from modules.edgecontroller.upstream.content import BoundObject
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
@@ -78,9 +78,10 @@ class Rights:
         """
         pod = self._state.stores[messages.POD].get((about.namespace, about.name))
         if pod is None or (uid and uid_of(pod) != uid):
-            pod = await retry_briefly(
+            found = await retry_briefly(
                 lambda: self._client.get(PODS, about.name, about.namespace), self._client.health
             )
+            pod = usable(PODS, found)
         if not may_report(about.node, pod):
             raise Denied(f"the pod is not bound to node {about.node}")
         return pod
@@ -91,7 +92,7 @@ class Rights:
         More than the Node authorizer asks, which lets a node write every event of the cluster. A
         pod that is gone counts as the node's: kubelets write events about those too.
         """
-        host = _part(event, "source").get("host") or event.get("reportingInstance")
+        host = _part(event, "source").get("host") or _part(event).get("reportingInstance")
         involved = _part(event, "involvedObject")
         name = involved.get("name")
         if host != about.node:

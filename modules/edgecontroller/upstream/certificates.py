@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -23,6 +23,7 @@ from modules.common.kube import (
     Object,
 )
 from modules.common.message_resource import ObjectResource
+from modules.edgecontroller.objects import part_of, usable
 from modules.edgecontroller.upstream import certificate_rules
 from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.calls import ask
@@ -77,9 +78,10 @@ class CertificateRequester:
         return found
 
     async def _get(self, name: str) -> Object:
-        return await ask(
+        found = await ask(
             lambda: self._client.get(CERTIFICATESIGNINGREQUESTS, name), self._client.health
         )
+        return usable(CERTIFICATESIGNINGREQUESTS, found)
 
     async def _approve(
         self, about: ObjectResource, csr: x509.CertificateSigningRequest, signer: str
@@ -97,23 +99,21 @@ class CertificateRequester:
             return
 
         async def attempt() -> None:
-            present = await self._client.get(CERTIFICATESIGNINGREQUESTS, about.name)
-            status = present.setdefault("status", {})
+            present = await self._get(about.name)
+            status = present.get("status") or {}
             if not status.get("conditions"):
-                status["conditions"] = [_APPROVED]
+                approved = {**present, "status": {**status, "conditions": [_APPROVED]}}
                 await self._client.replace(
-                    CERTIFICATESIGNINGREQUESTS, present, subresource="approval"
+                    CERTIFICATESIGNINGREQUESTS, approved, subresource="approval"
                 )
                 log.info("certificate request %s: approved", about.name)
 
         await retry_briefly(attempt, self._client.health)
 
 
-def _asks_for(request: Any) -> bytes:
+def _asks_for(request: Object) -> bytes:
     """Return the PEM in a CertificateSigningRequest; empty if there is none."""
-    spec = request.get("spec")
-    text = spec.get("request") if isinstance(spec, dict) else None
     try:
-        return base64.b64decode(text) if isinstance(text, str) else b""
+        return base64.b64decode(part_of(request, "spec").get("request") or "")
     except ValueError:
         return b""

@@ -13,7 +13,7 @@ from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Obje
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import OK
-from modules.edgecontroller.objects import version_of
+from modules.edgecontroller.objects import usable, version_of
 from modules.edgecontroller.upstream import nodestatus
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import own_node
@@ -142,7 +142,7 @@ class NodeWriter:
         An edge from 1.2 on sends the whole Node.
         """
         found = await retry_briefly(lambda: self._client.get(NODES, name), self._client.health)
-        before = found["metadata"].get("labels") or {}
+        before = usable(NODES, found)["metadata"].get("labels") or {}
         changed = {key: value for key, value in labels.items() if before.get(key) != value}
         check_labels(changed)
         return changed

@@ -110,7 +110,8 @@ class PodWriter:
     async def _uid_of_node(self, name: str) -> str:
         node = self._state.nodes.get(("", name))
         if node is None:
-            node = await ask(lambda: self._client.get(NODES, name), self._client.health)
+            found = await ask(lambda: self._client.get(NODES, name), self._client.health)
+            node = usable(NODES, found)
         return uid_of(node)
 
     async def _write(self, about: ObjectResource, pod: Object, reported: PodStatusRequest) -> None:

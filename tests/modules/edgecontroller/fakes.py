@@ -11,6 +11,7 @@ from typing import Any, cast
 from ipc import Message, MessageTooLarge
 from modules.common.kube import NODES, PODS, KubeClient, Resource, check, shape_of
 from modules.common.sync.record import Record
+from modules.common.wire.generations import tell
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.controller import Controller
 from modules.edgecontroller.downstream.state import LISTED
@@ -116,13 +117,14 @@ def _node_metadata() -> Json:
 
 
 @asynccontextmanager
-async def running(directory: Path, *pods: Any) -> AsyncIterator[Bench]:
+async def running(directory: Path, *pods: Any, generation: str = "") -> AsyncIterator[Bench]:
     """Run a controller; `pods` are what there is when it starts."""
     directory.mkdir(exist_ok=True)
     bench = Bench(directory)
     bench.api.lists[PODS.plural].extend(pods)
     await bench.ready()
-    bench.hear(Message.build("cloudhub", "resource", "connected", f"node/{NODE}"))
+    content = tell(generation)
+    bench.hear(Message.build("cloudhub", "resource", "connected", f"node/{NODE}", content))
     await bench.settle()
     try:
         yield bench

@@ -14,15 +14,27 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.kube import PODS
-from tests.support.anything import contents, json, names
+from modules.common.wire.generations import V1_1, V1_23
+from tests.support.anything import almost, contents, json, names
 from tests.support.aside import no_bug
 from tests.support.mutations import sample
 
 from .conftest import NODE, pod
 from .fakes import running
+from .test_certificates import request
+from .test_events_of_edges import event, repeated
+from .test_mirror_pods import mirror
+from .today import LEASE, REGISTERED, token_request
 
-OPERATIONS = ["insert", "update", "delete", "query", "response", "error", "connected", "get"]
-TYPES = ["podstatus", "nodestatus", "node", "pod", "configmap", "secret", "service", "endpoints"]
+OPERATIONS = [
+    *("insert", "update", "patch", "delete", "query"),
+    *("response", "error", "connected", "get"),
+]
+TYPES = [
+    *("podstatus", "nodestatus", "node", "pod", "configmap", "secret", "service", "endpoints"),
+    *("nodepatch", "podpatch", "lease", "event", "serviceaccounttoken"),
+    *("certificatesigningrequest", "persistentvolumeclaim", "ca.crt"),
+]
 
 POD_STATUS = {"Name": "p", "Status": sample("PodStatus"), "UID": "u-p"}
 NODE_STATUS = {
@@ -30,6 +42,53 @@ NODE_STATUS = {
     "ExtendResources": {"nvidia.com/gpu": [{"name": "a"}]},
 }
 NODE_UPDATE = {"metadata": {"annotations": {"a": "b"}}}
+
+POD_PATCH = {"metadata": {"uid": "u-p"}, "status": {"phase": "Running", "conditions": []}}
+NODE_PATCH = {"metadata": {"labels": {"a": "b"}}, "status": {"conditions": []}}
+LEASE_OF_NODE = {"metadata": {}, "spec": {"holderIdentity": NODE, "leaseDurationSeconds": 40}}
+
+#: What edges send that they may send.
+REQUESTS: list[tuple[str, str, Any]] = [
+    ("update", "default/podstatus/p", POD_STATUS),
+    ("update", "default/podstatus", [POD_STATUS, POD_STATUS]),
+    ("update", f"default/nodestatus/{NODE}", NODE_STATUS),
+    ("update", f"default/node/{NODE}", NODE_UPDATE),
+    ("insert", f"null/node/{NODE}", REGISTERED),
+    ("insert", f"default/nodestatus/{NODE}", REGISTERED),
+    ("patch", f"null/nodepatch/{NODE}", NODE_PATCH),
+    ("patch", "default/podpatch/p", POD_PATCH),
+    ("insert", "default/pod/static-p", mirror("u-node")),
+    ("delete", "default/pod/p", {"gracePeriodSeconds": 0, "preconditions": {"uid": "u-p"}}),
+    ("insert", LEASE, LEASE_OF_NODE),
+    ("update", LEASE, LEASE_OF_NODE),
+    ("insert", "default/event/p.1234", event()),
+    ("update", "default/event/p.1234", event()),
+    ("patch", "default/event/p.1234", repeated(count=2)),
+    ("query", "default/serviceaccounttoken/sa", token_request("u-p")),
+    ("insert", "default/certificatesigningrequest/c", request()),
+    ("query", "default/certificatesigningrequest/c", None),
+    ("query", "default/configmap/c", None),
+    ("query", "k8s/ca.crt", None),
+]
+
+
+def as_text(content: Any) -> str:
+    """Return a content as a string of JSON, as an edge sends its patches."""
+    return msgspec.json.encode(content).decode()
+
+
+def sent(operation: str, resource: str, content: Any) -> st.SearchStrategy[Message]:
+    """Give a request with some fields of its content made something else."""
+    wrong = almost(content) if content else json
+    return st.builds(
+        Message.build,
+        st.just("edged"),
+        st.just("meta"),
+        st.just(operation),
+        st.just(f"node/{NODE}/{resource}"),
+        st.just(content) | wrong | wrong.map(msgspec.json.encode) | wrong.map(as_text),
+    )
+
 
 RESOURCES = st.one_of(
     st.text(max_size=30),
@@ -51,26 +110,31 @@ MESSAGES = st.builds(
     st.just("meta"),
     st.sampled_from(OPERATIONS) | st.text(max_size=10),
     RESOURCES,
-    contents(POD_STATUS, [POD_STATUS, POD_STATUS], NODE_STATUS, NODE_UPDATE),
+    contents(*(content for *_, content in REQUESTS if content)) | st.text(max_size=20),
     parent_id=st.text(max_size=5),
-)
+) | st.one_of(*(sent(*each) for each in REQUESTS))
 
 
 @pytest.mark.timeout(300)
 @settings(max_examples=settings.default.max_examples // 4)
-@given(messages=st.lists(MESSAGES, min_size=1, max_size=20), answer=json)
+@given(
+    messages=st.lists(MESSAGES, min_size=1, max_size=20),
+    answer=json | st.sampled_from([pod("p", uid="u-p"), event(), request()]),
+    generation=st.sampled_from([V1_1, V1_23]),
+)
 def test_whatever_an_edge_sends_the_controller_goes_on(
-    messages: list[Message], answer: Any
+    messages: list[Message], answer: Any, generation: str
 ) -> None:
     """Every message is done with, and a good status after them is written."""
     with tempfile.TemporaryDirectory() as directory, no_bug():
-        asyncio.run(send_all(Path(directory), messages, answer))
+        asyncio.run(send_all(Path(directory), messages, answer, generation))
 
 
-async def send_all(directory: Path, messages: list[Message], answer: Any) -> None:
-    async with running(directory) as bench:
+async def send_all(directory: Path, messages: list[Message], answer: Any, generation: str) -> None:
+    async with running(directory, generation=generation) as bench:
         bench.api.answer = answer
-        bench.feed(PODS, pod("p", uid="u-p", resourceVersion="1"))
+        spec = {"serviceAccountName": "sa"}
+        bench.feed(PODS, pod("p", uid="u-p", resourceVersion="1", spec=spec))
         taken = [bench.hear(message) for message in messages]
         await bench.settle()
         assert all(each.is_done for each in taken)

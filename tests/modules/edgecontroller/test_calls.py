@@ -30,6 +30,7 @@ from .today import (
     reason,
     register,
     responds,
+    token_request,
     without_managed_fields,
 )
 
@@ -326,11 +327,6 @@ async def test_what_does_not_exist_is_an_error_and_no_object(today: Cloud, kind:
 
 
 # Token
-
-
-def token_request(uid: str, name: str = "p", **ref: str) -> Json:
-    bound_to = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid, **ref}
-    return {"spec": {"audiences": None, "expirationSeconds": 3607, "boundObjectRef": bound_to}}
 
 
 async def with_account(cloud: Cloud, name: str = "p", on: str = NODE) -> str:

@@ -78,7 +78,8 @@ class Signer:
         if name in self.requests:
             raise AlreadyExists(409, "AlreadyExists", name)
         metadata = {**obj["metadata"], "uid": "u", "resourceVersion": "1"}
-        self.requests[name] = {**obj, "metadata": metadata, "status": {}}
+        spec = {**obj["spec"], "username": "cloudcore", "groups": ["a"], "extra": {"id": ["b"]}}
+        self.requests[name] = {"metadata": metadata, "spec": spec, "status": {}}
         return deepcopy(self.requests[name])
 
     def get(self, name: str) -> Json:
@@ -143,7 +144,9 @@ async def test_a_serving_certificate_is_requested_and_approved(
     assert answer.content["Err"] is None
     assert answer.content["Object"]["metadata"]["uid"] == "u"
     spec = signer.requests[NAME]["spec"]
-    assert spec == {key: sent["spec"][key] for key in ("request", "signerName", "usages")}
+    of_others = {"username": "cloudcore", "groups": ["a"], "extra": {"id": ["b"]}}
+    mine = {key: sent["spec"][key] for key in ("request", "signerName", "usages")}
+    assert spec == mine | of_others
     (condition,) = signer.approved()
     assert (condition["type"], condition["status"]) == ("Approved", "True")
     assert condition["reason"] == "AutoApproved"
@@ -247,7 +250,10 @@ async def test_what_is_no_request_has_an_answer(today: Cloud, signer: Signer, da
 
 async def test_a_node_reads_its_own_requests_alone(today: Cloud, signer: Signer) -> None:
     theirs = request(pem(f"system:node:{OTHER}"))
-    signer.requests = {"theirs": theirs, "broken": {"metadata": {}, "spec": 5}}
+    signer.requests = {
+        "theirs": theirs,
+        "broken": {"metadata": {"name": "broken"}, "spec": {"request": "5"}},
+    }
     for name in ("theirs", "broken", "none"):
         answer = await today.call("query", f"default/certificatesigningrequest/{name}")
         assert answer.operation == "error"

@@ -83,3 +83,8 @@ async def bound(cloud: Cloud, name: str = "p", on: str = NODE) -> Json:
 
 def pod_patch(uid: str, **status: Any) -> str:
     return msgspec.json.encode({"metadata": {"uid": uid}, "status": status}).decode()
+
+
+def token_request(uid: str, name: str = "p", **ref: str) -> Json:
+    bound_to = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid, **ref}
+    return {"spec": {"audiences": None, "expirationSeconds": 3607, "boundObjectRef": bound_to}}
