@@ -1,8 +1,8 @@
 """Messages from the edges: requests for membership, and reported twins.
 
 As in cloud/pkg/devicecontroller/controller/upstream.go. In addition `membership/detail` is
-answered, and every message is acknowledged with `OK`, as KubeEdge does since v1.2. An edge of
-v1.1 resends what is not acknowledged.
+answered, and every message is acknowledged with `OK`, as KubeEdge does since v1.2. An edge resends
+what is not acknowledged. Edges of today know devices of v1beta1 only, and are not sent any here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ipc
 from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
 from modules.common.sync.in_flight import InFlight
+from modules.common.wire.generations import generation_of
 from modules.devicecontroller.status.reported_values import (
     Reports,
     StatusWriter,
@@ -86,31 +87,37 @@ class Upstream:
         message = delivery.message
         node, about = message_resource.split(message.resource)
         if message.resource == f"{message_resource.NODE}/{node}":
-            self._node_event(node, message.operation)
+            self._node_event(node, message)
             self._done(delivery)
         elif message.operation in {"response", "error"}:
             self._done(delivery)
-        elif about == message_resource.MEMBERSHIP_DETAIL:
+        elif about == message_resource.MEMBERSHIP_DETAIL and self._node_sync.takes_devices(node):
             event_id = membership.event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
             self._node_sync.answer(node, request)
         else:
             self._twin_message(node, delivery)
 
-    def _node_event(self, node: str, operation: str) -> None:
-        if operation == "connected":
-            self._node_sync.announce_later(node, _ASK_WITHIN)
-        elif operation == "disconnected":
+    def _node_event(self, node: str, message: ipc.Message) -> None:
+        if message.operation == "connected":
+            self._node_sync.connected(node, generation_of(message.content), _ASK_WITHIN)
+        elif message.operation == "disconnected":
             self._node_sync.disconnected(node)
 
     def _twin_message(self, node: str, delivery: ipc.Delivery) -> None:
-        """Queue reported values for writing; a message without any is only acknowledged."""
+        """Queue reported values for writing; a message without any is only acknowledged.
+
+        So are all messages of an edge that knows no devices of v1alpha1: it would send each of
+        them again every minute.
+        """
         message = delivery.message
         device, reports = "", Reports()
         try:
             about = message_resource.parse_device(message.resource)
             device = about.device
-            if about.aspect == message_resource.TWIN_EDGE_UPDATED:
+            if about.aspect == message_resource.TWIN_EDGE_UPDATED and self._node_sync.takes_devices(
+                node
+            ):
                 reports = twin.reports(message.content)
         except message_resource.BadResource:
             log.debug("message %s %s: nothing to do", message.operation, message.resource)

@@ -15,6 +15,7 @@ import ipc
 from modules.common import message_resource
 from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_of
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.common.wire.generations import V1_23
 from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.sync.inventory import (
     DeviceSlot,
@@ -71,6 +72,8 @@ class NodeSync:
         self._since: dict[DeviceSlot, float] = {}
         #: Whether nodes are connected, as far as it has been said since the start.
         self._connected: dict[str, bool] = {}
+        #: The nodes whose edges are of today: they know devices of v1beta1 only.
+        self._of_today = {node for node, said in record.generations().items() if said == V1_23}
         self.sent = 0
 
     def enqueue(self, slot: DeviceSlot, last: Object | None = None) -> None:
@@ -84,6 +87,24 @@ class NodeSync:
         """Enqueue all slots, for what has changed while this module was not running."""
         for slot in {*self._inventory.slots(), *self._record.slots()}:
             self._queue.add(slot)
+
+    def takes_devices(self, node: str) -> bool:
+        """Whether a node's edge knows devices of v1alpha1."""
+        return node not in self._of_today
+
+    def connected(self, node: str, generation: str, delay: float) -> None:
+        """Take note of a node that has connected, and of its edge's protocol generation.
+
+        It is sent all of its devices in `delay` seconds, unless it asks sooner.
+        """
+        if (generation == V1_23) != (node in self._of_today):
+            self._of_today ^= {node}
+            self._record.set_generation(node, generation if generation == V1_23 else "")
+        if self.takes_devices(node):
+            self.announce_later(node, delay)
+        else:
+            self._connected[node] = True
+            self._queue.discard_later(node)
 
     def answer(self, node: str, request: Request) -> None:
         """Enqueue the answer to a node: all of its devices, whatever was sent before."""
@@ -136,6 +157,12 @@ class NodeSync:
 
     async def _update(self, slot: DeviceSlot) -> None:
         last = self._last.pop(slot, None)
+        if not self.takes_devices(slot.node):
+            log.info(
+                "device %s is not sent to node %s, whose edge knows no devices of %s",
+                *(slot.name, slot.node, DEVICES.version),
+            )
+            return
         told = self._record.get(slot)
         device = self._inventory.at(slot)
         if told and device is None and self._is_aside(told.device):

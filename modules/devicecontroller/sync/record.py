@@ -74,8 +74,9 @@ class SyncRecord:
     def slots(self) -> Iterator[DeviceSlot]:
         """Return all slots of which a device was sent."""
         for node in self._record.nodes():
-            for _, _, name in self._record.items(node):
-                yield DeviceSlot(node, name)
+            for kind, _, name in self._record.items(node):
+                if kind == _DEVICE:
+                    yield DeviceSlot(node, name)
 
     def get(self, slot: DeviceSlot) -> Told | None:
         row = self._record.row(slot.node, _item(slot))
@@ -83,7 +84,17 @@ class SyncRecord:
 
     def of_node(self, node: str) -> Mapping[str, Told]:
         """Return what was sent to a node, by the device's name."""
-        return {name: row.payload for (_, _, name), row in self._record.items(node).items()}
+        items = self._record.items(node).items()
+        return {name: row.payload for (kind, _, name), row in items if kind == _DEVICE}
+
+    def generations(self) -> dict[str, str]:
+        """Return the protocol generation of each node's edge, if it is recorded."""
+        return self._record.generations()
+
+    def set_generation(self, node: str, generation: str) -> None:
+        """Record the protocol generation of a node's edge; empty: none."""
+        self._record.set_generation(node, generation)
+        self._record.flush()
 
     def put(self, slot: DeviceSlot, told: Told) -> None:
         """Record what was sent of a slot."""

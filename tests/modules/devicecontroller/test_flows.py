@@ -17,6 +17,7 @@ from modules.common.kube import (
     NAMESPACES,
     NODES,
 )
+from modules.common.wire.generations import V1_1, V1_23, tell
 from tests.modules.devicecontroller.conftest import Api, Controller, quiet, running
 from tests.modules.devicecontroller.samples import (
     CAPTURE,
@@ -472,3 +473,38 @@ async def test_applying_desired_values_does_not_lose_reported_ones(
     assert "dropped" not in reported(found)
     assert set((await controller.said()).content["twin"]) == {"power-status", "new", "dropped"}
     await quiet(api, controller)
+
+
+async def test_an_edge_of_today_is_sent_no_device_of_v1alpha1_and_need_not_ask_again(
+    api: Api,
+) -> None:
+    """It knows v1beta1 only, and repeats each minute what is not acknowledged."""
+    await api.create(DEVICES, device())
+
+    async def quiet_for_it(controller: Controller) -> None:
+        for resource, operation in (
+            ("membership/detail", "get"),
+            (f"device/default/{LED}/twin/edge_updated", "update"),
+            (EDGE_UPDATED, "update"),
+        ):
+            asked = await controller.hear(NODE, resource, report("ON", 1), operation)
+            answer = await controller.said()
+            assert (answer.parent_id, answer.operation) == (asked.id, "response")
+            assert (answer.source, answer.group) == ("devicecontroller", "twin")
+            assert (answer.resource, answer.content) == (f"node/{NODE}/twin", "OK")
+        await quiet(api, controller)
+
+    async with running(api.settings) as controller:
+        assert (await controller.said()).content["added_devices"]
+        await controller.hear(NODE, "", tell(V1_23), "connected", "cloudhub")
+        await quiet_for_it(controller)
+        await api.desire(LED, **{"power-status": "ON"})
+        await quiet_for_it(controller)
+        found = await api.client.get(DEVICES, LED, "default")
+        assert reported(found)["power-status"] is None
+    async with running(api.settings) as controller:  # it is not told again that it connected
+        await api.client.delete(DEVICES, LED, "default")
+        await quiet_for_it(controller)
+        await controller.hear(NODE, "", tell(V1_1), "connected", "cloudhub")
+        await controller.hear(NODE, "membership/detail", "", "get")
+        assert (await controller.said()).content["devices"] == []
