@@ -84,7 +84,10 @@ COMMANDS = (
         "List, replay or delete messages that were set aside.",
     ),
     LazyCommand(
-        "config", "supervisor.cli.config:config", "Configuration", "Print or check a configuration."
+        "config",
+        "supervisor.cli.config:config",
+        "Configuration",
+        "Print, check or convert a configuration.",
     ),
     LazyCommand(
         "completion",

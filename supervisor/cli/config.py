@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import cloup
 
+from supervisor.cli.lazy import LazyCommand, LazyGroup
 from supervisor.cli.options import (
-    CheckedGroup,
     Globals,
     global_options,
     loading_options,
@@ -21,13 +21,40 @@ if TYPE_CHECKING:
     from supervisor.host.paths import Paths
 
 
-@cloup.group(cls=CheckedGroup)
+COMMANDS = (
+    LazyCommand(
+        "default",
+        "supervisor.cli.config:default",
+        "Configuration",
+        "Print the configuration that is shipped, every key with a comment.",
+    ),
+    LazyCommand(
+        "show",
+        "supervisor.cli.config:show",
+        "Configuration",
+        "Print the configuration in force: file, environment and --set taken together.",
+    ),
+    LazyCommand(
+        "check",
+        "supervisor.cli.config:check",
+        "Configuration",
+        "Check the configuration and the files that it refers to.",
+    ),
+)
+
+
+@cloup.group(
+    cls=LazyGroup,
+    lazy_commands=COMMANDS,
+    entry_points="cloudcore.commands.config",
+    entry_points_section="Moving from KubeEdge",
+)
 @global_options
 def config() -> None:
-    """Print or check a configuration."""
+    """Print, check or convert a configuration."""
 
 
-@config.command("default")
+@cloup.command("default")
 def default() -> None:
     """Print the default configuration, every key with a comment."""
     from supervisor.config.loading import default_file
@@ -35,7 +62,7 @@ def default() -> None:
     click.echo(default_file().read_text("utf-8"), nl=False)
 
 
-@config.command("show")
+@cloup.command("show")
 @output_option("toml", help="Output format.")
 @loading_options
 @click.pass_obj
@@ -55,7 +82,7 @@ def show(options: Globals, output: str) -> None:
         click.echo(showing.render(configuration), nl=False)
 
 
-@config.command("check")
+@cloup.command("check")
 @global_options
 @click.pass_obj
 def check(options: Globals) -> None:

@@ -30,6 +30,7 @@ USED = {
     "config check": DIRECTORIES | LOADING,
     "config show": LOADING,
     "config default": set(),
+    "config convert": set(),
     "certs init": {"data_dir", "config", "set"},
     "certs issue": {"data_dir"},
     "certs list": {"data_dir"},

@@ -1,0 +1,1 @@
+"""Moving a fleet from KubeEdge's own cloudcore to this one, and back: commands, no module."""

@@ -1,0 +1,139 @@
+"""KubeEdge's configuration keys: the key of this cloudcore for each, or why there is none.
+
+The keys of cloudcore.yaml are those of pkg/apis/componentconfig/cloudcore (KubeEdge 1.19 to 1.23),
+those of controller.yaml, modules.yaml and logging.yaml those of cloud/conf in KubeEdge 1.1.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """A key of this cloudcore with the same meaning; `convert` makes its value."""
+
+    key: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """No key of this cloudcore; `why` is a sentence for the operator."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A key that is taken into account together with others (conversion.py)."""
+
+
+Rule = Same | Without | Read
+
+_GOROUTINES: Final = Without("the number of goroutines, or of messages in a Go channel")
+_QUIC: Final = Without(
+    "not served: set modules.edgeHub.websocket.enable on the edges, see docs/compatibility.md"
+)
+_STREAM: Final = Without("not yet: kubectl logs, exec and attach do not reach edges")
+_NOT_YET: Final = Without("not yet, see docs/compatibility.md")
+_ALWAYS_ON: Final = Without("always on")
+_FORMAT: Final = Without("JSON is the one format")
+
+#: cloudcore.yaml. A key stands for all keys below it that are not listed themselves.
+TODAY: Final[Mapping[str, Rule]] = {
+    "apiVersion": Read(),
+    "kind": Read(),
+    "commonConfig.tunnelPort": _STREAM,
+    "commonConfig.monitorServer.bindAddress": Same("admin.address"),
+    "commonConfig.monitorServer.enableProfiling": Without("Go's profiler"),
+    "kubeAPIConfig.master": Same("kubernetes.master"),
+    "kubeAPIConfig.kubeConfig": Same("kubernetes.kubeconfig", os.path.expanduser),
+    "kubeAPIConfig.contentType": _FORMAT,
+    "kubeAPIConfig.qps": Same("kubernetes.qps", float),
+    "kubeAPIConfig.burst": Same("kubernetes.burst", int),
+    "featureGates.requireAuthorization": Without(
+        "what an edge may read and write is always checked; nothing is impersonated"
+    ),
+    "featureGates": _NOT_YET,
+    "modules.cloudHub.enable": Read(),
+    "modules.cloudHub.keepaliveInterval": Same("modules.cloudhub.keepalive_interval", float),
+    "modules.cloudHub.nodeLimit": Same("modules.cloudhub.node_limit", int),
+    "modules.cloudHub.writeTimeout": Same("modules.cloudhub.write_timeout", float),
+    "modules.cloudHub.tlsCAFile": Read(),
+    "modules.cloudHub.tlsCAKeyFile": Read(),
+    "modules.cloudHub.tlsCertFile": Read(),
+    "modules.cloudHub.tlsPrivateKeyFile": Read(),
+    "modules.cloudHub.advertiseAddress": Read(),
+    "modules.cloudHub.dnsNames": Read(),
+    "modules.cloudHub.edgeCertSigningDuration": Same("modules.cloudhub.edge_certificate_days", int),
+    "modules.cloudHub.tokenRefreshDuration": Same("modules.cloudhub.token_refresh_hours", int),
+    "modules.cloudHub.websocket.enable": _ALWAYS_ON,
+    "modules.cloudHub.websocket.address": Same("modules.cloudhub.address"),
+    "modules.cloudHub.websocket.port": Same("modules.cloudhub.port", int),
+    "modules.cloudHub.https.enable": _ALWAYS_ON,
+    "modules.cloudHub.https.address": Without("the address of the websocket"),
+    "modules.cloudHub.https.port": Same("modules.cloudhub.https_port", int),
+    "modules.cloudHub.quic": _QUIC,
+    "modules.cloudHub.unixsocket.enable": Read(),
+    "modules.cloudHub.unixsocket.address": Read(),
+    "modules.cloudHub.authorization": Without(
+        "the certificate of an edge has to name its node, and what it may do is always checked"
+    ),
+    "modules.edgeController.enable": Read(),
+    "modules.edgeController.nodeUpdateFrequency": Same(
+        "modules.edgecontroller.node_update_frequency", float
+    ),
+    "modules.edgeController.buffer": _GOROUTINES,
+    "modules.edgeController.load": _GOROUTINES,
+    "modules.deviceController.enable": Read(),
+    "modules.deviceController.buffer": _GOROUTINES,
+    "modules.deviceController.load": _GOROUTINES,
+    "modules.syncController": Without("its work is part of edgecontroller"),
+    "modules.dynamicController": _NOT_YET,
+    "modules.cloudStream": _STREAM,
+    "modules.iptablesManager": _STREAM,
+    "modules.router": _NOT_YET,
+    "modules.taskManager": _NOT_YET,
+}
+
+#: controller.yaml, modules.yaml and logging.yaml.
+V1_1: Final[Mapping[str, Rule]] = {
+    "controller.kube.master": Same("kubernetes.master"),
+    "controller.kube.namespace": Same("kubernetes.namespace"),
+    "controller.kube.content_type": _FORMAT,
+    "controller.kube.qps": Same("kubernetes.qps", float),
+    "controller.kube.burst": Same("kubernetes.burst", int),
+    "controller.kube.node_update_frequency": Same(
+        "modules.edgecontroller.node_update_frequency", float
+    ),
+    "controller.kube.kubeconfig": Same("kubernetes.kubeconfig", os.path.expanduser),
+    "controller.buffer": _GOROUTINES,
+    "controller.load": _GOROUTINES,
+    "cloudhub.protocol_websocket": _ALWAYS_ON,
+    "cloudhub.port": Same("modules.cloudhub.port", int),
+    "cloudhub.protocol_quic": _QUIC,
+    "cloudhub.quic_port": _QUIC,
+    "cloudhub.max_incomingstreams": _QUIC,
+    "cloudhub.enable_uds": Read(),
+    "cloudhub.uds_address": Read(),
+    "cloudhub.address": Same("modules.cloudhub.address"),
+    "cloudhub.ca": Read(),
+    "cloudhub.cert": Read(),
+    "cloudhub.key": Read(),
+    "cloudhub.keepalive-interval": Same("modules.cloudhub.keepalive_interval", float),
+    "cloudhub.write-timeout": Same("modules.cloudhub.write_timeout", float),
+    "cloudhub.node-limit": Same("modules.cloudhub.node_limit", int),
+    "devicecontroller.kube": Without("[kubernetes] is for both controllers"),
+    "devicecontroller.buffer": _GOROUTINES,
+    "devicecontroller.load": _GOROUTINES,
+    "modules.enabled": Read(),
+    "loggerLevel": Same("log.verbosity", lambda level: int(str(level).upper() == "DEBUG")),
+    "logFormatText": Same("log.format", lambda text: "text" if text else "json"),
+    "enableRsyslog": Without("the log goes to standard error"),
+    "writers": Without("the log goes to standard error"),
+    "loggerFile": Without("the log goes to standard error"),
+}
