@@ -1,13 +1,15 @@
-"""Pods to the edges: cloudcore beside KubeEdge 1.1.0's, in turns, with the same API server.
+"""Pods to the edges: cloudcore beside KubeEdge's own, in turns, with the same API server.
 
 500 edges in a process of their own, 2,000 pods at 100 a second, all on this machine. CPU is that of
 all processes of the cloudcore that is measured, while the pods are created; it has the edges'
 keepalives in it.
 
     python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore [--runs 3]
+    python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore --generation v1.23
 
-FILE is for an API server that has nothing else to do (docs/peers.md): the pods in its namespace
-`default` are deleted.
+The second one is for KubeEdge 1.23.1 and edges that speak JSON; the API server needs KubeEdge's
+CRDs (reliablesyncs, devices of v1beta1, rules) and the namespace kubeedge then. FILE is for an API
+server that has nothing else to do (docs/peers.md): the pods in its namespace `default` are deleted.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from bench.figures import Figure, compared, median, publish
 from bench.usage import running_time
 from modules.common.kube import NODES, PODS, KubeClient
 from modules.common.pki import certificates
+from modules.common.wire import generations
 from modules.hollow.demo.harness import running
 from supervisor.api import KubernetesSettings, Settings
 
@@ -65,6 +68,26 @@ cloudhub:
 devicecontroller:
   kube: *kube
 """
+CLOUDCORE = """\
+apiVersion: cloudcore.config.kubeedge.io/v1alpha2
+kind: CloudCore
+commonConfig: {{monitorServer: {{bindAddress: "127.0.0.1:{monitor}"}}}}
+kubeAPIConfig: {{kubeConfig: "{kubeconfig}", qps: 100000, burst: 100000}}
+modules:
+  cloudHub:
+    advertiseAddress: ["127.0.0.1"]
+    nodeLimit: 2000
+    tlsCAFile: {pki}/ca.crt
+    tlsCAKeyFile: {pki}/ca.key
+    tlsCertFile: {pki}/server.crt
+    tlsPrivateKeyFile: {pki}/server.key
+    unixsocket: {{enable: true, address: "unix://{base}/hub.sock"}}
+    websocket: {{enable: true, port: {port}, address: 127.0.0.1}}
+    https: {{enable: true, port: {https}, address: 127.0.0.1}}
+  dynamicController: {{enable: false}}
+  router: {{enable: false}}
+  iptablesManager: {{enable: false}}
+"""
 LOGGING = 'loggerLevel: "INFO"\nlogFormatText: true\nwriters: [stdout]\nloggerFile: "log"\n'
 MODULES = "modules:\n  enabled: [devicecontroller, edgecontroller, cloudhub]\n"
 
@@ -95,20 +118,36 @@ async def ours(kubeconfig: Path) -> AsyncIterator[Cloud]:
         yield Cloud(url, cloudcore.settings.data_dir, bench.pids_of(status))
 
 
+def configure_1_1(base: Path, kubeconfig: Path, port: int) -> list[str]:
+    """Write the configuration of KubeEdge 1.1 to `base`/conf; return the arguments."""
+    (base / "conf").mkdir()
+    controller = CONTROLLER.format(kubeconfig=kubeconfig, port=port, pki=base / "pki")
+    files = {"controller": controller, "logging": LOGGING, "modules": MODULES}
+    for file, text in files.items():
+        (base / "conf" / f"{file}.yaml").write_text(text)
+    return []
+
+
+def configure_1_23(base: Path, kubeconfig: Path, port: int) -> list[str]:
+    """Write the configuration of KubeEdge 1.23 to `base`; return the arguments."""
+    ports = {"port": port, "https": free_port(), "monitor": free_port()}
+    path = base / "cloudcore.yaml"
+    path.write_text(CLOUDCORE.format(kubeconfig=kubeconfig, pki=base / "pki", base=base, **ports))
+    return ["--config", str(path)]
+
+
 @asynccontextmanager
-async def go(binary: Path, kubeconfig: Path) -> AsyncIterator[Cloud]:
+async def go(binary: Path, kubeconfig: Path, generation: str) -> AsyncIterator[Cloud]:
+    configure = configure_1_1 if generation == generations.V1_1 else configure_1_23
     with tempfile.TemporaryDirectory(prefix="cloudcore-go-") as name:
         base = Path(name)
-        pki = certificates.ensure_pki(base / "pki", [])
+        certificates.ensure_pki(base / "pki", [])
         port = free_port()
-        (base / "conf").mkdir()
-        controller = CONTROLLER.format(kubeconfig=kubeconfig, port=port, pki=pki.directory)
-        files = {"controller": controller, "logging": LOGGING, "modules": MODULES}
-        for file, text in files.items():
-            (base / "conf" / f"{file}.yaml").write_text(text)
+        arguments = configure(base, kubeconfig, port)
+        environment = {"GOARCHAIUS_CONFIG_PATH": name, "HOME": name}
         with (base / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                binary, stdout=log, stderr=log, cwd=base, env={"GOARCHAIUS_CONFIG_PATH": name}
+                binary, *arguments, stdout=log, stderr=log, cwd=base, env=environment
             )
         measuring = asyncio.current_task()
         assert measuring
@@ -120,7 +159,7 @@ async def go(binary: Path, kubeconfig: Path) -> AsyncIterator[Cloud]:
         ended.add_done_callback(died)
         try:
             await listening(port)
-            yield Cloud(f"wss://127.0.0.1:{port}", base, {GO: process.pid})
+            yield Cloud(f"wss://127.0.0.1:{port}", base, {"cloudcore": process.pid})
         except asyncio.CancelledError:
             if not ended.done():
                 raise
@@ -167,12 +206,14 @@ async def prepare(api: KubeClient) -> None:
     await bench.create_nodes(api, (name for name in bench.NODES_OF_EDGES if name not in known))
 
 
-async def measure(system: AbstractAsyncContextManager[Cloud], kubeconfig: Path) -> dict[str, float]:
+async def measure(
+    system: AbstractAsyncContextManager[Cloud], kubeconfig: Path, generation: str
+) -> dict[str, float]:
     kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
     settings = Settings(data_dir=Path(), run_dir=Path(), kubernetes=kubernetes)
     async with KubeClient.connect(settings, user_agent="bench") as api:
         await prepare(api)
-        async with system as cloud, bench.edges(cloud.data_dir, cloud.url) as there:
+        async with system as cloud, bench.edges(cloud.data_dir, cloud.url, generation) as there:
             for pid in cloud.pids.values():
                 await bench.settled(pid)
             before = cloud.cpu_seconds()
@@ -193,20 +234,27 @@ async def measure(system: AbstractAsyncContextManager[Cloud], kubeconfig: Path) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kubeconfig", type=Path, required=True)
-    parser.add_argument("--go", type=Path, required=True, help="KubeEdge 1.1.0's cloudcore")
+    parser.add_argument("--go", type=Path, required=True, help="KubeEdge's cloudcore")
+    parser.add_argument(
+        "--generation",
+        choices=[generations.V1_1, generations.V1_23],
+        default=generations.V1_1,
+        help="of that cloudcore (1.1.0 or 1.23.1) and of the edges",
+    )
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    kubeconfig = arguments.kubeconfig.resolve()
+    kubeconfig, generation = arguments.kubeconfig.resolve(), arguments.generation
+    theirs = GO if generation == generations.V1_1 else "Go 1.23.1"
     systems = {
         OURS: partial(ours, kubeconfig),
-        GO: partial(go, arguments.go.resolve(), kubeconfig),
+        theirs: partial(go, arguments.go.resolve(), kubeconfig, generation),
     }
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
     for number in range(arguments.runs):
         for name, make in systems.items():
             print(f"{name}: run {number + 1} of {arguments.runs}", flush=True)
             try:
-                runs[name].append(uvloop.run(measure(make(), kubeconfig)))
+                runs[name].append(uvloop.run(measure(make(), kubeconfig, generation)))
             except Died as died:
                 print(f"{name} has died: {died}")
             else:
@@ -218,8 +266,8 @@ def main() -> None:
         if made
         for metric, unit in UNITS.items()
     ]
-    how = f"medians of {len(runs[OURS])} and {len(runs[GO])} runs, in turns"
-    publish("beside-go", how, [*figures, *compared(figures, OURS)])
+    how = f"medians of {len(runs[OURS])} and {len(runs[theirs])} runs, in turns"
+    publish(f"beside-go-{generation}", how, [*figures, *compared(figures, OURS)])
 
 
 if __name__ == "__main__":

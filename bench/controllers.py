@@ -31,6 +31,7 @@ from bench.figures import Figure, median, publish
 from bench.usage import running_time
 from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
 from modules.common.pki import certificates
+from modules.common.wire import generations
 from modules.hollow import manifests
 from modules.hollow.demo.harness import Cloudcore, running
 from supervisor import client as admin
@@ -73,13 +74,15 @@ class EdgeProcess:
 
 
 @asynccontextmanager
-async def edges(data_dir: Path, url: str) -> AsyncIterator[EdgeProcess]:
+async def edges(
+    data_dir: Path, url: str, generation: str = generations.V1_1
+) -> AsyncIterator[EdgeProcess]:
     """Connect EDGES edges, all with one certificate of the `pki` in that directory."""
     directory, pki = data_dir / "bench", data_dir / "pki"
     directory.mkdir()
     certificates.write_node_files(directory, pki, certificates.issue_node(pki, "bench"))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES)),
+        *(sys.executable, "-m", "bench.edges", url, directory, "edge", str(EDGES), generation),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=2**26,

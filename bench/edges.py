@@ -3,7 +3,7 @@
 Talks to whoever started it in lines of JSON: a command on stdin, its result on stdout. Times are
 those of time.time_ns, which all processes of a machine share.
 
-    python -m bench.edges wss://127.0.0.1:10000 CERTIFICATES PREFIX COUNT
+    python -m bench.edges wss://127.0.0.1:10000 CERTIFICATES PREFIX COUNT [GENERATION]
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import uvloop
 
 from ipc import Message
 from modules.common.times import format_now
+from modules.common.wire import generations
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID
-from modules.hollow.link import Link
+from modules.hollow.link import FORMS, Link
 from modules.hollow.timing import Timing
 from modules.hollow.v1_1.status import node_status_request
 
@@ -34,7 +35,9 @@ DIALING = 16
 class Edge:
     """A link, and what edged and metaManager would do with it, without keeping any object."""
 
-    def __init__(self, node: str, server: str, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, node: str, server: str, context: ssl.SSLContext, generation: str = generations.V1_1
+    ) -> None:
         self.node = node
         self.arrived: dict[str, int] = {}
         self.asked: dict[str, int] = {}
@@ -46,6 +49,7 @@ class Edge:
             {"node_id": node, "project_id": PROJECT_ID, "ConnectionUse": "msg"},
             context,
             Timing(),
+            form=FORMS[generation],
             on_up=self.up.set,
             on_message=self._take,
             emit=lambda *_: None,
@@ -138,9 +142,12 @@ class Edges:
             await asyncio.sleep(0.1)
 
 
-async def main(server: str, certificates: Path, prefix: str, count: int) -> None:
+async def main(
+    server: str, certificates: Path, prefix: str, count: int, generation: str = generations.V1_1
+) -> None:
     context = tls.from_directory(certificates)
-    edges = Edges([Edge(f"{prefix}-{number}", server, context) for number in range(count)])
+    names = [f"{prefix}-{number}" for number in range(count)]
+    edges = Edges([Edge(name, server, context, generation) for name in names])
     await edges.connect()
     reader = asyncio.StreamReader(limit=2**24)
     protocol = asyncio.StreamReaderProtocol(reader)
@@ -150,4 +157,4 @@ async def main(server: str, certificates: Path, prefix: str, count: int) -> None
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), *sys.argv[5:]))
