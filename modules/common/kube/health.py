@@ -110,11 +110,14 @@ class ApiHealth:
 
     def details(self) -> dict[str, Any]:
         """Return `waiting_for` and `because` for the module's status; both None without a fault."""
-        faults = {what: error for each in self._incidents if each.logged for what, error in each}
+        outage, refusals = self._incidents
+        faults = {
+            what: error for each in (refusals, outage) if each.logged for what, error in each
+        }
         if not faults:
             return {"waiting_for": None, "because": None}
         watches = sorted(faults.keys() - {REQUESTS})
-        error = next(iter(faults.values()))
+        error = next((each for each in faults.values() if each.outage), next(iter(faults.values())))
         because = f"{error.cause}; {error.hint}"
         return {"waiting_for": ", ".join(watches or faults), "because": because}
 
@@ -211,6 +214,15 @@ class _Refusals(_Incident):
     """Refused watches, each with its own reason."""
 
     outage = False
+
+    def update(self, faults: dict[str, KubeError]) -> None:
+        """Set the refusals; what was refused before an outage is not known to be served."""
+        before = {
+            what: self._faults[what]
+            for what, error in faults.items()
+            if error.outage and what in self._faults
+        }
+        super().update(faults | before)
 
     def log(self) -> None:
         news: dict[tuple[type[KubeError], str], list[str]] = {}

@@ -397,3 +397,21 @@ async def test_requests_that_find_no_answer_are_told_of_too(
     await until(lambda: status.details["waiting_for"] is None)
     reporting.cancel()
     await asyncio.wait([reporting])
+
+
+async def test_a_refusal_does_not_end_with_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    account = ApiHealth()
+    refused, away = ApiError(404, "NotFound", "no such CRD"), Unreachable("no answer")
+    account.failed("devices", refused)
+    account.log_now()
+    account.failed("devices", away)
+    account.log_now()
+    assert account.details()["because"].startswith("no answer")
+    account.failed("devices", refused)
+    assert caplog.messages[-1].startswith("the Kubernetes API is available again")
+    assert account.details()["waiting_for"] == "devices"
+    assert not [each for each in caplog.messages if each.startswith("watching")]
+    account.served("devices")
+    assert caplog.messages[-1].startswith("watching devices again after")
+    account.close()
