@@ -111,9 +111,7 @@ class ApiHealth:
     def details(self) -> dict[str, Any]:
         """Return `waiting_for` and `because` for the module's status; both None without a fault."""
         outage, refusals = self._incidents
-        faults = {
-            what: error for each in (refusals, outage) if each.logged for what, error in each
-        }
+        faults = {what: error for each in (refusals, outage) if each.logged for what, error in each}
         if not faults:
             return {"waiting_for": None, "because": None}
         watches = sorted(faults.keys() - {REQUESTS})
