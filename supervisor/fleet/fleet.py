@@ -16,6 +16,7 @@ import msgspec
 from ipc import ChannelRegistry, ChannelState, DeadLetterBox
 from supervisor.api import Settings
 from supervisor.config import Configuration, ModuleSpec
+from supervisor.fleet.restart_strategies import RestartStrategies
 from supervisor.fleet.start_order import StartOrder
 from supervisor.host import sockets
 from supervisor.host.oom import OomKills
@@ -28,7 +29,7 @@ from supervisor.telemetry.state_changes import StateChangeLog
 from supervisor.unit import post_mortem
 from supervisor.unit.launch import Launcher, LaunchSpec
 from supervisor.unit.process import ModuleProcess
-from supervisor.unit.restart_policy import Cause, Restart
+from supervisor.unit.restart_policy import Cause
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 
@@ -97,7 +98,7 @@ class Fleet:
         self._owner = owner
         self._oom = OomKills()
         self._order = StartOrder(self.units, self.state_changes)
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._strategies = RestartStrategies(self.units, self.state_changes)
         self._start_begun = False
         self._set_up_logs()
 
@@ -264,7 +265,7 @@ class Fleet:
         if self.stopping:
             return
         if unit.state is State.CRASHED:
-            self._restart_others(unit)
+            self._strategies.apply(unit)
         elif unit.state is State.FAILED and unit.supervision.essential:
             log.critical("module %s is essential and has failed for good: stopping", unit.name)
             self._owner.end(EXIT_ESSENTIAL_FAILED)
@@ -298,24 +299,6 @@ class Fleet:
         for unit in units:
             if unit.module.name not in present:
                 sockets.refuse(unit.sockets)
-
-    def _restart_others(self, died: Unit) -> None:
-        """Apply the restart strategy of a crashed unit (the words are OTP's, supervisor.erl)."""
-        strategy = died.supervision.strategy
-        order = sorted(self.units.values(), key=lambda unit: unit.first_started)
-        later = order[order.index(died) + 1 :]
-        others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
-
-        async def settled() -> None:
-            await self.state_changes.until(lambda: died.settled)
-
-        why = f"{died.name} crashed: {strategy}"
-        restart = Restart(Cause.STRATEGY, why, gate=settled)
-        for other in reversed(others):
-            if other is not died and other.state in {State.STARTING, State.READY}:
-                task = asyncio.create_task(other.restart(restart))
-                self._restarts.add(task)
-                task.add_done_callback(self._restarts.discard)
 
     def _report_progress(self) -> None:
         self._owner.unit_changed()

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
 from ipc import ChannelState
-from ipc.registry import Mailbox
 from supervisor.api import Module
 from supervisor.host import sockets
 from supervisor.host.run_records import RunRecords
 from supervisor.telemetry.crash_reports import (
     CrashReport,
-    how_ended,
 )
-from supervisor.telemetry.output import ModuleOutput
-from supervisor.unit import states
+from supervisor.unit import cleanup, states
 from supervisor.unit.child import (
     run_cleanup,
     run_module,
@@ -32,22 +27,18 @@ from supervisor.unit.health import Health
 from supervisor.unit.launch import LaunchSpec
 from supervisor.unit.process import (
     ModuleProcess,
-    suspension,
 )
 from supervisor.unit.restart_policy import (
     Cause,
     End,
     Restart,
     RestartPolicy,
-    Supervision,
     Verdict,
 )
 from supervisor.unit.states import State
+from supervisor.unit.unit_status import UnitStatus
 
 log = logging.getLogger(__name__)
-
-#: Seconds of backoff during which connections are refused instead of kept in the backlog.
-_LONG_BACKOFF: Final = 1.0
 
 #: The state of a module's channel, by the state of the module; in all others it is open.
 _CHANNEL_STATES: Final = {
@@ -80,36 +71,12 @@ class Host(Protocol):
 
 
 @dataclass(eq=False)
-class Unit:
-    """A module, or one of its processes, with everything that the supervisor knows of it."""
+class Unit(UnitStatus):
+    """A module, or one of its processes, under supervision: starts, restarts and stops it."""
 
-    name: str
-    module: Module
-    supervision: Supervision
-    mailbox: Mailbox
-    sockets: Mapping[str, socket.socket]
-    output: ModuleOutput
-    host: Host
-    state: State = State.DISABLED
-    since: float = field(default_factory=time.time)
-    restarts: Counter[str] = field(default_factory=Counter)
-    transitions: Counter[str] = field(default_factory=Counter)
-    last_exit: CrashReport | None = None
-    process: ModuleProcess | None = None
-    waits_for: Unit | None = None
-    """the unit that has to be ready before this one starts"""
-    first_started: float = 0.0
-    """on the monotonic clock; units are stopped in reverse order of their first start"""
-    _living: bool = False
-    _died: bool = False
-    """since it was last ready, or was last started on request"""
-    _reason: str = ""
+    host: Host = field(kw_only=True)
     _condition: str = ""
     """the temporary failure for which it is not ready, shown until it is"""
-    repeats: bool = False
-    """it fails because of the same temporary condition as before: transitions are not logged"""
-    _backoff: float = 0.0
-    """seconds of the present backoff"""
     _kill_reason: str = ""
     _stop_signal: int | None = None
     _again: Restart | None = None
@@ -118,48 +85,6 @@ class Unit:
     _prepared: asyncio.Event = field(default_factory=asyncio.Event)
     """set when the `prepare` of the last requested restart has run"""
     _task: asyncio.Task[None] | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why it is in its state; empty if the state says it all."""
-        if self.waits_for:
-            return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
-        if self.process and self.process.suspended:
-            suspended = suspension(self.process.pid)
-            return f"{self._reason}; {suspended}" if self._reason else suspended
-        return self._reason
-
-    @property
-    def living(self) -> bool:
-        """Whether it was started, and was not stopped and did not fail for good since."""
-        return self._living
-
-    @property
-    def tried(self) -> bool:
-        """Whether it was ready or crashed since it was started, or will not start."""
-        if self.waits_for:
-            return self.waits_for.state is not State.READY and self.waits_for.tried
-        return self.settled or self._died
-
-    @property
-    def settled(self) -> bool:
-        """Whether it is ready, or will not become ready without intervention."""
-        if self.waits_for:
-            return self.waits_for.state is not State.READY and self.waits_for.settled
-        return self.state is State.READY or not self._living
-
-    @property
-    def away(self) -> bool:
-        """Whether it will not accept connections soon.
-
-        A short restart does not count, nor does the time before the first start: meanwhile
-        connections wait in the backlog.
-        """
-        if self.waits_for:
-            return self.waits_for.away
-        if self.state is State.BACKOFF:
-            return self._backoff >= _LONG_BACKOFF
-        return self.state in {State.STOPPED, State.FAILED} and self.first_started > 0
 
     def enable(self) -> None:
         self._to(State.STOPPED, "")
@@ -234,12 +159,6 @@ class Unit:
             log.error("module %s %s: killing it", self.name, reason)
             self._kill_reason = reason
             self.process.kill()
-
-    def details(self) -> dict[str, Any]:
-        """Return what the module reported, and where it listens."""
-        listening = {name: sockets.address(sock) for name, sock in self.sockets.items()}
-        reported = self.process.shared_state.details() if self.process else {}
-        return {**({"listen": listening} if listening else {}), **reported}
 
     def _ask_to_stop(self, number: int, why: str) -> None:
         self._stop_signal = number
@@ -382,24 +301,9 @@ class Unit:
 
     async def clean_up(self) -> None:
         """Run `cleanup` in a fresh process, with a deadline."""
-        if type(self.module).cleanup is Module.cleanup:
-            return
-        timeout = self._cleanup_timeout or self.supervision.stop_timeout
-        try:
-            process = self._new_process(run_cleanup)
-        except OSError as error:
-            log.error("module %s: cannot start a process for its cleanup: %s", self.name, error)
-            return
-        code = await process.wait(timeout)
-        if code is None:
-            log.error("module %s: the cleanup took more than %g s: killing it", self.name, timeout)
-            process.kill()
-            await process.wait()
-        elif not process.shared_state.cleaned:
-            words = process.shared_state.last_words()
-            reason = words.reason if words else how_ended(code)
-            log.error("module %s: the cleanup failed: %s", self.name, reason)
-        process.shared_state.close()
+        if type(self.module).cleanup is not Module.cleanup:
+            timeout = self._cleanup_timeout or self.supervision.stop_timeout
+            await cleanup.run(self.name, lambda: self._new_process(run_cleanup), timeout)
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
         """Return the seconds until the restart; None, in a final state, if there is none."""

@@ -59,7 +59,7 @@ def test_a_refused_socket_keeps_its_port_and_listens_again(listening: sockets.So
 
 def unit(state: State, *, backoff: float = 0.0, started: bool = True, after: Any = None) -> Unit:
     nothing: Any = None
-    made = Unit("m", nothing, nothing, nothing, {}, nothing, nothing, state)
+    made = Unit("m", nothing, nothing, nothing, {}, nothing, state, host=nothing)
     made._backoff, made.first_started, made.waits_for = backoff, float(started), after
     return made
 

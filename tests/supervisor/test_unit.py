@@ -49,7 +49,7 @@ async def test_a_cleanup_that_failed_is_told_with_its_reason(
 ) -> None:
     nothing: Any = None
     module: Any = Tidying(nothing, nothing)
-    unit = Unit("tidying", module, Supervision(), nothing, {}, nothing, nothing)
+    unit = Unit("tidying", module, Supervision(), nothing, {}, nothing, host=nothing)
     monkeypatch.setattr(unit, "_new_process", lambda _: Process(code, words))
     await unit.clean_up()
     assert caplog.messages == [f"module tidying: the cleanup failed: {reason}"]

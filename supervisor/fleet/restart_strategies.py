@@ -1,0 +1,41 @@
+"""The restart strategies: which units are restarted together with one that crashed.
+
+The words are those of OTP (lib/stdlib/src/supervisor.erl).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from supervisor.telemetry.state_changes import StateChangeLog
+from supervisor.unit.restart_policy import Cause, Restart
+from supervisor.unit.states import State
+from supervisor.unit.unit import Unit
+
+
+class RestartStrategies:
+    """Restarts the other units that a crash concerns, in reverse order of their start."""
+
+    def __init__(self, units: Mapping[str, Unit], state_changes: StateChangeLog) -> None:
+        self._units = units
+        self._state_changes = state_changes
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    def apply(self, died: Unit) -> None:
+        """Apply the strategy of a unit that crashed; the others start when it is settled."""
+        strategy = died.supervision.strategy
+        order = sorted(self._units.values(), key=lambda unit: unit.first_started)
+        later = order[order.index(died) + 1 :]
+        others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
+
+        async def settled() -> None:
+            await self._state_changes.until(lambda: died.settled)
+
+        why = f"{died.name} crashed: {strategy}"
+        restart = Restart(Cause.STRATEGY, why, gate=settled)
+        for other in reversed(others):
+            if other is not died and other.state in {State.STARTING, State.READY}:
+                task = asyncio.create_task(other.restart(restart))
+                self._restarts.add(task)
+                task.add_done_callback(self._restarts.discard)
