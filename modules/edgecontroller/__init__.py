@@ -3,8 +3,8 @@
 It keeps edge nodes in sync with the Kubernetes API, as cloud/pkg/edgecontroller does.
 
     API --reflectors--> *EventHandler --> DueSet --> NodeUpdater --> cloudhub --> edge
-    edge --> cloudhub --> Upstream --> MessageQueue --> NodeWriter, PodWriter --> API
-                                           +--> QueryAnswerer --> cloudhub --> edge
+    edge --> cloudhub --> Upstream --> MessageQueue --> a row of rows.py --> API
+                                           +--> Answers --> cloudhub --> edge
 """
 
 from __future__ import annotations

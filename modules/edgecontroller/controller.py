@@ -264,6 +264,8 @@ class Controller:
         for kind, queue in self._upstream.queues.items():
             metrics.QUEUE_DEPTH.labels(kind).set(len(queue))
             metrics.MESSAGES_HANDLED.labels(kind).inc(self._growth(kind, queue.handled))
+            dropped = self._growth(f"{kind} dropped", queue.dropped)
+            metrics.MESSAGES_DROPPED.labels(kind).inc(dropped)
         metrics.MESSAGES_SENT.inc(self._growth("sent", self._cloudhub.sent))
         metrics.CONNECTED_NODES.set(sum(self._state.connections.values()))
 

@@ -31,6 +31,11 @@ MESSAGES_HANDLED: Final = Counter(
     "Messages of edges that have been handled.",
     ["kind"],
 )
+MESSAGES_DROPPED: Final = Counter(
+    "cloudcore_edgecontroller_messages_dropped_total",
+    "Messages of edges that were dropped because too many waited: Events.",
+    ["kind"],
+)
 QUEUE_DEPTH: Final = Gauge(
     "cloudcore_edgecontroller_queue_depth",
     "Objects due to nodes (outbox), and queued messages of edges by kind.",

@@ -60,10 +60,12 @@ class MessageQueue:
         *,
         latest_only: bool = False,
         most_waiting: float = math.inf,
+        most_keys: float = math.inf,
     ) -> None:
-        """Set up; of one key at most `most_waiting` messages wait, and further ones are dropped."""
+        """Set up; with limits a message is dropped of which `most_waiting` or `most_keys` wait."""
         self._handle = handle
         self._most_waiting = most_waiting
+        self._most_keys = most_keys
         self._workers = workers
         self._latest_only = latest_only
         self._waiting: dict[Hashable, deque[Queued]] = {}
@@ -82,11 +84,11 @@ class MessageQueue:
 
     def put(self, key: Hashable, message: Message, done: Callable[[], None]) -> None:
         """Queue a message of the object `key`; `done` is called when it has been handled."""
-        waiting = self._waiting.setdefault(key, deque())
-        if len(waiting) >= self._most_waiting:
+        if self._is_full(key):
             self.dropped += 1
             done()
             return
+        waiting = self._waiting.setdefault(key, deque())
         if not waiting and key not in self._busy:
             self._ready.put_nowait(key)
         if waiting and self._latest_only:
@@ -98,6 +100,11 @@ class MessageQueue:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._workers):
                 tasks.create_task(self._work())
+
+    def _is_full(self, key: Hashable) -> bool:
+        if key in self._waiting:
+            return len(self._waiting[key]) >= self._most_waiting
+        return len(self._waiting) >= self._most_keys
 
     def _replace(self, key: Hashable, queued: Queued) -> None:
         queued.message.content = None

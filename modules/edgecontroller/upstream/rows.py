@@ -43,8 +43,9 @@ from modules.edgecontroller.upstream.tokens import TokenIssuer
 #: The queue of registrations of nodes.
 REGISTRATION = "registration"
 
-#: Events of a node that wait; further ones are dropped.
+#: Events of a node that wait, and the nodes whose events wait; further ones are dropped.
 _MOST_EVENTS = 20
+_MOST_NODES = 200
 
 #: Requests by which a node shows that it is alive.
 REPORTS = frozenset({NODE_STATUS, NODE_PATCH, LEASE})
@@ -94,7 +95,9 @@ def queues(handle: Handler, workers: Workers) -> dict[str, MessageQueue]:
         LEASE: MessageQueue(handle, workers.lease),
         TOKEN: MessageQueue(handle, workers.service_account_token),
         CERTIFICATESIGNINGREQUEST: MessageQueue(handle, workers.certificate_signing_request),
-        EVENT: MessageQueue(handle, workers.event, most_waiting=_MOST_EVENTS),
+        EVENT: MessageQueue(
+            handle, workers.event, most_waiting=_MOST_EVENTS, most_keys=_MOST_NODES
+        ),
         QUERY: MessageQueue(handle, workers.query),
     }
 

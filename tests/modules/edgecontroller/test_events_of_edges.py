@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json
 from .fakes import running
+from .test_seen_by_operators import sample
 from .today import OTHER, bound, register
 
 NAME = "p.1234"
@@ -136,6 +137,8 @@ async def test_what_is_no_event_is_set_aside(
 
 async def test_a_flood_of_events_is_dropped(tmp_path: Any) -> None:
     """What the API server does not keep up with waits in a bounded queue."""
+    metric = "edgecontroller_messages_dropped_total"
+    before = sample(metric, kind="event")
     async with running(tmp_path) as bench:
         queue = bench.controller._upstream.queues["event"]
         resource = f"node/{NODE}/default/event/{NAME}"
@@ -148,3 +151,5 @@ async def test_a_flood_of_events_is_dropped(tmp_path: Any) -> None:
         assert all(each.is_done for each in taken)
         assert 0 < len(bench.api.events) <= rows._MOST_EVENTS + 1
         assert queue.dropped == 1000 - len(bench.api.events)
+        bench.controller._measure()
+        assert sample(metric, kind="event") - before == queue.dropped

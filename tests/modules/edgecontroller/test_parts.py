@@ -147,6 +147,22 @@ async def test_queue_keeps_the_order_of_an_object_and_works_on_others() -> None:
     await asyncio.wait([running])
 
 
+async def test_queue_with_limits_drops_what_comes_last() -> None:
+    """A flood of one key leaves room for the others."""
+    work = Work()
+    queue = MessageQueue(work.handle, workers=1, most_waiting=2, most_keys=2)
+    deliveries = [FakeDelivery(name) for name in ("a1", "a2", "a3", "b1", "c1", "b2")]
+    for delivery in deliveries:
+        queue.put(delivery.name[0], delivery.message, delivery.done)
+    assert [each.name for each in deliveries if each.is_done] == ["a3", "c1"]
+    assert queue.dropped == 2
+    running = asyncio.create_task(queue.run())
+    await work.let_go(4)
+    assert sorted(name for [name] in work.seen) == ["a1", "a2", "b1", "b2"]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_queue_of_statuses_replaces_what_waits() -> None:
     work = Work()
     queue = MessageQueue(work.handle, workers=1, latest_only=True)
