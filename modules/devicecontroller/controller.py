@@ -7,15 +7,16 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from modules.common.kube import EventRecorder, KubeClient, SetAside, synced
+from modules.common.kube import DEVICES, EventRecorder, KubeClient, SetAside, synced
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.downstream import Downstream
 from modules.devicecontroller.metrics import QUEUE_DEPTH
-from modules.devicecontroller.status.reported_values import StatusWriter
-from modules.devicecontroller.status.status_patch import DeviceStatus
-from modules.devicecontroller.sync.inventory import Inventory
-from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.upstream import Upstream
+from modules.devicecontroller.v1alpha1.device import keep_device
+from modules.devicecontroller.v1alpha1.devices import Downstream
+from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
+from modules.devicecontroller.v1alpha1.sync.inventory import Inventory
+from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
@@ -58,7 +59,7 @@ class _Controller:
         self._report_due = False
         self._recorder = EventRecorder(client, "devicecontroller")
         set_aside = SetAside(self._recorder, client.module)
-        status = DeviceStatus(client)
+        status = StatusPatcher(client, DEVICES, keep_device)
         inventory = Inventory({}, {}, {})
         self._writer = StatusWriter(status, inventory, set_aside)
         self._downstream = Downstream(
@@ -70,7 +71,6 @@ class _Controller:
             namespace=self._namespace,
             on_change=self._report_soon,
             status=status,
-            recorder=self._recorder,
             definitions=Definitions(client, install=config.install_crds),
             set_aside=set_aside,
         )

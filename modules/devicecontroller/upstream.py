@@ -15,20 +15,20 @@ from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
 from modules.common.sync.in_flight import InFlight
 from modules.common.wire.generations import generation_of
-from modules.devicecontroller.status.reported_values import (
+from modules.devicecontroller.v1alpha1 import (
+    membership,
+    twin,
+)
+from modules.devicecontroller.v1alpha1.reported_values import (
     Reports,
     StatusWriter,
 )
-from modules.devicecontroller.sync.inventory import DeviceSlot
-from modules.devicecontroller.sync.node_sync import (
+from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
+from modules.devicecontroller.v1alpha1.sync.node_sync import (
     GROUP,
     SOURCE,
     NodeSync,
     Request,
-)
-from modules.devicecontroller.v1alpha1 import (
-    membership,
-    twin,
 )
 from supervisor.api import ModuleContext
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from modules.common import times
 from modules.common.kube import (
-    DEVICES,
+    Aside,
     BadRequest,
-    EventRecorder,
     Invalid,
     Key,
     KubeError,
@@ -19,19 +18,13 @@ from modules.common.kube import (
     SetAside,
     Subject,
     explain,
-    key_of,
     reference,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.status.conditions import conditions_of, keep_conditions, label
 from modules.devicecontroller.status.status_patch import (
-    DeviceStatus,
-    status_of,
+    StatusPatcher,
 )
-from modules.devicecontroller.sync.inventory import (
-    Inventory,
-    slot_of,
-)
-from modules.devicecontroller.v1alpha1.device import conditions_of, keep_conditions, label, model_of
 
 #: The type of the condition.
 ACCEPTED: Final = "Accepted"
@@ -50,43 +43,11 @@ class DeviceFault(NamedTuple):
     message: str
 
 
-def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
-    """Return the fault of a device, None if it can be used."""
-    slot = slot_of(device)
-    if slot is None:
-        return DeviceFault(
-            "NoNode",
-            "the device names no edge node: put the node's name into "
-            "spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values[0]",
-        )
-    if ("", slot.node) not in inventory.known_nodes:
-        return DeviceFault(
-            "UnknownNode",
-            f"there is no node {slot.node!r}: the device is announced to it when it connects",
-        )
-    holder = inventory.at(slot)
-    if holder is not None and key_of(holder) != key_of(device):
-        return DeviceFault(
-            "NameTaken",
-            f"node {slot.node} already has the device {label(holder)}, and an edge node knows a "
-            f"device by its name alone: rename one of the two or bind it to another node",
-        )
-    namespace, model = model_of(device)
-    aside = inventory.models_aside.get((namespace, model))
-    if aside and (namespace, model) not in inventory.models:
-        return DeviceFault(
-            "InvalidModel",
-            f"DeviceModel {model!r} in namespace {namespace} cannot be used: "
-            f"{explain(aside.error)[1]}; the device is left out of the device profile of node "
-            f"{slot.node} until the model is changed",
-        )
-    if (namespace, model) not in inventory.models:
-        return DeviceFault(
-            "UnknownModel",
-            f"there is no DeviceModel {model!r} in namespace {namespace}: the device is left out "
-            f"of the device profile of node {slot.node} until it is created",
-        )
-    return None
+class Known(Protocol):
+    """The devices of one API version: those that are usable, and those that are set aside."""
+
+    devices: dict[Key, Object]
+    aside: Mapping[Key, Aside]
 
 
 class Acceptance:
@@ -94,16 +55,18 @@ class Acceptance:
 
     def __init__(
         self,
-        status: DeviceStatus,
-        recorder: EventRecorder,
-        inventory: Inventory,
-        on_change: Callable[[], None],
+        status: StatusPatcher,
+        known: Known,
+        fault_of: Callable[[Object], DeviceFault | None],
         set_aside: SetAside,
+        *,
+        on_change: Callable[[], None],
     ) -> None:
         """Set up; `on_change` is called when `count` has changed."""
         self._status = status
-        self._recorder = recorder
-        self._inventory = inventory
+        self._recorder = set_aside.recorder
+        self._known = known
+        self._fault_of = fault_of
         self._on_change = on_change
         self._told: dict[Key, DeviceFault] = {}
         self._set_aside = set_aside
@@ -133,22 +96,26 @@ class Acceptance:
         return len(self._told)
 
     def _put_aside(self, key: Key, error: Exception) -> None:
-        device = self._inventory.devices.get(key)
-        self._set_aside.put(Subject.of(DEVICES, device), error)
+        device = self._known.devices.get(key)
+        self._set_aside.put(Subject.of(self._status.resource, device), error)
 
     async def _tell(self, key: Key) -> None:
-        aside = self._inventory.aside.get(key)
-        device = keep_conditions(aside.object) if aside else self._inventory.devices.get(key)
+        aside = self._known.aside.get(key)
+        device = (
+            keep_conditions(self._status.resource, aside.object)
+            if aside
+            else self._known.devices.get(key)
+        )
         if aside:
             fault: DeviceFault | None = DeviceFault(*explain(aside.error))
         else:
-            fault = fault_of(device, self._inventory) if device else None
+            fault = self._fault_of(device) if device else None
         if fault is None or device is None:
             healed = self._told.pop(key, None)
         elif self._told.get(key) != fault:
             if not aside:  # what is set aside has been logged already
                 log.warning("device %s: rejected: %s", label(device), fault.message)
-                involved = reference(DEVICES, device)
+                involved = reference(self._status.resource, device)
                 self._recorder.event(involved, "Warning", fault.reason, fault.message)
             self._told[key] = fault
             healed = fault
@@ -168,13 +135,13 @@ class Acceptance:
                 device,
                 lambda found: {"conditions": _conditions(found, fault)},
                 lambda found: _marked(found, fault),
-                keep=keep_conditions,
+                keep=lambda found: keep_conditions(self._status.resource, found),
             )
         except NotFound:
             log.debug("device %s: already deleted", label(device))
         except (BadRequest, Invalid) as error:
             # A retry cannot mend it: the API server rejects the device as a whole.
-            self._set_aside.put(status_of(device), error)
+            self._set_aside.put(self._status.subject(device), error)
 
 
 def _marked(device: Object, fault: DeviceFault | None) -> bool:

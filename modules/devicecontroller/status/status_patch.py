@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from modules.common.kube import DEVICES, Conflict, KubeClient, NotFound, Object, Subject, reference
-from modules.devicecontroller.v1alpha1.device import keep_device, label
+from modules.common.kube import Conflict, KubeClient, NotFound, Object, Resource, Subject, reference
+from modules.devicecontroller.status.conditions import label
 
 _MAIN: Final = ""
 _STATUS: Final = "status"
@@ -18,20 +18,19 @@ _ATTEMPTS: Final = 4
 log = logging.getLogger(__name__)
 
 
-def status_of(device: Object) -> Subject:
-    """Return what to name when the API server rejects a device's status."""
-    name = f"the status of device {label(device)}"
-    return Subject(DEVICES.plural, name, reference(DEVICES, device), "its status is set aside")
-
-
-class DeviceStatus:
+class StatusPatcher:
     """Patches the status by way of the subresource, or of the object as in KubeEdge's own CRDs.
 
     With a subresource, a patch of the object silently ignores the status; without one, its path
     does not exist.
     """
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(
+        self, client: KubeClient, resource: Resource, keep: Callable[[Object], Object]
+    ) -> None:
+        """Set up; `keep` reduces an object of the API to what the callers of `patch` see."""
+        self.resource = resource
+        self._keep = keep
         self._client = client
         self._subresource = _STATUS
 
@@ -40,14 +39,16 @@ class DeviceStatus:
         device: Object,
         change: Callable[[Object], Object],
         has_it: Callable[[Object], bool],
-        keep: Callable[[Object], Object] = keep_device,
+        keep: Callable[[Object], Object] | None = None,
     ) -> None:
         """Write the status that `change` returns for a device; it may be called several times.
 
         `has_it` says whether a written device has the change. Both get objects of the API reduced
-        by `keep`. The patch names the resourceVersion that `change` has seen. Raises NotFound if
-        the device was deleted, and any other KubeError of the API.
+        by `keep`, by default the one of the set-up. The patch names the resourceVersion that
+        `change` has seen. Raises NotFound if the device was deleted, and any other KubeError of
+        the API.
         """
+        keep = keep or self._keep
         for _ in range(_ATTEMPTS - 1):
             try:
                 written = keep(await self._send(device, change(device)))
@@ -64,16 +65,26 @@ class DeviceStatus:
                 self._switch(_STATUS)
         await self._send(device, change(device))
 
+    def subject(self, device: Object) -> Subject:
+        """Return what to name when the API server rejects a device's status."""
+        name = f"the status of {self.resource.kind.lower()} {label(device)}"
+        involved = reference(self.resource, device)
+        return Subject(self.resource.plural, name, involved, "its status is set aside")
+
     def _switch(self, subresource: str) -> None:
         if subresource != self._subresource:
             self._subresource = subresource
-            log.info("device status: now written through %s", subresource or "the object")
+            log.info(
+                "%s status: now written through %s",
+                self.resource.kind.lower(),
+                subresource or "the object",
+            )
 
     async def _send(self, device: Object, status: Object) -> Object:
         metadata = device["metadata"]
         patch = {"metadata": {"resourceVersion": metadata.get("resourceVersion")}, "status": status}
         return await self._client.patch(
-            DEVICES,
+            self.resource,
             metadata["name"],
             patch,
             metadata["namespace"],
@@ -82,4 +93,4 @@ class DeviceStatus:
 
     async def _read(self, device: Object) -> Object:
         metadata = device["metadata"]
-        return await self._client.get(DEVICES, metadata["name"], metadata["namespace"])
+        return await self._client.get(self.resource, metadata["name"], metadata["namespace"])

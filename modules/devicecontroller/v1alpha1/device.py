@@ -11,13 +11,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from modules.common.kube import (
-    DEVICES,
     Key,
     Object,
     check,
     is_name,
-    key_of,
-    reference,
     with_metadata,
 )
 from modules.devicecontroller.v1alpha1.kubectl_apply import (
@@ -41,11 +38,6 @@ class Desired(NamedTuple):
 
     value: str
     type: str
-
-
-def label(obj: Object) -> str:
-    """Return `namespace/name`, for people."""
-    return "/".join(key_of(obj))
 
 
 def version_of(obj: Object) -> int:
@@ -145,21 +137,6 @@ def keep_name(obj: Object) -> Object:
     metadata = obj["metadata"]
     # Always the same version, so that no change of a node is reported.
     return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
-
-
-def keep_conditions(obj: Any) -> Object:
-    """Reduce any Device, even a malformed one, to what writing a condition needs."""
-    status = obj.get("status") if isinstance(obj, dict) else None
-    given = status.get("conditions") if isinstance(status, dict) else None
-    conditions = (
-        [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
-    )
-    return {"metadata": reference(DEVICES, obj), "status": {"conditions": conditions}}
-
-
-def conditions_of(device: Object) -> list[Object]:
-    conditions: list[Object] = (device.get("status") or {}).get("conditions") or []
-    return conditions
 
 
 def _metadata(obj: Object, *labels: str) -> Object:

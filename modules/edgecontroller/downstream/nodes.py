@@ -16,13 +16,13 @@ from modules.common.kube import (
     WatchEvent,
     reference,
 )
+from modules.common.sync.connectivity import Connectivity
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
-from modules.edgecontroller.downstream.connectivity import Connectivity
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.state import State, node_item
-from modules.edgecontroller.messages import DELETED, NULL_NAMESPACE, change
+from modules.edgecontroller.messages import DELETED, GROUP, NULL_NAMESPACE, SOURCE, change
 from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
 
@@ -60,7 +60,11 @@ class NodeEventHandler:
         #: How often each node has inserted its Node in vain on its present connection.
         self._conflicts: dict[str, int] = {}
         self.connectivity = Connectivity(
-            state.connections, context, on_found=self._found, on_gone=self._gone
+            state.connections,
+            context,
+            sender=(SOURCE, GROUP),
+            on_found=self._found,
+            on_gone=self._gone,
         )
 
     def handle(self, event: WatchEvent) -> None:

@@ -12,7 +12,7 @@ import ipc
 from modules.common.kube import DEVICES, NODES, KubeClient
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import _Controller
-from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
 from tests.support.deliveries import Taken

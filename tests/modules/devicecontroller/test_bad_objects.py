@@ -9,8 +9,8 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, NODES, Resource
-from modules.devicecontroller.profiles import profile
 from modules.devicecontroller.v1alpha1.kubectl_apply import LAST_APPLIED
+from modules.devicecontroller.v1alpha1.profiles import profile
 from tests.modules.devicecontroller.fakes import Bench, running
 from tests.modules.devicecontroller.samples import NODE, device, model
 from tests.support.mutations import mutated, whole

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.common.kube import key_of
-from modules.devicecontroller.sync.inventory import (
+from modules.devicecontroller.v1alpha1.device import model_of
+from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
     Profile,
     slot_of,
 )
-from modules.devicecontroller.v1alpha1.device import model_of
 from tests.modules.devicecontroller.samples import NODE, device
 
 

@@ -12,16 +12,16 @@ import pytest
 
 import ipc
 from modules.common.kube import key_of
-from modules.devicecontroller.sync.inventory import (
+from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
     slot_of,
 )
-from modules.devicecontroller.sync.node_sync import (
+from modules.devicecontroller.v1alpha1.sync.node_sync import (
     NodeSync,
     Request,
 )
-from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
 from tests.support.aside import make_set_aside
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modules.common.kube import key_of
-from modules.devicecontroller.profiles.profile import (
+from modules.devicecontroller.v1alpha1.profiles.profile import (
     build,
     configmap_name,
 )

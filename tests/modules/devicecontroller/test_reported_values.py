@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, key_of
-from modules.devicecontroller.status.reported_values import StatusWriter
-from modules.devicecontroller.status.status_patch import DeviceStatus
-from modules.devicecontroller.sync.inventory import (
+from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.v1alpha1.device import keep_device
+from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
+from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
 )
-from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.conftest import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
@@ -55,7 +55,9 @@ async def writing(
     inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {}, {})
     for one in devices:
         inventory.add(keep_device(one))
-    writer = StatusWriter(DeviceStatus(client), inventory, make_set_aside(events))
+    writer = StatusWriter(
+        StatusPatcher(client, DEVICES, keep_device), inventory, make_set_aside(events)
+    )
     task = asyncio.create_task(writer.run(2))
     yield writer
     writer.stop()

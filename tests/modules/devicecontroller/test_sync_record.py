@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from modules.devicecontroller.sync.inventory import DeviceSlot
-from modules.devicecontroller.sync.record import (
+from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
+from modules.devicecontroller.v1alpha1.sync.record import (
     SyncRecord,
     Told,
 )

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from ipc import Message, MessageTooLarge
 from modules.common import times
 from modules.common.kube import ApiError
+from modules.common.sync.connectivity import Connectivity
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.connectivity import Connectivity
 from modules.edgecontroller.downstream.due import (
     DueSet,
     Pending,
@@ -347,7 +347,9 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
     def fail(node: str, generation: str = "") -> None:
         raise ZeroDivisionError(node, generation)
 
-    connectivity = Connectivity({}, cast("Any", Context()), on_found=fail, on_gone=fail)
+    connectivity = Connectivity(
+        {}, cast("Any", Context()), sender=("s", "g"), on_found=fail, on_gone=fail
+    )
     running = asyncio.create_task(connectivity.run())
     await asyncio.sleep(0)
     connectivity.ask("n")

@@ -6,7 +6,7 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SERVICES
-from modules.edgecontroller.downstream import connectivity
+from modules.common.sync import connectivity
 from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using

@@ -26,8 +26,8 @@ from modules.common.kube import (
     shape_of,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
-from modules.devicecontroller.profiles import profile
-from modules.devicecontroller.sync.inventory import (
+from modules.devicecontroller.v1alpha1.profiles import profile
+from modules.devicecontroller.v1alpha1.sync.inventory import (
     Inventory,
     Profile,
 )

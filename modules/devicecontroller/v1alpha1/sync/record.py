@@ -21,7 +21,7 @@ from modules.common.disk_failures import Trouble
 from modules.common.kube import Object
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import Record
-from modules.devicecontroller.sync.inventory import DeviceSlot
+from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
 
 #: The type in the rows of devices.
 _DEVICE: Final = "device"

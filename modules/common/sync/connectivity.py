@@ -1,10 +1,10 @@
 """Which edge nodes are connected: from cloudhub's messages, and from its answers.
 
 Cloudhub reports each connection that begins or ends. If cloudhub crashes, nobody reports the
-connections that were lost with it; and after a crash of this module, the connections are unknown.
-So this module asks with KubeEdge's own request (`request_exist`,
-cloud/pkg/cloudhub/channelq/channelq.go): about every node after a start, and about each node from
-which no message has come for longer than an edge is silent.
+connections that were lost with it; and after a crash of a controller, it knows no connections.
+So a controller asks with KubeEdge's own request (`request_exist`,
+cloud/pkg/cloudhub/channelq/channelq.go): about nodes after a start, and about each node from which
+no message has come for longer than an edge is silent.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from ipc import ChannelError, Message
 from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.wire.generations import generation_of
-from modules.edgecontroller.messages import CLOUDHUB, GROUP, SOURCE
 from supervisor.api import ModuleContext
 
 REQUEST_EXIST: Final = "request_exist"
+
+_CLOUDHUB: Final = "cloudhub"
 
 #: Seconds without a message from a node after which cloudhub is asked. By default edges report
 #: their status every 10 s.
@@ -46,17 +47,22 @@ class Connectivity:
         connections: dict[str, bool],
         context: ModuleContext,
         *,
+        sender: tuple[str, str],
         on_found: Callable[[str, str], None],
         on_gone: Callable[[str], None],
+        asks_silent: bool = True,
     ) -> None:
-        """Set up; the callbacks get the nodes that cloudhub has answered to be connected, or not.
+        """Set up; `sender` is the source and the group of the questions.
 
-        `on_found` gets the node's protocol generation too; empty if cloudhub has not told it.
+        The callbacks get the nodes that cloudhub has answered to be connected, or not. `on_found`
+        gets the node's protocol generation too; empty if cloudhub has not told it.
         If cloudhub does not answer, the node counts as connected: messages to it wait in the
-        channel anyway.
+        channel anyway. With `asks_silent`, cloudhub is asked about silent nodes too.
         """
+        self._asks_silent = asks_silent
         self._connections = connections
         self._context = context
+        self._sender = sender
         self._on_found = on_found
         self._on_gone = on_gone
         self._heard: dict[str, float] = {}
@@ -85,14 +91,14 @@ class Connectivity:
             asking.add_done_callback(lambda _: self._asking.pop(node))
 
     async def run(self) -> None:
-        """Ask about silent nodes until cancelled.
+        """Serve `ask`, and ask about silent nodes, until cancelled.
 
         Raises what a request or a callback raises.
         """
         async with asyncio.TaskGroup() as self._tasks:
             while True:
                 await asyncio.sleep(min(_CHECK_INTERVAL, SILENCE / 4))
-                since = time.monotonic() - SILENCE
+                since = time.monotonic() - SILENCE if self._asks_silent else 0.0
                 for node, is_connected in self._connections.items():
                     if is_connected and self._heard.get(node, 0.0) < since:
                         self.ask(node)
@@ -117,9 +123,9 @@ class Connectivity:
 
     async def _is_there(self, node: str) -> tuple[bool | None, str]:
         resource = f"{message_resource.NODE}/{node}"
-        question = Message.build(SOURCE, GROUP, REQUEST_EXIST, resource)
+        question = Message.build(*self._sender, REQUEST_EXIST, resource)
         try:
-            answer = await self._context.send_sync(CLOUDHUB, question, _TIMEOUT)
+            answer = await self._context.send_sync(_CLOUDHUB, question, _TIMEOUT)
         except ChannelError as error:
             log.debug("node %s: cannot ask cloudhub whether it is connected: %s", node, error)
             return None, ""

@@ -17,19 +17,19 @@ from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_o
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.metrics import SYNC_LATENCY
-from modules.devicecontroller.sync.inventory import (
-    DeviceSlot,
-    Inventory,
-)
-from modules.devicecontroller.sync.record import (
-    SyncRecord,
-    Told,
-)
 from modules.devicecontroller.v1alpha1 import (
     membership,
     twin,
 )
 from modules.devicecontroller.v1alpha1.device import desired_of, version_of
+from modules.devicecontroller.v1alpha1.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+)
+from modules.devicecontroller.v1alpha1.sync.record import (
+    SyncRecord,
+    Told,
+)
 from supervisor.api import ModuleContext
 
 SOURCE: Final = "devicecontroller"

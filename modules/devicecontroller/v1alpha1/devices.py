@@ -15,7 +15,6 @@ from modules.common.kube import (
     DEVICEMODELS,
     DEVICES,
     NODES,
-    EventRecorder,
     Key,
     KubeClient,
     Object,
@@ -26,22 +25,8 @@ from modules.common.kube import (
 )
 from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.profiles.profile_writer import (
-    SELECTOR,
-    ProfileWriter,
-    keep_profile,
-)
 from modules.devicecontroller.status.acceptance import Acceptance
-from modules.devicecontroller.status.reported_values import StatusWriter
-from modules.devicecontroller.status.status_patch import DeviceStatus
-from modules.devicecontroller.sync.inventory import (
-    DeviceSlot,
-    Inventory,
-    Profile,
-    slot_of,
-)
-from modules.devicecontroller.sync.node_sync import NodeSync
-from modules.devicecontroller.sync.record import SyncRecord
+from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import (
     keep_device,
     keep_model,
@@ -49,7 +34,22 @@ from modules.devicecontroller.v1alpha1.device import (
     lost_reports,
     twins_of,
 )
+from modules.devicecontroller.v1alpha1.faults import fault_of
 from modules.devicecontroller.v1alpha1.kubectl_apply import difference
+from modules.devicecontroller.v1alpha1.profiles.profile_writer import (
+    SELECTOR,
+    ProfileWriter,
+    keep_profile,
+)
+from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
+from modules.devicecontroller.v1alpha1.sync.inventory import (
+    DeviceSlot,
+    Inventory,
+    Profile,
+    slot_of,
+)
+from modules.devicecontroller.v1alpha1.sync.node_sync import NodeSync
+from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import ModuleContext
 
 
@@ -66,8 +66,7 @@ class Downstream:
         *,
         namespace: str | None,
         on_change: Callable[[], None],
-        status: DeviceStatus,
-        recorder: EventRecorder,
+        status: StatusPatcher,
         definitions: Definitions,
         set_aside: SetAside,
     ) -> None:
@@ -126,7 +125,13 @@ class Downstream:
         self._profile_writer = ProfileWriter(
             client, self._inventory, self._profiles.store, set_aside
         )
-        self._acceptance = Acceptance(status, recorder, self._inventory, on_change, set_aside)
+        self._acceptance = Acceptance(
+            status,
+            inventory,
+            lambda device: fault_of(device, inventory),
+            set_aside,
+            on_change=on_change,
+        )
 
     async def watch(self) -> None:
         """Watch until cancelled; changes are enqueued for `run`."""

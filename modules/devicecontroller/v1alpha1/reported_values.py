@@ -22,15 +22,15 @@ from modules.common.kube import (
     Subject,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.status.conditions import label
 from modules.devicecontroller.status.status_patch import (
-    DeviceStatus,
-    status_of,
+    StatusPatcher,
 )
-from modules.devicecontroller.sync.inventory import (
+from modules.devicecontroller.v1alpha1.device import twins_of
+from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
 )
-from modules.devicecontroller.v1alpha1.device import label, twins_of
 from modules.devicecontroller.v1alpha1.twin import Report
 
 Reports = dict[str, Report]
@@ -47,7 +47,7 @@ class StatusWriter:
     Reports that arrive while the API is slow or away are written in one patch afterwards.
     """
 
-    def __init__(self, status: DeviceStatus, inventory: Inventory, set_aside: SetAside) -> None:
+    def __init__(self, status: StatusPatcher, inventory: Inventory, set_aside: SetAside) -> None:
         self._set_aside = set_aside
         self._status = status
         self._inventory = inventory
@@ -160,9 +160,9 @@ class StatusWriter:
             log.info("device %s: deleted before its reported values were written", label(device))
         except (Invalid, BadRequest) as error:
             # Such as an object too large for etcd; the edge would resend the report for ever.
-            self._set_aside.put(status_of(device), error)
+            self._set_aside.put(self._status.subject(device), error)
         else:
-            self._set_aside.end(status_of(device), used=True)
+            self._set_aside.end(self._status.subject(device), used=True)
 
 
 def _outdated(report: Report, latest: Report | None) -> bool:

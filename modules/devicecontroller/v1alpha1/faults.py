@@ -1,0 +1,48 @@
+"""Why a Device of v1alpha1 cannot be used."""
+
+from __future__ import annotations
+
+from modules.common.kube import Object, explain, key_of
+from modules.devicecontroller.status.acceptance import DeviceFault
+from modules.devicecontroller.status.conditions import label
+from modules.devicecontroller.v1alpha1.device import model_of
+from modules.devicecontroller.v1alpha1.sync.inventory import Inventory, slot_of
+
+
+def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
+    """Return the fault of a device, None if it can be used."""
+    slot = slot_of(device)
+    if slot is None:
+        return DeviceFault(
+            "NoNode",
+            "the device names no edge node: put the node's name into "
+            "spec.nodeSelector.nodeSelectorTerms[0].matchExpressions[0].values[0]",
+        )
+    if ("", slot.node) not in inventory.known_nodes:
+        return DeviceFault(
+            "UnknownNode",
+            f"there is no node {slot.node!r}: the device is announced to it when it connects",
+        )
+    holder = inventory.at(slot)
+    if holder is not None and key_of(holder) != key_of(device):
+        return DeviceFault(
+            "NameTaken",
+            f"node {slot.node} already has the device {label(holder)}, and an edge node knows a "
+            f"device by its name alone: rename one of the two or bind it to another node",
+        )
+    namespace, model = model_of(device)
+    aside = inventory.models_aside.get((namespace, model))
+    if aside and (namespace, model) not in inventory.models:
+        return DeviceFault(
+            "InvalidModel",
+            f"DeviceModel {model!r} in namespace {namespace} cannot be used: "
+            f"{explain(aside.error)[1]}; the device is left out of the device profile of node "
+            f"{slot.node} until the model is changed",
+        )
+    if (namespace, model) not in inventory.models:
+        return DeviceFault(
+            "UnknownModel",
+            f"there is no DeviceModel {model!r} in namespace {namespace}: the device is left out "
+            f"of the device profile of node {slot.node} until it is created",
+        )
+    return None
