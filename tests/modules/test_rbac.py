@@ -43,6 +43,7 @@ from tests.modules.edgecontroller.test_certificates import pem
 from tests.modules.edgecontroller.test_certificates import request as certificate_request
 from tests.modules.edgecontroller.test_events_of_edges import event
 from tests.modules.edgecontroller.test_mirror_pods import mirror
+from tests.modules.edgecontroller.today import with_token
 from tests.support.waiting import eventually
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
@@ -170,12 +171,16 @@ async def edges_of_today_do_all_they_do(cloud: Cloud) -> None:
     await cloud.ask("update", "default/event/e", about | {"count": 2}, node=name)
     for operation in ("query", "insert", "update"):
         await cloud.call(operation, f"kube-node-lease/lease/{name}", {"spec": {}}, node=name)
-    created = await cloud.api.create(PODS, pod("q", spec={"serviceAccountName": "sa"}), "default")
+    volumes = [*with_token("")["volumes"], {"name": "d", "csi": {"driver": "d"}}]
+    with_driver = {"serviceAccountName": "sa", "volumes": volumes}
+    created = await cloud.api.create(PODS, pod("q", spec=with_driver), "default")
     await cloud.drain()
     await cloud.call("patch", "default/podpatch/q", '{"status": {}}')
     bound_to = {"kind": "Pod", "apiVersion": "v1", "name": "q", "uid": created["metadata"]["uid"]}
-    request = {"spec": {"audiences": None, "boundObjectRef": bound_to}}
+    request: Any = {"spec": {"audiences": None, "boundObjectRef": bound_to}}
     await cloud.connect(generation=V1_23)
+    await cloud.call("query", "default/serviceaccounttoken/sa", request)
+    request["spec"]["audiences"] = ["of the driver"]
     await cloud.call("query", "default/serviceaccounttoken/sa", request)
     await cloud.call("delete", "default/pod/q", {"gracePeriodSeconds": 0})
     await eventually(

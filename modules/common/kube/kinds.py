@@ -75,6 +75,7 @@ PERSISTENTVOLUMECLAIMS: Final = Resource(
 VOLUMEATTACHMENTS: Final = Resource(
     "storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", namespaced=False
 )
+CSIDRIVERS: Final = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", namespaced=False)
 DEVICES: Final = Resource("devices.kubeedge.io", "v1alpha1", "devices", "Device", namespaced=True)
 DEVICEMODELS: Final = Resource(
     "devices.kubeedge.io", "v1alpha1", "devicemodels", "DeviceModel", namespaced=True

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from modules.common.kube import (
+    CSIDRIVERS,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
@@ -26,7 +27,7 @@ from modules.common.message_resource import ObjectResource
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.objects import uid_of, usable
-from modules.edgecontroller.upstream.content import BoundObject
+from modules.edgecontroller.upstream.content import TokenRequest
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 #: The namespace of node leases, which have the names of the nodes.
@@ -92,10 +93,10 @@ class Rights:
         More than the Node authorizer asks, which lets a node write every event of the cluster. A
         pod that is gone counts as the node's: kubelets write events about those too.
         """
-        host = _part(event, "source").get("host") or _part(event).get("reportingInstance")
         involved = _part(event, "involvedObject")
         name = involved.get("name")
-        if host != about.node:
+        writers = {_part(event, "source").get("host"), _part(event).get("reportingInstance")}
+        if writers - {None, ""} != {about.node}:
             raise Denied("a node may write events in its own name alone")
         if involved.get("kind") == "Node" and name == about.node:
             return
@@ -105,12 +106,12 @@ class Rights:
                 return
         raise Denied("a node may write events about itself and its pods alone")
 
-    async def check_token(self, about: ObjectResource, bound_to: BoundObject | None) -> None:
-        """Raise Denied unless a token is for a pod of the node that uses the service account.
+    async def check_token(self, about: ObjectResource, spec: TokenRequest.Spec) -> None:
+        """Raise Denied unless a pod of the node uses the service account, and the audience.
 
-        `bound_to` is the object that the token is to be bound to (admitServiceAccount in
-        noderestriction/admission.go).
+        The token has to be bound to that pod (admitServiceAccount in noderestriction/admission.go).
         """
+        bound_to = spec.bound_object_ref
         if not bound_to or (bound_to.kind, bound_to.api_version) != ("Pod", "v1"):
             raise Denied("a token for a node is to be bound to a pod")
         pod = self._state.stores[messages.POD].get((about.namespace, bound_to.name))
@@ -122,6 +123,28 @@ class Rights:
             or _part(pod, "spec").get("serviceAccountName") != about.name
         ):
             raise Denied(f"no pod of node {about.node} with this uid uses the service account")
+        audience, *more = spec.audiences or [""]
+        if more or not await self._is_for(pod, audience):
+            raise Denied("no volume of the pod has a token for this audience")
+
+    async def _is_for(self, pod: Object, audience: str) -> bool:
+        """Whether a volume of a pod, or the driver of one, has tokens for an audience."""
+        if audience in _audiences_of(pod):
+            return True
+        for driver in await self._drivers_of(pod):
+            found = await self._read(CSIDRIVERS, driver)
+            requests = _part(found, "spec").get("tokenRequests")
+            for request in requests if isinstance(requests, list) else ():
+                if _part(request).get("audience", "") == audience:
+                    return True
+        return False
+
+    async def _drivers_of(self, pod: Object) -> set[str]:
+        """Return the CSI drivers of a pod's volumes."""
+        found = {_part(volume, "csi").get("driver") for volume in _volumes_of(pod)}
+        for claim in _claims_of(pod):
+            found.add(_part(await self._volume_of(claim), "spec", "csi").get("driver"))
+        return {driver for driver in found if isinstance(driver, str) and driver}
 
     async def _its_own(self, about: ObjectResource) -> bool:
         return about.name == about.node
@@ -207,10 +230,23 @@ async def _for_every_node(_: ObjectResource) -> bool:
     return True
 
 
+def _volumes_of(pod: Object) -> list[Any]:
+    volumes = _part(pod, "spec").get("volumes")
+    return volumes if isinstance(volumes, list) else []
+
+
+def _audiences_of(pod: Object) -> Iterator[str]:
+    """Yield the audiences of the tokens in a pod's volumes; that of the API server is empty."""
+    for volume in _volumes_of(pod):
+        sources = _part(volume, "projected").get("sources")
+        for source in sources if isinstance(sources, list) else ():
+            if "serviceAccountToken" in _part(source):
+                yield _part(source, "serviceAccountToken").get("audience") or ""
+
+
 def _claims_of(pod: Object) -> Iterator[Key]:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    volumes = _part(pod, "spec").get("volumes")
-    for volume in volumes if isinstance(volumes, list) else ():
+    for volume in _volumes_of(pod):
         if claim := _part(volume, "persistentVolumeClaim").get("claimName"):
             yield namespace, claim
         if _part(volume, "ephemeral"):

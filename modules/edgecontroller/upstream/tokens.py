@@ -27,7 +27,7 @@ class TokenIssuer:
         where the API server has put its own for none.
         """
         spec = read_token_request(question).spec
-        await self._rights.check_token(about, spec.bound_object_ref)
+        await self._rights.check_token(about, spec)
         asked = msgspec.to_builtins(spec)
         issued = await ask(
             lambda: self._client.create_token(about.name, about.namespace, asked),

@@ -24,7 +24,7 @@ from .fakes import running
 from .test_certificates import request
 from .test_events_of_edges import event, repeated
 from .test_mirror_pods import mirror
-from .today import LEASE, REGISTERED, token_request
+from .today import LEASE, REGISTERED, token_request, with_token
 
 OPERATIONS = [
     *("insert", "update", "patch", "delete", "query"),
@@ -133,7 +133,7 @@ def test_whatever_an_edge_sends_the_controller_goes_on(
 async def send_all(directory: Path, messages: list[Message], answer: Any, generation: str) -> None:
     async with running(directory, generation=generation) as bench:
         bench.api.answer = answer
-        spec = {"serviceAccountName": "sa"}
+        spec = {"serviceAccountName": "sa", **with_token("")}
         bench.feed(PODS, pod("p", uid="u-p", resourceVersion="1", spec=spec))
         taken = [bench.hear(message) for message in messages]
         await bench.settle()

@@ -31,6 +31,7 @@ from .today import (
     register,
     responds,
     token_request,
+    with_token,
     without_managed_fields,
 )
 
@@ -331,7 +332,7 @@ async def test_what_does_not_exist_is_an_error_and_no_object(today: Cloud, kind:
 
 async def with_account(cloud: Cloud, name: str = "p", on: str = NODE) -> str:
     """Create a pod that uses the service account `sa`, and return its uid."""
-    spec = {"serviceAccountName": "sa"}
+    spec = {"serviceAccountName": "sa", **with_token("")}
     created = await cloud.api.create(PODS, pod(name, on, spec=spec), "default")
     await cloud.drain()
     uid: str = created["metadata"]["uid"]
@@ -366,6 +367,7 @@ async def test_no_token_is_issued_for_what_is_no_pod_of_the_node(
         ("sa", token_request(bare["metadata"]["uid"], "bare")),
         ("admin", token_request(uid)),
         ("sa", {"spec": {}}),
+        ("sa", {"spec": token_request(uid)["spec"] | {"audiences": ["vault"]}}),
     ]
     for account, request in refused:
         answer = await today.call("query", f"default/serviceaccounttoken/{account}", request)

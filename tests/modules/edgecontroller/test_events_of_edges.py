@@ -84,6 +84,7 @@ async def test_an_event_about_a_pod_that_is_gone_is_written(today: Cloud) -> Non
 FOREIGN = {
     "of another node": event(host=OTHER),
     "of nobody": event(source={}),
+    "of two": event(reportingInstance=OTHER),
     "about another node": event(OTHER, "Node"),
     "about another node's pod": event("foreign"),
     "about a pod elsewhere": event(involvedObject={"kind": "Pod", "namespace": "x", "name": "p"}),

@@ -18,6 +18,7 @@ from modules.common.wire.generations import V1_23
 from tests.support.waiting import eventually
 
 from .conftest import Cloud, Json
+from .today import with_token
 
 CAPTURES = Path(__file__).parents[2] / "data" / "captures"
 LEASE_NAMESPACE = "kube-node-lease"
@@ -59,6 +60,7 @@ class Edge:
                 {"name": "cm", "configMap": {"name": "cm1"}},
                 {"name": "s", "secret": {"secretName": "s1"}},
                 {"name": "ca", "configMap": {"name": "kube-root-ca.crt"}},
+                *with_token("")["volumes"],
             ]
             spec = {
                 "nodeName": self.name,

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from modules.common.kube import (
     CONFIGMAPS,
+    CSIDRIVERS,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -31,8 +32,10 @@ from modules.edgecontroller.upstream.authorization import (
     Denied,
     Rights,
 )
+from modules.edgecontroller.upstream.content import BoundObject, TokenRequest
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .today import with_token
 
 OTHER = "edge-node-2"
 
@@ -230,6 +233,45 @@ async def test_a_volume_has_to_be_of_the_claim_too(world: World) -> None:
     world.api.objects[PERSISTENTVOLUMECLAIMS, "mine"] = bound("theirs")
     assert not await world.allows("secret", "t")
     assert not await world.allows("persistentvolume", "theirs")
+
+
+TOKENS: list[tuple[Json, str, bool]] = [
+    (with_token(""), "", True),
+    (with_token(""), "vault", False),
+    (with_token("vault"), "vault", True),
+    (with_token("vault"), "", False),
+    ({}, "", False),
+    (volume(csi={"driver": "d"}), "store", True),
+    (volume(csi={"driver": "d"}), "vault", False),
+    (volume(csi={"driver": "none"}), "store", False),
+    (volume(persistentVolumeClaim={"claimName": "mine"}), "store", True),
+    (volume(persistentVolumeClaim={"claimName": "theirs"}), "store", False),
+]
+
+
+@pytest.mark.parametrize(("spec", "audience", "allowed"), TOKENS, ids=str)
+async def test_a_token_is_for_an_audience_of_the_pods_volumes(
+    world: World, spec: Json, audience: str, *, allowed: bool
+) -> None:
+    world.api.objects[PERSISTENTVOLUMES, "mine"] = claimed("mine", csi={"driver": "d"})
+    world.api.objects[CSIDRIVERS, "d"] = {
+        "metadata": {"name": "d"},
+        "spec": {"tokenRequests": [{"audience": "store"}]},
+    }
+    world.bind(pod("p", NODE, uid="u", spec={"serviceAccountName": "sa", **spec}))
+    asked = TokenRequest.Spec(
+        audiences=[audience] if audience else None,
+        bound_object_ref=BoundObject(kind="Pod", api_version="v1", name="p", uid="u"),
+    )
+    about = ObjectResource(NODE, "default", "serviceaccounttoken", "sa")
+    if allowed:
+        await world.rights.check_token(about, asked)
+    else:
+        with pytest.raises(Denied):
+            await world.rights.check_token(about, asked)
+    asked.audiences = [audience, "another"]
+    with pytest.raises(Denied):
+        await world.rights.check_token(about, asked)
 
 
 @pytest.mark.parametrize("shape", [5, "x", [], None, {}])

@@ -88,3 +88,9 @@ def pod_patch(uid: str, **status: Any) -> str:
 def token_request(uid: str, name: str = "p", **ref: str) -> Json:
     bound_to = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid, **ref}
     return {"spec": {"audiences": None, "expirationSeconds": 3607, "boundObjectRef": bound_to}}
+
+
+def with_token(audience: str) -> Json:
+    """Return the part of a pod's spec that gives it a token for an audience."""
+    source = {"path": "token", **({"audience": audience} if audience else {})}
+    return {"volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": source}]}}]}
