@@ -31,8 +31,15 @@ from modules.common.kube import (
 )
 from modules.common.kube.tap import Tap
 from supervisor.api import KubernetesSettings, Settings
-
-from .conftest import FakeServer, hangs_up, listing, pod, refuses, replies, streams
+from tests.support.fake_api_server import (
+    FakeServer,
+    hangs_up,
+    listing,
+    pod,
+    refuses,
+    replies,
+    streams,
+)
 
 
 @pytest.mark.parametrize(

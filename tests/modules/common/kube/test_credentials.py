@@ -16,8 +16,7 @@ from modules.common.kube import (
 )
 from modules.common.kube.credentials import kubeconfig_path, load_access
 from supervisor.api import KubernetesSettings, Settings
-
-from .conftest import FakeServer, refuses, replies
+from tests.support.fake_api_server import FakeServer, refuses, replies
 
 
 def write_kubeconfig(directory: Path, server: str, user: dict[str, Any]) -> Path:

@@ -23,9 +23,8 @@ from modules.common.kube import events as events_module
 from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import embedded_apiserver
+from tests.support.fake_api_server import FakeServer, refuses, replies
 from tests.support.fakekube import FakeKube
-
-from .conftest import FakeServer, refuses, replies
 
 POD = {"metadata": {"name": "web", "namespace": "default", "uid": "u1", "resourceVersion": "7"}}
 NODE = {"metadata": {"name": "edge-1", "uid": "u2"}}

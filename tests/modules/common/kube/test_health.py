@@ -28,9 +28,17 @@ from modules.common.kube import (
 )
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.health import REQUESTS, ApiHealth
+from tests.support.fake_api_server import (
+    Answer,
+    FakeServer,
+    hangs_up,
+    listing,
+    refuses,
+    replies,
+    streams,
+)
 from tests.support.waiting import until
 
-from .conftest import Answer, FakeServer, hangs_up, listing, refuses, replies, streams
 from .test_client import kubeconfig
 
 WATCHED = (NODES, PODS, CONFIGMAPS, SECRETS)

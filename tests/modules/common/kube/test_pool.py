@@ -7,8 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from modules.common.kube import CONFIGMAPS, PODS, SECRETS, KubeClient
-
-from .conftest import Answer, FakeServer, replies, streams
+from tests.support.fake_api_server import Answer, FakeServer, replies, streams
 
 
 async def test_a_watch_holds_a_connection_and_requests_share_others(

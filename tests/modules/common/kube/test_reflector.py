@@ -8,9 +8,8 @@ import pytest
 
 from modules.common.kube import PODS, KubeClient, Reflector, WatchEvent
 from modules.common.kube.backoff import Backoff
+from tests.support.fake_api_server import FakeServer, hangs_up, listing, pod, refuses, streams
 from tests.support.waiting import until
-
-from .conftest import FakeServer, hangs_up, listing, pod, refuses, streams
 
 
 class Running:

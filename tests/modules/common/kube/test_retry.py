@@ -6,8 +6,7 @@ import pytest
 from modules.common.kube import NODES, ApiError, KubeClient, TooLarge, retry, transport
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.ratelimit import TokenBucket
-
-from .conftest import FakeServer, hangs_up, refuses, replies
+from tests.support.fake_api_server import FakeServer, hangs_up, refuses, replies
 
 
 async def test_retry_outlasts_trouble(server: FakeServer, client: KubeClient) -> None:
