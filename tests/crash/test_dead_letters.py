@@ -29,7 +29,7 @@ def wait_until_set_aside(running: Running) -> str:
     return str(letters[0]["id"])
 
 
-def test_it_is_set_aside_and_can_be_looked_at(tmp_path: Path) -> None:
+def test_a_dead_letter_can_be_listed_and_shown(tmp_path: Path) -> None:
     with poisoned(tmp_path) as running:
         letter_id = wait_until_set_aside(running)
         assert running.module("allergic")["inbox"]["dead_letters"] == 1
@@ -60,7 +60,7 @@ def test_the_crash_reports_tell_which_message_was_in_hand(tmp_path: Path) -> Non
         assert "in flight: update r from telling, message " in shown
 
 
-def test_replayed_it_kills_again_or_is_handled(tmp_path: Path) -> None:
+def test_a_replayed_letter_crashes_its_module_again_or_is_handled(tmp_path: Path) -> None:
     with poisoned(tmp_path) as running:
         letter_id = wait_until_set_aside(running)
         done = running.cli("dead-letters", "replay", letter_id)
@@ -82,7 +82,7 @@ def test_one_for_a_module_that_takes_nothing_stays(tmp_path: Path) -> None:
         assert letter_id in running.cli("dead-letters", "list").stdout
 
 
-def test_drop_and_ids_that_are_none(tmp_path: Path) -> None:
+def test_drop_refuses_ids_that_do_not_exist(tmp_path: Path) -> None:
     with poisoned(tmp_path) as running:
         letter_id = wait_until_set_aside(running)
         for arguments in (("show", "none"), ("drop", "../x"), ("replay", "none")):

@@ -40,7 +40,7 @@ def test_a_deaf_module_is_killed_and_cleaned_up_after(tmp_path: Path) -> None:
         assert "was not cleaned up after" not in again.log
 
 
-def test_it_is_starting_while_it_waits_for_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_the_state_is_starting_while_leftover_processes_stop(tmp_path: Path) -> None:
     left = subprocess.Popen(["sleep", "60"], process_group=0)
     runs = tmp_path / "run" / "runs"
     runs.mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_it_is_starting_while_it_waits_for_what_a_killed_one_left(tmp_path: Path
         left.wait()
 
 
-def test_one_that_cannot_even_do_that_is_put_away_by_the_next_run(tmp_path: Path) -> None:
+def test_a_process_that_does_not_stop_is_killed_by_the_next_run(tmp_path: Path) -> None:
     with Running(tmp_path, "seized", "good", sets=QUICK) as running:
         running.ready("seized", "good")
         port = running.module("seized")["details"]["listen"]["echo"].rpartition(":")[2]
@@ -89,7 +89,7 @@ def test_what_a_module_had_started_ends_with_it(tmp_path: Path) -> None:
         assert psutil.wait_procs([child], timeout=15)[1] == []
 
 
-def test_a_note_of_another_process_s_is_not_believed(tmp_path: Path) -> None:
+def test_a_run_record_with_a_reused_pid_stops_no_process(tmp_path: Path) -> None:
     """A process id in a stale file may be anybody's by now."""
     runs = tmp_path / "run" / "runs"
     runs.mkdir(parents=True, mode=0o700)

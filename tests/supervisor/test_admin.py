@@ -90,7 +90,7 @@ def test_with_the_token_everything_can_be_done_over_tcp(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_interface_that_cannot_be_is_told_and_nothing_runs(
+def test_an_admin_interface_that_cannot_listen_prevents_the_start(
     tmp_path: Path, sets: tuple[str, ...], says: str
 ) -> None:
     (tmp_path / "empty").touch()

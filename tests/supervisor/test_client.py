@@ -51,7 +51,7 @@ def test_a_full_backlog_is_waited_for(listening: tuple[socket.socket, int]) -> N
     assert answers == [{}]
 
 
-def test_one_that_stays_full_is_no_answer_in_time(listening: tuple[socket.socket, int]) -> None:
+def test_a_backlog_that_stays_full_is_a_timeout(listening: tuple[socket.socket, int]) -> None:
     path = Path(listening[0].getsockname())
     with pytest.raises(client.AdminError, match=r"no answer from .* within 0\.05 s"):
         client.request(path, "GET", "/status", timeout=0.05)

@@ -362,7 +362,7 @@ async def test_what_is_served_during_the_pause_that_the_server_asked_for_ends_th
         await pause
 
 
-async def test_a_break_of_a_moment_is_no_news(
+async def test_a_momentary_break_is_not_logged(
     api: Moody, client: KubeClient, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_TICK", 600)

@@ -90,7 +90,7 @@ def transitions(path: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("life", LIVES.values(), ids=LIVES.keys())
-def test_a_life(life: Life, tmp_path: Path) -> None:
+def test_a_real_process_goes_through_each_transition(life: Life, tmp_path: Path) -> None:
     with Running(
         tmp_path, life.module, "environment", sets=("log.verbosity=1", *life.sets)
     ) as running:

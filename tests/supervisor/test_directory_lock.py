@@ -26,7 +26,7 @@ def test_a_directory_is_held_once_and_the_holder_is_named(tmp_path: Path) -> Non
     Held(tmp_path, "--data-dir").close()
 
 
-def test_it_is_told_of_another_process(tmp_path: Path) -> None:
+def test_a_directory_held_by_another_process_is_refused(tmp_path: Path) -> None:
     text = f"from pathlib import Path; held = Held(Path({str(tmp_path)!r}), '')"
     code = f"from supervisor.host.directory_lock import Held; {text}; print(flush=True); input()"
     with subprocess.Popen(
@@ -64,7 +64,7 @@ def test_a_file_system_without_locks_is_told(
     )
 
 
-def test_it_knows_whether_its_path_still_leads_to_it(tmp_path: Path) -> None:
+def test_a_lock_knows_whether_its_path_still_leads_to_the_directory(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
     held = Held(directory, "--run-dir")
@@ -79,7 +79,7 @@ def test_it_knows_whether_its_path_still_leads_to_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not shutil.which("systemd-tmpfiles") or os.geteuid() != 0, reason="needs systemd-tmpfiles"
 )
-def test_systemd_leaves_it_alone(tmp_path: Path) -> None:
+def test_systemd_tmpfiles_leaves_a_locked_directory_alone(tmp_path: Path) -> None:
     old = time.time() - 10 * DAYS
     for name in ("held", "free"):
         (tmp_path / name).mkdir()

@@ -86,7 +86,7 @@ def test_one_that_comes_after_a_failed_one_waits_visibly_and_starts_when_it_can(
         assert running.module("good")["reason"] == ""
 
 
-def test_a_module_in_several_processes(tmp_path: Path) -> None:
+def test_each_process_of_a_module_is_supervised_on_its_own(tmp_path: Path) -> None:
     with Running(tmp_path, "several", "good", sets=("modules.several.processes=3",)) as running:
         names = ["several", "several-2", "several-3"]
         running.ready(*names)

@@ -50,7 +50,7 @@ def test_a_module_that_crashes_again_and_again_holds_up_no_other_verb(tmp_path: 
         assert running.module("raising")["state"] == "stopped"
 
 
-def test_one_verb_after_the_other_when_one_is_wrong(tmp_path: Path) -> None:
+def test_a_verb_for_several_modules_continues_after_an_unknown_one(tmp_path: Path) -> None:
     with Running(tmp_path, "good", "asking") as running:
         running.ready("good", "asking")
         done = running.cli("restart", "good", "nobody", "asking")
@@ -74,7 +74,7 @@ def test_a_disabled_module_is_stopped_already(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/modules/deaf/disable", "/reload", "/modules/deaf/restart"])
-def test_a_shutdown_in_the_middle_of_a_change(tmp_path: Path, target: str) -> None:
+def test_a_shutdown_interrupts_a_change(tmp_path: Path, target: str) -> None:
     config = tmp_path / "cloudcore.toml"
     config.write_text('modules.enabled = ["deaf"]\nsupervisor.stop_timeout = 1.0')
     with Running(tmp_path, "-") as running:
@@ -90,7 +90,7 @@ def test_a_shutdown_in_the_middle_of_a_change(tmp_path: Path, target: str) -> No
         assert [line.split()[0] for line in running.lines("deaf")] == ["start", "cleanup"]
 
 
-def test_who_waits_for_a_module_that_is_disabled_waits_no_longer(tmp_path: Path) -> None:
+def test_a_module_that_waits_for_one_that_is_disabled_starts(tmp_path: Path) -> None:
     sets = ('modules.good.supervision.after=["slow"]',)
     with Running(tmp_path, "slow", "good", sets=sets) as running:
         running.wait_for("module good waits for slow")

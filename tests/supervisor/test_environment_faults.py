@@ -167,7 +167,7 @@ def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": "x"}'])
-def test_a_damaged_note_of_an_earlier_life(tmp_path: Path, content: str) -> None:
+def test_a_damaged_run_record_leads_to_a_cleanup(tmp_path: Path, content: str) -> None:
     runs = tmp_path / "run" / "runs"
     runs.mkdir(parents=True, mode=0o700)
     (runs / "good").write_text(content)
@@ -199,7 +199,7 @@ def test_two_at_once_in_one_place_and_only_one_runs(tmp_path: Path) -> None:
         assert first.module("good")["state"] == "ready"
 
 
-def test_when_a_module_cannot_be_followed_any_more_all_ends_in_order(tmp_path: Path) -> None:
+def test_a_unit_whose_task_fails_shuts_everything_down(tmp_path: Path) -> None:
     """A bug, as nothing else leads to it: the note of its life is not the supervisor's file."""
     with Running(tmp_path, "good", "asking") as running:
         running.ready("good", "asking")

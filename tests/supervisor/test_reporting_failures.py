@@ -49,7 +49,7 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
         to_json(object())
 
 
-def test_a_page_takes_it_and_survives_what_a_module_scribbles(monkeypatch: object) -> None:
+def test_shared_state_escapes_names_and_survives_overwritten_memory(monkeypatch: object) -> None:
     shared_state = SharedState()
     shared_state.say_details({"path": NAME})
     assert shared_state.details() == {"path": "caf\\udce9"}
@@ -77,7 +77,7 @@ async def test_a_report_that_cannot_be_told_is_logged_once(
     shared_state.close()
 
 
-def test_a_crash_report_with_it_is_kept(tmp_path: Path) -> None:
+def test_a_crash_report_with_a_name_that_is_not_utf_8_is_written(tmp_path: Path) -> None:
     report = CrashReport(
         id="1",
         module="good",
