@@ -1,8 +1,10 @@
-"""How long one request holds the embedded API server's event loop: python -m bench.apiserver_holds
+"""The time that one request blocks the event loop of the embedded API server.
 
-Per request: how long it took, the longest that its server's event loop did not come around (CPU
-time of the loop's thread, so that other processes do not count), and the slowest answer of
-/readyz meanwhile (wall clock).
+    python -m bench.apiserver_holds
+
+For each request: its duration, the longest blocking of the server's event loop (CPU time of the
+loop's thread, so that other processes do not count), and the slowest answer of /readyz meanwhile
+(wall clock).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ TICK = 0.001
 
 
 async def serve(data_dir: Path) -> None:
-    """Serve, and answer each line on stdin with the longest hold since the last one, in ms."""
+    """Serve, and answer each line on stdin with the longest blocking since the last one, in ms."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         listening.setblocking(False)
         server = Server(data_dir)

@@ -40,7 +40,7 @@ from supervisor.api import KubernetesSettings, Settings
 MEASURED = ("create to arrival, p50", "create to arrival, p99", "CPU per pod")
 IDLE_CPU = "CPU with all edges idle"
 UNITS = {metric: UNIT_OF[metric] for metric in MEASURED} | {IDLE_CPU: "ms/s"}
-#: Seconds that both are watched doing nothing.
+#: Seconds for which both are measured while idle.
 IDLE = 10.0
 
 CONTROLLER = """\
@@ -93,12 +93,12 @@ MODULES = "modules:\n  enabled: [devicecontroller, edgecontroller, cloudhub]\n"
 
 
 class Died(Exception):
-    """The Go process has ended by itself."""
+    """The Go process has exited on its own."""
 
 
 @dataclass
 class Cloud:
-    """A cloudcore that runs: where edges connect to, and its processes."""
+    """A running cloudcore: the address for edges, and its processes."""
 
     url: str
     data_dir: Path
@@ -179,7 +179,7 @@ def free_port() -> int:
 
 
 async def listening(port: int) -> None:
-    """Wait until somebody accepts connections there."""
+    """Wait until a process accepts connections there."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -197,7 +197,7 @@ def last_words(log: Path) -> str:
 
 
 async def prepare(api: KubeClient) -> None:
-    """Leave the API server with a node for each edge, and no pod."""
+    """Prepare the API server: a node for each edge, and no pods."""
     pods = [
         obj["metadata"]["name"] async for page in api.pages(PODS, "default") for obj in page.items
     ]
@@ -256,7 +256,7 @@ def main() -> None:
             try:
                 runs[name].append(uvloop.run(measure(make(), kubeconfig, generation)))
             except Died as died:
-                print(f"{name} has died: {died}")
+                print(f"{name} crashed: {died}")
             else:
                 print(runs[name][-1], flush=True)
     case, _ = CASES["pods"]

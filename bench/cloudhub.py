@@ -1,10 +1,10 @@
-"""What CloudHub takes for its edges: `make bench-cloudhub`.
+"""The cost of CloudHub: `make bench-cloudhub`.
 
 The hub runs in a process of its own as under the supervisor, hollow edges (bench/hollow.py) in
-two others, and this process is both controllers: it reads what comes up and sends what goes
-down. All of them share the machine, so that rates are those of the whole; CPU and memory are the
-hub's alone (of all its processes, if there are several). Content of a message down and up is some
-20 bytes; the certificates are RSA 2048 with client certificates verified, TLS 1.3.
+two others, and this process is both controllers: it receives messages from edges and sends messages
+to them. All share the machine, so that rates are those of all together; CPU and memory are those of
+the hub (of all its processes, if there are several). Messages have about 20 bytes of content;
+certificates are RSA 2048 with client certificates verified, TLS 1.3.
 
     python -m bench.cloudhub [--nodes 100 1000 10000] [--at-once 2000] [--repeats 3] [--processes 2]
 """
@@ -64,7 +64,7 @@ DOWN = UP = 60_000
 SETTLE = 2.0
 HANDSHAKES = 100
 
-#: (value, unit) by metric, of one run
+#: The (value, unit) of each metric of one run.
 Run = dict[str, tuple[float, str]]
 
 
@@ -72,7 +72,7 @@ Run = dict[str, tuple[float, str]]
 
 
 class Context(AsyncContext):
-    """What the supervisor gives a module, as far as the hub uses it."""
+    """The part of a module's context that the hub uses."""
 
     def __init__(
         self, registry: ChannelRegistry, name: str, listener: socket.socket, ready: Any
@@ -177,7 +177,7 @@ class Hub:
 
 
 class Edges:
-    """Processes of hollow edges, all told the same at a time."""
+    """The processes of hollow edges; each command goes to all of them."""
 
     def __init__(self, processes: Sequence[asyncio.subprocess.Process]) -> None:
         self._processes = processes
@@ -265,7 +265,7 @@ async def connect(hub: Hub, edges: Edges, nodes: int, *, at_once: bool) -> Run:
 
 
 async def keepalives(hub: Hub, edges: Edges) -> Run:
-    """As edges send them: one in 15 s from each, spread over that time."""
+    """Measure keepalives as edges send them: one in 15 s from each, spread evenly."""
     cpu, began = hub.cpu(), time.monotonic()
     sent = sum(
         each["sent"] for each in await edges.tell(do="beat", seconds=BEATING, every=HEARTBEAT)
@@ -334,10 +334,10 @@ def to_edge(number: int, nodes: int) -> Message:
 
 
 def handshake(directory: Path, certs: Path) -> float:
-    """Milliseconds of CPU that OpenSSL takes for the server's side of a handshake, in memory.
+    """Return the CPU milliseconds of OpenSSL for the server's side of a handshake, in memory.
 
-    Measured in the same minute as each case: it tells how fast the machine is just then, and
-    how much of a connect is left to CloudHub.
+    It is measured in the same minute as each case, since it shows how fast the machine is at that
+    time, and which part of a connect is CloudHub's.
     """
     pki = Pki(directory / "pki")
     server = server_context(TlsFiles.of(pki))
@@ -363,7 +363,7 @@ def handshake(directory: Path, certs: Path) -> float:
 
 
 def certificates(directory: Path) -> Path:
-    """One certificate for all edges: to make ten thousand would take longer than the rest."""
+    """Make one certificate for all edges: ten thousand would take longer than the benchmark."""
     pki = ensure_pki(directory / "pki", [])
     certs = directory / "edge"
     certs.mkdir()

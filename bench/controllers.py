@@ -1,9 +1,9 @@
-"""What the controllers do at scale: first sync, pods to the edges, node statuses to the API.
+"""The controllers at scale: first sync, pods to the edges, node statuses to the API.
 
-A whole cloudcore runs, with the embedded API server; 500 edges are in a process of their own and
-the load is made by this one. All share the machine's cores. What cloudcore needs is the CPU time
-of all its processes but the API server: the Go figures beside it (measured before, on another
-2-core machine, with kube-apiserver and etcd) are that of the one Go process.
+A whole cloudcore runs, with the embedded API server; 500 edges are in a process of their own, and
+this process makes the load. All share the machine's cores. cloudcore's CPU time is that of all its
+processes except the API server; the Go figures (measured earlier on another 2-core machine, with
+kube-apiserver and etcd) are those of the one Go process.
 
     python -m bench.controllers [--runs 3] [--only sync|pods|statuses]
 """
@@ -42,7 +42,7 @@ EDGES = 500
 NODES_OF_EDGES = [f"edge-{number}" for number in range(EDGES)]
 PODS_SENT, POD_RATE = 2000, 100.0
 SYNC = {"pods": 10_000, "nodes": 1_000, "configmaps": 5_000}
-#: Statuses a second that are tried, one after the other, for so many seconds each.
+#: Rates of statuses per second to try, one after the other, and the seconds for each.
 STATUS_RATES = (300, 600, 750, 900, 1050, 1200)
 STATUS_SECONDS = 8.0
 #: Kept up with: all answered half a second after the last one, and the median within this.
@@ -97,7 +97,7 @@ async def edges(
 
 
 async def at_once(calls: Iterable[Callable[[], Awaitable[Any]]]) -> None:
-    """Make calls, WRITERS at a time."""
+    """Make calls, up to WRITERS at the same time."""
     waiting = iter(calls)
 
     async def work() -> None:
@@ -121,14 +121,14 @@ async def create_nodes(api: KubeClient, names: Iterable[str]) -> None:
 
 
 def pids_of(status: dict[str, Any]) -> dict[str, int]:
-    """The processes of a cloudcore: the supervisor and the modules."""
+    """Return the processes of a cloudcore: the supervisor and the modules."""
     return {module["name"]: module["pid"] for module in status["modules"]} | {
         "supervisor": status["pid"]
     }
 
 
 async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
-    """CPU time so far by process."""
+    """Return the CPU time so far of each process."""
     return {name: running_time(pid) for name, pid in pids_of(await cloudcore.status()).items()}
 
 
@@ -148,7 +148,7 @@ def percentile(values: list[float], part: float) -> float:
 
 
 async def sync() -> dict[str, float]:
-    """Kill the edge controller among many objects, and see how soon its successor is ready."""
+    """Kill EdgeController among many objects, and measure until its replacement is ready."""
     async with cloud() as (cloudcore, api):
         nodes = [f"node-{number}" for number in range(SYNC["nodes"])]
         await create_nodes(api, nodes)
@@ -188,7 +188,7 @@ async def sync() -> dict[str, float]:
 
 
 async def settled(pid: int) -> None:
-    """Wait until a process has hardly anything to do."""
+    """Wait until a process is nearly idle."""
     process = psutil.Process(pid)
     while True:
         before = sum(process.cpu_times()[:2])
@@ -198,7 +198,7 @@ async def settled(pid: int) -> None:
 
 
 async def create_pods(api: KubeClient) -> tuple[dict[str, int], dict[str, int]]:
-    """Create pods at a steady rate; when each was begun with, and when the API had answered."""
+    """Create pods at a steady rate; return when each was sent, and when the API had answered."""
     created: dict[str, int] = {}
     answered: dict[str, int] = {}
 
@@ -222,14 +222,14 @@ async def create_pods(api: KubeClient) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def until_arrived(arrived: dict[str, int], since: dict[str, int]) -> list[float]:
-    """Milliseconds for each of what was created."""
+    """Return the milliseconds until each created pod arrived."""
     if missing := since.keys() - arrived.keys():
         raise SystemExit(f"{len(missing)} pods did not arrive, such as {min(missing)}")
     return [(arrived[name] - at) / 1e6 for name, at in since.items()]
 
 
 async def pods() -> dict[str, float]:
-    """Create pods at a steady rate, and see when each arrives at its edge."""
+    """Create pods at a steady rate, and measure when each arrives at its edge."""
     async with cloud() as (cloudcore, api):
         await create_nodes(api, NODES_OF_EDGES)
         url = await cloudcore.websocket_url()
@@ -252,7 +252,7 @@ async def pods() -> dict[str, float]:
 
 
 async def statuses() -> dict[str, float]:
-    """Raise the rate of node statuses until they are no longer kept up with."""
+    """Raise the rate of node statuses until answers are late."""
     async with cloud() as (cloudcore, api):
         await create_nodes(api, NODES_OF_EDGES)
         url = await cloudcore.websocket_url()

@@ -1,7 +1,7 @@
-"""Many edges in a process of their own: they connect, say OK to what they get, and keep time.
+"""Many edges in a process of their own: they connect, acknowledge messages, and record times.
 
-Talks to whoever started it in lines of JSON: a command on stdin, its result on stdout. Times are
-those of time.time_ns, which all processes of a machine share.
+Commands are lines of JSON on stdin, results lines of JSON on stdout. Times are those of
+time.time_ns, which all processes of a machine share.
 
     python -m bench.edges wss://127.0.0.1:10000 CERTIFICATES PREFIX COUNT [GENERATION]
 """
@@ -28,12 +28,12 @@ from modules.hollow.link import FORMS, Link
 from modules.hollow.timing import Timing
 from modules.hollow.v1_1.status import node_status_request
 
-#: Edges that dial at the same time: the machine is to measure something else.
+#: Edges that connect at the same time: connecting is not what is measured here.
 DIALING = 16
 
 
 class Edge:
-    """A link, and what edged and metaManager would do with it, without keeping any object."""
+    """A link, with the part of edged and metaManager that answers; it keeps no objects."""
 
     def __init__(
         self, node: str, server: str, context: ssl.SSLContext, generation: str = generations.V1_1
@@ -75,7 +75,7 @@ class Edge:
 
 
 class Edges:
-    """All edges of this process, and the commands they take."""
+    """All edges of this process, and the commands for them."""
 
     def __init__(self, edges: list[Edge]) -> None:
         self.edges = edges
@@ -102,7 +102,7 @@ class Edges:
             print(json.dumps(await self._commands[name](*arguments)), flush=True)
 
     async def arrivals(self) -> dict[str, int]:
-        """Tell when what was inserted arrived, by resource; forget it then."""
+        """Return the times at which inserted objects arrived, by resource, and forget them."""
         told: dict[str, int] = {}
         for edge in self.edges:
             told |= edge.arrived
@@ -110,10 +110,10 @@ class Edges:
         return told
 
     async def report(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Report node statuses in turn, `rate` a second; tell how long each answer took.
+        """Report node statuses in turn, `rate` per second; return the duration of each answer.
 
-        Those that were not answered half a second after the last one was sent are `late`: they
-        wait somewhere, so the rate is more than what is kept up with.
+        Statuses that are not answered half a second after the last one was sent are `late`: they
+        wait in a queue, so the rate is too high.
         """
         for edge in self.edges:
             edge.asked, edge.answered = {}, []

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: its figures as JSON and as a table."""
+"""The figures of a benchmark, published as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def median(values: Sequence[float], digits: int = 2) -> float:
-    """Take the median, without the digits that say nothing."""
+    """Return the median, rounded to `digits` digits."""
     return round(statistics.median(values), digits)
 
 
@@ -34,7 +34,7 @@ def percentile(values: Sequence[float], which: int) -> float:
 
 
 def compared(figures: Sequence[Figure], system: str) -> Iterator[Figure]:
-    """Give every other system's figures that have a unit as multiples of this one's."""
+    """Yield the figures of every other system as multiples of this one's, if they have a unit."""
     ours = {(f.case, f.metric): f.value for f in figures if f.system == system and f.unit}
     for figure in figures:
         base = ours.get((figure.case, figure.metric))
@@ -44,7 +44,7 @@ def compared(figures: Sequence[Figure], system: str) -> Iterator[Figure]:
 
 
 def publish(name: str, how: str, figures: Sequence[Figure]) -> None:
-    """Write bench/out/NAME.json and print the same; `how` says how often was measured what."""
+    """Write bench/out/NAME.json and print a table; `how` is its title: the runs and the machine."""
     OUT.mkdir(exist_ok=True)
     path = OUT / f"{name}.json"
     path.write_text(json.dumps(msgspec.to_builtins(figures), indent=1) + "\n")

@@ -1,17 +1,17 @@
-"""Many hollow edges in one process, for benchmarks: connections that say what they are told to.
+"""Many hollow edges in one process, for benchmarks: connections that send on command.
 
-`python -m bench.hollow SERVER CERTS FIRST COUNT` reads commands, one JSON object a line, from its
-standard input and answers each with a line of JSON. They are the wire's side of an edge and no
-more (TLS, websocket, frames of v1.1), so that the load takes as little as it can of the machine
-that it shares with what is measured; modules/hollow has the whole edge.
+`python -m bench.hollow SERVER CERTS FIRST COUNT` reads commands from its standard input, one JSON
+object in each line, and answers each with a line of JSON. The edges have only TLS, websocket and
+the frames of v1.1, so that they take little of the machine that they share with what is measured;
+modules/hollow has the whole edge.
 
-    {"do": "connect"}                       all at once; a list of milliseconds, and the failures
-    {"do": "connect", "rate": 500}          so many a second
-    {"do": "beat", "seconds": 30, "every": 15}   keepalives, spread evenly
-    {"do": "up", "each": 1000}              every edge sends so many as fast as they are taken
-    {"do": "up", "rate": 500, "seconds": 5} all together so many a second; the content is the time
-    {"do": "expect", "messages": 1000}      waits for so many from the cloud; their latencies
-    {"do": "count"}                         how many are connected
+    {"do": "connect"}                       connect all at once; milliseconds, and failures
+    {"do": "connect", "rate": 500}          connect `rate` edges per second
+    {"do": "beat", "seconds": 30, "every": 15}   send keepalives, spread evenly
+    {"do": "up", "each": 1000}              each edge sends 1000 messages as fast as possible
+    {"do": "up", "rate": 500, "seconds": 5} all edges send 500 per second; the content is the time
+    {"do": "expect", "messages": 1000}      wait for 1000 messages from the cloud; their latencies
+    {"do": "count"}                         return the number of connected edges
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Edge(WSListener):
 
 
 class Load:
-    """The edges of this process and what they are told to do."""
+    """The edges of this process, and the commands for them."""
 
     def __init__(self, server: str, context: ssl.SSLContext, first: int, count: int) -> None:
         self._server = server
@@ -92,7 +92,7 @@ class Load:
 
     def arrived(self, message: Message) -> None:
         if not message.content.isdigit():
-            return  # what a whole cloudcore tells an edge of its own accord
+            return  # what a whole cloudcore sends to an edge unasked
         self._arrived += 1
         self._latencies.append((time.monotonic_ns() - int(message.content)) / 1e6)
         if self._arrived >= self._expected:
@@ -128,7 +128,7 @@ class Load:
         }
 
     async def beat(self, seconds: float, every: float) -> dict[str, Any]:
-        """Send keepalives at a steady pace, every edge in its turn."""
+        """Send keepalives at a steady rate, one edge after the other."""
         pause = every / len(self.edges)
         count = int(seconds / pause)
         began = time.monotonic()

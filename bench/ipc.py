@@ -1,8 +1,8 @@
-"""Messages between processes, beside what else Python has for it.
+"""Channels compared with other means of sending messages between processes.
 
-Run with `make bench-ipc`. One send is one message, sent when the call returns or handed to the
-system's own buffers; in "64 at a time" one send is 64 messages. The receiver's clock runs from
-the first message to the last.
+Run with `make bench-ipc`. One send is one message, which has been sent, or is in the system's
+buffers, when the call returns; in "64 at a time" one send is 64 messages. The receiver measures the
+time from the first message to the last.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def send_all(system: Any, index: int, size: int, count: int, fresh: bool) -> Non
     message = a_message(size)
     for _ in range(count):
         send(a_message(size) if fresh else message)
-    while True:  # what is in this process's memory has still to go; it is killed when it has
+    while True:  # messages may still be in this process's memory; it is killed at the end
         time.sleep(1)
 
 
@@ -66,7 +66,7 @@ def a_message(size: int) -> Message:
 
 
 def throughput(kind: Any, size: int, senders: int, share: float, *, fresh: bool = False) -> float:
-    """Messages a second, from `senders` processes to this one."""
+    """Return the messages per second from `senders` processes to this one."""
     count = max(200, int(kind.count * share)) // senders
     system = kind(senders)
     receive = system.receiver() if kind is Zmq else None  # it binds before others connect
@@ -82,7 +82,7 @@ def throughput(kind: Any, size: int, senders: int, share: float, *, fresh: bool 
 
 
 def throughput_of_many(kind: Any, share: float) -> float:
-    """Messages a second, 64 at a time, from one process to this one."""
+    """Return the messages per second, 64 at a time, from one process to this one."""
     lists = max(20, int(kind.count * share) // MANY * 2)
     system = kind(1)
     receive = system.receiver_of_many() if kind is Zmq else None
@@ -98,7 +98,7 @@ def throughput_of_many(kind: Any, share: float) -> float:
 
 
 def round_trips(kind: Any, count: int) -> list[float]:
-    """Seconds of each of many questions, the next one asked when the one before is answered."""
+    """Return the seconds of each round trip; the next question is sent after each answer."""
     system = kind(1)
     with running(system.answer, ()):
         ask = system.asker()
@@ -110,7 +110,7 @@ def round_trips(kind: Any, count: int) -> list[float]:
             times.append(time.perf_counter() - begun)
             assert answer.parent_id == question.id
     system.close()
-    return times[count // 10 :]  # the first ones start things
+    return times[count // 10 :]  # the first ones include start-up
 
 
 def measure(runs: int, share: float) -> list[Figure]:
@@ -144,7 +144,7 @@ def of_rates(rates: dict[tuple[str, str], list[float]]) -> Iterator[Figure]:
             yield Figure(case, system, "bytes", median(values, 0) * per_message, "bytes/s")
         if system != Cloudcore.name:
             ratios = [a / b for a, b in zip(rates[case, Cloudcore.name], values, strict=True)]
-            yield Figure(case, system, "cloudcore has so many times as much", median(ratios), "x")
+            yield Figure(case, system, "cloudcore's, as a multiple", median(ratios), "x")
 
 
 def of_round_trips(
@@ -159,7 +159,7 @@ def of_round_trips(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--share", type=float, default=1.0, help="of the messages of a full run")
+    parser.add_argument("--share", type=float, default=1.0, help="part of a full run, 0 to 1")
     options = parser.parse_args()
     figures = measure(options.runs, options.share)
     how = (

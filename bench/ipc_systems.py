@@ -1,8 +1,8 @@
-"""The systems that bench/ipc.py measures, each with the same few operations.
+"""The systems that bench/ipc.py measures, each with the same operations.
 
-Every one carries the same ipc.Message: encoded by the sender for each send and decoded by the
-receiver (MessagePack; multiprocess.Queue pickles, as it always does). `many` is the way in which
-a system carries several messages at once: what it offers for that, or else a list.
+Each system carries the same ipc.Message, which the sender encodes for each send and the receiver
+decodes (MessagePack; multiprocess.Queue always pickles). `many` is a system's own means for several
+messages at once, or else a list.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ encode_list = msgspec.msgpack.Encoder().encode
 
 
 class Cloudcore:
-    """The public interface: a module's context."""
+    """cloudcore's channels, through the public interface: a module's context."""
 
     name = "cloudcore"
     count = 200_000

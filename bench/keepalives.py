@@ -1,8 +1,8 @@
-"""What a keepalive costs a server that does nothing with it: the floor under CloudHub's.
+"""The cost of a keepalive for a server that only reads it: the lower bound of CloudHub's cost.
 
-Each way of reading a connection runs in a process of its own; another one sends what edges send,
-two small writes 66 times a second (1,000 edges, one in 15 s), to one connection after the other,
-so that the server is woken from idle for each. Run from the top folder:
+Each way of reading a connection runs in a process of its own. Another process sends keepalives as
+edges do, two small writes 66 times a second (1,000 edges, one in 15 s), to one connection after the
+other, so that the server is woken from idle for each. Run from the top folder:
 
     python -m bench.keepalives [--connections 500] [--rate 66] [--seconds 10] [--repeats 3]
 
@@ -42,14 +42,14 @@ from modules.hollow import tls
 
 HEADER, PAYLOAD = b"h" * 10, b"p" * 93
 UNITS = {"CPU per keepalive": "us", "CPU per connect": "ms", "resident per connection": "KiB"}
-#: Connections that are made at a time.
+#: Connections that are opened at the same time.
 WIDTH = 20
 
 Reader = Callable[[], object]
 
 
 class Reading(asyncio.BufferedProtocol):
-    """Reads and forgets."""
+    """A protocol that reads and discards."""
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(2048))
@@ -93,7 +93,7 @@ async def ssl_socket(connection: socket.socket, context: ssl.SSLContext) -> None
 
 
 async def memory_bio(connection: socket.socket, context: ssl.SSLContext) -> None:
-    """One read for all there is; OpenSSL takes it from memory."""
+    """One read for all available data; OpenSSL reads it from memory."""
     loop = asyncio.get_running_loop()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     secured = context.wrap_bio(incoming, outgoing, server_side=True)
@@ -125,7 +125,7 @@ WAYS: dict[str, Callable[[socket.socket, ssl.SSLContext], Coroutine[Any, Any, No
     "SSLSocket": ssl_socket,
     "MemoryBIO": memory_bio,
 }
-#: Without any event loop.
+#: The way without an event loop.
 BARE = "no TLS, select.epoll"
 SYSTEMS = (BARE, *WAYS)
 KEEP: list[object] = []
@@ -206,7 +206,7 @@ async def load(
             made = await loop.create_connection(asyncio.Protocol, "127.0.0.1", port, ssl=context)
             return made[0]
 
-    first = await connect()  # what a first connection costs once is not counted
+    first = await connect()  # the one-time costs of a first connection are not counted
     await asyncio.sleep(0.5)
     process = psutil.Process(pid)
     memory, cpu = process.memory_info().rss, running_time(pid)

@@ -1,8 +1,8 @@
-"""What a module's start costs under each of multiprocessing's start methods.
+"""The cost of a module's start under each start method of multiprocessing.
 
-Run with `make bench-start`. The parent has imported what the supervisor has; a module blocks on
-its channel. A restart is timed from the start of the process to the answer to a question that
-was waiting in its channel: what a module's peers feel.
+Run with `make bench-start`. The parent has the imports of the supervisor; a module blocks on its
+channel. A restart is the time from the start of the process until it answers a message that waits
+in its channel, as other modules see it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def start(method: Any, registry: ChannelRegistry, name: str) -> Any:
 
 
 def measure(name: str) -> tuple[float, float, float]:
-    """Milliseconds of a restart; KiB of a module alone, and of all with what helps them."""
+    """Return a restart in milliseconds, and the KiB of one module, and of all with helpers."""
     method = multiprocess.get_context(name)
     registry = ChannelRegistry()
     registry.add_module("parent")

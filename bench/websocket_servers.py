@@ -1,12 +1,12 @@
 """Compare websocket servers as CloudHub would use them: TLS with client certificates, uvloop.
 
-Each candidate runs in a process of its own, the clients in another one, the same for all: raw
-TLS connections that write masked frames, in pairs of 10 and 93 bytes as an edge's keepalive is.
+Each candidate runs in a process of its own. The clients, in another process, are the same for all:
+raw TLS connections that write masked frames, in pairs of 10 and 93 bytes like an edge's keepalive.
 Run from the top folder, with the candidates installed:
 
     python -m bench.websocket_servers [--connections 500] [--repeats 3]
 
-All but the memory is the server's CPU time, which other load on the machine disturbs little.
+All figures except memory are the server's CPU time, on which other load has little effect.
 Prints a table of medians and writes bench/out/websocket.json.
 """
 
@@ -154,7 +154,7 @@ async def serve(candidate: str, directory: Path) -> None:
 
 
 class Client(asyncio.Protocol):
-    """One connection: the request, then frames, without looking at more than is needed."""
+    """One connection: the request, then frames; answers are not parsed."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -180,7 +180,7 @@ class Client(asyncio.Protocol):
         self.writable.set()
 
     async def send(self, pairs: int) -> None:
-        """Send pairs of messages, many at a time: the server is to be what limits."""
+        """Send pairs of messages, many at a time, so that the server is the bottleneck."""
         for _ in range(pairs // 50):
             self.transport.write(PAIR * 50)
             await self.writable.wait()
@@ -199,7 +199,7 @@ async def load(port: int, server: int, directory: Path, connections: int, pairs:
         await client.accepted
         return client
 
-    await connect()  # what a first connection costs once is not counted
+    await connect()  # the one-time costs of a first connection are not counted
     await asyncio.sleep(0.5)
     memory, cpu = process.memory_info().rss, cpu_of(process)
     clients: list[Client] = []

@@ -1,12 +1,12 @@
-"""What supervision costs, beside supervisord and circus that run three like programs.
+"""The cost of supervision, compared with supervisord and circus for three similar programs.
 
 Run with `make bench-supervisor`, which makes the peers' environment:
 
     python -m bench.supervisor [--kills 11] [--starts 5] [--idle 10] [--asks 21]
 
-A restart is the time from SIGKILL to the replacement's word that it is ready, into a pipe (the
-small programs) or to the supervisor (cloudcore's own modules). The peers poll: their programs
-die at random moments between two looks.
+A restart is the time from SIGKILL until the replacement reports that it is ready, through a pipe
+(small programs) or to the supervisor (cloudcore's own modules). The peers poll: their programs are
+killed at random times between two polls.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ from bench.supervisor.systems import (
 from supervisor import client
 
 REAL = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")
-SETTLING = 2.0  # seconds in which a system is still busy with its start
-MORE = 9  # times as many kills where they take no time
+#: Seconds for which a system is still busy with its start.
+SETTLING = 2.0
+#: Factor of the number of kills for the system that restarts at once.
+MORE = 9
 
 
 def main() -> None:
@@ -100,7 +102,7 @@ def of_small_programs(
 
 
 def cold_starts(system: System, ready: Callable[[], object], count: int) -> Iterator[float]:
-    """Milliseconds from nothing to all programs being ready."""
+    """Yield the milliseconds from the start of the daemon until all programs are ready."""
     for _ in range(count):
         started = time.perf_counter()
         with system.running():
@@ -109,7 +111,7 @@ def cold_starts(system: System, ready: Callable[[], object], count: int) -> Iter
 
 
 def restarts(system: System, ready: Ready, pids: dict[str, int], kills: int) -> Iterator[float]:
-    """Milliseconds from each SIGKILL to the replacement's word; one program after the other."""
+    """Yield the milliseconds of each restart; one program after the other is killed."""
     for _, name in zip(range(kills), cycle(NAMES), strict=False):
         time.sleep(random.uniform(*system.pause))
         started = time.perf_counter()
@@ -124,7 +126,7 @@ def of_times(case: str, system: System, times: list[float]) -> Iterator[Figure]:
 
 
 def of_idle(case: str, system: System, parent: psutil.Process, seconds: float) -> Iterator[Figure]:
-    """What the tree takes when nothing happens, and the parent of it."""
+    """Yield what the idle tree of processes uses, and its parent."""
     time.sleep(SETTLING)
     whole, own = idle_shares([tree(parent), [parent]], seconds)
     yield Figure(case, system.name, "CPU of the tree", whole, "% of a core")
@@ -135,7 +137,7 @@ def of_idle(case: str, system: System, parent: psutil.Process, seconds: float) -
 
 
 def of_status(systems: list[System], ready: Ready, asks: int) -> Iterator[Figure]:
-    """The whole command, in turn for all systems: what disturbs one disturbs all."""
+    """Measure the status command, in turns for all systems: other load disturbs all alike."""
     times: dict[str, list[float]] = {system.name: [] for system in systems}
     spent: dict[str, list[float]] = {system.name: [] for system in systems}
     with ExitStack() as stack:
@@ -155,7 +157,7 @@ def of_status(systems: list[System], ready: Ready, asks: int) -> Iterator[Figure
 
 
 def cpu_of_children() -> float:
-    """Seconds of CPU of all processes that have been waited for."""
+    """Return the CPU seconds of all processes that have been waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -185,14 +187,14 @@ def of_real_modules(system: System, options: argparse.Namespace) -> Iterator[Fig
 
 
 def real_restarts(system: System, socket: Path, module: str, kills: int) -> Iterator[float]:
-    """Milliseconds from each SIGKILL until the supervisor has heard that the next one is ready."""
+    """Yield the milliseconds from each SIGKILL until the supervisor knows of a ready one."""
     for _ in range(kills):
         time.sleep(random.uniform(*system.pause))
         modules = client.request(socket, "GET", "/status")["modules"]
         pid = next(each["pid"] for each in modules if each["name"] == module)
         last = client.request(socket, "GET", "/events")[-1]
         events = client.stream(socket, f"/events?follow=true&since={last['number'] - 1}")
-        assert json.loads(next(events)) == last  # from here on nothing is missed
+        assert json.loads(next(events)) == last  # from here on no event is missed
         started = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
         for line in events:

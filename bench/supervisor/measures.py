@@ -1,4 +1,4 @@
-"""What is measured of processes: when they are ready, and what they take."""
+"""Measurements of processes: when they are ready, their memory and their CPU time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ready:
         self._said: list[tuple[str, int]] = []
 
     def wait(self, *names: str) -> dict[str, int]:
-        """Wait until each of them has said so once more; gives their process ids."""
+        """Wait until each program has reported once more; return their process ids."""
         pids: dict[str, int] = {}
         deadline = time.monotonic() + DEADLINE
         while missing := set(names) - set(pids):
@@ -37,7 +37,7 @@ class Ready:
 
 
 def wait_until_ready(socket: Path, modules: Sequence[str]) -> None:
-    """Wait for modules of cloudcore that tell nobody else."""
+    """Wait until modules of cloudcore are ready, by polling its status."""
     deadline = time.monotonic() + DEADLINE
     while True:
         assert time.monotonic() < deadline, "the modules did not become ready"
@@ -57,7 +57,7 @@ def tree(parent: psutil.Process) -> list[psutil.Process]:
 
 
 def memory(processes: Sequence[psutil.Process], kind: str) -> float:
-    """MiB of all; `kind` is the beginning of lines in smaps_rollup, as Rss, Pss and Private_."""
+    """Return the MiB of all; `kind` is the prefix of lines in smaps_rollup: Rss, Pss, Private_."""
     kib = 0
     for process in processes:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
@@ -66,7 +66,7 @@ def memory(processes: Sequence[psutil.Process], kind: str) -> float:
 
 
 def idle_shares(groups: Sequence[Sequence[psutil.Process]], seconds: float) -> list[float]:
-    """Per cent of a core that each group of processes takes while nothing is asked of it."""
+    """Return the percentage of a core that each idle group of processes uses."""
     before, started = [cpu(group) for group in groups], time.perf_counter()
     time.sleep(seconds)
     took = time.perf_counter() - started
@@ -77,7 +77,7 @@ def idle_shares(groups: Sequence[Sequence[psutil.Process]], seconds: float) -> l
 
 
 def cpu(processes: Sequence[psutil.Process]) -> float:
-    """CPU time of all threads in seconds, to the nanosecond: idle ones use less than a tick."""
+    """Return the CPU seconds of all threads, to the nanosecond: idle ones use less than a tick."""
     return (
         sum(
             int(file.read_text().split()[0])

@@ -1,4 +1,4 @@
-"""cloudcore and its peers, each as it is run for three like programs."""
+"""cloudcore and its peers, each configured for three similar programs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTE
 
 @dataclass(frozen=True)
 class System:
-    """Commands, which are run in a directory that has what they read."""
+    """A supervisor: its commands, which run in the directory `base`."""
 
     name: str
     base: Path
     daemon: tuple[str, ...]
     status: tuple[str, ...] = ()
     pause: tuple[float, float] = (0.1, 0.2)
-    """seconds from a program's being ready to its death, from and to"""
+    """seconds from a program's readiness until it is killed: minimum and maximum"""
 
     @contextmanager
     def running(self) -> Iterator[psutil.Process]:
-        """Run the daemon, and end it in order."""
+        """Run the daemon, and stop it in order."""
         environment = _ENVIRONMENT | {"PYTHONPATH": str(self.base)}
         with (
             (self.base / "output").open("ab") as output,
@@ -61,7 +61,7 @@ class System:
 
 
 def cloudcore(base: Path, fifo: Path) -> System:
-    """Three modules of a package of somebody else's, found by their entry points."""
+    """Return cloudcore with three modules of another package, found by their entry points."""
     package = base / "small-1.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: small\nVersion: 1\n")
@@ -90,7 +90,7 @@ def cloudcore(base: Path, fifo: Path) -> System:
 
 
 def real_modules(base: Path, *, preload: bool) -> System:
-    """cloudcore's own four modules; without preloading they import for themselves."""
+    """Return cloudcore with its own four modules; without `preload` each imports by itself."""
     base.mkdir()
     ports = (
         *("modules.apiserver.port=0", "modules.cloudhub.port=0"),
@@ -101,7 +101,7 @@ def real_modules(base: Path, *, preload: bool) -> System:
 
 
 def _cloudcore_run(*sets: str) -> tuple[str, ...]:
-    # Every death is a first one: what is measured is the restart, and not the backoff.
+    # Every crash counts as the first one: the restart is measured, not the backoff.
     sets = (*sets, "supervisor.healthy_after=0")
     return (
         str(BIN / "cloudcore"),
@@ -112,7 +112,7 @@ def _cloudcore_run(*sets: str) -> tuple[str, ...]:
 
 
 def supervisord(base: Path, fifo: Path) -> System:
-    """As it comes; what dies before it is RUNNING (startsecs is 1) would be another case."""
+    """Return supervisord with its defaults; programs are killed after they are RUNNING."""
     base.mkdir()
     programs = "".join(
         f"[program:{name}]\ncommand = {command}\n" for name, command in _programs(base, fifo)
@@ -132,7 +132,7 @@ def supervisord(base: Path, fifo: Path) -> System:
 
 
 def circus(base: Path, fifo: Path, check_delay: float | None = None) -> System:
-    """As it comes (it looks after its programs every 5 s), or looking more often."""
+    """Return circus with its defaults (it polls every 5 s), or polling more often."""
     base.mkdir()
     watchers = "".join(
         f"[watcher:{name}]\ncmd = {command}\n" for name, command in _programs(base, fifo)
@@ -151,7 +151,7 @@ def circus(base: Path, fifo: Path, check_delay: float | None = None) -> System:
 
 
 def _programs(base: Path, fifo: Path) -> list[tuple[str, str]]:
-    """Commands that do what a small module does, by name."""
+    """Return commands that do what a small module does, by name."""
     script = base / "program.py"
     script.write_text(
         dedent(f"""
