@@ -43,9 +43,18 @@ class CloudHub(Module):
     ) -> Sequence[tuple[str, str]]:
         server = _reachable(listening["websocket"])
         option = ["--server", f"wss://{server}"] if server != _HOLLOW_SERVER else []
+        if "https" in listening:
+            join = [
+                ("join", command("token", "create", "--print-join-command")),
+                ("", "prints the line to type on the edge node"),
+            ]
+        else:
+            join = [
+                ("join", command("certs", "issue", "NODE", "--out", "DIR")),
+                ("", "then take DIR to the edge node, and point its edgecore at cloudhub"),
+            ]
         return [
-            ("join", command("certs", "issue", "NODE", "--out", "DIR")),
-            ("", "then take DIR to the edge node, and point its edgecore at cloudhub"),
+            *join,
             ("or try", command("hollow", "NODE", *option)),
             ("", "a simulated edge node"),
         ]

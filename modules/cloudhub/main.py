@@ -24,6 +24,7 @@ from modules.cloudhub.endpoint.tls import (
 )
 from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining import joining
+from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.nodes import NodesServer, socket_of
 from supervisor.api import CannotStart, ModuleContext, Settings
 
@@ -41,6 +42,7 @@ _JUMP: Final = 60.0
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
     """Serve edges until asked to stop; raises CannotStart for certificates and sockets."""
+    await ensure_cluster_authority(config, settings, context)
     tls = ServerTls(tls_files(config, settings))
     context.report(max_open_files=open_files.check_limit(config.node_limit))
     hub = Hub(config, context, tls, unit_names(config.processes))

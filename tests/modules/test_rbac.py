@@ -89,12 +89,12 @@ def right_of(request: Request) -> Right:
     return verb, group, f"{plural}/{subresource}" if subresource else plural
 
 
-def granted(file: str, role: str) -> set[Right]:
+def granted(file: str, role: str, kind: str = "ClusterRole") -> set[Right]:
     documents = list(yaml.safe_load_all((RBAC / file).read_text()))
     (rules,) = (
         document["rules"]
         for document in documents
-        if (document["kind"], document["metadata"]["name"]) == ("ClusterRole", role)
+        if (document["kind"], document["metadata"]["name"]) == (kind, role)
     )
     return {
         (verb, group, resource)

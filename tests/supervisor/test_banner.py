@@ -25,7 +25,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 APISERVER = module("apiserver", listen={"https": "127.0.0.1:6443"})
-CLOUDHUB = module("cloudhub", listen={"websocket": "0.0.0.0:10000"})
+CLOUDHUB = module("cloudhub", listen={"websocket": "0.0.0.0:10000", "https": "0.0.0.0:10002"})
 
 
 CLASSES: dict[str, type[Module]] = {"apiserver": ApiServer, "cloudhub": CloudHub}
@@ -47,10 +47,11 @@ def test_it_says_what_listens_and_what_to_do_next() -> None:
         "",
         "apiserver https://127.0.0.1:6443",
         "cloudhub wss://0.0.0.0:10000",
+        "cloudhub https://0.0.0.0:10002",
         f"kubeconfig {paths.kubeconfig}",
         f"kubectl kubectl --kubeconfig {paths.kubeconfig} get nodes",
-        "join cloudcore certs issue NODE --out DIR",
-        "then take DIR to the edge node, and point its edgecore at cloudhub",
+        "join cloudcore token create --print-join-command",
+        "prints the line to type on the edge node",
         "or try cloudcore hollow NODE",
         "a simulated edge node",
         "status cloudcore status",

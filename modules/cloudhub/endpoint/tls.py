@@ -124,7 +124,7 @@ class ServerTls:
     """
 
     def __init__(self, files: TlsFiles) -> None:
-        self._files = files
+        self.files = files
         self._stamps = self._read_stamps()
         self._load()
 
@@ -143,17 +143,17 @@ class ServerTls:
         except CannotStart as error:
             log.warning("changed certificates are not used yet: %s", error)
         else:
-            log.info("certificates have changed: new connections use %s", self._files.cert)
+            log.info("certificates have changed: new connections use %s", self.files.cert)
 
     def _load(self) -> None:
-        context = server_context(self._files)
-        self.joining_context = server_context(self._files, ssl.CERT_OPTIONAL)
+        context = server_context(self.files)
+        self.joining_context = server_context(self.files, ssl.CERT_OPTIONAL)
         self.context = context
         # notAfter of the certificate that ends first, in seconds since the epoch
-        self.expires = min(_expiry(cert) for cert, _ in self._files.pairs)
+        self.expires = min(_expiry(cert) for cert, _ in self.files.pairs)
 
     def _read_stamps(self) -> list[tuple[int, int] | None]:
-        paths = [self._files.ca, *(path for pair in self._files.pairs for path in pair)]
+        paths = [self.files.ca, *(path for pair in self.files.pairs for path in pair)]
         return [_stamp(path) for path in paths]
 
 

@@ -22,7 +22,7 @@ _PIECE: Final = 64 * 1024
 #: After an answer before the end of a body: the bytes and seconds for which the rest is read, so
 #: that the client sees the answer and not a reset.
 _LINGER_BYTES: Final = 4 * 1024 * 1024
-_LINGER: Final = 2.0
+_LINGER: Final = 1.0
 
 
 class Refused(Exception):

@@ -14,7 +14,9 @@ from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.joining.exchange import Refused
 from modules.cloudhub.joining.routes import Routes
 from modules.cloudhub.joining.server import JoiningServer
+from modules.cloudhub.joining.upkeep import Upkeep
 from modules.common.kube import NODES, KubeClient, KubeError, NotFound
+from modules.common.pki.authority import AuthorityFiles
 from modules.common.pki.certificates import Pki
 from modules.common.pki.token_store import TokenStore
 from supervisor.api import Settings
@@ -29,15 +31,21 @@ async def serve(
     config: CloudHubConfig, settings: Settings, tls: ServerTls, listener: socket.socket
 ) -> None:
     """Serve until cancelled."""
-    async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as api:
-        routes = Routes(
-            authority_files(config, settings.data_dir),
-            TokenStore(settings.data_dir),
-            Nodes(api).exists,
-            timedelta(days=config.edge_certificate_days),
-            None if config.ca else Pki(settings.data_dir / "pki"),
-        )
-        await JoiningServer(listener, tls, routes).run()
+    authority = authority_files(config, settings.data_dir)
+    tokens = TokenStore(settings.data_dir)
+    api = KubeClient.connect(settings, user_agent="cloudcore-cloudhub")
+    pki = None if config.ca else Pki(settings.data_dir / "pki")
+    lifetime = timedelta(days=config.edge_certificate_days)
+    routes = Routes(authority, tokens, Nodes(api).exists, lifetime, pki)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(JoiningServer(listener, tls, routes).run())
+        # It may wait for the kubeconfig of the embedded API server, and edges do not.
+        async with api:
+            if isinstance(authority, AuthorityFiles):
+                hours = config.token_refresh_hours
+                upkeep = Upkeep(api, authority, tls.files, tokens, refresh_hours=hours)
+                await upkeep.run()
+            await asyncio.get_running_loop().create_future()
 
 
 class Nodes:

@@ -92,12 +92,17 @@ def load_authority(files: AuthorityFiles) -> signing.Authority:
     return signing.Authority(certificate, key)
 
 
-def _make(files: AuthorityFiles) -> signing.Authority:
+def new_authority() -> signing.Authority:
+    """Return a new CA, which is not written anywhere."""
     key = signing.new_key()
-    certificate = signing.authority_certificate(key, "cloudcore-ca")
-    authority = signing.Authority(certificate, key)
+    return signing.Authority(signing.authority_certificate(key, "cloudcore-ca"), key)
+
+
+def _make(files: AuthorityFiles) -> signing.Authority:
+    authority = new_authority()
     write_authority(files, authority)
-    log.info("made the CA %s, SHA-256 fingerprint %s", files.cert, fingerprint(certificate))
+    found = fingerprint(authority.certificate)
+    log.info("made the CA %s, SHA-256 fingerprint %s", files.cert, found)
     return authority
 
 

@@ -34,6 +34,7 @@ from modules.common.pki import signing
 from modules.common.pki.authority import (
     AuthorityFiles,
     ensure_authority,
+    write_authority,
 )
 from supervisor.api import PathError, make_private
 
@@ -130,6 +131,14 @@ def ensure_pki(
         _ensure_server(pki, authority, names, renew="server" in renew)
         _ensure_admin(pki, authority, renew="admin" in renew)
     return pki
+
+
+def adopt_authority(pki: Pki, authority: signing.Authority) -> None:
+    """Keep a CA that was made elsewhere, unless there is one by now; raises OSError, ValueError."""
+    with _locked(pki.directory):
+        if not pki.ca_cert.exists():
+            write_authority(pki.authority, authority)
+        ensure_authority(pki.authority)
 
 
 def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes, bytes]:

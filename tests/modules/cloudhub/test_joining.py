@@ -1,93 +1,35 @@
+# ruff: noqa: F811 - fixtures are named as arguments
 """Joining over a real TLS connection: certificates by token and by certificate, and refusals."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from prometheus_client import REGISTRY
 
-from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
-from modules.cloudhub.joining.exchange import Refused
-from modules.cloudhub.joining.routes import Routes
-from modules.cloudhub.joining.server import JoiningServer
-from modules.common.pki.authority import load_authority
-from modules.common.pki.certificates import Pki
+from modules.cloudhub.joining.callers import Callers
+from modules.common.pki import signing
 from modules.common.pki.listing import list_certificates
-from modules.common.pki.token_store import TokenStore
+from modules.common.pki.tokens import Claims, make_token
+from tests.modules.cloudhub.door import (  # noqa: F401 - fixtures
+    NODE,
+    Door,
+    Nodes,
+    bearer,
+    door,
+    nodes,
+    open_door,
+)
 from tests.modules.cloudhub.joiner import Joiner, csr, new_key
-from tests.support.pki import copy_pki
-
-NODE = "edge-1"
-
-
-class Door:
-    """A running server for joining, and what it works with."""
-
-    def __init__(self, data_dir: Path, port: int, routes: Routes) -> None:
-        self.pki = Pki(data_dir / "pki")
-        self.tokens = TokenStore(data_dir)
-        self.port = port
-        self.routes = routes
-        self.authority = load_authority(self.pki.authority)
-
-    def joiner(self, ttl: float = 3600) -> Joiner:
-        return Joiner(self.port, self.tokens.create(ttl).text(self.authority))
-
-    async def joined(self, node: str = NODE) -> Joiner:
-        joiner = self.joiner()
-        await joiner.join(node)
-        return joiner
-
-
-Nodes = dict[str, bool]
-
-
-@pytest.fixture
-def nodes() -> Nodes:
-    """The Nodes of the API; one that is False makes the API unreachable."""
-    return {}
-
-
-@pytest.fixture
-def open_door(pki: Pki, tmp_path: Path, nodes: Nodes) -> Callable[..., Any]:
-    @asynccontextmanager
-    async def run(lifetime: timedelta = timedelta(days=365)) -> AsyncIterator[Door]:
-        copy_pki(pki, tmp_path)
-        own = Pki(tmp_path / "pki")
-        tls = ServerTls(TlsFiles.of(own))
-
-        async def exists(name: str) -> bool:
-            if nodes.get(name) is False:
-                raise Refused(503, "the Kubernetes API does not say")  # type: ignore[arg-type]
-            return name in nodes
-
-        routes = Routes(own.authority, TokenStore(tmp_path), exists, lifetime, own)
-        with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-            listener.setblocking(False)
-            serving = asyncio.create_task(JoiningServer(listener, tls, routes).run())
-            try:
-                yield Door(tmp_path, listener.getsockname()[1], routes)
-            finally:
-                serving.cancel()
-                await asyncio.wait([serving])
-
-    return run
-
-
-@pytest.fixture
-async def door(open_door: Callable[..., Any]) -> AsyncIterator[Door]:
-    async with open_door() as running:
-        yield running
 
 
 def usages(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
@@ -138,7 +80,7 @@ async def test_a_certificate_renews_no_other_node(door: Door) -> None:
     assert "'edge-2'" in answered.text
 
 
-async def test_a_certificate_of_another_ca_is_refused(door: Door, tmp_path: Path) -> None:
+async def test_a_certificate_of_another_ca_is_refused(door: Door) -> None:
     joiner = door.joiner()
     await joiner.get_ca()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{NODE}")])
@@ -162,5 +104,168 @@ async def test_a_certificate_of_another_ca_is_refused(door: Door, tmp_path: Path
         await joiner.ask("GET", "/edge.crt", csr(NODE), {"NodeName": NODE})
 
 
-def bearer(joiner: Joiner) -> dict[str, str]:
-    return {"Authorization": f"Bearer {joiner.token.partition('.')[2]}"}
+async def refused(
+    door: Door, body: bytes | None = None, joiner: Joiner | None = None, **headers: str
+) -> tuple[int, str]:
+    """Ask for the certificate of NODE with a good token, but for what is given."""
+    joiner = joiner or door.joiner()
+    await joiner.get_ca()
+    given = bearer(joiner) | {"NodeName": NODE} | headers
+    request = csr(NODE) if body is None else body
+    answered = await joiner.ask("GET", "/edge.crt", request, given)
+    return answered.status, answered.text
+
+
+async def test_who_shows_no_token_is_refused(door: Door) -> None:
+    joiner = door.joiner()
+    await joiner.get_ca()
+    answered = await joiner.ask("GET", "/edge.crt", csr(NODE), {"NodeName": NODE})
+    assert answered.status == 401
+    assert "Authorization: Bearer" in answered.text
+    assert answered.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_tokens_that_are_none(door: Door) -> None:
+    other = signing.Authority(door.authority.certificate, new_key())
+    for token, reason in (
+        ("xyzzy", "not a token"),
+        ("YWJj.ZGVm.Z2hp", "not a JSON web token"),
+        ("a.b", "not a token"),
+        ("é.é.é", "not a token"),
+        (make_token(other, Claims(int(time.time()) + 60)), "not made by this cloudcore's CA"),
+        (make_token(door.authority, Claims(int(time.time()) - 1)), "expired"),
+    ):
+        shown = token.partition(".")[2] if token.count(".") == 3 else token
+        status, text = await refused(door, Authorization=f"Bearer {shown}")
+        assert (status, reason in text) == (401, True), text
+        assert shown not in text
+
+
+async def test_a_revoked_token_is_refused_at_once(door: Door) -> None:
+    joiner = door.joiner()
+    await joiner.join(NODE)
+    (token,) = door.tokens.tokens()
+    door.tokens.revoke(token.id)
+    status, text = await refused(door, joiner=Joiner(door.port, joiner.token))
+    assert (status, "revoked" in text) == (401, True)
+
+
+async def test_wrong_tokens_are_limited_and_counted_for_each_address(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("cloudcore_cloudhub_wrong_tokens_total") or 0.0
+
+    before = counted()
+    door.routes._wrong_tokens = Callers(rate=0.01, burst=5)
+    caplog.set_level(logging.WARNING)
+    joiner = door.joiner()
+    await joiner.get_ca()
+    headers = {"Authorization": "Bearer a.b.c", "NodeName": NODE}
+    answers = [await joiner.ask("GET", "/edge.crt", csr(NODE), headers) for _ in range(7)]
+    assert [each.status for each in answers] == [401] * 5 + [429] * 2
+    assert int(answers[-1].headers["Retry-After"]) >= 90
+    assert counted() - before == 5
+    lines = [each.message for each in caplog.records if "refused" in each.message]
+    assert len(lines) == 1
+    assert lines[0].startswith("request from 127.0.0.1 refused: the token is not accepted")
+
+
+async def test_requests_for_what_an_edge_has_no_right_to(door: Door) -> None:
+    for headers, reason in (
+        ({"NodeName": ""}, "NodeName is missing"),
+        ({"NodeName": "Edge_1"}, "cannot be a node's name"),
+        ({"NodeName": "e" * 53}, "room for"),
+        ({"NodeName": "../../etc"}, "cannot be a node's name"),
+        ({"NodeName": "edge-2"}, "common name must be system:node:edge-2"),
+        ({"ExtKeyUsages": "[1]"}, "ExtKeyUsages must be [2]"),
+        ({"ExtKeyUsages": "[2,1]"}, "ExtKeyUsages must be [2]"),
+        ({"ExtKeyUsages": "[]"}, "ExtKeyUsages must be [2]"),
+        ({"ExtKeyUsages": "x"}, "not a JSON list"),
+    ):
+        status, text = await refused(door, **headers)
+        assert (status, reason in text) == (400, True), text
+
+
+async def test_the_usual_usage_may_be_asked_for(door: Door) -> None:
+    joiner = door.joiner()
+    await joiner.get_ca()
+    headers = bearer(joiner) | {"NodeName": NODE, "ExtKeyUsages": "[2]"}
+    assert (await joiner.ask("GET", "/edge.crt", csr(NODE), headers)).status == 200
+
+
+async def test_keadm_learns_whether_there_is_a_node(door: Door, nodes: Nodes) -> None:
+    joiner = door.joiner()
+    await joiner.get_ca()
+    nodes["there"] = True
+    nodes["unknown"] = False
+    answers = [await joiner.ask("GET", f"/node/{name}") for name in ("there", "not", "unknown")]
+    assert [each.status for each in answers] == [200, 404, 503]
+    assert [each.text for each in answers[:2]] == ["Node founded", "Node not found"]
+    assert (await joiner.ask("GET", "/node/a%2Fb")).status == 400
+
+
+async def test_questions_for_nodes_are_limited(door: Door) -> None:
+    joiner = door.joiner()
+    await joiner.get_ca()
+    door.routes._questions = Callers(rate=0.01, burst=3)
+    statuses = [(await joiner.ask("GET", "/node/any")).status for _ in range(5)]
+    assert statuses == [404, 404, 404, 429, 429]
+
+
+async def test_task_reports_need_the_nodes_certificate(door: Door) -> None:
+    stranger = door.joiner()
+    await stranger.get_ca()
+    edge = await door.joined()
+    report = b'{"NodeName":"edge-1","State":"x"}'
+    for path in ("/nodeupgrade", "/task/upgrade/name/t1/node/edge-1/status"):
+        assert (await stranger.ask("POST", path, report)).status == 401
+        answered = await edge.ask("POST", path, report)
+        assert (answered.status, "no node tasks" in answered.text) == (501, True)
+    other = await edge.ask("POST", "/task/upgrade/name/t1/node/edge-2/status", report)
+    assert other.status == 403
+    assert (await edge.ask("POST", "/nodeupgrade", b'{"NodeName":"edge-2"}')).status == 403
+    assert (await edge.ask("POST", "/nodeupgrade", b"\xff")).status == 400
+
+
+async def test_a_certificate_that_is_not_a_nodes_reports_nothing(door: Door) -> None:
+    """The administrator's is of the same CA."""
+    joiner = door.joiner()
+    await joiner.get_ca()
+    certificate, key = signing.load(door.pki.admin_cert, door.pki.admin_key)
+    joiner.certificate, joiner.key = certificate, key  # type: ignore[assignment]
+    assert (await joiner.ask("POST", "/nodeupgrade", b"{}")).status == 401
+    answered = await joiner.ask("GET", "/edge.crt", csr(NODE), {"NodeName": NODE})
+    assert (answered.status, "of no node" in answered.text) == (403, True)
+
+
+async def test_other_paths_and_methods(door: Door) -> None:
+    joiner = door.joiner()
+    await joiner.get_ca()
+    for method, path, status in (
+        ("GET", "/", 404),
+        ("GET", "/healthz", 404),
+        ("POST", "/ca.crt", 405),
+        ("PUT", "/edge.crt", 405),
+        ("DELETE", "/node/edge-1", 405),
+        ("GET", "/nodeupgrade", 405),
+    ):
+        answered = await joiner.ask(method, path)
+        assert answered.status == status, path
+        assert ("Allow" in answered.headers) is (status == 405)
+
+
+async def test_a_failure_of_ours_is_logged_and_ends_nothing(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("by chance")
+
+    joiner = door.joiner()
+    await joiner.get_ca()
+    with monkeypatch.context() as patched:
+        patched.setattr(door.routes, "_sign", fails)
+        status, text = await refused(door, joiner=joiner)
+    assert (status, text) == (500, "internal error: see cloudcore's log\n")
+    assert "by chance" in caplog.text
+    await joiner.join(NODE)
