@@ -194,6 +194,22 @@ async def test_another_pod_of_a_name_waits_until_the_first_is_deleted(edge: Clou
     assert insert.content["metadata"]["uid"] == second["metadata"]["uid"]
 
 
+async def test_a_deletion_names_the_pod_that_the_node_has(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unacknowledged, "RESEND", 0.3)
+    first = await edge.api.create(PODS, pod("p"), "default")
+    await acknowledge(edge, await edge.drain())
+    for _ in range(2):  # the second pod of that name is never sent
+        await edge.api.delete(PODS, "p", "default", grace_period=0)
+        await edge.api.create(PODS, pod("p"), "default")
+    await edge.api.delete(PODS, "p", "default", grace_period=0)
+    deletes = [await edge.until("delete", f"{PREFIX}default/pod/p") for _ in range(4)]
+    assert {each.content["metadata"]["uid"] for each in deletes} == {first["metadata"]["uid"]}
+    await edge.acknowledge(deletes[-1])
+    assert await edge.drain() == []
+
+
 async def test_a_window_of_messages_is_in_flight(edge: Cloud) -> None:
     names = [f"p{number}" for number in range(unacknowledged.WINDOW + 3)]
     for name in names:
@@ -272,6 +288,12 @@ async def test_a_configmap_that_is_deleted_and_made_again_arrives(edge: Cloud) -
 async def test_an_edge_that_patches_its_node_first_is_sent_it(edge: Cloud) -> None:
     await edge.call("patch", f"null/nodepatch/{NODE}", '{"status": {"phase": "Running"}}')
     assert told(await edge.drain()) == [("update", f"null/node/{NODE}")]
+
+
+async def test_what_a_node_could_not_store_is_sent_again(edge: Cloud) -> None:
+    await edge.api.create(PODS, pod("p"), "default")
+    await edge.refuse(await edge.next())
+    assert told([await edge.next()]) == [("update", "default/pod/p")]
 
 
 async def test_an_edge_whose_node_is_another_one_is_sent_everything(cloud: Cloud) -> None:
