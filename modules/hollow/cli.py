@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import click
 import cloup
@@ -21,6 +23,14 @@ from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.timing import Timing
 from modules.hollow.versions import VERSIONS
+
+if TYPE_CHECKING:
+    from modules.hollow.v1_23.join import CertManager
+
+#: The port of CloudHub's HTTPS server, at which edges join.
+JOIN_PORT: Final = 10002
+#: Nodes that join at the same time.
+JOINING: Final = 16
 
 
 @cloup.command("hollow")
@@ -40,6 +50,18 @@ from modules.hollow.versions import VERSIONS
         help="Directory with rootCA.crt, edge.crt and edge.key (`cloudcore certs issue`). "
         "Without it a certificate is issued by the CA in the data directory.",
     ),
+    cloup.option(
+        "--token",
+        envvar="CLOUDCORE_TOKEN",
+        metavar="TOKEN",
+        help="Join with this token (`cloudcore token create`), as edgecore does.",
+    ),
+    cloup.option(
+        "--https-server",
+        metavar="URL",
+        help="Address at which cloudcore gives certificates to edges that join.  "
+        "[default: port 10002 of the host of --server]",
+    ),
     data_dir_option,
     cloup.option("--project-id", default=PROJECT_ID, show_default=True, metavar="ID"),
 )
@@ -48,7 +70,7 @@ from modules.hollow.versions import VERSIONS
     cloup.option(
         "--kubeedge",
         type=click.Choice(tuple(VERSIONS)),
-        default="1.1",
+        default="1.23",
         show_default=True,
         help="Version of KubeEdge that the nodes have.",
     ),
@@ -75,6 +97,11 @@ from modules.hollow.versions import VERSIONS
         help="Interval between two reports of the node's status; from 1.19 on, between two looks "
         "at it: only a status that changed is reported.",
     ),
+    cloup.option(
+        "--report-events",
+        is_flag=True,
+        help="Report Events of nodes and pods, from 1.19 on (edged.reportEvent).",
+    ),
 )
 @cloup.option(
     "-o",
@@ -89,12 +116,15 @@ def hollow(
     node: str,
     server: str,
     certs: Path | None,
+    token: str | None,
+    https_server: str | None,
     data_dir: Path | None,
     project_id: str,
     kubeedge: str,
     count: int | None,
     heartbeat: float,
     node_status: float,
+    report_events: bool,
     output: str,
 ) -> None:
     """Connect simulated edge nodes to cloudcore, and print their events.
@@ -111,28 +141,43 @@ def hollow(
     """
     if not server.startswith("wss://"):
         raise click.BadParameter(f"{server} does not start with wss://", param_hint="--server")
+    if token is not None and kubeedge == "1.1":
+        raise click.UsageError("an edge of KubeEdge 1.1 cannot join with a --token; use --certs")
+    if token is not None and certs is not None:
+        raise click.UsageError("--token and --certs exclude each other")
     names = [node] if count is None else [f"{node}-{number}" for number in range(count)]
     show: Callable[[Event], str] = Event.as_json if output == "json" else Event.as_text
     timing = replace(Timing(), heartbeat=heartbeat, node_status=node_status)
+
+    def edge(name: str, certificate: ssl.SSLContext | CertManager) -> HollowEdge:
+        return HollowEdge(
+            name,
+            server,
+            certificate,
+            kubeedge=kubeedge,
+            project_id=project_id,
+            timing=timing,
+            report_events=report_events,
+            on_event=lambda event: click.echo(show(event)),
+            keep_messages=0,
+        )
+
     try:
-        edges = [
-            HollowEdge(
-                name,
-                server,
-                context,
-                kubeedge=kubeedge,
-                project_id=project_id,
-                timing=timing,
-                on_event=lambda event: click.echo(show(event)),
-                keep_messages=0,
-            )
-            for name, context in _contexts(names, certs, data_dir)
-        ]
+        if token is not None:
+            https = (https_server or _https_of(server)).rstrip("/")
+            asyncio.run(_join_and_run(names, https, token, edge))
+        else:
+            asyncio.run(_run([edge(*each) for each in _contexts(names, certs, data_dir)]))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot use the certificates: {error}") from error
-    asyncio.run(_run(edges))
+
+
+def _https_of(server: str) -> str:
+    """Return where edges join: the host of the server for messages, with the port of joining."""
+    host = urlsplit(server).hostname or ""
+    return f"https://{f'[{host}]' if ':' in host else host}:{JOIN_PORT}"
 
 
 def _contexts(
@@ -148,6 +193,25 @@ def _contexts(
             "directory with --data-dir, or give certificates with --certs"
         )
     return [(name, tls.issue(source, name)) for name in names]
+
+
+async def _join_and_run(
+    names: list[str], https: str, token: str, edge: Callable[[str, CertManager], HollowEdge]
+) -> None:
+    """Join all nodes, a few at a time, and run them."""
+    from modules.hollow.v1_23.join import CertManager, JoinError
+
+    room = asyncio.Semaphore(JOINING)
+
+    async def join(name: str) -> CertManager:
+        async with room:
+            return await CertManager.join(name, https, token)
+
+    try:
+        joined = await asyncio.gather(*map(join, names))
+    except JoinError as error:
+        raise click.ClickException(str(error)) from error
+    await _run([edge(*each) for each in zip(names, joined, strict=True)])
 
 
 async def _run(edges: list[HollowEdge]) -> None:

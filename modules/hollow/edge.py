@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipc import Message
 from modules.hollow.devicetwin import DeviceTwin
@@ -17,6 +17,9 @@ from modules.hollow.link import FORMS, Link
 from modules.hollow.store import Store
 from modules.hollow.timing import Timing
 from modules.hollow.versions import VERSIONS
+
+if TYPE_CHECKING:  # it takes a while to import, and few edges join
+    from modules.hollow.v1_23.join import CertManager
 
 PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
 
@@ -32,19 +35,19 @@ def _present(_: Any) -> bool:
 class HollowEdge:
     """A simulated edge node; runs inside `async with`, or as long as `run()` does.
 
-    `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls), and
-    `kubeedge` is a version of modules.hollow.versions.VERSIONS. What is stored is in `objects` (key
-    `namespace/type/name`), `pods` and the like (`namespace/name`) and `devices` (id); the last
-    `keep_messages` messages are in `received`.
+    `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls), or is
+    the CertManager that renews it. `kubeedge` is a version of modules.hollow.versions.VERSIONS.
+    What is stored is in `objects` (key `namespace/type/name`), `pods` and the like
+    (`namespace/name`) and `devices` (id); the last `keep_messages` messages are in `received`.
     """
 
     def __init__(
         self,
         node: str,
         server: str,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | CertManager | None = None,
         *,
-        kubeedge: str = "1.1",
+        kubeedge: str = "1.23",
         project_id: str = PROJECT_ID,
         timing: Timing = Timing(),  # noqa: B008 - frozen
         report_events: bool = False,
@@ -53,7 +56,12 @@ class HollowEdge:
     ) -> None:
         self.node = node
         self.version = VERSIONS[kubeedge]
-        self.tls = tls
+        self.tls: ssl.SSLContext | None
+        self._certificates: CertManager | None
+        if tls is None or isinstance(tls, ssl.SSLContext):
+            self.tls, self._certificates = tls, None
+        else:
+            self.tls, self._certificates = tls.identity.context(), tls
         self.received: deque[Message] = deque(maxlen=keep_messages)
         self.received_total = 0
         self.store = Store(self._wake)
@@ -89,6 +97,8 @@ class HollowEdge:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.edged.run())
                 tasks.create_task(self.link.run())
+                if self._certificates is not None:
+                    tasks.create_task(self._certificates.keep(self._use, self._emit))
         finally:
             self.edged.stop()
             self.twin.stop()
@@ -213,6 +223,10 @@ class HollowEdge:
     def _up(self) -> None:
         self.twin.connected()
         self.edged.connected()
+
+    def _use(self, tls: ssl.SSLContext) -> None:
+        self.tls = tls
+        self.link.use(tls)
 
     def _dispatch(self, message: Message) -> None:
         self.received.append(message)

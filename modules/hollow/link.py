@@ -127,6 +127,12 @@ class Link:
         else:
             self._write(message)
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Connect with another certificate: hang up, and dial again after two heartbeats."""
+        self.tls = tls
+        if self._transport is not None:
+            self._notice()
+
     def drop(self) -> None:
         """Abort the connection without a close frame, as a broken network does."""
         if self._transport is not None:

@@ -33,3 +33,21 @@ def issue(pki_dir: Path, node: str) -> ssl.SSLContext:
         directory = Path(name)
         certificates.write_node_files(directory, pki_dir, issued)
         return from_directory(directory)
+
+
+def from_pem(ca: bytes, certificate: bytes, key: bytes, *, check_hostname: bool) -> ssl.SSLContext:
+    """Use the PEM texts of a CA, a client certificate and its key; nothing stays on disk."""
+    context = trusting(ca, check_hostname=check_hostname)
+    with tempfile.NamedTemporaryFile(prefix="cloudcore-hollow-") as file:
+        file.write(certificate + key)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+def trusting(ca: bytes, *, check_hostname: bool) -> ssl.SSLContext:
+    """Return a context of a client that trusts a CA (PEM), and has no certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = check_hostname
+    context.load_verify_locations(cadata=ca.decode())
+    return context

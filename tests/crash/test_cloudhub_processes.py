@@ -13,7 +13,7 @@ import pytest
 from modules.common.kube import CONFIGMAPS
 from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import Cloudcore, running
-from modules.hollow.demo.walk import NODE, Walk, walking
+from modules.hollow.demo.walk import OLD, Walk, walking
 from modules.hollow.timing import Timing
 
 UNITS = ["cloudhub", "cloudhub-2"]
@@ -22,7 +22,7 @@ UNITS = ["cloudhub", "cloudhub-2"]
 async def holder(cloudcore: Cloudcore) -> str:
     """Which process `cloudcore nodes` says that the edge is connected to."""
     asked = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "supervisor", "nodes", "-o", "json", NODE),
+        *(sys.executable, "-m", "supervisor", "nodes", "-o", "json", OLD),
         *("--run-dir", str(cloudcore.settings.run_dir)),
         stdout=asyncio.subprocess.PIPE,
     )
@@ -33,7 +33,7 @@ async def holder(cloudcore: Cloudcore) -> str:
 
 async def reaches_the_edge(walk: Walk, value: str) -> None:
     await walk.api.patch(CONFIGMAPS, "greeting", {"data": {"hello": value}}, "default")
-    await walk.edge.wait_for(
+    await walk.old.wait_for(
         "default/configmap/greeting", lambda found: found["data"]["hello"] == value, 30
     )
 
@@ -44,15 +44,15 @@ async def test_whichever_is_killed_changes_reach_the_edge(monkeypatch: pytest.Mo
     monkeypatch.setattr(walk_module, "TIMING", quick)
     async with running("--set", "modules.cloudhub.processes=2") as cloudcore:
         async with walking(cloudcore, lambda _: None) as walk:
-            await walk.node_becomes_ready()
-            await walk.pod_runs_with_its_configmap()
+            await walk.nodes_become_ready()
+            await walk.pods_run_with_their_configmap()
             for round_ in range(3):
                 held = await holder(cloudcore)
                 for victim in sorted(UNITS, key=lambda name: name == held):  # the other one first
-                    connects = walk.edge.link.connects
+                    connects = walk.old.link.connects
                     pid = (await cloudcore.module(victim))["pid"]
                     os.kill(pid, signal.SIGKILL)
                     await reaches_the_edge(walk, f"{round_} {victim}")
                     await cloudcore.wait_restarted(victim, pid, 30)
-                    assert walk.edge.link.connects == connects + (victim == held)
+                    assert walk.old.link.connects == connects + (victim == held)
         await cloudcore.stop(15)

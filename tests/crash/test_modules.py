@@ -35,10 +35,11 @@ async def change(walk: Walk, value: str) -> None:
 
 
 async def both_ways(walk: Walk, value: str) -> None:
-    """The value has come to the edge, and the edge's answer to it into the API."""
-    await walk.edge.wait_for(
-        "default/configmap/greeting", lambda found: found["data"]["hello"] == value, 30
-    )
+    """The value has come to both edges, and an edge's answer to it into the API."""
+    for edge in walk.edges.values():
+        await edge.wait_for(
+            "default/configmap/greeting", lambda found: found["data"]["hello"] == value, 30
+        )
     await in_api(
         walk.api,
         DEVICES,
@@ -58,21 +59,21 @@ async def test_a_killed_module_is_back_and_the_others_did_not_notice(
     monkeypatch.setattr(walk_module, "TIMING", quick)
     async with running() as cloudcore:
         async with walking(cloudcore, lambda _: None) as walk:
-            await walk.node_becomes_ready()
-            await walk.pod_runs_with_its_configmap()
+            await walk.nodes_become_ready()
+            await walk.pods_run_with_their_configmap()
             await walk.device_follows_its_twin()
             before = {name: await cloudcore.module(name) for name in MODULES}
             changing = asyncio.create_task(change_without_end(walk))
-            received = walk.edge.received_total
-            await walk.edge.wait_until(
-                lambda: walk.edge.received_total > received + 20, 15, "messages to flow"
+            received = walk.old.received_total
+            await walk.old.wait_until(
+                lambda: walk.old.received_total > received + 20, 15, "messages to flow"
             )
             os.kill(before[victim]["pid"], signal.SIGKILL)
             await cloudcore.wait_restarted(victim, before[victim]["pid"], 30)
-            await walk.edge.wait_connected(30)
-            received = walk.edge.received_total
-            await walk.edge.wait_until(
-                lambda: walk.edge.received_total > received + 20, 30, "messages to flow again"
+            await walk.old.wait_connected(30)
+            received = walk.old.received_total
+            await walk.old.wait_until(
+                lambda: walk.old.received_total > received + 20, 30, "messages to flow again"
             )
             changing.cancel()
             await asyncio.wait([changing])
@@ -84,5 +85,5 @@ async def test_a_killed_module_is_back_and_the_others_did_not_notice(
                 assert module["restarts"] == 0
             assert (await cloudcore.module(victim))["restarts"] == 1
             if victim != "cloudhub":
-                assert walk.edge.link.connects == 1
+                assert walk.old.link.connects == 1
         await cloudcore.stop(15)

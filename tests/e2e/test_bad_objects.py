@@ -30,7 +30,7 @@ def device(name: str, node: str, model: Any) -> dict[str, Any]:
 
 async def make_bad_ones(walk: Walk) -> None:
     """Create what people have written by mistake."""
-    node = walk.edge.node
+    node = walk.old.node
     env_from = [{"name": "c", "image": "nginx", "envFrom": ["settings"]}]
     for bad in (
         pod("bad-secrets", node, imagePullSecrets=["regcred"]),
@@ -56,12 +56,12 @@ async def test_bad_objects_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk_module, "TIMING", Timing(heartbeat=1, node_status=1, pod_status=0.1))
     async with running() as cloudcore:
         async with walking(cloudcore, lambda _: None) as walk:
-            await walk.node_becomes_ready()
+            await walk.nodes_become_ready()
             before = {name: (await cloudcore.module(name))["pid"] for name in CONTROLLERS}
             await make_bad_ones(walk)
             await in_api(walk.api, DEVICES, "bad-ref", "default", is_rejected("InvalidObject"))
             await in_api(walk.api, DEVICES, "bad-type", "default", is_rejected("InvalidModel"))
-            await walk.pod_runs_with_its_configmap()
+            await walk.pods_run_with_their_configmap()
             await walk.device_follows_its_twin()
             events = (await walk.api.list(EVENTS, "default")).items
             told = {
@@ -78,8 +78,8 @@ async def test_bad_objects_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             await in_api(walk.api, DEVICES, "bad-ref", "default", is_rejected("UnknownModel"))
             await walk.api.delete(PODS, "bad-env", "default")
             await gone_from_api(walk.api, PODS, "bad-env", "default")
-            await walk.api.create(PODS, pod("bad-env", walk.edge.node), "default")
-            await walk.edge.wait_for("default/pod/bad-env", lambda found: found is not None, 20)
+            await walk.api.create(PODS, pod("bad-env", walk.old.node), "default")
+            await walk.old.wait_for("default/pod/bad-env", lambda found: found is not None, 20)
             for name in CONTROLLERS:
                 module = await cloudcore.module(name)
                 assert (module["pid"], module["restarts"]) == (before[name], 0)

@@ -14,7 +14,7 @@ from modules.common.kube import CONFIGMAPS, PODS
 from modules.hollow import manifests
 from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import Cloudcore, running
-from modules.hollow.demo.walk import NODE, walking
+from modules.hollow.demo.walk import OLD, walking
 from modules.hollow.timing import Timing
 
 COUNT = 12
@@ -35,8 +35,8 @@ async def command(cloudcore: Cloudcore, *words: str) -> bytes:
 
 async def waiting_messages(cloudcore: Cloudcore) -> int:
     """What `cloudcore nodes` says of the edge's queue."""
-    (row,) = json.loads(await command(cloudcore, "nodes", "-o", "json"))
-    assert row["node"] == NODE
+    (row,) = json.loads(await command(cloudcore, "nodes", "-o", "json", OLD))
+    assert row["node"] == OLD
     return int(row["queue_messages"])
 
 
@@ -58,18 +58,18 @@ async def test_nothing_that_was_queued_is_lost_in_the_end(
     monkeypatch.setattr(walk_module, "TIMING", quick)
     async with running() as cloudcore:
         async with walking(cloudcore, lambda _: None) as walk:
-            await walk.node_becomes_ready()
-            await walk.pod_runs_with_its_configmap()
+            await walk.nodes_become_ready()
+            await walk.pods_run_with_their_configmap()
             before = await cloudcore.module("cloudhub")
 
             # The edge reads no more, so that what follows fills its queue in cloudhub.
-            transport = walk.edge.link._transport
+            transport = walk.old.link._transport
             assert transport is not None
             transport.underlying_transport.pause_reading()
             for each in range(COUNT):
                 large = manifests.configmap(f"c{each}", data="x" * LARGE)
                 await walk.api.create(CONFIGMAPS, large, "default")
-                pod = manifests.pod(f"p{each}", NODE, f"c{each}")
+                pod = manifests.pod(f"p{each}", OLD, f"c{each}")
                 await walk.api.create(PODS, pod, "default")
             await walk.api.patch(CONFIGMAPS, "greeting", {"data": {"hello": "later"}}, "default")
             async with asyncio.timeout(30):
@@ -80,12 +80,12 @@ async def test_nothing_that_was_queued_is_lost_in_the_end(
             await cloudcore.wait_restarted("cloudhub", before["pid"], 30)
             transport.underlying_transport.resume_reading()
             for each in range(COUNT):
-                await walk.edge.wait_for(f"default/pod/p{each}", timeout=30)
-                await walk.edge.wait_for(
+                await walk.old.wait_for(f"default/pod/p{each}", timeout=30)
+                await walk.old.wait_for(
                     f"default/configmap/c{each}", lambda it: len(it["data"]["data"]) == LARGE, 30
                 )
-            await walk.edge.wait_for(
+            await walk.old.wait_for(
                 "default/configmap/greeting", lambda it: it["data"]["hello"] == "later", 30
             )
-            assert walk.edge.link.connects == 2
+            assert walk.old.link.connects == 2
         await cloudcore.stop(15)

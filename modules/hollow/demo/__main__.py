@@ -1,4 +1,4 @@
-"""`make demo`: cloudcore with a simulated edge, end to end, in under a minute.
+"""`make demo`: cloudcore with an old and a new simulated edge, end to end, in under a minute.
 
 Starts cloudcore in a temporary directory on free ports, takes the steps of walk.py, and stops it.
 Prints a line for each step. The exit status is 0 only if all steps succeeded.

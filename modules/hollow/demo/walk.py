@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from modules.common.kube import (
@@ -23,61 +23,80 @@ from modules.hollow.demo.observe import STEP, Predicate
 from modules.hollow.edge import HollowEdge
 from modules.hollow.timing import Timing
 
-NODE: Final = "edge-1"
+OLD: Final = "edge-old"
+NEW: Final = "edge-new"
+VERSIONS: Final = {OLD: "1.1", NEW: "1.23"}
 # Faster than a real edge, to make the demo short.
-TIMING: Final = Timing(node_status=1.0, pod_status=0.1)
+TIMING: Final = Timing(
+    heartbeat=2, node_status=1, pod_status=0.1, lease=1, pod_sync=1, start=0.2, query=5
+)
 
 Step = Callable[[str], None]
 """Called with the text of a step that has succeeded."""
 
 
 class Walk:
-    """The steps, on one cloudcore with one hollow edge and a client of the API."""
+    """The steps, on one cloudcore with an edge of each generation and a client of the API."""
 
-    def __init__(self, cloudcore: Cloudcore, edge: HollowEdge, api: KubeClient, seen: Step) -> None:
+    def __init__(
+        self, cloudcore: Cloudcore, edges: dict[str, HollowEdge], api: KubeClient, seen: Step
+    ) -> None:
         self.cloudcore = cloudcore
-        self.edge = edge
+        self.edges = edges
         self.api = api
         self.seen = seen
 
+    @property
+    def old(self) -> HollowEdge:
+        return self.edges[OLD]
+
+    @property
+    def new(self) -> HollowEdge:
+        return self.edges[NEW]
+
     async def take(self) -> None:
         """Take all steps in order; the first one that fails raises."""
-        await self.node_becomes_ready()
-        await self.pod_runs_with_its_configmap()
+        await self.nodes_become_ready()
+        await self.pods_run_with_their_configmap()
         await self.device_follows_its_twin()
         await self.edgecontroller_is_killed_and_nobody_notices()
-        await self.pod_is_deleted()
+        await self.an_edge_loses_its_database()
+        await self.pods_are_deleted()
 
-    async def node_becomes_ready(self) -> None:
-        await self.edge.wait_connected(STEP)
-        self.seen(f"{NODE} is connected")
-        await self.api.create(NODES, manifests.node(NODE))
-        await observe.in_api(self.api, NODES, NODE, None, _is_ready)
-        self.seen(f"node {NODE} is Ready in the API")
+    async def nodes_become_ready(self) -> None:
+        for name, edge in self.edges.items():
+            await edge.wait_connected(STEP)
+            self.seen(f"{name} (KubeEdge {VERSIONS[name]}) is connected")
+        await self.api.create(NODES, manifests.node(OLD))
+        await observe.in_api(self.api, NODES, OLD, None, _is_ready)
+        self.seen(f"node {OLD}, which we created, is Ready in the API")
+        await observe.in_api(self.api, NODES, NEW, None, _is_ready)
+        self.seen(f"node {NEW}, which registered itself, is Ready in the API")
 
-    async def pod_runs_with_its_configmap(self) -> None:
+    async def pods_run_with_their_configmap(self) -> None:
         await self.api.create(CONFIGMAPS, manifests.configmap("greeting", hello="world"), "default")
-        await self.api.create(PODS, manifests.pod("web", NODE, "greeting"), "default")
-        await self.edge.wait_for("default/pod/web", timeout=STEP)
-        self.seen("the pod arrived at the edge")
-        await self.edge.wait_for("default/configmap/greeting", _says("world"), STEP)
-        self.seen("the config map it refers to arrived at the edge")
-        await observe.in_api(
-            self.api, PODS, "web", "default", lambda pod: pod["status"]["phase"] == "Running"
-        )
-        self.seen("the pod is Running in the API")
+        for name in self.edges:
+            await self.api.create(PODS, manifests.pod(_pod(name), name, "greeting"), "default")
+        for name, edge in self.edges.items():
+            await edge.wait_for(f"default/pod/{_pod(name)}", timeout=STEP)
+            await edge.wait_for("default/configmap/greeting", _says("world"), STEP)
+            self.seen(f"a pod and the config map it refers to arrived at {name}")
+        for name in self.edges:
+            await observe.in_api(self.api, PODS, _pod(name), "default", _is_running)
+            self.seen(f"the pod at {name} is Running in the API")
 
     async def device_follows_its_twin(self) -> None:
+        edge = self.old
         await self.api.create(DEVICEMODELS, manifests.device_model(), "default")
-        device = manifests.applied(manifests.device("led-1", NODE, "ON"))
+        device = manifests.applied(manifests.device("led-1", OLD, "ON"))
         await self.api.create(DEVICES, device, "default")
-        await self.edge.wait_for("device/led-1", _expects("ON"), STEP)
-        self.seen("the device arrived at the edge, to be ON")
+        await edge.wait_for("device/led-1", _expects("ON"), STEP)
+        self.seen(f"a device arrived at {OLD}, to be ON")
         await observe.in_api(self.api, DEVICES, "led-1", "default", _reports("ON"))
         self.seen("the device's twin says ON in the API")
         await self.desire("led-1", "OFF")
-        await self.edge.wait_for("device/led-1", _expects("OFF"), STEP)
-        self.seen("the changed twin arrived at the edge, to be OFF")
+        await edge.wait_for("device/led-1", _expects("OFF"), STEP)
+        self.seen(f"the changed twin arrived at {OLD}, to be OFF")
         await observe.in_api(self.api, DEVICES, "led-1", "default", _reports("OFF"))
         self.seen("the device's twin says OFF in the API")
 
@@ -86,8 +105,9 @@ class Walk:
         os.kill(before["edgecontroller"], signal.SIGKILL)
         self.seen(f"edgecontroller (pid {before['edgecontroller']}) was killed with SIGKILL")
         await self.api.patch(CONFIGMAPS, "greeting", {"data": {"hello": "again"}}, "default")
-        await self.edge.wait_for("default/configmap/greeting", _says("again"), STEP)
-        self.seen("the next change of the config map arrived at the edge all the same")
+        for edge in self.edges.values():
+            await edge.wait_for("default/configmap/greeting", _says("again"), STEP)
+        self.seen("the next change of the config map arrived at both edges all the same")
         module = await self.cloudcore.wait_restarted(
             "edgecontroller", before["edgecontroller"], STEP
         )
@@ -98,16 +118,26 @@ class Walk:
         ]
         if moved:
             raise self.cloudcore.error(f"restarted {moved} too")
-        if not self.edge.connected or self.edge.link.connects != 1:
-            raise self.cloudcore.error("lost the edge's connection")
-        self.seen("the edge kept its connection, the other modules their processes")
+        for name, edge in self.edges.items():
+            if not edge.connected or edge.link.connects != 1:
+                raise self.cloudcore.error(f"lost the connection of {name}")
+        self.seen("the edges kept their connections, the other modules their processes")
 
-    async def pod_is_deleted(self) -> None:
-        await self.api.delete(PODS, "web", "default")
-        await self.edge.wait_gone("default/pod/web", STEP)
-        self.seen("the deleted pod is gone from the edge")
-        await observe.gone_from_api(self.api, PODS, "web", "default")
-        self.seen("the deleted pod is gone from the API")
+    async def an_edge_loses_its_database(self) -> None:
+        edge = self.new
+        await edge.restart(lose_database=True)
+        self.seen(f"{NEW} was restarted, and has lost its database")
+        await edge.wait_for(f"default/pod/{_pod(NEW)}", timeout=STEP)
+        await edge.wait_for("default/configmap/greeting", _says("again"), STEP)
+        self.seen(f"{NEW} has its pod and its config map again")
+
+    async def pods_are_deleted(self) -> None:
+        for name in self.edges:
+            await self.api.delete(PODS, _pod(name), "default")
+        for name, edge in self.edges.items():
+            await edge.wait_gone(f"default/pod/{_pod(name)}", STEP)
+            await observe.gone_from_api(self.api, PODS, _pod(name), "default")
+            self.seen(f"the deleted pod is gone from {name} and from the API")
 
     async def desire(self, device: str, value: str) -> None:
         """Change the desired value of a device's only twin property.
@@ -122,17 +152,25 @@ class Walk:
 
 @asynccontextmanager
 async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
-    """Wait until cloudcore is ready, connect an edge, and connect to the API."""
+    """Wait until cloudcore is ready, connect the edges, and connect to the API."""
     status = await cloudcore.wait_ready(30)
     ready = [module["name"] for module in status["modules"] if module["state"] == "ready"]
     seen(f"cloudcore is running: {', '.join(ready)}")
-    context = tls.issue(cloudcore.settings.data_dir / "pki", NODE)
     url = await cloudcore.websocket_url()
-    async with (
-        KubeClient.connect(cloudcore.settings, user_agent="demo") as api,
-        HollowEdge(NODE, url, context, timing=TIMING) as edge,
-    ):
-        yield Walk(cloudcore, edge, api, seen)
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(
+            KubeClient.connect(cloudcore.settings, user_agent="demo")
+        )
+        edges = {}
+        for name, version in VERSIONS.items():
+            context = tls.issue(cloudcore.settings.data_dir / "pki", name)
+            edge = HollowEdge(name, url, context, kubeedge=version, timing=TIMING)
+            edges[name] = await stack.enter_async_context(edge)
+        yield Walk(cloudcore, edges, api, seen)
+
+
+def _pod(node: str) -> str:
+    return f"web-{node.removeprefix('edge-')}"
 
 
 def _pids(status: dict[str, Any]) -> dict[str, int]:
@@ -142,6 +180,10 @@ def _pids(status: dict[str, Any]) -> dict[str, int]:
 def _is_ready(node: Any) -> bool:
     conditions = node["status"]["conditions"]
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _is_running(pod: Any) -> bool:
+    return bool(pod["status"]["phase"] == "Running")
 
 
 def _says(value: str) -> Predicate:

@@ -65,7 +65,7 @@ class Session(WSListener):
         self._cloud.frames.append(frame.get_payload_as_bytes())
         for message in self._decoder.feed(frame.get_payload_as_bytes()):
             self._cloud.messages.append(message)
-            self._cloud.on_message(message)
+            self._cloud.on_message(message, self)
         self._cloud.wake()
 
 
@@ -75,7 +75,7 @@ class Cloud:
     def __init__(self, form: Form) -> None:
         self.form = form
         self.url = ""
-        self.on_message: Callable[[Message], None] = lambda _: None
+        self.on_message: Callable[[Message, Session], None] = lambda *_: None
         self.requests: list[WSUpgradeRequest] = []
         self.sessions: list[Session] = []
         self.frames: list[bytes] = []
@@ -92,12 +92,13 @@ class Cloud:
     def wake(self) -> None:
         self._changed.set()
 
-    def send(self, message: Message) -> Message:
-        self.send_raw(*self.form.encode(message))
+    def send(self, message: Message, session: Session | None = None) -> Message:
+        """Send a message on a session, or on the last one."""
+        self.send_raw(*self.form.encode(message), session=session)
         return message
 
-    def send_raw(self, *parts: bytes) -> None:
-        transport = self.sessions[-1].transport
+    def send_raw(self, *parts: bytes, session: Session | None = None) -> None:
+        transport = (session or self.sessions[-1]).transport
         assert transport is not None
         for part in parts:
             transport.send(self.form.frame, part)

@@ -16,11 +16,13 @@ from modules.hollow.cli import hollow
 from tests.modules.hollow.conftest import Cloud
 
 
-async def start(*arguments: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str, kubeedge: str = "1.1") -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         "from modules.hollow.cli import hollow; hollow()",
+        "--kubeedge",
+        kubeedge,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -81,6 +83,14 @@ async def test_many_with_certificates_of_the_data_directory(
         (["edge-1", "--certs", "{empty}"], 1, "cannot use the certificates"),
         (["edge-1", "--server", "ws://127.0.0.1:1"], 2, "does not start with wss://"),
         (["edge-1", "--count", "0"], 2, "--count"),
+        (["edge-1", "--kubeedge", "1.0"], 2, "'1.0' is not one of"),
+        (["edge-1", "--kubeedge", "1.1", "--token", "a.b.c.d"], 2, "cannot join with a --token"),
+        (["edge-1", "--token", "a.b.c.d", "--certs", "{empty}"], 2, "exclude each other"),
+        (
+            ["edge-1", "--token", "a.b.c.d", "--https-server", "https://127.0.0.1:1"],
+            1,
+            "cannot get https://127.0.0.1:1/ca.crt",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(

@@ -118,7 +118,7 @@ async def test_a_device_can_speak_for_itself(cloud: Cloud, edge: HollowEdge) -> 
 
 async def test_unconfirmed_messages_are_sent_again_until_confirmed(cloud: Cloud) -> None:
     timing = replace(QUICK, confirm=0.05)
-    async with HollowEdge("edge-1", cloud.url, timing=timing) as edge:
+    async with HollowEdge("edge-1", cloud.url, kubeedge="1.1", timing=timing) as edge:
         await edge.wait_connected()
         first = await cloud.message("get", "membership/detail")
         again = await cloud.message("get", "membership/detail", skip=1)

@@ -70,7 +70,7 @@ async def test_keeps_alive(cloud: Cloud, edge: HollowEdge) -> None:
 async def test_shows_its_certificate_and_checks_the_clouds(
     tls_cloud: Cloud, edge_tls: ssl.SSLContext, pki: certificates.Pki
 ) -> None:
-    async with HollowEdge("edge-1", tls_cloud.url, edge_tls, timing=QUICK) as edge:
+    async with HollowEdge("edge-1", tls_cloud.url, edge_tls, kubeedge="1.1", timing=QUICK) as edge:
         await edge.wait_connected()
         await tls_cloud.wait(lambda: tls_cloud.sessions)
         transport = tls_cloud.sessions[0].transport
@@ -89,7 +89,7 @@ async def test_a_cloud_of_another_ca_is_not_trusted(tls_cloud: Cloud, tmp_path: 
     context = tls.issue(tmp_path / "pki", "edge-1")
     events: list[Event] = []
     async with HollowEdge(
-        "edge-1", tls_cloud.url, context, timing=QUICK, on_event=events.append
+        "edge-1", tls_cloud.url, context, kubeedge="1.1", timing=QUICK, on_event=events.append
     ) as edge:
         await edge.wait_until(lambda: len(events) >= 2, 5, "two attempts")
     assert {event.kind for event in events} == {"unreachable"}
@@ -100,7 +100,9 @@ async def test_a_cloud_of_another_ca_is_not_trusted(tls_cloud: Cloud, tmp_path: 
 async def test_a_refusal_says_why_and_is_tried_again(cloud: Cloud) -> None:
     cloud.refuse_with = WSUpgradeResponse.create_error_response(503, b"node limit 10 reached")
     events: list[Event] = []
-    async with HollowEdge("edge-1", cloud.url, timing=QUICK, on_event=events.append) as edge:
+    async with HollowEdge(
+        "edge-1", cloud.url, kubeedge="1.1", timing=QUICK, on_event=events.append
+    ) as edge:
         await edge.wait_until(lambda: len(events) >= 6, 5, "six attempts")
         cloud.refuse_with = None
         await edge.wait_connected()
@@ -131,7 +133,7 @@ async def test_a_close_by_the_cloud_is_answered_and_noticed_at_the_next_write(
 
 
 async def test_what_is_sent_without_a_link_comes_after_the_redial(cloud: Cloud) -> None:
-    edge = HollowEdge("edge-1", cloud.url, timing=QUICK)
+    edge = HollowEdge("edge-1", cloud.url, kubeedge="1.1", timing=QUICK)
     for number in range(3):
         edge.link.send(Message.build("edged", "meta", "update", f"default/x/{number}"))
     async with edge:
@@ -162,7 +164,9 @@ async def test_text_messages_and_pieces_are_taken_too(cloud: Cloud, edge: Hollow
 
 async def test_many_in_one_process(cloud: Cloud) -> None:
     slow = replace(QUICK, heartbeat=10)
-    edges = [HollowEdge(f"edge-{number}", cloud.url, timing=slow) for number in range(50)]
+    edges = [
+        HollowEdge(f"edge-{number}", cloud.url, kubeedge="1.1", timing=slow) for number in range(50)
+    ]
     tasks = [asyncio.create_task(edge.run()) for edge in edges]
     await asyncio.gather(*(edge.wait_connected() for edge in edges))
     await cloud.wait(lambda: len(cloud.sessions) == 50)

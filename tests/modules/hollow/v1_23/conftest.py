@@ -16,7 +16,7 @@ from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.store import split
 from modules.hollow.v1_23.edged import Edged
-from tests.modules.hollow.conftest import QUICK, Cloud, serving
+from tests.modules.hollow.conftest import QUICK, Cloud, Session, serving
 
 TIMING = replace(
     QUICK,
@@ -70,7 +70,7 @@ class Api:
             self.put(key, value)
         return self._cloud.send_object(operation, key, self.objects.get(key))
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, session: Session) -> None:
         kind = split(message.resource)[1]
         if message.source != "edged" or kind in self.silent or kind == "event":
             return
@@ -79,7 +79,7 @@ class Api:
         )
         if isinstance(answer.content, Missing):
             answer.operation, answer.content = "error", f"{message.resource} not found"
-        self._cloud.send(answer)
+        self._cloud.send(answer, session)
 
     def _answer(self, message: Message, kind: str) -> Any:
         if refusal := self.refusals.pop((message.operation, kind), None):
