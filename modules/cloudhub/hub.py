@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from picows import WSCloseCode, WSTransport
+from picows import WSCloseCode
 
 from ipc import Message
 from modules.cloudhub.cluster.follower import Follower
 from modules.cloudhub.cluster.leader import Leader
 from modules.cloudhub.cluster.protocol import Cluster
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.endpoint.ack_coalescing import AckCoalescing
+from modules.cloudhub.endpoint.edge_connection import EdgeConnection
 from modules.cloudhub.endpoint.identity import (
     HandshakeRefused,
     Identity,
@@ -26,7 +28,6 @@ from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter, HubStatistics
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
-from modules.cloudhub.session.ack_coalescing import AckCoalescing
 from modules.cloudhub.session.deadlines import Deadlines
 from modules.cloudhub.session.session import Session
 from modules.common.wire import generations
@@ -78,7 +79,7 @@ class Hub:
         self.tls = tls
         self._exporter = Exporter(self.statistics, config.node_limit)
         self._loop = asyncio.get_running_loop()
-        self._closing: dict[WSTransport, float] = {}
+        self._closing: dict[EdgeConnection, float] = {}
         self._all_closed = asyncio.Event()
         self._all_closed.set()
         self._report_scheduled = False
@@ -122,16 +123,17 @@ class Hub:
 
     # Called by the server
 
-    def admit(self, identity: Identity, address: str, connection: socket.socket) -> Session:
-        """Return a new session; raises HandshakeRefused at the node limit and when stopping."""
+    def admit(self, identity: Identity, address: str, connection: socket.socket) -> EdgeConnection:
+        """Return a new session's connection; HandshakeRefused at the node limit, when stopping."""
         if self._context.stopping:
             raise HandshakeRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping"
             )
         self.cluster.check(identity.node)
-        return Session(self, identity, address, connection)
+        session = Session(self, identity, address)
+        return EdgeConnection(self, session, connection, self.config.max_message_bytes)
 
-    # Called by sessions
+    # Called by sessions and connections
 
     def opened(self, session: Session) -> None:
         """Start a session; an older one of the same node ends at once."""
@@ -163,13 +165,13 @@ class Hub:
         self.cluster.release(session)
         self._schedule_report()
 
-    def closing(self, transport: WSTransport) -> None:
+    def closing(self, connection: EdgeConnection) -> None:
         """Record a connection whose close handshake the edge has to complete."""
-        self._closing[transport] = self._loop.time() + _CLOSING
+        self._closing[connection] = self._loop.time() + _CLOSING
         self._all_closed.clear()
 
-    def closed(self, transport: WSTransport) -> None:
-        if self._closing.pop(transport, None) and not self._closing:
+    def closed(self, connection: EdgeConnection) -> None:
+        if self._closing.pop(connection, None) and not self._closing:
             self._all_closed.set()
 
     def _publish(self, node: str, operation: str, generation: str) -> None:
@@ -192,8 +194,8 @@ class Hub:
                 self._deadlines.add(session.check(now), session)
             for session in list(self.slow):
                 session.check_write(now)
-            for transport in [each for each, at in self._closing.items() if now > at]:
-                transport.disconnect(graceful=False)
+            for connection in [each for each, at in self._closing.items() if now > at]:
+                connection.abort()
             if now >= refresh:
                 refresh = now + _REFRESH
                 self.tls.refresh()
@@ -247,5 +249,5 @@ class Hub:
                 await self._all_closed.wait()
         except TimeoutError:
             log.warning("%d edges did not complete the close handshake in time", len(self._closing))
-            for transport in list(self._closing):
-                transport.disconnect(graceful=False)
+            for connection in list(self._closing):
+                connection.abort()

@@ -197,12 +197,12 @@ async def test_pings_of_who_does_not_read_are_not_answered(cloud: Cloud, join: J
         await cloud.send("edge-1", f"default/configmap/c{number}", content={"d": "x" * 100_000})
     session = cloud.hub.sessions["edge-1"]
     await until(lambda: len(session.queue) > 20)
-    before = session._transport.underlying_transport.get_write_buffer_size()
+    before = session._connection._transport.underlying_transport.get_write_buffer_size()
     for _ in range(200):
         edge.write(frame(b"x" * 125, PING))
     await edge.send(Message.build("edged", "resource", "update", "default/podstatus"))
     assert (await cloud.next()).resource == "node/edge-1/default/podstatus"
-    assert session._transport.underlying_transport.get_write_buffer_size() <= before
+    assert session._connection._transport.underlying_transport.get_write_buffer_size() <= before
 
 
 async def test_one_dead_node_among_a_thousand_delays_no_other(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.cloudhub.session import ack_coalescing
+from modules.cloudhub.endpoint import ack_coalescing
 from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
 
 

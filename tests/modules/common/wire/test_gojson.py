@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,6 +64,20 @@ def test_keys_are_sorted_by_their_utf8() -> None:
 def test_what_json_cannot_say_is_an_error(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         dumps(value)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("wrap", [lambda n: n, lambda n: [1, (n,)], lambda n: {"a": {"b": [n]}}])
+def test_no_number_becomes_null(number: float, wrap: Callable[[float], Any]) -> None:
+    with pytest.raises(ValueError, match="NaN and infinity"):
+        dumps(wrap(number))
+    with pytest.raises(ValueError, match="NaN and infinity"):
+        dumps([2**70, wrap(number), None])
+
+
+@pytest.mark.parametrize("other", [1.5, 2**70, "\x7f\xf0", b"\xcb\x7f\xf8", {"\xcb\xff\xf8": 1}])
+def test_null_may_stand_beside_anything(other: Any) -> None:
+    assert dumps([None, other]) == b"[null," + dumps(other) + b"]"
 
 
 def test_a_circle_is_an_error() -> None:
