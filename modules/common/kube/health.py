@@ -40,6 +40,7 @@ class ApiHealth:
         """Set up; `reload` reads the credentials again, and returns whether they have changed."""
         self._reload = reload
         self._faults: dict[str, KubeError] = {}
+        self._unserved_since = 0.0
         self._incidents: tuple[_Incident, ...] = (_Outage(), _Refusals())
         self._timer: asyncio.TimerHandle | None = None
         self._recovered = asyncio.Event()
@@ -52,12 +53,14 @@ class ApiHealth:
         return max(incident.age for incident in self._incidents)
 
     @property
-    def away_for(self) -> float:
-        """The seconds for which the API server has served nothing; 0 if it does."""
-        return max(incident.age for incident in self._incidents if incident.outage)
+    def unserved_for(self) -> float:
+        """The seconds since a request failed after which none has been served; 0 without one."""
+        return time.monotonic() - self._unserved_since if REQUESTS in self._faults else 0.0
 
     def failed(self, what: str, error: KubeError) -> None:
         """Record that a watch (the plural of its resource) or REQUESTS is not served."""
+        if what == REQUESTS and what not in self._faults:
+            self._unserved_since = time.monotonic()
         self._faults[what] = error
         self._update()
         if self._timer is None:

@@ -8,6 +8,8 @@ can retry.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,8 +27,12 @@ Result = TypeVar("Result")
 #: Does what a request asks for, and returns the object or text that answers it.
 Call = Callable[[Message, ObjectResource], Awaitable[Any]]
 
-#: Seconds after which a request is answered with an error, or from which an outage has lasted.
+#: Seconds after which a call is answered with an error.
 _PATIENCE: Final = 20.0
+
+#: Seconds between two calls that are tried in an outage that has lasted for longer than that, and
+#: for which each is tried; the calls between them fail at once.
+_PROBE: Final = 1.0
 
 #: Failures that are the caller's to resolve.
 _CALLERS: Final = (NotFound, Conflict, AlreadyExists)
@@ -61,6 +67,7 @@ class Calls:
     def __init__(self, answers: Answers, health: ApiHealth) -> None:
         self._answers = answers
         self._health = health
+        self._probed = -math.inf
 
     def answered(self, call: Call) -> Handler:
         """Return the handler of a call, which raises no error for the queue to retry."""
@@ -125,11 +132,19 @@ class Calls:
 
     async def _within(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Await `work()` for a limited time, less in an outage; raises Unreachable after it."""
-        left = _PATIENCE - self._health.away_for
-        if left <= 0:
-            raise Unreachable("the outage goes on")
+        left = _PATIENCE - self._health.unserved_for
+        if left < _PROBE:
+            left = self._probe()
         try:
             async with asyncio.timeout(left):
                 return await work()
         except TimeoutError:
             raise Unreachable("no answer in time") from None
+
+    def _probe(self) -> float:
+        """Return the seconds for an attempt in a long outage; raises Unreachable if it is early."""
+        now = time.monotonic()
+        if now < self._probed + _PROBE:
+            raise Unreachable("the outage goes on")
+        self._probed = now
+        return _PROBE

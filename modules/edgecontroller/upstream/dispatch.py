@@ -149,6 +149,7 @@ class Upstream:
             except Denied as denied:
                 await self._denials.answer(message, denied)
             except CallFailed as failed:
+                log.debug("%s %s: %s", message.operation, message.resource, failed)
                 await self._answers.fail(message, about, failed.error)
             except Forbidden as error:
                 self._failures.failed(row.queue, "", f"{message.resource}: {error}; {error.hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,10 +23,12 @@ from modules.common.kube import (
     Unauthorized,
     Unreachable,
 )
+from modules.common.kube.health import REQUESTS, ApiHealth
+from modules.common.message_resource import ObjectResource
 from modules.common.pki.certificates import Pki
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.upstream import calls
-from modules.edgecontroller.upstream.answers import status_of
+from modules.edgecontroller.upstream.answers import Answers, status_of
 from modules.edgecontroller.upstream.authorization import Denied
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import running_server
@@ -175,6 +177,43 @@ async def test_a_call_during_an_outage_fails_and_works_afterwards(
             await controller.aclose()
     for context in contexts.values():
         context.close()
+
+
+async def test_in_a_long_outage_one_call_a_second_is_tried() -> None:
+    """The others fail at once: what is tried finds out when the outage is over."""
+    tried = []
+
+    async def call(question: Message, _: ObjectResource) -> Any:
+        tried.append(question.id)
+        raise Unreachable("refused", request="get")
+
+    health = ApiHealth()
+    health.failed(REQUESTS, Unreachable("refused"))
+    health._unserved_since -= 60
+    made = calls.Calls(cast("Answers", None), health)
+    question = Message.build("edged", "meta", "query", f"node/{NODE}/{LEASE}")
+    for _ in range(10):
+        with pytest.raises(calls.CallFailed):
+            await made.answered(call)([question])
+    assert len(tried) == 1
+    made._probed -= calls._PROBE
+    with pytest.raises(calls.CallFailed):
+        await made.answered(call)([question])
+    assert len(tried) == 2
+    health.close()
+
+
+async def test_a_watch_that_is_not_served_stops_no_calls() -> None:
+    health = ApiHealth()
+    health.failed("secrets", Unreachable("a proxy cuts it"))
+    assert health.unserved_for == 0
+    health.failed(REQUESTS, Unreachable("refused"))
+    first = health.unserved_for
+    health.failed(REQUESTS, Unreachable("refused again"))
+    assert health.unserved_for >= first > 0
+    health.served(REQUESTS)
+    assert health.unserved_for == 0
+    health.close()
 
 
 async def test_a_call_that_the_api_server_does_not_answer_ends(
