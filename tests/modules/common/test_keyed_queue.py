@@ -140,6 +140,17 @@ async def test_later_is_dropped_when_taken_back_and_merged_with_now() -> None:
     assert handle.seen == ["merged", "late"]
 
 
+async def test_add_later_of_a_queued_key_adds_nothing() -> None:
+    handle = Recorder()
+    queue = KeyedQueue(handle, Broken, unexpected)
+    queue.add("a")
+    queue.add_later("a", 0.01)
+    queue.add_later("b", 0.02)  # later than a timer of "a" would fire
+    async with running(queue):
+        await handle.until(lambda seen: "b" in seen)
+    assert handle.seen == ["a", "b"]
+
+
 async def test_retry_now_ends_the_pauses_of_what_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
