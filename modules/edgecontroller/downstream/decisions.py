@@ -47,7 +47,7 @@ class Decisions:
             return [messages.change(UPDATE, target.resource, list(members))]
         if target.type == PODLIST:
             pods = state.pods_of_service(target.namespace, target.name)
-            return [] if pods is None else [self._podlist(target, pods)]
+            return [] if pods is None else [messages.change(UPDATE, target.resource, pods)]
         return self._decide_v1_1(target, pending)
 
     def form(self, node: str) -> Callable[[str, Object], Object]:
@@ -62,9 +62,6 @@ class Decisions:
         if target.type == NODE:
             seen = seen.partition("@")[0]  # its hash; its version changes with each heartbeat
         return bool(version) and seen == version
-
-    def _podlist(self, target: Target, pods: list[Object]) -> Message:
-        return messages.change(UPDATE, target.resource, [for_v1_1(POD, pod) for pod in pods])
 
     def _decide_v1_1(self, target: Target, pending: Pending) -> list[Message]:
         obj = self._state.desired(target)

@@ -211,9 +211,10 @@ class NodeEventHandler:
         before = self._state.generations.get(node)
         self._state.generations[node] = generation
         self._state.record.set_generation(node, generation if generation == V1_23 else "")
-        if before is not None and (before == V1_23) != (generation == V1_23):
+        if (before == V1_23) != (generation == V1_23):
             self._updater.disconnected(node)
-            self._state.record.forget_seen(node)
+            if before is not None:
+                self._state.record.forget_seen(node)
 
     def _push_node(self, node: str, *, unless_seen: bool = False) -> None:
         if self._state.live and node in self._state.reads_own_node:

@@ -32,7 +32,7 @@ from modules.edgecontroller.messages import (
     SERVICE,
     SERVICELIST,
 )
-from modules.edgecontroller.objects import node_of, part_of, selects, uid_of, version_of
+from modules.edgecontroller.objects import for_v1_1, node_of, part_of, selects, uid_of, version_of
 
 Store = dict[Key, Object]
 Value = TypeVar("Value")
@@ -140,7 +140,10 @@ class State:
         return version_of(obj) if obj else ""
 
     def pods_of_service(self, namespace: str, name: str) -> list[Object] | None:
-        """Return the pods behind a service; None where a selector does not say which."""
+        """Return the pods behind a service as edges of v1.1 get them.
+
+        None where a selector does not say which.
+        """
         service = self.stores[SERVICE].get((namespace, name))
         selector = part_of(service, "spec").get("selector")
         if not selector:
@@ -148,7 +151,11 @@ class State:
         pods = self.stores[POD].items()
         return self._once(
             (namespace, name),
-            lambda: [pod for key, pod in pods if key[0] == namespace and selects(selector, pod)],
+            lambda: [
+                for_v1_1(POD, pod)
+                for key, pod in pods
+                if key[0] == namespace and selects(selector, pod)
+            ],
         )
 
     def mark_all(self, node: str, *, unless_seen: bool = False) -> None:

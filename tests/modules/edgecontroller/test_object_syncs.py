@@ -21,6 +21,7 @@ from modules.common.kube import (
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_1, V1_23
+from modules.edgecontroller.downstream import nodes
 from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
@@ -241,6 +242,27 @@ async def test_what_another_cloud_has_sent_counts(cloud: Cloud) -> None:
         await cloud.connect(generation=V1_23)
         [delete] = await cloud.drain()
         assert delete.content["metadata"]["uid"] == "theirs"
+
+
+async def test_those_of_a_node_that_is_gone_are_deleted_in_the_end(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_DROP_INTERVAL", 0.1)
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await all_seen(cloud, 1)
+        await cloud.api.delete(NODES, NODE)
+        await becomes(cloud, {("Pod", "p"): "0"})  # it may come back as another machine
+    monkeypatch.setattr(nodes, "KEEP_ROWS", 1000.0)
+    async with cloud.controller(record="objectsync"):
+        await cloud.drain()
+        assert len(await kept(cloud)) == 1
+    monkeypatch.setattr(nodes, "KEEP_ROWS", 0.0)
+    async with cloud.controller(record="objectsync"):
+        await becomes(cloud, {})
 
 
 def lose_the_file(cloud: Cloud) -> None:
