@@ -18,36 +18,36 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-# For modules, too: one check of directories for all.
+# For modules as well: there is one check of directories.
 from supervisor.host.paths import PathError as PathError  # noqa: PLC0414
 from supervisor.host.paths import make_private as make_private  # noqa: PLC0414
 
-if TYPE_CHECKING:  # importing a module's class is to be cheap, and ipc imports asyncio
+if TYPE_CHECKING:  # importing a module's class has to be cheap, and ipc imports asyncio
     from ipc import ChannelRegistry, Delivery, Message
 
 
 class CannotStart(Exception):
     """Raised by `start` when another attempt would fail in the same way.
 
-    The module becomes `failed` at once, with this text as the reason: for a certificate that
-    does not match its key, a port that another program holds, and the like.
+    The module becomes `failed` at once, with this text as the reason. Examples are a certificate
+    that does not match its key, and a port that another program holds.
     """
 
 
 class TemporaryFailure(Exception):
-    """Raised by a module for a condition outside of it that passes by itself.
+    """Raised by a module for a condition outside of it that passes on its own.
 
-    The module is started again for as long as it lasts, with backoff, and such a failure does
-    not count towards `max_restarts`. The text is the reason in status, crash reports and
-    /readyz: it says what is missing, with its path or address.
+    The module is restarted with backoff until the condition is over, and the failure does not count
+    towards `max_restarts`. The text is the reason in status, crash reports and /readyz: it says
+    what is missing, with its path or address.
     """
 
 
 class DiskFull(TemporaryFailure):
-    """A file cannot be written for want of space, or of quota.
+    """A file cannot be written because there is no space or quota left.
 
-    An OSError with ENOSPC or EDQUOT that leaves `start` counts as one: a module raises this
-    itself only where a library has an error of its own for it (sqlite3, for example).
+    An OSError with ENOSPC or EDQUOT that `start` raises counts as this error: a module itself
+    raises it only if a library has an error of its own for it (sqlite3, for example).
     """
 
     def __init__(self, path: str | os.PathLike[str], error_number: int = errno.ENOSPC) -> None:
@@ -56,14 +56,14 @@ class DiskFull(TemporaryFailure):
 
 
 class ModuleConfig(BaseModel):
-    """Base of a module's own table `[modules.NAME]`: unknown keys are faults."""
+    """The base of a module's own table `[modules.NAME]`; unknown keys are faults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True)
 class KubernetesSettings:
-    """Which API server to talk to: `[kubernetes]` of the configuration."""
+    """The API server to use: `[kubernetes]` of the configuration."""
 
     kubeconfig: str = ""
     context: str = ""
@@ -75,13 +75,13 @@ class KubernetesSettings:
 
     @property
     def configured(self) -> bool:
-        """Whether a cluster is named; without one the embedded API server is used."""
+        """Whether a cluster is named; if not, the embedded API server is used."""
         return bool(self.kubeconfig or self.master or self.in_cluster)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every module may know of the whole."""
+    """The settings that all modules get."""
 
     data_dir: Path
     run_dir: Path
@@ -89,15 +89,15 @@ class Settings:
 
 
 class _Context(Protocol):
-    """What both kinds of context have."""
+    """The common part of both kinds of context."""
 
     @property
     def name(self) -> str:
-        """The name under which others send to this process: NAME, or NAME-2 and so on."""
+        """The name that others send to: NAME, or NAME-2 and so on for further processes."""
 
     @property
     def group(self) -> str:
-        """The group that `send_to_group` reaches it by; empty for NAME-2 and so on."""
+        """The group for `send_to_group`; empty for further processes."""
 
     @property
     def sockets(self) -> Mapping[str, socket.socket]:
@@ -105,7 +105,7 @@ class _Context(Protocol):
 
     @property
     def registry(self) -> ChannelRegistry:
-        """The channels of all modules: who there is, and who is in which group."""
+        """The channels of all modules, and the members of each group."""
 
     @property
     def stopping(self) -> bool:
@@ -114,30 +114,29 @@ class _Context(Protocol):
     def ready(self) -> None:
         """Report that the module does its work from now on.
 
-        It has to be called within `start_timeout` seconds of the start of the process;
-        otherwise the process is killed and started again. Modules that name this one in `after`
-        start now.
+        It has to be called within `start_timeout` seconds of the start of the process; otherwise
+        the process is killed and restarted. Modules that name this one in `after` start now.
         """
 
     def alive(self) -> None:
-        """Give the watchdog a sign of life, in the middle of work that takes its time."""
+        """Give the watchdog a sign of life, in the middle of long work."""
 
     def report(self, **details: Any) -> None:
-        """Update the module's `details` in `cloudcore status`: JSON-like, 64 KiB in all.
+        """Update the module's `details` in `cloudcore status`: JSON-like, up to 64 KiB in all.
 
-        Cheap: nobody is woken. Values given before stay until they are replaced; None removes
-        one. `waiting_for` is shown beside "ready" when cloudcore has started.
+        It is cheap, since no process is woken. Earlier values stay until they are replaced; None
+        removes one. `waiting_for` is also shown in the banner of `cloudcore run`.
         """
 
     def send_some(self, module: str, messages: Sequence[Message]) -> int:
-        """Send as many messages as there is room for now; returns their number."""
+        """Send as many messages as there is room for now; return their number."""
 
 
 class ModuleContext(_Context, Protocol):
-    """What an `async def start` is given. `sockets` are non-blocking.
+    """The context of an `async def start`; its `sockets` are non-blocking.
 
     The operations on channels are those of `ipc.AsyncContext`, which documents their errors;
-    docs/channels.md says what they promise.
+    docs/channels.md has their guarantees.
     """
 
     async def stopped(self) -> None:
@@ -165,9 +164,9 @@ class ModuleContext(_Context, Protocol):
 
 
 class BlockingModuleContext(_Context, Protocol):
-    """What a plain `def start` is given; the operations are those of `ipc.Context`.
+    """The context of a plain `def start`; the operations are those of `ipc.Context`.
 
-    When the module is asked to stop, iterating ends and `receive` raises `ipc.Closed`.
+    When the module is asked to stop, iteration ends and `receive` raises `ipc.Closed`.
     """
 
     def send(self, module: str, message: Message, timeout: float | None = 30.0) -> None: ...
@@ -188,9 +187,9 @@ class BlockingModuleContext(_Context, Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with what a key of the configuration refers to.
+    """A fault of something that a key of the configuration refers to, such as a file.
 
-    `key` is dotted, as in `kubernetes.kubeconfig`; `reason` names the object, `hint` says what to
+    `key` is dotted, such as `kubernetes.kubeconfig`; `reason` names the object, `hint` says what to
     do.
     """
 
@@ -202,10 +201,10 @@ class Problem:
 class Module(ABC):
     """A part of cloudcore that runs in a process of its own.
 
-    Importing the class must be cheap, since the supervisor does it to check the configuration:
-    what is heavy is imported inside `start`. What `preload` names is imported by the supervisor
-    before it forks, so that a restart need not, and all modules share the memory of it. Such
-    an import must start no thread and open nothing.
+    Importing the class must be cheap, since the supervisor does so to check the configuration:
+    heavy imports belong inside `start`. The supervisor imports what `preload` names before it
+    forks, so that restarts are faster and modules share the memory. Such an import must not start a
+    thread or open a file.
     """
 
     name: ClassVar[str]
@@ -221,19 +220,19 @@ class Module(ABC):
     def start(self, context: Any) -> Awaitable[None] | None:
         """Run until asked to stop.
 
-        `async def` gets a `ModuleContext` and runs under uvloop; a plain function gets a
-        `BlockingModuleContext`. Returning without having been asked to is a fault.
+        An `async def` gets a `ModuleContext` and runs under uvloop; a plain function gets a
+        `BlockingModuleContext`. Returning without having been asked to stop is a crash.
 
-        A module that is ready and gives no sign of life for the `watchdog`'s seconds is killed
-        as hung. A turn of the event loop is one, and so is a message that a blocking module
-        has handled; in work that takes longer than that it calls `context.alive()`.
+        A ready module that gives no sign of life for `watchdog` seconds is killed as hung. Each
+        iteration of the event loop is a sign of life, and so is each message that a blocking module
+        has handled; in work that takes longer, call `context.alive()`.
         """
 
     def cleanup(self) -> None:  # noqa: B027 - having nothing to clean up is usual
-        """Put away what `start` left behind.
+        """Clean up what `start` left behind.
 
-        Runs exactly once for each `start`: in the module's process when it stops in order, in
-        a fresh process when it crashed or was killed. It may not count on anything in memory.
+        It runs exactly once for each `start`: in the module's process if that stops in order, in a
+        fresh process if it crashed or was killed. So it cannot rely on anything in memory.
         """
 
     @classmethod
@@ -246,18 +245,18 @@ class Module(ABC):
 
     @classmethod
     def unix_sockets(cls, config: Any) -> list[str]:  # noqa: ARG003
-        """Name the Unix sockets that it makes in the run directory.
+        """Return the names of the Unix sockets that the module creates in the run directory.
 
-        The supervisor checks that their paths are short enough before anything is started.
+        The supervisor checks the length of their paths before anything is started.
         """
         return []
 
     @classmethod
     def processes(cls, config: Any) -> int:  # noqa: ARG003
-        """Say in how many processes the module runs, each supervised on its own.
+        """Return the number of processes of the module, each supervised on its own.
 
-        They are called NAME, NAME-2, NAME-3 and so on (`context.name`), have the configuration
-        and the listening sockets in common, and an inbox each. Only the first is in the group.
+        Their names are NAME, NAME-2, NAME-3 and so on (`context.name`). They share configuration
+        and listening sockets; each has a channel of its own. Only the first is in the group.
         """
         return 1
 
@@ -268,10 +267,10 @@ class Module(ABC):
         settings: Settings,  # noqa: ARG003
         command: Callable[..., str],  # noqa: ARG003
     ) -> Sequence[tuple[str, str]]:
-        """Return the lines of the module in what `cloudcore run` prints: (label, text).
+        """Return the module's lines in the banner of `cloudcore run`, as (label, text).
 
-        `listening` has the address of each listener, as HOST:PORT. `command("certs", "list")`
-        returns the text of a command that leads to this cloudcore, whatever its data directory.
+        `listening` has the address of each listener as HOST:PORT. `command("certs", "list")`
+        returns the text of a command for this cloudcore, with its data directory if needed.
         """
         return ()
 
@@ -279,12 +278,12 @@ class Module(ABC):
     def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
         """Check what the configuration refers to, such as files and certificates.
 
-        Only `cloudcore config check` calls it, so it may import and read what it needs. At the
-        start, it is `start` that finds such problems.
+        Only `cloudcore config check` calls it, so it may import and read what it needs. When
+        cloudcore runs, `start` finds such problems.
         """
         return ()
 
     @classmethod
     def not_needed(cls, settings: Settings) -> str | None:  # noqa: ARG003
-        """Say why this module, though enabled, has nothing to do under these settings."""
+        """Return why this module, though enabled, does not run under these settings, or None."""
         return None
