@@ -193,7 +193,7 @@ class Edges:
         process.stdin.write(json.dumps(command).encode() + b"\n")
         line = await asyncio.wait_for(process.stdout.readline(), 300)
         if not line:
-            raise RuntimeError(f"a process of edges ended while it was told to {command}")
+            raise RuntimeError(f"a process of edges exited during the command {command}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -70,7 +70,7 @@ _SMALL: Final = 512  # bytes
 
 
 class ChannelState(enum.IntEnum):
-    """Whether a reader is to be expected; the supervisor sets it, and senders check it."""
+    """Whether the module is going to read; the supervisor sets it, and senders check it."""
 
     OPEN = 0
     STOPPED = 1

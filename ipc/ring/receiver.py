@@ -61,7 +61,7 @@ from ipc.ring.signals import EventFd, EventFdWatch
 #: Bytes handed out from one sender before it is the next one's turn.
 _BURST: Final = 64 * 1024
 
-#: Bytes acknowledged before the writer is told of the room, at most.
+#: Bytes acknowledged before their room is given back to the writer, at most.
 _FREE_STEP: Final = 64 * 1024
 
 #: Called with a message that is set aside: its encoding, its number of deliveries, the reason.

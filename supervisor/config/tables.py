@@ -44,7 +44,7 @@ class LogSettings(Table):
 
 
 class AdminTable(Table):
-    """`[admin]`: the admin interface over TCP, beside the Unix socket."""
+    """`[admin]`: the admin interface over TCP, in addition to the Unix socket."""
 
     address: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
     token_file: str = ""

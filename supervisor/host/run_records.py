@@ -2,7 +2,7 @@
 
 A module's process records itself in a file, RUN_DIR/runs/NAME, and removes the file when its
 cleanup has run; after a crash the supervisor does. A file that exists when cloudcore starts belongs
-to a process of a supervisor that was killed: that process gets the time to stop by itself
+to a process of a supervisor that was killed: that process gets time to stop on its own
 (supervisor/unit/child.py), and then the cleanup of its module is run.
 """
 

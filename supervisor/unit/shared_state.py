@@ -32,7 +32,7 @@ class LastWords(msgspec.Struct, frozen=True):
     reason: str
     traceback: str = ""
     exit_status: int = 0
-    """tells whether the supervisor is to try again (exit_reason.py)"""
+    """decides whether the supervisor tries again (exit_reason.py)"""
 
 
 class SharedState:
