@@ -14,13 +14,14 @@ from modules.cloudhub.protocols.v1_23 import V1_23
 
 #: In the order in which they are tried; the last one takes what is left, and says what is wrong.
 GENERATIONS: Final[Sequence[Generation]] = (V1_23, V1_1)
-#: The generation of an edge that connects and sends nothing. Today's edges begin with a keepalive.
-SILENT: Final = V1_1
 
 _FIRST_BYTES: Final = 16
 
 
 def generation_of(first: bytes | bytearray) -> Generation:
-    """Detect the generation from a connection's first websocket message, which is not empty."""
+    """Detect the generation from a connection's first websocket message, which is not empty.
+
+    Edges of all versions begin with a keepalive. Until then it is not known what they understand.
+    """
     begin = bytes(first[:_FIRST_BYTES])
     return next((each for each in GENERATIONS if each.begins(begin)), GENERATIONS[-1])

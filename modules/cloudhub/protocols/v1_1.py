@@ -1,4 +1,4 @@
-"""The protocol of KubeEdge v1.1: the packed form, and an edge that may be silent at first."""
+"""The protocol of KubeEdge v1.1: packed messages, two binary websocket messages for each."""
 
 from __future__ import annotations
 

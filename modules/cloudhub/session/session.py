@@ -17,7 +17,7 @@ from ipc import Message
 from ipc.message import OP_ERROR
 from modules.cloudhub.endpoint.identity import Identity
 from modules.cloudhub.protocols.generation import Decoder, Generation
-from modules.cloudhub.protocols.served import SILENT, generation_of
+from modules.cloudhub.protocols.served import generation_of
 from modules.cloudhub.session.interfaces import Connection, SessionOwner
 from modules.cloudhub.session.pending_replies import PendingReplies
 from modules.cloudhub.session.write_queue import (
@@ -29,8 +29,6 @@ from modules.common.wire import WireError
 
 log = logging.getLogger(__name__)
 
-#: Seconds within which an edge sends its first message; a silent one is taken for v1.1.
-_FIRST_MESSAGE: Final = 1.0
 #: Seconds added to each pause of the rate limit, so that pauses are few.
 _RATE_PAUSE: Final = 0.1
 # Why reading is paused, as bits. Plain integers: an enumeration would be a large part of the cost
@@ -92,7 +90,7 @@ class Session:
 
     @property
     def enrolled(self) -> bool:
-        """Whether the edge's protocol generation is known: it has sent something, or was silent."""
+        """Whether the edge's protocol generation is known: it has sent something."""
         return self.generation is not None
 
     @property
@@ -276,14 +274,12 @@ class Session:
                 reason = "the leading process of cloudhub does not answer: connect again"
                 self.end(WSCloseCode.TRY_AGAIN_LATER, "no grant", reason)
             return min(due, now + config.keepalive_interval)
-        if self.generation is None and now >= self.since + _FIRST_MESSAGE:
-            self._enroll(SILENT)
         # While reading is paused, a keepalive may be waiting to be read.
         due = (now if self._paused_for else self.last_keepalive) + config.keepalive_interval
         if now >= due:
             reason = f"no keepalive for {config.keepalive_interval:g} s"
             self.end(WSCloseCode.POLICY_VIOLATION, "keepalive", reason)
-        return due if self.enrolled else min(due, self.since + _FIRST_MESSAGE)
+        return due
 
     def check_write(self, now: float) -> None:
         """Abort the connection if a write has timed out; called for sessions in `slow` only."""

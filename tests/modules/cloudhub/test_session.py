@@ -152,12 +152,14 @@ def test_the_first_message_decides_the_generation(
     assert {text for _, text in world.wire.written} == {today}
 
 
-def test_a_silent_edge_is_of_the_older_generation(world: World) -> None:
-    again = world.session.check(world.clock.now)
-    assert world.told == ["opened"]
-    world.clock.now = again
-    world.session.check(again)
-    assert world.told == ["opened", f"enrolled {V1_1}"]
+def test_nothing_is_written_to_an_edge_that_has_said_nothing(world: World) -> None:
+    world.clock.advance(world.config.keepalive_interval - 1)
+    world.session.check(world.clock.now)
+    world.session.send(pod("p"))
+    assert (world.told, world.wire.written, world.wire.closed) == (["opened"], [], None)
+    world.clock.advance(1)
+    world.session.check(world.clock.now)
+    assert world.wire.closed
 
 
 def test_an_edge_keeps_to_its_form(world: World) -> None:

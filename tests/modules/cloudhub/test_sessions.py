@@ -79,11 +79,21 @@ async def test_a_dead_edge_is_cut_off(run_hub: Callable, join: Join) -> None:
         await dead.gone()
 
 
-async def test_who_says_nothing_is_taken_for_v1_1(cloud: Cloud, join: Join) -> None:
-    quiet = await join(cloud, silent=True)
-    await cloud.expect("edge-1", "connected")
-    await cloud.send("edge-1", "default/pod/p")
-    assert (await quiet.receive()).resource == "default/pod/p"
+@pytest.mark.parametrize("today", [False, True])
+async def test_an_edge_is_connected_from_its_first_message_on(
+    run_hub: Callable, join: Join, today: bool
+) -> None:
+    """However late it comes: what is sent to it must be of its form."""
+    async with run_hub(keepalive_interval=2.0) as cloud:
+        late = await join(cloud, "edge-1", silent=True, today=today)
+        mute = await join(cloud, "edge-2", silent=True)
+        await cloud.send("edge-1", "default/pod/lost")
+        await until(lambda: cloud.hub.statistics.not_connected == 1)
+        await late.keepalive()
+        await cloud.expect("edge-1", "connected")
+        await cloud.send("edge-1", "default/pod/p")
+        assert (await late.receive()).resource == "default/pod/p"
+        assert (await mute.closed())[0] == 1008
 
 
 async def test_an_edge_that_closes_is_answered(cloud: Cloud, join: Join) -> None:
