@@ -26,6 +26,7 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining import joining
 from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.nodes import NodesServer, socket_of
+from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, ModuleContext, Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ _RENEWAL: Final = 12 * 3600.0
 _AGAIN: Final = 5.0
 #: Seconds between two readings of the clock.
 _GLANCE: Final = 5.0
+#: Seconds between two looks at the host's own addresses.
+_ADDRESSES: Final = 60.0
 #: Seconds by which the clock must jump to count as set, and not as slewed.
 _JUMP: Final = 60.0
 
@@ -105,15 +108,22 @@ async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator
 
 
 async def _due() -> None:
-    """Wait until the next check is due: after _RENEWAL seconds, or once the clock has been set.
+    """Wait until the next check is due: after _RENEWAL seconds, or once something has changed.
 
-    Timers use the monotonic clock, and certificates expire by the wall clock.
+    That is the clock, since timers use the monotonic clock and certificates expire by the wall
+    clock, or one of the host's addresses.
     """
-    began = time.monotonic()
+    began = looked = time.monotonic()
     ahead = time.time() - began
-    while time.monotonic() - began < _RENEWAL:
+    named = own_names()
+    while (now := time.monotonic()) - began < _RENEWAL:
         await asyncio.sleep(min(_GLANCE, _RENEWAL))
         jump = time.time() - time.monotonic() - ahead
         if abs(jump) > _JUMP:
             log.info("the clock was set by %+.0f s: checking the certificates", jump)
             return
+        if now - looked >= _ADDRESSES:
+            looked = now
+            if own_names() != named:
+                log.info("this host has other names or addresses: checking the certificates")
+                return

@@ -21,7 +21,7 @@ from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.certificates import WILDCARDS
 from modules.common.pki.cli import data_dir_option
-from modules.common.pki.host_names import own_names
+from modules.common.pki.host_names import own_addresses
 from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.common.text_table import align, terminal_width
@@ -211,7 +211,7 @@ def _host(config: CloudHubConfig) -> str:
         return config.names[0]
     if config.address not in WILDCARDS:
         return config.address
-    return next((name for name in reversed(own_names()[:2])), "localhost")
+    return (own_addresses() or ["127.0.0.1"])[0]
 
 
 @contextmanager

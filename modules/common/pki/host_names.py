@@ -21,16 +21,17 @@ _ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::
 
 
 def own_names() -> list[str]:
-    """Return the host's name and addresses, that of the default route first.
+    """Return the host's name and addresses."""
+    name = socket.gethostname().lower()
+    names = [name] if _DNS_NAME.fullmatch(name) else []
+    return [*names, *own_addresses()]
+
+
+def own_addresses() -> list[str]:
+    """Return the host's addresses, that of the default route first.
 
     Loopback and link-local addresses are omitted.
     """
-    name = socket.gethostname().lower()
-    names = [name] if _DNS_NAME.fullmatch(name) else []
-    return [*names, *_addresses()]
-
-
-def _addresses() -> list[str]:
     found = dict.fromkeys(_default_routes())
     interfaces = psutil.net_if_addrs()
     for interface in sorted(interfaces):
