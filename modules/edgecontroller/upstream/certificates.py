@@ -27,7 +27,7 @@ from modules.edgecontroller.objects import part_of, usable
 from modules.edgecontroller.upstream import certificate_rules
 from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.calls import ask
-from modules.edgecontroller.upstream.content import read_certificate_request
+from modules.edgecontroller.upstream.content import listed, read_certificate_request
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 
 _APPROVED: Final = {
@@ -93,7 +93,7 @@ class CertificateRequester:
                 "certificate request %s: not approved, since %s may be of others than node %s; "
                 "see `kubectl certificate approve`",
                 about.name,
-                ", ".join(foreign),
+                listed(foreign),
                 about.node,
             )
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -186,6 +187,11 @@ def read_certificate_request(message: Message) -> CertificateRequest:
 
 def read_token_request(message: Message) -> TokenRequest:
     return _read(message, TokenRequest)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names that an edge has sent, for a message, truncated."""
+    return ", ".join(sorted(names))[:_LONGEST_TEXT]
 
 
 def text_of(message: Message) -> str:

@@ -9,7 +9,7 @@ from modules.common.kube import EVENTS, BadObject, KubeClient, Object
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.upstream.authorization import Denied, Rights
 from modules.edgecontroller.upstream.calls import ask
-from modules.edgecontroller.upstream.content import read_event_patch, read_object
+from modules.edgecontroller.upstream.content import listed, read_event_patch, read_object
 
 #: Limit of an event, in bytes; a kubelet's have 1 kB.
 _LARGEST: Final = 16 * 1024
@@ -38,7 +38,7 @@ class EventWriter:
         _check_size(message)
         patch = read_event_patch(message)
         if others := patch.keys() - _REPEATED:
-            raise Denied(f"a node may not change {', '.join(sorted(others))} of an event")
+            raise Denied(f"a node may not change {listed(others)} of an event")
         await self._check_present(about)
         await ask(
             lambda: self._client.patch(

@@ -9,6 +9,7 @@ from typing import Final
 
 from ipc import Message
 from modules.common import message_resource, times
+from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Object
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.downstream.state import State
@@ -19,6 +20,7 @@ from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import own_node
 from modules.edgecontroller.upstream.calls import ask
 from modules.edgecontroller.upstream.content import (
+    listed,
     read_node_status,
     read_node_update,
     read_object,
@@ -28,6 +30,7 @@ from modules.edgecontroller.upstream.message_queue import retry_briefly
 from modules.edgecontroller.upstream.restriction import check_labels, check_node_patch, registration
 
 _STATUS: Final = "status"
+_EDGE: Final = "node-role.kubernetes.io/edge"
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class NodeWriter:
         self._update_frequency = update_frequency
         self._registered = registered
         self._unknown: set[str] = set()
+        self._trouble = FailureLog(log)
 
     async def register(self, question: Message, about: ObjectResource) -> Object:
         """Create the Node of an edge; one that exists is not changed.
@@ -60,10 +64,12 @@ class NodeWriter:
         name = own_node(about)
         node, refused = registration(read_object(question, about, NODES))
         if refused:
-            log.warning("node %s: may not have the labels %s", name, ", ".join(sorted(refused)))
+            text = f"node {name}: may not have the labels {listed(refused)}"
+            self._trouble.failed(name, "labels", text)
         try:
             created = await ask(lambda: self._client.create(NODES, node), self._client.health)
         except AlreadyExists:
+            self._check_known(name)
             self._registered(name, about.namespace, exists=True)
             raise
         log.info("node %s: registered", name)
@@ -114,6 +120,15 @@ class NodeWriter:
         for each in messages:
             await self._answers.acknowledge(each, version_of(written))
 
+    def _check_known(self, name: str) -> None:
+        """Log that an edge has a Node that is none of an edge node, so that it is sent nothing."""
+        if ("", name) not in self._state.nodes:
+            text = (
+                f"node {name}: exists in the Kubernetes API, but not as an edge node; "
+                f"give it the label: kubectl label node {name} {_EDGE}="
+            )
+            self._trouble.failed(name, "no edge node", text)
+
     def _log_unknown(self, name: str) -> None:
         """Log once that a node reports without a Node object: it does so every 10 s."""
         if name not in self._unknown:
@@ -154,7 +169,7 @@ class NodeWriter:
 
 
 def _create(node: str) -> str:
-    labels = '{"node-role.kubernetes.io/edge": ""}'
+    labels = f'{{"{_EDGE}": ""}}'
     manifest = (
         '{"apiVersion": "v1", "kind": "Node", '
         f'"metadata": {{"name": "{node}", "labels": {labels}}}}}'

@@ -11,6 +11,7 @@ from typing import Any, Final
 from modules.common.kube import Object
 from modules.edgecontroller.downstream.references import references
 from modules.edgecontroller.upstream.authorization import Denied
+from modules.edgecontroller.upstream.content import listed
 
 #: The labels of Kubernetes that a kubelet may set on its Node (kubelet/pkg/apis).
 _KUBELETS: Final = frozenset(
@@ -90,7 +91,7 @@ def check_labels(labels: Mapping[str, Any]) -> None:
     """Raise Denied unless a node may change all of these labels of its Node."""
     refused = [label for label in labels if not may_label(label)]
     if refused:
-        raise Denied(f"a node may not change its labels {', '.join(sorted(refused))}")
+        raise Denied(f"a node may not change its labels {listed(refused)}")
 
 
 def check_pod_patch(patch: Object) -> None:
@@ -160,5 +161,5 @@ def _needed_objects(pod: Object) -> str:
             projections = (volume["projected"] or {}).get("sources") or ()
             sources = sources - {"projected"} | {kind for each in projections for kind in each}
         if more := sources - _VOLUMES:
-            return f"{', '.join(sorted(more))} in its volumes"
+            return f"{listed(more)} in its volumes"
     return ""

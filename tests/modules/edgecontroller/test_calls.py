@@ -75,6 +75,19 @@ async def test_a_node_registers_without_labels_that_are_not_a_kubelets(
     assert all(label in line for label in refused)
 
 
+async def test_a_node_that_is_no_edge_node_is_named_once(
+    today: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Created by hand without the label: the edge waits for what it is never sent."""
+    await today.api.create(NODES, {"metadata": {"name": NODE}})
+    await today.drain()
+    for _ in range(3):
+        answer = await today.call("insert", f"null/node/{NODE}", REGISTERED)
+        assert reason(answer) == (409, "AlreadyExists")
+    (line,) = [text for text in caplog.messages if "not as an edge node" in text]
+    assert f"kubectl label node {NODE} node-role.kubernetes.io/edge=" in line
+
+
 async def test_a_node_registers_itself_alone(today: Cloud) -> None:
     answer = await today.call("insert", f"null/node/{OTHER}", REGISTERED)
     assert reason(answer) == (403, "Forbidden")
