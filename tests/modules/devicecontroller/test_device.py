@@ -10,6 +10,7 @@ from modules.devicecontroller.v1alpha1.device import (
     Desired,
     desired_of,
     keep_device,
+    lost_reports,
     model_of,
     node_of,
     version_of,
@@ -79,3 +80,21 @@ def test_kept_device_is_what_is_used() -> None:
     assert kept["metadata"]["labels"] == {"description": "LEDLight"}
     assert desired_of(kept) == desired_of(whole)
     assert node_of(kept) == NODE
+
+
+def test_a_lost_report_is_one_of_a_property_that_the_device_still_has() -> None:
+    kept, lost, dropped = ({"value": value, "metadata": {}} for value in ("1", "2", "3"))
+    old, new = device(), device()
+    old["status"]["twins"] = [
+        {"propertyName": "kept", "reported": kept},
+        {"propertyName": "lost", "reported": lost},
+        {"propertyName": "dropped", "reported": dropped},
+        {"propertyName": "silent"},
+    ]
+    new["status"]["twins"] = [
+        {"propertyName": "kept", "reported": {"value": "newer", "metadata": {}}},
+        {"propertyName": "lost"},
+        {"propertyName": "silent"},
+        {"propertyName": "new"},
+    ]
+    assert lost_reports(old, new) == {"lost": lost}
