@@ -15,6 +15,7 @@ import cloup
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor import client
+from supervisor.cli.options import output_option
 
 #: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
 NOT_RUNNING: Final = 3
@@ -36,14 +37,7 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
 
 @click.command("nodes", cls=cloup.Command)
 @cloup.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
-@cloup.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Print a table, or JSON with all fields.",
-)
+@output_option("table")
 @cloup.option(
     "--run-dir",
     type=cloup.dir_path(path_type=Path),

@@ -23,6 +23,7 @@ from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.timing import Timing
 from modules.hollow.versions import VERSIONS
+from supervisor.cli.options import output_option
 
 if TYPE_CHECKING:
     from modules.hollow.v1_23.join import CertManager
@@ -103,14 +104,7 @@ JOINING: Final = 16
         help="Report Events of nodes and pods, from 1.19 on (edged.reportEvent).",
     ),
 )
-@cloup.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output, one line per event.",
-)
+@output_option("text", help="Format of the output, one line per event.")
 def hollow(
     *,
     node: str,

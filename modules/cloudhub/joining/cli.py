@@ -26,7 +26,7 @@ from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
-from supervisor.cli.options import CheckedGroup, config_options
+from supervisor.cli.options import CheckedGroup, config_options, output_option
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(?:\d{1,6}[dhms])+")
@@ -95,14 +95,7 @@ def create(
 
 
 @token.command("list")
-@cloup.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or all that is known for programs.",
-)
+@output_option("table")
 @data_dir_option
 def list_(output: str, data_dir: Path | None) -> None:
     """List the tokens that have not expired, without the tokens themselves.

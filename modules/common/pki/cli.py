@@ -22,7 +22,7 @@ from modules.common.pki.listing import (
 )
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
-from supervisor.cli.options import CheckedGroup, config_options
+from supervisor.cli.options import CheckedGroup, config_options, output_option
 
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
@@ -108,14 +108,7 @@ def issue(node: str, directory: Path, data_dir: Path | None) -> None:
 
 
 @certs.command("list")
-@cloup.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or all that is known for programs.",
-)
+@output_option("table")
 @data_dir_option
 def list_(output: str, data_dir: Path | None) -> None:
     """List the certificates of cloudcore and of its edge nodes.

@@ -38,7 +38,7 @@ def expected(
         name: {
             "expected": {"value": wanted.value, "metadata": {"timestamp": now}},
             "optional": False,
-            "metadata": {"type": wanted.type} if wanted.type else {},
+            "metadata": {"type": wanted.type},
             "expected_version": {"cloud": version, "edge": 0},
         }
         for name, wanted in (gone | dict(desired)).items()
