@@ -1,6 +1,7 @@
 """Whatever happens to cloudcore and its edges, in the end each edge has what the API says.
 
-Real processes, SIGKILLs and broken connections. `make soak` runs hundreds of other examples.
+Real processes, edges of KubeEdge 1.1, 1.20 and 1.23, SIGKILLs, broken connections and lost
+databases. `make soak` runs hundreds of other examples.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from modules.hollow.demo.harness import running
 
-from .world import EDGES, KINDS, NAMES, OPTIONS, VICTIMS, World, living
+from .world import EDGES, KINDS, NAMES, NEW_EDGES, OLD_EDGES, OPTIONS, VICTIMS, World, living
 
 #: Examples that are tried; more than the usual few are others every time.
 SOAK: Final = int(os.environ.get("SOAK", "0"))
@@ -32,12 +33,14 @@ people = st.one_of(
     st.tuples(st.just("configmap"), names, values),
     st.tuples(st.just("secret"), names, values),
     st.tuples(st.just("service"), names, values),
-    st.tuples(st.just("device"), names, edges, values),
+    st.tuples(st.just("device"), names, st.sampled_from(OLD_EDGES), values),
     st.tuples(st.just("delete"), st.sampled_from(sorted(KINDS)), names),
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.05, 0.3))),
 )
 fate = st.one_of(
     st.tuples(st.just("drop"), edges),
+    st.tuples(st.just("restart"), edges),
+    st.tuples(st.just("lose"), st.sampled_from(NEW_EDGES)),
     st.tuples(st.just("kill"), st.sampled_from(VICTIMS)),
     st.tuples(st.just("outage"), st.sampled_from((0.2, 1.0))),
 )

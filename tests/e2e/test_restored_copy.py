@@ -17,7 +17,7 @@ import pytest
 
 from modules.hollow.demo.harness import Cloudcore, running
 
-from .world import EDGES, NAMES, OPTIONS, World, living
+from .world import EDGES, NAMES, OLD_EDGES, OPTIONS, World, living
 
 CONTROLLERS = ("cloudhub", "edgecontroller", "devicecontroller")
 
@@ -53,7 +53,7 @@ async def keep_busy(world: World, chance: random.Random, enough: asyncio.Event) 
             case 3:
                 await world.service(name, value)
             case 4:
-                await world.device(name, edge, value)
+                await world.device(name, chance.choice(OLD_EDGES), value)
             case _:
                 await world.configmap(name, value)
 

@@ -26,19 +26,34 @@ from modules.common.kube import (
     retry,
 )
 from modules.hollow import manifests, tls
+from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore
 from modules.hollow.edge import HollowEdge
 from modules.hollow.references import references
 from modules.hollow.timing import Timing
 
-EDGES: Final = ("edge-1", "edge-2", "edge-3")
+#: The edges, old and new, and the version of KubeEdge of each.
+FLEET: Final = {"edge-1": "1.1", "edge-2": "1.1", "edge-3": "1.20", "edge-4": "1.23"}
+EDGES: Final = tuple(FLEET)
+#: Edges that are given devices, services and endpoints.
+OLD_EDGES: Final = tuple(name for name, version in FLEET.items() if version == "1.1")
+#: Edges whose cloud notices when they lose their database.
+NEW_EDGES: Final = tuple(name for name in EDGES if name not in OLD_EDGES)
 NAMES: Final = ("a", "b", "c")
 VICTIMS: Final = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")
 SETTLE_SECONDS: Final = 60.0
 
 #: An edge dials again after two heartbeats: 30 s for a real one.
 QUICK: Final = Timing(
-    heartbeat=0.4, dial_retry=0.2, dial_pause=0.5, node_status=1, pod_status=0.1, query=2
+    heartbeat=0.4,
+    dial_retry=0.2,
+    dial_pause=0.5,
+    node_status=1,
+    pod_status=0.1,
+    lease=1,
+    pod_sync=0.5,
+    start=0.1,
+    query=2,
 )
 
 #: cloudcore may lose any module as often as it likes.
@@ -93,6 +108,14 @@ class World:
     async def drop(self, edge: str) -> None:
         """Tear an edge's connection."""
         self.edges[edge].link.drop()
+
+    async def restart(self, edge: str) -> None:
+        """Restart an edge, which finds its database as it was."""
+        await self.edges[edge].restart()
+
+    async def lose(self, edge: str) -> None:
+        """Restart an edge whose database is lost."""
+        await self.edges[edge].restart(lose_database=True)
 
     async def kill(self, module: str) -> None:
         if pid := await self._pid(module):
@@ -149,6 +172,8 @@ class World:
                 needed |= set(references(pod))
         for kind in ("configmap", "secret"):
             wants |= {k: _essence(obj) for k, obj in listed[kind].items() if k in needed}
+        if edge in NEW_EDGES:
+            return wants
         for kind in ("service", "endpoints"):
             wants |= {key: _essence(obj) for key, obj in listed[kind].items()}
         for device in listed["device"].values():
@@ -242,9 +267,12 @@ async def living(cloudcore: Cloudcore) -> AsyncIterator[World]:
         )
         await api.create(DEVICEMODELS, manifests.device_model(), "default")
         edges = {}
-        for name in EDGES:
-            await api.create(NODES, manifests.node(name))
+        for name, version in FLEET.items():
+            if name in OLD_EDGES:  # the others register themselves
+                await api.create(NODES, manifests.node(name))
             context = tls.issue(cloudcore.settings.data_dir / "pki", name)
-            edge = HollowEdge(name, url, context, timing=QUICK, keep_messages=50)
+            edge = HollowEdge(name, url, context, kubeedge=version, timing=QUICK, keep_messages=50)
             edges[name] = await stack.enter_async_context(edge)
+        for name in NEW_EDGES:
+            await observe.in_api(api, NODES, name, None, lambda node: bool(node["status"]))
         yield World(cloudcore, api, edges)

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,9 +66,10 @@ class Cloudcore:
                     raise self.error(f"ended with status {self.process.returncode}")
                 # The admin socket is created last, before the modules start.
                 if (self.settings.run_dir / "admin.sock").exists():
-                    status = await self.status()
-                    if status["state"] == "running":
-                        return status
+                    with suppress(CloudcoreError):  # a machine under load may not answer in time
+                        status = await self.status()
+                        if status["state"] == "running":
+                            return status
                 await asyncio.sleep(_LOOK_AGAIN)
 
     async def wait_restarted(self, name: str, old_pid: int, timeout: float) -> dict[str, Any]:
