@@ -62,7 +62,7 @@ pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name (ARGS=--upgr
 	    --output-file requirements/$$set.txt $$input $(ARGS) || exit 1; \
 	done
 
-demo: $(RUN) ## show an edge that stays connected through a crash (1 min)
+demo: $(RUN) ## show an old and a new edge that stay connected through a crash (1 min)
 	@$(BIN)/python -m modules.hollow.demo
 
 crash-ipc: $(TEST) ## kill readers and senders of channels at every step (KILLS=1000)

@@ -12,6 +12,7 @@ from modules.hollow.demo.walk import walking
 
 STEPS = [
     "cloudcore is running",
+    "edge-new has got a certificate with a token",
     "edge-old (KubeEdge 1.1) is connected",
     "edge-new (KubeEdge 1.23) is connected",
     "node edge-old, which we created, is Ready in the API",

@@ -18,11 +18,12 @@ from modules.common.kube import (
     SECRETS,
     KubeClient,
 )
-from modules.hollow import manifests, tls
+from modules.hollow import manifests
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.edge import HollowEdge
 from modules.hollow.timing import Timing
+from modules.hollow.v1_23.join import CertManager
 
 NODE = "edge-1"
 POD = "default/pod/web"
@@ -33,10 +34,13 @@ MODULES = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")
 class Story:
     """One edge and its cloud."""
 
-    def __init__(self, cloudcore: Cloudcore, api: KubeClient, edge: HollowEdge) -> None:
+    def __init__(
+        self, cloudcore: Cloudcore, api: KubeClient, edge: HollowEdge, certificates: CertManager
+    ) -> None:
         self.cloudcore = cloudcore
         self.api = api
         self.edge = edge
+        self.certificates = certificates
 
     async def node_is_ready(self) -> None:
         await observe.in_api(self.api, NODES, NODE, None, _is_ready)
@@ -79,6 +83,16 @@ class Story:
         os.kill(pid, signal.SIGKILL)
         await self.cloudcore.wait_restarted(module, pid, 30)
 
+    async def certificate_is_renewed(self) -> None:
+        """Renew the certificate by means of itself, and connect with the new one."""
+        before, connects = self.certificates.identity, self.edge.link.connects
+        await self.certificates.renew()
+        assert self.certificates.identity.certificate != before.certificate
+        self.edge.link.use(self.certificates.identity.context())
+        await self.edge.wait_until(
+            lambda: self.edge.link.connects > connects, 15, "a connection with the new certificate"
+        )
+
     async def pod_ends(self) -> None:
         await self.api.delete(PODS, "web", "default")
         await self.edge.wait_gone(POD, 15)
@@ -96,12 +110,14 @@ async def story(version: str) -> AsyncIterator[Story]:
     async with running() as cloudcore:
         await cloudcore.wait_ready(30)
         url = await cloudcore.websocket_url()
-        context = tls.issue(cloudcore.settings.data_dir / "pki", NODE)
+        certificates = await CertManager.join(
+            NODE, await cloudcore.https_url(), await cloudcore.token()
+        )
         async with (
             KubeClient.connect(cloudcore.settings, user_agent="test") as api,
-            HollowEdge(NODE, url, context, kubeedge=version, timing=TIMING) as edge,
+            HollowEdge(NODE, url, certificates, kubeedge=version, timing=TIMING) as edge,
         ):
-            yield Story(cloudcore, api, edge)
+            yield Story(cloudcore, api, edge, certificates)
 
 
 @pytest.mark.timeout(240)
@@ -120,6 +136,7 @@ async def test_an_edge_is_ready_and_runs_a_pod_through_all_that_happens(version:
         await found.pod_is_running()
         await found.configmap_is("after the restart")
         await found.edge.wait_for("default/secret/key", timeout=15)
+        await found.certificate_is_renewed()
         await found.lease_is_renewed()
         await found.node_is_ready()
         await found.pod_ends()

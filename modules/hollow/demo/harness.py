@@ -86,6 +86,30 @@ class Cloudcore:
         listen: str = (await self.module("cloudhub"))["details"]["listen"]["websocket"]
         return f"wss://127.0.0.1:{listen.rpartition(':')[2]}"
 
+    async def https_url(self) -> str:
+        """Return the URL at which edges join."""
+        listen: str = (await self.module("cloudhub"))["details"]["listen"]["https"]
+        return f"https://127.0.0.1:{listen.rpartition(':')[2]}"
+
+    async def token(self) -> str:
+        """Return a new token with which edges join."""
+        return (
+            await self._command("token", "create", "--data-dir", self.settings.data_dir)
+        ).strip()
+
+    async def _command(self, *words: object) -> str:
+        """Return what a command of cloudcore prints; raises CloudcoreError if it fails."""
+        asked = await asyncio.create_subprocess_exec(
+            *(*_COMMAND, *map(str, words)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=_environment(),
+        )
+        out, err = await asked.communicate()
+        if asked.returncode != 0:
+            raise self.error(f"{words[0]} failed: {err.decode().strip()}")
+        return out.decode()
+
     async def stop(self, timeout: float) -> None:
         """Stop cloudcore; raises CloudcoreError on a timeout or an exit status other than 0."""
         self.process.send_signal(signal.SIGTERM)

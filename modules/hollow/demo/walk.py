@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -22,6 +23,7 @@ from modules.hollow.demo.harness import Cloudcore
 from modules.hollow.demo.observe import STEP, Predicate
 from modules.hollow.edge import HollowEdge
 from modules.hollow.timing import Timing
+from modules.hollow.v1_23.join import CertManager
 
 OLD: Final = "edge-old"
 NEW: Final = "edge-new"
@@ -163,10 +165,19 @@ async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
         )
         edges = {}
         for name, version in VERSIONS.items():
-            context = tls.issue(cloudcore.settings.data_dir / "pki", name)
-            edge = HollowEdge(name, url, context, kubeedge=version, timing=TIMING)
+            certificate = await _certificate(cloudcore, name, seen)
+            edge = HollowEdge(name, url, certificate, kubeedge=version, timing=TIMING)
             edges[name] = await stack.enter_async_context(edge)
         yield Walk(cloudcore, edges, api, seen)
+
+
+async def _certificate(cloudcore: Cloudcore, name: str, seen: Step) -> ssl.SSLContext | CertManager:
+    """Return the certificate of an edge: the new one joins, the old one is given its own."""
+    if name == OLD:
+        return tls.issue(cloudcore.settings.data_dir / "pki", name)
+    manager = await CertManager.join(name, await cloudcore.https_url(), await cloudcore.token())
+    seen(f"{name} has got a certificate with a token, as `keadm join` does")
+    return manager
 
 
 def _pod(node: str) -> str:
