@@ -144,6 +144,6 @@ def _parse(response: http.client.HTTPResponse, asked: str) -> Any:
     except ValueError as error:
         raise AdminError(f"{asked}: the answer, status {response.status}, is not JSON") from error
     if response.status >= http.client.BAD_REQUEST:
-        said = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise Refused(response.status, str(said))
+        reason = answer.get("error", answer) if isinstance(answer, dict) else answer
+        raise Refused(response.status, str(reason))
     return answer

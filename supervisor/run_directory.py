@@ -30,7 +30,7 @@ from supervisor.telemetry import process_metrics
 log = logging.getLogger(__name__)
 
 #: Seconds between two checks that the directory still exists.
-LOOK: Final = 5.0
+CHECK_INTERVAL: Final = 5.0
 
 
 class RunDirectory:
@@ -117,21 +117,21 @@ async def kept(
 
 
 async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:
-    """Check the run directory and its files every LOOK seconds, and restore what is missing."""
-    said = ""
+    """Check the run directory every CHECK_INTERVAL seconds, and restore what is missing."""
+    logged = ""
     while True:
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(CHECK_INTERVAL)
         try:
             run_directory.restore()
             _restore_run_records(fleet)
             if await admin.restore():
                 log.warning("the admin socket was removed: listening on %s again", admin.path)
-            said = ""
+            logged = ""
         except OSError as error:
             text = error.strerror or str(error)
-            if text != said:
+            if text != logged:
                 log.error("%s; until that works, no command reaches this cloudcore", text)
-            said = text
+            logged = text
 
 
 def _restore_run_records(fleet: Fleet) -> None:

@@ -81,7 +81,7 @@ def reload(options: Globals, timeout: float, output: str) -> None:
     """
     with asking():
         changes = client.request(socket_of(options), "POST", "/reload", timeout=timeout)
-    _tell_changes(changes, output)
+    _report_changes(changes, output)
 
 
 def verb(socket: Path, name: str, module: str, timeout: float) -> dict[str, Any]:
@@ -104,14 +104,14 @@ def _all(
                 click.echo(f"Error: {error}", err=True)
                 continue
         if output != "json":
-            _tell_state(done[-1])
+            _print_state(done[-1])
     if output == "json":
         print_json(done)
     if len(done) < len(modules) or any(module["state"] != "ready" for module in done):
         sys.exit(EXIT_FAILED)
 
 
-def _tell_state(module: dict[str, Any]) -> None:
+def _print_state(module: dict[str, Any]) -> None:
     reason = f" ({module['reason']})" if module["reason"] else ""
     pid = f", process {module['pid']}" if module["pid"] else ""
     click.echo(f"{module['name']}: {module['state']}{reason}{pid}")
@@ -124,10 +124,10 @@ def _switch(
     for module in modules:
         with asking():
             changes = verb(socket, name, module, timeout)
-        _tell_changes(changes, output)
+        _report_changes(changes, output)
 
 
-def _tell_changes(changes: dict[str, list[str]], output: str) -> None:
+def _report_changes(changes: dict[str, list[str]], output: str) -> None:
     if output == "json":
         print_json(changes)
     else:

@@ -39,9 +39,9 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
         with asking():
             socket = socket_of(options)
             done = [verb(socket, "stop", module, timeout) for module in modules]
-        _tell(done, output)
+        _print_stopped(done, output)
         if output != "json":
-            _tell_waiting(done)
+            _print_waiting(done)
         return
     try:
         answer = client.request(socket_of(options), "POST", "/stop")
@@ -56,17 +56,17 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
             f"process {pid} did not exit within {timeout:g} s; `cloudcore status` shows which "
             "module still runs, and a second SIGTERM kills it"
         )
-    _tell({"pid": pid}, output)
+    _print_stopped({"pid": pid}, output)
 
 
-def _tell(stopped: Any, output: str) -> None:
+def _print_stopped(stopped: Any, output: str) -> None:
     if output == "json":
         print_json(stopped)
     else:
         click.echo("stopped")
 
 
-def _tell_waiting(stopped: list[dict[str, Any]]) -> None:
+def _print_waiting(stopped: list[dict[str, Any]]) -> None:
     for module in stopped:
         if waiting := module["inbox"]["messages"]:
             name, noun = module["name"], "message" if waiting == 1 else "messages"

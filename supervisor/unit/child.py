@@ -174,7 +174,7 @@ def _start_async(launch: LaunchSpec) -> bool:
 
 def _beat(loop: asyncio.AbstractEventLoop, launch: LaunchSpec) -> None:
     """Give a sign of life now, and again every `beat` seconds of the event loop."""
-    launch.shared_state.say_alive()
+    launch.shared_state.report_alive()
     _keep_metrics()
     loop.call_later(launch.beat, _beat, loop, launch)
 
@@ -210,16 +210,16 @@ def _cleanup(launch: LaunchSpec) -> None:
     for number in _stop_signals():
         signal.signal(number, signal.SIG_IGN)  # a cleanup must not be interrupted
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    launch.shared_state.say_cleaning()
+    launch.shared_state.report_cleaning()
     launch.module.cleanup()
-    launch.shared_state.say_cleaned()
+    launch.shared_state.report_cleaned()
     launch.run_records.end(launch.name)
 
 
 def _end(launch: LaunchSpec, words: LastWords | None) -> NoReturn:
     try:
         if words is not None:
-            launch.shared_state.say_last_words(words)
+            launch.shared_state.report_last_words(words)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -29,16 +29,16 @@ class _Reports:
         self.sockets = sockets
 
     def ready(self) -> None:
-        self._shared_state.say_ready()
+        self._shared_state.report_ready()
 
     def alive(self) -> None:
-        self._shared_state.say_alive()
+        self._shared_state.report_alive()
 
     def report(self, **details: Any) -> None:
         self._details.update(details)
         self._details = {name: value for name, value in self._details.items() if value is not None}
         try:
-            self._shared_state.say_details(self._details)
+            self._shared_state.report_details(self._details)
         except (TypeError, ValueError) as error:  # a failed report must not end the module
             if str(error) != self._report_error:
                 log.error("cannot report the details of this module: %s", error)

@@ -77,7 +77,7 @@ class ModuleProcess:
             living.discard(self.pid)
             raise
         self._loop.add_reader(self._pidfd, self._reap)
-        self._loop.add_reader(self.shared_state.notice, self._heed)
+        self._loop.add_reader(self.shared_state.notice, self._read_notice)
         self.usage_of = psutil.Process(self.pid)
         self.usage_of.cpu_percent()
 
@@ -129,7 +129,7 @@ class ModuleProcess:
         except psutil.Error:
             return False
 
-    def _heed(self) -> None:
+    def _read_notice(self) -> None:
         os.eventfd_read(self.shared_state.notice)
         if self.shared_state.ready:
             self.ready.set()

@@ -36,7 +36,7 @@ class LastWords(msgspec.Struct, frozen=True):
 
 
 class SharedState:
-    """The state of one process, created before the fork; `notice` is readable after `say_ready`."""
+    """The state of one process, made before the fork; `notice` is readable once it is ready."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _LAST_WORDS_AT + _SIZE)
@@ -46,24 +46,24 @@ class SharedState:
 
     # The module's side
 
-    def say_ready(self) -> None:
+    def report_ready(self) -> None:
         self._words[_READY] = 1
         os.eventfd_write(self.notice, 1)
 
-    def say_alive(self) -> None:
+    def report_alive(self) -> None:
         """Give a sign of life, for the watchdog."""
         self._words[_ALIVE] = time.monotonic_ns()
 
-    def say_cleaning(self) -> None:
+    def report_cleaning(self) -> None:
         """Report that `cleanup` has begun: it must not run a second time."""
-        self.say_alive()
+        self.report_alive()
         self._words[_CLEANING] = 1
 
-    def say_cleaned(self) -> None:
+    def report_cleaned(self) -> None:
         """Report that `cleanup` has run to its end."""
         self._words[_CLEANED] = 1
 
-    def say_details(self, details: dict[str, Any]) -> None:
+    def report_details(self, details: dict[str, Any]) -> None:
         """Replace the details; the old ones stay readable until the new ones are complete."""
         data = to_json(details)
         if len(data) > _SIZE:
@@ -74,7 +74,7 @@ class SharedState:
         self._words[_LENGTHS + which] = len(data)
         self._words[_WHICH] = which
 
-    def say_last_words(self, words: LastWords) -> None:
+    def report_last_words(self, words: LastWords) -> None:
         words = LastWords(utf8(words.reason), utf8(words.traceback), words.exit_status)
         data = msgspec.json.encode(words)
         if len(data) > _SIZE:

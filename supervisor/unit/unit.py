@@ -264,12 +264,12 @@ class Unit(UnitStatus):
 
     async def _become_ready(self, process: ModuleProcess) -> Verdict:
         """Wait for readiness; a process that takes too long is killed."""
-        said: asyncio.Future[Any] = asyncio.create_task(process.ready.wait())
+        ready: asyncio.Future[Any] = asyncio.create_task(process.ready.wait())
         timeout = self.supervision.start_timeout
         await asyncio.wait(
-            [said, process.exited], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            [ready, process.exited], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
         )
-        said.cancel()
+        ready.cancel()
         if self.state is State.STARTING:
             if process.ready.is_set():
                 self._condition, self.repeats = "", False

@@ -51,9 +51,9 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_json() -> None:
 
 def test_shared_state_escapes_names_and_survives_overwritten_memory(monkeypatch: object) -> None:
     shared_state = SharedState()
-    shared_state.say_details({"path": NAME})
+    shared_state.report_details({"path": NAME})
     assert shared_state.details() == {"path": "caf\\udce9"}
-    shared_state.say_last_words(LastWords(NAME))
+    shared_state.report_last_words(LastWords(NAME))
     memory = shared_state._memory
     for place in (memory.find(b"caf", at) for at in (0, 2 * 64 * 1024)):
         memory[place : place + 1] = b"\xff"

@@ -28,12 +28,12 @@ def test_a_new_state_is_empty(shared_state: SharedState) -> None:
 
 
 def test_what_is_said_can_be_read(shared_state: SharedState) -> None:
-    shared_state.say_ready()
-    shared_state.say_cleaned()
+    shared_state.report_ready()
+    shared_state.report_cleaned()
     for number in range(3):
-        shared_state.say_details({"number": number})
+        shared_state.report_details({"number": number})
     words = LastWords("why", "where", exit_status=75)
-    shared_state.say_last_words(words)
+    shared_state.report_last_words(words)
     assert (shared_state.ready, shared_state.cleaned) == (True, True)
     assert shared_state.details() == {"number": 2}
     assert shared_state.last_words() == words
@@ -42,14 +42,14 @@ def test_what_is_said_can_be_read(shared_state: SharedState) -> None:
 def test_details_that_are_too_large_are_refused_and_the_old_ones_stay(
     shared_state: SharedState,
 ) -> None:
-    shared_state.say_details({"a": 1})
+    shared_state.report_details({"a": 1})
     with pytest.raises(ValueError, match="of 65536 that are allowed"):
-        shared_state.say_details({"a": "x" * 70_000})
+        shared_state.report_details({"a": "x" * 70_000})
     assert shared_state.details() == {"a": 1}
 
 
 def test_last_words_that_are_too_long_keep_their_end(shared_state: SharedState) -> None:
-    shared_state.say_last_words(LastWords("why", "x" * 100_000 + "the end"))
+    shared_state.report_last_words(LastWords("why", "x" * 100_000 + "the end"))
     words = shared_state.last_words()
     assert words
     assert words.traceback.endswith("the end")

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     base, enabled, *sets = arguments
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
-    run_directory.LOOK = float(os.environ.get("TESTBED_LOOK", "0.1"))
+    run_directory.CHECK_INTERVAL = float(os.environ.get("TESTBED_LOOK", "0.1"))
     file = Path(base) / "cloudcore.toml"
     load_again = partial(
         load,
