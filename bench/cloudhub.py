@@ -7,6 +7,10 @@ the hub (of all its processes, if there are several). Messages have about 20 byt
 certificates are RSA 2048 with client certificates verified, TLS 1.3.
 
     python -m bench.cloudhub [--nodes 100 1000 10000] [--at-once 2000] [--repeats 3] [--processes 2]
+    python -m bench.cloudhub --kubeedge 1.23
+
+The second one is for edges that speak JSON; it also measures renewals of leases and patches of
+nodes in a whole cloudcore (bench/kubelets.py).
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ import multiprocess
 import psutil
 import uvloop
 
+from bench import kubelets
 from bench.figures import Figure, median, percentile, publish
 from bench.usage import running_time
 from ipc import AsyncContext, ChannelRegistry, Message, open_contexts
@@ -51,6 +56,7 @@ from modules.common.pki.certificates import (
     write_node_files,
 )
 from modules.hollow import tls
+from modules.hollow.versions import VERSIONS
 from supervisor.api import Settings
 
 _spawn = multiprocess.get_context("spawn")
@@ -63,6 +69,8 @@ SECONDS = 5
 DOWN = UP = 60_000
 SETTLE = 2.0
 HANDSHAKES = 100
+#: Edges of a whole cloudcore at most.
+MOST_KUBELETS = 500
 
 #: The (value, unit) of each metric of one run.
 Run = dict[str, tuple[float, str]]
@@ -199,12 +207,12 @@ class Edges:
 
 
 @asynccontextmanager
-async def edges_of(hub: Hub, certs: Path, count: int) -> AsyncIterator[Edges]:
+async def edges_of(hub: Hub, certs: Path, count: int, kubeedge: str) -> AsyncIterator[Edges]:
     each = count // LOADS
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.hollow", f"wss://127.0.0.1:{hub.port}", str(certs)),
-            *(str(number * each), str(each)),
+            *(str(number * each), str(each), "--kubeedge", kubeedge),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 26,
@@ -225,11 +233,11 @@ async def edges_of(hub: Hub, certs: Path, count: int) -> AsyncIterator[Edges]:
 
 
 async def measure(
-    directory: Path, certs: Path, nodes: int, *, processes: int, at_once: bool
+    directory: Path, certs: Path, nodes: int, options: argparse.Namespace, *, at_once: bool
 ) -> Run:
-    hub = Hub(directory, nodes, processes)
+    hub = Hub(directory, nodes, options.processes)
     try:
-        async with edges_of(hub, certs, nodes) as edges:
+        async with edges_of(hub, certs, nodes, options.kubeedge) as edges:
             found: Run = {"resident memory at start": (hub.rss() / 2**20, "MiB")}
             found |= await connect(hub, edges, nodes, at_once=at_once)
             if not at_once:
@@ -384,9 +392,7 @@ async def run_all(options: argparse.Namespace) -> list[Figure]:
             for number in range(options.repeats):
                 print(f"{case}, run {number + 1}", file=sys.stderr, flush=True)
                 alone.append(handshake(directory, certs))
-                found = await measure(
-                    directory, certs, nodes, processes=options.processes, at_once=at_once
-                )
+                found = await measure(directory, certs, nodes, options, at_once=at_once)
                 for metric, (value, unit) in found.items():
                     runs[metric, unit].append(value)
             figures.append(Figure(case, "OpenSSL alone", "CPU per connect", median(alone), "ms"))
@@ -394,7 +400,23 @@ async def run_all(options: argparse.Namespace) -> list[Figure]:
                 Figure(case, "cloudcore", metric, median(values), unit)
                 for (metric, unit), values in runs.items()
             ]
+    if options.kubeedge != "1.1":
+        figures += await calls(min(max(options.nodes), MOST_KUBELETS), options)
     return figures
+
+
+async def calls(nodes: int, options: argparse.Namespace) -> list[Figure]:
+    """Return what the calls of edges cost a whole cloudcore."""
+    runs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for number in range(options.repeats):
+        print(f"whole cloudcore, run {number + 1}", file=sys.stderr, flush=True)
+        for metric, (value, unit) in (await kubelets.measure(nodes, options.kubeedge)).items():
+            runs[metric, unit].append(value)
+    case = f"whole cloudcore, {nodes:,} edges"
+    return [
+        Figure(case, "cloudcore", metric, median(values), unit)
+        for (metric, unit), values in runs.items()
+    ]
 
 
 def main() -> None:
@@ -403,13 +425,15 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, nargs="*", default=[1000, 2000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--kubeedge", choices=VERSIONS, default="1.1", help="the edges' version")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     figures = uvloop.run(run_all(options))
     processes = "process" if options.processes == 1 else f"{options.processes} processes"
     how = f"medians of {options.repeats} runs; CPU and memory of the hub's {processes} alone"
-    publish(f"cloudhub-{options.processes}" if options.processes > 1 else "cloudhub", how, figures)
+    name = f"cloudhub-{options.processes}" if options.processes > 1 else "cloudhub"
+    publish(name if options.kubeedge == "1.1" else f"{name}-{options.kubeedge}", how, figures)
 
 
 if __name__ == "__main__":

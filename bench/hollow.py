@@ -1,9 +1,9 @@
 """Many hollow edges in one process, for benchmarks: connections that send on command.
 
-`python -m bench.hollow SERVER CERTS FIRST COUNT` reads commands from its standard input, one JSON
-object in each line, and answers each with a line of JSON. The edges have only TLS, websocket and
-the frames of v1.1, so that they take little of the machine that they share with what is measured;
-modules/hollow has the whole edge.
+`python -m bench.hollow SERVER CERTS FIRST COUNT [--kubeedge 1.23]` reads commands from its standard
+input, one JSON object in each line, and answers each with a line of JSON. The edges have only TLS,
+websocket and the message form of their generation, so that they take little of the machine that
+they share with what is measured; modules/hollow has the whole edge.
 
     {"do": "connect"}                       connect all at once; milliseconds, and failures
     {"do": "connect", "rate": 500}          connect `rate` edges per second
@@ -29,9 +29,10 @@ import uvloop
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from ipc import Message
-from modules.common.wire.packed import Decoder, encode
 from modules.hollow import tls
 from modules.hollow.edge import PROJECT_ID
+from modules.hollow.link import FORMS
+from modules.hollow.versions import VERSIONS
 
 HEADER = 10
 
@@ -43,15 +44,15 @@ class Edge(WSListener):
         self.node = node
         self.transport: WSTransport | None = None
         self._load = load
-        self._decoder = Decoder()
+        self._decoder = load.form.decoder()
         self.writable = asyncio.Event()
         self.writable.set()
 
     def send(self, operation: str, resource: str, content: str) -> None:
         assert self.transport
         message = Message.build("edged", "resource", operation, resource, content)
-        for part in encode(message):
-            self.transport.send(WSMsgType.BINARY, part)
+        for part in self._load.form.encode(message):
+            self.transport.send(self._load.form.frame, part)
 
     def beat(self) -> None:
         self.send("keepalive", "node", "ping")
@@ -61,8 +62,8 @@ class Edge(WSListener):
         transport.underlying_transport.set_write_buffer_limits(high=64 * 1024)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.BINARY:
-            for message in self._decoder.feed(frame.get_payload_as_memoryview()):
+        if frame.msg_type == self._load.form.frame:
+            for message in self._decoder.feed(frame.get_payload_as_bytes()):
                 self._load.arrived(message)
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
@@ -81,7 +82,10 @@ class Edge(WSListener):
 class Load:
     """The edges of this process, and the commands for them."""
 
-    def __init__(self, server: str, context: ssl.SSLContext, first: int, count: int) -> None:
+    def __init__(
+        self, server: str, context: ssl.SSLContext, first: int, count: int, kubeedge: str
+    ) -> None:
+        self.form = FORMS[VERSIONS[kubeedge].generation]
         self._server = server
         self._context = context
         self.edges = [Edge(self, f"edge-{first + number}") for number in range(count)]
@@ -91,7 +95,7 @@ class Load:
         self._all_arrived = asyncio.Event()
 
     def arrived(self, message: Message) -> None:
-        if not message.content.isdigit():
+        if not isinstance(message.content, str | bytes) or not message.content.isdigit():
             return  # what a whole cloudcore sends to an edge unasked
         self._arrived += 1
         self._latencies.append((time.monotonic_ns() - int(message.content)) / 1e6)
@@ -172,7 +176,8 @@ class Load:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    load = Load(options.server, tls.from_directory(options.certs), options.first, options.count)
+    context = tls.from_directory(options.certs)
+    load = Load(options.server, context, options.first, options.count, options.kubeedge)
     reader = asyncio.StreamReader(limit=1 << 26)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -188,6 +193,7 @@ def main() -> None:
     parser.add_argument("certs", type=Path)
     parser.add_argument("first", type=int)
     parser.add_argument("count", type=int)
+    parser.add_argument("--kubeedge", choices=VERSIONS, default="1.1")
     uvloop.run(serve(parser.parse_args()))
 
 
