@@ -178,7 +178,7 @@ class Controller:
                     answers,
                     state,
                     self._config.node_update_frequency,
-                    self._nodes.registered,
+                    self._nodes.registrations.registered,
                 ),
                 PodWriter(client, self._cloudhub, state, rights),
                 LeaseKeeper(client),

@@ -28,6 +28,7 @@ from modules.common.kube import (
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_23
+from modules.edgecontroller.downstream import registrations
 from tests.modules.devicecontroller.conftest import Api, api, running  # noqa: F401 - a fixture
 from tests.modules.devicecontroller.samples import LED, device, model
 from tests.modules.devicecontroller.samples import NODE as DEVICE_NODE
@@ -243,6 +244,8 @@ async def test_rights_for_the_record_in_the_api(
     cloud: Cloud, asked: set[Right], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+    monkeypatch.setattr(registrations, "HOLD", 0.0)
+    monkeypatch.setattr(registrations, "SETTLE", 0.0)
     async with cloud.controller(record="objectsync"):
         await cloud.connect(generation=V1_23)
         await cloud.call("insert", f"null/node/{NODE}", node())

@@ -99,6 +99,7 @@ class Decisions:
         if node is None:
             self._read_node(target.node)
             return []
+        self._state.sent_own_node.add(target.node)
         content = for_v1_23(NODE, node)
         return [messages.change(UPDATE, target.resource, content, version_of(node))]
 

@@ -6,6 +6,7 @@ than its kubelet have changed it, and to a node with a new database.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from modules.common.kube import NODES, KubeClient, KubeError, NotFound, SetAside, Subject
@@ -28,14 +29,21 @@ class NodeReader:
         self._queue: KeyedQueue[str] = KeyedQueue(self._read, KubeError, self._put_aside)
 
     def add(self, node: str) -> None:
-        """Have a node's Node read and sent."""
-        self._queue.add(node)
+        """Have a node's Node read and sent, as soon as the node may be sent it."""
+        pause = self._state.node_held_until.get(node, 0.0) - time.monotonic()
+        if pause > 0:
+            self._queue.add_later(node, pause)
+        else:
+            self._queue.add(node)
 
     async def run(self) -> None:
         """Read until cancelled."""
         await self._queue.run(_WORKERS)
 
     async def _read(self, node: str) -> None:
+        if self._state.node_held_until.get(node, 0.0) > time.monotonic():
+            self.add(node)  # it has connected anew
+            return
         try:
             found = await self._client.get(NODES, node)
         except NotFound:

@@ -19,15 +19,12 @@ from modules.common.kube import (
 from modules.common.sync.connectivity import Connectivity
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
-from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.registrations import Registrations
 from modules.edgecontroller.downstream.state import State, node_item
-from modules.edgecontroller.messages import DELETED, GROUP, NULL_NAMESPACE, SOURCE, change
+from modules.edgecontroller.messages import DELETED, GROUP, SOURCE, change
 from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
-
-#: The insert of an existing Node on one connection that shows that a node's database has none.
-_LOST: Final = 2
 
 #: Seconds for which the rows of a node without a Node are kept, and between looks for them.
 KEEP_ROWS: Final = 86_400.0
@@ -57,8 +54,7 @@ class NodeEventHandler:
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = set_aside.recorder
         self._updater = updater
-        #: How often each node has inserted its Node in vain on its present connection.
-        self._conflicts: dict[str, int] = {}
+        self.registrations = Registrations(state)
         self.connectivity = Connectivity(
             state.connections,
             context,
@@ -76,7 +72,7 @@ class NodeEventHandler:
             self._state.whole_nodes.pop(name, None)
             self._state.record.forget_seen(name)  # what comes back may be another machine
         elif event.object["digest"] != (event.old or {}).get("digest"):
-            self._push_node(name)
+            self.registrations.changed(name)
             if _ready(event.object) and not _ready(event.old):
                 self._became_ready(name)
 
@@ -132,7 +128,6 @@ class NodeEventHandler:
         would not show that it had lost it.
         """
         self._learn_generation(node, generation)
-        self._conflicts.pop(node, None)
         if not self._state.connections.get(node):
             self._record_event(
                 node, "Normal", CONNECTED, "the edge node has connected to cloudcore"
@@ -140,39 +135,11 @@ class NodeEventHandler:
         self.connectivity.connected(node)
         today = generation == V1_23
         if today:
+            self.registrations.connected(node)
             self._updater.disconnected(node)  # nothing is in flight on the new connection
         else:
             self._state.record.forget_seen(node)
         self._state.mark_all(node, unless_seen=today)
-
-    def registered(self, node: str, namespace: str, *, exists: bool) -> None:
-        """Handle a node's insert of its Node, as answered: `exists` if the Node existed already.
-
-        `namespace` is that of its resource. From KubeEdge 1.23 on it is `null`, and edgecore reads
-        an existing Node from its own database. If it inserts once more on the same connection, the
-        database has none: it is a new one, and the node is sent everything again. Up to 1.22
-        edgecore reads its Node from here, so that a new database does not show. Then everything is
-        sent again with each insert, of which there is one for each start of edgecore.
-        """
-        if namespace == NULL_NAMESPACE:
-            self.reads_own_node(node)
-            if not exists:
-                return  # the answer has its Node, a new one
-            self._conflicts[node] = self._conflicts.get(node, 0) + 1
-            if self._conflicts[node] < _LOST:
-                return
-        log.info("node %s: has started, maybe with an empty database; all is sent again", node)
-        self._state.record.forget_seen(node)
-        self._state.mark_all(node)
-
-    def reads_own_node(self, node: str) -> None:
-        """Send a node its Node from now on: its kubelet reads it from its own database.
-
-        That is so from KubeEdge 1.23 on, whose edges ask about Nodes in the namespace `null`.
-        """
-        if node not in self._state.reads_own_node:
-            self._state.reads_own_node.add(node)
-            self._push_node(node, unless_seen=True)
 
     def heard_from(self, node: str) -> None:
         self.connectivity.heard_from(node)
@@ -215,10 +182,6 @@ class NodeEventHandler:
             self._updater.disconnected(node)
             if before is not None:
                 self._state.record.forget_seen(node)
-
-    def _push_node(self, node: str, *, unless_seen: bool = False) -> None:
-        if self._state.live and node in self._state.reads_own_node:
-            self._state.due.mark(Target(node, *node_item(node)), unless_seen=unless_seen)
 
     def _found(self, node: str, generation: str) -> None:
         if generation:

@@ -76,6 +76,11 @@ class State:
     reads_own_node: set[str] = field(default_factory=set)
     #: Their Nodes as read from the API, until they are sent.
     whole_nodes: dict[str, Object] = field(default_factory=dict)
+    #: Until when they are not sent it, by the monotonic clock: until then the node must show
+    #: whether its database has one (registrations.py).
+    node_held_until: dict[str, float] = field(default_factory=dict)
+    #: Those that have been sent it on their present connection.
+    sent_own_node: set[str] = field(default_factory=set)
     live: bool = False
     #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)

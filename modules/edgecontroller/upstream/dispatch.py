@@ -190,8 +190,8 @@ class Upstream:
 
     def _notice(self, about: ObjectResource, operation: str) -> None:
         """Note what a request shows of the edge's database."""
-        if (about.type, about.namespace) == (messages.NODE_PATCH, messages.NULL_NAMESPACE):
-            self._node_events.reads_own_node(about.node)
+        if about.type == messages.NODE_PATCH:
+            self._node_events.registrations.patches_its_node(about.node, about.namespace)
         elif operation == messages.QUERY:
             self._updater.asked(Target(about.node, about.type, about.namespace, about.name))
 

@@ -12,7 +12,7 @@ from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SECRETS, SERVICES, Resource
 from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import unacknowledged
+from modules.edgecontroller.downstream import registrations, unacknowledged
 from modules.edgecontroller.downstream.references import references
 
 from .conftest import BARRIER, Cloud, Json, configmap, node, pod
@@ -225,6 +225,8 @@ async def test_every_edge_ends_with_the_desired_state(
     cloud: Cloud, seed: int, record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unacknowledged, "RESEND", 0.5)
+    monkeypatch.setattr(registrations, "HOLD", seed / 10)
+    monkeypatch.setattr(registrations, "SETTLE", 0.2)
     world = World(cloud, seed, record)
     for name in EDGES:
         await cloud.api.create(NODES, node(name))

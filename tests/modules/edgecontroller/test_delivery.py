@@ -12,7 +12,7 @@ from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SERVICES
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import unacknowledged
+from modules.edgecontroller.downstream import registrations, unacknowledged
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
 
@@ -32,6 +32,13 @@ async def edge(cloud: Cloud) -> AsyncIterator[Cloud]:
         await cloud.connect(generation=V1_23)
         await cloud.drain()
         yield cloud
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Node is held back from a node for no time, but in the tests of that."""
+    monkeypatch.setattr(registrations, "HOLD", 0.0)
+    monkeypatch.setattr(registrations, "SETTLE", 0.0)
 
 
 async def register(cloud: Cloud, namespace: str = "null") -> None:
@@ -150,6 +157,66 @@ async def test_the_second_refused_insert_of_a_node_shows_a_new_database(edge: Cl
     assert sorted(told(news)) == [("update", "default/pod/p"), ("update", f"null/node/{NODE}")]
     await acknowledge(edge, news)
     assert await reconnect(edge) == []
+
+
+async def change_of_the_node(cloud: Cloud) -> None:
+    """Change the Node while the node, which has all, is away, and connect it."""
+    await cloud.api.create(PODS, pod("p"), "default")
+    await acknowledge(cloud, await cloud.drain())
+    await register(cloud)
+    await acknowledge(cloud, await cloud.drain())
+    await cloud.api.patch(NODES, NODE, {"metadata": {"labels": {"new": "one"}}})
+    await cloud.connect(connected=False)
+    await cloud.drain()
+    await cloud.connect(generation=V1_23)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registrations, "HOLD", 1000.0)
+    monkeypatch.setattr(registrations, "SETTLE", 1000.0)
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_node_that_may_be_starting_is_not_sent_its_node(edge: Cloud) -> None:
+    await change_of_the_node(edge)
+    assert await edge.drain() == []
+    await register(edge)
+    assert await edge.drain() == []
+    await register(edge)
+    assert sorted(told(await edge.drain())) == [
+        ("update", "default/pod/p"),
+        ("update", f"null/node/{NODE}"),
+    ]
+    await register(edge)  # not yet handled
+    assert await edge.drain() == []
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_node_that_patches_its_node_has_one(edge: Cloud) -> None:
+    await change_of_the_node(edge)
+    await edge.ask("patch", f"null/nodepatch/{NODE}", '{"status": {"phase": "Running"}}')
+    await edge.until("update", f"{PREFIX}null/node/{NODE}")
+
+
+async def test_a_node_that_does_not_register_is_sent_its_node_some_time_later(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registrations, "HOLD", 0.5)
+    before = asyncio.get_running_loop().time()
+    await change_of_the_node(edge)
+    await edge.until("update", f"{PREFIX}null/node/{NODE}")
+    assert asyncio.get_running_loop().time() > before + 0.5
+
+
+async def test_a_node_that_has_been_sent_its_node_shows_nothing_by_having_it(edge: Cloud) -> None:
+    await change_of_the_node(edge)
+    await acknowledge(edge, await edge.drain())
+    await register(edge)
+    assert sorted(told(await edge.drain())) == [
+        ("update", "default/pod/p"),
+        ("update", f"null/node/{NODE}"),
+    ]
 
 
 async def test_each_insert_of_a_node_that_it_reads_remotely_sends_everything(edge: Cloud) -> None:

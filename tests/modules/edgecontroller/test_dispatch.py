@@ -122,7 +122,7 @@ class Bench:
         )
         handlers = Handlers(
             Calls(answers, self.api.health),
-            NodeWriter(client, answers, self.state, 20, nodes.registered),
+            NodeWriter(client, answers, self.state, 20, nodes.registrations.registered),
             self.pods,
             LeaseKeeper(client),
             TokenIssuer(client, rights),

@@ -21,7 +21,7 @@ from modules.common.kube import (
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import nodes
+from modules.edgecontroller.downstream import nodes, registrations
 from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
@@ -48,6 +48,8 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_syncs, "_PAUSE", 0.3)
+    monkeypatch.setattr(registrations, "HOLD", 0.0)
+    monkeypatch.setattr(registrations, "SETTLE", 0.0)
 
 
 @pytest.fixture
