@@ -29,6 +29,18 @@ def any_change(_new: Json, _old: Json) -> list[Cause]:
 
 
 @dataclass(frozen=True)
+class Subresource:
+    """A subresource other than `status`; `kind` is that of its body."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+    # If they are others than those of the resource.
+    group: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class Resource:
     """A kind of object and its rules.
 
@@ -51,6 +63,7 @@ class Resource:
     custom: bool = False
     virtual: bool = False
     served: bool = True
+    subresources: tuple[Subresource, ...] = ()
     columns: Sequence[Column] = (NAME, AGE)
     selectable: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Field path of a list -> merge key of its items; see patch/strategic.py.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 
-from modules.apiserver.catalog import VERBS, Catalog, Resource
+from modules.apiserver.catalog import VERBS, Catalog, Resource, Subresource
 from modules.apiserver.meta.objects import Json
 from modules.apiserver.meta.status import no_such_path
 
 # The release whose API is served; kubectl warns if it is more than one minor version away.
 MAJOR, MINOR = "1", "36"
+STATUS = Subresource("status", "", ("get", "patch", "update"))
 GIT_VERSION = f"v{MAJOR}.{MINOR}.0+cloudcore"
 
 
@@ -86,17 +87,19 @@ def _entries(resource: Resource) -> list[Json]:
         main["categories"] = list(resource.categories)
     entries = [main]
     if resource.status:
-        entries.append(_subresource(resource, "status", resource.kind, ["get", "patch", "update"]))
-    if resource.storage == "pods":
-        entries.append(_subresource(resource, "binding", "Binding", ["create"]))
+        entries.append(_subresource(resource, STATUS))
+    entries += [_subresource(resource, item) for item in resource.subresources]
     return entries
 
 
-def _subresource(resource: Resource, name: str, kind: str, verbs: list[str]) -> Json:
-    return {
-        "name": f"{resource.plural}/{name}",
+def _subresource(resource: Resource, subresource: Subresource) -> Json:
+    entry: Json = {
+        "name": f"{resource.plural}/{subresource.name}",
         "singularName": "",
         "namespaced": resource.namespaced,
-        "kind": kind,
-        "verbs": verbs,
+        "kind": subresource.kind or resource.kind,
+        "verbs": list(subresource.verbs),
     }
+    if subresource.group:
+        entry |= {"group": subresource.group, "version": subresource.version}
+    return entry

@@ -9,6 +9,7 @@ import random
 from aiohttp import web
 
 from modules.apiserver import patch
+from modules.apiserver.authentication.service_accounts import ServiceAccountTokens
 from modules.apiserver.http import routing
 from modules.apiserver.http.paging import Pages
 from modules.apiserver.http.requests import body, decoded, delete_options
@@ -20,6 +21,7 @@ from modules.apiserver.http.responses import (
     object_response,
     wants_table,
 )
+from modules.apiserver.http.reviews import review
 from modules.apiserver.http.routing import ListOptions, Target
 from modules.apiserver.http.watch import PlainLines, TableLines, Watch
 from modules.apiserver.kinds.mergekeys import COMMON
@@ -31,6 +33,7 @@ from modules.apiserver.meta.status import (
     success,
     too_large,
 )
+from modules.apiserver.meta.users import User
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
 
@@ -45,17 +48,21 @@ log = logging.getLogger(__name__)
 class Handlers:
     """The handlers of all resources; one object for the life of the server."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, tokens: ServiceAccountTokens) -> None:
         self.registry = registry
+        self._tokens = tokens
         self.watches: set[Watch] = set()
         self._pages = Pages()
 
-    async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
-        """Serve `request`; raises ApiError."""
+    async def handle(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
+        """Serve `request` of an authorized user; raises ApiError."""
         if target.resource.virtual:
-            return await self._review(request, target)
-        if target.subresource == "binding" and target.resource.storage == "pods":
-            return await self._bind(request, target)
+            return await self._review(request, target, user)
+        match target.resource.storage, target.subresource:
+            case "pods", "binding":
+                return await self._bind(request, target)
+            case "serviceaccounts", "token":
+                return await self._issue_token(request, target)
         match request.method, bool(target.name):
             case "GET" | "HEAD", True:
                 return self._get(request, target)
@@ -224,22 +231,22 @@ class Handlers:
         )
         return json_response({**success({}), "code": 201}, status=201)
 
-    async def _review(self, request: web.Request, target: Target) -> web.Response:
-        """Answer a SelfSubjectAccessReview: an authorized client may do everything."""
+    async def _issue_token(self, request: web.Request, target: Target) -> web.Response:
+        if request.method != "POST":
+            raise method_not_allowed()
+        issued = self._tokens.issue(
+            target.namespace,
+            target.name,
+            await body(request),
+            dry_run=routing.dry_run(request.query),
+        )
+        return json_response(issued, status=201)
+
+    async def _review(self, request: web.Request, target: Target, user: User) -> web.Response:
         if request.method != "POST" or target.name:
             raise method_not_allowed()
-        content = await body(request)
-        spec = content.get("spec", {}) if isinstance(content, dict) else {}
-        return json_response(
-            {
-                "kind": target.resource.kind,
-                "apiVersion": target.resource.api_version,
-                "metadata": {},
-                "spec": spec,
-                "status": {"allowed": True, "reason": "member of system:masters"},
-            },
-            status=201,
-        )
+        answer = review(target.resource, await body(request), user, self._tokens)
+        return json_response(answer, status=201)
 
 
 async def _stream(

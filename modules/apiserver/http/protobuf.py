@@ -115,6 +115,19 @@ _MESSAGES: Mapping[str, Mapping[int, Field]] = {
     "AccessReviewStatus": _message(
         allowed="1 bool", reason="2", evaluationError="3", denied="4 bool"
     ),
+    "authentication.k8s.io/v1/TokenRequest": _message(
+        metadata="1 ObjectMeta", spec="2 TokenRequestSpec", status="3 TokenRequestStatus"
+    ),
+    "TokenRequestSpec": _message(
+        audiences="1 string[]", boundObjectRef="3 BoundObjectReference", expirationSeconds="4 int?"
+    ),
+    "BoundObjectReference": _message(kind="1", apiVersion="2", name="3", uid="4"),
+    "TokenRequestStatus": _message(token="1", expirationTimestamp="2 Time"),  # noqa: S106 - numbers
+    "authentication.k8s.io/v1/SelfSubjectReview": _message(
+        metadata="1 ObjectMeta", status="2 SelfSubjectReviewStatus"
+    ),
+    "SelfSubjectReviewStatus": _message(userInfo="1 UserInfo"),
+    "UserInfo": _message(username="1", uid="2", groups="3 string[]"),
 }  # fmt: skip
 
 _UNKNOWN = {1: "typeMeta", 2: "raw"}

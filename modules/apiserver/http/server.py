@@ -14,8 +14,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from modules.apiserver.authentication.authenticator import authenticate
+from modules.apiserver.authentication.jwt import ensure_key
+from modules.apiserver.authentication.service_accounts import ServiceAccountTokens
 from modules.apiserver.catalog import Catalog
-from modules.apiserver.http import discovery, openapi, routing
+from modules.apiserver.http import access, discovery, openapi, openid, routing
 from modules.apiserver.http.handlers import Handlers
 from modules.apiserver.http.responses import error_response, json_response
 from modules.apiserver.kinds.builtin import BUILTIN
@@ -26,7 +29,6 @@ from modules.apiserver.meta.status import (
     bad_request,
     cannot_store,
     no_such_path,
-    unauthorized,
 )
 from modules.apiserver.registry import event_expiry
 from modules.apiserver.registry.cascade import Cascade
@@ -42,7 +44,8 @@ SHUTDOWN_SECONDS = 2.0
 MOST_TOLD = 20
 CHECKPOINT_SECONDS = 1.0
 EVENTS_SECONDS = 30.0
-_ADMINISTRATORS = "system:masters"
+#: The file of the key that signs tokens of service accounts, in the directory of the PKI.
+TOKEN_KEY = "service-accounts.key"  # noqa: S105 - a name
 _HEALTH = ("healthz", "livez", "readyz")
 
 
@@ -58,8 +61,11 @@ class Server:
         self.url = ""
         self.pki = ensure_pki(data_dir / "pki", names)
         self.store = Store(data_dir / "apiserver.db")
-        self.registry = Registry(self.store, Catalog(BUILTIN))
-        self._handlers = Handlers(self.registry)
+        self.registry = Registry(self.store, Catalog(BUILTIN), self.pki.ca_cert.read_text())
+        self._tokens = ServiceAccountTokens(
+            self.registry, ensure_key(self.pki.directory / TOKEN_KEY)
+        )
+        self._handlers = Handlers(self.registry, self._tokens)
         self._runner: web.AppRunner | None = None
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -113,6 +119,7 @@ class Server:
             group.create_task(self._remove_old_events())
             group.create_task(self._checkpoint())
             group.create_task(Cascade(self.registry).run())
+            group.create_task(self.registry.namespace_objects.run())
 
     async def _remove_old_events(self) -> None:
         while True:
@@ -173,16 +180,20 @@ class Server:
             return _health(request, segments[0], self.store.trouble.reason)
         if segments == ["version"]:
             return json_response(discovery.version())
-        authorize(request)
+        user = authenticate(request, self._tokens)
+        access.admit(user, request)
         if segments == ["openapi", "v2"]:
             media_type, content = await openapi.v2(request.headers.get("Accept", ""))
             return web.Response(body=content, headers={"Content-Type": media_type})
+        if response := openid.document(segments, self._tokens, self.url):
+            return response
         found = self._document(segments)
         if found is not None:
             return json_response(found)
         refuse_impersonation(request)
         target = routing.resolve(self.registry.catalog, segments)
-        return await self._handlers.handle(request, target)
+        access.authorize(user, request, target)
+        return await self._handlers.handle(request, target, user)
 
     def _document(self, segments: list[str]) -> Json | None:
         catalog = self.registry.catalog
@@ -208,26 +219,6 @@ class Server:
         raise no_such_path()
 
 
-def authorize(request: web.Request) -> None:
-    """Authorize administrators; raises ApiError: 401 without a certificate, 403 for other users.
-
-    The TLS handshake has verified the certificate. Edge nodes have certificates of the same CA,
-    for CloudHub; they have no access to this server.
-    """
-    certificate = request.get_extra_info("peercert")
-    if not certificate:
-        raise unauthorized()
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
-    if ("organizationName", _ADMINISTRATORS) not in subject:
-        user = dict(subject).get("commonName", "")
-        raise ApiError(
-            403,
-            "Forbidden",
-            f'forbidden: User "{user}" cannot {request.method.lower()} path "{request.path}": '
-            f"only members of {_ADMINISTRATORS} may use this server",
-        )
-
-
 def refuse_impersonation(request: web.Request) -> None:
     """Raise ApiError (403) for a request that impersonates another user.
 
@@ -245,7 +236,7 @@ def refuse_impersonation(request: web.Request) -> None:
 
 
 def tls_context(pki: Pki) -> ssl.SSLContext:
-    """Make a context that requests a client certificate; `authorize` answers 401 without one."""
+    """Make a context that requests a client certificate; `authenticate` reads it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pki.server_cert, pki.server_key)

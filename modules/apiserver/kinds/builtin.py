@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modules.apiserver import columns
-from modules.apiserver.catalog import Resource
+from modules.apiserver.catalog import Resource, Subresource
 from modules.apiserver.kinds import clusterips, core, crdrules, customresources, pods
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
 
@@ -38,6 +38,7 @@ BUILTIN = (
             "status.podIP": ("status", "podIP"),
             "status.nominatedNodeName": ("status", "nominatedNodeName"),
         },
+        subresources=(Subresource("binding", "Binding", ("create",)),),
         initial_status={"phase": "Pending"}, defaults=pods.defaults,
         validate=pods.validate, validate_update=pods.validate_update,
     ),
@@ -79,6 +80,9 @@ BUILTIN = (
     Resource(
         "", "v1", "ServiceAccount", "serviceaccounts",
         short_names=("sa",), merge_keys=MERGE_KEYS["serviceaccounts"],
+        subresources=(
+            Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),
+        ),
     ),
     Resource(
         "", "v1", "PersistentVolume", "persistentvolumes",
@@ -108,6 +112,14 @@ BUILTIN = (
         status=True, columns=columns.CUSTOMRESOURCEDEFINITIONS,
         defaults=customresources.defaults, validate=crdrules.validate,
         validate_update=customresources.validate_update,
+    ),
+    Resource(
+        "authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews",
+        namespaced=False, virtual=True,
+    ),
+    Resource(
+        "authentication.k8s.io", "v1", "TokenReview", "tokenreviews",
+        namespaced=False, virtual=True,
     ),
     Resource(
         "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews",

@@ -133,8 +133,8 @@ def unsupported_media_type(message: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
-def unauthorized() -> ApiError:
-    return ApiError(401, "Unauthorized", "Unauthorized: this server wants a client certificate")
+def unauthorized(why: str) -> ApiError:
+    return ApiError(401, "Unauthorized", f"Unauthorized: {why}")
 
 
 def expired(message: str) -> ApiError:

@@ -27,6 +27,7 @@ from modules.apiserver.meta.status import (
 )
 from modules.apiserver.registry import deletion, metadata
 from modules.apiserver.registry.definitions import CRDS, Definitions
+from modules.apiserver.registry.namespace_objects import NamespaceObjects
 from modules.apiserver.storage.store import Store, Transaction
 from modules.common.crds import manifests as definitions
 
@@ -44,13 +45,17 @@ class Deleted:
 class Registry:
     """All objects of the served kinds, and the operations on them."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
-        """Read the store, serve its CRDs, and create the objects that every cluster has."""
+    def __init__(self, store: Store, catalog: Catalog, root_ca: str) -> None:
+        """Read the store, serve its CRDs, and create the objects that every cluster has.
+
+        `root_ca` is the certificate of this server's CA in PEM, for ConfigMaps that pods mount.
+        """
         self.store = store
         self.catalog = catalog
         store.load(catalog)
         self._definitions = Definitions(store, catalog)
         self._definitions.load()
+        self.namespace_objects = NamespaceObjects(store, catalog, root_ca)
         self._ensure()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Entry:
@@ -87,6 +92,8 @@ class Registry:
             if transaction.get(resource.storage, key) is not None:
                 raise already_exists(resource.plural, resource.group, key[1])
             entry = _put(transaction, resource, key, obj)
+            if resource.storage == "namespaces":
+                self.namespace_objects.ensure(transaction, key[1])
             custom = _defined(resource, obj)
             if custom is not None and not dry_run:
                 self._definitions.prepare(key, custom)
@@ -232,6 +239,7 @@ class Registry:
         namespaces = self.catalog.find("", "v1", "namespaces")
         for name in NAMESPACES:
             self._ensure_one(namespaces, {"metadata": {"name": name}})
+        self.namespace_objects.ensure_all()
         crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         for name in (*definitions.NAMES, *definitions.SYNCS):
             self._ensure_one(crds, definitions.load(name))

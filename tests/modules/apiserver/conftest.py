@@ -115,7 +115,7 @@ async def api(server: Server) -> AsyncIterator[Api]:
 @pytest.fixture
 def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     store = Store(tmp_path / "apiserver.db")
-    yield Registry(store, Catalog(BUILTIN))
+    yield Registry(store, Catalog(BUILTIN), "CA")
     store.close()
 
 

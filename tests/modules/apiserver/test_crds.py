@@ -191,7 +191,7 @@ ODD = (None, True, 5, -1.5, "", "x", "x" * 300, [], ["x"], [[]], [{}], {}, {"x":
 def test_every_field_of_every_type_is_refused_or_served(tmp_path: Path) -> None:
     """What was accepted is served again by the next start; in 500 a client would see a 5xx."""
     store = Store(tmp_path / "apiserver.db")
-    registry = Registry(store, Catalog(BUILTIN))
+    registry = Registry(store, Catalog(BUILTIN), "CA")
     crds = registry.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     accepted = 0
     refused: Counter[int] = Counter()
@@ -205,7 +205,7 @@ def test_every_field_of_every_type_is_refused_or_served(tmp_path: Path) -> None:
                 continue
             accepted += 1
             again = Catalog(BUILTIN)
-            Registry(store, again)
+            Registry(store, again, "CA")
             for resource in [resource for resource in again if resource.custom]:
                 openapi.v3_document(again, resource.base_path)
                 discovery.resources(again, resource.group, resource.version)
@@ -399,7 +399,10 @@ async def test_a_start_sets_aside_any_object_that_it_cannot_use(data_dir: Path) 
         *lines, last = api.server.aside
         assert last == f"and {2 * len(BODIES) - len(lines)} more"
         listed = await api.call("GET", f"{path}?labelSelector=!x")
-        assert [item["metadata"]["name"] for item in listed["items"]] == ["good"]
+        assert [item["metadata"]["name"] for item in listed["items"]] == [
+            "good",
+            "kube-root-ca.crt",
+        ]
         for number in range(len(BODIES)):
             await api.create(path, metadata={"name": f"bad{number}"})
             await api.call("DELETE", f"/api/v1/namespaces/bad{number}")

@@ -16,6 +16,8 @@ from tests.modules.apiserver.conftest import Api, pod
 from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+# Without the one that every namespace has.
+OURS = "fieldSelector=metadata.name!=kube-root-ca.crt"
 PODS = "/api/v1/namespaces/default/pods"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
@@ -52,7 +54,7 @@ async def test_a_watch_goes_on_from_where_the_last_one_was(api: Api) -> None:
 @pytest.mark.parametrize("revision", ["", "&resourceVersion=0"])
 async def test_a_watch_without_a_version_begins_with_what_there_is(api: Api, revision: str) -> None:
     await api.create(CONFIGMAPS, metadata={"name": "a"})
-    async with api.watch(f"{CONFIGMAPS}?watch=true{revision}") as watch:
+    async with api.watch(f"{CONFIGMAPS}?watch=true&{OURS}{revision}") as watch:
         assert told(await watch.next()) == ("ADDED", "a")
         await api.create(CONFIGMAPS, metadata={"name": "b"})
         assert told(await watch.next()) == ("ADDED", "b")
@@ -63,7 +65,7 @@ async def test_initial_events_end_with_a_bookmark(api: Api) -> None:
     query = (
         "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
     )
-    async with api.watch(f"{CONFIGMAPS}?{query}") as watch:
+    async with api.watch(f"{CONFIGMAPS}?{query}&{OURS}") as watch:
         assert told(await watch.next()) == ("ADDED", "a")
         bookmark = await watch.next()
     assert bookmark["type"] == "BOOKMARK"
@@ -141,13 +143,13 @@ async def test_timeout_seconds_ends_a_watch(api: Api) -> None:
 
 
 async def test_a_client_that_goes_away_leaves_no_watch_behind(api: Api) -> None:
-    async with api.watch(f"{CONFIGMAPS}?watch=1") as _:
+    async with api.watch(f"{CONFIGMAPS}?watch=1&{OURS}") as _:
         await until(lambda: api.server.watches == 1)
     await until(lambda: api.server.watches == 0)
 
 
 async def test_stopping_the_server_ends_watches_in_order(api: Api, server: Server) -> None:
-    async with api.watch(f"{CONFIGMAPS}?watch=1") as watch:
+    async with api.watch(f"{CONFIGMAPS}?watch=1&{OURS}") as watch:
         await until(lambda: server.watches == 1)
         server._handlers.stop_watches()
         assert await watch.next() is None
@@ -156,7 +158,7 @@ async def test_stopping_the_server_ends_watches_in_order(api: Api, server: Serve
 async def test_watched_tables_tell_the_columns_once(api: Api) -> None:
     await api.create(CONFIGMAPS, metadata={"name": "a"}, data={"k": "v"})
     api.session.headers["Accept"] = TABLE
-    async with api.watch(f"{CONFIGMAPS}?watch=1&resourceVersion=0") as watch:
+    async with api.watch(f"{CONFIGMAPS}?watch=1&resourceVersion=0&{OURS}") as watch:
         first = (await watch.next())["object"]
         await api.patch(f"{CONFIGMAPS}/a", {"data": {"m": "w"}})
         second = (await watch.next())["object"]

@@ -1,0 +1,1 @@
+"""Who sends a request: client certificates, and the tokens of service accounts."""
