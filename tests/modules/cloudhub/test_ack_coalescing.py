@@ -19,9 +19,9 @@ def _for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ack_coalescing, "_DELAY", 3600.0)
 
 
-async def _connected(cloud: Cloud, join: Join, *nodes: str) -> list[Any]:
+async def _connected(cloud: Cloud, join: Join, *nodes: str, today: bool = False) -> list[Any]:
     """Connect edges, and consume their `connected`."""
-    edges = [await join(cloud, node) for node in nodes]
+    edges = [await join(cloud, node, today=today) for node in nodes]
     for node in nodes:
         await cloud.expect(node, "connected")
     return edges
@@ -39,8 +39,11 @@ async def _tell_and_answer(cloud: Cloud, edge: Any, node: str = "edge-1") -> str
 
 
 @pytest.mark.usefixtures("_for_ever")
-async def test_an_acknowledgement_waits_for_more_to_read(cloud: Cloud, join: Join) -> None:
-    edge, other = await _connected(cloud, join, "edge-1", "edge-2")
+@pytest.mark.parametrize("today", [False, True])
+async def test_an_acknowledgement_waits_for_more_to_read(
+    cloud: Cloud, join: Join, today: bool
+) -> None:
+    edge, other = await _connected(cloud, join, "edge-1", "edge-2", today=today)
     sent = await _tell_and_answer(cloud, edge)
     await other.send(_small("c"))
     assert (await cloud.next()).resource == "node/edge-2/default/configmap/c"

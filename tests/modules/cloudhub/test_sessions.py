@@ -285,6 +285,12 @@ async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> No
     assert (await cloud.next()).content == b"{}"
 
 
+def json_frame(operation: str, content: str = "", junk: bytes = b"") -> bytes:
+    """Return a message of today's edges in a frame, with anything in the place of its content."""
+    sent = Message.build("edged", "user", operation, "default/podstatus", content)
+    return frame(json_form.encode(sent)[0].replace(b'"JUNK"', junk), TEXT)
+
+
 @settings(
     max_examples=settings().max_examples * 3 // 5,  # each is a connection
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -301,6 +307,12 @@ async def test_what_the_go_reader_takes_is_taken(cloud: Cloud, join: Join) -> No
                 st.booleans(),
             ),
             st.sampled_from([frame(part) for part in parts()]),
+            st.sampled_from([json_frame("keepalive"), json_frame("update", "OK")]),
+            st.builds(
+                lambda operation, junk: json_frame(operation, "JUNK", junk),
+                st.sampled_from(["update", "response", "upload", "connected"]),
+                st.binary(max_size=40),
+            ),
         ),
         max_size=8,
     )
@@ -311,9 +323,8 @@ async def test_whatever_is_written_the_hub_goes_on(
     bad = await join(cloud, "edge-2", silent=True)
     bad.write(b"".join(written))
     await bad.drain()
-    good = await join(cloud, "edge-1")
-    for part in parts("default/podstatus/mark"):
-        good.write(frame(part))
+    good = await join(cloud, "edge-1", today=True)
+    await good.send(Message.build("edged", "meta", "update", "default/podstatus/mark"))
     while (await cloud.next()).resource != "node/edge-1/default/podstatus/mark":
         pass
     await bad.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
@@ -54,6 +55,21 @@ def test_encodes_to_what_go_encodes(name: str) -> None:
         assert json.loads(encoded) == json.loads(written(name))
     else:
         assert encoded == written(name)
+
+
+def test_encodes_what_a_real_cloud_has_written() -> None:
+    """Header and route byte for byte, and what is no Go struct in the content as well."""
+    capture = FRAMES.parents[1] / "captures/v1.23-edge.jsonl"
+    lines = map(json.loads, capture.read_text().splitlines())
+    sent = [each for each in lines if each["dir"] == "cloud->edge" and "frame" in each]
+    written = [base64.b64decode(e["frame"]["b64"]) for e in sent if e["frame"]["opcode"] == 1]
+    assert len(written) > 10
+    for data in written:
+        (message,) = Decoder().feed(data)
+        (encoded,) = encode(message)
+        assert json.loads(encoded) == json.loads(data)
+        assert encoded.partition(b'"content":')[0] == data.partition(b'"content":')[0]
+        assert encoded == data or isinstance(message.content, dict)
 
 
 def test_bytes_are_base64_and_angle_brackets_escaped() -> None:
