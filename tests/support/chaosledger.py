@@ -19,7 +19,7 @@ from tests.support.chaos import LAG, LONG, Hit, Tormentor, explain, modules
 from tests.support.chaosmodules import NAMES
 from tests.support.journals import read
 
-_CUT_SHORT: Final = r"the cleanup of module (\w+) (did not come to its end|failed|took too long)"
+_CUT_SHORT: Final = r"module (\w+): the cleanup (was interrupted|failed|took more than)"
 #: What the supervisor may find wrong in a chaos run.
 _EXPECTED: Final = re.compile(
     r"module \w+: \w+ -> crashed"
