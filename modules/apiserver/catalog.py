@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from modules.apiserver.columns import AGE, NAME, Column
 from modules.apiserver.meta.objects import Entry, Json, dig
 from modules.apiserver.meta.status import Cause, no_such_path
+from modules.apiserver.meta.users import User
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 ALWAYS_SELECTABLE = {
     "metadata.name": ("metadata", "name"),
     "metadata.namespace": ("metadata", "namespace"),
 }
+
+
+#: Returns an object of a namespace by the plural of its kind and its name, None if there is none.
+Find = Callable[[str, str], Json | None]
 
 
 def no_defaults(_: Json) -> None:
@@ -30,7 +35,7 @@ def any_change(_new: Json, _old: Json) -> list[Cause]:
 
 @dataclass(frozen=True)
 class Subresource:
-    """A subresource other than `status`; `kind` is that of its body."""
+    """A subresource other than `status`; `kind` is that of its body, "" for the object's."""
 
     name: str
     kind: str
@@ -72,6 +77,12 @@ class Resource:
     defaults: Callable[[Json], None] = no_defaults
     # Defaults that depend on the other objects of the kind; called on creation.
     complete: Callable[[Json, Iterable[Entry]], None] | None = None
+    # Checks and defaults that depend on other objects of the namespace; called on creation.
+    admit: Callable[[Json, Find], None] | None = None
+    # Records who creates an object in it.
+    requested_by: Callable[[Json, User], None] | None = None
+    # What an update stores, if the (sub)resources divide an object in another way than `status`.
+    merge: Callable[[Json, Json, str], Json] | None = None
     validate: Callable[[Json], list[Cause]] = nothing_wrong
     validate_update: Callable[[Json, Json], list[Cause]] = any_change
     schema: Json | None = None
@@ -88,6 +99,14 @@ class Resource:
     @property
     def base_path(self) -> str:
         return f"apis/{self.api_version}" if self.group else f"api/{self.version}"
+
+    def has_part(self, subresource: str) -> bool:
+        """Whether a part of the object can be read and updated under this name."""
+        if subresource == "status":
+            return self.status
+        return any(
+            item.name == subresource and "update" in item.verbs for item in self.subresources
+        )
 
     @property
     def selectable_fields(self) -> frozenset[str]:

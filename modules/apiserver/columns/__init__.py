@@ -4,6 +4,7 @@ Names, order and cells follow k8s.io/kubernetes/pkg/printers/internalversion/pri
 """
 
 from modules.apiserver.columns.cells import AGE, NAME, Column
+from modules.apiserver.columns.certificates import CERTIFICATESIGNINGREQUESTS
 from modules.apiserver.columns.core import (
     CONFIGMAPS,
     ENDPOINTS,
@@ -24,6 +25,7 @@ from modules.apiserver.columns.storage import (
 
 __all__ = [
     "AGE",
+    "CERTIFICATESIGNINGREQUESTS",
     "CONFIGMAPS",
     "CUSTOMRESOURCEDEFINITIONS",
     "ENDPOINTS",

@@ -69,7 +69,7 @@ class Handlers:
             case "GET" | "HEAD", False:
                 return await self._list(request, target)
             case "POST", False:
-                return await self._create(request, target)
+                return await self._create(request, target, user)
             case "PUT", True:
                 return await self._update(request, target)
             case "PATCH", True:
@@ -86,7 +86,7 @@ class Handlers:
             watch.stop()
 
     def _get(self, request: web.Request, target: Target) -> web.Response:
-        if target.subresource and not (target.subresource == "status" and target.resource.status):
+        if target.subresource and not target.resource.has_part(target.subresource):
             raise no_such_path()
         self._check_revision(routing.revision(request.query))
         entry = self.registry.get(target.resource, target.namespace, target.name)
@@ -143,13 +143,14 @@ class Handlers:
             self.watches.discard(watch)
         return response
 
-    async def _create(self, request: web.Request, target: Target) -> web.Response:
+    async def _create(self, request: web.Request, target: Target, user: User) -> web.Response:
         if target.resource.namespaced and not target.namespace:
             raise method_not_allowed()
         entry = self.registry.create(
             target.resource,
             target.namespace,
             await body(request),
+            user=user,
             dry_run=routing.dry_run(request.query),
         )
         return object_response(request, target.resource, entry, status=201)

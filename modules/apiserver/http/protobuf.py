@@ -9,7 +9,7 @@ not in the table is an error: dropping it would store another object than the cl
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -115,6 +115,21 @@ _MESSAGES: Mapping[str, Mapping[int, Field]] = {
     "AccessReviewStatus": _message(
         allowed="1 bool", reason="2", evaluationError="3", denied="4 bool"
     ),
+    "certificates.k8s.io/v1/CertificateSigningRequest": _message(
+        metadata="1 ObjectMeta", spec="2 SigningRequestSpec", status="3 SigningRequestStatus"
+    ),
+    "SigningRequestSpec": _message(
+        request="1 bytes", username="2", uid="3", groups="4 string[]", usages="5 string[]",
+        extra="6 listmap", signerName="7", expirationSeconds="8 int?",
+    ),
+    "SigningRequestStatus": _message(
+        conditions="1 SigningRequestCondition[]", certificate="2 bytes"
+    ),
+    "SigningRequestCondition": _message(
+        type="1", reason="2", message="3", lastUpdateTime="4 Time", lastTransitionTime="5 Time",
+        status="6",
+    ),
+    "ExtraValue": _message(items="1 string[]"),
     "authentication.k8s.io/v1/TokenRequest": _message(
         metadata="1 ObjectMeta", spec="2 TokenRequestSpec", status="3 TokenRequestStatus"
     ),
@@ -127,7 +142,7 @@ _MESSAGES: Mapping[str, Mapping[int, Field]] = {
         metadata="1 ObjectMeta", status="2 SelfSubjectReviewStatus"
     ),
     "SelfSubjectReviewStatus": _message(userInfo="1 UserInfo"),
-    "UserInfo": _message(username="1", uid="2", groups="3 string[]"),
+    "UserInfo": _message(username="1", uid="2", groups="3 string[]", extra="4 listmap"),
 }  # fmt: skip
 
 _UNKNOWN = {1: "typeMeta", 2: "raw"}
@@ -160,8 +175,8 @@ def _decode(message: str, data: bytes) -> Json:
         field = _MESSAGES[message].get(number)
         if field is None:
             raise ValueError(f"field {number} of {message} is not known here, send JSON instead")
-        if field.type in ("map", "bytesmap"):
-            key, value = _map_entry(raw, as_bytes=field.type == "bytesmap")
+        if field.type in _MAPS:
+            key, value = _map_entry(raw, field.type)
             result.setdefault(field.name, {})[key] = value
             continue
         value = _value(field.type, raw)
@@ -177,6 +192,8 @@ def _value(type_: str, raw: Any) -> Any:
     match type_:
         case "string":
             return _text(raw)
+        case "bytes":
+            return base64.b64encode(_bytes(raw)).decode()
         case "int":
             return _signed(raw)
         case "bool":
@@ -196,11 +213,14 @@ def _time(raw: bytes) -> str | None:
     return format_time(datetime.fromtimestamp(seconds, UTC))
 
 
-def _map_entry(raw: bytes, *, as_bytes: bool) -> tuple[str, str]:
+def _map_entry(raw: bytes, type_: str) -> tuple[str, Any]:
     entry = dict(_fields(raw))
     value = _bytes(entry.get(2, b""))
-    text = base64.b64encode(value).decode() if as_bytes else _text(value)
-    return _text(entry.get(1, b"")), text
+    return _text(entry.get(1, b"")), _MAPS[type_](value)
+
+
+def _list(raw: bytes) -> Any:
+    return _decode("ExtraValue", raw).get("items", [])
 
 
 def _fields(raw: Any) -> Iterator[tuple[int, Any]]:
@@ -251,6 +271,13 @@ def _bytes(raw: Any) -> bytes:
     if not isinstance(raw, bytes):
         raise TypeError("a field is a number where it should have a length and bytes")
     return raw
+
+
+_MAPS: Mapping[str, Callable[[bytes], Any]] = {
+    "map": _text,
+    "bytesmap": lambda raw: base64.b64encode(raw).decode(),
+    "listmap": _list,
+}
 
 
 def bytes_field(number: int, value: bytes) -> bytes:

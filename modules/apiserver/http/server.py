@@ -32,8 +32,10 @@ from modules.apiserver.meta.status import (
 )
 from modules.apiserver.registry import event_expiry
 from modules.apiserver.registry.cascade import Cascade
+from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
+from modules.common.pki.authority import load_authority
 from modules.common.pki.certificates import Pki, ensure_pki
 from supervisor.api import TemporaryFailure
 
@@ -120,6 +122,9 @@ class Server:
             group.create_task(self._checkpoint())
             group.create_task(Cascade(self.registry).run())
             group.create_task(self.registry.namespace_objects.run())
+            group.create_task(
+                CertificateSigner(self.registry, lambda: load_authority(self.pki.authority)).run()
+            )
 
     async def _remove_old_events(self) -> None:
         while True:

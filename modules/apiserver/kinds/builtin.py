@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from modules.apiserver import columns
 from modules.apiserver.catalog import Resource, Subresource
-from modules.apiserver.kinds import clusterips, core, crdrules, customresources, pods
+from modules.apiserver.kinds import (
+    certificates,
+    clusterips,
+    core,
+    crdrules,
+    customresources,
+    pods,
+)
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
 
 _EVENT_FIELDS = (
@@ -93,6 +100,15 @@ BUILTIN = (
         "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims",
         short_names=("pvc",), status=True, columns=columns.PERSISTENTVOLUMECLAIMS,
         initial_status={"phase": "Pending"}, defaults=core.claim_defaults,
+    ),
+    Resource(
+        "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests",
+        namespaced=False, short_names=("csr",), status=True,
+        columns=columns.CERTIFICATESIGNINGREQUESTS,
+        selectable={"spec.signerName": ("spec", "signerName")},
+        subresources=(Subresource("approval", "", ("get", "patch", "update")),),
+        requested_by=certificates.requested_by, merge=certificates.merge,
+        validate=certificates.validate, validate_update=certificates.validate_update,
     ),
     Resource(
         "coordination.k8s.io", "v1", "Lease", "leases", columns=columns.LEASES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final
 
 SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -10,3 +11,11 @@ SUBDOMAIN_RULE: Final = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'example.com')"
 )
+# No vowels and nothing that looks like another letter (k8s.io/apimachinery/pkg/util/rand).
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_GENERATED_BASE = 58
+
+
+def generate_name(base: str) -> str:
+    suffix = "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+    return base[:_LONGEST_GENERATED_BASE] + suffix

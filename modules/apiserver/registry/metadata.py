@@ -7,12 +7,11 @@ k8s.io/apiserver/pkg/registry/rest.
 from __future__ import annotations
 
 import re
-import secrets
 import uuid
 from typing import Any
 
 from modules.apiserver.catalog import Resource
-from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE
+from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE, generate_name
 from modules.apiserver.meta.objects import MOST_DEPTH, Json, is_too_deep
 from modules.apiserver.meta.status import (
     Cause,
@@ -29,9 +28,6 @@ _LABEL_RULE = (
     "a valid label must consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character, 63 characters at most"
 )
-# No vowels and nothing that looks like another letter (k8s.io/apimachinery/pkg/util/rand).
-_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_LONGEST_GENERATED_BASE = 58
 MOST_ANNOTATIONS_BYTES = 256 * 1024
 
 # Fields that a client cannot change once the object exists.
@@ -96,11 +92,6 @@ def start(metadata: Json) -> None:
     metadata.pop("generation", None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = generate_name(str(metadata["generateName"]))
-
-
-def generate_name(base: str) -> str:
-    suffix = "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
-    return base[:_LONGEST_GENERATED_BASE] + suffix
 
 
 def carry_over(new: Json, old: Json, resource: Resource) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from modules.apiserver.catalog import Catalog, Resource
+from modules.apiserver.catalog import Catalog, Find, Resource
 from modules.apiserver.kinds import customresources
 from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, make_entry
 from modules.apiserver.meta.selectors import Selector
@@ -25,6 +25,7 @@ from modules.apiserver.meta.status import (
     no_such_path,
     not_found,
 )
+from modules.apiserver.meta.users import User
 from modules.apiserver.registry import deletion, metadata
 from modules.apiserver.registry.definitions import CRDS, Definitions
 from modules.apiserver.registry.namespace_objects import NamespaceObjects
@@ -70,8 +71,15 @@ class Registry:
         return await self.store.collection(resource.storage).select(namespace, selector)
 
     def create(
-        self, resource: Resource, namespace: str, body: Any, *, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        body: Any,
+        *,
+        user: User | None = None,
+        dry_run: bool = False,
     ) -> Entry:
+        """Store a new object; `user` is who creates it, None for this server itself."""
         obj = metadata.adopt(body, resource, namespace)
         metadata.start(obj["metadata"])
         if not resource.status_on_create and resource.status:
@@ -79,6 +87,8 @@ class Registry:
         if resource.initial_status is not None:
             obj["status"] = dict(resource.initial_status)
         with _of_the_right_types(resource):
+            if resource.requested_by is not None and user is not None:
+                resource.requested_by(obj, user)
             resource.defaults(obj)
         if "spec" in obj:
             obj["metadata"]["generation"] = 1
@@ -87,6 +97,9 @@ class Registry:
             if resource.complete is not None:
                 with _of_the_right_types(resource):
                     resource.complete(obj, transaction.entries(resource.storage))
+            if resource.admit is not None:
+                with _of_the_right_types(resource):
+                    resource.admit(obj, _finder(transaction, namespace))
             self._validate(resource, obj)
             key = _key(namespace, obj["metadata"]["name"])
             if transaction.get(resource.storage, key) is not None:
@@ -131,16 +144,21 @@ class Registry:
         dry_run: bool = False,
     ) -> Entry:
         """Store the result of `change` (PUT, PATCH), unless it is equal to the stored object."""
-        if subresource and not (subresource == "status" and resource.status):
+        if subresource and not resource.has_part(subresource):
             raise no_such_path()
         before = self.get(resource, namespace, name)
         old = before.decode()
         new = metadata.adopt(change(before.decode()), resource, namespace)
         metadata.carry_over(new, old, resource)
-        new = _merge_subresource(resource, new, old, subresource)
         with _of_the_right_types(resource):
+            if resource.merge is not None:
+                new = resource.merge(new, old, subresource)
+            else:
+                new = _merge_subresource(resource, new, old, subresource)
             resource.defaults(new)
-            faults = [] if subresource else resource.validate_update(new, old)
+            faults = []
+            if not subresource or resource.merge is not None:
+                faults = resource.validate_update(new, old)
         if faults:
             raise invalid(resource.kind, resource.group, name, faults)
         self._validate(resource, new, old)
@@ -265,6 +283,14 @@ def _of_the_right_types(resource: Resource) -> Iterator[None]:
 
 def _key(namespace: str, name: str) -> Key:
     return (namespace, name)
+
+
+def _finder(transaction: Transaction, namespace: str) -> Find:
+    def find(plural: str, name: str) -> Json | None:
+        entry = transaction.get(plural, (namespace, name))
+        return None if entry is None else entry.decode()
+
+    return find
 
 
 def _defined(resource: Resource, obj: Json) -> Resource | None:
