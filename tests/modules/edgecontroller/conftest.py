@@ -332,18 +332,13 @@ async def today(cloud: Cloud) -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 def issued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Json]]:
-    """The tokens that the API server has issued."""
+    """The requests for tokens to the API server: service account, namespace, spec."""
     found: list[tuple[str, str, Json]] = []
+    create = KubeClient.create_token
 
-    async def issue(_: KubeClient, account: str, namespace: str, spec: Json) -> Json:
+    async def noting(client: KubeClient, account: str, namespace: str, spec: Json) -> Json:
         found.append((account, namespace, spec))
-        return {
-            "kind": "TokenRequest",
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": account, "namespace": namespace},
-            "spec": {**spec, "audiences": ["https://kubernetes.default.svc"]},
-            "status": {"token": "t.o.k", "expirationTimestamp": "2030-01-01T00:00:00Z"},
-        }
+        return await create(client, account, namespace, spec)
 
-    monkeypatch.setattr(KubeClient, "create_token", issue)
+    monkeypatch.setattr(KubeClient, "create_token", noting)
     return found

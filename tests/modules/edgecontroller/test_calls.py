@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import logging
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -13,6 +17,8 @@ from modules.common.kube import (
     NODES,
     PODS,
     SECRETS,
+    SERVICEACCOUNTS,
+    AlreadyExists,
     NotFound,
 )
 
@@ -345,6 +351,8 @@ async def test_what_does_not_exist_is_an_error_and_no_object(today: Cloud, kind:
 
 async def with_account(cloud: Cloud, name: str = "p", on: str = NODE) -> str:
     """Create a pod that uses the service account `sa`, and return its uid."""
+    with suppress(AlreadyExists):
+        await cloud.api.create(SERVICEACCOUNTS, {"metadata": {"name": "sa"}}, "default")
     spec = {"serviceAccountName": "sa", **with_token("")}
     created = await cloud.api.create(PODS, pod(name, on, spec=spec), "default")
     await cloud.drain()
@@ -359,12 +367,14 @@ async def test_a_pod_gets_a_token(today: Cloud, issued: list[Any]) -> None:
     assert fields(answer) == responds("default/serviceaccounttoken/sa")
     assert answer.resource_version == ""
     assert answer.content["spec"] == request["spec"]
-    assert answer.content["status"]["token"] == "t.o.k"
+    _, claims, _ = answer.content["status"]["token"].split(".")
+    bound_to = json.loads(base64.urlsafe_b64decode(claims + "=="))["kubernetes.io"]["pod"]
+    assert bound_to == {key: request["spec"]["boundObjectRef"][key] for key in ("name", "uid")}
     assert issued == [("sa", "default", request["spec"])]
 
 
 async def test_no_token_is_issued_for_what_is_no_pod_of_the_node(
-    today: Cloud, issued: list[Any], caplog: pytest.LogCaptureFixture
+    today: Cloud, issued: list[Any]
 ) -> None:
     await register(today)
     uid = await with_account(today)
@@ -389,4 +399,14 @@ async def test_no_token_is_issued_for_what_is_no_pod_of_the_node(
     answer = await today.call("query", "kube-system/serviceaccounttoken/sa", token_request(uid))
     assert answer.operation == "error"
     assert issued == []
-    assert "t.o.k" not in caplog.text
+
+
+async def test_a_token_is_not_logged(
+    today: Cloud, issued: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await register(today)
+    request = token_request(await with_account(today))
+    answer = await today.call("query", "default/serviceaccounttoken/sa", request)
+    assert answer.content["status"]["token"] not in caplog.text
+    assert len(issued) == 1

@@ -72,9 +72,7 @@ class Edge:
             created = await self._cloud.api.create(PODS, pod, "default")
             uid = json.loads(content)["metadata"]["uid"]
             self._uids[uid] = created["metadata"]["uid"]
-            for name_ in ("cm1", "kube-root-ca.crt"):
-                configmap = {"metadata": {"name": name_}}
-                await self._cloud.api.create(CONFIGMAPS, configmap, "default")
+            await self._cloud.api.create(CONFIGMAPS, {"metadata": {"name": "cm1"}}, "default")
             await self._cloud.api.create(SECRETS, {"metadata": {"name": "s1"}}, "default")
             await self._cloud.drain()
         elif (kind, operation) == ("event", "patch"):
