@@ -112,6 +112,8 @@ def encode(message: Message) -> tuple[bytes]:
 class Decoder:
     """The decoder of one connection: each websocket message is a whole message."""
 
+    __slots__ = ("_max_message",)
+
     def __init__(self, max_message: int = DEFAULT_MAX_MESSAGE) -> None:
         self._max_message = max_message
 
@@ -137,6 +139,8 @@ class EnvelopeDecoder(Decoder):
     The content is a str for a JSON string, None for null, and otherwise the bytes of the JSON text:
     it takes no more memory than it has on the wire, and numbers stay as they were written.
     """
+
+    __slots__ = ()
 
     def _message(self, data: bytes | bytearray) -> Message:
         envelope = _decode_envelope(data)

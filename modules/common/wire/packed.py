@@ -76,6 +76,10 @@ def _content(content: Any) -> bytes:
 class Decoder:
     """The decoder of one connection; it holds at most one payload in memory."""
 
+    __slots__ = (
+        *("_header", "_max_payload", "_missing", "_payload", "_repeated", "_repeats", "_rest"),
+    )
+
     def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, repeats: str = "") -> None:
         """Set up for payloads of up to `max_payload` bytes.
 
