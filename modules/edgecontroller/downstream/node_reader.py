@@ -32,6 +32,7 @@ class NodeReader:
         """Have a node's Node read and sent, as soon as the node may be sent it."""
         pause = self._state.node_held_until.get(node, 0.0) - time.monotonic()
         if pause > 0:
+            self._queue.discard_later(node)  # that may be sooner than it was
             self._queue.add_later(node, pause)
         else:
             self._queue.add(node)

@@ -80,7 +80,8 @@ class Registrations:
         found = self._found[node] = self._found.get(node, 0) + 1
         if found == 1 and node not in self._state.sent_own_node:
             self._state.node_held_until[node] = time.monotonic() + SETTLE
-            self._reads_its_node(node)
+            self._state.reads_own_node.add(node)
+            self._push(node, unless_seen=True)
             return False
         self._state.reads_own_node.add(node)
         self._release(node)

@@ -192,6 +192,24 @@ async def test_a_node_that_may_be_starting_is_not_sent_its_node(edge: Cloud) -> 
     assert await edge.drain() == []
 
 
+async def test_a_node_that_has_connected_is_not_sent_its_node_at_once(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registrations, "HOLD", 1000.0)
+    await change_of_the_node(edge)
+    assert await edge.drain() == []
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_node_that_registers_once_is_sent_its_node_soon(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await change_of_the_node(edge)
+    monkeypatch.setattr(registrations, "SETTLE", 0.1)
+    await edge.ask("insert", f"null/node/{NODE}", node())
+    await edge.until("update", f"{PREFIX}null/node/{NODE}")
+
+
 @pytest.mark.usefixtures("held")
 async def test_a_node_that_patches_its_node_has_one(edge: Cloud) -> None:
     await change_of_the_node(edge)
