@@ -19,6 +19,7 @@ from modules.common.kube import (
     SECRETS,
     SERVICEACCOUNTS,
     AlreadyExists,
+    KubeClient,
     NotFound,
 )
 
@@ -223,6 +224,28 @@ async def test_a_node_patches_the_status_of_its_pod(today: Cloud) -> None:
     assert answer.content == {"Object": patched, "Err": None}
     assert answer.resource_version == patched["metadata"]["resourceVersion"]
     assert patched["status"]["phase"] == "Running"
+
+
+async def test_a_patch_is_for_the_pod_whose_rights_were_checked(
+    today: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pod of that name may be created, on another node, before the patch arrives."""
+    await register(today)
+    before = await bound(today)
+    patch = KubeClient.patch
+
+    async def late(client: KubeClient, resource: Any, name: str, *args: Any, **more: Any) -> Json:
+        if resource is PODS and args[0].get("status") == {"phase": "Failed"}:
+            await today.api.delete(PODS, name, "default", grace_period=0)
+            await today.api.create(PODS, pod(name, OTHER), "default")
+        return await patch(client, resource, name, *args, **more)
+
+    monkeypatch.setattr(KubeClient, "patch", late)
+    answer = await today.call("patch", "default/podpatch/p", '{"status": {"phase": "Failed"}}')
+    assert reason(answer)[0] == 409
+    found = await today.api.get(PODS, "p", "default")
+    assert found["metadata"]["uid"] != before["metadata"]["uid"]
+    assert found["status"].get("phase") != "Failed"
 
 
 async def test_patches_of_a_pod_are_applied_in_their_order(today: Cloud) -> None:

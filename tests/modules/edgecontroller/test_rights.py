@@ -235,6 +235,22 @@ async def test_a_volume_has_to_be_of_the_claim_too(world: World) -> None:
     assert not await world.allows("persistentvolume", "theirs")
 
 
+@pytest.mark.parametrize(("on", "allowed"), [(NODE, True), (OTHER, False)])
+async def test_a_pod_that_the_cache_does_not_have_yet_is_read(
+    world: World, on: str, *, allowed: bool
+) -> None:
+    """A mirror pod that its node has created a moment ago, under the name of another."""
+    world.bind(pod("p", NODE, uid="before"))
+    world.api.objects[PODS, "p"] = pod("p", on, uid="now")
+    about = ObjectResource(NODE, "default", "pod", "p")
+    assert (await world.rights.own_pod(about, "before"))["metadata"]["uid"] == "before"
+    if allowed:
+        assert (await world.rights.own_pod(about, "now"))["metadata"]["uid"] == "now"
+    else:
+        with pytest.raises(Denied):
+            await world.rights.own_pod(about, "now")
+
+
 TOKENS: list[tuple[Json, str, bool]] = [
     (with_token(""), "", True),
     (with_token(""), "vault", False),
