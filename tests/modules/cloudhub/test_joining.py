@@ -239,6 +239,18 @@ async def test_a_certificate_that_is_not_a_nodes_reports_nothing(door: Door) -> 
     assert (answered.status, "of no node" in answered.text) == (403, True)
 
 
+async def test_the_subject_of_edges_before_1_12_renews_nothing(door: Door) -> None:
+    """Nor does another organization of the CA's, whatever its common name."""
+    joiner = door.joiner()
+    await joiner.get_ca()
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH
+    for name, group in (("kubeedge.io", "KubeEdge"), (f"system:node:{NODE}", "KubeEdge")):
+        subject = signing.subject(name, group)
+        joiner.certificate = signing.sign(door.authority, joiner.key.public_key(), subject, usage)
+        answered = await joiner.ask("GET", "/edge.crt", csr(NODE), {"NodeName": NODE})
+        assert (answered.status, "of no node" in answered.text) == (403, True)
+
+
 async def test_other_paths_and_methods(door: Door) -> None:
     joiner = door.joiner()
     await joiner.get_ca()
