@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 # For modules as well: there is one check of directories.
+from supervisor.host.listener import Listener as Listener  # noqa: PLC0414
 from supervisor.host.paths import PathError as PathError  # noqa: PLC0414
 from supervisor.host.paths import make_private as make_private  # noqa: PLC0414
 
@@ -236,8 +237,8 @@ class Module(ABC):
         """
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, tuple[str, int]]:  # noqa: ARG003
-        """TCP sockets, as name -> (address, port), that the supervisor opens and hands down.
+    def listeners(cls, config: Any) -> dict[str, Listener]:  # noqa: ARG003
+        """Return the sockets, by name, that the supervisor opens and hands down.
 
         They outlive the module: while it restarts, connections wait in the backlog.
         """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from modules.apiserver.config import ApiServerConfig
-from supervisor.api import CannotStart, Module, ModuleConfig, ModuleContext, Settings
+from supervisor.api import CannotStart, Listener, Module, ModuleConfig, ModuleContext, Settings
 
 REPORT_SECONDS = 5.0
 
@@ -24,8 +24,8 @@ class ApiServer(Module):
     Config: ClassVar[type[ModuleConfig]] = ApiServerConfig
 
     @classmethod
-    def listeners(cls, config: ApiServerConfig) -> dict[str, tuple[str, int]]:
-        return {"https": (config.address, config.port)}
+    def listeners(cls, config: ApiServerConfig) -> dict[str, Listener]:
+        return {"https": Listener(config.address, config.port)}
 
     @classmethod
     def banner(

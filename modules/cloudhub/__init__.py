@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.api import Module, ModuleConfig, ModuleContext, Settings
+from supervisor.api import Listener, Module, ModuleConfig, ModuleContext, Settings
 
 #: The default server of `cloudcore hollow`.
 _HOLLOW_SERVER: Final = "127.0.0.1:10000"
@@ -28,10 +28,10 @@ class CloudHub(Module):
     config: CloudHubConfig
 
     @classmethod
-    def listeners(cls, config: CloudHubConfig) -> dict[str, tuple[str, int]]:
-        listening = {"websocket": (config.address, config.port)}
+    def listeners(cls, config: CloudHubConfig) -> dict[str, Listener]:
+        listening = {"websocket": Listener(config.address, config.port)}
         if config.https:
-            listening["https"] = (config.address, config.https_port)
+            listening["https"] = Listener(config.address, config.https_port)
         return listening
 
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ipc.unix_socket import path_fault
+from supervisor.host.listener import Listener
 
 Sockets = Mapping[str, socket.socket]
 
@@ -16,12 +17,12 @@ Sockets = Mapping[str, socket.socket]
 _BACKLOG: Final = 4096
 
 
-def open_all(listeners: Mapping[str, tuple[str, int]]) -> dict[str, socket.socket]:
-    """Open a TCP socket for each name -> (address, port); OSError says which one it was."""
+def open_all(listeners: Mapping[str, Listener]) -> dict[str, socket.socket]:
+    """Open a socket for each listener, by its name; OSError says which one it was."""
     opened: dict[str, socket.socket] = {}
     try:
-        for name, (address, port) in listeners.items():
-            opened[name] = _open(name, address, port)
+        for name, listener in listeners.items():
+            opened[name] = _open(name, *listener)
     except OSError:
         for sock in opened.values():
             sock.close()
@@ -59,7 +60,8 @@ def refuse(listening: Sockets) -> None:
 def accept_again(listening: Sockets) -> None:
     """Undo `refuse`; nothing happens to a socket that listens."""
     for sock in listening.values():
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        streams = sock.type == socket.SOCK_STREAM  # datagrams have no backlog
+        if streams and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.listen(_BACKLOG)
 
@@ -69,18 +71,36 @@ def close_all(listening: Sockets) -> None:
         sock.close()
 
 
-def _open(name: str, address: str, port: int) -> socket.socket:
+def _open(name: str, address: str, port: int, kind: str) -> socket.socket:
     try:
         family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family) as free:
-            if not port:  # `refuse` keeps a port only if it was bound by its number
-                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                free.bind((address, 0))
-                port = free.getsockname()[1]
-            sock = socket.create_server((address, port), family=family, backlog=_BACKLOG)
+        opened = (
+            _datagrams(family, address, port) if kind == "udp" else _streams(family, address, port)
+        )
     except (OSError, UnicodeError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         text = f"cannot listen on {address}:{port} for {name}: {why}"
         raise OSError(getattr(error, "errno", None), text) from error
-    sock.setblocking(False)
-    return sock
+    opened.setblocking(False)
+    return opened
+
+
+def _streams(family: int, address: str, port: int) -> socket.socket:
+    with socket.socket(family) as free:
+        if not port:  # `refuse` keeps a port only if it was bound by its number
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind((address, 0))
+            port = free.getsockname()[1]
+        return socket.create_server((address, port), family=family, backlog=_BACKLOG)
+
+
+def _datagrams(family: int, address: str, port: int) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:  # as create_server does it
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind((address, port))
+    except BaseException:
+        opened.close()
+        raise
+    return opened

@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.fleet.fleet import Fleet
 from supervisor.host import sockets
+from supervisor.host.listener import Listener
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 from tests.support.running import DEADLINE, Running
@@ -20,7 +21,7 @@ from tests.support.running import DEADLINE, Running
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def listening(request: pytest.FixtureRequest) -> Iterator[sockets.Sockets]:
     try:
-        opened = sockets.open_all({"s": (request.param, 0)})
+        opened = sockets.open_all({"s": Listener(request.param, 0)})
     except OSError:
         if request.param == "::1":
             pytest.skip("this machine has no IPv6")
@@ -44,7 +45,7 @@ def test_a_refused_socket_keeps_its_port_and_listens_again(listening: sockets.So
     with pytest.raises(ConnectionRefusedError):
         connect(at)
     with pytest.raises(OSError, match="in use"):
-        sockets.open_all({"other": at[:2]})
+        sockets.open_all({"other": Listener(*at[:2])})
     sockets.accept_again(listening)
     assert sock.getsockname() == at
     with connect(at):
@@ -55,6 +56,27 @@ def test_a_refused_socket_keeps_its_port_and_listens_again(listening: sockets.So
         waiting.setblocking(False)
         with pytest.raises(BlockingIOError):  # it is in the backlog
             waiting.recv(1)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_datagrams_wait_while_nobody_reads(address: str) -> None:
+    try:
+        opened = sockets.open_all({"d": Listener(address, 0, "udp")})
+    except OSError:
+        assert address == "::1"
+        pytest.skip("this machine has no IPv6")
+    sock = opened["d"]
+    at = sock.getsockname()
+    sockets.refuse(opened)
+    sockets.accept_again(opened)
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as client:
+        client.sendto(b"waiting", at)
+        sock.setblocking(True)
+        sock.settimeout(DEADLINE)
+        assert sock.recv(100) == b"waiting"
+    with pytest.raises(OSError, match=f"cannot listen on {address}:{at[1]} for other: .*in use"):
+        sockets.open_all({"other": Listener(address, at[1], "udp")})
+    sockets.close_all(opened)
 
 
 def unit(state: State, *, backoff: float = 0.0, started: bool = True, after: Any = None) -> Unit:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from ipc import Message
-from supervisor.api import Module, ModuleConfig
+from supervisor.api import Listener, Module, ModuleConfig
 
 
 class Noting(Module):
@@ -109,8 +109,8 @@ class Listening(Noting):
     config: Config
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, tuple[str, int]]:
-        return {"echo": ("127.0.0.1", config.port)}
+    def listeners(cls, config: Any) -> dict[str, Listener]:
+        return {"echo": Listener("127.0.0.1", config.port)}
 
     @classmethod
     def unix_sockets(cls, config: Any) -> list[str]:
@@ -141,8 +141,8 @@ class Several(Noting):
         return int(config.processes)
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, tuple[str, int]]:
-        return {"shared": ("127.0.0.1", 0)}
+    def listeners(cls, config: Any) -> dict[str, Listener]:
+        return {"shared": Listener("127.0.0.1", 0)}
 
     async def start(self, context: Any) -> None:
         context.report(name=context.name, group=context.group)

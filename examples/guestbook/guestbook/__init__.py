@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from supervisor.api import CannotStart, Module, ModuleConfig, ModuleContext
+from supervisor.api import CannotStart, Listener, Module, ModuleConfig, ModuleContext
 
 
 class GuestbookConfig(ModuleConfig):
@@ -21,8 +21,8 @@ class Guestbook(Module):
     config: GuestbookConfig
 
     @classmethod
-    def listeners(cls, config: GuestbookConfig) -> dict[str, tuple[str, int]]:
-        return {"guests": (config.address, config.port)}
+    def listeners(cls, config: GuestbookConfig) -> dict[str, Listener]:
+        return {"guests": Listener(config.address, config.port)}
 
     async def start(self, context: ModuleContext) -> None:
         from guestbook.serving import Book, serve

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from modules.apiserver import ApiServer
 from modules.apiserver.http.server import Server
 from modules.apiserver.storage.store import Store
-from supervisor.api import CannotStart, KubernetesSettings, Settings
+from supervisor.api import CannotStart, KubernetesSettings, Listener, Settings
 
 
 class Context:
@@ -98,7 +98,7 @@ async def test_a_fault_in_the_background_ends_it(
 
 def test_configuration() -> None:
     config = ApiServer.Config()
-    assert ApiServer.listeners(config) == {"https": ("127.0.0.1", 6443)}
+    assert ApiServer.listeners(config) == {"https": Listener("127.0.0.1", 6443)}
     for wrong in ({"port": 70000}, {"port": "6443"}, {"prot": 1}):
         with pytest.raises(ValidationError):
             ApiServer.Config(**wrong)
