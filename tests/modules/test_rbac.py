@@ -65,15 +65,6 @@ ALSO: dict[Right, list[Right]] = {
 }
 
 
-class Canned:
-    """The answer of an API server that has certificates, to each request about one."""
-
-    async def read(self) -> bytes:
-        return b'{"metadata": {"name": "csr"}, "spec": {}}'
-
-    def release(self) -> None: ...
-
-
 def right_of(request: Request) -> Right:
     """Return what a request takes, as RBAC names it."""
     kind, *parts = (unquote(part) for part in request.path.strip("/").split("/"))
@@ -117,8 +108,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[Right]]:
             right = right_of(request)
             found.add(right)
             found.update(ALSO.get(right, ()))
-            if right[1] == "certificates.k8s.io":
-                return Canned()
         return await send(transport, request)
 
     monkeypatch.setattr(Transport, "send", noting)

@@ -36,7 +36,7 @@ class Denials:
         about = message_resource.parse(message.resource)
         REQUESTS_DENIED.labels(message.operation, about.type).inc()
         self._log(about.node, f"{message.operation} {about.at_edge}: {denied}")
-        if message.operation == messages.QUERY and not self._answers.expects_errors(about.node):
+        if message.operation == messages.QUERY:
             self._updater.denied(Target(about.node, about.type, about.namespace, about.name))
         text = f"{message.operation} {about.at_edge} is forbidden: {denied}"
         await self._answers.deny(message, about, Denied(text))

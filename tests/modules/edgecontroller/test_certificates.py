@@ -22,6 +22,7 @@ from modules.common.kube import (
     Resource,
 )
 from modules.edgecontroller.upstream.certificate_rules import CLIENT, SERVING
+from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json
 from .today import OTHER, fields, reason, responds
@@ -153,6 +154,21 @@ async def test_a_serving_certificate_is_requested_and_approved(
     found = await today.call("query", RESOURCE)
     assert (fields(found), found.resource_version) == (responds(RESOURCE), "1")
     assert found.content == signer.requests[NAME]
+
+
+async def test_a_serving_certificate_is_signed(today: Cloud) -> None:
+    """By the embedded API server, for the key and the addresses of the edge."""
+    created = await today.call("insert", RESOURCE, request())
+    uid = created.content["Object"]["metadata"]["uid"]
+    found = await eventually(
+        lambda: today.call("query", RESOURCE),
+        lambda answer: bool(answer.content["status"].get("certificate")),
+    )
+    assert found.content["metadata"]["uid"] == uid
+    chain = base64.b64decode(found.content["status"]["certificate"])
+    certificate = x509.load_pem_x509_certificates(chain)[0]
+    assert certificate.public_key() == KEY.public_key()
+    assert certificate.subject == x509.load_pem_x509_csr(pem()).subject
 
 
 async def test_the_same_request_again_is_approved_if_it_was_not(
