@@ -18,6 +18,7 @@ from ipc import (
     UnknownModule,
     open_contexts,
 )
+from ipc.contexts.questions import Failures
 
 
 def question(content: str = "?") -> Message:
@@ -202,3 +203,13 @@ def test_the_blocking_context_does_the_same() -> None:
     assert sorted(answer.content for answer in group) == ["b: ?", "c: ?"]
     with pytest.raises(Timeout):
         asking.receive(0.01)
+
+
+def test_the_first_of_several_errors_has_the_others_as_notes() -> None:
+    failures = Failures()
+    for text in ("first", "second", "third"):
+        with failures:
+            raise ChannelError(text)
+    with pytest.raises(ChannelError, match="first") as raised:
+        failures.raise_first()
+    assert raised.value.__notes__ == ["and: second", "and: third"]
