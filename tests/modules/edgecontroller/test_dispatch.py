@@ -130,7 +130,17 @@ class Bench:
             EventWriter(client, rights),
             QueryAnswerer(client, rights, self.state, updater),
         )
-        self.upstream = Upstream(rows(handlers), answers, nodes, updater, aside, config=config)
+        self.reported: list[str] = []
+        """nodes that have shown that they are alive"""
+        self.upstream = Upstream(
+            rows(handlers),
+            answers,
+            nodes,
+            updater,
+            aside,
+            config=config,
+            on_report=self.reported.append,
+        )
 
     def add_pod(self, name: str) -> None:
         self.state.stores[POD]["default", name] = pod(name, uid=f"uid-{name}")
@@ -146,6 +156,26 @@ def bench(tmp_path: Path) -> Any:
 async def settle() -> None:
     for _ in range(30):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("operation", "resource", "reports"),
+    [
+        ("update", f"default/nodestatus/{NODE}", True),
+        ("patch", f"null/nodepatch/{NODE}", True),
+        ("update", f"kube-node-lease/lease/{NODE}", True),
+        ("patch", "default/podpatch/p", False),
+        ("query", "default/configmap/c", False),
+    ],
+)
+def test_what_shows_that_a_node_is_alive(
+    bench: Bench, operation: str, resource: str, *, reports: bool
+) -> None:
+    """A kubelet of today renews its lease, and writes a status that is unchanged each 5 min."""
+    taken = Taken(f"node/{NODE}/{resource}")
+    taken.message.operation = operation
+    bench.upstream.dispatch(taken)
+    assert bench.reported == [NODE] * reports
 
 
 async def test_list_of_statuses_is_done_when_all_are_written(bench: Bench) -> None:
