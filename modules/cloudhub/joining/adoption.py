@@ -48,12 +48,15 @@ async def ensure_cluster_authority(
     pki = Pki(settings.data_dir / "pki")
     if config.ca or not settings.kubernetes.configured:
         return
-    if pki.ca_cert.exists() or remembered(pki.authority.fingerprint):
-        return
-    context.report(waiting_for="the Kubernetes API, for the CA")
-    async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as api:
-        authority = await _waited_for(api)
-    adopt_authority(pki, authority)
+    try:
+        if pki.ca_cert.exists() or remembered(pki.authority.fingerprint):
+            return
+        context.report(waiting_for="the Kubernetes API, for the CA")
+        async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as api:
+            authority = await _waited_for(api)
+        adopt_authority(pki, authority)
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
     context.report(waiting_for=None)
 
 

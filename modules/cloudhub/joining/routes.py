@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,7 @@ from modules.cloudhub.joining import enrollment
 from modules.cloudhub.joining.callers import Callers
 from modules.cloudhub.joining.exchange import Answer, Exchange, Refused
 from modules.cloudhub.metrics import JOIN_REQUESTS, JOINED, WRONG_TOKENS
+from modules.common.failure_log import FailureLog
 from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.certificates import Pki, record_node
@@ -73,6 +75,7 @@ class Routes:
         self._pki = pki
         self._wrong_tokens = Callers(*_TOKENS)
         self._questions = Callers(*_QUESTIONS)
+        self._failures = FailureLog(log, logging.ERROR)
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Return the answer to a request; a failure of our own is logged, and answered with 500."""
@@ -117,7 +120,8 @@ class Routes:
     async def _authority(self) -> Answer:
         """GET /ca.crt: the CA's certificate; the edge compares it with its token."""
         path = self._ca if isinstance(self._ca, Path) else self._ca.cert
-        certificate = x509.load_pem_x509_certificate(await asyncio.to_thread(path.read_bytes))
+        with self._own_file("certificate"):
+            certificate = x509.load_pem_x509_certificate(await asyncio.to_thread(path.read_bytes))
         return Answer(certificate.public_bytes(Encoding.DER), content_type=_DER)
 
     async def _enroll(self, exchange: Exchange) -> Answer:
@@ -128,7 +132,8 @@ class Routes:
                 "this cloudcore signs nothing: it has no key of the CA (modules.cloudhub.ca_key)",
             )
         node = exchange.header("NodeName")
-        authority = await asyncio.to_thread(load_authority, self._ca)
+        with self._own_file("authority"):
+            authority = await asyncio.to_thread(load_authority, self._ca)
         by = await self._authenticate(exchange, authority, node)
         enrollment.check_node(node)
         enrollment.check_usages(exchange.header("ExtKeyUsages"))
@@ -144,8 +149,26 @@ class Routes:
     def _sign(self, authority: signing.Authority, node: str, request: bytes) -> x509.Certificate:
         certificate = enrollment.enroll(authority, node, request, self._lifetime)
         if self._pki:
-            record_node(self._pki, node, certificate)
+            try:
+                record_node(self._pki, node, certificate)
+            except OSError as error:  # the edge is not to suffer from a full disk
+                text = f"node {node}: cannot keep a copy of its certificate: {error}"
+                self._failures.failed("record", str(error.strerror), text)
         return certificate
+
+    @contextmanager
+    def _own_file(self, key: str) -> Iterator[None]:
+        """Answer 503, and log once, if a file of the CA or of the tokens cannot be used."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self._failures.failed(key, str(error), f"edges cannot join: {error}")
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the CA or the tokens cannot be read: see cloudcore's log",
+                Retry_After="60",
+            ) from error
+        self._failures.worked(key, "edges can join again")
 
     async def _authenticate(
         self, exchange: Exchange, authority: signing.Authority, node: str
@@ -177,7 +200,8 @@ class Routes:
                 Retry_After=str(math.ceil(wait)),
             )
         try:
-            claims = await asyncio.to_thread(self._tokens.check, authority, token)
+            with self._own_file("tokens"):
+                claims = await asyncio.to_thread(self._tokens.check, authority, token)
         except InvalidToken as error:
             self._wrong_tokens.take(address)
             WRONG_TOKENS.inc()

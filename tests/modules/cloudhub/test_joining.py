@@ -267,6 +267,32 @@ async def test_other_paths_and_methods(door: Door) -> None:
         assert ("Allow" in answered.headers) is (status == 405)
 
 
+@pytest.mark.parametrize("file", ["pki/ca.key", "tokens.json"])
+async def test_files_that_cannot_be_read_are_said_once(
+    door: Door, caplog: pytest.LogCaptureFixture, file: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = door.pki.directory.parent / file
+    joiner = door.joiner()
+    content = path.read_bytes()
+    path.write_bytes(b"nonsense")
+    for _ in range(2):
+        status, text = await refused(door, joiner=joiner)
+        assert (status, "see cloudcore's log" in text) == (503, True)
+    assert len([each for each in caplog.records if "edges cannot join" in each.message]) == 1
+    path.write_bytes(content)
+    await joiner.join(NODE)
+    assert "edges can join again" in caplog.text
+
+
+async def test_a_copy_that_cannot_be_kept_keeps_no_edge_out(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.pki.nodes.write_text("a file in place of the directory")
+    await door.joined()
+    assert f"node {NODE}: cannot keep a copy of its certificate" in caplog.text
+
+
 async def test_a_failure_of_ours_is_logged_and_ends_nothing(
     door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

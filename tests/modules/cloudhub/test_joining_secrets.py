@@ -297,6 +297,12 @@ async def test_a_secret_that_is_no_ca_is_said(
         await ensure_cluster_authority(CloudHubConfig(), settings, Context())  # type: ignore[arg-type]
 
 
+async def test_a_damaged_fingerprint_is_an_error(settings: Settings) -> None:
+    (settings.data_dir / "pki.fingerprint").write_text("nonsense")
+    with pytest.raises(CannotStart, match=r"pki\.fingerprint is damaged"):
+        await ensure_cluster_authority(CloudHubConfig(), settings, Context())  # type: ignore[arg-type]
+
+
 async def test_the_embedded_api_is_not_waited_for(tmp_path: Path) -> None:
     alone = Settings(tmp_path / "alone", tmp_path)
     context = Context()
