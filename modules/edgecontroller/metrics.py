@@ -21,6 +21,10 @@ MESSAGES_REFUSED: Final = Counter(
     "cloudcore_edgecontroller_messages_refused_total",
     "Messages that edges could not store; they are sent again.",
 )
+MESSAGES_RESENT: Final = Counter(
+    "cloudcore_edgecontroller_messages_resent_total",
+    "Messages sent again because an edge had not acknowledged the last one about the object.",
+)
 REQUESTS_DENIED: Final = Counter(
     "cloudcore_edgecontroller_requests_denied_total",
     "Requests of edges for objects that the node has no right to read or write.",
@@ -38,7 +42,7 @@ MESSAGES_DROPPED: Final = Counter(
 )
 QUEUE_DEPTH: Final = Gauge(
     "cloudcore_edgecontroller_queue_depth",
-    "Objects due to nodes (outbox), and queued messages of edges by kind.",
+    "Objects due to nodes (outbox), ObjectSyncs to be written, and messages of edges by kind.",
     ["queue"],
     multiprocess_mode="livesum",
 )

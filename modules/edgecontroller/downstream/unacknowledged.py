@@ -10,6 +10,7 @@ has not been acknowledged in time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.metrics import MESSAGES_RESENT
+
+log = logging.getLogger(__name__)
 
 #: Seconds in which a node acknowledges a message, and the longest until it is sent again.
 RESEND: Final = 5.0
@@ -60,8 +64,9 @@ class Unacknowledged:
         self._state = state
         self._entries: defaultdict[str, dict[Item, _Entry]] = defaultdict(dict)
         self._in_window: defaultdict[str, int] = defaultdict(int)
+        #: What each node has not acknowledged in time; the first and the last of it are logged.
+        self._late: defaultdict[str, set[Item]] = defaultdict(set)
         state.due.room = self.room
-        self.resent = 0
 
     def room(self, node: str) -> int:
         """Return how many more messages a node takes now."""
@@ -76,11 +81,11 @@ class Unacknowledged:
             before = self._remove(target)
             if before is not None:
                 entry.attempts = before.attempts + (not before.in_window)
-                self.resent += not before.in_window
+                MESSAGES_RESENT.inc(not before.in_window)
             self._in_window[target.node] += 1
             entry.in_window = True
             loop = asyncio.get_running_loop()
-            entry.timer = loop.call_later(RESEND, self._late, target, entry)
+            entry.timer = loop.call_later(RESEND, self._was_late, target, entry)
         self._entries[target.node][target.item] = entry
 
     def get(self, target: Target) -> Sent | None:
@@ -88,8 +93,14 @@ class Unacknowledged:
         return entry.sent if entry else None
 
     def remove(self, target: Target) -> None:
-        """Forget a message: it has been acknowledged, or could not be sent."""
+        """Forget a message: it has been acknowledged or refused, or could not be sent."""
         self._remove(target)
+        late = self._late.get(target.node)
+        if late and target.item in late:
+            late.discard(target.item)
+            if not late:
+                del self._late[target.node]
+                log.info("node %s: has answered all that was sent again", target.node)
 
     def any_of(self, node: str, type: str) -> bool:  # noqa: A002 - KubeEdge's word
         """Whether a message about an object of a type is in flight to a node."""
@@ -101,6 +112,7 @@ class Unacknowledged:
             if entry.timer:
                 entry.timer.cancel()
         self._in_window.pop(node, None)
+        self._late.pop(node, None)
         self._state.due.resume(node)
 
     def _remove(self, target: Target) -> _Entry | None:
@@ -123,8 +135,18 @@ class Unacknowledged:
                 del self._in_window[node]
             self._state.due.resume(node)
 
-    def _late(self, target: Target, entry: _Entry) -> None:
+    def _was_late(self, target: Target, entry: _Entry) -> None:
         """Make room for others, and have the object's present state sent when it is time."""
         self._leave_window(target.node, entry)
+        late = self._late[target.node]
+        if not late:
+            what = "/".join(target.item)
+            log.warning(
+                "node %s: has not acknowledged %s in %g s; sent again until it does",
+                target.node,
+                what,
+                RESEND,
+            )
+        late.add(target.item)
         loop = asyncio.get_running_loop()
         entry.timer = loop.call_later(entry.pause - RESEND, self._state.due.mark, target)

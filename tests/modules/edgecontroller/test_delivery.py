@@ -333,6 +333,26 @@ async def test_an_object_that_is_never_acknowledged_blocks_no_other(
         await edge.acknowledge(message)
 
 
+async def test_the_first_and_the_last_of_what_is_late_are_logged(
+    edge: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(unacknowledged, "RESEND", 0.2)
+    for name in ("a", "b"):
+        await edge.api.create(PODS, pod(name), "default")
+    again = [await edge.until("update", f"{PREFIX}default/pod/{name}") for name in ("a", "b")]
+    for message in again:
+        await edge.acknowledge(message)
+    while "has answered all" not in caplog.text:
+        for message in await edge.drain():
+            await edge.acknowledge(message)
+    logged = [line for line in caplog.messages if NODE in line and "again" in line]
+    assert logged == [
+        f"node {NODE}: has not acknowledged pod/default/a in 0.2 s; sent again until it does",
+        f"node {NODE}: has answered all that was sent again",
+    ]
+
+
 async def test_pauses_before_a_resend_grow(edge: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unacknowledged, "RESEND", 0.1)
     monkeypatch.setattr(unacknowledged, "LONGEST", 0.4)
