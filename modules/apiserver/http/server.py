@@ -30,7 +30,7 @@ from modules.apiserver.meta.status import (
     cannot_store,
     no_such_path,
 )
-from modules.apiserver.registry import event_expiry
+from modules.apiserver.registry import event_expiry, request_expiry
 from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.registry.registry import Registry
@@ -46,6 +46,7 @@ SHUTDOWN_SECONDS = 2.0
 MOST_TOLD = 20
 CHECKPOINT_SECONDS = 1.0
 EVENTS_SECONDS = 30.0
+REQUESTS_SECONDS = 600.0
 #: The file of the key that signs tokens of service accounts, in the directory of the PKI.
 TOKEN_KEY = "service-accounts.key"  # noqa: S105 - a name
 _HEALTH = ("healthz", "livez", "readyz")
@@ -119,6 +120,7 @@ class Server:
     async def _keep_up(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._remove_old_events())
+            group.create_task(self._remove_old_requests())
             group.create_task(self._checkpoint())
             group.create_task(Cascade(self.registry).run())
             group.create_task(self.registry.namespace_objects.run())
@@ -131,6 +133,12 @@ class Server:
             with contextlib.suppress(TemporaryFailure):  # the store has logged it
                 await event_expiry.remove_old(self.registry)
             await asyncio.sleep(EVENTS_SECONDS)
+
+    async def _remove_old_requests(self) -> None:
+        while True:
+            with contextlib.suppress(TemporaryFailure):  # the store has logged it
+                await request_expiry.remove_old(self.registry)
+            await asyncio.sleep(REQUESTS_SECONDS)
 
     async def _checkpoint(self) -> None:
         while True:

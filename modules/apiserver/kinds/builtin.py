@@ -11,6 +11,7 @@ from modules.apiserver.kinds import (
     crdrules,
     customresources,
     pods,
+    service_accounts,
 )
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
 
@@ -90,6 +91,7 @@ BUILTIN = (
         subresources=(
             Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),
         ),
+        validate=service_accounts.validate,
     ),
     Resource(
         "", "v1", "PersistentVolume", "persistentvolumes",

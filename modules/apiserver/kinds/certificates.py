@@ -20,6 +20,7 @@ from modules.apiserver.meta.status import (
     Cause,
     forbidden,
     forbidden_field,
+    invalid,
     invalid_value,
     not_supported,
     required,
@@ -130,6 +131,7 @@ def merge(new: Json, old: Json, subresource: str) -> Json:
         conditions = dig(new, "status", "conditions") or []
         if subresource == "status":
             decided = [item for item in _conditions(old) if _type(item) in DECISIONS]
+            _check_undecided(old, conditions, decided)
             others = [item for item in conditions if _type(item) not in DECISIONS]
             merged["status"] = dict(new.get("status") or {})
             conditions = [*decided, *others]
@@ -140,6 +142,19 @@ def merge(new: Json, old: Json, subresource: str) -> Json:
     if not merged["status"]:
         del merged["status"]
     return merged
+
+
+def _check_undecided(request: Json, conditions: list[Json], decided: list[Json]) -> None:
+    """Raise ApiError (422) if a decision is added that was not made through `approval`."""
+    new = {_type(item) for item in conditions} - {_type(item) for item in decided}
+    faults = [
+        forbidden_field("status.conditions", f'updates may not add a condition of type "{type_}"')
+        for type_ in DECISIONS
+        if type_ in new
+    ]
+    if faults:
+        name = request["metadata"]["name"]
+        raise invalid("CertificateSigningRequest", "certificates.k8s.io", name, faults)
 
 
 def validate_update(new: Json, old: Json) -> list[Cause]:

@@ -10,9 +10,17 @@ from typing import Any
 
 from modules.apiserver.meta import field_types
 from modules.apiserver.meta.objects import Json, dig
-from modules.apiserver.meta.status import Cause, forbidden_field, not_supported, required
+from modules.apiserver.meta.status import (
+    Cause,
+    forbidden_field,
+    invalid_value,
+    not_supported,
+    required,
+)
 
 GRACE_SECONDS = 30
+#: The annotation of a pod that a node has started from a file.
+MIRROR = "kubernetes.io/config.mirror"
 _RESTART_POLICIES = ["Always", "OnFailure", "Never"]
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _VOLUMES_WITH_MODE = ("secret", "configMap", "downwardAPI", "projected")
@@ -124,6 +132,10 @@ def validate(pod: Json) -> list[Cause]:
                 for name in ("name", "image")
                 if not container.get(name)
             ]
+    mirrors = dig(pod, "metadata", "annotations", MIRROR)
+    if mirrors is not None and not spec.get("nodeName"):
+        text = "must set spec.nodeName if mirror pod annotation is set"
+        causes.append(invalid_value(f"metadata.annotations[{MIRROR}]", mirrors, text))
     if spec.get("restartPolicy") not in _RESTART_POLICIES:
         policy = spec.get("restartPolicy")
         causes.append(not_supported("spec.restartPolicy", policy, _RESTART_POLICIES))

@@ -219,6 +219,8 @@ class Cause:
                 return f"Required value{_suffix(self.detail)}"
             case "FieldValueForbidden":
                 return f"Forbidden{_suffix(self.detail)}"
+            case "FieldValueDuplicate":
+                return f"Duplicate value: {_quoted(self.value)}"
             case "FieldValueNotSupported":
                 return f"Unsupported value: {_quoted(self.value)}{_suffix(self.detail)}"
             case _:

@@ -17,6 +17,7 @@ from modules.apiserver.meta.status import (
     Cause,
     bad_request,
     conflict,
+    invalid,
     invalid_value,
     modified,
     required,
@@ -94,8 +95,12 @@ def start(metadata: Json) -> None:
         metadata["name"] = generate_name(str(metadata["generateName"]))
 
 
-def carry_over(new: Json, old: Json, resource: Resource) -> None:
-    """Refuse an update of another version of the object; keep the fields that the server sets."""
+def carry_over(new: Json, old: Json, resource: Resource, *, replaces: bool) -> None:
+    """Refuse an update of another version of the object; keep the fields that the server sets.
+
+    The uid is a precondition of a request that `replaces` the object, and part of what a patch
+    would change.
+    """
     ours, theirs = old["metadata"], new["metadata"]
     name = ours["name"]
     if theirs.get("name") != name:
@@ -107,6 +112,9 @@ def carry_over(new: Json, old: Json, resource: Resource) -> None:
     if version not in (None, "", "0") and version != ours["resourceVersion"]:
         raise modified(resource.plural, resource.group, name)
     if theirs.get("uid") and theirs["uid"] != ours["uid"]:
+        if not replaces:
+            fault = invalid_value("metadata.uid", theirs["uid"], "field is immutable")
+            raise invalid(resource.kind, resource.group, name, [fault])
         raise conflict(
             resource.plural,
             resource.group,

@@ -130,7 +130,13 @@ class Registry:
             fault = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(resource.kind, resource.group, name, [fault])
         return self.modify(
-            resource, namespace, name, lambda _: new, subresource=subresource, dry_run=dry_run
+            resource,
+            namespace,
+            name,
+            lambda _: new,
+            replaces=True,
+            subresource=subresource,
+            dry_run=dry_run,
         )
 
     def modify(
@@ -140,6 +146,7 @@ class Registry:
         name: str,
         change: Callable[[Json], Json],
         *,
+        replaces: bool = False,
         subresource: str = "",
         dry_run: bool = False,
     ) -> Entry:
@@ -149,7 +156,7 @@ class Registry:
         before = self.get(resource, namespace, name)
         old = before.decode()
         new = metadata.adopt(change(before.decode()), resource, namespace)
-        metadata.carry_over(new, old, resource)
+        metadata.carry_over(new, old, resource, replaces=replaces)
         with _of_the_right_types(resource):
             if resource.merge is not None:
                 new = resource.merge(new, old, subresource)

@@ -12,6 +12,7 @@ from modules.common.kube import (
     NODES,
     PODS,
     Conflict,
+    Invalid,
     KubeClient,
     NotFound,
     Object,
@@ -128,7 +129,7 @@ class PodWriter:
                 return await self._client.patch(
                     PODS, name, patch, namespace, type="strategic", subresource=_STATUS
                 )
-            except Conflict:
+            except (Conflict, Invalid):  # kube-apiserver: the uid in a patch is a field
                 found = await self._client.get(PODS, name, namespace)
                 if reference(PODS, found).get("uid", "") == uid:
                     raise  # to be retried

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tests.modules.apiserver.conftest import pod
+from tests.modules.apiserver.test_certificates import condition, request
 from tests.modules.apiserver.test_crds import BOAT, meta, paths
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -35,6 +36,23 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     f"{CORE}/persistentvolumeclaims": {
         "metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "volumeName": "v"},
+    },
+    f"{CORE}/serviceaccounts": {
+        "metadata": {"name": "a"}, "secrets": [{"name": "s"}], "imagePullSecrets": [{"name": "r"}],
+        "automountServiceAccountToken": True,
+    },
+    f"{CORE}/serviceaccounts/a0/token": {
+        "metadata": {"name": "a"}, "spec": {
+            "audiences": ["x"], "expirationSeconds": 600,
+            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p0", "uid": ""},
+        },
+    },
+    "/apis/authentication.k8s.io/v1/tokenreviews": {
+        "metadata": {"name": "t"}, "spec": {"token": "a.b.c", "audiences": ["x"]},
+    },
+    "/apis/certificates.k8s.io/v1/certificatesigningrequests": {
+        **request(expirationSeconds=600), "metadata": {"name": "c"},
+        "status": {"conditions": [condition("Approved")], "certificate": ""},
     },
     "/api/v1/nodes": {
         "metadata": {"name": "n", "labels": {"a": "b"}},
@@ -166,7 +184,9 @@ class Generator:
         path = f"{self.random.choice([*KINDS])}/x"
         if self.known and self.random.random() < 0.95:
             path = self.random.choice([*self.known])
-        return path + self.random.choice(("", "", "", "", "/status", "/binding", "/x"))
+        return path + self.random.choice(
+            ("", "", "", "", "", "/status", "/approval", "/binding", "/x")
+        )
 
     def _query(self) -> str:
         given = self.random.sample(QUERIES, self.random.choice((0, 0, 1, 1, 2, 4)))

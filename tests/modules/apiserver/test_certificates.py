@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -15,6 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from modules.apiserver.registry.certificate_signer import CLIENT, SERVING
+from modules.apiserver.registry.request_expiry import (
+    DECIDED_SECONDS,
+    PENDING_SECONDS,
+    remove_old,
+)
 from modules.common.pki.signing import issued_by
 from tests.modules.apiserver.conftest import Api, Kubectl
 from tests.support.waiting import until
@@ -162,7 +167,7 @@ async def test_other_signers_are_left_to_others(api: Api, caplog: pytest.LogCapt
         ({"request": pem()[:-400] + "AAAA"}, 422, "spec.request"),
         ({"usages": []}, 422, "spec.usages: Required value"),
         ({"usages": ["sleep"]}, 422, 'spec.usages[0]: Unsupported value: "sleep"'),
-        ({"usages": ["any", "any"]}, 422, "spec.usages[1]"),
+        ({"usages": ["any", "any"]}, 422, 'spec.usages[1]: Duplicate value: "any"'),
         ({"signerName": ""}, 422, "spec.signerName: Required value"),
         ({"signerName": "mine"}, 422, "fully qualified domain and path"),
         ({"signerName": "kubernetes.io/legacy-unknown"}, 422, "legacy signerName is not allowed"),
@@ -191,8 +196,9 @@ async def test_what_was_requested_and_decided_stays(api: Api) -> None:
     assert changed["spec"] == created["spec"]
     assert changed["metadata"]["labels"] == {"a": "b"}
     path = f"{PATH}/csr/status"
-    sneaked = await api.patch(path, {"status": {"conditions": [condition("Approved")]}})
-    assert "status" not in sneaked
+    sneaked = {"status": {"conditions": [condition("Approved")]}}
+    status = await api.patch(path, sneaked, expect=422)
+    assert 'updates may not add a condition of type "Approved"' in status["message"]
     for wrong, text in (
         ([condition("Approved"), condition("Denied")], "mutually exclusive"),
         ([condition("Approved", status="False")], "Unsupported value"),
@@ -204,3 +210,16 @@ async def test_what_was_requested_and_decided_stays(api: Api) -> None:
     await api.patch(f"{PATH}/csr/approval", {"status": {"conditions": [condition("Denied")]}})
     status = await api.patch(f"{PATH}/csr/approval", {"status": {"conditions": []}}, expect=422)
     assert 'may not remove a condition of type "Denied"' in status["message"]
+
+
+async def test_old_requests_are_removed(api: Api) -> None:
+    created = await api.call("POST", PATH, request(), expect=201)
+    now = datetime.fromisoformat(created["metadata"]["creationTimestamp"]).timestamp()
+    registry = api.server.registry
+    assert await remove_old(registry, now + PENDING_SECONDS - 60) == 0
+    assert await remove_old(registry, now + PENDING_SECONDS + 60) == 1
+    await approve(api, await api.call("POST", PATH, request(), expect=201))
+    await concluded(api)
+    assert await remove_old(registry, now + DECIDED_SECONDS - 60) == 0
+    assert await remove_old(registry, now + DECIDED_SECONDS + 60) == 1
+    await api.call("POST", PATH, request(), expect=201)

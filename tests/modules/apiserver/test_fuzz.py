@@ -129,7 +129,7 @@ class Fuzz:
         self.requests.token = answer.get("metadata", {}).get("continue", self.requests.token)
         if request.method in ("GET", "HEAD", "OPTIONS") or "dryRun=All" in request.url:
             return
-        for suffix in ("/status", "/binding"):
+        for suffix in ("/status", "/approval", "/binding"):
             path = path.removesuffix(suffix)
         if request.method == "POST" and "/binding" not in request.url:
             path += "/" + str(answer.get("metadata", {}).get("name"))

@@ -107,7 +107,9 @@ async def test_an_update_of_an_old_version_is_a_conflict(api: Api) -> None:
     assert "the object has been modified" in status["message"]
     stale = {"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]}}
     await api.patch(f"{CONFIGMAPS}/a", stale, expect=409)
-    await api.patch(f"{CONFIGMAPS}/a", {"metadata": {"uid": "another"}}, expect=409)
+    await api.patch(f"{CONFIGMAPS}/a", {"metadata": {"uid": "another"}}, expect=422)
+    another = {**updated, "metadata": {**updated["metadata"], "uid": "another"}}
+    await api.call("PUT", f"{CONFIGMAPS}/a", another, expect=409)
     assert (await api.call("GET", f"{CONFIGMAPS}/a"))["data"] == {"n": "2"}
 
 
