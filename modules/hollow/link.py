@@ -4,7 +4,8 @@ An edge (edge/pkg/edgehub, viaduct/pkg/conn/ws.go) does not monitor its connecti
 and then it closes, waits two heartbeats and reconnects. A failed dial is retried after 5 s, with
 a pause after every five: a minute in v1.1, two heartbeats in v1.23. Messages that the edge's
 modules send meanwhile are queued in a channel of 1024; the message whose write failed is lost.
-An edge of v1.23 limits the rate of what it sends.
+An edge of v1.23 limits the rate of what it sends, and ends with an empty message, which beehive's
+channel yields when it is closed.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ class Link:
                     if failures % DIALS_BEFORE_PAUSE == 0:
                         await asyncio.sleep(self._dial_pause)
         finally:
+            if self.form.limited and self.connected:
+                self._write(Message("", "", 0, False, "", "", "", ""))
             self._hang_up()
 
     def send(self, message: Message) -> None:

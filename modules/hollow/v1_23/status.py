@@ -196,6 +196,11 @@ def _container_status(pod: Json, container: Json, state: Json) -> Json:
         "imageID": "",
         "started": runs,
     }
+    if mounts := container.get("volumeMounts"):
+        fields = ("mountPath", "name", "readOnly")
+        status["volumeMounts"] = [
+            {field: mount[field] for field in fields if field in mount} for mount in mounts
+        ]
     if "waiting" not in state:
         digest = container_digest(pod, container["name"])
         status |= {"containerID": f"containerd://{digest}", "imageID": f"sha256:{digest}"}

@@ -116,7 +116,7 @@ class Cloud:
                 await self._changed.wait()
 
     async def message(
-        self, operation: str, resource: str, *, skip: int = 0, **fields: Any
+        self, operation: str, resource: str, *, skip: int = 0, timeout: float = 5.0, **fields: Any
     ) -> Message:
         """Wait for the first such message of an edge (after `skip` others)."""
 
@@ -128,7 +128,7 @@ class Cloud:
                 and all(getattr(message, name) == value for name, value in fields.items())
             ]
 
-        await self.wait(lambda: len(found()) > skip)
+        await self.wait(lambda: len(found()) > skip, timeout)
         return found()[skip]
 
 

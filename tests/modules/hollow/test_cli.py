@@ -35,7 +35,7 @@ async def test_joins_prints_and_ends_on_a_signal(
 ) -> None:
     process = await start("edge-1", "--server", tls_cloud.url, "--certs", str(edge_certs))
     try:
-        await tls_cloud.message("keepalive", "node")
+        await tls_cloud.message("keepalive", "node", timeout=30)
         tls_cloud.send_object("insert", "default/configmap/c", {"data": {}})
         await tls_cloud.message("response", "default/configmap/c")
         process.send_signal(number)
@@ -59,7 +59,7 @@ async def test_many_with_certificates_of_the_data_directory(
         "edge", "--count", "2", "--server", tls_cloud.url, "--data-dir", str(tmp_path), "-o", "json"
     )
     try:
-        await tls_cloud.wait(lambda: len(tls_cloud.requests) == 2, 10)
+        await tls_cloud.wait(lambda: len(tls_cloud.requests) == 2, 30)
         await tls_cloud.message("keepalive", "node", skip=1)
         process.terminate()
         out, _ = await asyncio.wait_for(process.communicate(), 10)
