@@ -14,6 +14,8 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/common/wire/test_json_form.py::test_no_input_does_worse_than_a_wire_error \
   tests/modules/common/wire/test_json_form.py::test_what_is_encoded_decodes \
   tests/modules/common/wire/test_json_form.py::test_any_bytes_in_a_string_are_read_as_text \
+  tests/modules/cloudhub/test_joining_requests.py::test_bytes_of_any_kind_are_refused \
+  tests/modules/cloudhub/test_joining_requests.py::test_no_changed_byte_gets_past_the_signature \
   tests/modules/edgecontroller/test_bad_messages.py::test_whatever_an_edge_sends_the_controller_goes_on \
   tests/modules/devicecontroller/test_bad_messages.py::test_whatever_an_edge_sends_the_controller_goes_on \
   tests/modules/cloudhub/test_sessions.py::test_whatever_is_written_the_hub_goes_on \

@@ -55,3 +55,20 @@ async def test_a_clock_that_is_steered_does_not(clocks: Clocks) -> None:
     async with asyncio.timeout(20):
         await waiting
     assert clocks.seconds >= main._RENEWAL
+
+
+async def test_another_address_of_the_host_makes_it_look(
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = ["10.0.0.5"]
+    monkeypatch.setattr(main, "own_names", lambda: list(names))
+    waiting = asyncio.create_task(main._due())
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    names[0] = "10.0.0.6"
+    async with asyncio.timeout(20):
+        await waiting
+    assert clocks.seconds < main._RENEWAL
+    assert "other names or addresses" in caplog.text
