@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from modules.common.kube import CONFIGMAPS, PODS
-from tests.modules.edgecontroller.conftest import NODE, Cloud, configmap, pod
+import asyncio
+
+from modules.common.kube import PODS
+from tests.modules.edgecontroller.conftest import NODE, Cloud, pod
 
 TOKEN = {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
 CA = {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}}
@@ -23,7 +25,6 @@ def access(*sources: object) -> dict[str, object]:
 
 
 async def test_a_pod_goes_without_its_token(running: Cloud) -> None:
-    await running.api.create(CONFIGMAPS, configmap("kube-root-ca.crt"), "default")
     volumes = {"volumes": [access(TOKEN, CA, NAMESPACE), OTHER]}
     created = await running.api.create(PODS, pod("p", spec=volumes), "default")
     told = await running.until("insert", f"node/{NODE}/default/pod/p")
@@ -34,6 +35,14 @@ async def test_a_pod_goes_without_its_token(running: Cloud) -> None:
     status = {"status": {"phase": "Running"}}
     await running.api.patch(PODS, "p", status, "default", subresource="status")
     assert await running.drain() == []
+    # What it acknowledges is the present state, although it was sent another form of an older one.
+    await running.acknowledge(told)
+    await running.drain()
+    record = (running.settings.data_dir / "edgecontroller" / "told.jsonl").read_text
+    version = (await running.api.get(PODS, "p", "default"))["metadata"]["resourceVersion"]
+    async with asyncio.timeout(10):
+        while f'"{version}"' not in record():
+            await asyncio.sleep(0.1)
 
 
 async def test_a_volume_of_nothing_but_a_token_stays(running: Cloud) -> None:
