@@ -91,7 +91,7 @@ class Client:
         audiences = ",".join(spec["audiences"] or ())
         key = f"{resource}/{audiences}/{spec['expirationSeconds']}/{bound['name']}/{bound['uid']}"
         stored: Json | None = self._store.get(key)
-        if stored is not None and not _is_due(stored):
+        if stored is not None and not is_due(stored):
             return stored
         self._emit("query", resource, f"for pod {bound['name']}")
         request = {
@@ -153,7 +153,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) and value else "the answer is not an object"
 
 
-def _is_due(token: Json) -> bool:
+def is_due(token: Json) -> bool:
     """Whether to renew a token (requiresRefresh in serviceaccount.go)."""
     seconds = token.get("spec", {}).get("expirationSeconds")
     expires = token.get("status", {}).get("expirationTimestamp")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from modules.common.times import format_time, now
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
+from modules.hollow.v1_23.client import is_due
 from modules.hollow.v1_23.volumes import attachment_name
 from tests.modules.hollow.conftest import Cloud
 from tests.modules.hollow.v1_23.conftest import TIMING, Api, edged_of, pod, status_of, value_of
 
 POD = "default/pod/p1"
 PATCH = "default/podpatch/p1"
+DAY = 86400
 
 
 def phase(api: Api, key: str = POD) -> str:
@@ -128,6 +134,18 @@ async def test_a_token_near_its_end_is_renewed(cloud: Cloud, api: Api, edge: Hol
     await cloud.message("query", "default/serviceaccounttoken/default", skip=1)
 
 
+@pytest.mark.parametrize(
+    ("life", "left", "due"),
+    [(600, 300, False), (600, 119, True), (600, -1, True), (3 * DAY, 2 * DAY - 60, True)],
+)
+def test_a_token_is_renewed_after_80_percent_of_its_life_and_after_a_day(
+    life: int, left: int, due: bool
+) -> None:
+    expires = format_time(now() + timedelta(seconds=left), "microseconds")
+    spec = {"expirationSeconds": life}
+    assert is_due({"spec": spec, "status": {"expirationTimestamp": expires}}) is due
+
+
 async def test_volumes_are_followed_to_their_attachment(
     cloud: Cloud, api: Api, edge: HollowEdge
 ) -> None:
@@ -161,10 +179,13 @@ async def test_a_deleted_pod_reports_its_end_and_then_is_deleted(
     answered = await edge.wait_message(lambda m: m.parent_id == question.id)
     assert answered.content == "OK"
     assert POD in edge.objects
+    edged_of(edge).report_all()
+    api.push("insert", "default/pod/p2", pod("p2"))
+    await cloud.wait(lambda: phase(api, "default/pod/p2") == "Running")
     pushed = api.push("delete", POD)
     await cloud.message("response", POD, parent_id=pushed.id)
-    assert edge.pods == {}
-    assert edged_of(edge).statuses == {}
+    assert edge.pods.keys() == {"default/p2"}
+    assert edged_of(edge).statuses.keys() == {"default/pod/p2"}
     assert sum(message.operation == "delete" for message in cloud.messages) == 1
 
 
