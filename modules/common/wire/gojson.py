@@ -42,9 +42,10 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:e[+-]?\
 _SHORT_ESCAPE: Final = re.compile(rb"\\(.)")
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, *, short_escapes: bool = False) -> bytes:
     """Encode a JSON-like value; bytes become base64, as for []byte in Go.
 
+    With `short_escapes` backspace and form feed are `\\b` and `\\f`, as Go writes them since 1.22.
     Raises TypeError, ValueError or RecursionError for a value that JSON cannot represent.
     """
     data = _encode(value)
@@ -55,8 +56,9 @@ def dumps(value: Any) -> bytes:
         for raw, escaped in _ESCAPES:
             data = data.replace(raw, escaped)
     has_floats = _FRACTION_END.search(data) or _EXPONENT_END.search(data)
-    if has_floats or (special and (rb"\b" in data or rb"\f" in data)):
-        data = _TOKEN.sub(_go_token, data)
+    has_long_escapes = not short_escapes and special and (rb"\b" in data or rb"\f" in data)
+    if has_floats or has_long_escapes:
+        data = _TOKEN.sub(_number_token if short_escapes else _go_token, data)
     return data
 
 
@@ -81,6 +83,12 @@ def _numbers_are_finite(value: Any) -> bool:
     elif isinstance(value, msgspec.Struct):
         inner = (getattr(value, field) for field in value.__struct_fields__)
     return all(map(_numbers_are_finite, inner))
+
+
+def _number_token(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    is_float = not token.startswith(b'"') and (b"." in token or b"e" in token)
+    return _go_float(token) if is_float else token
 
 
 def _go_token(match: re.Match[bytes]) -> bytes:

@@ -101,7 +101,7 @@ def encode(message: Message) -> tuple[bytes]:
         message.content,
     )
     try:
-        return (gojson.dumps(document) + b"\n",)
+        return (gojson.dumps(document, short_escapes=True) + b"\n",)
     except (TypeError, ValueError, RecursionError) as error:
         raise WireError(
             f"message {message.id} ({message.operation} {message.resource}) "

@@ -112,3 +112,9 @@ def test_a_float_has_its_shortest_digits(value: float) -> None:
     assert math.copysign(1, float(text)) == math.copysign(1, value)
     assert not text.endswith(".0")
     assert ("e" in text) == (value != 0 and not 1e-6 <= abs(value) < 1e21)
+
+
+def test_short_escapes_as_go_writes_them_since_1_22() -> None:
+    value = {"a": "\b\f\u2028<", "b": 1e21, "c": "1.0\b"}
+    assert dumps(value, short_escapes=True) == (rb'{"a":"\b\f\u2028\u003c","b":1e+21,"c":"1.0\b"}')
+    assert rb"\u0008\u000c" in dumps(value)
