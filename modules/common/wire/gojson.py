@@ -45,7 +45,7 @@ _SHORT_ESCAPE: Final = re.compile(rb"\\(.)")
 def dumps(value: Any, *, short_escapes: bool = False) -> bytes:
     """Encode a JSON-like value; bytes become base64, as for []byte in Go.
 
-    With `short_escapes` backspace and form feed are `\\b` and `\\f`, as Go writes them since 1.22.
+    With `short_escapes` backspace and form feed are written short, as Go does since 1.22.
     Raises TypeError, ValueError or RecursionError for a value that JSON cannot represent.
     """
     data = _encode(value)
