@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from modules.apiserver.columns import AGE, NAME, Column
 from modules.apiserver.meta.objects import Entry, Json, dig
@@ -49,6 +50,8 @@ class Resource:
     the object everything else. `status_on_create`: a create request may set the status, as kubelets
     do when they register a node. `virtual`: requests are answered, nothing is stored. `served`:
     false for a CRD whose version is not served; its objects are kept, and deleted with it.
+    `other_versions`: those of a CRD besides the one in which its objects are stored; `stored_as` is
+    that one's apiVersion in them. There is no conversion but that of the apiVersion.
     """
 
     group: str
@@ -80,6 +83,8 @@ class Resource:
     validate: Callable[[Json], list[Cause]] = nothing_wrong
     validate_update: Callable[[Json, Json], list[Cause]] = any_change
     schema: Json | None = None
+    other_versions: tuple[Resource, ...] = ()
+    stored_as: str = ""
 
     @property
     def api_version(self) -> str:
@@ -89,6 +94,27 @@ class Resource:
     def storage(self) -> str:
         """The name under which its objects are stored, the same for all versions."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @cached_property
+    def _head(self) -> bytes:
+        """The bytes with which a stored object of this version begins (see metadata.adopt)."""
+        return b'{"kind":"%b","apiVersion":"%b"' % (self.kind.encode(), self.api_version.encode())
+
+    def raw(self, entry: Entry) -> bytes:
+        """Return a stored object in this version."""
+        if not self.custom or entry.raw.startswith(self._head):
+            return entry.raw
+        start = self._head.index(b'","apiVersion":"') + len(b'","apiVersion":"')
+        if entry.raw[:start] != self._head[:start]:
+            return entry.raw
+        return self._head + entry.raw[entry.raw.index(b'"', start) + 1 :]
+
+    def decode(self, entry: Entry) -> Json:
+        """Return a stored object in this version, as a new dict, which the caller may change."""
+        obj = entry.decode()
+        if self.custom:
+            obj["apiVersion"] = self.api_version
+        return obj
 
     @property
     def base_path(self) -> str:
@@ -122,7 +148,8 @@ class Catalog:
             self.add(resource)
 
     def add(self, resource: Resource) -> None:
-        self._resources[resource.group, resource.version, resource.plural] = resource
+        for each in (resource, *resource.other_versions):
+            self._resources[each.group, each.version, each.plural] = each
 
     def remove(self, storage: str) -> None:
         """Stop serving the custom resource that is stored as `storage`."""
@@ -147,7 +174,11 @@ class Catalog:
 
     def stored(self) -> Iterator[Resource]:
         """Yield the resources that may have stored objects, served or not."""
-        return (resource for resource in self._resources.values() if not resource.virtual)
+        return (
+            resource
+            for resource in self._resources.values()
+            if not (resource.virtual or resource.stored_as)
+        )
 
     def groups(self) -> dict[str, list[str]]:
         """Return the named groups with their versions, in order."""

@@ -1,22 +1,47 @@
-"""The controller of one process: connects to the API, fills its caches, then reconciles."""
+"""The controller of one process: connects to the API, fills its caches, then reconciles.
+
+Devices of both API versions are served side by side, each by its own room (v1alpha1, v1beta1); a
+message of an edge goes to the one that its edge knows (upstream.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from modules.common.kube import DEVICES, EventRecorder, KubeClient, SetAside, synced
+import msgspec
+
+from modules.common.kube import (
+    DEVICES,
+    DEVICES_V1BETA1,
+    NODES,
+    EventRecorder,
+    Key,
+    KubeClient,
+    Object,
+    Reflector,
+    SetAside,
+    WatchEvent,
+    synced,
+)
+from modules.common.kube.metrics import CACHED_OBJECTS
+from modules.common.sync.record import Record
+from modules.common.wire.generations import V1_23
+from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.metrics import QUEUE_DEPTH
+from modules.devicecontroller.edges import Edges, keep_name
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.upstream import Upstream
-from modules.devicecontroller.v1alpha1.device import keep_device
-from modules.devicecontroller.v1alpha1.devices import Downstream
+from modules.devicecontroller.v1alpha1 import devices as v1alpha1
+from modules.devicecontroller.v1alpha1.device import keep_read
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.inventory import Inventory
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
+from modules.devicecontroller.v1beta1 import devices as v1beta1
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
@@ -31,15 +56,22 @@ _REPORT: Final = 0.2
 #: Seconds between updates of the metrics.
 _MEASURE: Final = 1.0
 
+#: The records of what nodes have been told, of each API version.
+TOLD: Final = "told.jsonl"
+DELIVERED: Final = "delivered.jsonl"
+
 log = logging.getLogger(__name__)
 
 
 async def run(context: ModuleContext, config: DeviceControllerConfig, settings: Settings) -> None:
     """Synchronize devices until asked to stop."""
-    path = settings.data_dir / "devicecontroller" / "told.jsonl"
+    directory = settings.data_dir / "devicecontroller"
     async with KubeClient.connect(settings, user_agent="cloudcore-devicecontroller") as client:
-        with contextlib.closing(SyncRecord(path)) as record:
-            await _Controller(context, config, settings, client, record).run()
+        with (
+            contextlib.closing(SyncRecord(directory / TOLD)) as told,
+            contextlib.closing(Record(directory / DELIVERED, msgspec.json.decode)) as delivered,
+        ):
+            await _Controller(context, config, settings, client, (told, delivered)).run()
 
 
 class _Controller:
@@ -49,35 +81,60 @@ class _Controller:
         config: DeviceControllerConfig,
         settings: Settings,
         client: KubeClient,
-        record: SyncRecord,
+        records: tuple[SyncRecord, Record],
     ) -> None:
+        told, delivered = records
         self._context = context
-        self._record = record
+        self._records = records
         self._config = config
         self._client = client
         self._namespace = settings.kubernetes.namespace or None
         self._report_due = False
+        self._sent = 0
         self._recorder = EventRecorder(client, "devicecontroller")
-        set_aside = SetAside(self._recorder, client.module)
-        status = StatusPatcher(client, DEVICES, keep_device)
-        inventory = Inventory({}, {}, {})
+        self._set_aside = set_aside = SetAside(self._recorder, client.module)
+        self._definitions = Definitions(client, install=config.install_crds)
+        known_nodes: dict[Key, Object] = {}
+        self._nodes = Reflector(
+            client,
+            NODES,
+            self._node_changed,
+            store=known_nodes,
+            keep=keep_name,
+            set_aside=set_aside,
+        )
+        self._edges = Edges(context, told.generations(), self._edge_changed)
+        status = StatusPatcher(client, DEVICES, keep_read)
+        inventory = Inventory({}, {}, known_nodes)
         self._writer = StatusWriter(status, inventory, set_aside)
-        self._downstream = Downstream(
+        self._alpha = v1alpha1.Devices(
             client,
             context,
-            record,
+            told,
             inventory,
             self._writer,
             namespace=self._namespace,
             on_change=self._report_soon,
             status=status,
-            definitions=Definitions(client, install=config.install_crds),
+            definitions=self._definitions,
+            set_aside=set_aside,
+        )
+        self._beta = v1beta1.Devices(
+            client,
+            context,
+            delivered,
+            self._edges,
+            known_nodes,
+            namespace=self._namespace,
+            on_change=self._report_soon,
+            definitions=self._definitions,
             set_aside=set_aside,
         )
         self._upstream = Upstream(
             context,
-            self._downstream.node_sync,
-            self._writer,
+            self._alpha,
+            self._beta,
+            self._edges,
             set_aside,
             limit=config.update_device_status_buffer,
         )
@@ -86,7 +143,8 @@ class _Controller:
         """Run until asked to stop; messages in flight by then are still handled."""
         async with asyncio.TaskGroup() as tasks:
             parts = (
-                self._downstream.watch(),
+                self._nodes.run(),
+                self._definitions.look(),
                 self._client.health.report_to(self._context),
                 self._measure(),
                 self._work(),
@@ -100,38 +158,106 @@ class _Controller:
                     await self._upstream.drain()
             for task in work:
                 task.cancel()
-        self._downstream.stop()
+        self._alpha.stop()
+        self._beta.stop()
         self._writer.stop()
 
     async def _work(self) -> None:
-        await self._read_all()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._downstream.run(self._config.profile_workers))
-            tasks.create_task(self._writer.run(self._config.update_device_status_workers))
+            starting = (
+                tasks.create_task(self._start(DEVICES.version, self._alpha, self._run_alpha)),
+                tasks.create_task(self._start(DEVICES_V1BETA1.version, self._beta, self._run_beta)),
+            )
+            await self._read_all()
             tasks.create_task(self._upstream.run())
+            await asyncio.wait(starting)
+
+    async def _start(
+        self,
+        version: str,
+        devices: v1alpha1.Devices | v1beta1.Devices,
+        work: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Watch devices of a version as soon as it is served, and serve them until cancelled."""
+        await self._definitions.served(version)
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in devices.reflectors:
+                tasks.create_task(reflector.run())
+            for reflector in (self._nodes, *devices.reflectors):
+                await reflector.synced()
+            await work()
+
+    async def _run_alpha(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._alpha.run(self._config.profile_workers))
+            tasks.create_task(self._writer.run(self._config.update_device_status_workers))
+
+    async def _run_beta(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._edges.ask(self._beta.nodes))
+            tasks.create_task(self._beta.run(self._config.update_device_status_workers))
 
     async def _read_all(self) -> None:
-        await synced(self._downstream.reflectors, self._client.health, self._context)
+        """Wait until the caches of all versions that are served are complete."""
+        await synced(
+            self._watched, self._client.health, self._context, first=self._definitions.found()
+        )
         self._report()
         self._context.ready()
+
+    def _watched(self) -> list[Reflector]:
+        """Return the reflectors that run."""
+        found = [self._nodes]
+        for version, devices in (
+            (DEVICES.version, self._alpha),
+            (DEVICES_V1BETA1.version, self._beta),
+        ):
+            if self._definitions.serves(version):
+                found += devices.reflectors
+        return found
 
     async def _retry_after_outages(self) -> None:
         while True:
             await self._client.health.recovered()
-            self._downstream.retry_now()
+            self._alpha.retry_now()
+            self._beta.retry_now()
             self._writer.retry_now()
+
+    def _node_changed(self, event: WatchEvent) -> None:
+        self._alpha.node_changed(event)
+        self._beta.node_changed(event)
+
+    def _edge_changed(self, node: str) -> None:
+        """Handle what CloudHub has answered about a node."""
+        if self._edges.are_of_today(node):
+            self._alpha.node_sync.learn(node, V1_23)
+        self._alpha.edge_changed(node)
+        self._beta.edge_changed(node)
 
     async def _measure(self) -> None:
         """Update the metrics once a second."""
         while True:
-            self._downstream.measure()
-            self._flush_record()
-            QUEUE_DEPTH.labels("statuses").set(len(self._writer))
+            cached: Counter[str] = Counter()
+            for reflector in self._watched():
+                cached[reflector.resource.plural] += len(reflector.store)
+            for plural, number in cached.items():
+                CACHED_OBJECTS.labels(self._client.module, plural).set(number)
+            depths = Counter(self._alpha.queues()) + Counter(self._beta.queues())
+            depths["statuses"] += len(self._writer)
+            for name in metrics.QUEUES:
+                metrics.QUEUE_DEPTH.labels(name).set(depths[name])
+            metrics.REJECTED_DEVICES.set(self._count()["rejected_devices"])
+            sent = self._alpha.node_sync.sent + self._beta.delivery.sent
+            metrics.MESSAGES_SENT.inc(sent - self._sent)
+            self._sent = sent
+            self._flush_records()
             await asyncio.sleep(_MEASURE)
 
-    def _flush_record(self) -> None:
-        self._record.flush()
-        self._context.report(trouble=self._record.trouble.reason)
+    def _flush_records(self) -> None:
+        for record in self._records:
+            record.flush()
+        reasons = [record.trouble.reason for record in self._records]
+        self._context.report(trouble=next(filter(None, reasons), ""))
 
     def _report_soon(self) -> None:
         if not self._report_due:
@@ -140,4 +266,13 @@ class _Controller:
 
     def _report(self) -> None:
         self._report_due = False
-        self._context.report(**self._downstream.details())
+        self._context.report(**self._count())
+
+    def _count(self) -> Counter[str]:
+        """Return the numbers for `cloudcore status`, of both versions."""
+        found: Counter[str] = Counter()
+        for counts in (self._alpha.count(), self._beta.count()):
+            for name, number in counts.items():
+                found[name] += number
+        found["set_aside"] += len(self._nodes.aside)
+        return found

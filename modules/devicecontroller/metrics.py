@@ -14,6 +14,9 @@ SYNC_LATENCY: Final = Histogram(
     "channel.",
     buckets=SYNC_BUCKETS,
 )
+#: The queues of QUEUE_DEPTH.
+QUEUES: Final = ("announcements", "profiles", "statuses", "rejections")
+
 MESSAGES_SENT: Final = Counter(
     "cloudcore_devicecontroller_messages_sent_total", "Messages sent to cloudhub's channel."
 )

@@ -1,12 +1,13 @@
-"""Messages from the edges: requests for membership, and reported twins.
+"""Messages from the edges: questions for their devices, reports, and acknowledgements.
 
-As in cloud/pkg/devicecontroller/controller/upstream.go. In addition `membership/detail` is
-answered, and every message is acknowledged with `OK`, as KubeEdge does since v1.2. An edge resends
-what is not acknowledged. Edges of today know devices of v1beta1 only, and are not sent any here.
+As in cloud/pkg/devicecontroller/controller/upstream.go. Each goes to the room of the API version
+that its edge knows. In addition `membership/detail` is answered, and every message is acknowledged
+with `OK`, as KubeEdge does since v1.2. An edge resends what is not acknowledged.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -14,22 +15,19 @@ import ipc
 from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
 from modules.common.sync.in_flight import InFlight
-from modules.common.wire.generations import generation_of
+from modules.common.sync.keyed_queue import KeyedQueue
+from modules.common.wire.generations import V1_23, generation_of
+from modules.devicecontroller.edges import Edges
+from modules.devicecontroller.v1alpha1 import devices as v1alpha1
 from modules.devicecontroller.v1alpha1 import (
     membership,
     twin,
 )
-from modules.devicecontroller.v1alpha1.reported_values import (
-    Reports,
-    StatusWriter,
-)
+from modules.devicecontroller.v1alpha1.reported_values import Reports
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
-from modules.devicecontroller.v1alpha1.sync.node_sync import (
-    GROUP,
-    SOURCE,
-    NodeSync,
-    Request,
-)
+from modules.devicecontroller.v1alpha1.sync.node_sync import Request
+from modules.devicecontroller.v1beta1 import devices as v1beta1
+from modules.devicecontroller.v1beta1 import messages
 from supervisor.api import ModuleContext
 
 #: Seconds after which a node that has connected gets its devices without having asked for them.
@@ -51,26 +49,46 @@ class Upstream:
     def __init__(
         self,
         context: ModuleContext,
-        node_sync: NodeSync,
-        writer: StatusWriter,
+        alpha: v1alpha1.Devices,
+        beta: v1beta1.Devices,
+        edges: Edges,
         set_aside: SetAside,
         *,
         limit: int,
     ) -> None:
         """Set up; at most `limit` messages are in flight, the others stay in the channel."""
         self._context = context
-        self._node_sync = node_sync
-        self._writer = writer
+        self._alpha = alpha
+        self._beta = beta
+        self._edges = edges
         self._set_aside = set_aside
         self._in_flight = InFlight(limit)
+        #: Messages that have nothing to be written, by their ids: they are only acknowledged.
+        self._empty: dict[str, ipc.Delivery] = {}
+        self._confirmations: KeyedQueue[str] = KeyedQueue(
+            self._confirm_empty, ipc.ChannelError, self._give_up
+        )
 
     async def run(self) -> None:
         """Take messages until the module is asked to stop."""
+        confirming = asyncio.create_task(self._confirmations.run())
+        try:
+            await self._take()
+        finally:
+            confirming.cancel()
+            self._confirmations.stop()
+
+    async def drain(self) -> None:
+        """Wait until no message is in flight."""
+        await self._in_flight.drained()
+
+    async def _take(self) -> None:
         while True:
             await self._in_flight.room()
             try:
                 delivery = await self._context.take()
             except ipc.Closed:
+                await self.drain()
                 return
             self._in_flight.begin()
             try:
@@ -79,73 +97,116 @@ class Upstream:
                 self._put_aside(delivery.message, error)
                 self._done(delivery)
 
-    async def drain(self) -> None:
-        """Wait until no message is in flight."""
-        await self._in_flight.drained()
-
     def _dispatch(self, delivery: ipc.Delivery) -> None:
         message = delivery.message
         node, about = message_resource.split(message.resource)
         if message.resource == f"{message_resource.NODE}/{node}":
             self._node_event(node, message)
             self._done(delivery)
+        elif not self._alpha.node_sync.takes_devices(node) or messages.is_of_today(about):
+            self._of_today(node, about, delivery)
         elif message.operation in {"response", "error"}:
             self._done(delivery)
-        elif about == message_resource.MEMBERSHIP_DETAIL and self._node_sync.takes_devices(node):
+        elif not self._alpha.runs:
+            self._confirm_only(delivery)
+        elif about == message_resource.MEMBERSHIP_DETAIL:
             event_id = membership.event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
-            self._node_sync.answer(node, request)
+            self._alpha.node_sync.answer(node, request)
         else:
             self._twin_message(node, delivery)
 
     def _node_event(self, node: str, message: ipc.Message) -> None:
         if message.operation == "connected":
-            self._node_sync.connected(node, generation_of(message.content), _ASK_WITHIN)
+            generation = generation_of(message.content)
+            self._alpha.node_sync.connected(node, generation, _ASK_WITHIN)
+            self._edges.connected(node, generation)
+            self._alpha.edge_changed(node)
+            self._beta.connected(node)
         elif message.operation == "disconnected":
-            self._node_sync.disconnected(node)
+            self._alpha.node_sync.disconnected(node)
+            self._edges.disconnected(node)
+            self._beta.disconnected(node)
+        elif message.operation == messages.LOST:
+            self._beta.lost(node)
+
+    def _of_today(self, node: str, about: str, delivery: ipc.Delivery) -> None:
+        """Hand a message of an edge that knows devices of v1beta1 to these."""
+        message = delivery.message
+        self._alpha.node_sync.learn(node, V1_23)
+        if message.operation in {"response", "error"}:
+            self._beta.answered(node, message)
+            self._done(delivery)
+        elif not self._beta.runs:
+            self._confirm_only(delivery)
+        elif about == message_resource.MEMBERSHIP_DETAIL:
+            self._beta.send_members(node, message, lambda: self._done(delivery))
+        else:
+            self._report(node, about, delivery)
+
+    def _report(self, node: str, about: str, delivery: ipc.Delivery) -> None:
+        """Queue a report for writing; one without anything to write is only acknowledged."""
+
+        async def done() -> None:
+            await self._confirm(node, delivery)
+
+        try:
+            is_queued = self._beta.report(node, about, delivery.message, done)
+        except BadObject as error:
+            self._put_aside(delivery.message, error)
+            is_queued = False
+        else:
+            self._end_aside(delivery.message)
+        if not is_queued:
+            self._confirm_only(delivery)
 
     def _twin_message(self, node: str, delivery: ipc.Delivery) -> None:
-        """Queue reported values for writing; a message without any is only acknowledged.
-
-        So are all messages of an edge that knows no devices of v1alpha1: it would send each of
-        them again every minute.
-        """
+        """Queue reported values for writing; a message without any is only acknowledged."""
         message = delivery.message
         device, reports = "", Reports()
         try:
             about = message_resource.parse_device(message.resource)
             device = about.device
-            if about.aspect == message_resource.TWIN_EDGE_UPDATED and self._node_sync.takes_devices(
-                node
-            ):
+            if about.aspect == message_resource.TWIN_EDGE_UPDATED:
                 reports = twin.reports(message.content)
         except message_resource.BadResource:
             log.debug("message %s %s: nothing to do", message.operation, message.resource)
         except BadObject as error:
             self._put_aside(message, error)
         else:
-            if self._set_aside.count:
-                self._set_aside.end(_subject(message), used=True)
+            self._end_aside(message)
 
         async def done() -> None:
-            await self._confirm(node, message)
-            self._done(delivery)
+            await self._confirm(node, delivery)
 
-        self._writer.write(DeviceSlot(node, device), reports, done)
+        self._alpha.writer.write(DeviceSlot(node, device), reports, done)
 
     def _put_aside(self, message: ipc.Message, error: Exception) -> None:
         self._set_aside.put(_subject(message), error)
 
-    async def _confirm(self, node: str, message: ipc.Message) -> None:
-        answer = ipc.Message.build(
-            SOURCE,
-            GROUP,
-            "response",
-            message_resource.cloud_resource(node, "twin"),
-            "OK",
-            parent_id=message.id,
-        )
-        await self._context.send("cloudhub", answer)
+    def _end_aside(self, message: ipc.Message) -> None:
+        if self._set_aside.count:
+            self._set_aside.end(_subject(message), used=True)
+
+    def _confirm_only(self, delivery: ipc.Delivery) -> None:
+        self._empty[delivery.message.id] = delivery
+        self._confirmations.add(delivery.message.id)
+
+    async def _confirm_empty(self, message_id: str) -> None:
+        delivery = self._empty.get(message_id)
+        if delivery:
+            node, _ = message_resource.split(delivery.message.resource)
+            await self._confirm(node, delivery)
+            del self._empty[message_id]
+
+    def _give_up(self, message_id: str, error: Exception) -> None:
+        delivery = self._empty.pop(message_id)
+        self._put_aside(delivery.message, error)
+        self._done(delivery)
+
+    async def _confirm(self, node: str, delivery: ipc.Delivery) -> None:
+        await self._context.send("cloudhub", messages.confirmation(node, delivery.message.id))
+        self._done(delivery)
 
     def _done(self, delivery: ipc.Delivery) -> None:
         delivery.done()

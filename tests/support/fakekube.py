@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from modules.common.kube import EVENTS, SERVICEACCOUNTS, NotFound, Page, Resource, WatchEvent
 from modules.common.kube.health import ApiHealth
 
@@ -32,6 +34,8 @@ class FakeKube:
         self.answer: Any = None
         """what a get is answered with; None: not found"""
         self.deleted: list[tuple[str, str]] = []
+        self.served: dict[str, list[str]] = {"v1alpha1": ["devices", "devicemodels"]}
+        """what discovery says of devices.kubeedge.io"""
         self._watches: dict[str, Callable[[WatchEvent], None]] = {}
         self._version = 1
 
@@ -52,6 +56,13 @@ class FakeKube:
         options["on_open"]()
         self._watches[resource.plural] = on_event
         await asyncio.get_running_loop().create_future()
+
+    async def read(self, path: str, shape: Any) -> Any:
+        version = path.removeprefix("/apis/devices.kubeedge.io").strip("/")
+        resources = [{"name": plural} for plural in self.served.get(version, ())]
+        versions = [{"version": version} for version in self.served]
+        found = {"resources": resources} if version else {"versions": versions}
+        return msgspec.convert(found, shape)
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
         resource.path(namespace, name)

@@ -118,7 +118,7 @@ class Handlers:
     async def _watch(
         self, request: web.Request, target: Target, options: ListOptions
     ) -> web.StreamResponse:
-        lines: PlainLines | TableLines = PlainLines()
+        lines: PlainLines | TableLines = PlainLines(target.resource)
         if wants_table(request):
             lines = TableLines(target.resource, request.query.get("includeObject", "Metadata"))
         watch = Watch(

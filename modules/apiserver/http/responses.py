@@ -40,9 +40,11 @@ def object_response(
     if wants_table(request):
         include_object = request.query.get("includeObject", "Metadata")
         metadata = {"resourceVersion": str(entry.revision)}
-        built = table(resource.columns, [entry.decode()], metadata, include_object=include_object)
+        built = table(
+            resource.columns, [resource.decode(entry)], metadata, include_object=include_object
+        )
         return json_response(built, status=status)
-    return raw_response(entry.raw, status=status)
+    return raw_response(resource.raw(entry), status=status)
 
 
 async def list_response(
@@ -52,14 +54,14 @@ async def list_response(
     if wants_table(request):
         include_object = request.query.get("includeObject", "Metadata")
         head = table(resource.columns, (), metadata)
-        rows = (row(resource.columns, entry.decode(), include_object) for entry in entries)
+        rows = (row(resource.columns, resource.decode(entry), include_object) for entry in entries)
         return await _stream(request, head, "rows", await in_turns(map(encode, rows)))
     head = {
         "kind": f"{resource.kind}List",
         "apiVersion": resource.api_version,
         "metadata": metadata,
     }
-    return await _stream(request, head, "items", [entry.raw for entry in entries])
+    return await _stream(request, head, "items", list(map(resource.raw, entries)))
 
 
 async def _stream(

@@ -26,8 +26,11 @@ Write = Callable[[bytes], Awaitable[None]]
 class PlainLines:
     """Encoder of events with whole objects, from their stored bytes."""
 
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+
     def line(self, type_: str, entry: Entry) -> bytes:
-        return watch_line(type_, entry.raw)
+        return watch_line(type_, self._resource.raw(entry))
 
     def bookmark(self, bookmark: Json) -> bytes:
         return watch_line("BOOKMARK", encode(bookmark))
@@ -42,7 +45,9 @@ class TableLines:
         self._first = True
 
     def line(self, type_: str, entry: Entry) -> bytes:
-        return self._table(type_, [entry.decode()], {"resourceVersion": str(entry.revision)})
+        return self._table(
+            type_, [self._resource.decode(entry)], {"resourceVersion": str(entry.revision)}
+        )
 
     def bookmark(self, bookmark: Json) -> bytes:
         return self._table("BOOKMARK", [], bookmark["metadata"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from modules.apiserver.catalog import Resource
@@ -56,7 +57,7 @@ def validate_update(new: Json, old: Json) -> list[Cause]:
 
 
 def resource_of(crd: Json) -> Resource:
-    """Return the resource that a CRD defines: its storage version.
+    """Return the resource that a CRD defines: its storage version, with the others in it.
 
     Raises ValueError if the CRD is unusable; earlier versions stored such CRDs.
     """
@@ -70,14 +71,26 @@ def resource_of(crd: Json) -> Resource:
 
 
 def _resource_of(crd: Json) -> Resource:
-    spec = crd["spec"]
-    names = spec["names"]
-    version = next((version for version in _versions(crd) if version.get("storage")), None)
+    versions = _versions(crd)
+    version = next((version for version in versions if version.get("storage")), None)
     if version is None:
         raise ValueError("spec.versions: none is the storage version")
+    resource = _in_version(crd, version)
+    if resource.storage != crd["metadata"]["name"]:
+        raise ValueError(f"its name is not {resource.storage}")
+    others = (_in_version(crd, each) for each in versions if each is not version)
+    return replace(
+        resource,
+        other_versions=tuple(replace(each, stored_as=resource.api_version) for each in others),
+    )
+
+
+def _in_version(crd: Json, version: Json) -> Resource:
+    spec = crd["spec"]
+    names = spec["names"]
     fields = (item["jsonPath"] for item in version.get("selectableFields") or ())
     schema = dig(version, "schema", "openAPIV3Schema")
-    resource = Resource(
+    return Resource(
         spec["group"],
         version["name"],
         names["kind"],
@@ -93,9 +106,6 @@ def _resource_of(crd: Json) -> Resource:
         selectable={path.lstrip("."): path.lstrip(".").split(".") for path in fields},
         schema=schema if isinstance(schema, dict) else None,
     )
-    if resource.storage != crd["metadata"]["name"]:
-        raise ValueError(f"its name is not {resource.storage}")
-    return resource
 
 
 def _versions(crd: Json) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.kinds import customresources
-from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, make_entry
+from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, dig, make_entry
 from modules.apiserver.meta.selectors import Selector
 from modules.apiserver.meta.status import (
     ApiError,
@@ -31,6 +31,9 @@ from modules.apiserver.registry.definitions import CRDS, Definitions
 from modules.apiserver.registry.namespace_objects import NamespaceObjects
 from modules.apiserver.storage.store import Store, Transaction
 from modules.common.crds import manifests as definitions
+
+#: The only version of devices in the CRDs of versions up to 0.1.0.
+_FORMER_VERSION = "v1alpha1"
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
 
@@ -151,8 +154,8 @@ class Registry:
         if subresource and not resource.has_part(subresource):
             raise no_such_path()
         before = self.get(resource, namespace, name)
-        old = before.decode()
-        new = metadata.adopt(change(before.decode()), resource, namespace)
+        old = resource.decode(before)
+        new = metadata.adopt(change(resource.decode(before)), resource, namespace)
         metadata.carry_over(new, old, resource, replaces=replaces)
         with _of_the_right_types(resource):
             if resource.merge is not None:
@@ -265,12 +268,28 @@ class Registry:
         crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         for name in (*definitions.NAMES, *definitions.SYNCS):
             self._ensure_one(crds, definitions.load(name))
+        for name in definitions.NAMES:
+            self._ensure_versions(crds, definitions.load(name))
 
     def _ensure_one(self, resource: Resource, obj: Json) -> None:
         key = _key("", obj["metadata"]["name"])
         stored = self.store.collection(resource.storage).entries
         if key not in stored and not self.store.aside.has(resource.storage, key):
             self.create(resource, "", {**obj, "metadata": dict(obj["metadata"])})
+
+    def _ensure_versions(self, crds: Resource, obj: Json) -> None:
+        """Have a CRD of an earlier cloudcore serve today's versions too; others are left alone."""
+        key = _key("", obj["metadata"]["name"])
+        entry = self.store.collection(crds.storage).entries.get(key)
+        versions = dig(entry.decode(), "spec", "versions") if entry else None
+        if not versions or [each.get("name") for each in versions] != [_FORMER_VERSION]:
+            return
+        (former,) = versions
+        spec = obj["spec"]
+        for each in spec["versions"]:
+            if each["name"] == _FORMER_VERSION and "subresources" not in former:
+                each.pop("subresources", None)
+        self.modify(crds, "", key[1], lambda found: {**found, "spec": spec})
 
 
 @contextmanager
@@ -299,6 +318,8 @@ def _defined(resource: Resource, obj: Json) -> Resource | None:
 
 def _put(transaction: Transaction, resource: Resource, key: Key, obj: Json) -> Entry:
     """Stage `obj`; raises ApiError (413) if a patch has made it larger than a request can be."""
+    if resource.stored_as:
+        obj = {**obj, "apiVersion": resource.stored_as}
     entry = transaction.put(resource, key, obj)
     if len(entry.raw) > MOST_BYTES:
         text = f"{resource.kind} {key[1]} would have {len(entry.raw)} bytes, {MOST_BYTES} at most"

@@ -31,6 +31,7 @@ EDGE_CONTROLLER: Final = "edgecontroller"
 DEVICE_CONTROLLER: Final = "devicecontroller"
 
 _TWIN: Final = "twin"
+_DEVICE_TYPES: Final = ("device", "devicemodel")
 # cloud/pkg/cloudhub/handler/eventhandler.go, VolumePattern
 _VOLUME: Final = re.compile(r"\w[-\w.+]*/volume/\w[-\w.+]*", re.ASCII)
 
@@ -178,7 +179,8 @@ class Upstream:
             session.resume_reading()
 
     def _sender_for(self, message: Message) -> ChannelSender[Origin]:
-        return self._groups[DEVICE_CONTROLLER if message.source == _TWIN else EDGE_CONTROLLER]
+        is_for_devices = message.source == _TWIN or _answers_about_device(message)
+        return self._groups[DEVICE_CONTROLLER if is_for_devices else EDGE_CONTROLLER]
 
     def _put(self, sender: ChannelSender[Origin], message: Message, session: Source | None) -> None:
         size = size_of(message)
@@ -227,3 +229,15 @@ def _size_of_content(content: Any) -> int:
         return sys.getsizeof(content)  # of text, up to four bytes for each character
     text = msgspec.json.encode(content)
     return len(text) + _VALUE * sum(map(text.count, (b"{", b"[", b",", b":")))
+
+
+def _answers_about_device(message: Message) -> bool:
+    """Whether an edge has stored, deleted or refused a device or a model.
+
+    Its source depends on what the edge was sent (processInsert in edge/pkg/metamanager/process.go),
+    so the resource `node/NODE/NAMESPACE/TYPE/NAME` says it.
+    """
+    if message.operation not in _ANSWERS:
+        return False
+    parts = message.resource.split("/", 5)
+    return len(parts) == 5 and parts[3] in _DEVICE_TYPES

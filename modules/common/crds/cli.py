@@ -22,14 +22,15 @@ def crds(*, status_subresource: bool) -> None:
       cloudcore crds | kubectl apply -f -
 
     The embedded API server has them built in. In another cluster, install them once, or let
-    cloudcore do it with modules.devicecontroller.install_crds = true. Do not install them in a
-    cluster with devices of KubeEdge 1.15 or later (v1beta1). ObjectSync and ClusterObjectSync
-    are needed with modules.edgecontroller.record = "objectsync" alone.
+    cloudcore do it with modules.devicecontroller.install_crds = true. A cluster with those of
+    KubeEdge 1.15 to 1.23 needs no others. ObjectSync and ClusterObjectSync are needed with
+    modules.edgecontroller.record = "objectsync" alone.
 
-    With the status subresource, the default, Kubernetes ignores status.twins in `kubectl apply -f`
-    of a device; DeviceController takes the desired values from the annotation that kubectl sets.
+    With the status subresource of v1alpha1, the default, Kubernetes ignores status.twins in
+    `kubectl apply -f` of a device; DeviceController takes the desired values from the annotation
+    that kubectl sets.
     To change them later, apply the device again, or use
 
-      kubectl edit devices NAME --subresource=status
+      kubectl edit devices.v1alpha1.devices.kubeedge.io NAME --subresource=status
     """
     click.echo(definitions.manifest(status_subresource=status_subresource), nl=False)

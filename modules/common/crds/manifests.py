@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 #: Those that DeviceController needs, of devices.kubeedge.io.
-NAMES: Final = ("devices", "devicemodels")
+NAMES: Final = ("devices", "devicemodels", "devicestatuses")
 
 #: Those of the record in the API, of reliablesyncs.kubeedge.io.
 SYNCS: Final = ("objectsyncs", "clusterobjectsyncs")

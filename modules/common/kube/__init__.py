@@ -6,7 +6,7 @@ The import takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do
 from modules.common.kube.aside import INTERNAL, INVALID, SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient, Page
-from modules.common.kube.discovery import served_versions
+from modules.common.kube.discovery import served_resources, served_versions
 from modules.common.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -32,7 +32,10 @@ from modules.common.kube.kinds import (
     CSIDRIVERS,
     CUSTOMRESOURCEDEFINITIONS,
     DEVICEMODELS,
+    DEVICEMODELS_V1BETA1,
     DEVICES,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
     ENDPOINTS,
     EVENTS,
     LEASES,
@@ -71,7 +74,10 @@ __all__ = [
     "CSIDRIVERS",
     "CUSTOMRESOURCEDEFINITIONS",
     "DEVICEMODELS",
+    "DEVICEMODELS_V1BETA1",
     "DEVICES",
+    "DEVICESTATUSES",
+    "DEVICES_V1BETA1",
     "ENDPOINTS",
     "EVENTS",
     "INT32",
@@ -127,6 +133,7 @@ __all__ = [
     "part",
     "reference",
     "retry",
+    "served_resources",
     "served_versions",
     "shape_of",
     "synced",

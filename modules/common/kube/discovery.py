@@ -35,13 +35,17 @@ class _Resources(msgspec.Struct):
 
 async def served_versions(client: KubeClient, resource: Resource) -> list[str]:
     """Return the versions in which the API server serves a resource of a named group."""
-    group = await _read(client, f"/apis/{resource.group}", _Group)
-    served = []
-    for version in [each.version for each in group.versions] if group else []:
-        path = f"/apis/{resource.group}/{version}"
-        found = await _read(client, path, _Resources)
-        if found and resource.plural in [each.name for each in found.resources]:
-            served.append(version)
+    served = await served_resources(client, resource.group)
+    return [version for version, plurals in served.items() if resource.plural in plurals]
+
+
+async def served_resources(client: KubeClient, group: str) -> dict[str, set[str]]:
+    """Return the plurals of the resources that the API server serves of a group, by version."""
+    found = await _read(client, f"/apis/{group}", _Group)
+    served = {}
+    for version in [each.version for each in found.versions] if found else []:
+        resources = await _read(client, f"/apis/{group}/{version}", _Resources)
+        served[version] = {each.name for each in resources.resources} if resources else set()
     return served
 
 

@@ -80,6 +80,15 @@ DEVICES: Final = Resource("devices.kubeedge.io", "v1alpha1", "devices", "Device"
 DEVICEMODELS: Final = Resource(
     "devices.kubeedge.io", "v1alpha1", "devicemodels", "DeviceModel", namespaced=True
 )
+DEVICES_V1BETA1: Final = Resource(
+    "devices.kubeedge.io", "v1beta1", "devices", "Device", namespaced=True
+)
+DEVICEMODELS_V1BETA1: Final = Resource(
+    "devices.kubeedge.io", "v1beta1", "devicemodels", "DeviceModel", namespaced=True
+)
+DEVICESTATUSES: Final = Resource(
+    "devices.kubeedge.io", "v1beta1", "devicestatuses", "DeviceStatus", namespaced=True
+)
 OBJECTSYNCS: Final = Resource(
     "reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs", "ObjectSync", namespaced=True
 )

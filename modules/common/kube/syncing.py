@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from modules.common.kube.errors import Unreachable
@@ -20,19 +20,25 @@ log = logging.getLogger(__name__)
 
 
 async def synced(
-    reflectors: Sequence[Reflector], health: ApiHealth, context: ModuleContext
+    reflectors: Sequence[Reflector] | Callable[[], Sequence[Reflector]],
+    health: ApiHealth,
+    context: ModuleContext,
+    first: Awaitable[None] | None = None,
 ) -> None:
     """Wait until the first list of every reflector is complete, for as long as an outage lasts.
+
+    With `first`, wait for that before; only then `reflectors` is called, if it depends on that.
 
     If that takes long, or a watch is refused, the module becomes ready meanwhile. The details of
     its status have the missing lists and the reason (`ApiHealth.report_to`).
     """
-    listed = asyncio.create_task(_all_synced(reflectors))
+    of = reflectors if callable(reflectors) else lambda: reflectors
+    listed = asyncio.create_task(_all_synced(of, first))
     refused = asyncio.create_task(health.refused())
     try:
         await asyncio.wait((listed, refused), timeout=PATIENCE, return_when="FIRST_COMPLETED")
         if not listed.done():
-            _report_missing(reflectors, health, context)
+            _report_missing(of(), health, context)
             context.ready()
         await listed
     finally:
@@ -51,6 +57,10 @@ def _report_missing(
     log.info("ready, but still waiting for the Kubernetes API to list %s", ", ".join(missing))
 
 
-async def _all_synced(reflectors: Sequence[Reflector]) -> None:
-    for reflector in reflectors:
+async def _all_synced(
+    reflectors: Callable[[], Sequence[Reflector]], first: Awaitable[None] | None
+) -> None:
+    if first is not None:
+        await first
+    for reflector in reflectors():
         await reflector.synced()

@@ -29,6 +29,9 @@ from modules.devicecontroller.status.status_patch import (
 #: The type of the condition.
 ACCEPTED: Final = "Accepted"
 
+#: The reason of devices whose edge knows devices of another API version only.
+OTHER_VERSION: Final = "OtherVersion"
+
 #: Seconds that a fault must last before it is reported: `kubectl apply -f folder/` may create a
 #: device before its model, depending on the names of the files.
 _GRACE: Final = 1.0

@@ -26,13 +26,21 @@ class StatusPatcher:
     """
 
     def __init__(
-        self, client: KubeClient, resource: Resource, keep: Callable[[Object], Object]
+        self,
+        client: KubeClient,
+        resource: Resource,
+        keep: Callable[[Object], Object],
+        *,
+        subresource: str = _STATUS,
     ) -> None:
-        """Set up; `keep` reduces an object of the API to what the callers of `patch` see."""
+        """Set up; `keep` reduces an object of the API to what the callers of `patch` see.
+
+        `subresource` is what is tried first.
+        """
         self.resource = resource
         self._keep = keep
         self._client = client
-        self._subresource = _STATUS
+        self._subresource = subresource
 
     async def patch(
         self,
@@ -40,8 +48,10 @@ class StatusPatcher:
         change: Callable[[Object], Object],
         has_it: Callable[[Object], bool],
         keep: Callable[[Object], Object] | None = None,
-    ) -> None:
+    ) -> Object:
         """Write the status that `change` returns for a device; it may be called several times.
+
+        Returns the written device.
 
         `has_it` says whether a written device has the change. Both get objects of the API reduced
         by `keep`, by default the one of the set-up. The patch names the resourceVersion that
@@ -60,10 +70,10 @@ class StatusPatcher:
                 self._switch(_MAIN)
             else:
                 if self._subresource == _STATUS or has_it(written):
-                    return
+                    return written
                 device = written
                 self._switch(_STATUS)
-        await self._send(device, change(device))
+        return keep(await self._send(device, change(device)))
 
     def subject(self, device: Object) -> Subject:
         """Return what to name when the API server rejects a device's status."""

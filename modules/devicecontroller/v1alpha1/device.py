@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from modules.common.kube import (
+    DEVICEMODELS,
+    DEVICES,
     Key,
     Object,
     check,
     is_name,
-    with_metadata,
 )
+from modules.devicecontroller.native import BETA, native_to
 from modules.devicecontroller.v1alpha1.kubectl_apply import (
     LAST_APPLIED,
     applied_to,
@@ -28,9 +28,6 @@ _MOST_DIGITS: Final = 18
 
 #: The path of a fault in an applied manifest.
 _APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
-
-#: Only the name of a node matters here.
-_NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
 
 
 class Desired(NamedTuple):
@@ -95,12 +92,19 @@ def lost_reports(old: Object, new: Object) -> dict[str, Object]:
     return {name: former[name] for name in without if name in former}
 
 
-def keep_device(obj: Object) -> Object:
-    """Reduce a Device to what this module uses, for the reflector's store.
+def keep_device(obj: Object) -> Object | None:
+    """Reduce a Device to what this module uses, for the reflector's store; None for v1beta1.
 
     A device without twins gets those of the manifest that was applied (`seeded`). Raises BadObject
     if edges or mappers could not decode a field.
     """
+    if native_to(DEVICES.plural, obj) == BETA:
+        return None
+    return keep_read(obj)
+
+
+def keep_read(obj: Object) -> Object:
+    """Reduce a Device that is known to be of this version."""
     check(obj, DEVICE)
     applied = applied_to(obj)
     twins = twins_of(obj)
@@ -125,18 +129,12 @@ def _twin(name: str, desired: Object) -> Object:
     return {"propertyName": name, "desired": desired} if desired else {"propertyName": name}
 
 
-def keep_model(obj: Object) -> Object:
-    """Reduce a DeviceModel to what this module uses; raises BadObject as for a Device."""
+def keep_model(obj: Object) -> Object | None:
+    """Reduce a DeviceModel to what this module uses; as for a Device."""
+    if native_to(DEVICEMODELS.plural, obj) == BETA:
+        return None
     check(obj, MODEL)
     return {"metadata": _metadata(obj), "spec": obj.get("spec") or {}}
-
-
-def keep_name(obj: Object) -> Object:
-    """Reduce a Node to its name."""
-    check(obj, _NAMED)
-    metadata = obj["metadata"]
-    # Always the same version, so that no change of a node is reported.
-    return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
 
 
 def _metadata(obj: Object, *labels: str) -> Object:

@@ -7,14 +7,12 @@ what is sent depends on the present state, not on the change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sized
-from typing import Any
+from collections.abc import Callable
 
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
     DEVICES,
-    NODES,
     Key,
     KubeClient,
     Object,
@@ -23,14 +21,12 @@ from modules.common.kube import (
     WatchEvent,
     key_of,
 )
-from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import (
     keep_device,
     keep_model,
-    keep_name,
     lost_reports,
     twins_of,
 )
@@ -53,8 +49,8 @@ from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import ModuleContext
 
 
-class Downstream:
-    """Watches devices, models, profiles and nodes, and enqueues nodes, profiles and conditions."""
+class Devices:
+    """Watches devices, models and profiles, and enqueues nodes, profiles and conditions."""
 
     def __init__(
         self,
@@ -74,11 +70,12 @@ class Downstream:
 
         The reflectors fill the stores of `inventory`. `on_change` is called after each change.
         """
+        #: Whether devices of this version are served.
+        self.runs = False
         self._on_change = on_change
         self._inventory = inventory
-        self._writer = writer
+        self.writer = writer
         self._record = record
-        self._measured = 0
         self._devices = Reflector(
             client,
             DEVICES,
@@ -110,15 +107,7 @@ class Downstream:
             keep=keep_profile,
             set_aside=set_aside,
         )
-        self._nodes = Reflector(
-            client,
-            NODES,
-            self._node_changed,
-            store=inventory.known_nodes,
-            keep=keep_name,
-            set_aside=set_aside,
-        )
-        self.reflectors = (self._devices, self._models, self._profiles, self._nodes)
+        self.reflectors = (self._devices, self._models, self._profiles)
         inventory.aside = self._devices.aside
         inventory.models_aside = self._models.aside
         self.node_sync = NodeSync(context, inventory, record, set_aside)
@@ -128,19 +117,14 @@ class Downstream:
         self._acceptance = Acceptance(
             status,
             inventory,
-            lambda device: fault_of(device, inventory),
+            lambda device: fault_of(device, inventory, self.node_sync.takes_devices),
             set_aside,
             on_change=on_change,
         )
 
-    async def watch(self) -> None:
-        """Watch until cancelled; changes are enqueued for `run`."""
-        async with asyncio.TaskGroup() as tasks:
-            for reflector in self.reflectors:
-                tasks.create_task(reflector.run())
-
     async def run(self, profile_workers: int) -> None:
         """Reconcile until cancelled; call it when the caches are complete."""
+        self.runs = True
         self._adopt_missed()
         self.node_sync.enqueue_all()
         async with asyncio.TaskGroup() as tasks:
@@ -158,8 +142,8 @@ class Downstream:
         self._profile_writer.stop()
         self._acceptance.stop()
 
-    def details(self) -> dict[str, Any]:
-        """Return the details for `cloudcore status`."""
+    def count(self) -> dict[str, int]:
+        """Return the numbers for `cloudcore status`."""
         return {
             "devices": len(self._devices.store),
             "device_models": len(self._models.store),
@@ -168,20 +152,18 @@ class Downstream:
             "set_aside": sum(len(reflector.aside) for reflector in self.reflectors),
         }
 
-    def measure(self) -> None:
-        """Update the metrics."""
-        for reflector in self.reflectors:
-            reflector.measure()
-        queues: dict[str, Sized] = {
-            "announcements": self.node_sync,
-            "profiles": self._profile_writer,
-            "rejections": self._acceptance,
+    def queues(self) -> dict[str, int]:
+        """Return the depths of the queues, by their names in the metrics."""
+        return {
+            "announcements": len(self.node_sync),
+            "profiles": len(self._profile_writer),
+            "rejections": len(self._acceptance),
         }
-        for name, queue in queues.items():
-            metrics.QUEUE_DEPTH.labels(name).set(len(queue))
-        metrics.REJECTED_DEVICES.set(self._acceptance.count)
-        metrics.MESSAGES_SENT.inc(self.node_sync.sent - self._measured)
-        self._measured = self.node_sync.sent
+
+    def edge_changed(self, node: str) -> None:
+        """Have a node's devices checked."""
+        for device in self._inventory.bound_to(node):
+            self._acceptance.enqueue(device)
 
     def _device_changed(self, event: WatchEvent) -> None:
         device, old = event.object, event.old
@@ -190,10 +172,10 @@ class Downstream:
         if event.type != "DELETED":
             self._inventory.add(device)
             if device.get("seeded") and (slot := slot_of(device)):
-                self._writer.adopt(slot, {})
+                self.writer.adopt(slot, {})
         left = slot_of(old or device)
         if left and not self._inventory.claimants(left):
-            self._writer.forget(left)
+            self.writer.forget(left)
         if event.type == "DELETED":
             self._enqueue(device, last=device)
         elif old is None:
@@ -212,7 +194,7 @@ class Downstream:
         elif slot:
             self.node_sync.enqueue(slot)
         if slot and (lost := lost_reports(old, device)):
-            self._writer.restore(slot, lost)
+            self.writer.restore(slot, lost)
         if slot and device.get("applied") != old.get("applied"):
             self._adopt(slot, old, device)
 
@@ -222,7 +204,7 @@ class Downstream:
         present = {twin["propertyName"]: twin.get("desired") for twin in twins_of(device)}
         news = {name: wanted for name, wanted in changed.items() if present.get(name) != wanted}
         if news:
-            self._writer.adopt(slot, news)
+            self.writer.adopt(slot, news)
 
     def _adopt_missed(self) -> None:
         """Copy the changes that were applied while this module was not running."""
@@ -264,10 +246,10 @@ class Downstream:
                     self.node_sync.enqueue(slot)
         self._on_change()
 
-    def _node_changed(self, event: WatchEvent) -> None:
+    def node_changed(self, event: WatchEvent) -> None:
+        """Handle a Node that has come or gone."""
         if event.type != "MODIFIED":
-            for device in self._inventory.bound_to(event.object["metadata"]["name"]):
-                self._acceptance.enqueue(device)
+            self.edge_changed(event.object["metadata"]["name"])
 
     def _profile_changed(self, event: WatchEvent) -> None:
         self._profile_writer.enqueue_configmap(event.object)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from modules.common.kube import Object, explain, key_of
-from modules.devicecontroller.status.acceptance import DeviceFault
+from modules.devicecontroller.status.acceptance import OTHER_VERSION, DeviceFault
 from modules.devicecontroller.status.conditions import label
 from modules.devicecontroller.v1alpha1.device import model_of
 from modules.devicecontroller.v1alpha1.sync.inventory import Inventory, slot_of
 
 
-def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
-    """Return the fault of a device, None if it can be used."""
+def fault_of(
+    device: Object, inventory: Inventory, takes_devices: Callable[[str], bool]
+) -> DeviceFault | None:
+    """Return the fault of a device, None if it can be used.
+
+    `takes_devices` says whether a node's edge knows devices of this version.
+    """
     slot = slot_of(device)
     if slot is None:
         return DeviceFault(
@@ -22,6 +29,12 @@ def fault_of(device: Object, inventory: Inventory) -> DeviceFault | None:
         return DeviceFault(
             "UnknownNode",
             f"there is no node {slot.node!r}: the device is announced to it when it connects",
+        )
+    if not takes_devices(slot.node):
+        return DeviceFault(
+            OTHER_VERSION,
+            f"the edge of node {slot.node} is of a later KubeEdge than 1.1 and knows devices of "
+            "v1beta1 only: create the device in that version",
         )
     holder = inventory.at(slot)
     if holder is not None and key_of(holder) != key_of(device):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from ipc import ChannelError
 from modules.common import message_resource
 from modules.common.kube import (
     NODES,
@@ -25,6 +26,10 @@ from modules.edgecontroller.downstream.state import State, node_item
 from modules.edgecontroller.messages import DELETED, GROUP, SOURCE, change
 from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
+
+#: The group that is told which nodes may have lost their database, and the operation.
+_DEVICE_CONTROLLER: Final = "devicecontroller"
+_OP_LOST: Final = "lost"
 
 #: Seconds for which the rows of a node without a Node are kept, and between looks for them.
 KEEP_ROWS: Final = 86_400.0
@@ -51,10 +56,12 @@ class NodeEventHandler:
         self._set_aside = set_aside
         self._state = state
         self._cloudhub = cloudhub
+        self._context = context
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
+        self._lost: asyncio.Queue[str] = asyncio.Queue()
         self._recorder = set_aside.recorder
         self._updater = updater
-        self.registrations = Registrations(state)
+        self.registrations = Registrations(state, self._lost.put_nowait)
         self.connectivity = Connectivity(
             state.connections,
             context,
@@ -100,6 +107,7 @@ class NodeEventHandler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._close_sessions())
             tasks.create_task(self._drop_rows())
+            tasks.create_task(self._tell_what_is_lost())
 
     async def _drop_rows(self) -> None:
         """Drop the rows of nodes that have had no Node for a day.
@@ -114,6 +122,16 @@ class NodeEventHandler:
                 elif state.record.drop_gone(node, KEEP_ROWS):
                     log.info("node %s: has had no Node for a day, its record is dropped", node)
             await asyncio.sleep(_DROP_INTERVAL)
+
+    async def _tell_what_is_lost(self) -> None:
+        """Tell DeviceController too which nodes may have lost their database."""
+        while True:
+            node = await self._lost.get()
+            message = change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
+            try:
+                await self._context.send_to_group(_DEVICE_CONTROLLER, message)
+            except ChannelError as error:
+                log.debug("node %s: devicecontroller is not told that it starts: %s", node, error)
 
     async def _close_sessions(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from modules.edgecontroller.downstream.due import Target
@@ -33,8 +34,10 @@ log = logging.getLogger(__name__)
 class Registrations:
     """Notes each node's inserts of its Node on its present connection."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, on_loss: Callable[[str], None] = lambda _: None) -> None:
+        """Set up; `on_loss` is called with a node that is sent everything again."""
         self._state = state
+        self._on_loss = on_loss
         #: How many inserts have found a Node.
         self._found: dict[str, int] = {}
         #: Nodes that have been sent everything again.
@@ -60,6 +63,7 @@ class Registrations:
                 self._repaired.add(node)  # it may insert more often until it has its Node
             self._state.record.forget_seen(node)
             self._state.mark_all(node)
+            self._on_loss(node)
 
     def patches_its_node(self, node: str, namespace: str) -> None:
         """Note that a node has its Node: its kubelet patches it."""

@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -451,3 +451,75 @@ async def test_what_an_earlier_version_accepted_can_still_be_changed_and_deleted
         await api.patch(f"{pods}/p/status", {"status": {"phase": "Running"}})
         marked = await api.call("DELETE", f"{pods}/p")
         assert marked["metadata"]["deletionGracePeriodSeconds"] == 30
+
+
+def device(name: str, version: str, **spec: Any) -> dict[str, Any]:
+    api_version = f"devices.kubeedge.io/{version}"
+    return {
+        "apiVersion": api_version, "kind": "Device", "metadata": {"name": name}, "spec": spec,
+    }  # fmt: skip
+
+
+async def test_an_object_is_served_in_each_version(api: Api) -> None:
+    """Without conversion, as the strategy None does it: get, list, watch, create, patch, delete."""
+    old, new = (
+        f"/apis/devices.kubeedge.io/{version}/namespaces/default/devices"
+        for version in ("v1alpha1", "v1beta1")
+    )
+    made = await api.create(old, **device("d", "v1alpha1", deviceModelRef={"name": "m"}, x=1))
+    assert made["apiVersion"] == "devices.kubeedge.io/v1alpha1"
+    for path, version in ((old, "v1alpha1"), (new, "v1beta1")):
+        named = f"devices.kubeedge.io/{version}"
+        found = await api.call("GET", f"{path}/d")
+        assert found == made | {"apiVersion": named}
+        listed = await api.call("GET", path)
+        assert (listed["apiVersion"], listed["items"]) == (named, [found])
+        async with api.watch(f"{path}?watch=1&resourceVersion=0") as watch:
+            event = await watch.next()
+            assert (event["type"], event["object"]) == ("ADDED", found)
+    patched = await api.patch(f"{new}/d", {"spec": {"x": 2}})
+    assert patched["apiVersion"] == "devices.kubeedge.io/v1beta1"
+    assert (await api.call("GET", f"{old}/d"))["spec"]["x"] == 2
+    await api.patch(f"{new}/d", {"status": {"y": 1}})
+    assert (await api.call("GET", f"{old}/d"))["status"] == {"y": 1}
+    # Only v1alpha1 has a status subresource.
+    await api.patch(f"{old}/d", {"status": {"y": 2}})
+    assert (await api.call("GET", f"{old}/d"))["status"] == {"y": 1}
+    await api.patch(f"{new}/d/status", {"status": {"y": 2}}, expect=404)
+    await api.call("DELETE", f"{old}/d")
+    assert (await api.call("GET", new))["items"] == []
+    found = await api.call("GET", "/apis/devices.kubeedge.io")
+    assert [each["version"] for each in found["versions"]] == ["v1beta1", "v1alpha1"]
+
+
+@pytest.mark.parametrize("subresource", [True, False])
+def test_crds_of_an_earlier_cloudcore_get_the_new_version(
+    tmp_path: Path, subresource: bool
+) -> None:
+    with closing(Store(tmp_path / "api.db")) as store:
+        registry = Registry(store, Catalog(BUILTIN))
+        crds = registry.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        for plural in ("devices", "devicemodels"):
+            former = load(plural, status_subresource=subresource)
+            (version,) = (v for v in former["spec"]["versions"] if v["name"] == "v1alpha1")
+            former["spec"]["versions"] = [{**version, "storage": True}]
+            name = former["metadata"]["name"]
+            registry.modify(
+                crds, "", name, lambda found, new=former: {**found, "spec": new["spec"]}
+            )
+        devices = registry.catalog.find("devices.kubeedge.io", "v1alpha1", "devices")
+        made = registry.create(devices, "default", device("d", "v1alpha1"))
+        with pytest.raises(ApiError):
+            registry.catalog.find("devices.kubeedge.io", "v1beta1", "devices")
+    with closing(Store(tmp_path / "api.db")) as store:
+        registry = Registry(store, Catalog(BUILTIN))
+        old, new = (
+            registry.catalog.find("devices.kubeedge.io", version, "devices")
+            for version in ("v1alpha1", "v1beta1")
+        )
+        assert (old.status, new.status) == (subresource, False)
+        entry = registry.get(new, "default", "d")
+        assert old.decode(entry) == made.decode()
+        assert old.raw(entry) == made.raw
+        assert new.decode(entry)["apiVersion"] == json.loads(new.raw(entry))["apiVersion"]
+        assert new.decode(entry)["apiVersion"] == "devices.kubeedge.io/v1beta1"

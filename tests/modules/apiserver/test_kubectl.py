@@ -168,7 +168,7 @@ async def test_edit(kubectl: Kubectl, tmp_path: Path, kind: str) -> None:
 async def test_devices_and_models(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", stdin=MODEL)
     await kubectl("apply", "-f", "-", stdin=device("1"))
-    header, row = (await kubectl("get", "devices")).splitlines()
+    header, row = (await kubectl("get", "devices.v1alpha1.devices.kubeedge.io")).splitlines()
     assert header.split() == ["NAME", "MODEL", "NODE", "ACCEPTED", "AGE"]
     assert row.split()[:3] == ["lamp", "lamps", "edge-1"]
     patch = json.dumps({"status": device("2")["status"]})
@@ -181,7 +181,7 @@ async def test_devices_and_models(kubectl: Kubectl) -> None:
     assert "lamps" in await kubectl("get", "devicemodels,devices", "-o", "name")
     await kubectl("label", "devicemodel", "lamps", "a=b")
     await kubectl("delete", "device/lamp", "devicemodel/lamps")
-    assert "No resources found" in await kubectl("get", "devices")
+    assert "No resources found" in await kubectl("get", "devices.v1alpha1.devices.kubeedge.io")
 
 
 async def test_pods_are_deleted_in_two_steps(kubectl: Kubectl) -> None:

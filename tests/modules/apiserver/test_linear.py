@@ -207,7 +207,7 @@ async def test_a_watch_that_selects_nothing_of_much_lets_others_in(
         cluster.resource("configmaps"),
         "",
         Selector(parse_labels("no=body")),
-        PlainLines(),
+        PlainLines(cluster.resource("configmaps")),
         start if replay else None,
     )
     task = asyncio.create_task(watch.run(write))

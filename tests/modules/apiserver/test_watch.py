@@ -118,7 +118,7 @@ async def test_bookmarks_keep_a_quiet_watch_up_to_date(
         api.server.registry.catalog.find("", "v1", "configmaps"),
         "",
         Selector(),
-        PlainLines(),
+        PlainLines(api.server.registry.catalog.find("", "v1", "configmaps")),
         api.server.store.revision,
         bookmarks=True,
         bookmark_seconds=0.01,
@@ -179,7 +179,7 @@ async def test_a_client_that_does_not_read_falls_behind_and_is_let_go(
         resource,
         "",
         Selector(parse_labels("!x")),
-        PlainLines(),
+        PlainLines(resource),
         registry.store.revision,
     )
     stuck, lines = asyncio.Event(), []

@@ -37,6 +37,15 @@ async def test_twin_goes_to_the_devicecontroller_and_the_rest_to_the_edgecontrol
     twin = await cloud.next(device=True)
     assert (twin.source, twin.resource) == ("twin", "node/edge-1/device/d/twin/edge_updated")
     status, acknowledged = await cloud.next(), await cloud.next()
+    # What it has stored of a device, or could not store, whatever it names as the source.
+    for source, resource, operation in (
+        ("meta", "default/devicemodel/m", "response"),
+        ("devicecontroller", "default/device/d", "response"),
+        ("metamanager", "default/device/d", "error"),
+    ):
+        await edge.send(message(source, resource, operation, "OK"))
+        stored = await cloud.next(device=True)
+        assert (stored.operation, stored.resource) == (operation, f"node/edge-1/{resource}")
     assert status.resource == "node/edge-1/default/nodestatus/edge-1"
     assert (acknowledged.operation, acknowledged.content) == ("response", b"OK")
     assert cloud.hub.statistics.keepalives == 1
@@ -56,7 +65,8 @@ async def test_the_recorded_session_goes_through(cloud: Cloud, join: Join) -> No
         route = each["route"]
         if route["operation"] == "keepalive":
             continue
-        got = await cloud.next(device=route["source"] == "twin")
+        of_device = route["source"] == "twin" or "default/device" in route["resource"]
+        got = await cloud.next(device=of_device)
         assert got.resource == f"node/edge-1/{route['resource']}"
         assert (got.source, got.group, got.operation) == (
             *(route["source"], route["group"], route["operation"]),
@@ -156,7 +166,8 @@ async def test_every_recorded_frame_goes_through(cloud: Cloud, join: Join, name:
     if from_cloud:
         await until(lambda: cloud.hub.statistics.unserved == 1)
     elif route["resource"] and route["operation"] != "keepalive":
-        got = await cloud.next(device=route["source"] == "twin")
+        of_device = route["source"] == "twin" or "default/device" in route["resource"]
+        got = await cloud.next(device=of_device)
         assert got.resource == f"node/edge-1/{said['route']['resource']}"
         assert got.id == said["header"]["msg_id"]
     assert "edge-1" in cloud.hub.sessions
@@ -193,7 +204,8 @@ async def test_what_a_real_edge_of_today_sent_goes_through(
         header, route = said["header"], said["route"]
         if not route or route["operation"] == "keepalive":
             continue
-        got = await cloud.next(device=route["source"] == "twin")
+        of_device = route["source"] == "twin" or "default/device" in route["resource"]
+        got = await cloud.next(device=of_device)
         assert (got.id, got.parent_id) == (header["msg_id"], header.get("parent_msg_id", ""))
         assert (got.timestamp, got.resource_version) == (
             header["timestamp"],

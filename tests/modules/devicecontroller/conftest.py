@@ -27,6 +27,8 @@ from modules.common.kube import (
     Resource,
 )
 from modules.common.pki.certificates import Pki
+from modules.common.sync.connectivity import REQUEST_EXIST
+from modules.common.wire.generations import tell
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import run
 from modules.devicecontroller.v1alpha1.device import (
@@ -163,6 +165,8 @@ class Controller:
         self.cloudhub = contexts["cloudhub"]
         self.context: Any = contexts["devicecontroller"]
         self.details: Object = {}
+        self.edges: dict[str, str] = {}
+        """the generations of the edges that are connected"""
         self.is_ready = asyncio.Event()
         self.context.ready = self.is_ready.set
         self._reported = asyncio.Event()
@@ -196,7 +200,18 @@ class Controller:
             await self._task
 
     async def said(self) -> ipc.Message:
-        return await self.cloudhub.receive(timeout=TIMEOUT)
+        """Return the next message to cloudhub; questions about connections are answered."""
+        while True:
+            message = await self.cloudhub.receive(timeout=TIMEOUT)
+            if message.operation != REQUEST_EXIST:
+                return message
+            await self.cloudhub.send_resp(self._whether_connected(message))
+
+    def _whether_connected(self, question: ipc.Message) -> ipc.Message:
+        generation = self.edges.get(question.resource.removeprefix("node/"))
+        if generation is None:
+            return question.error("not connected", source="cloudhub")
+        return question.response(tell(generation), source="cloudhub")
 
     async def hear(
         self,

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import ipc
 from modules.common.kube import DEVICES, NODES, KubeClient
+from modules.common.sync.record import Record
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import _Controller
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
@@ -53,7 +54,7 @@ class Bench:
             DeviceControllerConfig(),
             Settings(directory, directory),
             cast("KubeClient", self.api),
-            record,
+            (record, Record(directory / "delivered.jsonl")),
         )
         self.task = asyncio.create_task(self.controller.run())
 
@@ -70,8 +71,8 @@ class Bench:
 
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
-        down = self.controller._downstream
-        queues = (down.node_sync, down._profile_writer, down._acceptance, self.controller._writer)
+        down = self.controller._alpha
+        queues = (down.node_sync, down._profile_writer, down._acceptance, down.writer)
         async with asyncio.timeout(60):
             for _ in range(10):
                 await asyncio.sleep(0)

@@ -492,6 +492,10 @@ async def test_an_edge_of_today_is_sent_no_device_of_v1alpha1_and_need_not_ask_a
             assert (answer.parent_id, answer.operation) == (asked.id, "response")
             assert (answer.source, answer.group) == ("devicecontroller", "twin")
             assert (answer.resource, answer.content) == (f"node/{NODE}/twin", "OK")
+            if operation == "get":
+                answer = await controller.said()
+                assert answer.resource == f"node/{NODE}/membership/detail"
+                assert (answer.parent_id, answer.content["devices"]) == ("", [])
         await quiet(api, controller)
 
     async with running(api.settings) as controller:

@@ -38,6 +38,10 @@ def expected(content: dict[str, Any]) -> str:
     return value
 
 
+#: Without the version, kubectl takes the preferred one, v1beta1.
+DEVICE = "devices.v1alpha1.devices.kubeedge.io"
+
+
 async def test_each_way_reaches_the_edge(api: Api, controller: Controller) -> None:
     await api.make_node(NODE)
     await api.create(DEVICEMODELS, model())
@@ -53,11 +57,11 @@ async def test_each_way_reaches_the_edge(api: Api, controller: Controller) -> No
 
     twins = [{"propertyName": "power-status", "desired": {"value": "OFF"}}]
     patch = json.dumps({"status": {"twins": twins}})
-    await kubectl(api, "patch", "device", LED, "--subresource=status", "--type=merge", "-p", patch)
+    await kubectl(api, "patch", DEVICE, LED, "--subresource=status", "--type=merge", "-p", patch)
     assert expected((await controller.said()).content) == "OFF"
     await api.device(
         LED, lambda f: any(c["status"] == "True" for c in f["status"].get("conditions", ()))
     )
-    header, row = (await kubectl(api, "get", "devices")).splitlines()
+    header, row = (await kubectl(api, "get", DEVICE)).splitlines()
     assert header.split() == ["NAME", "MODEL", "NODE", "ACCEPTED", "AGE"]
     assert row.split()[:4] == [LED, "led-light", NODE, "Accepted"]

@@ -48,27 +48,27 @@ async def test_is_mended_if_so_configured(bare: Api, caplog: pytest.LogCaptureFi
     assert "CRD devices.devices.kubeedge.io: installed" in caplog.text
     assert not warnings(caplog)
     found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, "devices.devices.kubeedge.io")
-    assert found["spec"]["versions"][0]["subresources"] == {"status": {}}
+    assert found["spec"]["versions"][1]["subresources"] == {"status": {}}
 
 
 @pytest.mark.parametrize("install", [False, True])
 async def test_other_versions_are_named_and_left_alone(
     bare: Api, caplog: pytest.LogCaptureFixture, install: bool
 ) -> None:
-    """As in a cluster of KubeEdge 1.23. What is stored there is not to be endangered."""
+    """As in a cluster of KubeEdge 1.14. What is stored there is not to be endangered."""
     for plural in manifests.NAMES:
-        await bare.client.create(CUSTOMRESOURCEDEFINITIONS, of_today(plural))
+        await bare.client.create(CUSTOMRESOURCEDEFINITIONS, of_another_time(plural))
     async with running(bare.settings, install_crds=install) as controller:
-        told = "the cluster has them as v1beta1, and cloudcore needs v1alpha1"
+        told = "the cluster has them as v1alpha2, and cloudcore needs v1alpha1 and v1beta1"
         assert controller.details["because"].startswith(told)
         (warning,) = warnings(caplog)
         assert warning.startswith(f"cannot watch devicemodels, devices: {told}")
-        assert "do not apply" in warning
+        assert "for KubeEdge up to 1.14" in warning
         for plural in manifests.NAMES:
-            definition = of_today(plural)
+            definition = of_another_time(plural)
             name = definition["metadata"]["name"]
             found = await bare.client.get(CUSTOMRESOURCEDEFINITIONS, name)
-            assert [each["name"] for each in found["spec"]["versions"]] == ["v1beta1"]
+            assert [each["name"] for each in found["spec"]["versions"]] == ["v1alpha2"]
             await bare.client.delete(CUSTOMRESOURCEDEFINITIONS, name)
             if not install:
                 await bare.client.create(CUSTOMRESOURCEDEFINITIONS, manifests.load(plural))
@@ -78,18 +78,19 @@ async def test_other_versions_are_named_and_left_alone(
 async def test_a_crd_that_serves_nothing_is_not_taken_for_installed(bare: Api) -> None:
     for plural in manifests.NAMES:
         definition = manifests.load(plural)
-        definition["spec"]["versions"][0]["served"] = False
+        for version in definition["spec"]["versions"]:
+            version["served"] = False
         await bare.client.create(CUSTOMRESOURCEDEFINITIONS, definition)
     async with running(bare.settings, install_crds=True) as controller:
         told = "their CRDs exist, but no version of them is served"
         assert controller.details["because"].startswith(told)
 
 
-def of_today(plural: str) -> dict[str, Any]:
+def of_another_time(plural: str) -> dict[str, Any]:
     """Make a CRD that serves another version than cloudcore's."""
     definition = manifests.load(plural)
-    (version,) = definition["spec"]["versions"]
-    definition["spec"]["versions"] = [{**version, "name": "v1beta1"}]
+    version = definition["spec"]["versions"][0]
+    definition["spec"]["versions"] = [{**version, "name": "v1alpha2"}]
     return definition
 
 

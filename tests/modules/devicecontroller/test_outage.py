@@ -20,7 +20,7 @@ async def test_api_that_is_away_at_the_start_is_waited_for(
     await api.create(DEVICES, device())
     await api.stop()
     async with running(api.settings) as controller:
-        await controller.detail("waiting_for", "configmaps, devicemodels, devices, nodes")
+        await controller.detail("waiting_for", "devicemodels, devices, nodes")
         assert "no answer from" in controller.details["because"]
         assert "the Kubernetes API is not available: no answer from" in caplog.text
         await api.start()

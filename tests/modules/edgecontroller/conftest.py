@@ -44,6 +44,7 @@ class ModuleContext:
         self.send = context.send
         self.send_resp = context.send_resp
         self.send_sync = context.send_sync
+        self.send_to_group = context.send_to_group
         self.take = context.take
         self.stopped = context.stopped
         self.is_ready = asyncio.Event()

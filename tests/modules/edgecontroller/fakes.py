@@ -45,6 +45,11 @@ class Context:
     async def send_resp(self, message: Message, timeout: float | None = None) -> None:
         self.sent.append(message)
 
+    async def send_to_group(
+        self, group: str, message: Message, timeout: float | None = None
+    ) -> None:
+        self.sent.append(message)
+
     async def send_sync(
         self, module: str, message: Message, timeout: float | None = None
     ) -> Message:

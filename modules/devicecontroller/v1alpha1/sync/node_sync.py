@@ -92,14 +92,18 @@ class NodeSync:
         """Whether a node's edge knows devices of v1alpha1."""
         return node not in self._of_today
 
+    def learn(self, node: str, generation: str) -> None:
+        """Record the protocol generation of a node's edge."""
+        if (generation == V1_23) != (node in self._of_today):
+            self._of_today ^= {node}
+            self._record.set_generation(node, generation if generation == V1_23 else "")
+
     def connected(self, node: str, generation: str, delay: float) -> None:
         """Take note of a node that has connected, and of its edge's protocol generation.
 
         It is sent all of its devices in `delay` seconds, unless it asks sooner.
         """
-        if (generation == V1_23) != (node in self._of_today):
-            self._of_today ^= {node}
-            self._record.set_generation(node, generation if generation == V1_23 else "")
+        self.learn(node, generation)
         if self.takes_devices(node):
             self.announce_later(node, delay)
         else:

@@ -1,0 +1,325 @@
+"""The devices of v1beta1: watches them, and enqueues what a change affects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import ipc
+from modules.common import message_resource
+from modules.common.kube import (
+    DEVICEMODELS_V1BETA1,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
+    Key,
+    KubeClient,
+    Object,
+    Reflector,
+    SetAside,
+    WatchEvent,
+    key_of,
+)
+from modules.common.sync.record import Record
+from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.edges import Edges
+from modules.devicecontroller.status.acceptance import Acceptance
+from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.v1beta1 import messages
+from modules.devicecontroller.v1beta1.delivery import Delivery
+from modules.devicecontroller.v1beta1.faults import fault_of
+from modules.devicecontroller.v1beta1.inventory import Inventory
+from modules.devicecontroller.v1beta1.objects import (
+    DEVICE_TYPE,
+    MODEL_TYPE,
+    RESOURCES,
+    digest_of,
+    keep_status,
+    keep_written,
+    model_of,
+    node_of,
+    reader,
+)
+from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
+from modules.devicecontroller.v1beta1.statuses import Done, StatusWriter
+from supervisor.api import ModuleContext
+
+#: Seconds for which the rows of a node without a Node are kept, and between looks for them.
+KEEP_ROWS: Final = 86_400.0
+_DROP_INTERVAL: Final = 600.0
+
+#: Limit of an edge's reason in a log line, in characters.
+_LONGEST: Final = 300
+
+log = logging.getLogger(__name__)
+
+
+class Devices:
+    """Everything about devices of v1beta1: the way down and the way up."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        context: ModuleContext,
+        record: Record,
+        edges: Edges,
+        known_nodes: dict[Key, Object],
+        *,
+        namespace: str | None,
+        on_change: Callable[[], None],
+        definitions: Definitions,
+        set_aside: SetAside,
+    ) -> None:
+        """Set up for one namespace, or for all (None); `on_change` is called after each change."""
+        #: Whether devices of this version are served.
+        self.runs = False
+        self._record = record
+        self._edges = edges
+        self._on_change = on_change
+        self._set_aside = set_aside
+        self._definitions = definitions
+        self._inventory = inventory = Inventory(known_nodes)
+        common: Any = {
+            "namespace": namespace,
+            "explain": definitions.explain,
+            "set_aside": set_aside,
+        }
+        is_alone = definitions.is_v1beta1_alone
+        self._devices = Reflector(
+            client,
+            DEVICES_V1BETA1,
+            self._device_changed,
+            store=inventory.devices,
+            keep=reader(DEVICE, DEVICES_V1BETA1, is_alone),
+            on_aside=self._device_aside_changed,
+            **common,
+        )
+        self._models = Reflector(
+            client,
+            DEVICEMODELS_V1BETA1,
+            self._model_changed,
+            store=inventory.models,
+            keep=reader(MODEL, DEVICEMODELS_V1BETA1, is_alone),
+            on_aside=self._mark_model,
+            **common,
+        )
+        self._statuses = Reflector(
+            client,
+            DEVICESTATUSES,
+            self._status_changed,
+            store=inventory.statuses,
+            keep=keep_status,
+            **common,
+        )
+        inventory.aside = self._devices.aside
+        inventory.models_aside = self._models.aside
+        self.delivery = Delivery(context, inventory, record, edges, set_aside)
+        self.writer = StatusWriter(
+            client, inventory, set_aside, lambda: definitions.has_device_statuses
+        )
+        self._acceptance = Acceptance(
+            StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource=""),
+            inventory,
+            lambda device: fault_of(device, inventory, edges),
+            set_aside,
+            on_change=on_change,
+        )
+
+    @property
+    def reflectors(self) -> tuple[Reflector, ...]:
+        """The reflectors of what is served."""
+        both = (self._devices, self._models)
+        return (*both, self._statuses) if self._definitions.has_device_statuses else both
+
+    @property
+    def nodes(self) -> set[str]:
+        """The nodes with devices, and those that may have some."""
+        return {*self._inventory.nodes(), *self._record.nodes()}
+
+    async def run(self, workers: int) -> None:
+        """Reconcile until cancelled; call it when the caches are complete."""
+        self.runs = True
+        for node in self.nodes:
+            self.delivery.mark_all(node)
+        for key in self._inventory.devices.keys() | self._inventory.statuses.keys():
+            self.writer.ensure(key)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.delivery.run())
+            tasks.create_task(self.writer.run(workers))
+            tasks.create_task(self._acceptance.run())
+            tasks.create_task(self._drop_rows())
+
+    def retry_now(self) -> None:
+        """Retry all failed writes at once, after an outage of the API."""
+        self.writer.retry_now()
+        self._acceptance.retry_now()
+
+    def stop(self) -> None:
+        self.delivery.stop()
+        self.writer.stop()
+        self._acceptance.stop()
+
+    def count(self) -> dict[str, int]:
+        """Return the numbers for `cloudcore status`."""
+        return {
+            "devices": len(self._devices.store),
+            "device_models": len(self._models.store),
+            "nodes_with_devices": len(list(self._inventory.nodes())),
+            "rejected_devices": self._acceptance.count,
+            "set_aside": len(self._devices.aside) + len(self._models.aside),
+        }
+
+    def queues(self) -> dict[str, int]:
+        """Return the depths of the queues, by their names in the metrics."""
+        return {
+            "announcements": len(self.delivery),
+            "rejections": len(self._acceptance),
+            "statuses": len(self.writer),
+        }
+
+    def node_changed(self, event: WatchEvent) -> None:
+        """Handle a Node that has come or gone."""
+        node = event.object["metadata"]["name"]
+        if event.type == "DELETED":
+            self._record.forget_seen(node)  # what comes back may be another machine
+        elif event.type == "ADDED":
+            self._record.node_exists(node)
+        if event.type != "MODIFIED":
+            self.edge_changed(node)
+
+    def connected(self, node: str) -> None:
+        """Send a connected node what it has not acknowledged."""
+        self.delivery.restart(node)
+        self.edge_changed(node)
+
+    def disconnected(self, node: str) -> None:
+        self.delivery.forget(node)
+
+    def edge_changed(self, node: str) -> None:
+        """Have a node's devices checked, and sent if they are due."""
+        self.delivery.mark_all(node)
+        for key in self._inventory.on_node(node):
+            self._acceptance.enqueue(key)
+
+    def lost(self, node: str) -> None:
+        """Send a node again all that it has acknowledged: it has lost its database."""
+        log.info("node %s: all of its devices are sent again", node)
+        self.delivery.lost(node)
+
+    def answered(self, node: str, message: ipc.Message) -> None:
+        """Take an edge's acknowledgement of a device or a model, or its refusal."""
+        self._hear_from(node)
+        about = message_resource.parse(message.resource)
+        if about.type not in RESOURCES:
+            return
+        item = about.type, about.namespace, about.name
+        if message.operation == messages.RESPONSE:
+            self.delivery.acknowledged(node, item, message.parent_id)
+        else:
+            self.delivery.refused(node, item, str(message.content)[:_LONGEST])
+
+    def report(self, node: str, about: str, message: ipc.Message, done: Done) -> bool:
+        """Queue a report for writing; `done` is awaited when it is written.
+
+        Returns whether it was queued: one about an unknown device, or about that of another node,
+        is dropped. Raises BadObject if it is malformed.
+        """
+        self._hear_from(node)
+        subject = messages.subject_of(about)
+        if subject is None:
+            log.debug("message %s %s: nothing to do", message.operation, message.resource)
+            return False
+        key = self._inventory.device_at(node, subject.device)
+        if key is None:
+            log.info("node %s: report about unknown device %s dropped", node, subject.device)
+            return False
+        read = messages.state if subject.is_state else messages.reports
+        self.writer.write(key, read(message.content), done)
+        return True
+
+    def send_members(self, node: str, message: ipc.Message, done: Callable[[], None]) -> None:
+        """Confirm a question for the list of devices, and send the list, which has no parent id."""
+        self._hear_from(node)
+        event_id = messages.event_id_of(message.content)
+
+        def answers() -> list[ipc.Message]:
+            confirmation = messages.confirmation(node, message.id)
+            return [confirmation, messages.detail(node, self.delivery.members(node), event_id)]
+
+        self.delivery.answer(node, answers, done)
+
+    def _hear_from(self, node: str) -> None:
+        if self._edges.heard_from(node):
+            self.connected(node)
+
+    def _device_changed(self, event: WatchEvent) -> None:
+        device, old = event.object, event.old
+        key = key_of(device)
+        if old:
+            self._inventory.remove(old)
+        if event.type != "DELETED":
+            self._inventory.add(device)
+        if event.type == "DELETED" or (old and node_of(old) != node_of(device)):
+            self.writer.forget(key)
+        if old is None or event.type == "DELETED":
+            self.writer.ensure(key)
+        if old is None or event.type == "DELETED" or digest_of(old) != digest_of(device):
+            self._acceptance.enqueue(key)
+            if old:
+                gone = event.type == "DELETED" or node_of(old) != node_of(device)
+                self._mark(old, last=old if gone else None)
+            if event.type != "DELETED":
+                self._mark(device)
+        self._on_change()
+
+    def _mark(self, device: Object, last: Object | None = None) -> None:
+        """Have a device and its model compared with what its node has."""
+        node, model = node_of(device), model_of(device)
+        if node and model:
+            last_model = self._inventory.models.get(model) if last else None
+            self.delivery.mark(node, MODEL_TYPE, model, last_model)
+        if node:
+            self.delivery.mark(node, DEVICE_TYPE, key_of(device), last)
+
+    def _model_changed(self, event: WatchEvent) -> None:
+        last = event.old if event.type == "DELETED" else None
+        self._mark_model(key_of(event.object), last)
+
+    def _mark_model(self, model: Key, last: Object | None = None) -> None:
+        """Have a model compared with what the nodes of its devices have, and then the devices."""
+        for key in self._inventory.using(model):
+            self._acceptance.enqueue(key)
+            if node := node_of(self._inventory.devices[key]):
+                self.delivery.mark(node, MODEL_TYPE, model, last)
+                self.delivery.mark(node, DEVICE_TYPE, key)
+        self._on_change()
+
+    def _device_aside_changed(self, key: Key) -> None:
+        """Check a device that was set aside, or is no longer set aside."""
+        self._acceptance.enqueue(key)
+        if key not in self._devices.aside:
+            for node in self._record.nodes():
+                if self._record.row(node, (DEVICE_TYPE, *key)):
+                    self.delivery.mark(node, DEVICE_TYPE, key)
+        self._on_change()
+
+    def _status_changed(self, event: WatchEvent) -> None:
+        key = key_of(event.object)
+        if event.type == "DELETED":
+            self.writer.forget(key)
+            if key in self._inventory.devices:
+                self.writer.ensure(key)  # that of a former device of this name, or a mistake
+
+    async def _drop_rows(self) -> None:
+        """Drop the rows of nodes that have had no Node for a day.
+
+        Until then it may come back, maybe with its database, and is sent the deletions missed.
+        """
+        while True:
+            for node in self._record.nodes():
+                if ("", node) in self._inventory.known_nodes:
+                    self._record.node_exists(node)
+                elif self._record.drop_gone(node, KEEP_ROWS):
+                    log.info("node %s: has had no Node for a day, its record is dropped", node)
+            await asyncio.sleep(_DROP_INTERVAL)
