@@ -497,7 +497,7 @@ def test_crds_of_an_earlier_cloudcore_get_the_new_version(
     tmp_path: Path, subresource: bool
 ) -> None:
     with closing(Store(tmp_path / "api.db")) as store:
-        registry = Registry(store, Catalog(BUILTIN))
+        registry = Registry(store, Catalog(BUILTIN), "CA")
         crds = registry.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         for plural in ("devices", "devicemodels"):
             former = load(plural, status_subresource=subresource)
@@ -512,7 +512,7 @@ def test_crds_of_an_earlier_cloudcore_get_the_new_version(
         with pytest.raises(ApiError):
             registry.catalog.find("devices.kubeedge.io", "v1beta1", "devices")
     with closing(Store(tmp_path / "api.db")) as store:
-        registry = Registry(store, Catalog(BUILTIN))
+        registry = Registry(store, Catalog(BUILTIN), "CA")
         old, new = (
             registry.catalog.find("devices.kubeedge.io", version, "devices")
             for version in ("v1alpha1", "v1beta1")
