@@ -172,7 +172,15 @@ async def test_devices_and_models(kubectl: Kubectl) -> None:
     assert header.split() == ["NAME", "MODEL", "NODE", "ACCEPTED", "AGE"]
     assert row.split()[:3] == ["lamp", "lamps", "edge-1"]
     patch = json.dumps({"status": device("2")["status"]})
-    await kubectl("patch", "device", "lamp", "--subresource=status", "--type=merge", "-p", patch)
+    await kubectl(
+        "patch",
+        "devices.v1alpha1.devices.kubeedge.io",
+        "lamp",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        patch,
+    )
     value = await kubectl(
         "get", "device", "lamp", "-o", "jsonpath={.status.twins[0].desired.value}"
     )
