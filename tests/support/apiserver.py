@@ -32,6 +32,15 @@ async def running_server(data_dir: Path) -> AsyncIterator[Server]:
             await server.stop()
 
 
+def without_tokens(server: Server) -> None:
+    """Give pods no token, so that edges are sent only what a test has made."""
+    accounts = server.registry.catalog.find("", "v1", "serviceaccounts")
+    for entry in server.store.collection(accounts.storage).snapshot():
+        server.registry.modify(
+            accounts, *entry.key, lambda account: {**account, "automountServiceAccountToken": False}
+        )
+
+
 @asynccontextmanager
 async def embedded_apiserver(tmp_path: Path, pki: Pki) -> AsyncIterator[Embedded]:
     """Run a server for other modules' tests: `async with … as (kubeconfig, url)`."""
@@ -39,4 +48,5 @@ async def embedded_apiserver(tmp_path: Path, pki: Pki) -> AsyncIterator[Embedded
     copy_pki(pki, with_data)
     async with running_server(with_data) as server:
         assert server.url
+        without_tokens(server)
         yield Embedded(with_data / "kubeconfig", server.url)

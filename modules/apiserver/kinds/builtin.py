@@ -10,6 +10,7 @@ from modules.apiserver.kinds import (
     core,
     crdrules,
     customresources,
+    pod_accounts,
     pods,
     service_accounts,
 )
@@ -48,6 +49,7 @@ BUILTIN = (
         },
         subresources=(Subresource("binding", "Binding", ("create",)),),
         initial_status={"phase": "Pending"}, defaults=pods.defaults,
+        admit=pod_accounts.admit,
         validate=pods.validate, validate_update=pods.validate_update,
     ),
     Resource(
