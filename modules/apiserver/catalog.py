@@ -18,6 +18,10 @@ ALWAYS_SELECTABLE = {
 }
 
 
+#: Returns an object of a namespace by the plural of its kind and its name, None if there is none.
+Find = Callable[[str, str], Json | None]
+
+
 def no_defaults(_: Json) -> None:
     """Leave the object unchanged: the kind has no defaults."""
 
@@ -76,6 +80,8 @@ class Resource:
     defaults: Callable[[Json], None] = no_defaults
     # Defaults that depend on the other objects of the kind; called on creation.
     complete: Callable[[Json, Iterable[Entry]], None] | None = None
+    # Checks and defaults that depend on other objects of the namespace; called on creation.
+    admit: Callable[[Json, Find], None] | None = None
     # Records who creates an object in it.
     requested_by: Callable[[Json, User], None] | None = None
     # What an update stores, if the (sub)resources divide an object in another way than `status`.

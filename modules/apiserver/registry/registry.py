@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from modules.apiserver.catalog import Catalog, Resource
+from modules.apiserver.catalog import Catalog, Find, Resource
 from modules.apiserver.kinds import customresources
 from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, dig, make_entry
 from modules.apiserver.meta.selectors import Selector
@@ -100,6 +100,9 @@ class Registry:
             if resource.complete is not None:
                 with _of_the_right_types(resource):
                     resource.complete(obj, transaction.entries(resource.storage))
+            if resource.admit is not None:
+                with _of_the_right_types(resource):
+                    resource.admit(obj, _finder(transaction, namespace))
             self._validate(resource, obj)
             key = _key(namespace, obj["metadata"]["name"])
             if transaction.get(resource.storage, key) is not None:
@@ -306,6 +309,14 @@ def _of_the_right_types(resource: Resource) -> Iterator[None]:
 
 def _key(namespace: str, name: str) -> Key:
     return (namespace, name)
+
+
+def _finder(transaction: Transaction, namespace: str) -> Find:
+    def find(plural: str, name: str) -> Json | None:
+        entry = transaction.get(plural, (namespace, name))
+        return None if entry is None else entry.decode()
+
+    return find
 
 
 def _defined(resource: Resource, obj: Json) -> Resource | None:
