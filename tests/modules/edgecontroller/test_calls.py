@@ -242,7 +242,7 @@ async def test_a_patch_is_for_the_pod_whose_rights_were_checked(
 
     monkeypatch.setattr(KubeClient, "patch", late)
     answer = await today.call("patch", "default/podpatch/p", '{"status": {"phase": "Failed"}}')
-    assert reason(answer)[0] == 409
+    assert reason(answer)[0] == 422
     found = await today.api.get(PODS, "p", "default")
     assert found["metadata"]["uid"] != before["metadata"]["uid"]
     assert found["status"].get("phase") != "Failed"
@@ -263,7 +263,7 @@ async def test_the_patch_of_an_earlier_pod_changes_nothing(today: Cloud) -> None
     await register(today)
     await bound(today)
     answer = await today.call("patch", "default/podpatch/p", pod_patch("another", phase="Failed"))
-    assert reason(answer)[0] == 409
+    assert reason(answer)[0] == 422
     assert (await today.api.get(PODS, "p", "default"))["status"].get("phase") != "Failed"
 
 
