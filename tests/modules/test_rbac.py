@@ -26,6 +26,7 @@ from modules.common.kube import (
     NODES,
     OBJECTSYNCS,
     PODS,
+    SERVICEACCOUNTS,
 )
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
@@ -179,6 +180,7 @@ async def edges_of_today_do_all_they_do(cloud: Cloud) -> None:
         await cloud.call(operation, f"kube-node-lease/lease/{name}", {"spec": {}}, node=name)
     volumes = [*with_token("")["volumes"], {"name": "d", "csi": {"driver": "d"}}]
     with_driver = {"serviceAccountName": "sa", "volumes": volumes}
+    await cloud.api.create(SERVICEACCOUNTS, {"metadata": {"name": "sa"}}, "default")
     created = await cloud.api.create(PODS, pod("q", spec=with_driver), "default")
     await cloud.drain()
     await cloud.call("patch", "default/podpatch/q", '{"status": {}}')
