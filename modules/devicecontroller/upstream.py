@@ -103,7 +103,7 @@ class Upstream:
         if message.resource == f"{message_resource.NODE}/{node}":
             self._node_event(node, message)
             self._done(delivery)
-        elif not self._alpha.node_sync.takes_devices(node) or messages.is_of_today(about):
+        elif self._is_of_today(node, about):
             self._of_today(node, about, delivery)
         elif message.operation in {"response", "error"}:
             self._done(delivery)
@@ -115,6 +115,15 @@ class Upstream:
             self._alpha.node_sync.answer(node, request)
         else:
             self._twin_message(node, delivery)
+
+    def _is_of_today(self, node: str, about: str) -> bool:
+        """Whether a message's edge knows devices of v1beta1.
+
+        The form of a message shows it only while CloudHub has not told the edge's generation.
+        """
+        if not self._alpha.node_sync.takes_devices(node):
+            return True
+        return messages.is_of_today(about) and not self._edges.is_other(node)
 
     def _node_event(self, node: str, message: ipc.Message) -> None:
         if message.operation == "connected":

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.kube import DEVICES
+from modules.common.wire.generations import V1_1, tell
 from tests.modules.devicecontroller.fakes import running
 from tests.modules.devicecontroller.samples import NODE, device
 from tests.support.anything import contents, names
@@ -72,7 +73,8 @@ def test_whatever_an_edge_sends_the_controller_goes_on(messages: list[Message]) 
 async def send_all(directory: Path, messages: list[Message]) -> None:
     async with running(directory) as bench:
         bench.api.feed(DEVICES, device("d"))
-        taken = [bench.hear(message) for message in messages]
+        connected = Message.build("cloudhub", "resource", "connected", f"node/{NODE}", tell(V1_1))
+        taken = [bench.hear(message) for message in (connected, *messages)]
         await bench.settle()
         assert all(each.is_done for each in taken)
         value = str(len(messages)) * 3
