@@ -62,6 +62,7 @@ class PodWorker:
         self._changed.set()
         if self._is_deleted and self._life is not None:
             self._life.reschedule(0)
+            self._life = None  # a further update cannot end it again
 
     async def run(self) -> None:
         if not self._is_deleted:
