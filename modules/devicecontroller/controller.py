@@ -160,7 +160,7 @@ class _Controller:
                 task.cancel()
         self._alpha.stop()
         self._beta.stop()
-        self._writer.stop()
+        self._writer.queue.stop()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -190,7 +190,7 @@ class _Controller:
     async def _run_alpha(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._alpha.run(self._config.profile_workers))
-            tasks.create_task(self._writer.run(self._config.update_device_status_workers))
+            tasks.create_task(self._writer.queue.run(self._config.update_device_status_workers))
 
     async def _run_beta(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -221,7 +221,7 @@ class _Controller:
             await self._client.health.recovered()
             self._alpha.retry_now()
             self._beta.retry_now()
-            self._writer.retry_now()
+            self._writer.queue.retry_now()
 
     def _node_changed(self, event: WatchEvent) -> None:
         self._alpha.node_changed(event)
@@ -243,7 +243,7 @@ class _Controller:
             for plural, number in cached.items():
                 CACHED_OBJECTS.labels(self._client.module, plural).set(number)
             depths = Counter(self._alpha.queues()) + Counter(self._beta.queues())
-            depths["statuses"] += len(self._writer)
+            depths["statuses"] += len(self._writer.queue)
             for name in metrics.QUEUES:
                 metrics.QUEUE_DEPTH.labels(name).set(depths[name])
             metrics.REJECTED_DEVICES.set(self._count()["rejected_devices"])

@@ -17,12 +17,10 @@ from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
 from modules.common.sync.in_flight import InFlight
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23, generation_of
+from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
-from modules.devicecontroller.v1alpha1 import (
-    membership,
-    twin,
-)
+from modules.devicecontroller.v1alpha1 import twin
 from modules.devicecontroller.v1alpha1.reported_values import Reports
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
 from modules.devicecontroller.v1alpha1.sync.node_sync import Request
@@ -110,7 +108,7 @@ class Upstream:
         elif not self._alpha.runs:
             self._confirm_only(delivery)
         elif about == message_resource.MEMBERSHIP_DETAIL:
-            event_id = membership.event_id_of(message.content)
+            event_id = event_id_of(message.content)
             request = Request(message.id, event_id, lambda: self._done(delivery))
             self._alpha.node_sync.answer(node, request)
         else:

@@ -73,25 +73,11 @@ class Acceptance:
         self._on_change = on_change
         self._told: dict[Key, DeviceFault] = {}
         self._set_aside = set_aside
-        self._queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
+        self.queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
 
     def enqueue(self, device: Key) -> None:
         """Enqueue a device that has changed, or that depends on an object that has changed."""
-        self._queue.add_later(device, _GRACE)
-
-    async def run(self) -> None:
-        """Write conditions until cancelled."""
-        await self._queue.run()
-
-    def retry_now(self) -> None:
-        """Retry all failed writes at once, after an outage of the API."""
-        self._queue.retry_now()
-
-    def stop(self) -> None:
-        self._queue.stop()
-
-    def __len__(self) -> int:
-        return len(self._queue)
+        self.queue.add_later(device, _GRACE)
 
     @property
     def count(self) -> int:

@@ -23,9 +23,6 @@ from modules.devicecontroller.v1alpha1.kubectl_apply import (
 )
 from modules.devicecontroller.v1alpha1.shapes import DEVICE, MODEL
 
-#: Digits of a number that fits into 64 bits at an edge.
-_MOST_DIGITS: Final = 18
-
 #: The path of a fault in an applied manifest.
 _APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
 
@@ -35,13 +32,6 @@ class Desired(NamedTuple):
 
     value: str
     type: str
-
-
-def version_of(obj: Object) -> int:
-    """Return the resourceVersion as the number that edges compare; 0 if it is none, as in Go."""
-    version: str = obj["metadata"].get("resourceVersion") or ""
-    is_one = version.isascii() and version.isdecimal() and len(version) <= _MOST_DIGITS
-    return int(version) if is_one else 0
 
 
 def node_of(device: Object) -> str:

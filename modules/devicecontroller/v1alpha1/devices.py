@@ -128,19 +128,19 @@ class Devices:
         self._adopt_missed()
         self.node_sync.enqueue_all()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.node_sync.run())
-            tasks.create_task(self._profile_writer.run(profile_workers))
-            tasks.create_task(self._acceptance.run())
+            tasks.create_task(self.node_sync.queue.run())
+            tasks.create_task(self._profile_writer.queue.run(profile_workers))
+            tasks.create_task(self._acceptance.queue.run())
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""
-        self._profile_writer.retry_now()
-        self._acceptance.retry_now()
+        self._profile_writer.queue.retry_now()
+        self._acceptance.queue.retry_now()
 
     def stop(self) -> None:
-        self.node_sync.stop()
-        self._profile_writer.stop()
-        self._acceptance.stop()
+        self.node_sync.queue.stop()
+        self._profile_writer.queue.stop()
+        self._acceptance.queue.stop()
 
     def count(self) -> dict[str, int]:
         """Return the numbers for `cloudcore status`."""
@@ -155,9 +155,9 @@ class Devices:
     def queues(self) -> dict[str, int]:
         """Return the depths of the queues, by their names in the metrics."""
         return {
-            "announcements": len(self.node_sync),
-            "profiles": len(self._profile_writer),
-            "rejections": len(self._acceptance),
+            "announcements": len(self.node_sync.queue),
+            "profiles": len(self._profile_writer.queue),
+            "rejections": len(self._acceptance.queue),
         }
 
     def edge_changed(self, node: str) -> None:

@@ -8,9 +8,7 @@ that somebody sets at the same moment in the same list.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
-import ipc
 from modules.common.kube import (
     DEVICES,
     BadRequest,
@@ -21,8 +19,8 @@ from modules.common.kube import (
     SetAside,
     Subject,
 )
-from modules.common.sync.keyed_queue import KeyedQueue
 from modules.devicecontroller.status.conditions import label
+from modules.devicecontroller.status.report_queue import Done, ReportQueue
 from modules.devicecontroller.status.status_patch import (
     StatusPatcher,
 )
@@ -34,7 +32,6 @@ from modules.devicecontroller.v1alpha1.sync.inventory import (
 from modules.devicecontroller.v1alpha1.twin import Report
 
 Reports = dict[str, Report]
-Done = Callable[[], Awaitable[None]]
 Changes = dict[str, Object | None]
 """the fields to set in a twin, by property; None: the twin is removed"""
 
@@ -42,22 +39,17 @@ log = logging.getLogger(__name__)
 
 
 class StatusWriter:
-    """Writes reports in order for each device, several devices at a time.
-
-    Reports that arrive while the API is slow or away are written in one patch afterwards.
-    """
+    """Writes what is reported of devices, and what is applied to them; `queue` does the work."""
 
     def __init__(self, status: StatusPatcher, inventory: Inventory, set_aside: SetAside) -> None:
         self._set_aside = set_aside
         self._status = status
         self._inventory = inventory
-        self._pending: dict[DeviceSlot, list[tuple[Reports, Done]]] = {}
         self._latest: dict[DeviceSlot, Reports] = {}
         self._lost: dict[DeviceSlot, dict[str, Object]] = {}
         self._applied: dict[DeviceSlot, dict[str, Object | None]] = {}
-        self._queue: KeyedQueue[DeviceSlot] = KeyedQueue(
-            self._handle, (KubeError, ipc.ChannelError), self._put_aside
-        )
+        self._reports: ReportQueue[DeviceSlot, Reports] = ReportQueue(self._handle, self._put_aside)
+        self.queue = self._reports.queue
 
     def write(self, slot: DeviceSlot, reports: Reports, done: Done) -> None:
         """Enqueue reports; when they are written, `done()` is awaited.
@@ -65,61 +57,35 @@ class StatusWriter:
         `done` may raise a ChannelError to be retried. As in Go, reports of an unknown device or
         property are dropped.
         """
-        self._pending.setdefault(slot, []).append((reports, done))
-        self._queue.add(slot)
+        self._reports.add(slot, reports, done)
 
     def restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
         """Write reported values back that somebody has removed, unless there are new ones."""
         self._lost.setdefault(slot, {}).update(lost)
-        self._queue.add(slot)
+        self.queue.add(slot)
 
     def adopt(self, slot: DeviceSlot, applied: dict[str, Object | None]) -> None:
         """Write desired values of an applied manifest; with none, those that seeded the device."""
         self._applied.setdefault(slot, {}).update(applied)
-        self._queue.add(slot)
+        self.queue.add(slot)
 
     def forget(self, slot: DeviceSlot) -> None:
         """Forget a device that has been deleted, or has moved to another node."""
         for known in (self._latest, self._lost, self._applied):
             known.pop(slot, None)
 
-    async def run(self, workers: int) -> None:
-        """Write until cancelled."""
-        await self._queue.run(workers)
-
-    def retry_now(self) -> None:
-        """Retry all failed writes at once, after an outage of the API."""
-        self._queue.retry_now()
-
-    def stop(self) -> None:
-        self._queue.stop()
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
     def _put_aside(self, slot: DeviceSlot, error: Exception) -> None:
         device = self._inventory.at(slot) or {"metadata": {"name": slot.name}}
         self._set_aside.put(Subject.of(DEVICES, device), error)
 
-    async def _handle(self, slot: DeviceSlot) -> None:
-        batch = list(self._pending.get(slot, ()))
+    async def _handle(self, slot: DeviceSlot, batch: list[Reports]) -> None:
         device = self._inventory.at(slot)
         if device:
-            try:
-                await self._update(slot, device, [reports for reports, _ in batch])
-            except KubeError:
-                raise
-            except Exception as error:  # the report is acknowledged all the same
-                self._put_aside(slot, error)
-        else:
-            self._latest.pop(slot, None)
-            if any(reports for reports, _ in batch):
-                log.info("node %s: report about unknown device %s dropped", slot.node, slot.name)
-        for item in batch:
-            await item[1]()
-            self._pending[slot].remove(item)
-        if not self._pending.get(slot):
-            self._pending.pop(slot, None)
+            await self._update(slot, device, batch)
+            return
+        self._latest.pop(slot, None)
+        if any(batch):
+            log.info("node %s: report about unknown device %s dropped", slot.node, slot.name)
 
     async def _update(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> None:
         """Write all pending changes of a device; on failure they are kept for the retry."""

@@ -6,23 +6,17 @@ controller/downstream.go (`createDevice`, `addUpdatedTwins`, `addDeletedTwins`) 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
-from ipc.message import DECODING_ERRORS
-from modules.common.kube import INT64, Object, bad_object
+from modules.common.kube import Object
+from modules.devicecontroller.edge_messages import TwinVersion, TypeMetadata, Value, event, read
 from modules.devicecontroller.v1alpha1.device import Desired
 
 DELETED: Final = "deleted"
 """the type of a property that a device no longer has"""
-
-
-def event(now: int) -> Object:
-    """Return the common fields of a message (`BaseMessage`); the time is in milliseconds."""
-    return {"event_id": str(uuid.uuid4()), "timestamp": now}
 
 
 def expected(
@@ -70,34 +64,14 @@ class Report(NamedTuple):
         return {"value": self.value, "metadata": metadata}
 
 
-class _ValueMetadata(msgspec.Struct):
-    timestamp: INT64 = 0
-
-
-class _Value(msgspec.Struct):
-    value: str | None = None
-    metadata: _ValueMetadata | None = None
-
-
-class _TypeMetadata(msgspec.Struct):
-    type: str = ""
-
-
-class _Version(msgspec.Struct):
-    edge: INT64 = 0
-
-
 class _Twin(msgspec.Struct):
-    actual: _Value | None = None
-    metadata: _TypeMetadata | None = None
-    actual_version: _Version | None = None
+    actual: Value | None = None
+    metadata: TypeMetadata | None = None
+    actual_version: TwinVersion | None = None
 
 
 class _Update(msgspec.Struct):
     twin: dict[str, _Twin | None] | None = None
-
-
-_decode = msgspec.json.Decoder(_Update).decode
 
 
 def reports(content: object) -> dict[str, Report]:
@@ -105,13 +79,7 @@ def reports(content: object) -> dict[str, Report]:
 
     Properties without an actual value are omitted. Raises BadObject if the content is malformed.
     """
-    try:
-        if isinstance(content, (bytes, str)):
-            update = _decode(content)
-        else:
-            update = msgspec.convert(content, _Update)
-    except DECODING_ERRORS as error:
-        raise bad_object(error) from error
+    update = read(content, _Update)
     return {
         name: _report(twin, twin.actual, twin.actual.value)
         for name, twin in (update.twin or {}).items()
@@ -119,7 +87,7 @@ def reports(content: object) -> dict[str, Report]:
     }
 
 
-def _report(twin: _Twin, actual: _Value, value: str) -> Report:
+def _report(twin: _Twin, actual: Value, value: str) -> Report:
     return Report(
         value,
         actual.metadata.timestamp if actual.metadata else None,

@@ -23,8 +23,10 @@ from modules.common.kube import (
 )
 from modules.common.sync.record import Record
 from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import Acceptance
+from modules.devicecontroller.status.report_queue import Done
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.delivery import Delivery
@@ -42,7 +44,7 @@ from modules.devicecontroller.v1beta1.objects import (
     reader,
 )
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
-from modules.devicecontroller.v1beta1.statuses import Done, StatusWriter
+from modules.devicecontroller.v1beta1.statuses import StatusWriter
 from supervisor.api import ModuleContext
 
 #: Seconds for which the rows of a node without a Node are kept, and between looks for them.
@@ -146,19 +148,19 @@ class Devices:
             self.writer.ensure(key)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.delivery.run())
-            tasks.create_task(self.writer.run(workers))
-            tasks.create_task(self._acceptance.run())
+            tasks.create_task(self.writer.queue.run(workers))
+            tasks.create_task(self._acceptance.queue.run())
             tasks.create_task(self._drop_rows())
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""
-        self.writer.retry_now()
-        self._acceptance.retry_now()
+        self.writer.queue.retry_now()
+        self._acceptance.queue.retry_now()
 
     def stop(self) -> None:
         self.delivery.stop()
-        self.writer.stop()
-        self._acceptance.stop()
+        self.writer.queue.stop()
+        self._acceptance.queue.stop()
 
     def count(self) -> dict[str, int]:
         """Return the numbers for `cloudcore status`."""
@@ -174,8 +176,8 @@ class Devices:
         """Return the depths of the queues, by their names in the metrics."""
         return {
             "announcements": len(self.delivery),
-            "rejections": len(self._acceptance),
-            "statuses": len(self.writer),
+            "rejections": len(self._acceptance.queue),
+            "statuses": len(self.writer.queue),
         }
 
     def node_changed(self, event: WatchEvent) -> None:
@@ -241,7 +243,7 @@ class Devices:
     def send_members(self, node: str, message: ipc.Message, done: Callable[[], None]) -> None:
         """Confirm a question for the list of devices, and send the list, which has no parent id."""
         self._hear_from(node)
-        event_id = messages.event_id_of(message.content)
+        event_id = event_id_of(message.content)
 
         def answers() -> list[ipc.Message]:
             confirmation = messages.confirmation(node, message.id)

@@ -5,17 +5,22 @@ The structs are those of cloud/pkg/devicecontroller/types/device.go.
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 import ipc
-from ipc.message import DECODING_ERRORS
 from modules.common import message_resource
-from modules.common.kube import INT64, Key, Object, bad_object
+from modules.common.kube import Key, Object
+from modules.devicecontroller.edge_messages import (
+    TwinVersion,
+    TypeMetadata,
+    Value,
+    event,
+    now,
+    read,
+)
 
 SOURCE: Final = "devicecontroller"
 TWIN: Final = "twin"
@@ -48,7 +53,7 @@ def describe(key: Key, device: Object | None) -> Object:
 
 def membership(node: str, added: list[Object], removed: list[Object]) -> ipc.Message:
     """Return the message that adds devices to a node's list, and removes others."""
-    content = _event() | {"added_devices": added or None, "removed_devices": removed or None}
+    content = event(now()) | {"added_devices": added or None, "removed_devices": removed or None}
     resource = message_resource.build_membership(node)
     return ipc.Message.build(SOURCE, TWIN, UPDATE, resource, content)
 
@@ -58,7 +63,7 @@ def detail(node: str, devices: Iterable[Object], event_id: str) -> ipc.Message:
 
     It has no parent id: edges from KubeEdge 1.21 on take what has one for an acknowledgement.
     """
-    content = _event() | {"devices": list(devices)}
+    content = event(now()) | {"devices": list(devices)}
     if event_id:
         content["event_id"] = event_id
     resource = message_resource.cloud_resource(node, message_resource.MEMBERSHIP_DETAIL)
@@ -131,28 +136,11 @@ class State(NamedTuple):
     fields: dict[str, str]
 
 
-class _ValueMetadata(msgspec.Struct):
-    timestamp: INT64 = 0
-
-
-class _Value(msgspec.Struct):
-    value: str | None = None
-    metadata: _ValueMetadata | None = None
-
-
-class _TypeMetadata(msgspec.Struct):
-    type: str = ""
-
-
-class _Version(msgspec.Struct):
-    edge: INT64 = 0
-
-
 class _Twin(msgspec.Struct):
-    actual: _Value | None = None
-    expected: _Value | None = None
-    metadata: _TypeMetadata | None = None
-    actual_version: _Version | None = None
+    actual: Value | None = None
+    expected: Value | None = None
+    metadata: TypeMetadata | None = None
+    actual_version: TwinVersion | None = None
 
 
 class _TwinUpdate(msgspec.Struct):
@@ -168,13 +156,9 @@ class _StateUpdate(msgspec.Struct):
     device: _Device = msgspec.field(default_factory=_Device)
 
 
-class _Get(msgspec.Struct):
-    event_id: str = ""
-
-
 def reports(content: Any) -> dict[str, Report]:
     """Return what a twin update says, by property; raises BadObject if it is malformed."""
-    update = _decode(content, _TwinUpdate)
+    update = read(content, _TwinUpdate)
     return {
         name: _report(twin) for name, twin in (update.twin or {}).items() if twin and _says(twin)
     }
@@ -182,26 +166,9 @@ def reports(content: Any) -> dict[str, Report]:
 
 def state(content: Any) -> State:
     """Return what a state update says; raises BadObject if it is malformed."""
-    device = _decode(content, _StateUpdate).device
+    device = read(content, _StateUpdate).device
     fields = {"state": device.state, "lastOnlineTime": device.last_online}
     return State({name: value for name, value in fields.items() if value})
-
-
-def event_id_of(content: Any) -> str:
-    """Return the event_id of a question for all devices; empty if it has none."""
-    try:
-        return msgspec.json.decode(content, type=_Get).event_id
-    except (*DECODING_ERRORS, TypeError):
-        return ""  # the resource is all that is needed
-
-
-def _decode(content: Any, shape: type[Any]) -> Any:
-    try:
-        if isinstance(content, (bytes, str)):
-            return msgspec.json.decode(content, type=shape)
-        return msgspec.convert(content, shape)
-    except DECODING_ERRORS as error:
-        raise bad_object(error) from error
 
 
 def _says(twin: _Twin) -> bool:
@@ -209,7 +176,7 @@ def _says(twin: _Twin) -> bool:
 
 
 def _report(twin: _Twin) -> Report:
-    given: Mapping[str, _Value | None] = {
+    given: Mapping[str, Value | None] = {
         "reported": twin.actual,
         "observedDesired": twin.expected,
     }
@@ -225,14 +192,10 @@ def _report(twin: _Twin) -> Report:
     return Report(fields, Version(edge, timestamp))
 
 
-def _metadata(value: _Value, metadata: _TypeMetadata | None) -> dict[str, str]:
+def _metadata(value: Value, metadata: TypeMetadata | None) -> dict[str, str]:
     made = {}
     if value.metadata is not None:
         made["timestamp"] = str(value.metadata.timestamp)
     if metadata is not None:
         made["type"] = metadata.type
     return made
-
-
-def _event() -> Object:
-    return {"event_id": str(uuid.uuid4()), "timestamp": time.time_ns() // 1_000_000}

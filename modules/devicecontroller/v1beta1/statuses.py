@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-import ipc
 from modules.common.kube import (
     DEVICES_V1BETA1,
     DEVICESTATUSES,
@@ -23,13 +22,13 @@ from modules.common.kube import (
     Invalid,
     Key,
     KubeClient,
-    KubeError,
     NotFound,
     Object,
     SetAside,
     Subject,
 )
-from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.edge_messages import version_number
+from modules.devicecontroller.status.report_queue import Done, ReportQueue
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.messages import Report, State, Version
@@ -38,10 +37,8 @@ from modules.devicecontroller.v1beta1.objects import (
     keep_written,
     properties_of,
     uid_of,
-    version_of,
 )
 
-Done = Callable[[], Awaitable[None]]
 Reports = dict[str, Report] | State
 
 log = logging.getLogger(__name__)
@@ -55,10 +52,7 @@ class _Change(NamedTuple):
 
 
 class StatusWriter:
-    """Writes reports in order for each device, several devices at a time.
-
-    Reports that arrive while the API is slow or away are written in one patch afterwards.
-    """
+    """Writes what is reported of devices, and makes their DeviceStatus; `queue` does the work."""
 
     def __init__(
         self,
@@ -74,13 +68,11 @@ class StatusWriter:
         self._has_statuses = has_statuses
         self._statuses = StatusPatcher(client, DEVICESTATUSES, keep_status, subresource="")
         self._devices = StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource="")
-        self._pending: dict[Key, list[tuple[Reports, Done]]] = {}
         self._latest: dict[Key, dict[str, Version]] = {}
         #: What was written last, for which the watch may have no event yet.
         self._written: dict[Key, Object] = {}
-        self._queue: KeyedQueue[Key] = KeyedQueue(
-            self._handle, (KubeError, ipc.ChannelError), self._put_aside
-        )
+        self._reports: ReportQueue[Key, Reports] = ReportQueue(self._handle, self._put_aside)
+        self.queue = self._reports.queue
 
     def write(self, device: Key, reports: Reports, done: Done) -> None:
         """Enqueue reports; when they are written, `done()` is awaited.
@@ -88,8 +80,7 @@ class StatusWriter:
         `done` may raise a ChannelError to be retried. As in Go, reports of a property that the
         device does not have are dropped.
         """
-        self._pending.setdefault(device, []).append((reports, done))
-        self._queue.add(device)
+        self._reports.add(device, reports, done)
 
     def ensure(self, device: Key) -> None:
         """Have the DeviceStatus of a device made or deleted, if it is not as it should be."""
@@ -98,49 +89,24 @@ class StatusWriter:
         if self._has_statuses() and (
             status is None or wanted is None or _owner_of(status) not in ("", uid_of(wanted))
         ):
-            self._queue.add(device)
+            self.queue.add(device)
 
     def forget(self, device: Key) -> None:
         """Forget a device that has been deleted, or has moved to another node."""
         self._latest.pop(device, None)
         self._written.pop(device, None)
 
-    async def run(self, workers: int) -> None:
-        """Write until cancelled."""
-        await self._queue.run(workers)
-
-    def retry_now(self) -> None:
-        """Retry all failed writes at once, after an outage of the API."""
-        self._queue.retry_now()
-
-    def stop(self) -> None:
-        self._queue.stop()
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
     def _put_aside(self, key: Key, error: Exception) -> None:
         device = self._inventory.devices.get(key)
         named = device or {"metadata": {"namespace": key[0], "name": key[1]}}
         self._set_aside.put(Subject.of(DEVICES_V1BETA1, named), error)
 
-    async def _handle(self, key: Key) -> None:
-        batch = list(self._pending.get(key, ()))
+    async def _handle(self, key: Key, batch: list[Reports]) -> None:
         device = self._inventory.devices.get(key)
         if device:
-            try:
-                await self._update(key, device, [reports for reports, _ in batch])
-            except KubeError:
-                raise
-            except Exception as error:  # the report is confirmed all the same
-                self._put_aside(key, error)
+            await self._update(key, device, batch)
         elif status := self._inventory.statuses.get(key):
             await self._delete_without_device(key, status)
-        for item in batch:
-            await item[1]()
-            self._pending[key].remove(item)
-        if not self._pending.get(key):
-            self._pending.pop(key, None)
 
     async def _update(self, key: Key, device: Object, batch: list[Reports]) -> None:
         latest = dict(self._latest.get(key, {}))
@@ -178,8 +144,8 @@ class StatusWriter:
     def _newest(self, key: Key, status: Object) -> Object:
         """Return what was written last, if that is newer than what the watch has shown."""
         written = self._written.get(key)
-        if written and uid_of(written) == uid_of(status) and _number(written) > _number(status):
-            return written
+        if written and uid_of(written) == uid_of(status):
+            return max(status, written, key=version_number)
         return status
 
     async def _status_of(self, key: Key, device: Object) -> Object:
@@ -231,16 +197,6 @@ def _owner_of(status: Object) -> str:
     owners = status["metadata"].get("ownerReferences") or []
     uids = (each.get("uid") for each in owners if each.get("kind") == DEVICES_V1BETA1.kind)
     return next(filter(None, uids), "")
-
-
-_DIGITS: Final = 18
-
-
-def _number(obj: Object) -> int:
-    """Return a resourceVersion as a number, 0 if it is none that can be compared."""
-    version = version_of(obj)
-    is_one = version.isascii() and version.isdecimal() and len(version) <= _DIGITS
-    return int(version) if is_one else 0
 
 
 def _merge(batch: list[Reports], properties: set[str], latest: dict[str, Version]) -> _Change:

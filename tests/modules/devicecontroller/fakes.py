@@ -72,7 +72,8 @@ class Bench:
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
         down = self.controller._alpha
-        queues = (down.node_sync, down._profile_writer, down._acceptance, down.writer)
+        busy = (down.node_sync, down._profile_writer, down._acceptance, down.writer)
+        queues = [each.queue for each in busy]
         async with asyncio.timeout(60):
             for _ in range(10):
                 await asyncio.sleep(0)

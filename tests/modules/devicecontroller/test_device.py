@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.v1alpha1.device import (
     Desired,
     desired_of,
@@ -13,7 +14,6 @@ from modules.devicecontroller.v1alpha1.device import (
     lost_reports,
     model_of,
     node_of,
-    version_of,
 )
 from tests.modules.devicecontroller.samples import NODE, device
 
@@ -68,7 +68,7 @@ def test_desired_defaults_are_those_of_go() -> None:
 def test_empty_object_is_read() -> None:
     empty = {"metadata": {"name": "d", "namespace": "default"}}
     assert (node_of(empty), model_of(empty), desired_of(empty)) == ("", ("default", ""), {})
-    assert version_of(empty) == 0
+    assert version_number(empty) == 0
     assert desired_of(keep_device(empty)) == {}
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from modules.common.kube import BadObject
+from modules.devicecontroller.edge_messages import event_id_of, version_number
 from modules.devicecontroller.v1alpha1 import (
     membership,
     twin,
@@ -14,7 +15,6 @@ from modules.devicecontroller.v1alpha1 import (
 from modules.devicecontroller.v1alpha1.device import (
     Desired,
     desired_of,
-    version_of,
 )
 from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.samples import LED, device, recorded
@@ -44,7 +44,7 @@ def test_removed_as_recorded() -> None:
 def test_twins_as_recorded() -> None:
     changed = device(version="225", twins={"power-status": "ON"})
     content = twin.cloud_updated(
-        desired_of(changed), {}, version_of(changed), UPDATED["content"]["timestamp"]
+        desired_of(changed), {}, version_number(changed), UPDATED["content"]["timestamp"]
     )
     assert without_id(content) == without_id(UPDATED["content"])
 
@@ -84,12 +84,12 @@ def test_detail() -> None:
 @pytest.mark.parametrize("form", [json.dumps, lambda content: json.dumps(content).encode(), dict])
 def test_recorded_get_is_read(form: object) -> None:
     asked = MESSAGES["membership/detail"][0]["content"]
-    assert membership.event_id_of(form(asked)) == "123"  # type: ignore[operator]
+    assert event_id_of(form(asked)) == "123"  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[", "x", 5, b'{"event_id":7}'])
 def test_get_without_an_id(content: object) -> None:
-    assert membership.event_id_of(content) == ""
+    assert event_id_of(content) == ""
 
 
 @pytest.mark.parametrize("form", [json.dumps, lambda content: json.dumps(content).encode(), dict])

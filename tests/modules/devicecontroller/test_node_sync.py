@@ -75,9 +75,9 @@ class Cloud:
 async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
     cloud = Cloud(tmp_path / "told.jsonl")
     with closing(cloud.record):
-        task = asyncio.create_task(cloud.node_sync.run())
+        task = asyncio.create_task(cloud.node_sync.queue.run())
         yield cloud
-        cloud.node_sync.stop()
+        cloud.node_sync.queue.stop()
         task.cancel()
         await asyncio.wait([task])
 
@@ -222,7 +222,7 @@ async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
     before = Cloud(path)
     devices = {name: device(name) for name in ("kept", "changed", "moved", "removed")}
     with closing(before.record):
-        task = asyncio.create_task(before.node_sync.run())
+        task = asyncio.create_task(before.node_sync.queue.run())
         for one in devices.values():
             before.put(one)
             await before.said()
@@ -240,7 +240,7 @@ async def test_restart_tells_the_difference_only(tmp_path: Path) -> None:
             after.inventory.add(now)
     with closing(after.record):
         after.node_sync.enqueue_all()
-        task = asyncio.create_task(after.node_sync.run())
+        task = asyncio.create_task(after.node_sync.queue.run())
         said = [await after.said() for _ in range(4)]
         await after.quiet()
         task.cancel()

@@ -58,9 +58,9 @@ async def writing(
     writer = StatusWriter(
         StatusPatcher(client, DEVICES, keep_device), inventory, make_set_aside(events)
     )
-    task = asyncio.create_task(writer.run(2))
+    task = asyncio.create_task(writer.queue.run(2))
     yield writer
-    writer.stop()
+    writer.queue.stop()
     task.cancel()
     await asyncio.wait([task])
 

@@ -65,30 +65,16 @@ class ProfileWriter:
         self._inventory = inventory
         self._present = present
         self._set_aside = set_aside
-        self._queue: KeyedQueue[Profile] = KeyedQueue(self._write, KubeError, self._put_aside)
+        self.queue: KeyedQueue[Profile] = KeyedQueue(self._write, KubeError, self._put_aside)
 
     def enqueue(self, item: Profile) -> None:
-        self._queue.add(item)
+        self.queue.add(item)
 
     def enqueue_configmap(self, configmap: Object) -> None:
         """Enqueue a profile that has changed in the API."""
         namespace, name = configmap["metadata"]["namespace"], configmap["metadata"]["name"]
         if name.startswith(profile.CONFIGMAP_PREFIX):
-            self._queue.add(Profile(name.removeprefix(profile.CONFIGMAP_PREFIX), namespace))
-
-    async def run(self, workers: int) -> None:
-        """Write profiles until cancelled."""
-        await self._queue.run(workers)
-
-    def retry_now(self) -> None:
-        """Retry all failed writes at once, after an outage of the API."""
-        self._queue.retry_now()
-
-    def stop(self) -> None:
-        self._queue.stop()
-
-    def __len__(self) -> int:
-        return len(self._queue)
+            self.queue.add(Profile(name.removeprefix(profile.CONFIGMAP_PREFIX), namespace))
 
     def _put_aside(self, item: Profile, error: Exception) -> None:
         name = CONFIGMAPS.describe(item.namespace, profile.configmap_name(item.node))

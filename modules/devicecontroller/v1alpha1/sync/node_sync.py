@@ -16,12 +16,13 @@ from modules.common import message_resource
 from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_of
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23
+from modules.devicecontroller.edge_messages import now, version_number
 from modules.devicecontroller.metrics import SYNC_LATENCY
 from modules.devicecontroller.v1alpha1 import (
     membership,
     twin,
 )
-from modules.devicecontroller.v1alpha1.device import desired_of, version_of
+from modules.devicecontroller.v1alpha1.device import desired_of
 from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
@@ -64,7 +65,7 @@ class NodeSync:
         self._context = context
         self._inventory = inventory
         self._record = record
-        self._queue: KeyedQueue[DeviceSlot | str] = KeyedQueue(
+        self.queue: KeyedQueue[DeviceSlot | str] = KeyedQueue(
             self._handle, ipc.ChannelError, self._put_aside
         )
         self._last: dict[DeviceSlot, Object] = {}
@@ -81,12 +82,12 @@ class NodeSync:
         if last is not None:
             self._last[slot] = last
         self._since.setdefault(slot, time.monotonic())
-        self._queue.add(slot)
+        self.queue.add(slot)
 
     def enqueue_all(self) -> None:
         """Enqueue all slots, for what has changed while this module was not running."""
         for slot in {*self._inventory.slots(), *self._record.slots()}:
-            self._queue.add(slot)
+            self.queue.add(slot)
 
     def takes_devices(self, node: str) -> bool:
         """Whether a node's edge knows devices of v1alpha1."""
@@ -108,34 +109,24 @@ class NodeSync:
             self.announce_later(node, delay)
         else:
             self._connected[node] = True
-            self._queue.discard_later(node)
+            self.queue.discard_later(node)
 
     def answer(self, node: str, request: Request) -> None:
         """Enqueue the answer to a node: all of its devices, whatever was sent before."""
         self._connected[node] = True
         self._requests.setdefault(node, []).append(request)
-        self._queue.add(node)
+        self.queue.add(node)
 
     def announce_later(self, node: str, delay: float) -> None:
         """Send a connected node all of its devices in `delay` seconds, unless it asks sooner."""
         self._connected[node] = True
-        self._queue.add_later(node, delay)
+        self.queue.add_later(node, delay)
 
     def disconnected(self, node: str) -> None:
         """Cancel the unsolicited device list scheduled for a node that has disconnected."""
         self._connected[node] = False
         if node not in self._requests:
-            self._queue.discard_later(node)
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    async def run(self) -> None:
-        """Send until cancelled."""
-        await self._queue.run()
-
-    def stop(self) -> None:
-        self._queue.stop()
+            self.queue.discard_later(node)
 
     def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
         """Set aside a device, or the requests of a node, which are not answered then."""
@@ -180,16 +171,16 @@ class NodeSync:
             await self._change(slot, device, told)
 
     async def _add(self, slot: DeviceSlot, device: Object) -> None:
-        told = Told(_kept(device), version=version_of(device))
+        told = Told(_kept(device), version=version_number(device))
         await self._send(
-            message_resource.build_membership(slot.node), membership.added(device, _now())
+            message_resource.build_membership(slot.node), membership.added(device, now())
         )
         self._record.put(slot, told)
         self._log(slot, "is added to")
 
     async def _remove(self, slot: DeviceSlot, last: Object) -> None:
         await self._send(
-            message_resource.build_membership(slot.node), membership.removed(last, _now())
+            message_resource.build_membership(slot.node), membership.removed(last, now())
         )
         self._record.forget(slot)
         self._log(slot, "is gone from")
@@ -211,7 +202,7 @@ class NodeSync:
             message_resource.build_device(
                 slot.node, slot.name, message_resource.TWIN_CLOUD_UPDATED
             ),
-            twin.cloud_updated(desired_of(device), news, version, _now()),
+            twin.cloud_updated(desired_of(device), news, version, now()),
         )
         self._record.put(slot, Told(_kept(device), dropped, version))
         log.debug("node %s: sent changed twins of device %s", slot.node, slot.name)
@@ -226,16 +217,16 @@ class NodeSync:
         for name, told in known.items():
             if name not in tell and self._is_aside(told.device):
                 tell[name] = told
-        now = _now()
+        at = now()
         described = [
-            membership.describe(told.device, told.version, now, told.dropped)
+            membership.describe(told.device, told.version, at, told.dropped)
             for told in tell.values()
         ]
         while requests:
             request = requests[0]
             await self._send(
                 message_resource.cloud_resource(node, message_resource.MEMBERSHIP_DETAIL),
-                membership.detail(described, request.event_id, now),
+                membership.detail(described, request.event_id, at),
                 operation="response",
                 parent_id=request.message_id,
             )
@@ -276,8 +267,8 @@ def _whole(device: Object, told: Told | None) -> Told:
 
 def _version(device: Object, told: Told | None) -> int:
     """Return a version for the device that its node does not reject as outdated."""
-    version = version_of(device)
-    return max(version, told.version, version_of(told.device)) if told else version
+    version = version_number(device)
+    return max(version, told.version, version_number(told.device)) if told else version
 
 
 def _dropped(told: Told, device: Object) -> dict[str, str]:
@@ -300,7 +291,3 @@ def _kept(device: Object) -> Object:
             ]
         },
     }
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
