@@ -65,9 +65,9 @@ class StatusManager:
                 await self._sync(key)
 
     async def _sync(self, key: str) -> None:
-        uid, wanted = self._uids[key], self.statuses[key]
+        uid, wanted = self._uids.get(key), self.statuses[key]
         pod = self._client.pod(key)
-        if pod is None or pod["metadata"].get("uid") != uid:
+        if uid is None or pod is None or pod["metadata"].get("uid") != uid:
             return
         before = pod.get("status") or {}
         try:
@@ -75,7 +75,8 @@ class StatusManager:
                 pod = await self._client.patch_pod(key, {"metadata": {"uid": uid}, "status": patch})
             if _has_ended(pod, wanted):
                 await self._client.delete_pod(key, uid)
-                self._uids.pop(key, None)  # the push that it is deleted follows
+                if self._uids.get(key) == uid:  # not another pod of that name
+                    del self._uids[key]  # the push that it is deleted follows
         except RequestError as error:
             self._emit("not reported", key, str(error))
 
