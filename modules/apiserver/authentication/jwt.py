@@ -6,8 +6,6 @@ The ID of the key is that of kube-apiserver: the SHA-256 digest of the public ke
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from ipc.files import replace_file
 from modules.apiserver.meta.objects import Json, encode
-from modules.common.pki import signing
+from modules.common.pki import base64url, signing
 
 ALGORITHM: Final = "ES256"
 #: Bytes of one coordinate, and of each half of a signature.
@@ -44,15 +42,15 @@ class TokenKey:
         der = self._public.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        self._id = _text(hashlib.sha256(der).digest())
+        self._id = base64url.encode(hashlib.sha256(der).digest())
 
     def sign(self, claims: Json) -> str:
         """Return a token with these claims."""
         header = encode({"alg": ALGORITHM, "kid": self._id})
-        signed = f"{_text(header)}.{_text(encode(claims))}"
+        signed = f"{base64url.encode(header)}.{base64url.encode(encode(claims))}"
         r, s = decode_dss_signature(self._key.sign(signed.encode(), _ES256))
         signature = r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
-        return f"{signed}.{_text(signature)}"
+        return f"{signed}.{base64url.encode(signature)}"
 
     def read(self, token: str) -> Json:
         """Return the claims of a token that this key has signed; raises BadToken."""
@@ -83,8 +81,8 @@ class TokenKey:
             "kid": self._id,
             "crv": "P-256",
             "alg": ALGORITHM,
-            "x": _text(numbers.x.to_bytes(_COORDINATE, "big")),
-            "y": _text(numbers.y.to_bytes(_COORDINATE, "big")),
+            "x": base64url.encode(numbers.x.to_bytes(_COORDINATE, "big")),
+            "y": base64url.encode(numbers.y.to_bytes(_COORDINATE, "big")),
         }
 
 
@@ -106,14 +104,10 @@ def ensure_key(path: Path) -> TokenKey:
     return TokenKey(key)
 
 
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
 def _bytes(text: str) -> bytes:
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        return base64url.decode(text)
+    except ValueError as error:
         raise BadToken("it is not a JSON Web Token") from error
 
 

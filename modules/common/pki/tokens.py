@@ -9,15 +9,13 @@ an id, `jti`, by which it can be revoked; one of Go's without it is accepted as 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 from typing import Final
 
 import msgspec
 
-from modules.common.pki import signing
+from modules.common.pki import base64url, signing
 
 #: Characters of a web token that are read at all; those of Go have 105, and ours 130.
 MAX_LENGTH: Final = 1024
@@ -44,8 +42,8 @@ class _Header(msgspec.Struct, frozen=True):
 def make_token(authority: signing.Authority, claims: Claims) -> str:
     """Return the token, four parts, that has these claims."""
     certificate = signing.certificate_der(authority.certificate)
-    signed = f"{_encode(_HEADER)}.{_encode(msgspec.json.encode(claims))}"
-    signature = _encode(_signature(authority, signed))
+    signed = f"{base64url.encode(_HEADER)}.{base64url.encode(msgspec.json.encode(claims))}"
+    signature = base64url.encode(_signature(authority, signed))
     return f"{hashlib.sha256(certificate).hexdigest()}.{signed}.{signature}"
 
 
@@ -59,7 +57,7 @@ def verify_token(authority: signing.Authority, token: str, now: float) -> Claims
     if len(parts) != 3 or not token.isascii():
         raise InvalidToken("it is not a token: HEADER.PAYLOAD.SIGNATURE is expected")
     try:
-        header, payload, signature = map(_decode, parts)
+        header, payload, signature = map(base64url.decode, parts)
         algorithm = msgspec.json.decode(header, type=_Header).alg
     except (ValueError, msgspec.MsgspecError) as error:
         raise InvalidToken("it is not a JSON web token") from error
@@ -78,15 +76,3 @@ def verify_token(authority: signing.Authority, token: str, now: float) -> Claims
 
 def _signature(authority: signing.Authority, signed: str) -> bytes:
     return hmac.digest(signing.key_der(authority.key), signed.encode(), hashlib.sha256)
-
-
-def _encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    """Decode base64url without padding; raises ValueError."""
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error

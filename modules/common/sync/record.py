@@ -11,6 +11,8 @@ as one that keeps them in the Kubernetes API (object_syncs.py).
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +23,12 @@ import msgspec
 
 from modules.common.disk_failures import Trouble
 from modules.common.sync.journal import Item, Journal, Row
+
+#: Seconds for which the rows of a node without a Node are kept, and between looks for them.
+KEEP_ROWS: Final = 86_400.0
+DROP_INTERVAL: Final = 600.0
+
+log = logging.getLogger(__name__)
 
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
 EVERY_NODE: Final = "*"
@@ -215,3 +223,17 @@ class Record:
         for node, rows in self._rows.items():
             for item, row in rows.items():
                 yield node, item, row
+
+
+async def drop_rows_of_gone_nodes(record: Record, has_node: Callable[[str], bool]) -> None:
+    """Drop the rows of nodes that have had no Node for a day, until cancelled.
+
+    Until then a node may come back, maybe with its database, and is sent the deletions missed.
+    """
+    while True:
+        for node in record.nodes():
+            if has_node(node):
+                record.node_exists(node)
+            elif record.drop_gone(node, KEEP_ROWS):
+                log.info("node %s: has had no Node for a day, its record is dropped", node)
+        await asyncio.sleep(DROP_INTERVAL)

@@ -21,7 +21,7 @@ from modules.common.kube import (
     WatchEvent,
     key_of,
 )
-from modules.common.sync.record import Record
+from modules.common.sync.record import Record, drop_rows_of_gone_nodes
 from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
@@ -46,10 +46,6 @@ from modules.devicecontroller.v1beta1.objects import (
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
 from supervisor.api import ModuleContext
-
-#: Seconds for which the rows of a node without a Node are kept, and between looks for them.
-KEEP_ROWS: Final = 86_400.0
-_DROP_INTERVAL: Final = 600.0
 
 #: Limit of an edge's reason in a log line, in characters.
 _LONGEST: Final = 300
@@ -150,7 +146,7 @@ class Devices:
             tasks.create_task(self.delivery.run())
             tasks.create_task(self.writer.queue.run(workers))
             tasks.create_task(self._acceptance.queue.run())
-            tasks.create_task(self._drop_rows())
+            tasks.create_task(drop_rows_of_gone_nodes(self._record, self._has_node))
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""
@@ -251,6 +247,9 @@ class Devices:
 
         self.delivery.answer(node, answers, done)
 
+    def _has_node(self, node: str) -> bool:
+        return ("", node) in self._inventory.known_nodes
+
     def _hear_from(self, node: str) -> None:
         if self._edges.heard_from(node):
             self.connected(node)
@@ -312,16 +311,3 @@ class Devices:
             self.writer.forget(key)
             if key in self._inventory.devices:
                 self.writer.ensure(key)  # that of a former device of this name, or a mistake
-
-    async def _drop_rows(self) -> None:
-        """Drop the rows of nodes that have had no Node for a day.
-
-        Until then it may come back, maybe with its database, and is sent the deletions missed.
-        """
-        while True:
-            for node in self._record.nodes():
-                if ("", node) in self._inventory.known_nodes:
-                    self._record.node_exists(node)
-                elif self._record.drop_gone(node, KEEP_ROWS):
-                    log.info("node %s: has had no Node for a day, its record is dropped", node)
-            await asyncio.sleep(_DROP_INTERVAL)

@@ -18,6 +18,7 @@ from modules.common.kube import (
     reference,
 )
 from modules.common.sync.connectivity import Connectivity
+from modules.common.sync.record import drop_rows_of_gone_nodes
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
@@ -30,10 +31,6 @@ from supervisor.api import ModuleContext
 #: The group that is told which nodes may have lost their database, and the operation.
 _DEVICE_CONTROLLER: Final = "devicecontroller"
 _OP_LOST: Final = "lost"
-
-#: Seconds for which the rows of a node without a Node are kept, and between looks for them.
-KEEP_ROWS: Final = 86_400.0
-_DROP_INTERVAL: Final = 600.0
 
 log = logging.getLogger(__name__)
 
@@ -106,22 +103,8 @@ class NodeEventHandler:
         """Have the sessions of deleted nodes closed, and their rows dropped, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._close_sessions())
-            tasks.create_task(self._drop_rows())
+            tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self._has_node))
             tasks.create_task(self._tell_what_is_lost())
-
-    async def _drop_rows(self) -> None:
-        """Drop the rows of nodes that have had no Node for a day.
-
-        Until then it may come back, maybe with its database, and is sent the deletions missed.
-        """
-        state = self._state
-        while True:
-            for node in state.record.nodes():
-                if ("", node) in state.nodes:
-                    state.record.node_exists(node)
-                elif state.record.drop_gone(node, KEEP_ROWS):
-                    log.info("node %s: has had no Node for a day, its record is dropped", node)
-            await asyncio.sleep(_DROP_INTERVAL)
 
     async def _tell_what_is_lost(self) -> None:
         """Tell DeviceController too which nodes may have lost their database."""
@@ -133,10 +116,13 @@ class NodeEventHandler:
             except ChannelError as error:
                 log.debug("node %s: devicecontroller is not told that it starts: %s", node, error)
 
+    def _has_node(self, node: str) -> bool:
+        return ("", node) in self._state.nodes
+
     async def _close_sessions(self) -> None:
         while True:
             node = await self._deleted.get()
-            if ("", node) not in self._state.nodes:
+            if not self._has_node(node):
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str, generation: str) -> None:

@@ -19,9 +19,9 @@ from modules.common.kube import (
     Unreachable,
 )
 from modules.common.kube.transport import Request, Transport
-from modules.common.sync import object_syncs
+from modules.common.sync import object_syncs, record
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import nodes, registrations
+from modules.edgecontroller.downstream import registrations
 from tests.support.waiting import eventually
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
@@ -249,7 +249,7 @@ async def test_what_another_cloud_has_sent_counts(cloud: Cloud) -> None:
 async def test_those_of_a_node_that_is_gone_are_deleted_in_the_end(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "_DROP_INTERVAL", 0.1)
+    monkeypatch.setattr(record, "DROP_INTERVAL", 0.1)
     await cloud.api.create(NODES, node())
     async with cloud.controller(record="objectsync"):
         await cloud.connect(generation=V1_23)
@@ -258,11 +258,11 @@ async def test_those_of_a_node_that_is_gone_are_deleted_in_the_end(
         await all_seen(cloud, 1)
         await cloud.api.delete(NODES, NODE)
         await becomes(cloud, {("Pod", "p"): "0"})  # it may come back as another machine
-    monkeypatch.setattr(nodes, "KEEP_ROWS", 1000.0)
+    monkeypatch.setattr(record, "KEEP_ROWS", 1000.0)
     async with cloud.controller(record="objectsync"):
         await cloud.drain()
         assert len(await kept(cloud)) == 1
-    monkeypatch.setattr(nodes, "KEEP_ROWS", 0.0)
+    monkeypatch.setattr(record, "KEEP_ROWS", 0.0)
     async with cloud.controller(record="objectsync"):
         await becomes(cloud, {})
 
