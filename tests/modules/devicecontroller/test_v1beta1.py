@@ -17,8 +17,8 @@ from modules.common.kube import (
     DEVICES_V1BETA1,
     DEVICESTATUSES,
 )
+from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
-from modules.devicecontroller.v1beta1 import in_flight
 from tests.modules.devicecontroller.beta import (
     ID,
     LED,
@@ -200,7 +200,7 @@ async def test_a_device_waits_for_its_model(api: Api, controller: Controller) ->
 async def test_what_is_not_acknowledged_is_sent_again(
     api: Api, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_flight, "RESEND", 0.05)
+    monkeypatch.setattr(window, "RESEND", 0.05)
     edge = Edge(controller)
     await edge.connect()
     await make_model(api)
@@ -516,7 +516,7 @@ async def test_a_malformed_model_leaves_its_devices_waiting(
 async def test_many_devices_go_in_a_window(
     api: Api, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_flight, "WINDOW", 2)
+    monkeypatch.setattr(window, "WINDOW", 2)
     edge = Edge(controller)
     await make_model(api)
     for number in range(4):

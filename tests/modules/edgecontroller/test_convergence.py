@@ -10,9 +10,10 @@ import pytest
 from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SECRETS, SERVICES, Resource
+from modules.common.sync import window
 from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import registrations, unacknowledged
+from modules.edgecontroller.downstream import registrations
 from modules.edgecontroller.downstream.references import references
 
 from .conftest import BARRIER, Cloud, Json, configmap, node, pod
@@ -224,7 +225,7 @@ def essence(objects: dict[Item, Json], *, whole: bool) -> dict[Item, Any]:
 async def test_every_edge_ends_with_the_desired_state(
     cloud: Cloud, seed: int, record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.5)
+    monkeypatch.setattr(window, "RESEND", 0.5)
     monkeypatch.setattr(registrations, "HOLD", seed / 10)
     monkeypatch.setattr(registrations, "SETTLE", 0.2)
     world = World(cloud, seed, record)

@@ -11,8 +11,9 @@ import pytest
 from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SERVICES
+from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
-from modules.edgecontroller.downstream import registrations, unacknowledged
+from modules.edgecontroller.downstream import registrations
 
 from .conftest import NODE, Cloud, Json, configmap, node, pod, using
 
@@ -85,7 +86,7 @@ async def test_what_edges_of_today_list_themselves_is_not_sent(edge: Cloud) -> N
 async def test_what_is_not_acknowledged_is_sent_again_in_its_present_state(
     edge: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.2)
+    monkeypatch.setattr(window, "RESEND", 0.2)
     await edge.api.create(PODS, pod("p"), "default")
     first = await edge.next()
     await edge.api.patch(
@@ -282,7 +283,7 @@ async def test_another_pod_of_a_name_waits_until_the_first_is_deleted(edge: Clou
 async def test_a_deletion_names_the_pod_that_the_node_has(
     edge: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.3)
+    monkeypatch.setattr(window, "RESEND", 0.3)
     first = await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())
     for _ in range(2):  # the second pod of that name is never sent
@@ -296,23 +297,23 @@ async def test_a_deletion_names_the_pod_that_the_node_has(
 
 
 async def test_a_window_of_messages_is_in_flight(edge: Cloud) -> None:
-    names = [f"p{number}" for number in range(unacknowledged.WINDOW + 3)]
+    names = [f"p{number}" for number in range(window.WINDOW + 3)]
     for name in names:
         await edge.api.create(PODS, pod(name), "default")
     sent = await edge.drain()
-    assert len(sent) == unacknowledged.WINDOW
+    assert len(sent) == window.WINDOW
     for message in sent[:2]:
         await edge.acknowledge(message)
     more = await edge.drain()
     assert len(more) == 2
     about = {message_resource.parse(message.resource).name for message in sent + more}
-    assert about == set(names[: unacknowledged.WINDOW + 2])
+    assert about == set(names[: window.WINDOW + 2])
 
 
 async def test_a_node_that_acknowledges_nothing_delays_no_other(edge: Cloud) -> None:
     await edge.api.create(NODES, node("other"))
     await edge.connect("other", generation=V1_23)
-    for number in range(3 * unacknowledged.WINDOW):
+    for number in range(3 * window.WINDOW):
         await edge.api.create(PODS, pod(f"p{number}"), "default")
     await edge.drain()
     await edge.api.create(PODS, pod("theirs", "other"), "default")
@@ -322,8 +323,8 @@ async def test_a_node_that_acknowledges_nothing_delays_no_other(edge: Cloud) -> 
 async def test_an_object_that_is_never_acknowledged_blocks_no_other(
     edge: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.1)
-    monkeypatch.setattr(unacknowledged, "WINDOW", 1)
+    monkeypatch.setattr(window, "RESEND", 0.1)
+    monkeypatch.setattr(window, "WINDOW", 1)
     await edge.api.create(PODS, pod("stuck"), "default")
     assert (await edge.next()).resource.endswith("/stuck")
     for name in ("a", "b"):
@@ -337,7 +338,7 @@ async def test_the_first_and_the_last_of_what_is_late_are_logged(
     edge: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.2)
+    monkeypatch.setattr(window, "RESEND", 0.2)
     for name in ("a", "b"):
         await edge.api.create(PODS, pod(name), "default")
     again = [await edge.until("update", f"{PREFIX}default/pod/{name}") for name in ("a", "b")]
@@ -354,8 +355,8 @@ async def test_the_first_and_the_last_of_what_is_late_are_logged(
 
 
 async def test_pauses_before_a_resend_grow(edge: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unacknowledged, "RESEND", 0.1)
-    monkeypatch.setattr(unacknowledged, "LONGEST", 0.4)
+    monkeypatch.setattr(window, "RESEND", 0.1)
+    monkeypatch.setattr(window, "LONGEST", 0.4)
     await edge.api.create(PODS, pod("p"), "default")
     loop = asyncio.get_running_loop()
     times = []
