@@ -1,8 +1,9 @@
 """The interface between the supervisor and its modules: all that a module may import of it.
 
-`Module` is what a module implements, `ModuleContext` what its `start` is given; docs/modules.md
-is a tutorial. The names are beehive's (vendor/github.com/kubeedge/beehive/pkg/core/module.go):
-a module has a name, a group, `start(context)` and `cleanup()`.
+`Module` is what a module implements, `ModuleContext` what its `start` is given; the tutorial is
+docs/tutorial/module.md. The names are beehive's
+(vendor/github.com/kubeedge/beehive/pkg/core/module.go): a module has a name, a group,
+`start(context)` and `cleanup()`.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class ModuleContext(_Context, Protocol):
     """The context of an `async def start`; its `sockets` are non-blocking.
 
     The operations on channels are those of `ipc.AsyncContext`, which documents their errors;
-    docs/channels.md has their guarantees.
+    docs/explanation/channels.md has their guarantees.
     """
 
     async def stopped(self) -> None:

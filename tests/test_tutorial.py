@@ -1,4 +1,4 @@
-"""docs/modules.md: its code is that of examples/guestbook, which does what the page says."""
+"""docs/tutorial/module.md: its code is that of examples/guestbook, which does what it says."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from supervisor.api import ModuleContext
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "guestbook"
-PAGE = (ROOT / "docs" / "modules.md").read_text()
+PAGE = (ROOT / "docs" / "tutorial" / "module.md").read_text()
 DEADLINE = 40.0
 
 

@@ -27,7 +27,7 @@ class AsyncContext(BaseContext):
     Acknowledgement: `receive` (and iterating, and `receive_many`) acknowledges what was returned
     before, so one task at a time may call it. `take` is for handling messages concurrently: each
     is acknowledged by its own `done`. A message that is not acknowledged when the process ends is
-    delivered again to its successor (docs/channels.md).
+    delivered again to its successor (docs/explanation/channels.md).
     """
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:

@@ -28,7 +28,7 @@ class Context(BaseContext):
     Acknowledgement: `receive` (and iterating, and `receive_many`) acknowledges what was returned
     before, so one thread at a time may call it. `take` is for handling messages concurrently: each
     is acknowledged by its own `done`. A message that is not acknowledged when the process ends is
-    delivered again to its successor (docs/channels.md).
+    delivered again to its successor (docs/explanation/channels.md).
     """
 
     def __init__(self, registry: ChannelRegistry, name: str) -> None:

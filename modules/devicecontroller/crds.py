@@ -33,7 +33,9 @@ _HINT_MISSING: Final = (
     "install them with `cloudcore crds | kubectl apply -f -`, or let cloudcore do it: "
     "modules.devicecontroller.install_crds = true"
 )
-_HINT_OTHER_VERSION: Final = "see docs/controllers.md: their devices are for KubeEdge up to 1.14"
+_HINT_OTHER_VERSION: Final = (
+    "see docs/reference/controllers.md: their devices are for KubeEdge up to 1.14"
+)
 _HINT_RIGHT: Final = "grant the right of deploy/rbac/optional.yaml, or install it with kubectl"
 _HINT_EXISTS: Final = "see `kubectl describe crd`, or wait if they have just been made"
 

@@ -3,7 +3,7 @@
 The rules are those of Kubernetes' Node authorizer (plugin/pkg/auth/authorizer/node), for the
 messages of edges: which objects a node may read or write. What it may write into them is in
 restriction.py. cloudcore's own account may read every Secret, so this is the only barrier for an
-edge. docs/controllers.md has the rules as a table.
+edge. docs/reference/controllers.md has the rules as a table.
 """
 
 from __future__ import annotations
