@@ -31,6 +31,7 @@ from modules.hollow.demo.harness import Cloudcore
 from modules.hollow.edge import HollowEdge
 from modules.hollow.references import references
 from modules.hollow.timing import Timing
+from supervisor.telemetry.crash_reports import CrashReports
 
 #: The edges, old and new, and the version of KubeEdge of each.
 FLEET: Final = {"edge-1": "1.1", "edge-2": "1.1", "edge-3": "1.20", "edge-4": "1.23"}
@@ -143,6 +144,17 @@ class World:
         except TimeoutError:
             tail = self.cloudcore.log_tail(60)
             raise AssertionError(f"after {SETTLE_SECONDS:g} s: {differences}\n{tail}") from None
+        self._check_crashes()
+
+    def _check_crashes(self) -> None:
+        """Raise AssertionError if a module ended by anything else than `kill`."""
+        reports = CrashReports(self.cloudcore.settings.data_dir / "crashes", keep=0).reports()
+        crashes = [
+            "\n".join((f"{each.module}: {each.reason}", each.traceback, *each.stderr))
+            for each in reports
+            if each.signal != "SIGKILL"
+        ]
+        assert not crashes, "\n\n".join(crashes)
 
     async def _differences(self) -> Json:
         found: Json = {}
