@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 # For modules as well: there is one check of directories.
+from supervisor.checks import Check as Check  # noqa: PLC0414
+from supervisor.checks import Finding as Finding  # noqa: PLC0414
 from supervisor.host.listener import Listener as Listener  # noqa: PLC0414
 from supervisor.host.paths import PathError as PathError  # noqa: PLC0414
 from supervisor.host.paths import make_private as make_private  # noqa: PLC0414
@@ -282,6 +284,20 @@ class Module(ABC):
 
         Only `cloudcore config check` calls it, so it may import and read what it needs. When
         cloudcore runs, `start` finds such problems.
+        """
+        return ()
+
+    @classmethod
+    def checks(
+        cls,
+        config: Any,  # noqa: ARG003
+        settings: Settings,  # noqa: ARG003
+        command: Callable[..., str],  # noqa: ARG003
+    ) -> Sequence[Check]:
+        """Return what `cloudcore doctor` is to check of the module and of what it needs.
+
+        The checks run at once, each in a thread with a deadline, and change nothing; cloudcore may
+        run meanwhile, or not. `command` is that of `banner`.
         """
         return ()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.api import Listener, Module, ModuleConfig, ModuleContext, Settings
+from supervisor.api import Check, Listener, Module, ModuleConfig, ModuleContext, Settings
 
 #: The default server of `cloudcore hollow`.
 _HOLLOW_SERVER: Final = "127.0.0.1:10000"
@@ -58,6 +58,14 @@ class CloudHub(Module):
             ("or try", command("hollow", "NODE", *option)),
             ("", "a simulated edge node"),
         ]
+
+    @classmethod
+    def checks(
+        cls, config: CloudHubConfig, settings: Settings, command: Callable[..., str]
+    ) -> Sequence[Check]:
+        from modules.cloudhub.checks import checks
+
+        return checks(config, settings, command)
 
     @classmethod
     def processes(cls, config: CloudHubConfig) -> int:

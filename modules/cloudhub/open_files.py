@@ -9,7 +9,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 #: Descriptors for everything but edges: channels, logs, connections in their handshake.
-_OTHERS: Final = 512
+OTHERS: Final = 512
 
 
 def check_limit(nodes: int) -> int:
@@ -18,7 +18,7 @@ def check_limit(nodes: int) -> int:
     Log a warning if it is too low for `nodes` connections.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != resource.RLIM_INFINITY and limit < nodes + _OTHERS:
+    if limit != resource.RLIM_INFINITY and limit < nodes + OTHERS:
         log.warning(
             "this process may open %d files, too few for node_limit = %d edges: raise the hard "
             "limit (LimitNOFILE of systemd, ulimit -Hn)",

@@ -6,6 +6,7 @@ The one writer and parser of such times in the modules. Kubernetes' metav1.Time 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 
 def now() -> datetime:
@@ -43,3 +44,11 @@ def normalize_time(text: str | None) -> str | None:
     """Return a time as Kubernetes writes it, without a fraction of a second."""
     found = parse_time(text)
     return format_time(found) if found else None
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the time of a Date header (RFC 9110); None for none, and for text that is no date."""
+    try:
+        return parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None

@@ -10,11 +10,11 @@ Importing this package is cheap, because the supervisor does it to learn the mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modules.devicecontroller.config import DeviceControllerConfig
-from supervisor.api import Module, ModuleContext, Problem, Settings
+from supervisor.api import Check, Module, ModuleContext, Problem, Settings
 
 __all__ = ["DeviceController"]
 
@@ -39,3 +39,11 @@ class DeviceController(Module):
         from modules.common.kube.checking import check_kubernetes
 
         return check_kubernetes(settings)
+
+    @classmethod
+    def checks(
+        cls, config: Any, settings: Settings, command: Callable[..., str]
+    ) -> Sequence[Check]:
+        from modules.devicecontroller.checks import checks
+
+        return checks(config, settings, command)

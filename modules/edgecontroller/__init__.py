@@ -9,11 +9,11 @@ It keeps edge nodes in sync with the Kubernetes API, as cloud/pkg/edgecontroller
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from modules.edgecontroller.config import EdgeControllerConfig
-from supervisor.api import Module, ModuleConfig, ModuleContext, Problem, Settings
+from supervisor.api import Check, Module, ModuleConfig, ModuleContext, Problem, Settings
 
 
 class EdgeController(Module):
@@ -37,3 +37,11 @@ class EdgeController(Module):
         from modules.common.kube.checking import check_kubernetes
 
         return check_kubernetes(settings)
+
+    @classmethod
+    def checks(
+        cls, config: Any, settings: Settings, command: Callable[..., str]
+    ) -> Sequence[Check]:
+        from modules.edgecontroller.checks import checks
+
+        return checks(config, settings, command)

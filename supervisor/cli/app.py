@@ -84,6 +84,12 @@ COMMANDS = (
         "List, replay or delete messages that were set aside.",
     ),
     LazyCommand(
+        "doctor",
+        "supervisor.cli.doctor:doctor",
+        "Inspecting",
+        "Check all that cloudcore needs, and say how to mend what is wrong.",
+    ),
+    LazyCommand(
         "config",
         "supervisor.cli.config:config",
         "Configuration",

@@ -25,13 +25,16 @@ EXIT_NOT_RUNNING: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 
-def timeout_option(default: float) -> Callable[[Function], Function]:
+def timeout_option(
+    default: float,
+    help: str = "Seconds to wait.",  # noqa: A002 - click's word
+) -> Callable[[Function], Function]:
     return cloup.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=default,
         metavar="SECONDS",
-        help="Seconds to wait.",
+        help=help,
     )
 
 

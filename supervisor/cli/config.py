@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 import cloup
 
@@ -14,12 +12,6 @@ from supervisor.cli.options import (
     loading_options,
     output_option,
 )
-
-if TYPE_CHECKING:
-    from supervisor.config import Configuration
-    from supervisor.config.faults import Fault
-    from supervisor.host.paths import Paths
-
 
 COMMANDS = (
     LazyCommand(
@@ -92,27 +84,12 @@ def check(options: Globals) -> None:
     """
     from supervisor.cli.faults import FaultyConfiguration
     from supervisor.config import ConfigError
+    from supervisor.config.references import bad_references
 
     configuration = options.load()
-    found = _bad_references(configuration, options.paths())
+    found = bad_references(configuration, options.paths())
     if found:
         raise FaultyConfiguration(ConfigError(found))
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
     source = options.config or "the default configuration"
     click.echo(f"{source}: no faults; enabled: {', '.join(enabled)}")
-
-
-def _bad_references(configuration: Configuration, paths: Paths) -> list[Fault]:
-    """Return the faults that the enabled modules find in what their configuration refers to."""
-    from supervisor.api import Settings
-    from supervisor.config import faults
-
-    settings = Settings(paths.data_dir, paths.run_dir, configuration.kubernetes)
-    problems = [
-        problem
-        for spec in configuration.modules
-        if spec.enabled and not spec.cls.not_needed(settings)
-        for problem in spec.cls.problems(spec.config, settings)
-    ]
-    # Several modules may use, and check, the same file.
-    return [faults.of_problem(configuration.layers, each) for each in dict.fromkeys(problems)]

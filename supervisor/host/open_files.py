@@ -24,10 +24,20 @@ def raise_limit(processes: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    needed = _BASE + _EACH * processes
-    if hard != resource.RLIM_INFINITY and hard < needed:
+    if hard != resource.RLIM_INFINITY and hard < needed(processes):
         log.warning(
             "the limit of open files is %d, and cloudcore needs about %d; raise the hard limit "
             "(LimitNOFILE of systemd, ulimit -Hn)",
-            *(hard, needed),
+            *(hard, needed(processes)),
         )
+
+
+def hard_limit() -> int | None:
+    """Return the hard limit of open files; None without one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def needed(processes: int) -> int:
+    """Return the number of open files that the supervisor or a module needs."""
+    return _BASE + _EACH * processes

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from modules.cloudhub.joining.secrets import NAMESPACE
 from modules.common.kube import SECRETS, KubeClient
+from modules.common.kubeedge_secrets import NAMESPACE
 from modules.hollow.demo.harness import Cloudcore, running
 from tests.modules.cloudhub.edge import Edge
 from tests.modules.cloudhub.joiner import Joiner, csr

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
+from modules.cloudhub.joining import rights as joining_rights
 from modules.common.crds import manifests
 from modules.common.kube import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -28,9 +29,12 @@ from modules.common.kube import (
     PODS,
     SERVICEACCOUNTS,
 )
+from modules.common.kube.rights import Right as NamedRight
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_23
+from modules.devicecontroller import rights as device_rights
+from modules.edgecontroller import rights as edge_rights
 from modules.edgecontroller.downstream import registrations
 from tests.modules.devicecontroller import beta
 from tests.modules.devicecontroller.conftest import (  # noqa: F401 - a fixture
@@ -288,6 +292,20 @@ async def test_rights_for_the_record_in_the_api(
     more = {right for right in asked if right[1] == "reliablesyncs.kubeedge.io"}
     more.add(("delete", "reliablesyncs.kubeedge.io", "clusterobjectsyncs"))  # a day later
     assert more == granted("optional.yaml", "cloudcore-record-in-objectsyncs")
+
+
+def listed(*tables: list[NamedRight]) -> set[Right]:
+    return {(right.verb, right.group, right.resource) for table in tables for right in table}
+
+
+def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
+    tables = (edge_rights.RIGHTS, device_rights.RIGHTS, joining_rights.RIGHTS[-1:])
+    assert listed(*tables) == granted("cloudcore.yaml", "cloudcore")
+    joining = [right for right in joining_rights.RIGHTS if right.namespace == "kubeedge"]
+    assert listed(joining) == granted("cloudcore.yaml", "cloudcore-joining", "Role")
+    syncs = granted("optional.yaml", "cloudcore-record-in-objectsyncs")
+    assert listed(edge_rights.FOR_OBJECTSYNCS) == syncs
+    assert listed(device_rights.FOR_CRDS) == granted("optional.yaml", "cloudcore-install-crds")
 
 
 def test_every_role_is_bound_to_the_service_account() -> None:

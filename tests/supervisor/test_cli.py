@@ -52,7 +52,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
     assert commands == [
         *("run", "status", "stop", "reload"),
         *("restart", "start", "enable", "disable"),
-        *("top", "logs", "events", "crashes", "dead-letters"),
+        *("top", "logs", "events", "crashes", "dead-letters", "doctor"),
         *("config", "completion", "version", "certs", "crds", "hollow", "nodes", "token"),
     ]
     assert max(map(len, lines)) <= 80

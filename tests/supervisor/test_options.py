@@ -27,6 +27,7 @@ DIRECTORIES = {"run_dir", "data_dir"}
 LOADING = {"config", "set", "verbosity", "log_format"}
 USED = {
     "run": DIRECTORIES | LOADING,
+    "doctor": DIRECTORIES | LOADING,
     "config check": DIRECTORIES | LOADING,
     "config show": LOADING,
     "config default": set(),

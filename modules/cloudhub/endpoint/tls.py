@@ -106,15 +106,19 @@ def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
     """Return the configured files, or create files in the data directory; raises CannotStart."""
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
-    listening = [config.address] if config.address not in WILDCARDS else own_names()
-    names = [*config.names, *listening]
     try:
-        pki = ensure_pki(settings.data_dir / "pki", names)
+        pki = ensure_pki(settings.data_dir / "pki", server_names(config))
     except (OSError, ValueError) as error:
         raise CannotStart(
             f"cannot create the certificates for the edges' server: {error}"
         ) from error
     return TlsFiles.of(pki)
+
+
+def server_names(config: CloudHubConfig) -> list[str]:
+    """Return the names and addresses that edges may dial: configured ones, and this host's own."""
+    listening = [config.address] if config.address not in WILDCARDS else own_names()
+    return [*config.names, *listening]
 
 
 class ServerTls:

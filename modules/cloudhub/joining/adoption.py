@@ -10,20 +10,16 @@ import asyncio
 import logging
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.joining.secrets import (
-    CA_DATA,
-    CA_KEY_DATA,
+from modules.common.kube import Forbidden, KubeClient, KubeError
+from modules.common.kubeedge_secrets import (
+    CA_NAME,
     CA_SECRET,
-    NAMESPACE,
-    Data,
+    authority_data,
+    authority_of,
     create_secret,
     read_secret,
 )
-from modules.common.kube import Forbidden, KubeClient, KubeError
 from modules.common.pki import signing
 from modules.common.pki.authority import fingerprint, new_authority, remembered
 from modules.common.pki.certificates import Pki, adopt_authority
@@ -34,7 +30,6 @@ log = logging.getLogger(__name__)
 #: Seconds for which the API is waited for in one start of the module, within its start_timeout.
 _WAIT: Final = 20.0
 _PAUSE: Final = 1.0
-_SECRET: Final = f"the secret {NAMESPACE}/{CA_SECRET}"
 
 
 async def ensure_cluster_authority(
@@ -69,7 +64,7 @@ async def _waited_for(api: KubeClient) -> signing.Authority:
         except KubeError as error:
             if loop.time() + _PAUSE > deadline:
                 raise TemporaryFailure(
-                    f"cannot ask the cluster whether it has a CA ({_SECRET}): {error}; {error.hint}"
+                    f"cannot ask the cluster whether it has a CA ({CA_NAME}): {error}; {error.hint}"
                 ) from error
             await asyncio.sleep(_PAUSE)
 
@@ -80,32 +75,12 @@ async def _shared(api: KubeClient) -> signing.Authority:
         if (data := await read_secret(api, CA_SECRET)) is not None:
             authority = authority_of(data)
             found = fingerprint(authority.certificate)
-            log.info("using the CA of %s, SHA-256 fingerprint %s", _SECRET, found)
+            log.info("using the CA of %s, SHA-256 fingerprint %s", CA_NAME, found)
             return authority
         authority = new_authority()
         try:
             if await create_secret(api, CA_SECRET, authority_data(authority)):
                 return authority
         except Forbidden as error:
-            log.warning("cannot keep the CA in %s: %s; %s", _SECRET, error, error.hint)
+            log.warning("cannot keep the CA in %s: %s; %s", CA_NAME, error, error.hint)
             return authority
-
-
-def authority_data(authority: signing.Authority) -> Data:
-    """Return the values of casecret."""
-    certificate = signing.certificate_der(authority.certificate)
-    return {CA_DATA: certificate, CA_KEY_DATA: signing.key_der(authority.key)}
-
-
-def authority_of(data: Data) -> signing.Authority:
-    """Return the CA of casecret; raises CannotStart if it is none."""
-    try:
-        certificate = x509.load_der_x509_certificate(data[CA_DATA])
-        key = load_der_private_key(data[CA_KEY_DATA], password=None)
-    except KeyError as error:
-        raise CannotStart(f"{_SECRET} has no key {error}; correct it, or delete it") from error
-    except Exception as error:  # cryptography has no common base of its exceptions
-        raise CannotStart(f"cannot read the CA in {_SECRET}: {error}") from error
-    if not isinstance(key, signing.PrivateKey) or certificate.public_key() != key.public_key():
-        raise CannotStart(f"the key in {_SECRET} is not that of its certificate")
-    return signing.Authority(certificate, key)

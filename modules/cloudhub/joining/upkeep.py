@@ -11,8 +11,9 @@ import time
 from typing import Final
 
 from modules.cloudhub.endpoint.tls import TlsFiles
-from modules.cloudhub.joining.adoption import authority_data
-from modules.cloudhub.joining.secrets import (
+from modules.common.failure_log import FailureLog
+from modules.common.kube import KubeClient, KubeError
+from modules.common.kubeedge_secrets import (
     CA_DATA,
     CA_SECRET,
     NAMESPACE,
@@ -22,12 +23,11 @@ from modules.cloudhub.joining.secrets import (
     TOKEN_DATA,
     TOKEN_SECRET,
     Data,
+    authority_data,
     create_secret,
     read_secret,
     write_secret,
 )
-from modules.common.failure_log import FailureLog
-from modules.common.kube import KubeClient, KubeError
 from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.token_store import Token, TokenStore

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
@@ -24,6 +26,7 @@ from modules.common.kube.transport import (
     Transport,
 )
 from modules.common.kube.watching import EventReader, Object, WatchEvent, iterate
+from modules.common.times import parse_http_date
 from supervisor.api import Settings
 
 Decoded = TypeVar("Decoded")
@@ -59,6 +62,20 @@ class _List(msgspec.Struct):
     items: list[Any] | None = None
 
 
+class ServerVersion(msgspec.Struct, frozen=True):
+    """What an API server says of its version."""
+
+    text: str = msgspec.field(default="", name="gitVersion")
+    """such as v1.32.1"""
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """Major and minor version; empty if the text has another form."""
+        found = re.match(r"v?(\d+)\.(\d+)", self.text)
+        return (int(found[1]), int(found[2])) if found else ()
+
+
+_decode_version: Final = msgspec.json.Decoder(ServerVersion).decode
 _decode_list: Final = msgspec.json.Decoder(_List).decode
 _decode_object: Final = msgspec.json.Decoder(Object).decode
 
@@ -133,6 +150,14 @@ class KubeClient:
         return _decode(
             msgspec.json.Decoder(shape).decode, await self._transport.read(request), request
         )
+
+    async def about(self) -> tuple[ServerVersion, datetime | None]:
+        """Return the version of the API server, and the time by its clock, if it says so."""
+        request = Request("GET", "/version", "get /version")
+        response = await self._transport.send(request)
+        date = response.headers.get("Date")
+        body = await self._transport.body(request, response)
+        return _decode(_decode_version, body, request), parse_http_date(date)
 
     async def list(
         self,

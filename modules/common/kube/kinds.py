@@ -106,3 +106,10 @@ CUSTOMRESOURCEDEFINITIONS: Final = Resource(
     "CustomResourceDefinition",
     namespaced=False,
 )
+SELFSUBJECTACCESSREVIEWS: Final = Resource(
+    "authorization.k8s.io",
+    "v1",
+    "selfsubjectaccessreviews",
+    "SelfSubjectAccessReview",
+    namespaced=False,
+)

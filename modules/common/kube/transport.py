@@ -137,7 +137,10 @@ class Transport:
 
     async def read(self, request: Request) -> bytes:
         """Send a request, and return the body of the response."""
-        response = await self.send(request)
+        return await self.body(request, await self.send(request))
+
+    async def body(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
+        """Read the body of a response, and release the connection."""
         try:
             return await response.read()
         except (aiohttp.ClientError, OSError) as error:

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.tls import TlsFiles, tls_files
 from modules.cloudhub.joining import adoption, upkeep
-from modules.cloudhub.joining.adoption import authority_data, ensure_cluster_authority
+from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.joining.joining import Nodes
-from modules.cloudhub.joining.secrets import NAMESPACE, create_secret
 from modules.cloudhub.joining.upkeep import Upkeep
 from modules.common.kube import NAMESPACES, SECRETS, KubeClient
 from modules.common.kube.transport import Request, Transport
+from modules.common.kubeedge_secrets import NAMESPACE, authority_data, create_secret
 from modules.common.pki import signing
 from modules.common.pki.authority import fingerprint, load_authority, new_authority
 from modules.common.pki.certificates import Pki, ensure_pki

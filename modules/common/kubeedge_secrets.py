@@ -11,7 +11,11 @@ import binascii
 from contextlib import suppress
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from modules.common.kube import NAMESPACES, SECRETS, AlreadyExists, KubeClient, NotFound
+from modules.common.pki import signing
 
 NAMESPACE: Final = "kubeedge"
 
@@ -23,6 +27,9 @@ SERVER_DATA: Final = "cloudcoredata"
 SERVER_KEY_DATA: Final = "cloudcorekeydata"
 TOKEN_SECRET: Final = "tokensecret"  # noqa: S105 - a name
 TOKEN_DATA: Final = "tokendata"  # noqa: S105 - a name
+
+#: The CA's Secret, as messages name it.
+CA_NAME: Final = f"the secret {NAMESPACE}/{CA_SECRET}"
 
 Data = dict[str, bytes]
 
@@ -61,6 +68,26 @@ async def write_secret(api: KubeClient, name: str, data: Data) -> None:
         return
     if found.get("data") != _encoded(data):
         await api.replace(SECRETS, found | {"data": _encoded(data)}, NAMESPACE)
+
+
+def authority_data(authority: signing.Authority) -> Data:
+    """Return the values of casecret."""
+    certificate = signing.certificate_der(authority.certificate)
+    return {CA_DATA: certificate, CA_KEY_DATA: signing.key_der(authority.key)}
+
+
+def authority_of(data: Data) -> signing.Authority:
+    """Return the CA of casecret; raises ValueError if it is none."""
+    try:
+        certificate = x509.load_der_x509_certificate(data[CA_DATA])
+        key = load_der_private_key(data[CA_KEY_DATA], password=None)
+    except KeyError as error:
+        raise ValueError(f"{CA_NAME} has no key {error}; correct it, or delete it") from error
+    except Exception as error:  # cryptography has no common base of its exceptions
+        raise ValueError(f"cannot read the CA in {CA_NAME}: {error}") from error
+    if not isinstance(key, signing.PrivateKey) or certificate.public_key() != key.public_key():
+        raise ValueError(f"the key in {CA_NAME} is not that of its certificate")
+    return signing.Authority(certificate, key)
 
 
 def _encoded(data: Data) -> dict[str, str]:

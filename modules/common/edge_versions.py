@@ -1,0 +1,43 @@
+"""The version of KubeEdge that an edge reports with its Node, and which of them are served."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple, Self
+
+_KUBELET_VERSION: Final = re.compile(r"kubeedge-v(\d+)\.(\d+)")
+
+#: A Node of KubeEdge has this label.
+EDGE_LABEL: Final = "node-role.kubernetes.io/edge"
+
+
+class EdgeVersion(NamedTuple):
+    """Major and minor version of KubeEdge."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def of(cls, node: dict[str, Any]) -> Self | None:
+        """Return what a Node says; None for one whose edge has not reported yet, or a kubelet's."""
+        info = (node.get("status") or {}).get("nodeInfo") or {}
+        found = _KUBELET_VERSION.search(str(info.get("kubeletVersion") or ""))
+        return cls(int(found[1]), int(found[2])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether edges of this version were tried with cloudcore (docs/compatibility.md)."""
+        return self == V1_1 or OLDEST_TODAY <= self <= NEWEST
+
+    @property
+    def knows_object_syncs(self) -> bool:
+        """Whether what such an edge has is recorded in ObjectSyncs: it acknowledges by version."""
+        return self >= OLDEST_TODAY
+
+
+V1_1: Final = EdgeVersion(1, 1)
+OLDEST_TODAY: Final = EdgeVersion(1, 19)
+NEWEST: Final = EdgeVersion(1, 23)

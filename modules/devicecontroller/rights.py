@@ -1,0 +1,31 @@
+"""The rights that DeviceController needs in the API, each with what it is for.
+
+deploy/rbac grants them; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from modules.common.kube import DEVICES
+from modules.common.kube.rights import Right, rights
+
+_CORE: Final = ""
+
+RIGHTS: Final[list[Right]] = [
+    # Which nodes there are; the profiles of devices, a ConfigMap for each node.
+    *rights(_CORE, "list watch", "nodes configmaps"),
+    *rights(_CORE, "create patch delete", "configmaps"),
+    # Events that operators should see.
+    *rights(_CORE, "create patch", "events"),
+    *rights(DEVICES.group, "list watch", "devices devicemodels devicestatuses"),
+    # Statuses; of v1alpha1 it is a subresource.
+    *rights(DEVICES.group, "get patch", "devices devicestatuses"),
+    *rights(DEVICES.group, "patch", "devices/status"),
+    # The DeviceStatus of each device of v1beta1 is made with it, and deleted with it.
+    *rights(DEVICES.group, "create delete", "devicestatuses"),
+    *rights(DEVICES.group, "update", "devices/finalizers"),
+]
+
+#: With install_crds = true.
+FOR_CRDS: Final[list[Right]] = rights("apiextensions.k8s.io", "create", "customresourcedefinitions")

@@ -1,0 +1,44 @@
+"""`cloudcore doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import cloup
+
+from supervisor.cli.asking import timeout_option
+from supervisor.cli.options import Globals, global_options, output_option
+
+
+@cloup.command("doctor")
+@output_option("text")
+@timeout_option(10.0, help="Deadline of each check; all run at once.")
+@global_options
+@click.pass_context
+def doctor(context: click.Context, output: str, timeout: float) -> None:
+    """Check all that cloudcore needs, and say how to mend what is wrong.
+
+    That is the configuration, the host (directories, ports, open files, clock), the running
+    cloudcore if there is one, certificates, the Kubernetes API with rights and CRDs, and the
+    versions of edges. Nothing is changed.
+
+    Each line has a mark: ok, note (nothing has to be done), wrong (with the command that mends it),
+    or unclear (it could not be checked). Exit status: 0 if all is well, 1 if a line is wrong or
+    unclear.
+    """
+    from supervisor.cli.command_lines import command_line
+    from supervisor.cli.findings import report
+    from supervisor.doctor.examination import sections
+
+    options = context.ensure_object(Globals)
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    source = str(options.config or "the default configuration")
+    found = sections(
+        options.load_again,
+        source,
+        options.paths(),
+        lambda *words: command_line(root, options, *words),
+    )
+    sys.exit(report(found, output, timeout))

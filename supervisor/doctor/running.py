@@ -1,0 +1,77 @@
+"""The running cloudcore, as the doctor sees it: is there one, and are its modules ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from supervisor import client
+from supervisor.checks import Check, Finding
+from supervisor.host.paths import Paths
+
+
+class RunningCloudcore:
+    """What the running cloudcore says of itself; it is asked once."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    @cached_property
+    def status(self) -> dict[str, Any] | None:
+        """The status document; None if cloudcore is not running. Raises AdminError."""
+        try:
+            document: dict[str, Any] = client.request(self._paths.admin_socket, "GET", "/status")
+        except client.NotRunning:
+            return None
+        return document
+
+    def listening(self) -> dict[str, int]:
+        """Return the addresses at which it listens, as HOST:PORT, with the pid."""
+        status = self.status or {"modules": ()}
+        return {
+            address: status["pid"]
+            for module in status["modules"]
+            for address in module["details"].get("listen", {}).values()
+        }
+
+
+def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str]) -> list[Check]:
+    """Return the check whether cloudcore runs, and all its modules are ready."""
+
+    def look() -> Iterator[Finding]:
+        try:
+            status = running.status
+        except client.AdminError as error:
+            yield Finding.wrong(f"the running cloudcore does not answer: {error}")
+            return
+        if status is None:
+            yield Finding.note("cloudcore is not running", command("run"))
+            return
+        data_dir = str(paths.data_dir)
+        if status.get("data_dir") != data_dir:
+            used = status.get("data_dir")
+            yield Finding.wrong(
+                f"the cloudcore in {paths.run_dir} uses the data directory {used}, and here "
+                f"{data_dir} is looked at; give its --data-dir"
+            )
+        late = [each for each in status["modules"] if each["enabled"] and each["state"] != "ready"]
+        yield from (_not_ready(module, command) for module in late)
+        dead = [each for each in status["modules"] if each["inbox"]["dead_letters"]]
+        for module in dead:
+            count = module["inbox"]["dead_letters"]
+            text = f"{module['name']} has {count} dead letters: messages that could not be handled"
+            yield Finding.wrong(text, command("dead-letters", "list"))
+        if not late:
+            yield Finding.ok(f"cloudcore runs as process {status['pid']}, all modules are ready")
+
+    return [Check("the running cloudcore", look)]
+
+
+def _not_ready(module: dict[str, Any], command: Callable[..., str]) -> Finding:
+    name, state = module["name"], module["state"]
+    why = module.get("reason") or (module["last_exit"] or {}).get("reason") or ""
+    text = f"module {name} is {state}{f': {why}' if why else ''}"
+    if module["last_exit"]:
+        return Finding.wrong(text, command("crashes", name, "--last"))
+    return Finding.wrong(text, command("logs", name))
