@@ -149,7 +149,7 @@ def _conditions(device: Object, fault: DeviceFault | None) -> list[Object]:
             "type": ACCEPTED,
             "status": status,
             "reason": fault.reason if fault else ACCEPTED,
-            "message": fault.message if fault else "the device is known to its edge node",
+            "message": fault.message if fault else "the device is valid",
             "lastTransitionTime": unchanged or times.format_now(),
         },
     ]
