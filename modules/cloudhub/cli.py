@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import cloup
 
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor import client
+from supervisor.cli.commands import Command, option
 from supervisor.cli.options import output_option
 
 #: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
@@ -35,12 +35,12 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
     return value or Path(context.obj.paths().run_dir)
 
 
-@click.command("nodes", cls=cloup.Command)
-@cloup.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
+@click.command("nodes", cls=Command)
+@click.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
 @output_option("table")
-@cloup.option(
+@option(
     "--run-dir",
-    type=cloup.dir_path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     callback=_run_dir,
     help="cloudcore's run directory, which holds its sockets.",
 )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import click
-import cloup
 
 from modules.common.pki.cli import (
     data_dir_option,
@@ -23,6 +22,7 @@ from modules.hollow.edge import PROJECT_ID, HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.timing import Timing
 from modules.hollow.versions import VERSIONS
+from supervisor.cli.commands import Command, option, option_group
 from supervisor.cli.options import output_option
 
 if TYPE_CHECKING:
@@ -34,54 +34,54 @@ JOIN_PORT: Final = 10002
 JOINING: Final = 16
 
 
-@cloup.command("hollow")
-@cloup.argument("node", help="Name of the node in the Kubernetes API.")
-@cloup.option_group(
+@click.command(cls=Command, name="hollow")
+@click.argument("node", help="Name of the node in the Kubernetes API.")
+@option_group(
     "Connection",
-    cloup.option(
+    option(
         "--server",
         default="wss://127.0.0.1:10000",
         show_default=True,
         metavar="URL",
         help="Address at which cloudcore listens for edges.",
     ),
-    cloup.option(
+    option(
         "--certs",
-        type=cloup.dir_path(exists=True, path_type=Path),
+        type=click.Path(file_okay=False, exists=True, path_type=Path),
         help="Directory with rootCA.crt, edge.crt and edge.key (`cloudcore certs issue`). "
         "Without it a certificate is issued by the CA in the data directory.",
     ),
-    cloup.option(
+    option(
         "--token",
         envvar="CLOUDCORE_TOKEN",
         metavar="TOKEN",
         help="Join with this token (`cloudcore token create`), as edgecore does.",
     ),
-    cloup.option(
+    option(
         "--https-server",
         metavar="URL",
         help="Address at which cloudcore gives certificates to edges that join.  "
         "[default: port 10002 of the host of --server]",
     ),
     data_dir_option,
-    cloup.option("--project-id", default=PROJECT_ID, show_default=True, metavar="ID"),
+    option("--project-id", default=PROJECT_ID, show_default=True, metavar="ID"),
 )
-@cloup.option_group(
+@option_group(
     "Simulation",
-    cloup.option(
+    option(
         "--kubeedge",
         type=click.Choice(tuple(VERSIONS)),
         default="1.23",
         show_default=True,
         help="Version of KubeEdge that the nodes have.",
     ),
-    cloup.option(
+    option(
         "--count",
         type=click.IntRange(min=1),
         metavar="N",
         help="Simulate N nodes, NODE-0 to NODE-(N-1).",
     ),
-    cloup.option(
+    option(
         "--heartbeat",
         type=click.FloatRange(min=0, min_open=True),
         default=Timing().heartbeat,
@@ -89,7 +89,7 @@ JOINING: Final = 16
         metavar="SECONDS",
         help="Interval between two keepalives.",
     ),
-    cloup.option(
+    option(
         "--node-status",
         type=click.FloatRange(min=0, min_open=True),
         default=Timing().node_status,
@@ -98,7 +98,7 @@ JOINING: Final = 16
         help="Interval between two reports of the node's status; from 1.19 on, between two looks "
         "at it: only a status that changed is reported.",
     ),
-    cloup.option(
+    option(
         "--report-events",
         is_flag=True,
         help="Report Events of nodes and pods, from 1.19 on (edged.reportEvent).",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import cloup
+
+from supervisor.cli.commands import Command
 
 
-@cloup.command("convert")
-@cloup.argument(
+@click.command(cls=Command, name="convert")
+@click.argument(
     "files",
     nargs=-1,
     required=True,
-    type=cloup.file_path(exists=True, path_type=Path),
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
     metavar="FILE...",
     help="cloudcore.yaml, or controller.yaml, modules.yaml and logging.yaml of KubeEdge 1.1.",
 )

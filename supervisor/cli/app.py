@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import cloup
+import click
 
 from supervisor.cli.lazy import LazyCommand, LazyGroup
 from supervisor.cli.options import global_options, version_option
@@ -110,7 +110,7 @@ COMMANDS = (
 )
 
 
-@cloup.group(
+@click.group(
     cls=LazyGroup,
     lazy_commands=COMMANDS,
     entry_points="cloudcore.commands",

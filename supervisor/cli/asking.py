@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-import cloup
 
 from supervisor import client
+from supervisor.cli.commands import option
 from supervisor.cli.options import Globals
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -29,7 +29,7 @@ def timeout_option(
     default: float,
     help: str = "Seconds to wait.",  # noqa: A002 - click's word
 ) -> Callable[[Function], Function]:
-    return cloup.option(
+    return option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=default,
@@ -118,7 +118,7 @@ def complete_modules(ctx: click.Context, _: click.Parameter, incomplete: str) ->
 
 
 def module_arguments(*, required: bool = True) -> Callable[[Function], Function]:
-    return cloup.argument(
+    return click.argument(
         "modules",
         metavar="MODULE..." if required else "[MODULE...]",
         nargs=-1,
@@ -129,6 +129,6 @@ def module_arguments(*, required: bool = True) -> Callable[[Function], Function]
 
 def module_argument(function: Function) -> Function:
     """Add an optional argument: one module."""
-    return cloup.argument(
+    return click.argument(
         "module", metavar="[MODULE]", required=False, shell_complete=complete_modules
     )(function)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import click
-import cloup
 from click.shell_completion import get_completion_class
 
+from supervisor.cli.commands import Command
 
-@cloup.command()
-@cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+
+@click.command(cls=Command)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print a script that completes cloudcore's commands in a shell.

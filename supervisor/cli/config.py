@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-import cloup
 
+from supervisor.cli.commands import Command
 from supervisor.cli.lazy import LazyCommand, LazyGroup
 from supervisor.cli.options import (
     Globals,
@@ -35,7 +35,7 @@ COMMANDS = (
 )
 
 
-@cloup.group(
+@click.group(
     cls=LazyGroup,
     lazy_commands=COMMANDS,
     entry_points="cloudcore.commands.config",
@@ -46,7 +46,7 @@ def config() -> None:
     """Print, check or convert a configuration."""
 
 
-@cloup.command("default")
+@click.command(cls=Command, name="default")
 def default() -> None:
     """Print the default configuration, every key with a comment."""
     from supervisor.config.loading import default_file
@@ -54,7 +54,7 @@ def default() -> None:
     click.echo(default_file().read_text("utf-8"), nl=False)
 
 
-@cloup.command("show")
+@click.command(cls=Command, name="show")
 @output_option("toml", help="Output format.")
 @loading_options
 @click.pass_obj
@@ -74,7 +74,7 @@ def show(options: Globals, output: str) -> None:
         click.echo(showing.render(configuration), nl=False)
 
 
-@cloup.command("check")
+@click.command(cls=Command, name="check")
 @global_options
 @click.pass_obj
 def check(options: Globals) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli.asking import (
@@ -20,6 +19,7 @@ from supervisor.cli.asking import (
     socket_of,
     timeout_option,
 )
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
 
 
@@ -28,7 +28,7 @@ def _command(function: Callable[..., None]) -> click.Command:
     options = (module_arguments(), timeout_option(60.0), output_option("text"), directory_options)
     for option in reversed(options):
         function = option(function)
-    return cloup.command()(click.pass_obj(function))
+    return click.command(cls=Command)(click.pass_obj(function))
 
 
 @_command
@@ -68,7 +68,7 @@ def disable(options: Globals, modules: tuple[str, ...], timeout: float, output: 
     _switch(options, "disable", modules, timeout, output)
 
 
-@cloup.command()
+@click.command(cls=Command)
 @timeout_option(120.0)
 @output_option("text")
 @directory_options

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import click
-import cloup
 from msgspec import to_builtins
 
 from supervisor.cli import words
 from supervisor.cli.asking import from_running, module_argument, print_json
+from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
 
 if TYPE_CHECKING:
     from supervisor.telemetry.crash_reports import CrashReports
 
 
-@cloup.command()
+@click.command(cls=Command)
 @module_argument
-@cloup.option("--id", "report_id", metavar="ID", help="Show all of one report.")
-@cloup.option("--last", is_flag=True, help="Show all of the newest report.")
+@option("--id", "report_id", metavar="ID", help="Show all of one report.")
+@option("--last", is_flag=True, help="Show all of the newest report.")
 @output_option("table")
 @directory_options
 @click.pass_obj

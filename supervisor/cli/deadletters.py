@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli import words
@@ -21,7 +20,7 @@ from supervisor.cli.asking import (
 from supervisor.cli.options import CheckedGroup, Globals, directory_options, output_option
 
 
-@cloup.group("dead-letters", cls=CheckedGroup)
+@click.group("dead-letters", cls=CheckedGroup)
 @directory_options
 def dead_letters() -> None:
     """List, replay or delete messages that were set aside.
@@ -64,7 +63,7 @@ def list_(options: Globals, output: str) -> None:
 
 
 @dead_letters.command()
-@cloup.argument("letter_id", metavar="ID")
+@click.argument("letter_id", metavar="ID")
 @output_option("text")
 @directory_options
 @click.pass_obj
@@ -81,7 +80,7 @@ def show(options: Globals, letter_id: str, output: str) -> None:
 
 
 @dead_letters.command()
-@cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @timeout_option(5.0)
 @output_option("text")
 @directory_options
@@ -99,7 +98,7 @@ def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) 
 
 
 @dead_letters.command()
-@cloup.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @output_option("text")
 @directory_options
 @click.pass_obj

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import click
-import cloup
 
+from supervisor.cli.commands import write_lists
 from supervisor.cli.options import CheckedGroup
 
 
@@ -38,8 +38,8 @@ class LazyGroup(CheckedGroup):
         self,
         *args: Any,
         lazy_commands: Sequence[LazyCommand] = (),
-        entry_points: str,
-        entry_points_section: str,
+        entry_points: str = "",
+        entry_points_section: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -65,39 +65,36 @@ class LazyGroup(CheckedGroup):
             ) from error
         return command
 
-    def handle_bad_command_name(
-        self,
-        bad_name: str,
-        valid_names: list[str],  # noqa: ARG002 - they lack the commands not yet imported
-        error: click.UsageError,
-    ) -> click.UsageError:
-        names = self.list_commands(click.get_current_context())
-        return super().handle_bad_command_name(bad_name, names, error)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click knows only the commands that are imported
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=self.list_commands(ctx), ctx=ctx
+            ) from None
 
-    def list_sections(
-        self,
-        ctx: click.Context,
-        include_default_section: bool = True,  # noqa: ARG002 - every command has a section
-    ) -> list[cloup.Section]:
-        sections: dict[str, cloup.Section] = {}
-        described = [
-            (lazy.section, click.Command(lazy.name, short_help=lazy.short_help))
-            for lazy in self._lazy.values()
-        ]
-        described += [(self._section, self._describe(ctx, name)) for name in self._added()]
-        for title, command in described:
-            sections.setdefault(title, cloup.Section(title)).add_command(command)
-        return list(sections.values())
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in their sections; those of the table are not imported for it."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for command in self._lazy.values():
+            sections.setdefault(command.section, []).append((command.name, command.short_help))
+        for name in self._added():
+            sections.setdefault(self._section, []).append((name, self._short_help(ctx, name)))
+        write_lists(formatter, sections.items())
 
-    def _describe(self, ctx: click.Context, name: str) -> click.Command:
+    def _short_help(self, ctx: click.Context, name: str) -> str:
         try:
             command = self.get_command(ctx, name)
         except click.ClickException as error:
-            return click.Command(name, short_help=error.message)
+            return error.message
         assert command is not None
-        return click.Command(name, short_help=command.get_short_help_str(limit=80))
+        return command.get_short_help_str(limit=80)
 
     def _added(self) -> dict[str, Any]:
+        if not self._group:
+            return {}
         from importlib.metadata import entry_points
 
         return {entry.name: entry for entry in entry_points(group=self._group)}

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli.asking import (
@@ -16,17 +15,16 @@ from supervisor.cli.asking import (
     socket_of,
     until_interrupted,
 )
+from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
 
-_follow_option = cloup.option(
-    "-f", "--follow", is_flag=True, help="Keep showing new lines until Ctrl-C."
-)
+_follow_option = option("-f", "--follow", is_flag=True, help="Keep showing new lines until Ctrl-C.")
 
 
-@cloup.command()
+@click.command(cls=Command)
 @module_argument
 @_follow_option
-@cloup.option(
+@option(
     "-n",
     "--lines",
     type=click.IntRange(min=0),
@@ -56,7 +54,7 @@ def logs(options: Globals, module: str | None, follow: bool, lines: int, output:
                 _print_line(line, module, output)
 
 
-@cloup.command()
+@click.command(cls=Command)
 @module_argument
 @_follow_option
 @output_option("text")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-import cloup
 
+from supervisor.cli.commands import Group, option, option_group
 from supervisor.host import paths
 from supervisor.host.paths import Paths
 
@@ -74,7 +74,7 @@ class Globals:
 _NAMES: Final = frozenset({"run_dir", "data_dir", "config", "set", "verbosity", "log_format"})
 
 
-class CheckedGroup(cloup.Group):
+class CheckedGroup(Group):
     """A group whose commands refuse global options before the command that they do not use."""
 
     def resolve_command(
@@ -109,9 +109,9 @@ def _keep(name: str) -> Callback:
 
 def directory_options(function: Function) -> Function:
     """Add --run-dir and --data-dir."""
-    return cloup.option_group(
+    return option_group(
         "Directories",
-        cloup.option(
+        option(
             "--run-dir",
             metavar="DIR",
             type=click.Path(file_okay=False, path_type=Path),
@@ -119,7 +119,7 @@ def directory_options(function: Function) -> Function:
             callback=_keep("run_dir"),
             help="Directory of the admin socket and the pid file.",
         ),
-        cloup.option(
+        option(
             "--data-dir",
             metavar="DIR",
             type=click.Path(file_okay=False, path_type=Path),
@@ -132,9 +132,9 @@ def directory_options(function: Function) -> Function:
 
 def config_options(function: Function) -> Function:
     """Add --config and --set."""
-    return cloup.option_group(
+    return option_group(
         "Configuration",
-        cloup.option(
+        option(
             "--config",
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
@@ -142,7 +142,7 @@ def config_options(function: Function) -> Function:
             callback=_keep("config"),
             help="TOML file that overrides the defaults (see `cloudcore config default`).",
         ),
-        cloup.option(
+        option(
             "--set",
             metavar="KEY=VALUE",
             multiple=True,
@@ -159,9 +159,9 @@ def _set_verbosity(options: Globals, count: int) -> None:
 
 def _log_options(function: Function) -> Function:
     """Add --verbosity and --log-format."""
-    return cloup.option_group(
+    return option_group(
         "Logs",
-        cloup.option(
+        option(
             "-v",
             "--verbosity",
             count=True,
@@ -170,7 +170,7 @@ def _log_options(function: Function) -> Function:
             callback=_kept(_set_verbosity),
             help="Log debug records too; -vv for those of libraries as well.",
         ),
-        cloup.option(
+        option(
             "--log-format",
             type=click.Choice(["text", "json"]),
             expose_value=False,
@@ -200,7 +200,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 def version_option(function: Function) -> Function:
     """Add --version."""
-    return cloup.option(
+    return option(
         "--version",
         is_flag=True,
         is_eager=True,
@@ -213,7 +213,7 @@ def version_option(function: Function) -> Function:
 def output_option(*forms: str, help: str = "") -> Callable[[Function], Function]:  # noqa: A002
     """Add -o; the first form is the default, and "json" is always one."""
     choices = list(dict.fromkeys([*forms, "json"]))
-    return cloup.option(
+    return option(
         "-o",
         "--output",
         type=click.Choice(choices),

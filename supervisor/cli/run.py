@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 import click
-import cloup
 
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, global_options
 
 
-@cloup.command()
+@click.command(cls=Command)
 @global_options
 @click.pass_obj
 def run(options: Globals) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli import words
 from supervisor.cli.asking import socket_of
+from supervisor.cli.commands import Command, option, option_group
 from supervisor.cli.options import Globals, directory_options, output_option
 
 # Exit statuses, as LSB defines them for the action `status` of an init script.
@@ -25,12 +25,12 @@ NOT_RUNNING: Final = 3
 UNKNOWN: Final = 4
 
 
-@cloup.command()
-@cloup.option_group(
+@click.command(cls=Command)
+@option_group(
     "Output",
     output_option(*("table", "json", "yaml"), help="Output format; json and yaml have all fields."),
-    cloup.option("-w", "--watch", is_flag=True, help="Show it every --interval, until Ctrl-C."),
-    cloup.option(
+    option("-w", "--watch", is_flag=True, help="Show it every --interval, until Ctrl-C."),
+    option(
         "--interval",
         type=click.FloatRange(min=0.1),
         default=1.0,

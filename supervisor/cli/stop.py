@@ -8,7 +8,6 @@ import select
 from typing import Any
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli.asking import (
@@ -18,10 +17,11 @@ from supervisor.cli.asking import (
     socket_of,
     timeout_option,
 )
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
 
 
-@cloup.command()
+@click.command(cls=Command)
 @module_arguments(required=False)
 @timeout_option(60.0)
 @output_option("text")

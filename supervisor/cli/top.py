@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cloup
 
 from supervisor import client
 from supervisor.cli import words
 from supervisor.cli.asking import asking, socket_of, until_interrupted
+from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
 
 #: IN/s and DONE/s are messages sent to the module and handled by it, WAIT messages in its channel,
@@ -25,15 +25,15 @@ _COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT
 _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
 
 
-@cloup.command()
-@cloup.option(
+@click.command(cls=Command)
+@option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=1.0,
     metavar="SECONDS",
     help="Interval between two samples.",
 )
-@cloup.option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N samples.")
+@option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N samples.")
 @output_option("table")
 @directory_options
 @click.pass_obj

@@ -6,13 +6,13 @@ import json
 import platform
 
 import click
-import cloup
 
+from supervisor.cli.commands import Command
 from supervisor.cli.options import output_option
 from supervisor.version import current
 
 
-@cloup.command()
+@click.command(cls=Command)
 @output_option("text", help="Output format.")
 def version(output: str) -> None:
     """Print the versions of cloudcore, Python and the system."""

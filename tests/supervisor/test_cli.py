@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import click
-import cloup
 import pytest
 import tomli
 from click.testing import CliRunner, Result
 
 from supervisor.cli import lazy
 from supervisor.cli.app import COMMANDS, cloudcore
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options
 from supervisor.version import current
 
@@ -47,7 +47,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         "Other:",
         "Edge nodes:",
     ]
-    listed = lines[lines.index("Running:") :]
+    listed = lines[lines.index("Running:") : -1]  # the last one refers to the help of commands
     commands = [line.split()[0] for line in listed if line[:2] == "  " and line[2:3].strip()]
     assert commands == [
         *("run", "status", "stop", "reload"),
@@ -188,7 +188,7 @@ class Entry:
 
 @pytest.fixture
 def other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    @cloup.command(short_help="Say where data is kept.")
+    @click.command(cls=Command, short_help="Say where data is kept.")
     @directory_options
     @click.pass_obj
     def where(said: Globals) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import click
-import cloup
 
 from supervisor import client
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options
 
 
-@cloup.command()
+@click.command(cls=Command)
 @directory_options
 @click.pass_obj
 def guests(options: Globals) -> None:

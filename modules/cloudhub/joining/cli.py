@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import cloup
 
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.authority import authority_files
@@ -26,6 +25,7 @@ from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
+from supervisor.cli.commands import option
 from supervisor.cli.options import CheckedGroup, config_options, output_option
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -52,25 +52,25 @@ class _Duration(click.ParamType[int]):
         return seconds
 
 
-@cloup.group("token", cls=CheckedGroup)
+@click.group("token", cls=CheckedGroup)
 def token() -> None:
     """Create, list and revoke the tokens with which edges join."""
 
 
 @token.command("create")
-@cloup.option(
+@option(
     "--ttl",
     type=_Duration(),
     default="24h",
     show_default=True,
     help="How long an edge can join with it: 30m, 24h, 7d.",
 )
-@cloup.option(
+@option(
     "--print-join-command",
     is_flag=True,
     help="Print the command for the edge instead of the token alone.",
 )
-@cloup.option(
+@option(
     "--kubeedge-version",
     default=_KUBEEDGE,
     show_default=True,
@@ -117,7 +117,7 @@ def list_(output: str, data_dir: Path | None) -> None:
 
 
 @token.command("revoke")
-@cloup.argument("name", metavar="ID|TOKEN", help="An id of `cloudcore token list`, or a token.")
+@click.argument("name", metavar="ID|TOKEN", help="An id of `cloudcore token list`, or a token.")
 @data_dir_option
 @config_options
 @click.pass_obj

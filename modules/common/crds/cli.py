@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import click
-import cloup
 
 from modules.common.crds import manifests as definitions
+from supervisor.cli.commands import Command, option
 
 
-@cloup.command("crds")
-@cloup.option(
+@click.command(cls=Command, name="crds")
+@option(
     "--status-subresource/--without-status-subresource",
     default=True,
     show_default=True,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import cloup
 
 from modules.common.pki import certificates as pki
 from modules.common.pki import output
@@ -22,6 +21,7 @@ from modules.common.pki.listing import (
 )
 from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
+from supervisor.cli.commands import option
 from supervisor.cli.options import CheckedGroup, config_options, output_option
 
 
@@ -37,9 +37,9 @@ def pki_directory(data_dir: Path | None) -> Path:
     return data_dir / "pki"
 
 
-data_dir_option = cloup.option(
+data_dir_option = option(
     "--data-dir",
-    type=cloup.dir_path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     callback=_data_dir,
     help="cloudcore's data directory, which holds the CA in pki/.",
 )
@@ -54,22 +54,22 @@ _NEW_CA: Final = (
     "wherever it is used; then restart cloudcore."
 )
 
-_out_option = cloup.option(
+_out_option = option(
     "--out",
     "directory",
     required=True,
-    type=cloup.dir_path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Where to write rootCA.crt, edge.crt and edge.key; made if missing.",
 )
 
 
-@cloup.group("certs", cls=CheckedGroup)
+@click.group("certs", cls=CheckedGroup)
 def certs() -> None:
     """Create, list and renew the certificates of cloudcore and its edge nodes."""
 
 
 @certs.command("init")
-@cloup.option(
+@option(
     "--new-ca",
     is_flag=True,
     help="Make a new CA where the old one is lost: no edge can connect until it has new files.",
@@ -96,7 +96,7 @@ def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
 
 
 @certs.command("issue")
-@cloup.argument("node", help="The node's name, as it has it in the Kubernetes API.")
+@click.argument("node", help="The node's name, as it has it in the Kubernetes API.")
 @_out_option
 @data_dir_option
 def issue(node: str, directory: Path, data_dir: Path | None) -> None:
@@ -131,7 +131,7 @@ def list_(output: str, data_dir: Path | None) -> None:
 
 
 @certs.command("renew")
-@cloup.argument("names", nargs=-1, metavar="[server|admin]...", help="Renew these in any case.")
+@click.argument("names", nargs=-1, metavar="[server|admin]...", help="Renew these in any case.")
 @data_dir_option
 @config_options
 @click.pass_obj
