@@ -23,10 +23,10 @@ from ipc import Message
 from modules.common.times import format_now
 from modules.common.wire import generations
 from modules.hollow import tls
-from modules.hollow.edge import PROJECT_ID
 from modules.hollow.link import FORMS, Link
 from modules.hollow.timing import Timing
 from modules.hollow.v1_1.status import node_status_request
+from modules.hollow.versions import PROJECT_ID
 
 #: Edges that connect at the same time: connecting is not what is measured here.
 DIALING = 16

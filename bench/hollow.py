@@ -30,9 +30,8 @@ from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_conn
 
 from ipc import Message
 from modules.hollow import tls
-from modules.hollow.edge import PROJECT_ID
 from modules.hollow.link import FORMS
-from modules.hollow.versions import VERSIONS
+from modules.hollow.versions import PROJECT_ID, VERSIONS
 
 HEADER = 10
 

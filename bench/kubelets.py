@@ -17,7 +17,6 @@ from ipc import Message
 from modules.common.pki import certificates
 from modules.common.times import format_time, now
 from modules.hollow import tls
-from modules.hollow.edge import PROJECT_ID
 from modules.hollow.link import FORMS, Link
 from modules.hollow.store import Store
 from modules.hollow.timing import Timing
@@ -26,7 +25,7 @@ from modules.hollow.v1_23.client import LEASES, Client
 from modules.hollow.v1_23.lease import DURATION
 from modules.hollow.v1_23.metamanager import MetaManager
 from modules.hollow.v1_23.strategic import difference
-from modules.hollow.versions import VERSIONS
+from modules.hollow.versions import PROJECT_ID, VERSIONS
 
 #: Calls per second, and seconds of each measurement.
 RATE = 100

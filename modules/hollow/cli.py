@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import click
 
-from modules.common.pki.cli import (
-    data_dir_option,
-    pki_directory,
-)
-from modules.hollow import tls
-from modules.hollow.edge import PROJECT_ID, HollowEdge
-from modules.hollow.events import Event
+from modules.common.pki.cli import data_dir_option
 from modules.hollow.timing import Timing
-from modules.hollow.versions import VERSIONS
+from modules.hollow.versions import PROJECT_ID, VERSIONS
 from supervisor.cli.commands import Command, option, option_group
 from supervisor.cli.options import output_option
 
 if TYPE_CHECKING:
-    from modules.hollow.v1_23.join import CertManager
+    import ssl
 
-#: The port of CloudHub's HTTPS server, at which edges join.
-JOIN_PORT: Final = 10002
-#: Nodes that join at the same time.
-JOINING: Final = 16
+    from modules.hollow.v1_23.join import CertManager
 
 
 @click.command(cls=Command, name="hollow")
@@ -139,6 +126,10 @@ def hollow(
         raise click.UsageError("an edge of KubeEdge 1.1 cannot join with a --token; use --certs")
     if token is not None and certs is not None:
         raise click.UsageError("--token and --certs exclude each other")
+    from modules.hollow import running
+    from modules.hollow.edge import HollowEdge
+    from modules.hollow.events import Event
+
     names = [node] if count is None else [f"{node}-{number}" for number in range(count)]
     show: Callable[[Event], str] = Event.as_json if output == "json" else Event.as_text
     timing = replace(Timing(), heartbeat=heartbeat, node_status=node_status)
@@ -158,63 +149,12 @@ def hollow(
 
     try:
         if token is not None:
-            https = (https_server or _https_of(server)).rstrip("/")
-            asyncio.run(_join_and_run(names, https, token, edge))
+            https = (https_server or running.https_of(server)).rstrip("/")
+            running.join_and_run(names, https, token, edge)
         else:
-            asyncio.run(_run([edge(*each) for each in _contexts(names, certs, data_dir)]))
+            contexts = running.contexts(names, certs, data_dir)
+            running.run([edge(*each) for each in contexts])
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot use the certificates: {error}") from error
-
-
-def _https_of(server: str) -> str:
-    """Return where edges join: the host of the server for messages, with the port of joining."""
-    host = urlsplit(server).hostname or ""
-    return f"https://{f'[{host}]' if ':' in host else host}:{JOIN_PORT}"
-
-
-def _contexts(
-    names: list[str], directory: Path | None, data_dir: Path | None
-) -> list[tuple[str, ssl.SSLContext]]:
-    if directory is not None:
-        shared = tls.from_directory(directory)
-        return [(name, shared) for name in names]
-    source = pki_directory(data_dir)
-    if not (source / "ca.crt").exists():
-        raise click.ClickException(
-            f"there is no CA in {source}: start `cloudcore run` first, name its data "
-            "directory with --data-dir, or give certificates with --certs"
-        )
-    return [(name, tls.issue(source, name)) for name in names]
-
-
-async def _join_and_run(
-    names: list[str], https: str, token: str, edge: Callable[[str, CertManager], HollowEdge]
-) -> None:
-    """Join all nodes, a few at a time, and run them."""
-    from modules.hollow.v1_23.join import CertManager, JoinError
-
-    room = asyncio.Semaphore(JOINING)
-
-    async def join(name: str) -> CertManager:
-        async with room:
-            return await CertManager.join(name, https, token)
-
-    try:
-        joined = await asyncio.gather(*map(join, names))
-    except JoinError as error:
-        raise click.ClickException(str(error)) from error
-    await _run([edge(*each) for each in zip(names, joined, strict=True)])
-
-
-async def _run(edges: list[HollowEdge]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    for edge in edges:
-        await edge.__aenter__()
-    await stop.wait()
-    for edge in edges:
-        await edge.__aexit__(None, None, None)

@@ -16,12 +16,10 @@ from modules.hollow.generations import assemble
 from modules.hollow.link import FORMS, Link
 from modules.hollow.store import Store
 from modules.hollow.timing import Timing
-from modules.hollow.versions import VERSIONS
+from modules.hollow.versions import PROJECT_ID, VERSIONS
 
 if TYPE_CHECKING:  # it takes a while to import, and few edges join
     from modules.hollow.v1_23.join import CertManager
-
-PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
 
 # Groups that an edge knows (edge/pkg/edgehub) and that are simulated; it discards the rest.
 _META_GROUPS: Final = ("resource", "func")

@@ -11,6 +11,9 @@ from typing import Final
 
 from modules.common.wire import generations
 
+#: The project that edges name if their configuration does not.
+PROJECT_ID: Final = "e632aba927ea4ac2b575ec1603d56f10"
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

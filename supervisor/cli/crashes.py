@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import click
-from msgspec import to_builtins
 
 from supervisor.cli import words
 from supervisor.cli.asking import from_running, module_argument, print_json
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
+from supervisor.cli.text_table import align, width_of_output
 
 if TYPE_CHECKING:
     from supervisor.telemetry.crash_reports import CrashReports
@@ -50,6 +50,8 @@ def crashes(
 def _one(options: Globals, report_id: str) -> list[dict[str, Any]]:
     found = from_running(options, "GET", f"/crashes/{quote(report_id, safe='')}")
     if found is None:
+        from msgspec import to_builtins
+
         from supervisor.telemetry.crash_reports import UnknownReport
 
         try:
@@ -62,6 +64,8 @@ def _one(options: Globals, report_id: str) -> list[dict[str, Any]]:
 def _all(options: Globals, module: str) -> list[dict[str, Any]]:
     found = from_running(options, "GET", f"/crashes?{urlencode({'module': module})}")
     if found is None:
+        from msgspec import to_builtins
+
         found = to_builtins(_files(options).reports(module))
     return list(found)
 
@@ -73,30 +77,26 @@ def _files(options: Globals) -> CrashReports:
 
 
 def _print_table(reports: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    from supervisor.cli import table
-
     if not reports:
         click.echo("no crash reports")
         return
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("ID", "AGE", "UP", "HOW", "REASON"):
-        drawn.add_column(column, no_wrap=column != "REASON", overflow="fold")
-    for report in reports:
-        drawn.add_row(
-            report["id"],
-            words.duration(max(0.0, time.time() - report["at"])),
-            words.duration(report["uptime_seconds"]),
-            report["signal"] or f"exit {report['code']}",
-            words.printable(report["reason"]),
-        )
-    table.console().print(drawn)
+    rows = [
+        {
+            "ID": report["id"],
+            "AGE": words.duration(max(0.0, time.time() - report["at"])),
+            "UP": words.duration(report["uptime_seconds"]),
+            "HOW": report["signal"] or f"exit {report['code']}",
+            "REASON": words.printable(report["reason"]),
+        }
+        for report in reports
+    ]
+    columns = ("ID", "AGE", "UP", "HOW", "REASON")
+    for line in align(columns, rows, wrapped="REASON", width=width_of_output()):
+        click.echo(line)
     click.echo("`cloudcore crashes --last` or `--id ID` shows all of one report.")
 
 
 def _print_whole(report: dict[str, Any]) -> None:
-
     how = report["signal"] or f"exit status {report['code']}"
     facts = {
         "id": report["id"],

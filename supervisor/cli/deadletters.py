@@ -18,6 +18,7 @@ from supervisor.cli.asking import (
     timeout_option,
 )
 from supervisor.cli.options import CheckedGroup, Globals, directory_options, output_option
+from supervisor.cli.text_table import align, width_of_output
 
 
 @click.group("dead-letters", cls=CheckedGroup)
@@ -36,10 +37,6 @@ def dead_letters() -> None:
 @click.pass_obj
 def list_(options: Globals, output: str) -> None:
     """List dead letters, oldest first."""
-    from rich.table import Table
-
-    from supervisor.cli import table
-
     letters = _all(options)
     if output == "json":
         print_json([_document(letter) for letter in letters])
@@ -47,19 +44,22 @@ def list_(options: Globals, output: str) -> None:
     if not letters:
         click.echo("no dead letters")
         return
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("ID", "FOR", "WHEN", "DEATHS", "FROM", "OPERATION", "RESOURCE", "SIZE"):
-        drawn.add_column(column, no_wrap=column == "ID", overflow="fold")
-    for letter in letters:
-        drawn.add_row(
-            letter.id,
-            letter.channel,
-            words.when(letter.at),
-            str(letter.deliveries),
-            *(words.printable(text) for text in (letter.source, letter.operation, letter.resource)),
-            words.size(letter.size),
-        )
-    table.console().print(drawn)
+    columns = ("ID", "FOR", "WHEN", "DEATHS", "FROM", "OPERATION", "SIZE", "RESOURCE")
+    rows = [
+        {
+            "ID": letter.id,
+            "FOR": letter.channel,
+            "WHEN": words.when(letter.at),
+            "DEATHS": str(letter.deliveries),
+            "FROM": words.printable(letter.source),
+            "OPERATION": words.printable(letter.operation),
+            "SIZE": words.size(letter.size),
+            "RESOURCE": words.printable(letter.resource),
+        }
+        for letter in letters
+    ]
+    for line in align(columns, rows, wrapped="RESOURCE", width=width_of_output()):
+        click.echo(line)
 
 
 @dead_letters.command()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 import click
-import cloup
 
 from supervisor.cli.asking import timeout_option
+from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, global_options, output_option
 
 
-@cloup.command("doctor")
+@click.command("doctor", cls=Command)
 @output_option("text")
 @timeout_option(10.0, help="Deadline of each check; all run at once.")
 @global_options

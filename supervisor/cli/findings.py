@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import textwrap
 import threading
@@ -17,6 +16,7 @@ import click
 
 from supervisor.checks import Check, Finding, Mark, perform
 from supervisor.cli import words
+from supervisor.cli.text_table import width_of_output
 
 #: Exit statuses.
 ALL_WELL: Final = 0
@@ -102,9 +102,7 @@ def _command_lines(command: str, width: int) -> list[str]:
 
 
 def _width() -> int:
-    if words.piped():
-        return _WIDTH
-    return min(_WIDEST, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    return min(_WIDEST, width_of_output() or _WIDTH)
 
 
 def _document(found: list[tuple[str, Check, list[Finding]]], status: int) -> dict[str, object]:

@@ -7,7 +7,6 @@ others: none is ignored. That holds for the commands of other packages, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass
 class Globals:
     """The global options: the `obj` of every command's context."""
 
-    config: Path | None = None
-    sets: list[str] = field(default_factory=list)
-    run_dir: Path | None = None
-    data_dir_given: Path | None = None
-    given: dict[str, str] = field(default_factory=dict)
-    """the flags before the command, by the names of their parameters"""
+    def __init__(self, run_dir: Path | None = None, data_dir: Path | None = None) -> None:
+        self.run_dir = run_dir
+        self.data_dir_given = data_dir
+        self.config: Path | None = None
+        self.sets: list[str] = []
+        self.given: dict[str, str] = {}
+        """the flags before the command, by the names of their parameters"""
 
     def refuse_unused(self, command: click.Command) -> None:
         """Raise UsageError for an option before the command that the command does not use."""

@@ -13,10 +13,11 @@ from typing import Any, Final
 import click
 
 from supervisor import client
-from supervisor.cli import words
+from supervisor.cli import status_table
 from supervisor.cli.asking import socket_of
 from supervisor.cli.commands import Command, option, option_group
 from supervisor.cli.options import Globals, directory_options, output_option
+from supervisor.cli.text_table import width_of_output
 
 # Exit statuses, as LSB defines them for the action `status` of an init script.
 ALL_READY: Final = 0
@@ -77,12 +78,8 @@ def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> 
         import yaml
 
         click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=one_line), nl=False)
-    elif words.piped():
-        click.echo(words.plain(document))
     else:
-        from supervisor.cli import table
-
-        table.console().print(table.render(document))
+        click.echo(status_table.render(document, width_of_output()))
 
 
 def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any]:
@@ -99,14 +96,14 @@ def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any
 def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
     """Redraw one table in place until interrupted."""
     from rich.live import Live
-
-    from supervisor.cli import table
+    from rich.text import Text
 
     document: dict[str, Any] = {"state": "starting"}
     try:
-        with Live(console=table.console(), auto_refresh=False) as live:
+        with Live(auto_refresh=False) as live:
             for document in _poll(socket, interval):
-                live.update(table.render(document), refresh=True)
+                shown = Text.from_ansi(status_table.render(document, width_of_output()))
+                live.update(shown, refresh=True)
     except KeyboardInterrupt:
         return document
     raise AssertionError("polling ends only by an exception")

@@ -6,14 +6,14 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from supervisor import client
-from supervisor.cli import words
+from supervisor.cli import text_table, words
 from supervisor.cli.asking import asking, socket_of, until_interrupted
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
@@ -51,20 +51,17 @@ def top(options: Globals, interval: float, count: int | None, output: str) -> No
         elif sys.stdout.isatty():
             _live(samples)
         else:
-            from supervisor.cli import table
-
             for sample in samples:
-                table.console().print(_table(sample))
+                click.echo(_table(sample))
 
 
 def _live(samples: Iterator[list[dict[str, Any]]]) -> None:
     from rich.live import Live
+    from rich.text import Text
 
-    from supervisor.cli import table
-
-    with Live(console=table.console(), auto_refresh=False, screen=True) as live:
+    with Live(auto_refresh=False, screen=True) as live:
         for sample in samples:
-            live.update(_table(sample), refresh=True)
+            live.update(Text.from_ansi(_table(sample)), refresh=True)
 
 
 def _samples(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
@@ -97,45 +94,28 @@ def _sample(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict
     }
 
 
-def _table(sample: list[dict[str, Any]]) -> Any:
-    return _Table([_cells(row) for row in sample])
+def _table(sample: list[dict[str, Any]]) -> str:
+    def paint(column: str, row: Mapping[str, str] | None, text: str) -> str:
+        if row is None:
+            return click.style(text, bold=True)
+        return text_table.state(row["STATE"], text) if column == "STATE" else text
+
+    lines = text_table.align(
+        _COLUMNS,
+        [_cells(row) for row in sample],
+        right=set(_COLUMNS) - {"NAME", "STATE"},
+        drop=_LESS_IMPORTANT,
+        width=text_table.width_of_output(),
+        paint=paint,
+    )
+    return "\n".join(lines)
 
 
-class _Table:
-    """A table with as many columns as its console has room for."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def __rich_console__(self, console: Any, options: Any) -> Any:
-        columns = list(_COLUMNS)
-        unlimited = options.update(width=1000)
-        for column in (*_LESS_IMPORTANT, ""):
-            drawn = self._draw(columns)
-            if not column or console.measure(drawn, options=unlimited).maximum <= options.max_width:
-                break
-            columns.remove(column)
-        yield drawn
-
-    def _draw(self, columns: list[str]) -> Any:
-        from rich.table import Table
-
-        drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            justify: Any = "left" if column in {"NAME", "STATE"} else "right"
-            drawn.add_column(column, justify=justify, no_wrap=True)
-        for row in self._rows:
-            drawn.add_row(*(row[column] for column in columns))
-        return drawn
-
-
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    from supervisor.cli import table
-
+def _cells(row: dict[str, Any]) -> dict[str, str]:
     cpu, rss = row["cpu_percent"], row["rss_bytes"]
     return {
         "NAME": row["name"],
-        "STATE": table.state(row["state"]),
+        "STATE": row["state"],
         "PID": words.or_dash(row["pid"]),
         "CPU": words.or_dash(None if cpu is None else f"{cpu:.1f}%"),
         "RSS": words.or_dash(None if rss is None else words.size(rss)),

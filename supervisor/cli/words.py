@@ -1,65 +1,11 @@
-"""The status of modules as short texts: one line each, safe for a terminal.
-
-It does without rich: importing that takes too long for `cloudcore status` in a script.
-"""
+"""The status of modules as short texts, each safe for a terminal."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from datetime import datetime
-from typing import Any, Final
-
-COLUMNS: Final = (
-    "NAME", "GROUP", "STATE", "PID", "UP", "RESTARTS", "CPU", "RSS", "INBOX", "LAST EXIT", "DETAILS"
-)  # fmt: skip
-NUMBERS: Final = frozenset({"PID", "UP", "RESTARTS", "CPU", "RSS", "INBOX"})
-
-
-def piped() -> bool:
-    """Whether the output has no width: it is a pipe or a file, and COLUMNS is not set."""
-    return not sys.stdout.isatty() and "COLUMNS" not in os.environ
-
-
-def plain(document: dict[str, Any]) -> str:
-    """Return the status document as aligned lines of any length, without colour."""
-    rows = [dict(zip(COLUMNS, COLUMNS, strict=True)), *map(cells, document["modules"])]
-    widths = {column: max(len(row[column]) for row in rows) for column in COLUMNS}
-    lines = [headline(document) + document["state"]]
-    for row in rows:
-        texts = (
-            f"{row[column]:{'>' if column in NUMBERS else '<'}{widths[column]}}"
-            for column in COLUMNS
-        )
-        lines.append("  ".join(texts).rstrip())
-    return "\n".join(lines)
-
-
-def headline(document: dict[str, Any]) -> str:
-    """Return the first line up to the state of cloudcore."""
-    up = duration(document["uptime_seconds"])
-    return f"cloudcore {document['version']}  pid {document['pid']}  up {up}  "
-
-
-def cells(module: dict[str, Any]) -> dict[str, str]:
-    """Return the text of each column for a module."""
-    up = module["uptime_seconds"]
-    cpu, rss = module["cpu_percent"], module["rss_bytes"]
-    return {
-        "NAME": module["name"],
-        "GROUP": module["group"],
-        "STATE": module["state"],
-        "PID": or_dash(module["pid"]),
-        "UP": or_dash(None if up is None else duration(up)),
-        "RESTARTS": str(module["restarts"]),
-        "CPU": or_dash(None if cpu is None else f"{cpu:.1f}%"),
-        "RSS": or_dash(None if rss is None else size(rss)),
-        "INBOX": str(module["inbox"]["messages"]),
-        "LAST EXIT": last_exit(module["last_exit"]) or "-",
-        "DETAILS": details(module) or "-",
-    }
+from typing import Any
 
 
 def last_exit(last: dict[str, Any] | None) -> str:

@@ -15,16 +15,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class PathError(Exception):
     """A directory cannot be used; the text says which one, why, and what to do."""
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(NamedTuple):
     """The two directories, and the files in them that several parts of cloudcore use."""
 
     run_dir: Path

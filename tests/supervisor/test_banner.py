@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modules.apiserver import ApiServer
-from modules.cloudhub import CloudHub
+from modules.cloudhub.module import CloudHub
 from supervisor import banner
 from supervisor.api import Module, Settings
 from supervisor.host.paths import (

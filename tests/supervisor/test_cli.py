@@ -1,4 +1,4 @@
-"""The command line: what it takes, what it says, and what it does not import."""
+"""The command line: what it takes, and what it says."""
 
 import json
 import re
@@ -24,12 +24,6 @@ def invoke(*arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(
         cloudcore, arguments, env=environ, prog_name="cloudcore", terminal_width=80
     )
-
-
-def python(script: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=DEADLINE, check=True
-    ).stdout
 
 
 def test_help_lists_options_and_commands_in_sections() -> None:
@@ -215,21 +209,6 @@ class TestCommandsOfOtherPackages:
         result = invoke("broken")
         assert result.exit_code == 1
         assert "(somewhere:command): ImportError: No module" in result.stderr
-
-
-@pytest.mark.parametrize("command", ["status", "stop"])
-def test_what_has_to_be_fast_imports_little(command: str, tmp_path: Path) -> None:
-    loaded = python(
-        "import sys\n"
-        "from supervisor.cli.app import cloudcore\n"
-        "try:\n"
-        f"    cloudcore(['--run-dir', {str(tmp_path)!r}, {command!r}])\n"
-        "except SystemExit:\n"
-        "    print(*sys.modules)"
-    )
-    assert "supervisor.client" in loaded.split()
-    heavy = {"pydantic", "asyncio", "rich", "yaml", "tomli", "msgspec", "modules"}
-    assert not heavy & set(loaded.split())
 
 
 def test_python_m_supervisor_is_the_command() -> None:

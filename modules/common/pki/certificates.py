@@ -36,7 +36,7 @@ from modules.common.pki.authority import (
     ensure_authority,
     write_authority,
 )
-from supervisor.api import PathError, make_private
+from supervisor.host.paths import PathError, make_private
 
 # Certificates with less validity left are renewed at the next start.
 RENEW_BEFORE = timedelta(days=30)

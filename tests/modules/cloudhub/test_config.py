@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from modules.cloudhub import CloudHub
 from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.module import CloudHub
 from modules.cloudhub.nodes import socket_of
 from supervisor.api import Listener
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ipc import open_contexts
-from modules.cloudhub import CloudHub
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.module import CloudHub
 from modules.common.pki.certificates import (
     Pki,
     ensure_pki,

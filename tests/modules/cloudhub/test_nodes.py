@@ -17,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from ipc import open_contexts
-from modules.cloudhub import CloudHub
 from modules.cloudhub.cli import nodes as command
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.module import CloudHub
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.session.session import Session
 from modules.common.pki.certificates import Pki

@@ -203,7 +203,7 @@ class Said(Globals):
     """The global options of `cloudcore`, with a configuration of the test's own."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(run_dir=directory / "run", data_dir_given=directory)
+        super().__init__(run_dir=directory / "run", data_dir=directory)
 
     def load(self) -> SimpleNamespace:
         """Two modules that listen, and one that does not."""

@@ -13,8 +13,9 @@ from ipc import Message
 from modules.common.pki import certificates
 from modules.common.wire.packed import encode
 from modules.hollow import tls
-from modules.hollow.edge import PROJECT_ID, HollowEdge
+from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
+from modules.hollow.versions import PROJECT_ID
 from tests.modules.hollow.conftest import QUICK, Cloud, captured
 
 

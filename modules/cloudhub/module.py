@@ -1,0 +1,97 @@
+"""The module cloudhub, as the supervisor knows it.
+
+The supervisor imports this file for the class; everything else is imported in `start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final
+
+from modules.cloudhub.config import CloudHubConfig
+from supervisor.api import Check, Listener, Module, ModuleConfig, ModuleContext, Settings
+
+#: The default server of `cloudcore hollow`.
+_HOLLOW_SERVER: Final = "127.0.0.1:10000"
+
+#: Addresses at which a listener that is bound to all addresses can be reached.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+
+class CloudHub(Module):
+    """The module cloudhub (cloud/pkg/cloudhub): a websocket server for edge nodes."""
+
+    name: ClassVar[str] = "cloudhub"
+    group: ClassVar[str] = "cloudhub"
+    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.cloudhub.main")
+    Config: ClassVar[type[ModuleConfig]] = CloudHubConfig
+    config: CloudHubConfig
+
+    @classmethod
+    def listeners(cls, config: CloudHubConfig) -> dict[str, Listener]:
+        listening = {"websocket": Listener(config.address, config.port)}
+        if config.https:
+            listening["https"] = Listener(config.address, config.https_port)
+        return listening
+
+    @classmethod
+    def banner(
+        cls,
+        listening: Mapping[str, str],
+        settings: Settings,  # noqa: ARG003
+        command: Callable[..., str],
+    ) -> Sequence[tuple[str, str]]:
+        server = _reachable(listening["websocket"])
+        option = ["--server", f"wss://{server}"] if server != _HOLLOW_SERVER else []
+        if "https" in listening:
+            join = [
+                ("join", command("token", "create", "--print-join-command")),
+                ("", "prints the line to type on the edge node"),
+            ]
+        else:
+            join = [
+                ("join", command("certs", "issue", "NODE", "--out", "DIR")),
+                ("", "then take DIR to the edge node, and point its edgecore at cloudhub"),
+            ]
+        return [
+            *join,
+            ("or try", command("hollow", "NODE", *option)),
+            ("", "a simulated edge node"),
+        ]
+
+    @classmethod
+    def checks(
+        cls, config: CloudHubConfig, settings: Settings, command: Callable[..., str]
+    ) -> Sequence[Check]:
+        from modules.cloudhub.checks import checks
+
+        return checks(config, settings, command)
+
+    @classmethod
+    def processes(cls, config: CloudHubConfig) -> int:
+        """Return how many processes share the listening socket."""
+        return config.processes
+
+    @classmethod
+    def unix_sockets(cls, config: CloudHubConfig) -> list[str]:
+        """Return the names of the sockets at which the processes serve `cloudcore nodes`."""
+        numbers = range(2, config.processes + 1)
+        return [f"{name}.sock" for name in (cls.name, *(f"{cls.name}-{n}" for n in numbers))]
+
+    async def start(self, context: ModuleContext) -> None:
+        """Serve edges until asked to stop; raises CannotStart if the certificates are unusable."""
+        from modules.cloudhub.main import run
+
+        await run(self.config, self.settings, context)
+
+    def cleanup(self) -> None:
+        """Remove the sockets of processes that were killed."""
+        from modules.cloudhub.unix_server import remove_dead
+
+        remove_dead(self.settings.run_dir, self.name)
+
+
+def _reachable(address: str) -> str:
+    """Return HOST:PORT at which this machine reaches a listener."""
+    host, _, port = address.rpartition(":")
+    return f"{_LOOPBACK.get(host, host)}:{port}"
