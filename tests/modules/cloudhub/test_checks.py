@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from modules.cloudhub import CloudHub, open_files
+from modules.cloudhub import open_files
 from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.module import CloudHub
 from modules.common.kube import SECRETS, KubeClient
 from modules.common.kubeedge_secrets import CA_SECRET, NAMESPACE, authority_data, create_secret
 from modules.common.pki.authority import load_authority, new_authority
