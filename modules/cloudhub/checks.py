@@ -8,7 +8,6 @@ from pathlib import Path
 
 from modules.cloudhub import open_files
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import server_names
 from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.joining.rights import RIGHTS
 from modules.common.kube import KubeClient
@@ -17,6 +16,7 @@ from modules.common.kubeedge_secrets import CA_NAME, CA_SECRET, NAMESPACE, autho
 from modules.common.pki import checks as pki_checks
 from modules.common.pki.authority import AuthorityFiles, fingerprint, load_authority
 from modules.common.pki.certificates import Pki
+from modules.common.pki.host_names import served_names
 from supervisor.api import Check, Finding, Settings
 
 Command = Callable[..., str]
@@ -47,7 +47,7 @@ def checks(config: CloudHubConfig, settings: Settings, command: Command) -> list
 
 
 def _certificates(config: CloudHubConfig, settings: Settings, command: Command) -> list[Check]:
-    names = server_names(config)
+    names = served_names(config.names, config.address)
     if config.ca:
         files = authority_files(config, settings.data_dir)
 

@@ -1,12 +1,19 @@
-"""`cloudcore config convert`: KubeEdge's configuration as this cloudcore's."""
+"""`cloudcore config convert` and `cloudcore takeover check`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from supervisor.cli.commands import Command
+
+from supervisor.cli.asking import timeout_option
+from supervisor.cli.command_lines import command_line
+from supervisor.cli.findings import report
+from supervisor.cli.options import CheckedGroup, config_options, directory_options, output_option
 
 
 @click.command(cls=Command, name="convert")
@@ -27,9 +34,63 @@ def convert(files: tuple[Path, ...]) -> None:
     with the reason.
     """
     from modules.takeover import conversion
+    from modules.takeover.go_configuration import CannotConvert
 
     try:
         text = conversion.convert({str(each): each.read_text("utf-8") for each in files})
-    except (conversion.CannotConvert, UnicodeDecodeError, OSError) as error:
+    except (CannotConvert, UnicodeDecodeError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(text, nl=False)
+
+
+@cloup.group("takeover", cls=CheckedGroup)
+def takeover() -> None:
+    """Move a fleet of edges from KubeEdge's own cloudcore to this one."""
+
+
+@takeover.command("check")
+@cloup.argument(
+    "file",
+    required=False,
+    type=cloup.file_path(exists=True, path_type=Path),
+    metavar="[FILE]",
+    help="cloudcore.yaml of KubeEdge's cloudcore, or controller.yaml of KubeEdge 1.1.",
+)
+@output_option("text")
+@timeout_option(30.0, help="Deadline of each check; all run at once.")
+@directory_options
+@config_options
+@click.pass_context
+def check(context: click.Context, file: Path | None, output: str, timeout: float) -> None:
+    """Say what will happen when KubeEdge's cloudcore is replaced by this one.
+
+      cloudcore takeover check --config cloudcore.toml /etc/kubeedge/config/cloudcore.yaml
+
+    It looks at the cluster (that of cloudcore's configuration, or else of FILE) and at files, and
+    changes nothing: whether KubeEdge's cloudcore runs, its CA and token, what edges have and are
+    sent, what is in use that cloudcore does not have, and the way back.
+
+    Exit status: 0 if cloudcore can take over, 1 if a line is wrong or unclear.
+    """
+    from modules.takeover.check.sections import sections
+    from modules.takeover.check.subject import subject
+    from modules.takeover.go_configuration import CannotConvert, GoConfiguration
+
+    options: Any = context.obj
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    try:
+        go = GoConfiguration.read(file) if file else None
+    except (CannotConvert, UnicodeDecodeError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    taken = subject(
+        options.load(),
+        options.paths(),
+        go,
+        lambda *words: command_line(root, options, *words),
+    )
+    if not taken.settings.kubernetes.configured and go is None:
+        raise click.UsageError(
+            "no cluster is named; give cloudcore.yaml of KubeEdge, or --config with [kubernetes]"
+        )
+    sys.exit(report(sections(taken), output, timeout))

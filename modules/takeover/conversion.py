@@ -9,29 +9,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import yaml
-
+from modules.takeover.go_configuration import (
+    DEFAULT_FILES,
+    CannotConvert,
+    is_of_today,
+    part,
+    read,
+    texts,
+)
 from modules.takeover.keys import TODAY, V1_1, Rule, Same, Without
 
 #: Longest value that a comment repeats, in characters.
 _LONGEST: Final = 60
 
-#: The files that KubeEdge uses where its configuration names none (default.go of v1alpha1).
-_DEFAULT_FILES: Final = {
-    "tlsCAFile": "/etc/kubeedge/ca/rootCA.crt",
-    "tlsCAKeyFile": "/etc/kubeedge/ca/rootCA.key",
-    "tlsCertFile": "/etc/kubeedge/certs/server.crt",
-    "tlsPrivateKeyFile": "/etc/kubeedge/certs/server.key",
-}
 _MODULES: Final = {
     "cloudHub": "cloudhub",
     "edgeController": "edgecontroller",
     "deviceController": "devicecontroller",
 }
-
-
-class CannotConvert(ValueError):
-    """A file that is no configuration of KubeEdge; the text says what is wrong with it."""
 
 
 @dataclass
@@ -57,12 +52,8 @@ def convert(texts: Mapping[str, str], *, is_file: Callable[[str], bool] = os.pat
     logging.yaml. `is_file` says whether one of KubeEdge's default certificate files exists. Raises
     CannotConvert, which names the file.
     """
-    documents = {name: _read(name, text) for name, text in texts.items()}
-    today = [
-        name
-        for name, document in documents.items()
-        if "kubeAPIConfig" in document or (document.get("kind") == "CloudCore")
-    ]
+    documents = {name: read(name, text) for name, text in texts.items()}
+    today = [name for name, document in documents.items() if is_of_today(document)]
     if today and len(documents) > 1:
         raise CannotConvert(f"{today[0]} is a whole configuration: convert it alone")
     result = _Result()
@@ -76,16 +67,6 @@ def convert(texts: Mapping[str, str], *, is_file: Callable[[str], bool] = os.pat
     else:
         _convert_v1_1(merged, result)
     return _render(list(texts), result)
-
-
-def _read(name: str, text: str) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CannotConvert(f"cannot read {name} as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise CannotConvert(f"{name} is no configuration of KubeEdge: not a mapping of keys")
-    return document
 
 
 def _convert_keys(
@@ -132,12 +113,6 @@ def _rule_for(key: str, rules: Mapping[str, Rule]) -> Rule | None:
     return rules.get(key)
 
 
-def _part(document: Any, *path: str) -> dict[str, Any]:
-    for key in path:
-        document = document.get(key) if isinstance(document, dict) else None
-    return document if isinstance(document, dict) else {}
-
-
 def _convert_today(
     document: dict[str, Any], result: _Result, is_file: Callable[[str], bool]
 ) -> None:
@@ -146,15 +121,15 @@ def _convert_today(
     enabled = [
         ours
         for theirs, ours in _MODULES.items()
-        if _part(document, "modules", theirs).get("enable", True)
+        if part(document, "modules", theirs).get("enable", True)
     ]
     result.set("modules.enabled", enabled, "modules.*.enable")
-    hub = _part(document, "modules", "cloudHub")
+    hub = part(document, "modules", "cloudHub")
     _convert_certificates(hub, result, is_file)
-    names = [*_texts(hub.get("advertiseAddress")), *_texts(hub.get("dnsNames"))]
+    names = [*texts(hub.get("advertiseAddress")), *texts(hub.get("dnsNames"))]
     if names:
         result.set("modules.cloudhub.names", names, "modules.cloudHub.advertiseAddress, dnsNames")
-    socket = _part(hub, "unixsocket")
+    socket = part(hub, "unixsocket")
     if socket.get("enable", True):
         address = socket.get("address") or "unix:///var/lib/kubeedge/kubeedge.sock"
         result.set("modules.cloudhub.uds_address", address, "modules.cloudHub.unixsocket")
@@ -164,7 +139,7 @@ def _convert_certificates(
     hub: Mapping[str, Any], result: _Result, is_file: Callable[[str], bool]
 ) -> None:
     """Convert the files if they are there; KubeEdge takes what is missing from its secrets."""
-    files = {key: hub.get(key) or default for key, default in _DEFAULT_FILES.items()}
+    files = {key: hub.get(key) or default for key, default in DEFAULT_FILES.items()}
     ours = dict(zip(("ca", "ca_key", "cert", "key"), files.items(), strict=True))
     if all(is_file(files[key]) for key in files):
         for key, (source, path) in ours.items():
@@ -179,10 +154,10 @@ def _convert_certificates(
 
 
 def _convert_v1_1(document: dict[str, Any], result: _Result) -> None:
-    enabled = _part(document, "modules").get("enabled")
-    known = [name for name in _texts(enabled) if name in _MODULES.values()]
+    enabled = part(document, "modules").get("enabled")
+    known = [name for name in texts(enabled) if name in _MODULES.values()]
     result.set("modules.enabled", known or list(_MODULES.values()), "modules.enabled")
-    hub = _part(document, "cloudhub")
+    hub = part(document, "cloudhub")
     for key in ("ca", "cert", "key"):
         if hub.get(key):
             result.set(f"modules.cloudhub.{key}", hub[key], f"cloudhub.{key}")
@@ -199,10 +174,6 @@ def _convert_v1_1(document: dict[str, Any], result: _Result) -> None:
             "certificates of edges. Here they have to be signed by the CA. With a certificate for "
             "each node (cloudcore certs issue NODE) set authorization to strict."
         )
-
-
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if each] if isinstance(value, list) else []
 
 
 def _short(value: Any) -> str:

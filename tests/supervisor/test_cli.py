@@ -47,7 +47,17 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         *("run", "status", "stop", "reload"),
         *("restart", "start", "enable", "disable"),
         *("top", "logs", "events", "crashes", "dead-letters", "doctor"),
-        *("config", "completion", "version", "certs", "crds", "hollow", "nodes", "token"),
+        *(
+            "config",
+            "completion",
+            "version",
+            "certs",
+            "crds",
+            "hollow",
+            "nodes",
+            "takeover",
+            "token",
+        ),
     ]
     assert max(map(len, lines)) <= 80
 

@@ -42,6 +42,7 @@ USED = {
     "token revoke": {"data_dir", "config", "set"},
     "hollow": {"data_dir"},
     "nodes": {"run_dir"},
+    "takeover check": DIRECTORIES | {"config", "set"},
     "completion": set(),
     "version": set(),
 }

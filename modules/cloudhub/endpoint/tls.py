@@ -18,11 +18,10 @@ from cryptography import x509
 
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.pki.certificates import (
-    WILDCARDS,
     Pki,
     ensure_pki,
 )
-from modules.common.pki.host_names import own_names
+from modules.common.pki.host_names import served_names
 from supervisor.api import CannotStart, Settings
 
 log = logging.getLogger(__name__)
@@ -107,18 +106,12 @@ def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
     if config.ca:
         return TlsFiles(Path(config.ca), Path(config.cert), Path(config.key))
     try:
-        pki = ensure_pki(settings.data_dir / "pki", server_names(config))
+        pki = ensure_pki(settings.data_dir / "pki", served_names(config.names, config.address))
     except (OSError, ValueError) as error:
         raise CannotStart(
             f"cannot create the certificates for the edges' server: {error}"
         ) from error
     return TlsFiles.of(pki)
-
-
-def server_names(config: CloudHubConfig) -> list[str]:
-    """Return the names and addresses that edges may dial: configured ones, and this host's own."""
-    listening = [config.address] if config.address not in WILDCARDS else own_names()
-    return [*config.names, *listening]
 
 
 class ServerTls:

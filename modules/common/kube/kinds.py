@@ -106,6 +106,8 @@ CUSTOMRESOURCEDEFINITIONS: Final = Resource(
     "CustomResourceDefinition",
     namespaced=False,
 )
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+DAEMONSETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
 SELFSUBJECTACCESSREVIEWS: Final = Resource(
     "authorization.k8s.io",
     "v1",

@@ -105,6 +105,18 @@ class Pki:
         return self.directory / "admin.key"
 
 
+def configured_authority(ca: str, ca_key: str, data_dir: Path) -> AuthorityFiles | Path:
+    """Return the files of the CA, or its certificate alone if there is no key to sign with.
+
+    `ca` and `ca_key` are the configured files; without them it is the CA in the data directory.
+    """
+    if not ca:
+        return Pki(data_dir / "pki").authority
+    if not ca_key:
+        return Path(ca)
+    return AuthorityFiles(Path(ca), Path(ca_key), data_dir / "pki.fingerprint")
+
+
 def ensure_pki(
     directory: Path,
     names: Sequence[str],

@@ -9,15 +9,26 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 import psutil
+
+from modules.common.pki.certificates import WILDCARDS
 
 #: Addresses that are named at most: a host of containers may have hundreds.
 _MOST: Final = 16
 _DNS_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 #: Documentation addresses (RFC 5737, RFC 3849): the route to them is the default route.
 _ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+def served_names(configured: Sequence[str], address: str) -> list[str]:
+    """Return the names and addresses that edges may dial: configured ones, and this host's own.
+
+    `address` is the one that is listened on: if it is that of one network, it is the only own one.
+    """
+    return [*configured, *([address] if address not in WILDCARDS else own_names())]
 
 
 def own_names() -> list[str]:

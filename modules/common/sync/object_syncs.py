@@ -61,6 +61,39 @@ class _Wanted(NamedTuple):
     version: str
 
 
+class Sync(NamedTuple):
+    """What an ObjectSync says: the version of an object that a node has acknowledged."""
+
+    node: str
+    uid: str
+    api_version: str
+    kind: str
+    namespace: str
+    """of the object; empty for one of the cluster"""
+    name: str
+    version: str
+    """empty if none was ever written"""
+
+
+def read_sync(obj: Object) -> Sync | None:
+    """Return what an ObjectSync or ClusterObjectSync says; None for one that says nothing."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    node, _, uid = metadata["name"].rpartition(".")
+    name = spec.get("objectName")
+    if not (isinstance(name, str) and name and node and uid):
+        return None
+    version = (obj.get("status") or {}).get("objectResourceVersion")
+    return Sync(
+        node,
+        uid,
+        str(spec.get("objectAPIVersion")),
+        str(spec.get("objectKind")),
+        metadata.get("namespace") or "",
+        name,
+        version if isinstance(version, str) else "",
+    )
+
+
 class ObjectSyncs:
     """Writes the changes of a record to the API."""
 
@@ -148,16 +181,12 @@ class ObjectSyncs:
 
     def _parse(self, obj: Object) -> tuple[_Key, Item, str] | None:
         """Return what an ObjectSync says, None for one of a kind that is not kept here."""
-        metadata, spec = obj["metadata"], obj.get("spec") or {}
-        type_ = self._types.get((str(spec.get("objectAPIVersion")), str(spec.get("objectKind"))))
-        key = _Key(metadata.get("namespace") or "", metadata["name"])
-        name = spec.get("objectName")
-        node, _, uid = key.name.rpartition(".")
-        if type_ is None or not (isinstance(name, str) and name and node and uid):
+        sync = read_sync(obj)
+        type_ = self._types.get((sync.api_version, sync.kind)) if sync else None
+        if sync is None or type_ is None:
             return None
-        version = (obj.get("status") or {}).get("objectResourceVersion")
-        item = (type_, key.namespace or "null", name)
-        return key, item, version if isinstance(version, str) else ""
+        item = (type_, sync.namespace or "null", sync.name)
+        return _Key(sync.namespace, obj["metadata"]["name"]), item, sync.version
 
     def _key(self, node: str, item: Item, uid: str) -> _Key:
         type_, namespace, _ = item

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from modules.common.kube import Key, Object
+from modules.common.pod_references import references
 from modules.common.sync.journal import Item
-from modules.edgecontroller.downstream.references import references
 from modules.edgecontroller.objects import node_of
 
 #: A node and something it needs.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from modules.common.kube import Object
-from modules.edgecontroller.downstream.references import references
+from modules.common.pod_references import references
 from modules.edgecontroller.upstream.authorization import Denied
 from modules.edgecontroller.upstream.content import listed
 

@@ -10,11 +10,11 @@ import pytest
 from ipc import Message
 from modules.common import message_resource
 from modules.common.kube import CONFIGMAPS, NODES, PODS, SECRETS, SERVICES, Resource
+from modules.common.pod_references import references
 from modules.common.sync import window
 from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
-from modules.edgecontroller.downstream.references import references
 
 from .conftest import BARRIER, Cloud, Json, configmap, node, pod
 

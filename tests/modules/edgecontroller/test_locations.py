@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.common.kube import Key
+from modules.common.pod_references import references
 from modules.common.sync.journal import Item
 from modules.edgecontroller.downstream.locations import LocationCache
-from modules.edgecontroller.downstream.references import references
 
 
 def pod(spec: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from modules.common.kube import Object, is_name
 from modules.common.sync.journal import Item
-from modules.edgecontroller.messages import CONFIGMAP, SECRET
-from modules.edgecontroller.objects import part_of
+
+#: The types of what a pod refers to, in the resource of a message.
+CONFIGMAP: Final = "configmap"
+SECRET: Final = "secret"  # noqa: S105 - a type
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _SECRET_REFS = ("secretRef", "nodePublishSecretRef")
@@ -21,7 +23,7 @@ def references(pod: Object) -> frozenset[Item]:
     `envFrom` or key by key, and as image pull secrets. Invalid names are omitted.
     """
     namespace = pod["metadata"]["namespace"]
-    named = _named(part_of(pod, "spec"))
+    named = _named(pod.get("spec") or {})
     return frozenset((type_, namespace, name) for type_, name in named if name and is_name(name))
 
 

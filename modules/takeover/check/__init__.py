@@ -1,0 +1,1 @@
+"""What `cloudcore takeover check` looks at before KubeEdge's cloudcore is replaced."""

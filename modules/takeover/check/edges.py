@@ -1,0 +1,179 @@
+"""Which edges come over, and what each is sent, by KubeEdge's record of what it has."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from modules.common.crds.device_versions import DeviceVersions
+from modules.common.edge_versions import EdgeVersion
+from modules.common.kube import (
+    CLUSTEROBJECTSYNCS,
+    CONFIGMAPS,
+    DEVICES,
+    DEVICES_V1BETA1,
+    NODES,
+    OBJECTSYNCS,
+    PODS,
+    SECRETS,
+    KubeClient,
+    Object,
+    served_resources,
+)
+from modules.common.kube.api_checks import api_check
+from modules.common.pod_references import CONFIGMAP, SECRET
+from modules.common.sync.object_syncs import Sync, read_sync
+from modules.takeover.check.difference import KINDS, Wanted, difference, recorded, wanted
+from modules.takeover.check.subject import Subject
+from supervisor.api import Check, Finding
+
+#: Edges of which each has a line.
+_LISTED: Final = 20
+
+_PLACED: Final = "spec.nodeName!="
+
+
+def checks(subject: Subject) -> list[Check]:
+    async def records(client: KubeClient) -> list[Finding]:
+        return list(_records(subject, await _served(client), await _syncs(client)))
+
+    async def devices(client: KubeClient) -> list[Finding]:
+        return list(_devices(await DeviceVersions.read(client), await _read_devices(client)))
+
+    async def edges(client: KubeClient) -> list[Finding]:
+        return list(_edges(subject, await _read_fleet(client, subject)))
+
+    return [
+        api_check("ObjectSyncs: KubeEdge's record of what edges have", subject.settings, records),
+        api_check("devices", subject.settings, devices),
+        api_check("the edges that come over", subject.settings, edges),
+    ]
+
+
+@dataclass(frozen=True)
+class _Fleet:
+    """The edges, what each is to have, and what is known that it has."""
+
+    nodes: list[Object]
+    wanted: Wanted
+    syncs: list[Sync]
+    devices: Counter[str] = field(default_factory=Counter)
+
+
+async def _read_fleet(client: KubeClient, subject: Subject) -> _Fleet:
+    nodes = await client.list(NODES, label_selector=subject.selector)
+    pods = await client.list(PODS, field_selector=_PLACED)
+    configmaps = await client.list(CONFIGMAPS)
+    secrets = await client.list(SECRETS)
+    return _Fleet(
+        nodes.items,
+        wanted(pods.items, {CONFIGMAP: configmaps.items, SECRET: secrets.items}),
+        await _syncs(client),
+        Counter(
+            (device.get("spec") or {}).get("nodeName") or ""
+            for device in (await _read_devices(client)).get(DEVICES_V1BETA1.version, ())
+        ),
+    )
+
+
+async def _served(client: KubeClient) -> bool:
+    served = await served_resources(client, OBJECTSYNCS.group)
+    needed = {OBJECTSYNCS.plural, CLUSTEROBJECTSYNCS.plural}
+    return needed <= served.get(OBJECTSYNCS.version, set())
+
+
+async def _syncs(client: KubeClient) -> list[Sync]:
+    if not await _served(client):
+        return []
+    found = []
+    for resource in (OBJECTSYNCS, CLUSTEROBJECTSYNCS):
+        async for page in client.pages(resource):
+            found += [sync for obj in page.items if (sync := read_sync(obj))]
+    return found
+
+
+async def _read_devices(client: KubeClient) -> dict[str, list[Object]]:
+    versions = await DeviceVersions.read(client)
+    return {
+        resource.version: (await client.list(resource)).items
+        for resource in (DEVICES, DEVICES_V1BETA1)
+        if resource.version in versions.served
+    }
+
+
+def _records(subject: Subject, are_served: bool, syncs: list[Sync]) -> Iterator[Finding]:
+    if not are_served:
+        text = "the cluster has no CRDs of ObjectSyncs: each edge is sent all that it is to have"
+        yield Finding.note(text)
+        return
+    nodes = {sync.node for sync in syncs}
+    kinds = Counter(sync.kind for sync in syncs)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    what = f"{len(syncs)} ObjectSyncs of {len(nodes)} edges{f': {listed}' if listed else ''}"
+    if subject.records:
+        yield Finding.ok(f"{what}; this cloudcore goes on from them")
+    elif syncs:
+        yield Finding.note(
+            f"{what}; this cloudcore does not read them: each edge is sent all that it is to have, "
+            "and deletions while nobody serves are not noticed. Set the record to ObjectSyncs",
+            subject.command("run", "--set", 'modules.edgecontroller.record="objectsync"'),
+        )
+    else:
+        yield Finding.ok(what)
+    others = sum(count for kind, count in kinds.items() if kind not in _kept())
+    if others:
+        text = f"{others} ObjectSyncs of other kinds stay as they are: cloudcore sends these anew"
+        yield Finding.note(text)
+
+
+def _kept() -> set[str]:
+    return {NODES.kind, *(each.kind for each in KINDS.values())}
+
+
+def _devices(versions: DeviceVersions, devices: dict[str, list[Object]]) -> Iterator[Finding]:
+    counts = ", ".join(f"{len(found)} of {version}" for version, found in devices.items())
+    if versions.are_known:
+        yield Finding.ok(f"{versions}" + (f". There are {counts}" if counts else ""))
+    elif versions.served:
+        text = f"{versions}. cloudcore serves devices of v1alpha1 and v1beta1 alone"
+        yield Finding.wrong(f"{text}: convert them", "cloudcore crds | kubectl apply -f -")
+    else:
+        yield Finding.note(f"{versions}; cloudcore needs them for devices alone")
+
+
+def _edges(subject: Subject, fleet: _Fleet) -> Iterator[Finding]:
+    if not fleet.nodes:
+        yield Finding.note(f"no Node is an edge by its labels ({subject.selector})")
+        return
+    has = recorded(fleet.syncs)
+    rest: defaultdict[str, int] = defaultdict(int)
+    for number, node in enumerate(sorted(fleet.nodes, key=lambda each: each["metadata"]["name"])):
+        name, version = node["metadata"]["name"], EdgeVersion.of(node)
+        change = difference(name, fleet.wanted, has if subject.records else {})
+        devices = fleet.devices[name]
+        if number >= _LISTED:
+            rest["edges"] += 1
+            rest["messages"] += change.messages + devices
+            continue
+        what = f"{name} ({_described(node, version)})"
+        if version and not version.knows_object_syncs:
+            everything = len(fleet.wanted.get(name, {}))
+            text = f"{what} is sent all its {everything} objects: edges of it have no record"
+        else:
+            text = f"{what} {change}"
+        if version and version.knows_object_syncs and devices:
+            text += f"; and its {devices} devices"
+        if version and not version.is_tried:
+            text += ". This version was not tried with cloudcore"
+        yield Finding.ok(text) if version and version.is_tried else Finding.note(text)
+    if rest:
+        yield Finding.ok(f"{rest['edges']} more edges are sent {rest['messages']} objects in all")
+
+
+def _described(node: Object, version: EdgeVersion | None) -> str:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+    of = f"KubeEdge {version}" if version else "version not reported"
+    return f"{of}, {'ready' if ready else 'not ready'}"

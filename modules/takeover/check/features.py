@@ -1,0 +1,106 @@
+"""What of KubeEdge is in use and has no equivalent, and what happens then.
+
+docs/compatibility.md has all of it; here is what can be seen in a configuration or a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from modules.common.kube import KubeClient, NotFound, Resource, served_resources
+from modules.common.kube.api_checks import api_check
+from modules.common.kube.kinds import DAEMONSETS
+from modules.common.kubeedge_secrets import NAMESPACE
+from modules.takeover.check.subject import Subject
+from supervisor.api import Check, Finding
+
+
+class _Kind(NamedTuple):
+    """Objects that are in use if there are any; `then` says what happens without KubeEdge."""
+
+    group: str
+    versions: tuple[str, ...]
+    """the newest first"""
+    plural: str
+    then: str
+
+    def resource(self, served: Mapping[str, set[str]]) -> Resource | None:
+        """Return the resource in the newest version that is served; None if none is."""
+        for version in self.versions:
+            if self.plural in served.get(version, ()):
+                return Resource(self.group, version, self.plural, self.plural, namespaced=True)
+        return None
+
+
+_NO_ROUTER: Final = "the router is not served: messages between cloud and edge by rules are dropped"
+_NO_TASKS: Final = "node tasks are not carried out; finish them first"
+_BESIDE: Final = "KubeEdge's controllermanager goes on with them beside cloudcore"
+
+_OPERATIONS: Final = ("operations.kubeedge.io", ("v1alpha2", "v1alpha1"))
+
+_KINDS: Final = (
+    _Kind("rules.kubeedge.io", ("v1",), "rules", _NO_ROUTER),
+    _Kind(*_OPERATIONS, "nodeupgradejobs", _NO_TASKS),
+    _Kind(*_OPERATIONS, "imageprepulljobs", _NO_TASKS),
+    _Kind(*_OPERATIONS, "configupdatejobs", _NO_TASKS),
+    _Kind(
+        "policy.kubeedge.io",
+        ("v1alpha1",),
+        "serviceaccountaccesses",
+        "they are not sent: the edges' metaServer decides by what it has",
+    ),
+    _Kind("apps.kubeedge.io", ("v1alpha1",), "edgeapplications", _BESIDE),
+)
+
+#: What KubeEdge's configuration enables, and what happens without it.
+_ENABLED: Final = {
+    "cloudStream": "`kubectl logs`, `exec`, `attach` and metrics do not reach edges",
+    "dynamicController": "the metaServer of edges answers from its own database alone",
+    "iptablesManager": "its rules of iptables are for cloudStream, and can be removed",
+    "router": _NO_ROUTER,
+    "taskManager": _NO_TASKS,
+    "quic": "edges with QUIC are not served: enable their modules.edgeHub.websocket first",
+    "requireAuthorization": "rights are always checked; ServiceAccountAccesses are not sent",
+}
+
+_IPTABLES: Final = "cloud-iptables-manager"
+
+
+def checks(subject: Subject) -> list[Check]:
+    async def look(client: KubeClient) -> list[Finding]:
+        found = await _in_cluster(client)
+        return found or [
+            Finding.ok("the cluster has no objects that only KubeEdge's cloudcore serves")
+        ]
+
+    found = [api_check("features in use, in the cluster", subject.settings, look)]
+    if subject.go:
+        go = subject.go
+
+        def enabled() -> Iterator[Finding]:
+            names = list(dict.fromkeys(go.enabled()))
+            for name in names:
+                yield Finding.note(f"{name} is enabled: {_ENABLED[name]}")
+            if not names:
+                yield Finding.ok("its configuration enables nothing that cloudcore has not")
+
+        found.append(Check("features in use, by the configuration", enabled))
+    return found
+
+
+async def _in_cluster(client: KubeClient) -> list[Finding]:
+    groups = {each.group for each in _KINDS}
+    served = {group: await served_resources(client, group) for group in groups}
+    found = []
+    for kind in _KINDS:
+        resource = kind.resource(served[kind.group])
+        if resource and (count := len((await client.list(resource)).items)):
+            text = f"{count} {kind.plural}.{kind.group}: {kind.then}"
+            found.append(Finding.ok(text) if kind.then == _BESIDE else Finding.note(text))
+    try:
+        await client.get(DAEMONSETS, _IPTABLES, NAMESPACE)
+    except NotFound:
+        return found
+    text = f"the DaemonSet {NAMESPACE}/{_IPTABLES} runs: {_ENABLED['iptablesManager']}"
+    return [*found, Finding.note(text, f"kubectl -n {NAMESPACE} delete daemonset {_IPTABLES}")]

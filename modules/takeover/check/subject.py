@@ -1,0 +1,57 @@
+"""What is taken over, and the cloudcore that takes it over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules.common.pki.authority import AuthorityFiles
+from modules.common.pki.certificates import configured_authority
+from modules.common.pki.host_names import served_names
+from modules.takeover.go_configuration import GoConfiguration
+from supervisor.api import KubernetesSettings, Settings
+
+Command = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The configuration of both sides."""
+
+    settings: Settings
+    """with the API server of this cloudcore, or else of KubeEdge's"""
+    go: GoConfiguration | None
+    authority: AuthorityFiles | Path
+    """the files of this cloudcore's CA, or of its certificate alone"""
+    has_files: bool
+    """whether these files are named in the configuration"""
+    names: Sequence[str]
+    """what this cloudcore's server certificate names"""
+    records: bool
+    """whether this cloudcore keeps its record in ObjectSyncs"""
+    selector: str
+    """which Nodes are edges"""
+    command: Command
+
+
+def subject(
+    configuration: Any, paths: Any, go: GoConfiguration | None, command: Command
+) -> Subject:
+    """Return the subject for this cloudcore's configuration and directories."""
+    modules = {module.name: module.config for module in configuration.modules}
+    hub, controller = modules["cloudhub"], modules["edgecontroller"]
+    kubernetes: KubernetesSettings = configuration.kubernetes
+    if go and not kubernetes.configured:
+        kubernetes = go.kubernetes
+    return Subject(
+        settings=Settings(paths.data_dir, paths.run_dir, kubernetes),
+        go=go,
+        authority=configured_authority(hub.ca, hub.ca_key, paths.data_dir),
+        has_files=bool(hub.ca),
+        names=served_names(hub.names, hub.address),
+        records=controller.record == "objectsync",
+        selector=controller.edge_node_selector,
+        command=command,
+    )

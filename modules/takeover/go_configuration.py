@@ -1,0 +1,139 @@
+"""KubeEdge's configuration as it is read: cloudcore.yaml of today, or controller.yaml of 1.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from supervisor.api import KubernetesSettings
+
+#: The files that KubeEdge uses where its configuration names none (default.go of v1alpha1).
+DEFAULT_FILES: Final = {
+    "tlsCAFile": "/etc/kubeedge/ca/rootCA.crt",
+    "tlsCAKeyFile": "/etc/kubeedge/ca/rootCA.key",
+    "tlsCertFile": "/etc/kubeedge/certs/server.crt",
+    "tlsPrivateKeyFile": "/etc/kubeedge/certs/server.key",
+}
+
+#: Modules that are off unless the configuration enables them (default.go of v1alpha1).
+_OFF: Final = frozenset({"cloudStream", "dynamicController", "router", "taskManager"})
+
+_WEBSOCKET_PORT: Final = 10000
+_HTTPS_PORT: Final = 10002
+
+
+class CannotConvert(ValueError):
+    """A file that is no configuration of KubeEdge; the text says what is wrong with it."""
+
+
+def read(name: str, text: str) -> dict[str, Any]:
+    """Return the document in a file of this name; raises CannotConvert."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CannotConvert(f"cannot read {name} as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise CannotConvert(f"{name} is no configuration of KubeEdge: not a mapping of keys")
+    return document
+
+
+def is_of_today(document: Mapping[str, Any]) -> bool:
+    """Whether it is cloudcore.yaml, not a file of KubeEdge 1.1."""
+    return "kubeAPIConfig" in document or document.get("kind") == "CloudCore"
+
+
+def part(document: Any, *path: str) -> dict[str, Any]:
+    """Return the mapping at a path; empty if there is none."""
+    for key in path:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def texts(value: Any) -> list[str]:
+    """Return the items of a list that are not empty; of anything else, none."""
+    return [each for each in value if each] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True)
+class GoConfiguration:
+    """What a takeover asks of KubeEdge's configuration."""
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file; raises CannotConvert, OSError and UnicodeDecodeError."""
+        return cls(read(str(path), path.read_text("utf-8")))
+
+    @property
+    def is_v1_1(self) -> bool:
+        return not is_of_today(self.document)
+
+    @property
+    def kubernetes(self) -> KubernetesSettings:
+        """The API server that KubeEdge's cloudcore uses."""
+        if self.is_v1_1:
+            found = part(self.document, "controller", "kube")
+            config, master = found.get("kubeconfig"), found.get("master")
+        else:
+            found = part(self.document, "kubeAPIConfig")
+            config, master = found.get("kubeConfig"), found.get("master")
+        path = str(Path(config).expanduser().absolute()) if config else ""
+        server = master or ""
+        if server and "://" not in server:
+            server = f"http://{server}"
+        in_cluster = not (path or server)
+        return KubernetesSettings(kubeconfig=path, master=server, in_cluster=in_cluster)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The PEM files ca, ca_key, cert and key; of 1.1 there is no ca_key."""
+        if self.is_v1_1:
+            hub = part(self.document, "cloudhub")
+            return {key: Path(hub[key]) for key in ("ca", "cert", "key") if hub.get(key)}
+        hub = part(self.document, "modules", "cloudHub")
+        paths = (Path(hub.get(key) or default) for key, default in DEFAULT_FILES.items())
+        return dict(zip(("ca", "ca_key", "cert", "key"), paths, strict=True))
+
+    @property
+    def served(self) -> list[tuple[str, int]]:
+        """Addresses and ports at which edges reach it, by its configuration."""
+        if self.is_v1_1:
+            hub = part(self.document, "cloudhub")
+            return [(_reachable(hub.get("address")), int(hub.get("port") or _WEBSOCKET_PORT))]
+        hub = part(self.document, "modules", "cloudHub")
+        hosts = texts(hub.get("advertiseAddress")) or [
+            _reachable(part(hub, "websocket").get("address"))
+        ]
+        ports = [
+            int(part(hub, name).get("port") or default)
+            for name, default in (("websocket", _WEBSOCKET_PORT), ("https", _HTTPS_PORT))
+        ]
+        return [(host, port) for host in hosts for port in ports]
+
+    def enabled(self) -> Iterator[str]:
+        """Yield the names of the optional modules and features that it enables."""
+        modules = part(self.document, "modules")
+        for name in (
+            "cloudStream",
+            "dynamicController",
+            "iptablesManager",
+            "router",
+            "taskManager",
+        ):
+            if not self.is_v1_1 and part(modules, name).get("enable", name not in _OFF):
+                yield name
+        if part(modules, "cloudHub", "quic").get("enable"):
+            yield "quic"
+        if part(self.document, "cloudhub").get("protocol_quic"):
+            yield "quic"
+        if part(self.document, "featureGates").get("requireAuthorization"):
+            yield "requireAuthorization"
+
+
+def _reachable(address: str | None) -> str:
+    return "127.0.0.1" if not address or address in {"0.0.0.0", "::"} else address
