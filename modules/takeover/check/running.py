@@ -53,7 +53,7 @@ def checks(subject: Subject) -> list[Check]:
 
 
 def _processes() -> Iterator[Finding]:
-    found = [each for each in psutil.process_iter(("name", "exe", "pid")) if _is_gos(each.info)]
+    found = [each for each in psutil.process_iter(("exe", "cmdline")) if _is_gos(each.info)]
     for process in found:
         unit = _unit_of(process.pid)
         stop = f"systemctl disable --now {unit}" if unit else f"kill {process.pid}"
@@ -64,8 +64,9 @@ def _processes() -> Iterator[Finding]:
 
 
 def _is_gos(info: dict[str, Any]) -> bool:
-    program = Path(info["exe"] or "").name
-    return bool(info["name"] == _NAME and not program.startswith("python"))
+    # This cloudcore's program is Python; of another user's process only the command line is seen.
+    program = info["exe"] or next(iter(info["cmdline"] or ()), "")
+    return Path(program).name.startswith(_NAME)
 
 
 def _unit_of(pid: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.common.pki.authority import AuthorityFiles
-from modules.common.pki.certificates import configured_authority
+from modules.common.pki.certificates import ALWAYS_NAMED, configured_authority
 from modules.common.pki.host_names import served_names
 from modules.takeover.go_configuration import GoConfiguration
 from supervisor.api import KubernetesSettings, Settings
@@ -29,6 +29,10 @@ class Subject:
     """whether these files are named in the configuration"""
     names: Sequence[str]
     """what this cloudcore's server certificate names"""
+    ports: tuple[int, int]
+    """where this cloudcore serves edges, and lets them join"""
+    is_told_of_cluster: bool
+    """whether this cloudcore's own configuration names the cluster"""
     records: bool
     """whether this cloudcore keeps its record in ObjectSyncs"""
     selector: str
@@ -50,7 +54,9 @@ def subject(
         go=go,
         authority=configured_authority(hub.ca, hub.ca_key, paths.data_dir),
         has_files=bool(hub.ca),
-        names=served_names(hub.names, hub.address),
+        names=(*ALWAYS_NAMED, *served_names(hub.names, hub.address)),
+        ports=(hub.port, hub.https_port),
+        is_told_of_cluster=configuration.kubernetes.configured,
         records=controller.record == "objectsync",
         selector=controller.edge_node_selector,
         command=command,
