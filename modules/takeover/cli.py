@@ -8,11 +8,8 @@ from typing import Any
 
 import click
 
-from supervisor.cli.commands import Command
-
 from supervisor.cli.asking import timeout_option
-from supervisor.cli.command_lines import command_line
-from supervisor.cli.findings import report
+from supervisor.cli.commands import Command
 from supervisor.cli.options import CheckedGroup, config_options, directory_options, output_option
 
 
@@ -43,16 +40,16 @@ def convert(files: tuple[Path, ...]) -> None:
     click.echo(text, nl=False)
 
 
-@cloup.group("takeover", cls=CheckedGroup)
+@click.group("takeover", cls=CheckedGroup)
 def takeover() -> None:
     """Move a fleet of edges from KubeEdge's own cloudcore to this one."""
 
 
 @takeover.command("check")
-@cloup.argument(
+@click.argument(
     "file",
     required=False,
-    type=cloup.file_path(exists=True, path_type=Path),
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
     metavar="[FILE]",
     help="cloudcore.yaml of KubeEdge's cloudcore, or controller.yaml of KubeEdge 1.1.",
 )
@@ -75,6 +72,8 @@ def check(context: click.Context, file: Path | None, output: str, timeout: float
     from modules.takeover.check.sections import sections
     from modules.takeover.check.subject import subject
     from modules.takeover.go_configuration import CannotConvert, GoConfiguration
+    from supervisor.cli.command_lines import command_line
+    from supervisor.cli.findings import report
 
     options: Any = context.obj
     root = context.find_root().command
