@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipc import Message
-from modules.hollow.devicetwin import DeviceTwin
 from modules.hollow.events import Event
 from modules.hollow.generations import assemble
 from modules.hollow.link import FORMS, Link
@@ -91,6 +90,7 @@ class HollowEdge:
 
     async def run(self) -> None:
         """Run the edge until cancelled."""
+        self.twin.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.edged.run())
@@ -142,7 +142,11 @@ class HollowEdge:
         return self.store.of_type("endpoints")
 
     def get(self, key: str) -> Any:
-        """Return the object of a key (`default/pod/p1`, `device/led`); None if there is none."""
+        """Return the object of a key (`default/pod/p1`); None if there is none.
+
+        A device is that of the edge's list: `device/ID`, which is `device/NAME` or, from KubeEdge
+        1.19 on, `device/NAMESPACE/NAME`.
+        """
         kind, _, name = key.partition("/")
         return self.devices.get(name) if kind == "device" else self.objects.get(key)
 
@@ -207,12 +211,12 @@ class HollowEdge:
             on_message=self._dispatch,
             emit=self._emit,
         )
-        self.twin = DeviceTwin(self.node, self.devices, self.link.send, self._emit, self._timing)
-        self.meta, self.edged = assemble(
+        self.meta, self.edged, self.twin = assemble(
             self.version,
             self.node,
             link=self.link,
             store=self.store,
+            devices=self.devices,
             emit=self._emit,
             timing=self._timing,
             report_events=self._report_events,

@@ -1,4 +1,4 @@
-"""The objects of the demo: an edge node, a pod with its configmap, and a device."""
+"""The objects of the demo: edge nodes, pods with their configmap, and a device of each version."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def plain_pod(name: str, node_name: str) -> dict[str, Any]:
 
 
 def device_model() -> dict[str, Any]:
+    """Return the model of LEDs in v1alpha1, for edges of KubeEdge 1.1."""
     kind = {"string": {"accessMode": "ReadWrite", "defaultValue": "OFF"}}
     properties = [{"name": PROPERTY, "description": "Whether the LED is ON or OFF", "type": kind}]
     return {
@@ -55,7 +56,7 @@ def applied(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def device(name: str, node_name: str, desired: str) -> dict[str, Any]:
-    """Return an LED at the node; `desired` is the desired value of its power-status."""
+    """Return an LED of v1alpha1 at the node; `desired` is the value of its power-status."""
     expression = {"key": "", "operator": "In", "values": [node_name]}
     twin = {
         "propertyName": PROPERTY,
@@ -74,4 +75,39 @@ def device(name: str, node_name: str, desired: str) -> dict[str, Any]:
             "nodeSelector": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]},
         },
         "status": {"twins": [twin]},
+    }
+
+
+def device_model_v1beta1(name: str = LED, unit: str = "") -> dict[str, Any]:
+    """Return a model of LEDs in v1beta1, for edges of KubeEdge 1.15 and later."""
+    described = {"name": PROPERTY, "type": "STRING", "accessMode": "ReadWrite", "unit": unit}
+    return {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"protocol": "modbus", "properties": [described]},
+    }
+
+
+def device_v1beta1(
+    name: str, node_name: str, desired: str, *, model: str = LED, cycle: float = 0.2
+) -> dict[str, Any]:
+    """Return an LED of v1beta1 at the node, which reports its power-status every `cycle` seconds.
+
+    It reports its state too.
+    """
+    milliseconds = round(cycle * 1000)
+    power = {
+        "name": PROPERTY,
+        "desired": {"value": desired},
+        "collectCycle": milliseconds,
+        "reportToCloud": True,
+    }
+    return {
+        "metadata": {"name": name, "namespace": "default", "labels": {"description": "LEDLight"}},
+        "spec": {
+            "deviceModelRef": {"name": model},
+            "protocol": {"protocolName": "modbus"},
+            "nodeName": node_name,
+            "properties": [power],
+        },
+        "status": {"reportToCloud": True, "reportCycle": milliseconds},
     }

@@ -8,5 +8,8 @@ pods, volumes    the lives of pods, and what they wait for
 status_manager   reports the pods' statuses, and deletes pods that have terminated
 status           Node and Pod statuses
 strategic        strategic merge patches
+devicetwin       devices and models, and who gets them         (edge/pkg/devicetwin)
+twins            the list of devices, their twins and states
+mapper           the devices themselves
 join             the edge's certificate, by a token            (edge/pkg/edgehub/certificate)
 """

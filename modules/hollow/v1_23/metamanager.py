@@ -20,11 +20,17 @@ from modules.hollow.store import Store, split
 
 OK: Final = "OK"
 
+#: The sender of devices and their models, which are not for edged.
+_DEVICES: Final = "devicecontroller"
+
 #: The senders whose updates an edge acknowledges.
 _UPDATERS: Final = ("edgecontroller", "dynamiccontroller", "devicecontroller", "policycontroller")
 
 OnPush = Callable[[str, str, dict[str, Any]], None]
 """Called with operation (insert, update, delete), key and object of a pushed pod."""
+
+OnDevice = Callable[[str, str, Any], None]
+"""Called with operation, key and content of a message about a device or a model."""
 
 OnAnswer = Callable[[Message], None]
 
@@ -44,9 +50,13 @@ class MetaManager:
         #: By the question's id.
         self._waiting: dict[str, tuple[OnAnswer, asyncio.Future[Message]]] = {}
         self._listeners: list[OnPush] = []
+        self._device_listeners: list[OnDevice] = []
 
     def subscribe(self, listener: OnPush) -> None:
         self._listeners.append(listener)
+
+    def subscribe_devices(self, listener: OnDevice) -> None:
+        self._device_listeners.append(listener)
 
     def handle(self, message: Message) -> None:
         """Handle a message of group `resource` from the cloud."""
@@ -138,8 +148,9 @@ class MetaManager:
         operation = "update" if key in self.store.objects else "insert"
         self.store.put(key, value)
         self._pushed(operation, key, value)
+        self._tell_devicetwin(message, value)
         if acknowledge:
-            self._link.send(message.response(OK))
+            self._acknowledge(message)
         else:
             self._emit("ignored", key, f"an update from {message.source}")
 
@@ -150,7 +161,20 @@ class MetaManager:
         if split(key)[1] != "pod" or _uid(known) == _uid(value):
             self.store.remove(key)
             self._pushed("delete", key, known or {})
-        self._link.send(message.response(OK))
+        self._tell_devicetwin(message, value)
+        self._acknowledge(message)
+
+    def _tell_devicetwin(self, message: Message, value: Any) -> None:
+        if message.source == _DEVICES:
+            for listener in self._device_listeners:
+                listener(message.operation, message.resource, value)
+
+    def _acknowledge(self, message: Message) -> None:
+        """Acknowledge an object; an insert of a device has been sent on to devicetwin by then."""
+        if message.source == _DEVICES and message.operation == "insert":
+            self._link.send(message.response(OK, source="meta", group="twin"))
+        else:
+            self._link.send(message.response(OK))
 
     def _pushed(self, operation: str, key: str, value: Any) -> None:
         self._emit(operation, key, "")

@@ -1,9 +1,8 @@
-"""The deviceTwin of an edge, with simulated devices that follow their twins.
+"""The deviceTwin of an edge of 1.1, with simulated devices that follow their twins.
 
 After edge/pkg/devicetwin (dtmanager/membership.go, twin.go, communicate.go). A twin has an
 expected value, which the cloud sets, and an actual value, which the device reports; each has a
-version, a pair of counters, with which an edge refuses older values. A twin message that the cloud
-does not confirm is resent every minute.
+version, a pair of counters, with which an edge refuses older values.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from ipc import Message
+from modules.hollow.confirmations import Confirmations
 from modules.hollow.events import Emit
+from modules.hollow.link import Link
 from modules.hollow.timing import Timing
 
 DELETED: Final = "deleted"
@@ -33,7 +33,7 @@ class DeviceTwin:
         self,
         node: str,
         devices: dict[str, dict[str, Any]],
-        send: Callable[[Message], None],
+        link: Link,
         emit: Emit,
         timing: Timing,
     ) -> None:
@@ -41,11 +41,12 @@ class DeviceTwin:
         self.follows = True
         """Whether devices report the expected value as actual; if not, a caller uses `report`."""
         self._node = node
-        self._send = send
         self._emit = emit
         self._timing = timing
-        self._unconfirmed: dict[str, Message] = {}  # resource -> the last message about it
-        self._confirm_timer: asyncio.TimerHandle | None = None
+        self.confirmations = Confirmations(link, timing.confirm)
+
+    def start(self) -> None:
+        """Do nothing: devices are simulated when they are added."""
 
     def connected(self) -> None:
         """Query the whole membership, as on every new connection."""
@@ -57,16 +58,13 @@ class DeviceTwin:
             "timestamp": _milliseconds(),
         }
         self._to_cloud("get", "membership/detail", content)
-        if self._confirm_timer is None:
-            self._schedule_confirm()
 
     def stop(self) -> None:
-        if self._confirm_timer is not None:
-            self._confirm_timer.cancel()
+        self.confirmations.stop()
 
     def handle(self, message: Message) -> None:
         """Handle a message of group `twin` from the cloud."""
-        self._confirm(message.parent_id)
+        self.confirmations.confirm(message.parent_id)
         if message.source not in {"devicecontroller", "edgemgr"}:
             self._emit("ignored", message.resource, f"from {message.source}")
             return
@@ -174,24 +172,7 @@ class DeviceTwin:
     def _to_cloud(self, operation: str, resource: str, content: dict[str, Any]) -> None:
         # Go marshals these from structs: fields in their order, not sorted as a map's keys.
         body = msgspec.json.encode(content).decode()
-        message = Message.build("twin", "resource", operation, resource, body)
-        self._unconfirmed[resource] = message
-        self._send(message)
-
-    def _confirm(self, parent_id: str) -> None:
-        for resource, message in self._unconfirmed.items():
-            if message.id == parent_id:
-                del self._unconfirmed[resource]
-                return
-
-    def _schedule_confirm(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._confirm_timer = loop.call_later(self._timing.confirm, self._resend)
-
-    def _resend(self) -> None:
-        self._schedule_confirm()
-        for message in list(self._unconfirmed.values()):
-            self._send(message)
+        self.confirmations.send(Message.build("twin", "resource", operation, resource, body))
 
 
 _EXPECTED: Final = ("expected", "optional", "metadata", "expected_version")
