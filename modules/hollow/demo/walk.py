@@ -12,7 +12,10 @@ from typing import Any, Final
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
+    DEVICEMODELS_V1BETA1,
     DEVICES,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
     NODES,
     PODS,
     KubeClient,
@@ -28,6 +31,8 @@ from modules.hollow.v1_23.join import CertManager
 OLD: Final = "edge-old"
 NEW: Final = "edge-new"
 VERSIONS: Final = {OLD: "1.1", NEW: "1.23"}
+#: The model of the device of v1beta1; objects of both versions share their names.
+_MODEL: Final = "led-light-today"
 # Faster than a real edge, to make the demo short.
 TIMING: Final = Timing(
     heartbeat=2, node_status=1, pod_status=0.1, lease=1, pod_sync=1, start=0.2, query=5
@@ -61,6 +66,7 @@ class Walk:
         await self.nodes_become_ready()
         await self.pods_run_with_their_configmap()
         await self.device_follows_its_twin()
+        await self.device_of_today_does_what_is_desired()
         await self.edgecontroller_is_killed_and_nobody_notices()
         await self.an_edge_loses_its_database()
         await self.pods_are_deleted()
@@ -101,6 +107,26 @@ class Walk:
         self.seen(f"the changed twin arrived at {OLD}, to be OFF")
         await observe.in_api(self.api, DEVICES, "led-1", "default", _reports("OFF"))
         self.seen("the device's twin says OFF in the API")
+
+    async def device_of_today_does_what_is_desired(self) -> None:
+        edge = self.new
+        await self.api.create(
+            DEVICEMODELS_V1BETA1, manifests.device_model_v1beta1(_MODEL), "default"
+        )
+        device = manifests.device_v1beta1("led-2", NEW, "ON", model=_MODEL)
+        await self.api.create(DEVICES_V1BETA1, device, "default")
+        await edge.wait_for("device/default/led-2", timeout=STEP)
+        await edge.wait_for("default/device/led-2", _desires("ON"), STEP)
+        self.seen(f"a device of v1beta1 and its model arrived at {NEW}, to be ON")
+        await observe.in_api(self.api, DEVICESTATUSES, "led-2", "default", _reports("ON"))
+        self.seen("its DeviceStatus says ON in the API")
+        changed = {"spec": {"properties": _with_desired(device, "OFF")}}
+        await self.api.patch(DEVICES_V1BETA1, "led-2", changed, "default")
+        await edge.wait_for("default/device/led-2", _desires("OFF"), STEP)
+        self.seen(f"the changed device arrived at {NEW}, to be OFF")
+        await observe.in_api(self.api, DEVICESTATUSES, "led-2", "default", _reports("OFF"))
+        await observe.in_api(self.api, DEVICESTATUSES, "led-2", "default", _is_online)
+        self.seen("its DeviceStatus says OFF, and that it is online")
 
     async def edgecontroller_is_killed_and_nobody_notices(self) -> None:
         before = _pids(await self.cloudcore.status())
@@ -205,6 +231,20 @@ def _expects(value: str) -> Predicate:
     return lambda device: bool(
         device["twin"].get(manifests.PROPERTY, {}).get("expected", {}).get("value") == value
     )
+
+
+def _desires(value: str) -> Predicate:
+    return lambda device: bool(device["spec"]["properties"][0]["desired"]["value"] == value)
+
+
+def _with_desired(device: dict[str, Any], value: str) -> list[dict[str, Any]]:
+    """Return the properties of a device, the first one with another desired value."""
+    first, *others = device["spec"]["properties"]
+    return [first | {"desired": {"value": value}}, *others]
+
+
+def _is_online(status: Any) -> bool:
+    return bool(status["status"]["state"] == "online")
 
 
 def _reports(value: str) -> Predicate:
