@@ -111,9 +111,9 @@ def hollow(
     """Connect simulated edge nodes to cloudcore, and print their events.
 
     A hollow node speaks the protocol of its version of KubeEdge as a real one does: it reports its
-    status, "runs" the pods bound to it, and has devices that do what is desired and report it. It starts no
-    container and needs only a network connection. From 1.19 on it registers itself; a node of 1.1
-    should exist in the Kubernetes API:
+    status, "runs" the pods bound to it, and has devices that do what is desired and report it. It
+    starts no container and needs only a network connection. From 1.19 on it registers itself; a
+    node of 1.1 should exist in the Kubernetes API:
 
       kubectl create -f - <<< '{"apiVersion": "v1", "kind": "Node", "metadata":
       {"name": "NODE", "labels": {"node-role.kubernetes.io/edge": ""}}}'
