@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 
 from modules.hollow.demo.harness import running
 
-from .world import EDGES, KINDS, NAMES, NEW_EDGES, OLD_EDGES, OPTIONS, VICTIMS, World, living
+from .fleet import DELETABLE, EDGES, NAMES, NEW_EDGES, OLD_EDGES, VICTIMS
+from .world import OPTIONS, World, living
 
 #: Examples that are tried; more than the usual few are others every time.
 SOAK: Final = int(os.environ.get("SOAK", "0"))
 EXAMPLES: Final = SOAK or 4
 
 names, edges, values = st.sampled_from(NAMES), st.sampled_from(EDGES), st.sampled_from("xyz")
+new_edges = st.sampled_from(NEW_EDGES)
 
 #: People do more than fate; a pod is what most of it turns on.
 people = st.one_of(
@@ -34,13 +36,17 @@ people = st.one_of(
     st.tuples(st.just("secret"), names, values),
     st.tuples(st.just("service"), names, values),
     st.tuples(st.just("device"), names, st.sampled_from(OLD_EDGES), values),
-    st.tuples(st.just("delete"), st.sampled_from(sorted(KINDS)), names),
+    st.tuples(st.just("todays_device"), names, new_edges, values, names),
+    st.tuples(st.just("todays_device"), names, new_edges, values, names),
+    st.tuples(st.just("todays_model"), names, values),
+    st.tuples(st.just("report"), names, new_edges, values),
+    st.tuples(st.just("delete"), st.sampled_from(sorted(DELETABLE)), names),
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.05, 0.3))),
 )
 fate = st.one_of(
     st.tuples(st.just("drop"), edges),
     st.tuples(st.just("restart"), edges),
-    st.tuples(st.just("lose"), st.sampled_from(NEW_EDGES)),
+    st.tuples(st.just("lose"), new_edges),
     st.tuples(st.just("kill"), st.sampled_from(VICTIMS)),
     st.tuples(st.just("outage"), st.sampled_from((0.2, 1.0))),
 )

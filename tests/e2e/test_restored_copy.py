@@ -17,7 +17,8 @@ import pytest
 
 from modules.hollow.demo.harness import Cloudcore, running
 
-from .world import EDGES, NAMES, OLD_EDGES, OPTIONS, World, living
+from .fleet import EDGES, NAMES, NEW_EDGES, OLD_EDGES
+from .world import OPTIONS, World, living
 
 CONTROLLERS = ("cloudhub", "edgecontroller", "devicecontroller")
 
@@ -43,17 +44,23 @@ async def keep_busy(world: World, chance: random.Random, enough: asyncio.Event) 
     """Change this and that until it is enough."""
     while not enough.is_set():
         name, edge, value = chance.choice(NAMES), chance.choice(EDGES), chance.choice("xyz")
-        match chance.randrange(6):
+        match chance.randrange(8):
             case 0:
                 await world.pod(name, edge, chance.choice(NAMES))
             case 1:
-                await world.delete(chance.choice(("pod", "device", "service")), name)
+                await world.delete(
+                    chance.choice(("pod", "device", "todays_device", "service")), name
+                )
             case 2:
                 await world.secret(name, value)
             case 3:
                 await world.service(name, value)
             case 4:
                 await world.device(name, chance.choice(OLD_EDGES), value)
+            case 5:
+                await world.todays_device(name, chance.choice(NEW_EDGES), value, name)
+            case 6:
+                await world.todays_model(name, value)
             case _:
                 await world.configmap(name, value)
 

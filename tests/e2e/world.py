@@ -12,7 +12,10 @@ from typing import Any, Final
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
+    DEVICEMODELS_V1BETA1,
     DEVICES,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
     ENDPOINTS,
     NODES,
     PODS,
@@ -29,20 +32,15 @@ from modules.hollow import manifests, tls
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore
 from modules.hollow.edge import HollowEdge
-from modules.hollow.references import references
 from modules.hollow.timing import Timing
 from supervisor.telemetry.crash_reports import CrashReports
 
-#: The edges, old and new, and the version of KubeEdge of each.
-FLEET: Final = {"edge-1": "1.1", "edge-2": "1.1", "edge-3": "1.20", "edge-4": "1.23"}
-EDGES: Final = tuple(FLEET)
-#: Edges that are given devices, services and endpoints.
-OLD_EDGES: Final = tuple(name for name, version in FLEET.items() if version == "1.1")
-#: Edges whose cloud notices when they lose their database.
-NEW_EDGES: Final = tuple(name for name in EDGES if name not in OLD_EDGES)
-NAMES: Final = ("a", "b", "c")
-VICTIMS: Final = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")
+from . import desired, todays_devices
+from .fleet import DELETABLE, FLEET, KINDS, NEW_EDGES, OLD_EDGES
+
 SETTLE_SECONDS: Final = 60.0
+#: Seconds between the reports of a device of v1beta1.
+REPORT_CYCLE: Final = 0.5
 
 #: An edge dials again after two heartbeats: 30 s for a real one.
 QUICK: Final = Timing(
@@ -100,8 +98,26 @@ class World:
         made = manifests.applied(manifests.device(name, edge, value))
         await self._put(DEVICES, made, made)
 
+    async def todays_device(self, name: str, edge: str, value: str, model: str) -> None:
+        """Create a device of v1beta1, or change the one there, which may move to another node."""
+        name, model = todays_devices.name_of(name), todays_devices.name_of(model)
+        made = manifests.device_v1beta1(name, edge, value, model=model, cycle=REPORT_CYCLE)
+        await self._put(DEVICES_V1BETA1, made, {"spec": made["spec"]})
+
+    async def todays_model(self, name: str, value: str) -> None:
+        made = manifests.device_model_v1beta1(todays_devices.name_of(name), value)
+        await self._put(DEVICEMODELS_V1BETA1, made, {"spec": made["spec"]})
+
+    async def report(self, name: str, edge: str, value: str) -> None:
+        """Have a device of v1beta1 report a value, if it is there."""
+        device_id = f"default/{todays_devices.name_of(name)}"
+        with suppress(KeyError):
+            self.edges[edge].twin.report(device_id, {manifests.PROPERTY: value})
+
     async def delete(self, kind: str, name: str) -> None:
-        resource = KINDS[kind]
+        resource = DELETABLE[kind]
+        if kind in todays_devices.KINDS:
+            name = todays_devices.name_of(name)
         await self._try(lambda: self.api.delete(resource, name, "default"))
 
     # What fate does
@@ -158,9 +174,15 @@ class World:
 
     async def _differences(self) -> Json:
         found: Json = {}
-        desired = await self._desired()
+        listed = {kind: await self._list(resource) for kind, resource in KINDS.items()}
+        todays = await self._todays_devices()
+        if in_api := todays_devices.differences_in_api(todays, self._new_edges):
+            found["API"] = in_api
         for name, edge in self.edges.items():
-            has, wants = _has(edge), desired[name]
+            has, wants = desired.present(edge), desired.wanted(listed, name)
+            if name in NEW_EDGES:
+                has |= todays_devices.present(todays, edge)
+                wants |= todays_devices.wanted(todays, name)
             different = {
                 key: {"has": has.get(key), "wants": wants.get(key)}
                 for key in has.keys() | wants.keys()
@@ -170,34 +192,14 @@ class World:
                 found[name] = different or "not connected"
         return found
 
-    async def _desired(self) -> dict[str, Json]:
-        """Compute from the API alone what each edge is to have."""
-        listed = {kind: await self._list(resource) for kind, resource in KINDS.items()}
-        return {edge: self._desired_of(edge, listed) for edge in self.edges}
+    @property
+    def _new_edges(self) -> dict[str, HollowEdge]:
+        return {name: self.edges[name] for name in NEW_EDGES}
 
-    def _desired_of(self, edge: str, listed: dict[str, dict[str, Json]]) -> Json:
-        wants: Json = {}
-        needed: set[str] = set()
-        for key, pod in listed["pod"].items():
-            if pod["spec"].get("nodeName") == edge:
-                wants[key] = _essence(pod)
-                needed |= set(references(pod))
-        for kind in ("configmap", "secret"):
-            wants |= {k: _essence(obj) for k, obj in listed[kind].items() if k in needed}
-        if edge in NEW_EDGES:
-            return wants
-        for kind in ("service", "endpoints"):
-            wants |= {key: _essence(obj) for key, obj in listed[kind].items()}
-        for device in listed["device"].values():
-            name = device["metadata"]["name"]
-            terms = device["spec"]["nodeSelector"]["nodeSelectorTerms"]
-            if terms[0]["matchExpressions"][0]["values"] == [edge]:
-                twins = device.get("status", {}).get("twins", ())
-                wants[f"device/{name}"] = {
-                    twin["propertyName"]: (twin["desired"]["value"], twin["desired"]["value"])
-                    for twin in twins
-                }
-        return wants
+    async def _todays_devices(self) -> todays_devices.Listed:
+        resources = (*todays_devices.KINDS.values(), DEVICESTATUSES)
+        lists = {each: list((await self._list(each)).values()) for each in resources}
+        return todays_devices.Listed.of(lists)
 
     async def _list(self, resource: Resource) -> dict[str, Json]:
         page = await retry(lambda: self.api.list(resource, "default"), self.api.health)
@@ -227,46 +229,8 @@ class World:
         return pid
 
 
-KINDS: Final[dict[str, Resource]] = {
-    "pod": PODS,
-    "configmap": CONFIGMAPS,
-    "secret": SECRETS,
-    "service": SERVICES,
-    "endpoints": ENDPOINTS,
-    "device": DEVICES,
-}
-
-
 def _label(value: str) -> Json:
     return {"metadata": {"labels": {"l": value}}}
-
-
-def _essence(obj: Json) -> Any:
-    """Reduce an object to what tells it apart from another of its name or an older state."""
-    metadata = obj["metadata"]
-    return (
-        metadata["uid"],
-        metadata.get("labels"),
-        obj.get("data"),
-        metadata.get("deletionTimestamp"),
-    )
-
-
-def _has(edge: HollowEdge) -> Json:
-    has = {
-        key: _essence(obj)
-        for key, obj in edge.objects.items()
-        if key.split("/")[1] in KINDS and key.startswith("default/")
-    }
-    for name, device in edge.devices.items():
-        has[f"device/{name}"] = {
-            twin: (
-                (values.get("expected") or {}).get("value"),
-                (values.get("actual") or {}).get("value"),
-            )
-            for twin, values in device["twin"].items()
-        }
-    return has
 
 
 @asynccontextmanager
