@@ -44,6 +44,7 @@ class Edges:
         self._generations = dict(generations)
         self._connections: dict[str, bool] = {}
         self._on_change = on_change
+        self._asks = False
         self._connectivity = Connectivity(
             self._connections,
             context,
@@ -83,12 +84,18 @@ class Edges:
         running = asyncio.create_task(self._connectivity.run())
         try:
             await asyncio.sleep(0)  # it begins to serve questions
+            self._asks = True
             for node in nodes:
-                if node not in self._connections:
-                    self._connectivity.ask(node)
+                self.ask_if_unknown(node)
             await running
         finally:
+            self._asks = False
             running.cancel()
+
+    def ask_if_unknown(self, node: str) -> None:
+        """Ask about a node that gets its first device, if nothing is known of its connection."""
+        if self._asks and node not in self._connections:
+            self._connectivity.ask(node)
 
     def _found(self, node: str, generation: str) -> None:
         if generation:

@@ -277,6 +277,8 @@ class Devices:
     def _mark(self, device: Object, last: Object | None = None) -> None:
         """Have a device and its model compared with what its node has."""
         node, model = node_of(device), model_of(device)
+        if node:
+            self._edges.ask_if_unknown(node)
         if node and model:
             last_model = self._inventory.models.get(model) if last else None
             self.delivery.mark(node, MODEL_TYPE, model, last_model)

@@ -16,6 +16,7 @@ from modules.common.kube import (
     DEVICES,
     DEVICES_V1BETA1,
     DEVICESTATUSES,
+    Resource,
 )
 from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
@@ -52,14 +53,16 @@ async def reported(api: Api, **wanted: Any) -> dict[str, Any]:
     return found
 
 
-async def accepted(api: Api, reason: str) -> dict[str, Any]:
+async def accepted(
+    api: Api, reason: str, name: str = LED, resource: Resource = DEVICES_V1BETA1
+) -> dict[str, Any]:
     """Wait until a device's condition has a reason."""
 
     def has_it(obj: dict[str, Any] | None) -> bool:
         conditions = (obj or {}).get("status", {}).get("conditions", [])
         return any((c["type"], c["reason"]) == ("Accepted", reason) for c in conditions)
 
-    found = await api.until(DEVICES_V1BETA1, LED, "default", has_it)
+    found = await api.until(resource, name, "default", has_it)
     assert found
     return found
 
@@ -275,6 +278,15 @@ async def test_a_restart_of_the_controller_alone_asks_who_is_connected(api: Api)
         assert gone.content["metadata"].keys() == {"name", "namespace", "uid"}
 
 
+async def test_a_node_gets_its_first_device_after_a_restart_of_the_controller_alone(
+    api: Api, controller: Controller
+) -> None:
+    controller.edges[NODE] = V1_23  # connected since before the start, and has said nothing
+    await make_model(api)
+    await make_device(api)
+    await Edge(controller).takes_device()
+
+
 async def test_an_edge_without_changes_is_sent_nothing_when_it_connects_again(
     api: Api, controller: Controller
 ) -> None:
@@ -464,6 +476,33 @@ async def test_both_versions_at_once_and_each_for_its_edges(
     await api.client.delete(DEVICES, "old-led", "default")
     gone = await old.said("update", "membership")
     assert gone.content["removed_devices"][0]["id"] == "old-led"
+
+
+async def test_a_device_of_the_other_version_says_so_until_its_edge_knows_it(
+    api: Api, controller: Controller
+) -> None:
+    edge, other = Edge(controller), Edge(controller, "other")
+    await edge.connect()
+    await other.connect(V1_1)
+    await make_model(api)
+    await make_device(api, device(node="other"))
+    await api.create(DEVICEMODELS, old_model("old-light"))
+    await api.create(DEVICES, old_device("old-led", node=NODE, model="old-light"))
+    for name, resource, text in (
+        (LED, DEVICES_V1BETA1, "node other is of KubeEdge 1.1 and knows devices of v1alpha1 only"),
+        ("old-led", DEVICES, "knows devices of v1beta1 only"),
+    ):
+        found = await accepted(api, "OtherVersion", name, resource)
+        (condition,) = found["status"]["conditions"]
+        assert condition["status"] == "False"
+        assert text in condition["message"]
+        assert "create the device in that version" in condition["message"]
+    # The node gets an edge of today.
+    await other.disconnect()
+    await other.connect()
+    await other.takes_device()
+    found = await accepted(api, "Accepted")
+    assert found["status"]["conditions"][0]["status"] == "True"
 
 
 @pytest.mark.parametrize(
