@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple, Self
 
-_KUBELET_VERSION: Final = re.compile(r"kubeedge-v(\d+)\.(\d+)")
+_KUBELET_VERSION: Final = re.compile(r"kubeedge-v([1-9]\d*)\.(\d+)")
 
 #: A Node of KubeEdge has this label.
 EDGE_LABEL: Final = "node-role.kubernetes.io/edge"
@@ -19,7 +19,10 @@ class EdgeVersion(NamedTuple):
 
     @classmethod
     def of(cls, node: dict[str, Any]) -> Self | None:
-        """Return what a Node says; None for one whose edge has not reported yet, or a kubelet's."""
+        """Return what a Node says; None for one that says none.
+
+        That is a kubelet, an edge that has not reported yet, or a build without a version (v0.0).
+        """
         info = (node.get("status") or {}).get("nodeInfo") or {}
         found = _KUBELET_VERSION.search(str(info.get("kubeletVersion") or ""))
         return cls(int(found[1]), int(found[2])) if found else None

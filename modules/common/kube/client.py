@@ -70,8 +70,8 @@ class ServerVersion(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> tuple[int, ...]:
-        """Major and minor version; empty if the text has another form."""
-        found = re.match(r"v?(\d+)\.(\d+)", self.text)
+        """Major and minor version; empty if the text says none, as that of a build without one."""
+        found = re.match(r"v?([1-9]\d*)\.(\d+)", self.text)
         return (int(found[1]), int(found[2])) if found else ()
 
 

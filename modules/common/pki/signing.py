@@ -134,11 +134,12 @@ def canonical(name: str) -> str:
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
+    """Return the DNS names and addresses; not the empty name that KubeEdge's cloudcore writes."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    return [str(name.value) for name in extension.value]
+    return [str(name.value) for name in extension.value if name.value]
 
 
 def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -27,7 +27,13 @@ def test_of_others(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "node", [{}, {"status": None}, {"status": {"nodeInfo": {"kubeletVersion": "v1.32.1"}}}]
+    "node",
+    [
+        {},
+        {"status": None},
+        {"status": {"nodeInfo": {"kubeletVersion": "v1.32.1"}}},
+        {"status": {"nodeInfo": {"kubeletVersion": "v1.32.10-kubeedge-v0.0.0-master+$Format:%h$"}}},
+    ],
 )
-def test_of_nodes_that_are_none(node: Any) -> None:
+def test_of_nodes_that_say_none(node: Any) -> None:
     assert EdgeVersion.of(node) is None

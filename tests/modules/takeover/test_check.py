@@ -307,7 +307,7 @@ async def test_a_secret_that_is_no_authority(cluster: Cluster, data: dict[str, b
 
 
 async def test_names_that_edges_dial(cluster: Cluster) -> None:
-    await have_secrets(cluster.api, new_authority(), "cloud.example", "127.0.0.1", "192.0.2.1")
+    await have_secrets(cluster.api, new_authority(), "cloud.example", "", "127.0.0.1", "192.0.2.1")
     finding = await of(cluster, CA, "edges would refuse it. Set modules.cloudhub.names")
     assert finding.mark == "wrong"
     assert "names cloud.example, 192.0.2.1, which edges may dial" in finding.text

@@ -36,10 +36,11 @@ def dated(version: str, by: float = 0.0) -> Any:
     return replies({"gitVersion": version}, Date=format_datetime(date, usegmt=True))
 
 
-async def test_an_api_that_answers(server: FakeServer, tmp_path: Path) -> None:
-    server.always = dated("v1.32.1")
+@pytest.mark.parametrize("version", ["v1.32.1", "v0.0.0-master+$Format:%H$"])
+async def test_an_api_that_answers(server: FakeServer, tmp_path: Path, version: str) -> None:
+    server.always = dated(version)
     assert await found(reachability(server.settings(tmp_path), command)) == [
-        Finding.ok(f"the Kubernetes API at {server.url} answers: v1.32.1"),
+        Finding.ok(f"the Kubernetes API at {server.url} answers: {version}"),
         Finding.ok("the clocks of this host and of the API server agree"),
     ]
 
