@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, closing
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from modules.common.kube import (
     EventRecorder,
     Key,
@@ -67,7 +69,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
         await stack.enter_async_context(client)
         path = settings.data_dir / "edgecontroller" / "told.jsonl"
-        record = stack.enter_context(closing(Record(path)))
+        record = stack.enter_context(closing(Record(path, msgspec.json.decode)))
         namespace = settings.kubernetes.namespace
         if settings.kubernetes.configured:
             # The cluster's kube-controller-manager monitors the nodes.

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     uid: str
     seen: str = ""
-    #: Whatever else was sent of it, for those who cannot ask the API for that.
+    #: Whatever else is to be known of it: what was sent, or that another store has the row, too.
     payload: Any = None
 
 

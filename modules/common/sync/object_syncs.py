@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from modules.common.failure_log import FailureLog
@@ -98,13 +98,20 @@ class ObjectSyncs:
     """Writes the changes of a record to the API."""
 
     def __init__(
-        self, client: KubeClient, kinds: Mapping[str, Resource], keeps: Callable[[str], bool]
+        self,
+        client: KubeClient,
+        record: Record,
+        kinds: Mapping[str, Resource],
+        keeps: Callable[[str], bool],
     ) -> None:
         """Set up; `kinds` are the kinds of the rows kept, by type, `keeps` says for which nodes."""
         self._client = client
+        self._record = record
         self._kinds = kinds
         self._types = {(each.api_version, each.kind): type_ for type_, each in kinds.items()}
         self._keeps = keeps
+        #: The version of the API's state when they were listed.
+        self._listed = ""
         #: The version in each ObjectSync that exists.
         self._written: dict[_Key, str] = {}
         #: Those that differ; None: it is not to exist.
@@ -138,11 +145,13 @@ class ObjectSyncs:
             wanted = _Wanted(item, _version_of(after.seen))
             self._want(self._key(node, item, after.uid), wanted)
 
-    async def load(self, record: Record, namespace: str | None) -> set[str]:
-        """Read all ObjectSyncs, make the record complete with them, and return their nodes.
+    async def load(self, namespace: str | None) -> set[str]:
+        """Read all ObjectSyncs, bring the record up to date with them, and return their nodes.
 
-        A row of the record stays if there is an ObjectSync for it; otherwise another cloud has sent
-        the node something else since. Raises a KubeError.
+        Another cloud may have served since the record was written. So of an ObjectSync for another
+        object, or with a newer version, the record takes what it says; and a row of which there
+        was an ObjectSync and is none any more is of an object that the other cloud has deleted.
+        Raises a KubeError.
         """
         self._written.clear()
         found: defaultdict[tuple[str, Item], dict[str, str]] = defaultdict(dict)
@@ -151,22 +160,40 @@ class ObjectSyncs:
             node, _, uid = key.name.rpartition(".")
             found[node, item][uid] = version
         for (node, item), uids in found.items():
-            row = record.row(node, item)
-            if row is None or row.uid not in uids:
-                uid, version = next(iter(uids.items()))
-                seen = "" if version == _UNSEEN else _seen_of(item, version)
-                record.put(node, item, row := Row(uid, seen))
-            for uid in uids.keys() - {row.uid}:
-                self._want(self._key(node, item, uid), None)
+            row = self._record.row(node, item)
+            uid = row.uid if row and row.uid in uids else next(iter(uids))
+            if row is None or row.uid != uid or _is_newer(uids[uid], _version_of(row.seen)):
+                seen = "" if uids[uid] == _UNSEEN else _seen_of(item, uids[uid])
+                self._record.put(node, item, Row(uid, seen))
+            self._record.note_second(node, item, uid)
+            for other in uids.keys() - {uid}:
+                self._want(self._key(node, item, other), None)
+        self._drop_deleted(found.keys())
         return {node for node, _ in found}
 
-    def compare(self, record: Record) -> None:
+    def _drop_deleted(self, found: Collection[tuple[str, Item]]) -> None:
+        """Drop the rows of objects whose ObjectSyncs another cloud has deleted with them.
+
+        If the API is an earlier copy that was restored, it has not had those ObjectSyncs yet: the
+        nodes have the objects.
+        """
+        for node in self._record.nodes():
+            deleted = [
+                item
+                for item, row in self._record.items(node).items()
+                if self._record.has_second(node, item)
+                and (node, item) not in found
+                and not _is_newer(_version_of(row.seen), self._listed)
+            ]
+            self._record.remove(node, deleted)
+
+    def compare(self) -> None:
         """Have written what only the record has; another acknowledged version makes no difference.
 
         (The record has the versions of pods whose status alone has changed since, too.)
         """
-        for node in record.nodes():
-            for item, row in record.items(node).items():
+        for node in self._record.nodes():
+            for item, row in self._record.items(node).items():
                 if item[0] in self._kinds:
                     version = self._written.get(self._key(node, item, row.uid), "")
                     if not version or (version == _UNSEEN) != (not row.seen):
@@ -175,6 +202,7 @@ class ObjectSyncs:
     async def _read(self, namespace: str | None) -> AsyncIterator[tuple[_Key, Item, str]]:
         for resource, of_namespace in ((OBJECTSYNCS, namespace), (CLUSTEROBJECTSYNCS, None)):
             async for page in self._client.pages(resource, of_namespace):
+                self._listed = page.resource_version
                 for obj in page.items:
                     if read := self._parse(obj):
                         yield read
@@ -263,6 +291,8 @@ class ObjectSyncs:
         except AlreadyExists:
             log.debug("%s: exists already", key.name)
         self._written[key] = ""
+        node, _, uid = key.name.rpartition(".")
+        self._record.note_second(node, item, uid)
 
     def _put_aside(self, key: _Key, error: Exception) -> None:
         self._wanted.pop(key, None)
@@ -272,6 +302,15 @@ class ObjectSyncs:
 def _version_of(seen: str) -> str:
     """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
     return seen.rpartition("@")[2] or _UNSEEN
+
+
+def _is_newer(version: str, other: str) -> bool:
+    """Whether a resourceVersion is later than another; as in Go's cloud, they are numbers."""
+    return _number_of(version) > _number_of(other)
+
+
+def _number_of(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
 
 
 def _seen_of(item: Item, version: str) -> str:

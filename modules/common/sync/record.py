@@ -36,6 +36,9 @@ EVERY_NODE: Final = "*"
 #: The version of a list of which a member was sent after the node had acknowledged the list.
 STALE: Final = "-"
 
+#: The payload of a row that a second store has, too.
+SECOND: Final = True
+
 #: The rows about a node itself: the protocol generation of its edge, and since when (in seconds
 #: since the epoch) it has had no Node; both are in the place of the uid.
 _GENERATION: Final[Item] = ("generation", "", "")
@@ -182,6 +185,18 @@ class Record:
         row = self._rows[node][item]
         self._rows[node][item] = row = row._replace(seen=version)
         self._journal.add(node, item, row)
+
+    def has_second(self, node: str, item: Item) -> bool:
+        """Whether the second store is known to have had a row for this item."""
+        row = self.row(node, item)
+        return row is not None and row.payload is SECOND
+
+    def note_second(self, node: str, item: Item, uid: str) -> None:
+        """Note that the second store has the row now."""
+        row = self.row(node, item)
+        if row is not None and row.uid == uid and row.payload is not SECOND:
+            self._rows[node][item] = row = row._replace(payload=SECOND)
+            self._journal.add(node, item, row)
 
     def forget_seen(self, node: str) -> None:
         """Forget all acknowledgements of a node, which may have lost its objects."""

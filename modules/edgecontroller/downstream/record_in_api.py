@@ -23,7 +23,7 @@ class RecordInApi:
         self._state = state
         self._namespace = namespace
         kinds = {type_: RESOURCES[type_] for type_ in (*KEPT_BY_NODES, NODE)}
-        self._syncs = ObjectSyncs(client, kinds, self._is_of_today)
+        self._syncs = ObjectSyncs(client, state.record, kinds, self._is_of_today)
 
     def __len__(self) -> int:
         """Return the number of ObjectSyncs that are to be written."""
@@ -36,9 +36,7 @@ class RecordInApi:
         """
         record = self._state.record
         try:
-            nodes = await retry(
-                lambda: self._syncs.load(record, self._namespace), self._client.health
-            )
+            nodes = await retry(lambda: self._syncs.load(self._namespace), self._client.health)
         except (NotFound, Forbidden) as error:
             log.error(
                 "cannot read ObjectSyncs: %s; what nodes have is recorded in the file alone until "
@@ -51,7 +49,7 @@ class RecordInApi:
             record.set_generation(node, V1_23)  # no other edges have them
         record.keep_in(self._syncs)
         self._state.generations.update(record.generations())
-        self._syncs.compare(record)
+        self._syncs.compare()
 
     async def run(self) -> None:
         """Write until cancelled."""

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,10 +134,15 @@ class Cloudcore:
 
 
 @asynccontextmanager
-async def running(*options: str) -> AsyncIterator[Cloudcore]:
-    """Start cloudcore with additional `options`; stop it and remove its files at the end."""
-    with tempfile.TemporaryDirectory(prefix="cloudcore-") as name:
-        base = Path(name)
+async def running(*options: str, base: Path | None = None) -> AsyncIterator[Cloudcore]:
+    """Start cloudcore with additional `options`; stop it at the end.
+
+    Its files are removed then, unless `base` is the directory in which they stay.
+    """
+    with ExitStack() as stack:
+        if base is None:
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix="cloudcore-"))
+            base = Path(made)
         log = base / "log"
         settings = Settings(data_dir=base / "data", run_dir=base / "run")
         with log.open("wb") as file:

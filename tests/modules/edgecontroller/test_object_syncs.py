@@ -16,6 +16,7 @@ from modules.common.kube import (
     NODES,
     OBJECTSYNCS,
     PODS,
+    KubeClient,
     Unreachable,
 )
 from modules.common.kube.transport import Request, Transport
@@ -244,6 +245,70 @@ async def test_what_another_cloud_has_sent_counts(cloud: Cloud) -> None:
         await cloud.connect(generation=V1_23)
         [delete] = await cloud.drain()
         assert delete.content["metadata"]["uid"] == "theirs"
+
+
+async def serve_as_another_cloud(cloud: Cloud, *, acknowledged: str = "") -> None:
+    """Write a version into the ObjectSync of the pod `p`, or delete the pod with its ObjectSync."""
+    [sync] = (await cloud.api.list(OBJECTSYNCS, "default")).items
+    name = sync["metadata"]["name"]
+    if acknowledged:
+        status = {"status": {"objectResourceVersion": acknowledged}}
+        await cloud.api.patch(OBJECTSYNCS, name, status, "default", subresource="status")
+    else:
+        await cloud.api.delete(PODS, "p", "default", grace_period=0)
+        await cloud.api.delete(OBJECTSYNCS, name, "default")
+
+
+async def acknowledged_by_the_first(cloud: Cloud) -> None:
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await all_seen(cloud, 1)
+
+
+async def test_what_another_cloud_was_acknowledged_is_not_sent_again(cloud: Cloud) -> None:
+    await acknowledged_by_the_first(cloud)
+    changed = await cloud.api.patch(PODS, "p", {"metadata": {"labels": {"a": "b"}}}, "default")
+    await serve_as_another_cloud(cloud, acknowledged=changed["metadata"]["resourceVersion"])
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        assert await cloud.drain() == []
+
+
+async def test_an_older_version_of_another_cloud_is_no_news(cloud: Cloud) -> None:
+    await acknowledged_by_the_first(cloud)
+    await serve_as_another_cloud(cloud, acknowledged="1")
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        assert await cloud.drain() == []
+
+
+async def test_what_another_cloud_has_deleted_is_not_deleted_again(cloud: Cloud) -> None:
+    await acknowledged_by_the_first(cloud)
+    await serve_as_another_cloud(cloud)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        assert await cloud.drain() == []
+
+
+async def test_in_a_restored_api_no_other_cloud_has_deleted_it(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acknowledged_by_the_first(cloud)
+    await serve_as_another_cloud(cloud)
+    pages = KubeClient.pages
+
+    async def of_an_earlier_copy(client: KubeClient, *where: Any, **options: Any) -> Any:
+        async for page in pages(client, *where, **options):
+            yield page._replace(resource_version="1") if where[0] == OBJECTSYNCS else page
+
+    monkeypatch.setattr(KubeClient, "pages", of_an_earlier_copy)
+    monkeypatch.setattr(object_syncs, "CLUSTEROBJECTSYNCS", OBJECTSYNCS)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        assert told(await cloud.drain()) == [("delete", "default/pod/p")]
 
 
 async def test_those_of_a_node_that_is_gone_are_deleted_in_the_end(
