@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from modules.common.kube import rights
 from modules.common.kube.client import KubeClient
 from modules.common.kube.credentials import kubeconfig_path
 from modules.common.kube.errors import Forbidden, KubeError
-from modules.common.kube.rights import Right
+from modules.common.kube.rights import Right, describe, missing
 from modules.common.times import now
 from supervisor.api import Check, Finding, Settings
 
@@ -47,8 +46,11 @@ def reachability(settings: Settings, command: Callable[..., str]) -> Check:
     return Check("the Kubernetes API", look)
 
 
-def api_check(title: str, settings: Settings, look: Look) -> Check:
-    """Return a check that asks the API; it finds nothing while the embedded one does not run."""
+def api_check(title: str, settings: Settings, look: Look, *, rights: str = ROLES) -> Check:
+    """Return a check that asks the API; it finds nothing while the embedded one does not run.
+
+    `rights` is the command with which it may ask.
+    """
 
     async def guarded() -> list[Finding]:
         if _is_to_come(settings):
@@ -57,7 +59,7 @@ def api_check(title: str, settings: Settings, look: Look) -> Check:
             async with KubeClient.connect(settings, user_agent="cloudcore-doctor") as client:
                 return await look(client)
         except Forbidden as error:
-            return [Finding.unclear(f"cannot check {title}: {error}", ROLES)]
+            return [Finding.unclear(f"cannot check {title}: {error}", rights)]
         except KubeError as error:
             if error.outage and not settings.kubernetes.configured:
                 return []
@@ -73,9 +75,9 @@ def rights_check(
     needed = list(wanted)
 
     async def look(client: KubeClient) -> list[Finding]:
-        lacking = await rights.missing(client, needed, settings.kubernetes.namespace)
+        lacking = await missing(client, needed, settings.kubernetes.namespace)
         if lacking:
-            text = f"{module} may not {rights.describe(lacking)}: grant these rights"
+            text = f"{module} may not {describe(lacking)}: grant these rights"
             return [Finding.wrong(text, roles)]
         return [Finding.ok(f"{module} has all {len(needed)} rights that it needs")]
 

@@ -12,7 +12,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from modules.common.kube import KubeClient
-from modules.common.kube.api_checks import api_check
 from modules.common.kubeedge_secrets import (
     CA_NAME,
     CA_SECRET,
@@ -52,7 +51,7 @@ def checks(subject: Subject) -> list[Check]:
         secrets = {name: await read_secret(client, name) for name in names}
         return list(_findings(subject, secrets))
 
-    return [api_check("the CA, certificate and token of KubeEdge", subject.settings, look)]
+    return [subject.api_check("the CA, certificate and token of KubeEdge", look)]
 
 
 def _findings(subject: Subject, secrets: Mapping[str, Data | None]) -> Iterator[Finding]:

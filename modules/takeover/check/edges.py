@@ -22,7 +22,6 @@ from modules.common.kube import (
     Object,
     served_resources,
 )
-from modules.common.kube.api_checks import api_check
 from modules.common.pod_references import CONFIGMAP, SECRET
 from modules.common.sync.object_syncs import Sync, read_sync
 from modules.takeover.check.difference import KINDS, Wanted, difference, recorded, wanted
@@ -46,9 +45,9 @@ def checks(subject: Subject) -> list[Check]:
         return list(_edges(subject, await _read_fleet(client, subject)))
 
     return [
-        api_check("ObjectSyncs: KubeEdge's record of what edges have", subject.settings, records),
-        api_check("devices", subject.settings, devices),
-        api_check("the edges that come over", subject.settings, edges),
+        subject.api_check("ObjectSyncs: KubeEdge's record of what edges have", records),
+        subject.api_check("devices", devices),
+        subject.api_check("the edges that come over", edges),
     ]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from modules.common.kube import KubeClient, NotFound, Resource, served_resources
-from modules.common.kube.api_checks import api_check
 from modules.common.kube.kinds import DAEMONSETS
 from modules.common.kubeedge_secrets import NAMESPACE
 from modules.takeover.check.subject import Subject
@@ -74,7 +73,7 @@ def checks(subject: Subject) -> list[Check]:
             Finding.ok("the cluster has no objects that only KubeEdge's cloudcore serves")
         ]
 
-    found = [api_check("features in use, in the cluster", subject.settings, look)]
+    found = [subject.api_check("features in use, in the cluster", look)]
     if subject.go:
         go = subject.go
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 import psutil
 
 from modules.common.kube import LEASES, NODES, PODS, KubeClient, NotFound
-from modules.common.kube.api_checks import api_check
 from modules.common.kube.kinds import DEPLOYMENTS
 from modules.common.kubeedge_secrets import NAMESPACE
 from modules.common.times import now, parse_time
@@ -43,8 +42,8 @@ def checks(subject: Subject) -> list[Check]:
 
     found = [
         Check("processes of KubeEdge's cloudcore", _processes),
-        api_check("the Deployment of KubeEdge's cloudcore", subject.settings, deployment),
-        api_check("the edges that are served", subject.settings, served),
+        subject.api_check("the Deployment of KubeEdge's cloudcore", deployment),
+        subject.api_check("the edges that are served", served),
     ]
     if subject.go:
         addresses = subject.go.served
@@ -112,7 +111,8 @@ async def _deployment(client: KubeClient) -> list[Finding]:
         for pod in pods.items
         if pod["metadata"]["name"].startswith(f"{_NAME}-")
     ]
-    text = f"{what} has {replicas} replicas ({', '.join(running) or 'no pod'}): stop it, keep it"
+    count = "1 replica" if replicas == 1 else f"{replicas} replicas"
+    text = f"{what} has {count} ({', '.join(running) or 'no pod'}): stop it, keep it"
     stop = f"kubectl -n {NAMESPACE} scale deployment {_NAME} --replicas=0"
     return [Finding.note(text, stop)]
 

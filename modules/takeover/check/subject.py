@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from modules.common.kube.api_checks import Look, api_check
 from modules.common.pki.authority import AuthorityFiles
 from modules.common.pki.certificates import ALWAYS_NAMED, configured_authority
 from modules.common.pki.host_names import served_names
 from modules.takeover.go_configuration import GoConfiguration
-from supervisor.api import KubernetesSettings, Settings
+from supervisor.api import Check, KubernetesSettings, Settings
 
 Command = Callable[..., str]
+
+_AS_ADMINISTRATOR: Final = "cloudcore takeover check --set kubernetes.kubeconfig=admin.conf FILE"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Subject:
     selector: str
     """which Nodes are edges"""
     command: Command
+
+    def api_check(self, title: str, look: Look) -> Check:
+        """Return a check that asks the API for more than cloudcore itself may."""
+        return api_check(title, self.settings, look, rights=_AS_ADMINISTRATOR)
 
 
 def subject(

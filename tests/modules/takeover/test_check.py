@@ -21,6 +21,7 @@ from modules.common.kube import (
     NODES,
     OBJECTSYNCS,
     PODS,
+    Forbidden,
     KubeClient,
 )
 from modules.common.kube.kinds import DAEMONSETS, DEPLOYMENTS, Resource
@@ -510,6 +511,18 @@ async def test_no_way_back_with_an_rsa_key(cluster: Cluster) -> None:
 
 
 # The command
+
+
+async def test_what_cloudcores_own_user_may_not_ask(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: Any, **__: Any) -> Any:
+        raise Forbidden(403, "Forbidden", "no")
+
+    monkeypatch.setattr(KubeClient, "get", forbidden)
+    finding = await of(cluster, GOS, "cannot check the Deployment")
+    assert finding.mark == "unclear"
+    assert finding.command.startswith("cloudcore takeover check --set kubernetes.kubeconfig=")
 
 
 async def test_the_command(cluster: Cluster, tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ def test_todays_keys() -> None:
     assert made["kubernetes"] == {"kubeconfig": "/root/.kube/config", "qps": 100.0, "burst": 200}
     assert made["admin"] == {"address": "127.0.0.1:9091"}
     assert made["modules"]["enabled"] == ["cloudhub", "edgecontroller"]
-    assert made["modules"]["edgecontroller"] == {"node_update_frequency": 20.0}
+    assert made["modules"]["edgecontroller"] == {
+        "node_update_frequency": 20.0,
+        "record": "objectsync",
+    }
     assert made["modules"]["cloudhub"] == {
         "address": "0.0.0.0",
         "port": 10010,
