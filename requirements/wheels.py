@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 OLDEST, *NEWER = ("3.11", "3.12", "3.13", "3.14")
 
 #: Sets that go into one environment. Those of peers.txt are in none of ours, and may be built.
-SETS = ("build", "run", "kubectl", "test", "bench")
+SETS = ("build", "run", "kubectl", "test", "docs", "bench")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SETS = ("build", "run", "kubectl", "test", "bench", "peers")
+SETS = ("build", "run", "kubectl", "test", "docs", "bench", "peers")
 
 
 def planned(*words: str) -> str:
@@ -29,8 +29,9 @@ def installed(target: str) -> set[str]:
         ("run", {"build", "run"}),
         ("demo", {"build", "run"}),
         ("kubectl", {"build", "run", "kubectl"}),
-        ("test", {"build", "run", "test"}),
-        ("lint", {"build", "run", "test", "bench"}),
+        ("test", {"build", "run", "test", "docs"}),
+        ("docs", {"build", "run", "docs"}),
+        ("lint", {"build", "run", "test", "docs", "bench"}),
         ("bench-ipc", {"build", "run", "bench"}),
         ("bench-supervisor", {"build", "run", "bench", "peers"}),
     ],

@@ -21,6 +21,7 @@ from modules.common.kube import (
     KubeClient,
     KubeError,
     Object,
+    Reason,
     reference,
 )
 from modules.edgecontroller.downstream.state import State
@@ -30,7 +31,6 @@ _MONITOR_PERIOD: Final = 5.0
 
 #: The conditions that kube-controller-manager marks too.
 _CONDITIONS: Final = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
-_REASON: Final = "NodeStatusUnknown"
 _MESSAGE: Final = "Kubelet stopped posting node status."
 
 #: Limit of the nodes named in a log line.
@@ -90,7 +90,7 @@ class Lifecycle:
         metadata = node["metadata"]
         unknown = {
             "status": "Unknown",
-            "reason": _REASON,
+            "reason": Reason.STATUS_UNKNOWN,
             "message": _MESSAGE,
             "lastTransitionTime": times.format_now(),
         }
@@ -107,7 +107,7 @@ class Lifecycle:
             return False
         # The text of kube-controller-manager.
         text = f"Node {metadata['name']} status is now: NodeNotReady"
-        self._recorder.event(reference(NODES, node), "Normal", "NodeNotReady", text)
+        self._recorder.event(reference(NODES, node), "Normal", Reason.NOT_READY, text)
         return True
 
 

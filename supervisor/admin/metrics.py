@@ -31,12 +31,12 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def render(fleet: Fleet) -> bytes:
     """Return all metrics as text; families are sorted by name."""
     registry = CollectorRegistry()
-    registry.register(_Supervised(fleet))
+    registry.register(Supervised(fleet))
     MultiProcessCollector(registry, str(fleet.paths.metrics_dir))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
-class _Supervised(Collector):
+class Supervised(Collector):
     """The metrics of the supervisor: what it knows of every module."""
 
     def __init__(self, fleet: Fleet) -> None:

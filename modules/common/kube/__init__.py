@@ -3,7 +3,7 @@
 The import takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do it in `start`.
 """
 
-from modules.common.kube.aside import INTERNAL, INVALID, SetAside, Subject, explain
+from modules.common.kube.aside import SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
 from modules.common.kube.client import KubeClient, Page
 from modules.common.kube.discovery import served_resources, served_versions
@@ -51,6 +51,7 @@ from modules.common.kube.kinds import (
     VOLUMEATTACHMENTS,
     Resource,
 )
+from modules.common.kube.reasons import Reason
 from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.retry import retry
 from modules.common.kube.shapes import (
@@ -82,8 +83,6 @@ __all__ = [
     "EVENTS",
     "INT32",
     "INT64",
-    "INTERNAL",
-    "INVALID",
     "LEASES",
     "NAMESPACES",
     "NODES",
@@ -115,6 +114,7 @@ __all__ = [
     "NotFound",
     "Object",
     "Page",
+    "Reason",
     "Reflector",
     "ReflectorStatistics",
     "Resource",

@@ -18,12 +18,9 @@ from modules.common.kube import metrics
 from modules.common.kube.errors import KubeError
 from modules.common.kube.events import EventRecorder, reference
 from modules.common.kube.kinds import Resource
+from modules.common.kube.reasons import Reason
 from modules.common.kube.shapes import BadObject
 from modules.common.message_resource import BadResource
-
-#: The reasons of Events and conditions: the user has to change the object, or it is a bug.
-INVALID: Final = "InvalidObject"
-INTERNAL: Final = "InternalError"
 
 #: Exceptions that mean a fault of the object or the message, not of this process.
 EXPECTED: Final = (BadObject, BadResource, ChannelError, KubeError)
@@ -81,7 +78,9 @@ class SetAside:
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         metrics.SET_ASIDE.labels(self._module, subject.kind).inc()
-        level, cause = (logging.WARNING, None) if reason == INVALID else (logging.ERROR, error)
+        level, cause = (
+            (logging.WARNING, None) if reason is Reason.INVALID else (logging.ERROR, error)
+        )
         line = "cannot use %s: %s; it is set aside until it is changed"
         log.log(level, line, subject.name, text, exc_info=cause)
         if subject.involved:
@@ -103,11 +102,14 @@ class SetAside:
             self.put(subject, error)
 
 
-def explain(error: Exception) -> tuple[str, str]:
+def explain(error: Exception) -> tuple[Reason, str]:
     """Return the reason (of an Event) and the text for an exception.
 
     For an unexpected exception the text has only its class: its message may contain a secret.
     """
     if isinstance(error, EXPECTED):
-        return INVALID, str(error)[:_LONGEST]
-    return INTERNAL, f"a bug in cloudcore, whose log has the traceback ({type(error).__name__})"
+        return Reason.INVALID, str(error)[:_LONGEST]
+    return (
+        Reason.INTERNAL,
+        f"a bug in cloudcore, whose log has the traceback ({type(error).__name__})",
+    )

@@ -24,6 +24,7 @@ from modules.common.kube.kinds import (
     Resource,
 )
 from modules.common.kube.ratelimit import TokenBucket
+from modules.common.kube.reasons import Reason
 from modules.common.kube.retry import retry
 from modules.common.kube.watching import Object
 
@@ -87,8 +88,8 @@ class EventRecorder:
         self.dropped = 0
         """Events that were not written: said too often, or refused by the API server"""
 
-    def event(self, involved: Object, type: EventType, reason: str, message: str) -> None:  # noqa: A002
-        """Record an Event about an object (`reference`); `reason` is one word, for programs."""
+    def event(self, involved: Object, type: EventType, reason: Reason, message: str) -> None:  # noqa: A002
+        """Record an Event about an object (`reference`); `reason` is for programs."""
         identity = (involved.get("uid") or involved["name"], type, reason, message)
         key = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
         if not self._within_limit(identity[0]) or (

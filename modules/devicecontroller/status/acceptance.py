@@ -15,6 +15,7 @@ from modules.common.kube import (
     KubeError,
     NotFound,
     Object,
+    Reason,
     SetAside,
     Subject,
     explain,
@@ -29,9 +30,6 @@ from modules.devicecontroller.status.status_patch import (
 #: The type of the condition.
 ACCEPTED: Final = "Accepted"
 
-#: The reason of devices whose edge knows devices of another API version only.
-OTHER_VERSION: Final = "OtherVersion"
-
 #: Seconds that a fault must last before it is reported: `kubectl apply -f folder/` may create a
 #: device before its model, depending on the names of the files.
 _GRACE: Final = 1.0
@@ -40,9 +38,9 @@ log = logging.getLogger(__name__)
 
 
 class DeviceFault(NamedTuple):
-    """The fault for which a device is rejected; `reason` is one word, for programs."""
+    """The fault for which a device is rejected; `reason` is for programs."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -148,7 +146,7 @@ def _conditions(device: Object, fault: DeviceFault | None) -> list[Object]:
         {
             "type": ACCEPTED,
             "status": status,
-            "reason": fault.reason if fault else ACCEPTED,
+            "reason": fault.reason if fault else Reason.ACCEPTED,
             "message": fault.message if fault else "the device is valid",
             "lastTransitionTime": unchanged or times.format_now(),
         },

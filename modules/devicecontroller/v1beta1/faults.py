@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from modules.common.kube import Object, explain
+from modules.common.kube import Object, Reason, explain
 from modules.devicecontroller.edges import Edges
-from modules.devicecontroller.status.acceptance import OTHER_VERSION, DeviceFault
+from modules.devicecontroller.status.acceptance import DeviceFault
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import model_of, node_of
 
@@ -14,19 +14,19 @@ def fault_of(device: Object, inventory: Inventory, edges: Edges) -> DeviceFault 
     node, model = node_of(device), model_of(device)
     if not node:
         text = "the device names no edge node: put the node's name into spec.nodeName"
-        return DeviceFault("NoNode", text)
+        return DeviceFault(Reason.NO_NODE, text)
     if ("", node) not in inventory.known_nodes:
         text = f"there is no node {node!r}: the device is sent to it when it connects"
-        return DeviceFault("UnknownNode", text)
+        return DeviceFault(Reason.UNKNOWN_NODE, text)
     if edges.is_other(node):
         return DeviceFault(
-            OTHER_VERSION,
+            Reason.OTHER_VERSION,
             f"the edge of node {node} is of KubeEdge 1.1 and knows devices of v1alpha1 only: "
             "create the device in that version",
         )
     if model is None:
         text = "the device names no DeviceModel: put its name into spec.deviceModelRef.name"
-        return DeviceFault("NoModel", text)
+        return DeviceFault(Reason.NO_MODEL, text)
     if model not in inventory.models:
         aside = inventory.models_aside.get(model)
         named = f"DeviceModel {model[1]!r} in namespace {model[0]}"
@@ -35,7 +35,7 @@ def fault_of(device: Object, inventory: Inventory, edges: Edges) -> DeviceFault 
         else:
             text = f"there is no {named} of v1beta1"
         return DeviceFault(
-            "InvalidModel" if aside else "UnknownModel",
+            Reason.INVALID_MODEL if aside else Reason.UNKNOWN_MODEL,
             f"{text}; the device itself is sent to node {node} when there is one",
         )
     return None

@@ -12,6 +12,7 @@ from modules.common.kube import (
     NODES,
     EventType,
     Object,
+    Reason,
     SetAside,
     Subject,
     WatchEvent,
@@ -33,10 +34,6 @@ _DEVICE_CONTROLLER: Final = "devicecontroller"
 _OP_LOST: Final = "lost"
 
 log = logging.getLogger(__name__)
-
-#: The reasons of Kubernetes Events about nodes.
-CONNECTED: Final = "EdgeConnected"
-DISCONNECTED: Final = "EdgeDisconnected"
 
 
 class NodeEventHandler:
@@ -134,7 +131,7 @@ class NodeEventHandler:
         self._learn_generation(node, generation)
         if not self._state.connections.get(node):
             self._record_event(
-                node, "Normal", CONNECTED, "the edge node has connected to cloudcore"
+                node, "Normal", Reason.CONNECTED, "the edge node has connected to cloudcore"
             )
         self.connectivity.connected(node)
         today = generation == V1_23
@@ -151,7 +148,7 @@ class NodeEventHandler:
     def disconnected(self, node: str) -> None:
         if self._state.connections.get(node):
             text = "cloudcore has lost the edge node"
-            self._record_event(node, "Warning", DISCONNECTED, text)
+            self._record_event(node, "Warning", Reason.DISCONNECTED, text)
         self.connectivity.disconnected(node)
         self._updater.disconnected(node)
 
@@ -167,7 +164,13 @@ class NodeEventHandler:
         else:
             self.connectivity.ask(node)
 
-    def _record_event(self, node: str, type: EventType, reason: str, message: str) -> None:  # noqa: A002
+    def _record_event(
+        self,
+        node: str,
+        type: EventType,  # noqa: A002
+        reason: Reason,
+        message: str,
+    ) -> None:
         """Record a Kubernetes Event about a node, if it exists in the API."""
         found = self._state.nodes.get(("", node))
         if found:

@@ -21,6 +21,7 @@ from modules.common.kube import (
     KubeClient,
     NotFound,
     Object,
+    Reason,
 )
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.objects import part_of, usable
@@ -33,7 +34,7 @@ from modules.edgecontroller.upstream.message_queue import retry_briefly
 _APPROVED: Final = {
     "type": "Approved",
     "status": "True",
-    "reason": "AutoApproved",
+    "reason": Reason.AUTO_APPROVED,
     "message": "Auto approving MetaServer serving certificate.",
 }
 
