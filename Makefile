@@ -56,7 +56,7 @@ lint: $(TEST) $(DOCS) $(BENCH) ## check style, types and import contracts
 	$(BIN)/lint-imports
 
 docs: $(DOCS) ## build the documentation: the site in build/site, man pages in build/man
-	@$(BIN)/python -m sphinx -q -j auto -W --keep-going -d build/doctrees -b html docs build/site
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -d build/doctrees -b html docs build/site
 	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b man docs build/man
 	@echo "build/site/index.html"
 

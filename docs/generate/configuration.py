@@ -60,6 +60,7 @@ def read(text: str) -> list[Table]:
             after_key = False
         elif assignment := re.fullmatch(r"(\w+) = (.+)", line):
             meaning = f"see `{first}`" if after_key and comment else " ".join(comment)
+            meaning = meaning or _said_before(tables, assignment[1])
             first = first if after_key else assignment[1]
             tables[-1].keys[assignment[1]] = assignment[2], meaning
             after_key = True
@@ -68,6 +69,11 @@ def read(text: str) -> list[Table]:
                 tables[-1].about = " ".join(comment)
             comment, after_key = [], False
     return tables
+
+
+def _said_before(tables: list[Table], key: str) -> str:
+    """Return the meaning of a key that has none in its place but in an earlier table."""
+    return next((each.keys[key][1] for each in tables if key in each.keys), "")
 
 
 def schemas() -> Iterator[tuple[str, Mapping[str, Any]]]:

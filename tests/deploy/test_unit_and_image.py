@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.cli.app import cloudcore
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "cloudcore.service"
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text()
 KEPT = re.findall(r"^!(.+)$", (ROOT / ".containerignore").read_text(), re.MULTILINE)

@@ -1,0 +1,52 @@
+"""The commands of the tutorials and how-to guides, run on a machine of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.pages import ROOT, Machine, can_be_made, matches, read
+
+#: Its commands and code are tested in tests/test_tutorial.py.
+ELSEWHERE = {"tutorial/module"}
+PAGES = sorted(
+    str(path.relative_to(ROOT / "docs").with_suffix(""))
+    for kind in ("tutorial", "howto")
+    for path in (ROOT / "docs" / kind).glob("*.md")
+    if path.stem != "index"
+)
+
+
+@pytest.mark.skipif(not can_be_made(), reason="needs the right to make namespaces")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", sorted(set(PAGES) - ELSEWHERE))
+def test_the_commands_do_what_the_page_says(name: str) -> None:
+    page = read((ROOT / "docs" / f"{name}.md").read_text())
+    assert page.steps or page.not_run
+    with Machine() as machine:
+        for step in page.steps:
+            if step.stays:
+                machine.stay(step.command, step.stays)
+                continue
+            printed = machine.run(step.command)
+            if step.output is not None:
+                shown = "\n".join([f"$ {step.command}", *printed])
+                assert matches(step.output, printed), f"{shown}\nis not, in form,\n{step.output}"
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        (["pod/a created"], ["pod/a created"], True),
+        (["pod/a created"], ["pod/b created"], False),
+        (["edge-1   Ready   12s"], ["edge-1 Ready 1m2s"], True),
+        (["edge-1   Ready   12s"], ["edge-1 NotReady 1m2s"], False),
+        (["pid 13, 70.5 MiB"], ["pid 4711, 8 MiB"], True),
+        (["a … z"], ["a b c z"], True),
+        (["a", "...", "z"], ["a", "b", "c", "z"], True),
+        (["a", "...", "z"], ["a", "b", "c"], False),
+        (["a"], ["a", "b"], False),
+        ([], ["a"], False),
+    ],
+)
+def test_output_is_compared_in_form(expected: list[str], printed: list[str], same: bool) -> None:
+    assert matches(expected, printed) == same
