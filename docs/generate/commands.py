@@ -40,21 +40,26 @@ def _section(context: click.Context) -> str:
         f"```text\n{context.command_path} {pieces}\n```",
         *(_paragraphs(command.help or "")),
     ]
-    arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    options = [p for p in command.params if not isinstance(p, click.Argument)]
-    parts += [definitions(_of_parameters(context, each)) for each in (arguments, options) if each]
+    parts += [definitions(terms) for terms in (_arguments(context), _options(context)) if terms]
     return "\n\n".join(parts) + "\n"
 
 
-def _of_parameters(
-    context: click.Context, parameters: list[click.Parameter]
-) -> Iterator[tuple[str, str]]:
-    for parameter in parameters:
-        record = parameter.get_help_record(context)
-        if record:
-            yield code(record[0]), prose(record[1])
-        elif isinstance(parameter, click.Argument):
-            yield code(parameter.make_metavar(context)), prose(getattr(parameter, "help", "") or "")
+def _arguments(context: click.Context) -> list[tuple[str, str]]:
+    """Return those that say more than their names in the line of usage."""
+    return [
+        (code(each.make_metavar(context)), prose(each.help))
+        for each in context.command.params
+        if isinstance(each, click.Argument) and each.help
+    ]
+
+
+def _options(context: click.Context) -> list[tuple[str, str]]:
+    records = (
+        each.get_help_record(context)
+        for each in context.command.params
+        if isinstance(each, click.Option)
+    )
+    return [(code(record[0]), prose(record[1])) for record in records if record]
 
 
 def _paragraphs(text: str) -> Iterator[str]:

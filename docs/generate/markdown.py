@@ -14,9 +14,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def definitions(items: Iterable[tuple[str, str]]) -> str:
     """Return a list of terms and what they mean, which a man page shows better than a table."""
-    return "\n".join(
-        f"{term}\n: {_cell(meaning) or '(no description)'}\n" for term, meaning in items
-    )
+    return "\n".join(f"{term}\n: {_cell(meaning)}\n" for term, meaning in items)
 
 
 def code(text: str) -> str:

@@ -54,7 +54,7 @@ def _of_modules() -> Iterator[Family]:
     collectors: Any = REGISTRY._collector_to_names
     for each in collectors:
         if isinstance(each, MetricWrapperBase) and each._name.startswith("cloudcore_"):
-            yield _family(each._name, each._type, each._labelnames, each._documentation)
+            yield _family(each._name, each._type or "", each._labelnames, each._documentation)
 
 
 def _of_supervisor() -> Iterator[Family]:
