@@ -26,7 +26,9 @@ FETCHED = re.compile(
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html")
     done = [*command, "-d", target / "doctrees", source, target / "site"]
-    return subprocess.run(done, capture_output=True, text=True, timeout=DEADLINE, check=False, cwd=ROOT)
+    return subprocess.run(
+        done, cwd=ROOT, timeout=DEADLINE, check=False, capture_output=True, text=True
+    )
 
 
 @pytest.mark.timeout(DEADLINE + 20)
