@@ -42,7 +42,8 @@ help: ## list the targets
 setup: $(TEST) $(DOCS) $(BENCH) ## set up .venv for work on cloudcore (other targets do as needed)
 
 run: $(RUN) ## run cloudcore with config/cloudcore.toml (ARGS="-v ...")
-	@$(BIN)/cloudcore run --config config/cloudcore.toml $(ARGS)
+	@$(BIN)/cloudcore run --config config/cloudcore.toml \
+	  --set 'modules.enabled=["apiserver","cloudhub","edgecontroller","devicecontroller","dashboard"]' $(ARGS)
 
 kubectl: $(KUBECTL) ## install kubectl into .venv/bin
 

@@ -90,6 +90,8 @@ class Settings:
     data_dir: Path
     run_dir: Path
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+    admin_token_file: str = ""
+    """the file with the token of the admin interface; empty: there is none"""
 
 
 class _Context(Protocol):
@@ -274,7 +276,8 @@ class Module(ABC):
         """Return the module's lines in the banner of `cloudcore run`, as (label, text).
 
         `listening` has the address of each listener as HOST:PORT. `command("certs", "list")`
-        returns the text of a command for this cloudcore, with its data directory if needed.
+        returns the text of a command for this cloudcore, with its data directory if needed; with
+        `running=True` of one that asks a running cloudcore, with its run directory.
         """
         return ()
 

@@ -20,7 +20,7 @@ from supervisor.telemetry.output import Console
 
 log = logging.getLogger(__name__)
 
-_SCHEMES: Final = {"websocket": "wss://", "https": "https://"}
+_SCHEMES: Final = {"websocket": "wss://", "https": "https://", "http": "http://"}
 
 
 def render(
@@ -81,10 +81,12 @@ def _facts(
     default = resolve()
     data = _option("--data-dir", settings.data_dir, default.data_dir)
     run = _option("--run-dir", settings.run_dir, default.run_dir)
+
+    def command(*words: str, running: bool = False) -> str:
+        return _command(*words, *(run if running else data))
+
     for name, addresses in listening.items():
-        facts += _of_module(
-            name, classes.get(name), addresses, settings, lambda *words: _command(*words, *data)
-        )
+        facts += _of_module(name, classes.get(name), addresses, settings, command)
     facts.append(("status", _command("status", *run)))
     return facts
 

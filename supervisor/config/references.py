@@ -13,7 +13,9 @@ from supervisor.host.paths import Paths
 
 def settings_of(configuration: Configuration, paths: Paths) -> Settings:
     """Return the settings that the modules get."""
-    return Settings(paths.data_dir, paths.run_dir, configuration.kubernetes)
+    return Settings(
+        paths.data_dir, paths.run_dir, configuration.kubernetes, configuration.admin.token_file
+    )
 
 
 def running(configuration: Configuration, settings: Settings) -> Iterator[ModuleSpec]:

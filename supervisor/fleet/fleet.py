@@ -109,7 +109,12 @@ class Fleet:
 
     def settings_of(self, configuration: Configuration) -> Settings:
         """Return the settings that modules would get under a configuration."""
-        return Settings(self.paths.data_dir, self.paths.run_dir, configuration.kubernetes)
+        return Settings(
+            self.paths.data_dir,
+            self.paths.run_dir,
+            configuration.kubernetes,
+            configuration.admin.token_file,
+        )
 
     def adopt(self, configuration: Configuration) -> None:
         """Put a configuration in force; the caller changes the units."""

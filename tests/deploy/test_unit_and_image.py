@@ -72,7 +72,13 @@ def test_the_image_gets_what_the_package_is_built_from(tmp_path: Path) -> None:
     subprocess.run([*pip, *options, source], check=True, timeout=60)
     (wheel,) = (tmp_path / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"supervisor/cloudcore.toml", "supervisor/api.py", "ipc/message.py"} <= set(names)
+    assert {
+        "supervisor/cloudcore.toml",
+        "supervisor/api.py",
+        "ipc/message.py",
+        "modules/dashboard/assets/index.html",
+        "modules/dashboard/assets/js/main.js",
+    } <= set(names)
     assert any(name.startswith("modules/common/crds/yaml/") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 

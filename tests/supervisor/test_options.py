@@ -37,6 +37,7 @@ USED = {
     "certs list": {"data_dir"},
     "certs renew": {"data_dir", "config", "set"},
     "crds": set(),
+    "dashboard": {"run_dir"},
     "token create": {"data_dir", "config", "set"},
     "token list": {"data_dir"},
     "token revoke": {"data_dir", "config", "set"},

@@ -1,0 +1,79 @@
+"""The listening socket's server: connections are limited in number and in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+#: Connections at most, and seconds in which a connection has to send its first request.
+CONNECTIONS: Final = 256
+REQUEST_TIMEOUT: Final = 10.0
+_KEEPALIVE: Final = 30.0
+#: Bytes of a request line or a header, and headers of a request.
+_LONGEST: Final = 4096
+_HEADERS: Final = 64
+
+
+class _Busy(asyncio.Protocol):
+    """Closes a connection at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve until the block ends; streams are closed then."""
+    silent: set[asyncio.BaseProtocol] = set()
+    app.middlewares.insert(0, _noting(silent))
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE,
+        max_line_size=_LONGEST,
+        max_field_size=_LONGEST,
+        max_headers=_HEADERS,
+        shutdown_timeout=0.5,
+        handler_cancellation=True,
+    )
+    await runner.setup()
+    protocols = runner.server
+    assert protocols is not None
+    loop = asyncio.get_running_loop()
+
+    def close_if_silent(protocol: web.RequestHandler) -> None:
+        if protocol in silent:
+            silent.discard(protocol)
+            protocol.force_close()
+
+    def accept() -> asyncio.Protocol:
+        if len(protocols.connections) >= CONNECTIONS:
+            return _Busy()
+        protocol = protocols()
+        silent.add(protocol)
+        loop.call_later(REQUEST_TIMEOUT, close_if_silent, protocol)
+        return protocol
+
+    server = await loop.create_server(accept, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        await runner.cleanup()
+
+
+def _noting(silent: set[asyncio.BaseProtocol]) -> Middleware:
+    """Return the middleware that notes that a connection has sent a request."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        silent.discard(request.protocol)
+        return await handler(request)
+
+    return middleware
