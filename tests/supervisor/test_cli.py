@@ -53,6 +53,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
             "version",
             "certs",
             "crds",
+            "dashboard",
             "hollow",
             "nodes",
             "takeover",

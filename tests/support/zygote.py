@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.support.testbed"])
+_preloaded = ["tests.support.testbed"]
+_context.set_forkserver_preload(_preloaded)
+
+
+def preload(name: str) -> None:
+    """Have the process import this too; to be called when tests are collected, before its start."""
+    _preloaded.append(name)
+    _context.set_forkserver_preload(_preloaded)
 
 
 class Forked:

@@ -13,7 +13,11 @@ import aiohttp
 import pytest
 
 from modules.dashboard.access.links import LoginLinks
+from tests.support import zygote
 from tests.support.running import DEADLINE, Running
+
+# The process that is forked imports it once, and not each supervisor that it becomes.
+zygote.preload("modules.dashboard.main")
 
 #: The token of the admin interface in these tests.
 TOKEN = "a-token-of-tests"
