@@ -11,9 +11,10 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 
 class Mark(StrEnum):
@@ -117,10 +118,14 @@ def _late(check: Check, timeout: float) -> Finding:
     return Finding.unclear(f"cannot check {check.title}: not finished within {timeout:g} s")
 
 
-def perform(checks: Sequence[Check], timeout: float) -> Iterator[tuple[Check, list[Finding]]]:
+def perform(
+    checks: Sequence[Check],
+    timeout: float,
+    waiting: Callable[[Check], AbstractContextManager[Any]] = nullcontext,
+) -> Iterator[tuple[Check, list[Finding]]]:
     """Run all checks at once; yield each with its findings, in order, as soon as it is known.
 
-    `timeout` is the deadline of each check in seconds.
+    `timeout` is the deadline of each check in seconds; `waiting` is entered while one is awaited.
     """
     unique: dict[str, Check] = {}
     for check in checks:
@@ -130,4 +135,6 @@ def perform(checks: Sequence[Check], timeout: float) -> Iterator[tuple[Check, li
     for run in runs:
         run.start()
     for run in runs:
-        yield run.check, run.result(deadline)
+        with waiting(run.check):
+            found = run.result(deadline)
+        yield run.check, found

@@ -19,6 +19,9 @@ DEFAULT_FILES: Final = {
     "tlsPrivateKeyFile": "/etc/kubeedge/certs/server.key",
 }
 
+#: Modules without an equivalent.
+_OPTIONAL: Final = ("cloudStream", "dynamicController", "iptablesManager", "router", "taskManager")
+
 #: Modules that are off unless the configuration enables them (default.go of v1alpha1).
 _OFF: Final = frozenset({"cloudStream", "dynamicController", "router", "taskManager"})
 
@@ -116,23 +119,19 @@ class GoConfiguration:
         return [(host, port) for host in hosts for port in ports]
 
     def enabled(self) -> Iterator[str]:
-        """Yield the names of the optional modules and features that it enables."""
+        """Yield the keys of the optional modules and features that it enables."""
+        if self.is_v1_1:
+            if part(self.document, "cloudhub").get("protocol_quic"):
+                yield "cloudhub.protocol_quic"
+            return
         modules = part(self.document, "modules")
-        for name in (
-            "cloudStream",
-            "dynamicController",
-            "iptablesManager",
-            "router",
-            "taskManager",
-        ):
-            if not self.is_v1_1 and part(modules, name).get("enable", name not in _OFF):
-                yield name
+        for name in _OPTIONAL:
+            if part(modules, name).get("enable", name not in _OFF):
+                yield f"modules.{name}"
         if part(modules, "cloudHub", "quic").get("enable"):
-            yield "quic"
-        if part(self.document, "cloudhub").get("protocol_quic"):
-            yield "quic"
+            yield "modules.cloudHub.quic"
         if part(self.document, "featureGates").get("requireAuthorization"):
-            yield "requireAuthorization"
+            yield "featureGates.requireAuthorization"
 
 
 def _reachable(address: str | None) -> str:

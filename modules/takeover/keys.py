@@ -39,6 +39,9 @@ _QUIC: Final = Without(
     "not served: set modules.edgeHub.websocket.enable on the edges, see docs/compatibility.md"
 )
 _STREAM: Final = Without("not yet: kubectl logs, exec and attach do not reach edges")
+_ROUTER: Final = Without("not yet: messages between cloud and edge by rules are dropped")
+_TASKS: Final = Without("not yet: node tasks are not carried out; finish them first")
+_DYNAMIC: Final = Without("not yet: the metaServer of edges answers from its own database alone")
 _NOT_YET: Final = Without("not yet, see docs/compatibility.md")
 _ALWAYS_ON: Final = Without("always on")
 _FORMAT: Final = Without("JSON is the one format")
@@ -93,11 +96,11 @@ TODAY: Final[Mapping[str, Rule]] = {
     "modules.deviceController.buffer": _GOROUTINES,
     "modules.deviceController.load": _GOROUTINES,
     "modules.syncController": Without("its work is part of edgecontroller"),
-    "modules.dynamicController": _NOT_YET,
+    "modules.dynamicController": _DYNAMIC,
     "modules.cloudStream": _STREAM,
     "modules.iptablesManager": _STREAM,
-    "modules.router": _NOT_YET,
-    "modules.taskManager": _NOT_YET,
+    "modules.router": _ROUTER,
+    "modules.taskManager": _TASKS,
 }
 
 #: controller.yaml, modules.yaml and logging.yaml.
@@ -137,3 +140,10 @@ V1_1: Final[Mapping[str, Rule]] = {
     "writers": Without("the log goes to standard error"),
     "loggerFile": Without("the log goes to standard error"),
 }
+
+
+def why_not(key: str) -> str:
+    """Return why a key, or the keys below it, have no equivalent."""
+    rule = TODAY.get(key) or V1_1[key]
+    assert isinstance(rule, Without)
+    return rule.why

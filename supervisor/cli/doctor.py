@@ -13,7 +13,7 @@ from supervisor.cli.options import Globals, global_options, output_option
 
 @click.command("doctor", cls=Command)
 @output_option("text")
-@timeout_option(10.0, help="Deadline of each check; all run at once.")
+@timeout_option(15.0, help="Deadline of each check; all run at once.")
 @global_options
 @click.pass_context
 def doctor(context: click.Context, output: str, timeout: float) -> None:

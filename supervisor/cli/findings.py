@@ -42,7 +42,7 @@ def report(sections: Mapping[str, Sequence[Check]], output: str, timeout: float)
     """
     checks = [check for each in sections.values() for check in each]
     section_of = {id(check): title for title, each in sections.items() for check in each}
-    performed = perform(checks, timeout)
+    performed = perform(checks, timeout, _said_to_wait)
     if output == "json":
         found = [(section_of[id(check)], check, findings) for check, findings in performed]
         status = exit_status(finding for *_, findings in found for finding in findings)
@@ -50,8 +50,7 @@ def report(sections: Mapping[str, Sequence[Check]], output: str, timeout: float)
         return status
     seen: list[Finding] = []
     printed = ""
-    while (step := _next(performed)) is not None:
-        check, findings = step
+    for check, findings in performed:
         if findings and section_of[id(check)] != printed:
             click.echo(("\n" if printed else "") + click.style(section_of[id(check)], bold=True))
             printed = section_of[id(check)]
@@ -120,20 +119,13 @@ def _document(found: list[tuple[str, Check, list[Finding]]], status: int) -> dic
     return {"well": status == ALL_WELL, "findings": rows}
 
 
-def _next(
-    performed: Iterator[tuple[Check, list[Finding]]],
-) -> tuple[Check, list[Finding]] | None:
-    with _said_to_wait():
-        return next(performed, None)
-
-
 @contextmanager
-def _said_to_wait() -> Iterator[None]:
-    """Say on a terminal that the report goes on, if the next finding takes long."""
+def _said_to_wait(check: Check) -> Iterator[None]:
+    """Say on a terminal what is waited for, if it takes long."""
     if not sys.stderr.isatty():
         yield
         return
-    said = ("waiting for the next check ...",)
+    said = (f"waiting for {check.title} ...",)
     timer = threading.Timer(_PATIENCE, click.echo, said, {"err": True})
     timer.daemon = True
     timer.start()

@@ -89,5 +89,5 @@ def test_on_a_terminal_it_says_that_it_waits(
     monkeypatch.setattr(findings, "_PATIENCE", 0.05)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr(findings.click, "echo", noting)
-    assert report({"one": [Check("a", slow)]}, "text", 5) == 0
-    assert "waiting" in capsys.readouterr().err
+    assert report({"one": [Check("the moon", slow)]}, "text", 5) == 0
+    assert capsys.readouterr().err == "waiting for the moon ...\n"

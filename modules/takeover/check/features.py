@@ -12,6 +12,7 @@ from modules.common.kube import KubeClient, NotFound, Resource, served_resources
 from modules.common.kube.kinds import DAEMONSETS
 from modules.common.kubeedge_secrets import NAMESPACE
 from modules.takeover.check.subject import Subject
+from modules.takeover.keys import why_not
 from supervisor.api import Check, Finding
 
 
@@ -32,17 +33,15 @@ class _Kind(NamedTuple):
         return None
 
 
-_NO_ROUTER: Final = "the router is not served: messages between cloud and edge by rules are dropped"
-_NO_TASKS: Final = "node tasks are not carried out; finish them first"
 _BESIDE: Final = "KubeEdge's controllermanager goes on with them beside cloudcore"
 
 _OPERATIONS: Final = ("operations.kubeedge.io", ("v1alpha2", "v1alpha1"))
 
 _KINDS: Final = (
-    _Kind("rules.kubeedge.io", ("v1",), "rules", _NO_ROUTER),
-    _Kind(*_OPERATIONS, "nodeupgradejobs", _NO_TASKS),
-    _Kind(*_OPERATIONS, "imageprepulljobs", _NO_TASKS),
-    _Kind(*_OPERATIONS, "configupdatejobs", _NO_TASKS),
+    _Kind("rules.kubeedge.io", ("v1",), "rules", why_not("modules.router")),
+    _Kind(*_OPERATIONS, "nodeupgradejobs", why_not("modules.taskManager")),
+    _Kind(*_OPERATIONS, "imageprepulljobs", why_not("modules.taskManager")),
+    _Kind(*_OPERATIONS, "configupdatejobs", why_not("modules.taskManager")),
     _Kind(
         "policy.kubeedge.io",
         ("v1alpha1",),
@@ -51,17 +50,6 @@ _KINDS: Final = (
     ),
     _Kind("apps.kubeedge.io", ("v1alpha1",), "edgeapplications", _BESIDE),
 )
-
-#: What KubeEdge's configuration enables, and what happens without it.
-_ENABLED: Final = {
-    "cloudStream": "`kubectl logs`, `exec`, `attach` and metrics do not reach edges",
-    "dynamicController": "the metaServer of edges answers from its own database alone",
-    "iptablesManager": "its rules of iptables are for cloudStream, and can be removed",
-    "router": _NO_ROUTER,
-    "taskManager": _NO_TASKS,
-    "quic": "edges with QUIC are not served: enable their modules.edgeHub.websocket first",
-    "requireAuthorization": "rights are always checked; ServiceAccountAccesses are not sent",
-}
 
 _IPTABLES: Final = "cloud-iptables-manager"
 
@@ -78,10 +66,10 @@ def checks(subject: Subject) -> list[Check]:
         go = subject.go
 
         def enabled() -> Iterator[Finding]:
-            names = list(dict.fromkeys(go.enabled()))
-            for name in names:
-                yield Finding.note(f"{name} is enabled: {_ENABLED[name]}")
-            if not names:
+            keys = list(go.enabled())
+            for key in keys:
+                yield Finding.note(f"{key} is enabled: {why_not(key)}")
+            if not keys:
                 yield Finding.ok("its configuration enables nothing that cloudcore has not")
 
         found.append(Check("features in use, by the configuration", enabled))
@@ -101,5 +89,5 @@ async def _in_cluster(client: KubeClient) -> list[Finding]:
         await client.get(DAEMONSETS, _IPTABLES, NAMESPACE)
     except NotFound:
         return found
-    text = f"the DaemonSet {NAMESPACE}/{_IPTABLES} runs: {_ENABLED['iptablesManager']}"
+    text = f"the DaemonSet {NAMESPACE}/{_IPTABLES} runs: {why_not('modules.iptablesManager')}"
     return [*found, Finding.note(text, f"kubectl -n {NAMESPACE} delete daemonset {_IPTABLES}")]

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from modules.common.sync.journal import Row
@@ -187,3 +188,21 @@ def test_changes_are_told_to_a_second_store(tmp_path: Path) -> None:
     one, seen = Row("1"), Row("1", "v")
     assert changes == [("n", CM, None, one), ("n", CM, one, seen), ("n", CM, seen, None)]
     record.close()
+
+
+def test_that_a_second_store_has_a_row_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    record = Record(path, msgspec.json.decode)
+    record.tell("n", CM, "1")
+    assert not record.has_second("n", CM)
+    record.note_second("n", CM, "another")
+    assert not record.has_second("n", CM)
+    record.note_second("n", CM, "1")
+    record.acknowledge("n", CM, "5")
+    record.close()
+    again = Record(path, msgspec.json.decode)
+    assert again.has_second("n", CM)
+    assert again.seen("n", CM) == "5"
+    again.tell("n", CM, "2")  # another object of that name
+    assert not again.has_second("n", CM)
+    again.close()

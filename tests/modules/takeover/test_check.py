@@ -451,7 +451,13 @@ async def test_no_features_in_use(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("group", "version", "plural", "mark", "text"),
     [
-        ("rules", "v1", "rules", "note", "1 rules.rules.kubeedge.io: the router is not served"),
+        (
+            "rules",
+            "v1",
+            "rules",
+            "note",
+            "1 rules.rules.kubeedge.io: not yet: messages",
+        ),
         ("operations", "v1alpha2", "nodeupgradejobs", "note", "node tasks are not carried out"),
         ("operations", "v1alpha1", "imageprepulljobs", "note", "node tasks are not carried out"),
         ("policy", "v1alpha1", "serviceaccountaccesses", "note", "they are not sent"),
@@ -486,7 +492,7 @@ async def test_features_that_are_enabled(cluster: Cluster) -> None:
     cluster.change(go=GoConfiguration(document))
     found = (await cluster.findings(FEATURES))[1:]
     names = {each.text.partition(" ")[0] for each in found}
-    assert names == {*modules, "iptablesManager"}
+    assert names == {f"modules.{name}" for name in (*modules, "iptablesManager")}
     assert {each.mark for each in found} == {"note"}
 
 

@@ -47,8 +47,12 @@ def test_of_today(tmp_path: Path) -> None:
     assert found.files["ca_key"] == Path("/etc/kubeedge/ca/rootCA.key")
     hosts = ("192.0.2.1", "192.0.2.2")
     assert found.served == [(host, port) for host in hosts for port in (10000, 11002)]
-    names = ["cloudStream", "iptablesManager", "quic", "requireAuthorization"]
-    assert list(found.enabled()) == names
+    assert list(found.enabled()) == [
+        "modules.cloudStream",
+        "modules.iptablesManager",
+        "modules.cloudHub.quic",
+        "featureGates.requireAuthorization",
+    ]
 
 
 def test_of_1_1(tmp_path: Path) -> None:
@@ -57,7 +61,7 @@ def test_of_1_1(tmp_path: Path) -> None:
     assert found.kubernetes == KubernetesSettings(master="http://10.0.0.1:8080")
     assert set(found.files) == {"ca", "cert"}
     assert found.served == [("127.0.0.1", 10005)]
-    assert list(found.enabled()) == ["quic"]
+    assert list(found.enabled()) == ["cloudhub.protocol_quic"]
 
 
 def test_in_a_pod(tmp_path: Path) -> None:

@@ -45,12 +45,6 @@ async def test_an_api_that_answers(server: FakeServer, tmp_path: Path, version: 
     ]
 
 
-async def test_a_version_that_says_nothing(server: FakeServer, tmp_path: Path) -> None:
-    server.always = dated("v0.0.0-master+$Format:%H$")
-    found_ones = await found(reachability(server.settings(tmp_path), command))
-    assert [each.mark for each in found_ones] == ["ok", "ok"]
-
-
 async def test_one_that_is_too_old(server: FakeServer, tmp_path: Path) -> None:
     server.always = dated("v1.21.9")
     [finding, _] = await found(reachability(server.settings(tmp_path), command))
