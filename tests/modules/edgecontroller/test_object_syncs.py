@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,25 @@ async def becomes(cloud: Cloud, wanted: dict[tuple[str, str], str]) -> None:
     await eventually(lambda: kept(cloud), lambda found: found == wanted)
 
 
-async def test_what_an_object_costs_the_api_server(edge: Cloud, requests: Requests) -> None:
+@contextmanager
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold the controller's requests about ObjectSyncs back."""
+    go_on = asyncio.Event()
+    send = Transport.send
+
+    async def waiting(transport: Transport, request: Request) -> Any:
+        if transport.module == "edgecontroller" and "objectsyncs" in request.path:
+            await go_on.wait()
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", waiting)
+    yield
+    go_on.set()
+
+
+async def test_what_an_object_costs_the_api_server(
+    edge: Cloud, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
     created = await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())
     version = created["metadata"]["resourceVersion"]
@@ -97,9 +117,11 @@ async def test_what_an_object_costs_the_api_server(edge: Cloud, requests: Reques
     assert sync["spec"] == spec
 
     requests.clear()
-    for label in "abc":  # faster than they are written
-        changed = await edge.api.patch(PODS, "p", {"metadata": {"labels": {"a": label}}}, "default")
-        await acknowledge(edge, await edge.drain())
+    with held(monkeypatch):  # so that they come faster than they are written
+        for label in "abc":
+            patch = {"metadata": {"labels": {"a": label}}}
+            changed = await edge.api.patch(PODS, "p", patch, "default")
+            await acknowledge(edge, await edge.drain())
     await becomes(edge, {("Pod", "p"): changed["metadata"]["resourceVersion"]})
     assert requests[("PATCH", "status")] < 3
     assert requests.keys() == {("PATCH", "status")}
