@@ -7,6 +7,7 @@ from collections.abc import Callable
 from modules.common.crds.device_versions import DeviceVersions
 from modules.common.kube import KubeClient
 from modules.common.kube.api_checks import MORE_ROLES, api_check, reachability, rights_check
+from modules.common.sync.record_checks import record_checks
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.rights import FOR_CRDS, RIGHTS
 from supervisor.api import Check, Finding, Settings
@@ -31,4 +32,6 @@ def checks(
     if config.install_crds:
         what = "devicecontroller with install_crds"
         found.append(rights_check(what, settings, FOR_CRDS, MORE_ROLES))
+    if config.record == "objectsync":
+        found += record_checks("devicecontroller", settings, command)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from supervisor.api import ModuleConfig
@@ -18,3 +20,6 @@ class DeviceControllerConfig(ModuleConfig):
     """whether to install the CRDs of Device and DeviceModel if the cluster lacks them"""
     profile_workers: int = Field(4, ge=1, le=256)
     """number of device profiles (ConfigMaps) written concurrently"""
+    record: Literal["file", "objectsync"] = "file"
+    """where it is recorded what each node has of devices of v1beta1: in a file, or also as
+    ObjectSyncs in the API"""

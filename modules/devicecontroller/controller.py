@@ -30,6 +30,7 @@ from modules.common.kube import (
 )
 from modules.common.kube.metrics import CACHED_OBJECTS
 from modules.common.sync.record import Record
+from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
@@ -42,6 +43,7 @@ from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.inventory import Inventory
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from modules.devicecontroller.v1beta1 import devices as v1beta1
+from modules.devicecontroller.v1beta1.objects import RESOURCES
 
 if TYPE_CHECKING:
     from modules.devicecontroller.config import DeviceControllerConfig
@@ -94,6 +96,8 @@ class _Controller:
         self._recorder = EventRecorder(client, "devicecontroller")
         self._set_aside = set_aside = SetAside(self._recorder, client.module)
         self._definitions = Definitions(client, install=config.install_crds)
+        #: Set when devices of a version are about to be served.
+        self._begun = {each.version: asyncio.Event() for each in (DEVICES, DEVICES_V1BETA1)}
         known_nodes: dict[Key, Object] = {}
         self._nodes = Reflector(
             client,
@@ -129,6 +133,14 @@ class _Controller:
             on_change=self._report_soon,
             definitions=self._definitions,
             set_aside=set_aside,
+        )
+        self._record_in_api = RecordInApi(
+            client,
+            delivered,
+            RESOURCES,
+            namespace=self._namespace,
+            is_of_today=self._edges.are_of_today,
+            on_found=self._found_of_today,
         )
         self._upstream = Upstream(
             context,
@@ -190,18 +202,33 @@ class _Controller:
     async def _run_alpha(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._alpha.run(self._config.profile_workers))
+            self._begun[DEVICES.version].set()
             tasks.create_task(self._writer.queue.run(self._config.update_device_status_workers))
 
     async def _run_beta(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            if self._config.record == "objectsync":
+                await self._record_in_api.open()
+                tasks.create_task(self._record_in_api.run())
             tasks.create_task(self._edges.ask(self._beta.nodes))
             tasks.create_task(self._beta.run(self._config.update_device_status_workers))
+            self._begun[DEVICES_V1BETA1.version].set()
+
+    def _found_of_today(self, nodes: set[str]) -> None:
+        """Note nodes that have ObjectSyncs of devices: their edges know those of v1beta1."""
+        for node in nodes:
+            if not self._edges.is_other(node):
+                self._alpha.node_sync.learn(node, V1_23)
+        self._edges.found_of_today(nodes)
 
     async def _read_all(self) -> None:
-        """Wait until the caches of all versions that are served are complete."""
+        """Wait until the caches of all versions that are served are complete, and in use."""
         await synced(
             self._watched, self._client.health, self._context, first=self._definitions.found()
         )
+        for version, begun in self._begun.items():
+            if self._definitions.serves(version):
+                await begun.wait()
         self._report()
         self._context.ready()
 
@@ -244,6 +271,7 @@ class _Controller:
                 CACHED_OBJECTS.labels(self._client.module, plural).set(number)
             depths = Counter(self._alpha.queues()) + Counter(self._beta.queues())
             depths["statuses"] += len(self._writer.queue)
+            depths["objectsyncs"] = len(self._record_in_api)
             for name in metrics.QUEUES:
                 metrics.QUEUE_DEPTH.labels(name).set(depths[name])
             metrics.REJECTED_DEVICES.set(self._count()["rejected_devices"])

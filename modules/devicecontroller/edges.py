@@ -62,6 +62,11 @@ class Edges:
         """Whether a node's edge is known not to know devices of v1beta1."""
         return self._generations.get(node, V1_23) != V1_23
 
+    def found_of_today(self, nodes: Iterable[str]) -> None:
+        """Note nodes with records that only edges of today have, unless more is known of them."""
+        for node in nodes:
+            self._generations.setdefault(node, V1_23)
+
     def are_connected(self, node: str) -> bool:
         return self._connections.get(node, False)
 

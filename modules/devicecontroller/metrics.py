@@ -15,7 +15,7 @@ SYNC_LATENCY: Final = Histogram(
     buckets=SYNC_BUCKETS,
 )
 #: The queues of QUEUE_DEPTH.
-QUEUES: Final = ("announcements", "profiles", "statuses", "rejections")
+QUEUES: Final = ("announcements", "profiles", "statuses", "rejections", "objectsyncs")
 
 MESSAGES_SENT: Final = Counter(
     "cloudcore_devicecontroller_messages_sent_total", "Messages sent to cloudhub's channel."
@@ -23,7 +23,7 @@ MESSAGES_SENT: Final = Counter(
 QUEUE_DEPTH: Final = Gauge(
     "cloudcore_devicecontroller_queue_depth",
     "Keys queued or in work: nodes and devices to announce (announcements), device profiles, "
-    "statuses of devices, devices to check for faults (rejections).",
+    "statuses of devices, devices to check for faults (rejections), ObjectSyncs.",
     ["queue"],
     multiprocess_mode="livesum",
 )

@@ -8,16 +8,14 @@ from typing import Final
 
 from modules.common.edge_versions import NEWEST, EdgeVersion
 from modules.common.kube import (
-    CLUSTEROBJECTSYNCS,
     NODES,
-    OBJECTSYNCS,
     KubeClient,
     Object,
-    served_resources,
 )
-from modules.common.kube.api_checks import MORE_ROLES, Look, api_check, reachability, rights_check
+from modules.common.kube.api_checks import api_check, reachability, rights_check
+from modules.common.sync.record_checks import record_checks
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.rights import FOR_OBJECTSYNCS, RIGHTS
+from modules.edgecontroller.rights import RIGHTS
 from supervisor.api import Check, Finding, Settings
 
 #: Names of nodes that a finding lists.
@@ -33,22 +31,8 @@ def checks(
 
     found = [reachability(settings, command), rights_check("edgecontroller", settings, RIGHTS)]
     if config.record == "objectsync":
-        found.append(api_check("the CRDs of ObjectSyncs", settings, _object_syncs(command)))
-        what = "edgecontroller with its record in ObjectSyncs"
-        found.append(rights_check(what, settings, FOR_OBJECTSYNCS, MORE_ROLES))
+        found += record_checks("edgecontroller", settings, command)
     return [*found, api_check("the edges", settings, edges)]
-
-
-def _object_syncs(command: Callable[..., str]) -> Look:
-    async def look(client: KubeClient) -> list[Finding]:
-        served = await served_resources(client, OBJECTSYNCS.group)
-        plurals = served.get(OBJECTSYNCS.version, set())
-        if {OBJECTSYNCS.plural, CLUSTEROBJECTSYNCS.plural} <= plurals:
-            return [Finding.ok("ObjectSyncs are served, for the record of what edges have")]
-        text = 'the cluster lacks the CRDs of ObjectSyncs, which record = "objectsync" needs'
-        return [Finding.wrong(text, f"{command('crds')} | kubectl apply -f -")]
-
-    return look
 
 
 def _edges(nodes: list[Object], selector: str) -> list[Finding]:

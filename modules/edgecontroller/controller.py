@@ -11,8 +11,6 @@ from contextlib import AsyncExitStack, closing
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from modules.common.kube import (
     EventRecorder,
     Key,
@@ -31,7 +29,7 @@ from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.pods import PodEventHandler
-from modules.edgecontroller.downstream.record_in_api import RecordInApi
+from modules.edgecontroller.downstream.record_in_api import record_in_api
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
@@ -69,7 +67,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         client = KubeClient.connect(settings, user_agent="cloudcore/edgecontroller")
         await stack.enter_async_context(client)
         path = settings.data_dir / "edgecontroller" / "told.jsonl"
-        record = stack.enter_context(closing(Record(path, msgspec.json.decode)))
+        record = stack.enter_context(closing(Record(path)))
         namespace = settings.kubernetes.namespace
         if settings.kubernetes.configured:
             # The cluster's kube-controller-manager monitors the nodes.
@@ -138,7 +136,7 @@ class Controller:
             client.health,
             self._set_aside,
         )
-        self._record_in_api = RecordInApi(client, self._state, self._namespace)
+        self._record_in_api = record_in_api(client, self._state, self._namespace)
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
 

@@ -30,9 +30,3 @@ RIGHTS: Final[list[Right]] = [
     # Events of edges, and those that operators should see.
     *rights(_CORE, "get update create patch", "events"),
 ]
-
-#: With record = "objectsync".
-FOR_OBJECTSYNCS: Final[list[Right]] = [
-    *rights("reliablesyncs.kubeedge.io", "list create delete", "objectsyncs clusterobjectsyncs"),
-    *rights("reliablesyncs.kubeedge.io", "patch", "objectsyncs/status clusterobjectsyncs/status"),
-]

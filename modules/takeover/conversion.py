@@ -125,7 +125,8 @@ def _convert_today(
     ]
     result.set("modules.enabled", enabled, "modules.*.enable")
     # What edges have is known from KubeEdge's ObjectSyncs, and for the way back.
-    result.set("modules.edgecontroller.record", "objectsync", "modules.syncController")
+    for module in ("edgecontroller", "devicecontroller"):
+        result.set(f"modules.{module}.record", "objectsync", "modules.syncController")
     hub = part(document, "modules", "cloudHub")
     _convert_certificates(hub, result, is_file)
     names = [*texts(hub.get("advertiseAddress")), *texts(hub.get("dnsNames"))]

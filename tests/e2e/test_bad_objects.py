@@ -70,7 +70,7 @@ async def test_bad_objects_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
                 if each["reason"] == "InvalidObject"
             }
             assert told["bad-secrets"] == (
-                "set aside: spec.imagePullSecrets[0]: expected object, got string"
+                "set aside: spec.imagePullSecrets[0]: expected an object, got a string"
             )
             assert {"bad-env", "bad-node", "bad-model", "bad-ref"} <= told.keys()
             mended = {"spec": {"deviceModelRef": {"name": "none"}}}

@@ -32,6 +32,7 @@ from modules.common.kube import (
 from modules.common.kube.rights import Right as NamedRight
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs
+from modules.common.sync.record_checks import FOR_OBJECTSYNCS
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller import rights as device_rights
 from modules.edgecontroller import rights as edge_rights
@@ -304,7 +305,7 @@ def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
     joining = [right for right in joining_rights.RIGHTS if right.namespace == "kubeedge"]
     assert listed(joining) == granted("cloudcore.yaml", "cloudcore-joining", "Role")
     syncs = granted("optional.yaml", "cloudcore-record-in-objectsyncs")
-    assert listed(edge_rights.FOR_OBJECTSYNCS) == syncs
+    assert listed(FOR_OBJECTSYNCS) == syncs
     assert listed(device_rights.FOR_CRDS) == granted("optional.yaml", "cloudcore-install-crds")
 
 

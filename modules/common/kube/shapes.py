@@ -46,16 +46,24 @@ _SCALARS: Final[dict[str, Any]] = {
     "time": Annotated[datetime, Meta(tz=True)],
 }
 
-#: Replacements that put messages of msgspec into the terms of JSON.
-_WORDS: Final = {
-    r"\bstr\b": "string",
-    r"\bint\b": "integer",
-    r"\bbool\b": "boolean",
-    "`": "",
-    f".*{re.escape(repr(_NAME))}": "expected a name: 1 to 253 characters, none of them / or %",
-    f".*{re.escape(repr(_QUANTITY))}": "expected a quantity, such as 500m or 10Mi",
+#: The types of msgspec, in the terms of JSON.
+_TYPES: Final = {
+    "array": "an array",
+    "bool": "a boolean",
+    "float": "a number",
+    "int": "an integer",
+    "null": "null",
+    "object": "an object",
+    "str": "a string",
 }
 
+#: Problems that are described better than by their pattern.
+_PATTERNS: Final = {
+    repr(_NAME): "expected a name: 1 to 253 characters, none of them / or %",
+    repr(_QUANTITY): "expected a quantity, such as 500m or 10Mi",
+}
+
+_TYPE: Final = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 
 
@@ -99,9 +107,21 @@ def bad_object(error: Exception, at: str = "") -> BadObject:
     if missing := _MISSING.match(problem):
         path = f"{path}.{missing[1]}".lstrip(".")
         return BadObject(path, "is missing")
-    for pattern, words in _WORDS.items():
-        problem = re.sub(pattern, words, problem)
+    for pattern, words in _PATTERNS.items():
+        if pattern in problem:
+            return BadObject(path, words)
+    problem = _TYPE.sub(_plain, problem).replace("`", "")
     return BadObject(path, problem[:1].lower() + problem[1:] if problem[1:2].islower() else problem)
+
+
+def _plain(types: re.Match[str]) -> str:
+    """Return types in words; that null is allowed too is of no help to who gave something else."""
+    names = types[1].split(" | ")
+    if "float" in names and "int" in names:
+        names.remove("int")
+    if len(names) > 1 and "null" in names:
+        names.remove("null")
+    return " or ".join(_TYPES.get(name, name) for name in names)
 
 
 @cache

@@ -33,8 +33,10 @@ class Row(NamedTuple):
 
     uid: str
     seen: str = ""
-    #: Whatever else is to be known of it: what was sent, or that another store has the row, too.
+    #: Whatever else was sent of it, for those who cannot ask the API for that.
     payload: Any = None
+    #: Whether a second store is known to have had the row, too.
+    in_second: bool = False
 
 
 class _Line(msgspec.Struct, array_like=True):
@@ -47,6 +49,7 @@ class _Line(msgspec.Struct, array_like=True):
     uid: str | None
     seen: str
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    in_second: bool = False
 
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -59,7 +62,10 @@ def line(node: str, item: Item, row: Row | None) -> Line:
     """Return what is written for a row; None: the node has no such object any more."""
     if row is None:
         return (node, *item, None, "")
-    return (node, *item, *row) if row.payload is not None else (node, *item, row.uid, row.seen)
+    if row.in_second:
+        return (node, *item, *row)
+    rest = () if row.payload is None else (row.payload,)
+    return (node, *item, row.uid, row.seen, *rest)
 
 
 class Journal:
@@ -132,7 +138,9 @@ class Journal:
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     self._set_aside(number, error)
                     return
-                row = None if read.uid is None else Row(read.uid, read.seen, payload)
+                row = (
+                    None if read.uid is None else Row(read.uid, read.seen, payload, read.in_second)
+                )
                 yield read.node, (read.type, read.namespace, read.name), row
 
     def _payload(self, read: _Line) -> Any:

@@ -164,7 +164,8 @@ class ObjectSyncs:
             uid = row.uid if row and row.uid in uids else next(iter(uids))
             if row is None or row.uid != uid or _is_newer(uids[uid], _version_of(row.seen)):
                 seen = "" if uids[uid] == _UNSEEN else _seen_of(item, uids[uid])
-                self._record.put(node, item, Row(uid, seen))
+                new = row._replace(seen=seen) if row and row.uid == uid else Row(uid, seen)
+                self._record.put(node, item, new)
             self._record.note_second(node, item, uid)
             for other in uids.keys() - {uid}:
                 self._want(self._key(node, item, other), None)
@@ -200,7 +201,10 @@ class ObjectSyncs:
                         self.changed(node, item, None, row)
 
     async def _read(self, namespace: str | None) -> AsyncIterator[tuple[_Key, Item, str]]:
+        namespaced = {kind.namespaced for kind in self._kinds.values()}
         for resource, of_namespace in ((OBJECTSYNCS, namespace), (CLUSTEROBJECTSYNCS, None)):
+            if resource.namespaced not in namespaced:
+                continue
             async for page in self._client.pages(resource, of_namespace):
                 self._listed = page.resource_version
                 for obj in page.items:

@@ -36,9 +36,6 @@ EVERY_NODE: Final = "*"
 #: The version of a list of which a member was sent after the node had acknowledged the list.
 STALE: Final = "-"
 
-#: The payload of a row that a second store has, too.
-SECOND: Final = True
-
 #: The rows about a node itself: the protocol generation of its edge, and since when (in seconds
 #: since the epoch) it has had no Node; both are in the place of the uid.
 _GENERATION: Final[Item] = ("generation", "", "")
@@ -189,13 +186,13 @@ class Record:
     def has_second(self, node: str, item: Item) -> bool:
         """Whether the second store is known to have had a row for this item."""
         row = self.row(node, item)
-        return row is not None and row.payload is SECOND
+        return row is not None and row.in_second
 
     def note_second(self, node: str, item: Item, uid: str) -> None:
         """Note that the second store has the row now."""
         row = self.row(node, item)
-        if row is not None and row.uid == uid and row.payload is not SECOND:
-            self._rows[node][item] = row = row._replace(payload=SECOND)
+        if row is not None and row.uid == uid and not row.in_second:
+            self._rows[node][item] = row = row._replace(in_second=True)
             self._journal.add(node, item, row)
 
     def forget_seen(self, node: str) -> None:

@@ -19,7 +19,6 @@ from modules.common.kube import (
     Reflector,
     SetAside,
     WatchEvent,
-    key_of,
 )
 from modules.common.sync.record import Record, drop_rows_of_gone_nodes
 from modules.devicecontroller.crds import Definitions
@@ -29,18 +28,14 @@ from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.status.report_queue import Done
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import messages
+from modules.devicecontroller.v1beta1.changes import Changes
 from modules.devicecontroller.v1beta1.delivery import Delivery
 from modules.devicecontroller.v1beta1.faults import fault_of
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import (
-    DEVICE_TYPE,
-    MODEL_TYPE,
     RESOURCES,
-    digest_of,
     keep_status,
     keep_written,
-    model_of,
-    node_of,
     reader,
 )
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
@@ -78,40 +73,6 @@ class Devices:
         self._set_aside = set_aside
         self._definitions = definitions
         self._inventory = inventory = Inventory(known_nodes)
-        common: Any = {
-            "namespace": namespace,
-            "explain": definitions.explain,
-            "set_aside": set_aside,
-        }
-        is_alone = definitions.is_v1beta1_alone
-        self._devices = Reflector(
-            client,
-            DEVICES_V1BETA1,
-            self._device_changed,
-            store=inventory.devices,
-            keep=reader(DEVICE, DEVICES_V1BETA1, is_alone),
-            on_aside=self._device_aside_changed,
-            **common,
-        )
-        self._models = Reflector(
-            client,
-            DEVICEMODELS_V1BETA1,
-            self._model_changed,
-            store=inventory.models,
-            keep=reader(MODEL, DEVICEMODELS_V1BETA1, is_alone),
-            on_aside=self._mark_model,
-            **common,
-        )
-        self._statuses = Reflector(
-            client,
-            DEVICESTATUSES,
-            self._status_changed,
-            store=inventory.statuses,
-            keep=keep_status,
-            **common,
-        )
-        inventory.aside = self._devices.aside
-        inventory.models_aside = self._models.aside
         self.delivery = Delivery(context, inventory, record, edges, set_aside)
         self.writer = StatusWriter(
             client, inventory, set_aside, lambda: definitions.has_device_statuses
@@ -123,6 +84,49 @@ class Devices:
             set_aside,
             on_change=on_change,
         )
+        changes = Changes(
+            inventory,
+            record,
+            edges,
+            delivery=self.delivery,
+            writer=self.writer,
+            acceptance=self._acceptance,
+            on_change=on_change,
+        )
+        common: Any = {
+            "namespace": namespace,
+            "explain": definitions.explain,
+            "set_aside": set_aside,
+        }
+        is_alone = definitions.is_v1beta1_alone
+        self._devices = Reflector(
+            client,
+            DEVICES_V1BETA1,
+            changes.device_changed,
+            store=inventory.devices,
+            keep=reader(DEVICE, DEVICES_V1BETA1, is_alone),
+            on_aside=changes.device_aside_changed,
+            **common,
+        )
+        self._models = Reflector(
+            client,
+            DEVICEMODELS_V1BETA1,
+            changes.model_changed,
+            store=inventory.models,
+            keep=reader(MODEL, DEVICEMODELS_V1BETA1, is_alone),
+            on_aside=changes.model_aside_changed,
+            **common,
+        )
+        self._statuses = Reflector(
+            client,
+            DEVICESTATUSES,
+            changes.status_changed,
+            store=inventory.statuses,
+            keep=keep_status,
+            **common,
+        )
+        inventory.aside = self._devices.aside
+        inventory.models_aside = self._models.aside
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
@@ -138,8 +142,7 @@ class Devices:
     async def run(self, workers: int) -> None:
         """Reconcile until cancelled; call it when the caches are complete."""
         self.runs = True
-        for node in self.nodes:
-            self.delivery.mark_all(node)
+        self.delivery.begin()
         for key in self._inventory.devices.keys() | self._inventory.statuses.keys():
             self.writer.ensure(key)
         async with asyncio.TaskGroup() as tasks:
@@ -253,63 +256,3 @@ class Devices:
     def _hear_from(self, node: str) -> None:
         if self._edges.heard_from(node):
             self.connected(node)
-
-    def _device_changed(self, event: WatchEvent) -> None:
-        device, old = event.object, event.old
-        key = key_of(device)
-        if old:
-            self._inventory.remove(old)
-        if event.type != "DELETED":
-            self._inventory.add(device)
-        if event.type == "DELETED" or (old and node_of(old) != node_of(device)):
-            self.writer.forget(key)
-        if old is None or event.type == "DELETED":
-            self.writer.ensure(key)
-        if old is None or event.type == "DELETED" or digest_of(old) != digest_of(device):
-            self._acceptance.enqueue(key)
-            if old:
-                gone = event.type == "DELETED" or node_of(old) != node_of(device)
-                self._mark(old, last=old if gone else None)
-            if event.type != "DELETED":
-                self._mark(device)
-        self._on_change()
-
-    def _mark(self, device: Object, last: Object | None = None) -> None:
-        """Have a device and its model compared with what its node has."""
-        node, model = node_of(device), model_of(device)
-        if node:
-            self._edges.ask_if_unknown(node)
-        if node and model:
-            last_model = self._inventory.models.get(model) if last else None
-            self.delivery.mark(node, MODEL_TYPE, model, last_model)
-        if node:
-            self.delivery.mark(node, DEVICE_TYPE, key_of(device), last)
-
-    def _model_changed(self, event: WatchEvent) -> None:
-        last = event.old if event.type == "DELETED" else None
-        self._mark_model(key_of(event.object), last)
-
-    def _mark_model(self, model: Key, last: Object | None = None) -> None:
-        """Have a model compared with what the nodes of its devices have, and then the devices."""
-        for key in self._inventory.using(model):
-            self._acceptance.enqueue(key)
-            if node := node_of(self._inventory.devices[key]):
-                self.delivery.mark(node, MODEL_TYPE, model, last)
-                self.delivery.mark(node, DEVICE_TYPE, key)
-        self._on_change()
-
-    def _device_aside_changed(self, key: Key) -> None:
-        """Check a device that was set aside, or is no longer set aside."""
-        self._acceptance.enqueue(key)
-        if key not in self._devices.aside:
-            for node in self._record.nodes():
-                if self._record.row(node, (DEVICE_TYPE, *key)):
-                    self.delivery.mark(node, DEVICE_TYPE, key)
-        self._on_change()
-
-    def _status_changed(self, event: WatchEvent) -> None:
-        key = key_of(event.object)
-        if event.type == "DELETED":
-            self.writer.forget(key)
-            if key in self._inventory.devices:
-                self.writer.ensure(key)  # that of a former device of this name, or a mistake

@@ -12,6 +12,7 @@ from modules.common.edge_versions import EdgeVersion
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
     CONFIGMAPS,
+    DEVICEMODELS_V1BETA1,
     DEVICES,
     DEVICES_V1BETA1,
     NODES,
@@ -25,7 +26,7 @@ from modules.common.kube import (
 from modules.common.pod_references import CONFIGMAP, SECRET
 from modules.common.sync.object_syncs import Sync, read_sync
 from modules.takeover.check.difference import KINDS, Wanted, difference, recorded, wanted
-from modules.takeover.check.subject import Subject
+from modules.takeover.check.subject import RECORD, Subject
 from supervisor.api import Check, Finding
 
 #: Edges of which each has a line.
@@ -117,18 +118,20 @@ def _records(subject: Subject, are_served: bool, syncs: list[Sync]) -> Iterator[
         yield Finding.note(
             f"{what}; this cloudcore does not read them: each edge is sent all that it is to have, "
             "and deletions while nobody serves are not noticed. Set the record to ObjectSyncs",
-            subject.command("run", "--set", 'modules.edgecontroller.record="objectsync"'),
+            subject.command("run", *RECORD),
         )
     else:
         yield Finding.ok(what)
-    others = sum(count for kind, count in kinds.items() if kind not in _kept())
+    others = sum(count for kind, count in kinds.items() if kind not in _kept(subject))
     if others:
         text = f"{others} ObjectSyncs of other kinds stay as they are: cloudcore sends these anew"
         yield Finding.note(text)
 
 
-def _kept() -> set[str]:
-    return {NODES.kind, *(each.kind for each in KINDS.values())}
+def _kept(subject: Subject) -> set[str]:
+    """Return the kinds of which this cloudcore goes on from ObjectSyncs."""
+    devices = (DEVICES_V1BETA1, DEVICEMODELS_V1BETA1) if subject.records_devices else ()
+    return {each.kind for each in (NODES, *KINDS.values(), *devices)}
 
 
 def _devices(versions: DeviceVersions, devices: dict[str, list[Object]]) -> Iterator[Finding]:
@@ -163,7 +166,8 @@ def _edges(subject: Subject, fleet: _Fleet) -> Iterator[Finding]:
         else:
             text = f"{what} {change}"
         if version and version.knows_object_syncs and devices:
-            text += f"; and its {devices} devices"
+            text += "; and what has changed of" if subject.records_devices else "; and"
+            text += f" its {devices} devices"
         if version and not version.is_tried:
             text += ". This version was not tried with cloudcore"
         yield Finding.ok(text) if version and version.is_tried else Finding.note(text)

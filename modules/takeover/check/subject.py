@@ -19,6 +19,13 @@ Command = Callable[..., str]
 _AS_ADMINISTRATOR: Final = "cloudcore takeover check --set kubernetes.kubeconfig=admin.conf FILE"
 
 
+#: What has both controllers keep their record in ObjectSyncs.
+RECORD: Final = (
+    *("--set", 'modules.edgecontroller.record="objectsync"'),
+    *("--set", 'modules.devicecontroller.record="objectsync"'),
+)
+
+
 @dataclass(frozen=True)
 class Subject:
     """The configuration of both sides."""
@@ -38,6 +45,8 @@ class Subject:
     """whether this cloudcore's own configuration names the cluster"""
     records: bool
     """whether this cloudcore keeps its record in ObjectSyncs"""
+    records_devices: bool
+    """whether it keeps that of devices there too"""
     selector: str
     """which Nodes are edges"""
     command: Command
@@ -65,6 +74,7 @@ def subject(
         ports=(hub.port, hub.https_port),
         is_told_of_cluster=configuration.kubernetes.configured,
         records=controller.record == "objectsync",
+        records_devices=modules["devicecontroller"].record == "objectsync",
         selector=controller.edge_node_selector,
         command=command,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from modules.common.kubeedge_secrets import NAMESPACE, SERVER_SECRET
 from modules.takeover.check.authority import is_usable_by_go
-from modules.takeover.check.subject import Subject
+from modules.takeover.check.subject import RECORD, Subject
 from supervisor.api import Check, Finding
 
 
@@ -25,7 +25,7 @@ def checks(subject: Subject) -> list[Check]:
             yield Finding.note(
                 "without ObjectSyncs KubeEdge's cloudcore would send each edge all again, and not "
                 "notice what was deleted meanwhile",
-                subject.command("run", "--set", 'modules.edgecontroller.record="objectsync"'),
+                subject.command("run", *RECORD),
             )
         yield Finding.note(
             f"on the way back, stop this cloudcore, delete {NAMESPACE}/{SERVER_SECRET} (its "

@@ -146,7 +146,7 @@ async def test_a_device_that_cannot_be_used_says_so_and_heals(tmp_path: Path) ->
         assert not bench.told()  # its node keeps what it has
         condition = bench.condition("d")
         assert (condition["status"], condition["reason"]) == ("False", "InvalidObject")
-        problem = "spec.deviceModelRef: expected object | null, got string"
+        problem = "spec.deviceModelRef: expected an object, got a string"
         assert condition["message"] == problem
         [event] = [each for each in bench.api.events if each["reason"] == "InvalidObject"]
         assert event["message"] == f"set aside: {problem}"
@@ -194,7 +194,7 @@ async def test_a_model_that_cannot_be_used_leaves_out_its_own_devices(tmp_path: 
         assert {each["added_devices"][0]["id"] for each in contents(bench)} == {"a", "b"}
         condition = bench.condition("a")
         assert condition["reason"] == "InvalidModel"
-        assert "spec.properties[0].type: expected object | null, got string" in condition["message"]
+        assert "spec.properties[0].type: expected an object, got a string" in condition["message"]
         assert bench.condition("b")["status"] == "True"
         [written] = [obj for plural, obj in bench.api.created if plural == CONFIGMAPS.plural]
         assert '"id":"b"' in written["data"]["deviceProfile.json"]

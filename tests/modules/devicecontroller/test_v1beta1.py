@@ -339,6 +339,23 @@ async def test_a_device_of_the_same_name_replaces_another(api: Api, controller: 
     assert new.content["metadata"]["uid"] == made["metadata"]["uid"]
 
 
+async def test_a_model_takes_the_place_of_another_one_of_its_name(
+    api: Api, controller: Controller
+) -> None:
+    """An edge that starts while it has no model does not register the devices."""
+    edge = Edge(controller)
+    await edge.connect()
+    await make_model(api)
+    await make_device(api)
+    await edge.takes_device()
+    await api.client.delete(DEVICEMODELS_V1BETA1, "led-light", "default")
+    await accepted(api, "UnknownModel")
+    made = await make_model(api)  # the same, but for its uid
+    message = await edge.takes("insert", MODEL)
+    assert message.content["metadata"]["uid"] == made["metadata"]["uid"]
+    await nothing_more(api, edge)
+
+
 async def test_reports_of_all_forms(api: Api, controller: Controller) -> None:
     edge = Edge(controller)
     await make_model(api)
@@ -508,10 +525,10 @@ async def test_a_device_of_the_other_version_says_so_until_its_edge_knows_it(
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"nodeName": 5}, "spec.nodeName: expected string | null, got integer"),
+        ({"nodeName": 5}, "spec.nodeName: expected a string, got an integer"),
         ({"nodeName": "a/b"}, "spec.nodeName: is not the name of a node"),
-        ({"properties": {}}, "spec.properties: expected array | null, got object"),
-        ({"protocol": "modbus"}, "spec.protocol: expected object | null, got string"),
+        ({"properties": {}}, "spec.properties: expected an array, got an object"),
+        ({"protocol": "modbus"}, "spec.protocol: expected an object, got a string"),
     ],
 )
 async def test_malformed_devices_are_set_aside(
@@ -546,7 +563,7 @@ async def test_a_malformed_model_leaves_its_devices_waiting(
     await make_device(api)
     await edge.said("update", "membership")
     found = await accepted(api, "InvalidModel")
-    assert "expected string | null, got integer" in found["status"]["conditions"][0]["message"]
+    assert "expected a string, got an integer" in found["status"]["conditions"][0]["message"]
     await api.client.patch(DEVICEMODELS_V1BETA1, "led-light", {"spec": model()["spec"]}, "default")
     await edge.takes("insert", MODEL)
     await edge.takes("insert", DEVICE)

@@ -103,7 +103,7 @@ async def test_a_pod_keeps_running_as_it_was_until_it_is_mended(tmp_path: Path) 
         assert resource not in bench.told()
         [event] = [each for each in bench.api.events if each["reason"] == "InvalidObject"]
         assert event["involvedObject"]["name"] == "p"
-        assert "spec.imagePullSecrets[0]: expected object, got string" in event["message"]
+        assert "spec.imagePullSecrets[0]: expected an object, got a string" in event["message"]
     async with running(tmp_path, slip(3)) as bench:
         assert resource not in bench.told()
         assert bench.controller._details()["set_aside"] == 1

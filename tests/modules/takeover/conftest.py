@@ -49,6 +49,7 @@ async def cluster(tmp_path: Path, pki: Pki) -> AsyncIterator[Cluster]:
             ports=(10000, 10002),
             is_told_of_cluster=True,
             records=True,
+            records_devices=False,
             selector=SELECTOR,
             command=command,
         )

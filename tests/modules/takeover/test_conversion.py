@@ -57,6 +57,7 @@ def test_todays_keys() -> None:
         "node_update_frequency": 20.0,
         "record": "objectsync",
     }
+    assert made["modules"]["devicecontroller"] == {"record": "objectsync"}
     assert made["modules"]["cloudhub"] == {
         "address": "0.0.0.0",
         "port": 10010,

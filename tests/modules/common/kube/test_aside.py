@@ -95,7 +95,7 @@ async def test_the_last_usable_state_stays_until_the_object_is_changed(watched: 
     assert watched.reflector.get("good", "default") == configmap("good", 1)
     [(involved, reason, message)] = watched.events.written
     assert (involved["kind"], involved["name"], reason) == ("ConfigMap", "good", "InvalidObject")
-    assert message == "set aside: data[...]: expected string | null, got integer"
+    assert message == "set aside: data[...]: expected a string, got an integer"
     watched.feed(configmap("good", 3, {"a": "b"}))
     assert watched.heard[1:] == [("MODIFIED", "3")]
     assert not watched.reflector.aside
@@ -176,17 +176,17 @@ def test_an_item_of_isolation_does_not_end_the_rest() -> None:
 @pytest.mark.parametrize(
     ("obj", "problem"),
     [
-        (pod(imagePullSecrets=["regcred"]), "spec.imagePullSecrets[0]: expected object"),
-        (pod(nodeName=["x"]), "spec.nodeName: expected string | null, got array"),
-        (pod(containers=[{"envFrom": ["a"]}]), "spec.containers[0].envFrom[0]: expected object"),
-        (pod(activeDeadlineSeconds=2**63), "spec.activeDeadlineSeconds: expected integer <="),
+        (pod(imagePullSecrets=["regcred"]), "spec.imagePullSecrets[0]: expected an object"),
+        (pod(nodeName=["x"]), "spec.nodeName: expected a string, got an array"),
+        (pod(containers=[{"envFrom": ["a"]}]), "spec.containers[0].envFrom[0]: expected an object"),
+        (pod(activeDeadlineSeconds=2**63), "spec.activeDeadlineSeconds: expected an integer <="),
         (pod(unknown=10**30), "it cannot be put into a message: can't serialize ints"),
         (pod(unknown="x" * (17 << 20)), "it has 17825"),
         ({"metadata": {"name": "a/b", "namespace": "d"}}, "metadata.name: expected a name:"),
         ({"metadata": {"name": ".."}}, "metadata.name: expected a name:"),
         ({"metadata": {"name": "p"}}, "metadata.namespace: is missing"),
         ({}, "metadata: is missing"),
-        ([], "expected object, got array"),
+        ([], "expected an object, got an array"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_path(obj: Any, problem: str) -> None:
