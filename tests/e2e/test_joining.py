@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -18,6 +20,8 @@ from tests.modules.cloudhub.joiner import Joiner, csr
 from tests.support.waiting import eventually
 
 NODE = "edge-1"
+#: As many that each of two processes accepts some of them.
+FLEET = tuple(f"edge-{number}" for number in range(12))
 
 
 async def token(cloudcore: Cloudcore, *words: str) -> str:
@@ -37,13 +41,30 @@ async def ports(cloudcore: Cloudcore) -> dict[str, int]:
     return {name: int(address.rpartition(":")[2]) for name, address in listening.items()}
 
 
-async def connect(port: int, joiner: Joiner) -> None:
-    """Connect to the websocket with the certificate, and leave again."""
+async def connected(port: int, joiner: Joiner, node: str = NODE) -> Edge:
+    """Connect to the websocket with the certificate."""
     edge = Edge()
-    path = f"/e632aba927ea4ac2b575ec1603d56f10/{NODE}/events"
-    status = await edge.connect(port, joiner.tls(), path, {"node_id": NODE})
+    path = f"/e632aba927ea4ac2b575ec1603d56f10/{node}/events"
+    status = await edge.connect(port, joiner.tls(), path, {"node_id": node})
     assert status.startswith("HTTP/1.1 101 ")
-    await edge.leave()
+    await edge.keepalive()
+    return edge
+
+
+async def connect(port: int, joiner: Joiner) -> None:
+    """Connect as above, and leave again."""
+    await (await connected(port, joiner)).leave()
+
+
+async def holders(cloudcore: Cloudcore) -> dict[str, str]:
+    """Return which process `cloudcore nodes` says that each edge is connected to."""
+    asked = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "supervisor", "nodes", "-o", "json"),
+        *("--run-dir", str(cloudcore.settings.run_dir)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asked.communicate()
+    return {row["node"]: row["process"] for row in json.loads(out)}
 
 
 @pytest.mark.timeout(120)
@@ -83,3 +104,34 @@ async def test_an_edge_joins_connects_and_renews() -> None:
         text = cloudcore.log.read_text()
         for secret_part in (*joiner.token.split(".")[2:], *default.split(".")[2:]):
             assert secret_part not in text
+
+
+@pytest.mark.timeout(120)
+async def test_edges_join_two_processes_that_have_one_ca() -> None:
+    """One of them answers at the HTTPS port; the edges' certificates are good for both."""
+    async with running("--set", "modules.cloudhub.processes=2") as cloudcore:
+        await cloudcore.wait_ready(60)
+        port = await ports(cloudcore)
+        text = await token(cloudcore, "create")
+        joiners = {node: Joiner(port["https"], text) for node in FLEET}
+        await asyncio.gather(*(joiner.join(node) for node, joiner in joiners.items()))
+        async with AsyncExitStack() as stack:
+
+            async def join(node: str) -> None:
+                edge = await connected(port["websocket"], joiners[node], node)
+                stack.push_async_callback(edge.leave)
+
+            await asyncio.gather(*map(join, FLEET))
+            held = await eventually(
+                lambda: holders(cloudcore), lambda found: found.keys() == set(FLEET)
+            )
+            assert set(held.values()) == {"cloudhub", "cloudhub-2"}
+
+        # The second one has no part in joining, and the first one is started again.
+        for victim in ("cloudhub-2", "cloudhub"):
+            pid = (await cloudcore.module(victim))["pid"]
+            os.kill(pid, signal.SIGKILL)
+            await Joiner(port["https"], text).join(f"edge-of-{victim}")
+            await cloudcore.wait_restarted(victim, pid, 60)
+            await joiners[NODE].renew(NODE)
+            await connect(port["websocket"], joiners[NODE])
