@@ -15,6 +15,9 @@ from typing import Final
 #: sun_path of sockaddr_un on Linux is 108 bytes, the last one a NUL (unix(7)).
 LONGEST_PATH: Final = 107
 
+#: Connections that wait to be accepted; with more of them a client's `connect` fails (EAGAIN).
+_BACKLOG: Final = socket.SOMAXCONN
+
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -61,7 +64,7 @@ class UnixListener:
             raise OSError(error.errno, text) from error
         if self._server:
             self._server.close()
-        self._server = await asyncio.start_unix_server(self._connected, sock=made)
+        self._server = await asyncio.start_unix_server(self._connected, sock=made, backlog=_BACKLOG)
 
     def close(self) -> None:
         """Stop listening, and remove the socket if `path` is still this one."""

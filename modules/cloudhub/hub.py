@@ -6,13 +6,14 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from picows import WSCloseCode
 
 from ipc import Message
+from modules.cloudhub.cluster.directory import DISCONNECTED
 from modules.cloudhub.cluster.follower import Follower
 from modules.cloudhub.cluster.leader import Leader
 from modules.cloudhub.cluster.protocol import Cluster
@@ -83,6 +84,11 @@ class Hub:
         self._all_closed = asyncio.Event()
         self._all_closed.set()
         self._report_scheduled = False
+        self._on_disconnected: list[Callable[[str], None]] = []
+
+    def on_disconnected(self, callback: Callable[[str], None]) -> None:
+        """Have the leader call `callback` with each node that has lost its session."""
+        self._on_disconnected.append(callback)
 
     def _make_cluster(self, context: ModuleContext, units: Sequence[str]) -> Cluster:
         first, *others = units or (context.name,)
@@ -175,6 +181,9 @@ class Hub:
             self._all_closed.set()
 
     def _publish(self, node: str, operation: str, generation: str) -> None:
+        if operation == DISCONNECTED:
+            for callback in self._on_disconnected:
+                callback(node)
         # constructConnectEvent of cloud/pkg/cloudhub/handler/eventhandler.go, and the generation
         content = {"event_type": operation, "timestamp": int(time.time()), "client_id": node}
         content |= generations.tell(generation)

@@ -17,7 +17,7 @@ from modules.cloudhub.cluster.protocol import (
     unit_names,
 )
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.csi import CsiServer
+from modules.cloudhub.csi.server import CONNECTIONS, CsiServer
 from modules.cloudhub.endpoint.tls import (
     ServerTls,
     tls_files,
@@ -47,15 +47,17 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
     """Serve edges until asked to stop; raises CannotStart for certificates and sockets."""
     await ensure_cluster_authority(config, settings, context)
     tls = ServerTls(tls_files(config, settings))
-    context.report(max_open_files=open_files.check_limit(config.node_limit))
+    drivers = CONNECTIONS if config.uds_address and context.name == FIRST else 0
+    context.report(max_open_files=open_files.check_limit(config.node_limit, drivers))
     hub = Hub(config, context, tls, unit_names(config.processes))
     async with AsyncExitStack() as servers:
         try:
             path = socket_of(settings.run_dir, context.name)
             await servers.enter_async_context(NodesServer(path, context.name, hub.sessions))
-            if config.uds_address and context.name == FIRST:
-                csi = CsiServer(config.uds_address, context, config.max_message_bytes)
+            if drivers:
+                csi = CsiServer(config.uds_address, context)
                 await servers.enter_async_context(csi)
+                hub.on_disconnected(csi.disconnected)
         except OSError as error:
             raise CannotStart(error.strerror or str(error)) from error
         if not config.ca:

@@ -12,13 +12,13 @@ log = logging.getLogger(__name__)
 OTHERS: Final = 512
 
 
-def check_limit(nodes: int) -> int:
+def check_limit(nodes: int, drivers: int = 0) -> int:
     """Return the limit on open files, which the supervisor has raised to the hard limit.
 
-    Log a warning if it is too low for `nodes` connections.
+    Log a warning if it is too low for the connections of `nodes` and of CSI `drivers`.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != resource.RLIM_INFINITY and limit < nodes + OTHERS:
+    if limit != resource.RLIM_INFINITY and limit < nodes + drivers + OTHERS:
         log.warning(
             "this process may open %d files, too few for node_limit = %d edges: raise the hard "
             "limit (LimitNOFILE of systemd, ulimit -Hn)",

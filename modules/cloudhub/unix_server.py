@@ -15,24 +15,32 @@ from ipc.unix_socket import (
     UnixListener,
     remove_socket,
 )
+from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two checks whether the socket still exists.
 LOOK: Final = 5.0
-_MAX_CONNECTIONS: Final = 64
+#: Connections at once, unless the server says otherwise.
+_LIMIT: Final = 64
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class UnixServer:
-    """An async context manager that listens on `path`, and runs `serve` for each connection."""
+    """An async context manager that listens on `path`, and runs `serve` for each connection.
 
-    def __init__(self, path: Path, serve: Serve) -> None:
+    More than `limit` connections at once are sent `busy`, and closed.
+    """
+
+    def __init__(self, path: Path, serve: Serve, *, limit: int = _LIMIT, busy: bytes = b"") -> None:
         self._path = path
         self._serve = serve
+        self._limit = limit
+        self._busy = busy
         self._listener = UnixListener(path, self._connected)
         self._connections: set[asyncio.Task[None]] = set()
+        self._failures = FailureLog(log)
 
     async def __aenter__(self) -> Self:
         await self._listener.listen()
@@ -74,8 +82,12 @@ class UnixServer:
         assert task is not None
         self._connections.add(task)
         try:
-            if len(self._connections) <= _MAX_CONNECTIONS:
+            if len(self._connections) <= self._limit:
+                self._failures.worked("")
                 await self._serve(reader, writer)
+            else:
+                self._failures.failed("", "", f"{self._path}: more than {self._limit} connections")
+                writer.write(self._busy)
         except (TimeoutError, ConnectionError):
             log.debug("%s: the client disconnected early", self._path)
         except asyncio.CancelledError:

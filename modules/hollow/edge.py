@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipc import Message
+from modules.hollow.csi import OPERATIONS, CsiPlugin
 from modules.hollow.events import Event
 from modules.hollow.generations import assemble
 from modules.hollow.link import FORMS, Link
@@ -35,7 +36,8 @@ class HollowEdge:
     `server` is `wss://HOST:PORT`. `tls` carries the client certificate (modules.hollow.tls), or is
     the CertManager that renews it. `kubeedge` is a version of modules.hollow.versions.VERSIONS.
     What is stored is in `objects` (key `namespace/type/name`), `pods` and the like
-    (`namespace/name`) and `devices` (id); the last `keep_messages` messages are in `received`.
+    (`namespace/name`), `devices` and CSI `volumes` (id); the last `keep_messages` messages are in
+    `received`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class HollowEdge:
         self.received_total = 0
         self.store = Store(self._wake)
         self.devices: dict[str, dict[str, Any]] = {}
+        self.volumes: dict[str, dict[str, Any]] = {}
         self._url = f"{server.rstrip('/')}/{project_id}/{node}/events"
         self._headers = {"node_id": node, "project_id": project_id, "ConnectionUse": "msg"}
         self._timing = timing
@@ -100,6 +103,7 @@ class HollowEdge:
         finally:
             self.edged.stop()
             self.twin.stop()
+            self.csi.stop()
 
     async def restart(self, *, lose_database: bool = False) -> None:
         """Stop the edge that `async with` has started, and start it again.
@@ -211,6 +215,7 @@ class HollowEdge:
             on_message=self._dispatch,
             emit=self._emit,
         )
+        self.csi = CsiPlugin(self.volumes, self.link.send, self._emit, self._timing.volume)
         self.meta, self.edged, self.twin = assemble(
             self.version,
             self.node,
@@ -233,7 +238,9 @@ class HollowEdge:
     def _dispatch(self, message: Message) -> None:
         self.received.append(message)
         self.received_total += 1
-        if message.group in _META_GROUPS:
+        if message.operation in OPERATIONS:
+            self.csi.handle(message)
+        elif message.group in _META_GROUPS:
             self.meta.handle(message)
         elif message.group == _TWIN_GROUP:
             self.twin.handle(message)

@@ -37,6 +37,8 @@ class Timing:
     """Until a twin message that the cloud has not confirmed is resent."""
     query: float = 60.0
     """Timeout of a query."""
+    volume: float = 60.0
+    """Until the cloud gets an empty answer to a request of a CSI driver that has failed."""
     dial_retry: float = 5.0
     dial_pause: float = 60.0
     """v1.1: after every fifth failed dial; from v1.19 on it is two heartbeats."""

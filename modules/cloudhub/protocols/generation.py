@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ipc import Message
 
@@ -33,5 +33,3 @@ class Generation:
     """the operation of keepalives, which are not passed on to the controllers"""
     text: bool
     """whether websocket messages are text, not binary"""
-    reply_content: Callable[[Message], Any]
-    """the content of an edge's answer, decoded as far as the form allows"""

@@ -18,5 +18,4 @@ V1_1: Final = Generation(
     decoder=partial(packed.Decoder, repeats=_KEEPALIVE),
     keepalive=_KEEPALIVE,
     text=False,
-    reply_content=lambda answer: answer.content,
 )

@@ -15,5 +15,4 @@ V1_23: Final = Generation(
     decoder=json_form.EnvelopeDecoder,
     keepalive="keepalive",
     text=True,
-    reply_content=json_form.content_of,
 )

@@ -14,7 +14,6 @@ from typing import Final
 from picows import WSCloseCode
 
 from ipc import Message
-from ipc.message import OP_ERROR
 from modules.cloudhub.endpoint.identity import Identity
 from modules.cloudhub.protocols.generation import Decoder, Generation
 from modules.cloudhub.protocols.served import generation_of
@@ -201,18 +200,10 @@ class Session:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
             elif self._pending_replies and self._pending_replies.take(message):
-                self._pass_answer(message, generation)
+                self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)
         return len(messages)
-
-    def _pass_answer(self, message: Message, generation: Generation) -> None:
-        try:
-            message.content = generation.reply_content(message)
-        except WireError as error:
-            message.operation = OP_ERROR
-            message.content = f"the answer of node {self.node} cannot be used: {error}"
-        self._owner.upstream.answer(message, self)
 
     def charge(self, cost: float) -> None:
         """Charge `cost` messages to the rate limit; pause reading once the burst is used up.

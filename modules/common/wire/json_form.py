@@ -149,18 +149,6 @@ class EnvelopeDecoder(Decoder):
         return _message(envelope.header, envelope.route, _decode_content(text) if plain else text)
 
 
-def content_of(message: Message) -> Any:
-    """Return the whole content of a message of EnvelopeDecoder.
-
-    Raises WireError for a content that Python cannot represent: 1e999, or a number of 5,000 digits.
-    """
-    content = message.content
-    try:
-        return _decode_content(content) if isinstance(content, bytes) else content
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise WireError(f"{len(content)} bytes of content cannot be read: {error}") from error
-
-
 def _message(header: _Header | None, route: _Route | None, content: Any) -> Message:
     header, route = header or _NO_HEADER, route or _NO_ROUTE
     return Message(

@@ -39,10 +39,10 @@ class Edged:
         self._emit = emit
         self._timing = timing
         client = Client(node, version, meta, emit)
-        self.node = NodeReporter(node, version, client, emit, timing)
+        self._volumes = Volumes(node, client)
+        self.node = NodeReporter(node, version, client, emit, timing, volumes=self._volumes)
         self.lease = LeaseController(node, client, emit, timing)
         self._manager = StatusManager(client, emit, timing)
-        self._volumes = Volumes(node, client)
         self._recorder = Recorder(node, client, enabled=report_events)
         self._workers: dict[str, tuple[PodWorker, asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None

@@ -17,9 +17,11 @@ from modules.hollow.v1_23.backoff import Backoff
 from modules.hollow.v1_23.client import ApiError, Client
 from modules.hollow.v1_23.metamanager import RequestError
 from modules.hollow.v1_23.strategic import difference
+from modules.hollow.v1_23.volumes import Volumes
 from modules.hollow.versions import Version
 
 _LONGEST_BACKOFF: Final = 7.0
+_IN_USE: Final = "volumesInUse"
 
 Json = dict[str, Any]
 
@@ -28,8 +30,16 @@ class NodeReporter:
     """Registers one node and reports its status. `pressures` names the pressures it is under."""
 
     def __init__(
-        self, node: str, version: Version, client: Client, emit: Emit, timing: Timing
+        self,
+        node: str,
+        version: Version,
+        client: Client,
+        emit: Emit,
+        timing: Timing,
+        *,
+        volumes: Volumes,
     ) -> None:
+        self._volumes = volumes
         self.pressures: tuple[str, ...] = ()
         self.registered = False
         self._node = node
@@ -82,11 +92,13 @@ class NodeReporter:
         try:
             node = await self._client.node()
             before = node.get("status") or {}
-            after = before | {
+            after = {key: before[key] for key in before if key != _IN_USE} | {
                 "conditions": status.node_conditions(
                     before.get("conditions") or [], self.pressures, ready=True
                 )
             }
+            if in_use := self._volumes.in_use:
+                after[_IN_USE] = in_use
             if not (_changed(before, after) or self._is_due()):
                 return
             await self._client.patch_node(difference({"status": before}, {"status": after}))
@@ -104,7 +116,7 @@ class NodeReporter:
 
 
 def _changed(before: Json, after: Json) -> bool:
-    return _states(before) != _states(after)
+    return _states(before) != _states(after) or before.get(_IN_USE) != after.get(_IN_USE)
 
 
 def _states(node_status: Json) -> list[Json]:

@@ -65,12 +65,14 @@ class PodWorker:
             self._life = None  # a further update cannot end it again
 
     async def run(self) -> None:
-        if not self._is_deleted:
-            try:
+        try:
+            if not self._is_deleted:
                 async with asyncio.timeout(None) as self._life:  # until it is deleted
                     await self._live()
-            except TimeoutError:
-                self._recorder.event(self._pod, "Normal", "Killing", "Stopping container")
+        except TimeoutError:
+            self._recorder.event(self._pod, "Normal", "Killing", "Stopping container")
+        finally:
+            self._volumes.unmount(self._pod)
         started = self._started or format_now()
         self._report(status.terminated(self._pod, self._since, started, self._node))
 

@@ -17,10 +17,16 @@ from hypothesis import strategies as st
 from ipc import Message
 from ipc.message import decode_message, encode_message
 from modules.common.wire import WireError
-from modules.common.wire.json_form import Decoder, EnvelopeDecoder, content_of, encode
+from modules.common.wire.json_form import Decoder, EnvelopeDecoder, encode
 
 FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.23"
 NAMES = sorted(path.stem for path in FRAMES.glob("*.json"))
+
+
+def content_of(message: Message) -> Any:
+    """Return the whole content of a message of EnvelopeDecoder."""
+    content = message.content
+    return msgspec.json.decode(content) if isinstance(content, bytes) else content
 
 
 def written(name: str) -> bytes:
@@ -104,8 +110,6 @@ def test_null_is_no_value_as_in_go(decoder: type[Decoder]) -> None:
 def test_what_python_cannot_represent_goes_through_an_envelope(content: str) -> None:
     (got,) = EnvelopeDecoder().feed(b'{"content":' + content.encode() + b"}")
     assert got.content == content.encode()
-    with pytest.raises(WireError, match=f"{len(content)} bytes of content cannot be read"):
-        content_of(got)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,7 @@ def test_no_input_does_worse_than_a_wire_error(data: bytes) -> None:
         return
     for message in passed:
         assert isinstance(message.content, str | bytes | None)
-        with contextlib.suppress(WireError):
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
             whole = msgspec.structs.replace(message, content=content_of(message))
             assert Decoder().feed(data) == [whole]
             # What is read is Unicode, so that each module can write it.

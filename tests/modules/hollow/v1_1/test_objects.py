@@ -197,7 +197,7 @@ async def test_other_answers(cloud: Cloud, edge: HollowEdge, events: list[Event]
     assert error.source == "metaManager"
     assert error.content.startswith(b"Error to unmarshal")
     cloud.send(Message.build("edgecontroller", "nobody", "insert", "default/configmap/c", {}))
-    cloud.send_object("createvolume", "default/volume/v", {})
+    cloud.send_object("no operation", "default/volume/v", {})
     cloud.send_object("response", "default/configmap/c", {"data": {}})
     cloud.send_object("response", "default/nodestatus/edge-1", "OK")
     await edge.wait_until(lambda: edge.meta.acknowledged == 1, 5, "the OK")

@@ -18,6 +18,7 @@ from tests.modules.hollow.conftest import Cloud
 from tests.modules.hollow.v1_23.conftest import TIMING, Api, edged_of, pod, status_of, value_of
 
 POD = "default/pod/p1"
+NODE = "null/node/edge-1"
 PATCH = "default/podpatch/p1"
 DAY = 86400
 
@@ -146,23 +147,39 @@ def test_a_token_is_renewed_after_80_percent_of_its_life_and_after_a_day(
     assert is_due({"spec": spec, "status": {"expirationTimestamp": expires}}) is due
 
 
+ON_VOLUME = pod(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}])
+
+
 async def test_volumes_are_followed_to_their_attachment(
     cloud: Cloud, api: Api, edge: HollowEdge
 ) -> None:
     claim, volume = "default/persistentvolumeclaim/data", "null/persistentvolume/pv1"
     attachment = f"default/volumeattachment/{attachment_name('h1', 'd1', 'edge-1')}"
-    api.push(
-        "insert", POD, pod(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}])
-    )
+    api.push("insert", POD, ON_VOLUME)
     await cloud.message("query", claim)
     api.put(claim, {"metadata": {"name": "data"}, "spec": {}})
     await cloud.message("query", claim, skip=2)  # not bound yet
     api.put(claim, {"metadata": {"name": "data"}, "spec": {"volumeName": "pv1"}})
     csi = {"driver": "d1", "volumeHandle": "h1"}
     api.put(volume, {"metadata": {"name": "pv1"}, "spec": {"csi": csi}})
+
+    # The Node says first that it uses the volume, and then that it is attached.
+    def in_use() -> Any:
+        return api.objects[NODE]["status"].get("volumesInUse")
+
+    await cloud.wait(lambda: in_use() == ["kubernetes.io/csi/d1^h1"])
+    node = api.objects[NODE]
+    attached = [{"name": "kubernetes.io/csi/d1^h1", "devicePath": ""}]
+    status = node["status"] | {"volumesAttached": attached}
+    api.push("update", NODE, node | {"status": status})
     await cloud.message("query", attachment)
+    assert phase(api) != "Running"
+    api.put(attachment, {"metadata": {"name": "a"}, "status": {"attached": False}})
+    await cloud.message("query", attachment, skip=2)
     api.put(attachment, {"metadata": {"name": "a"}, "status": {"attached": True}})
     await cloud.wait(lambda: phase(api) == "Running")
+    api.push("update", POD, deleted(api.objects[POD]))
+    await cloud.wait(lambda: in_use() is None)
 
 
 async def test_a_deleted_pod_reports_its_end_and_then_is_deleted(

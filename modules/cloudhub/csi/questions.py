@@ -1,0 +1,91 @@
+"""The questions of CSI drivers to edges: one at a time to each node.
+
+An edge carries out one after the other anyway, and while it waits for a volume plugin that does not
+answer, it handles no other message of the cloud (processVolume in edge/pkg/metamanager). So the
+others wait here, where they end with their driver's patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from ipc import ChannelError, Message
+from ipc.errors import Timeout
+from supervisor.api import ModuleContext
+
+#: Seconds until an edge must have answered: CSISyncMsgRespTimeout in common/constants/default.go.
+ANSWER: Final = 60.0
+#: The part of ANSWER that must be left when an edge is asked: nobody would hear what it did.
+_LEAST: Final = 0.1
+#: Questions to one node that wait, that in flight included.
+MOST_WAITING: Final = 64
+
+
+class NoAnswer(Exception):
+    """A question got no answer of its edge; the text says why."""
+
+
+class _Line:
+    """The questions to one node."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.turn = asyncio.Lock()
+        self.asking: asyncio.Task[Message] | None = None
+
+
+class Questions:
+    """Asks edges, of all processes, through the channel of CloudHub's first one."""
+
+    def __init__(self, context: ModuleContext) -> None:
+        self._context = context
+        self._lines: dict[str, _Line] = {}
+
+    async def ask(self, node: str, question: Message) -> Message:
+        """Return a node's answer; raises NoAnswer, at the latest after ANSWER seconds."""
+        line = self._lines.setdefault(node, _Line())
+        if line.waiting >= MOST_WAITING:
+            raise NoAnswer(f"{line.waiting} requests wait for node {node} already; try again later")
+        line.waiting += 1
+        deadline = asyncio.get_running_loop().time() + ANSWER
+        try:
+            async with asyncio.timeout_at(deadline), line.turn:
+                return await self._exchange(node, line, question, deadline)
+        except TimeoutError:
+            raise NoAnswer(f"node {node} did not answer within {ANSWER:g} s") from None
+        finally:
+            line.waiting -= 1
+            if not line.waiting:
+                del self._lines[node]
+
+    def disconnected(self, node: str) -> None:
+        """End the question in flight to a node, whose session has ended in whatever way.
+
+        The session itself says so too, unless its process was killed.
+        """
+        line = self._lines.get(node)
+        if line is not None and line.asking is not None:
+            line.asking.cancel()
+
+    async def _exchange(
+        self, node: str, line: _Line, question: Message, deadline: float
+    ) -> Message:
+        left = deadline - asyncio.get_running_loop().time()
+        if left < ANSWER * _LEAST:
+            raise TimeoutError
+        # To CloudHub's own channel, as in Go: another process may hold the node.
+        asking = asyncio.create_task(self._context.send_sync(self._context.name, question, left))
+        line.asking = asking
+        try:
+            await asyncio.wait((asking,))
+            if asking.cancelled():
+                raise NoAnswer(f"node {node} was disconnected before it answered")
+            return asking.result()
+        except Timeout:
+            raise TimeoutError from None
+        except ChannelError as error:
+            raise NoAnswer(str(error)) from error
+        finally:
+            line.asking = None
+            asking.cancel()
