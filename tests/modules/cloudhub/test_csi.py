@@ -279,11 +279,12 @@ async def test_one_edge_is_asked_one_thing_at_a_time(
 async def test_a_request_that_waits_for_its_turn_is_not_asked_after_its_time(
     cloud: Cloud, edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(questions, "ANSWER", 0.3)
+    monkeypatch.setattr(questions, "ANSWER", 1.0)
+    monkeypatch.setattr(questions, "_LEAST", 0.5)
     async with driver.serving(cloud, tmp_path) as path:
         asking = [asyncio.create_task(ask(path, request(volume=each))) for each in "ab"]
         for answer in await asyncio.gather(*asking):
-            failed(answer, "did not answer within 0.3 s")
+            failed(answer, "did not answer within 1 s")
         await edge.receive()
         assert await edge.is_served()  # the next frame is the pong
 

@@ -269,7 +269,7 @@ def test_an_answer_goes_to_who_asked_and_an_acknowledgement_up(world: World) -> 
     for message in (asked, told):
         world.session.send(message)
     world.sends(asked.response({"a": 1}), told.response("OK"), asked.response("again"))
-    assert [(each.reply_to, each.content) for each in world.answers] == [("csi", {"a": 1})]
+    assert [(each.reply_to, each.content) for each in world.answers] == [("csi", b'{"a":1}')]
     assert [each.content for each in world.passed] == ["OK", "again"]
 
 
