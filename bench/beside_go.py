@@ -1,15 +1,18 @@
-"""Pods to the edges: cloudcore beside KubeEdge's own, in turns, with the same API server.
+"""Cloudcore beside KubeEdge's own, in turns, with the same API server: pods, reports of devices.
 
-500 edges in a process of their own, 2,000 pods at 100 a second, all on this machine. CPU is that of
-all processes of the cloudcore that is measured, while the pods are created; it has the edges'
+500 edges in a process of their own, all on this machine; 2,000 pods at 100 a second, or twin
+reports of a device of v1beta1 at each edge, at rising rates. CPU is that of all processes of the
+cloudcore that is measured, while the pods are created or the reports are sent; it has the edges'
 keepalives in it.
 
     python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore [--runs 3]
     python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore --generation v1.23
+    python -m bench.beside_go --kubeconfig FILE --go PATH/cloudcore --generation v1.23 --case twins
 
-The second one is for KubeEdge 1.23.1 and edges that speak JSON; the API server needs KubeEdge's
+The last two are for KubeEdge 1.23.1 and edges that speak JSON; the API server needs KubeEdge's
 CRDs (reliablesyncs, devices of v1beta1, rules) and the namespace kubeedge then. FILE is for an API
-server that has nothing else to do (docs/peers.md): the pods in its namespace `default` are deleted.
+server that has nothing else to do (docs/peers.md): the pods and devices in its namespace `default`
+are deleted.
 """
 
 from __future__ import annotations
@@ -31,16 +34,23 @@ from bench import controllers as bench
 from bench.controllers import CASES, GO, OURS
 from bench.controllers import UNITS as UNIT_OF
 from bench.figures import Figure, compared, median, publish
+from bench.rates import percentile, raise_rate, spent
 from bench.usage import running_time
-from modules.common.kube import NODES, PODS, KubeClient
+from modules.common.kube import (
+    DEVICEMODELS_V1BETA1,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
+    NODES,
+    PODS,
+    KubeClient,
+)
 from modules.common.pki import certificates
 from modules.common.wire import generations
 from modules.hollow.demo.harness import running
 from supervisor.api import KubernetesSettings, Settings
 
-MEASURED = ("create to arrival, p50", "create to arrival, p99", "CPU per pod")
 IDLE_CPU = "CPU with all edges idle"
-UNITS = {metric: UNIT_OF[metric] for metric in MEASURED} | {IDLE_CPU: "ms/s"}
+UNITS = UNIT_OF | {IDLE_CPU: "ms/s"}
 #: Seconds for which both are measured while idle.
 IDLE = 10.0
 
@@ -207,27 +217,62 @@ async def prepare(api: KubeClient) -> None:
     await bench.create_nodes(api, (name for name in bench.NODES_OF_EDGES if name not in known))
 
 
-async def measure(
+async def measure_twins(
     system: AbstractAsyncContextManager[Cloud], kubeconfig: Path, generation: str
 ) -> dict[str, float]:
+    async with client(kubeconfig) as api:
+        await prepare(api)
+        await prepare_devices(api)
+        async with system as cloud, bench.edges(cloud.data_dir, cloud.url, generation) as there:
+            await bench.devices_arrived(there)
+            for pid in cloud.pids.values():
+                await bench.settled(pid)
+
+            async def cpu() -> dict[str, float]:
+                return cloud.cpu_seconds()
+
+            figures = await raise_rate(there, "twin", cpu)
+            await bench.check_twins(there, api)
+            return figures
+
+
+async def prepare_devices(api: KubeClient) -> None:
+    """Prepare the API server: new devices, whose statuses are empty."""
+    for resource in (DEVICES_V1BETA1, DEVICEMODELS_V1BETA1, DEVICESTATUSES):
+        names = [
+            obj["metadata"]["name"]
+            async for page in api.pages(resource, "default")
+            for obj in page.items
+        ]
+        await bench.at_once(partial(api.delete, resource, name, "default") for name in names)
+    await bench.create_devices(api)
+
+
+def client(kubeconfig: Path) -> KubeClient:
     kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
     settings = Settings(data_dir=Path(), run_dir=Path(), kubernetes=kubernetes)
-    async with KubeClient.connect(settings, user_agent="bench") as api:
+    return KubeClient.connect(settings, user_agent="bench")
+
+
+async def measure_pods(
+    system: AbstractAsyncContextManager[Cloud], kubeconfig: Path, generation: str
+) -> dict[str, float]:
+    async with client(kubeconfig) as api:
         await prepare(api)
         async with system as cloud, bench.edges(cloud.data_dir, cloud.url, generation) as there:
             for pid in cloud.pids.values():
                 await bench.settled(pid)
             before = cloud.cpu_seconds()
             await asyncio.sleep(IDLE)
-            idle = bench.spent(before, before := cloud.cpu_seconds())
+            idle = spent(before, before := cloud.cpu_seconds())
             created, _ = await bench.create_pods(api)
             arrived = await all_arrived(there, created)
-            cpu = bench.spent(before, cloud.cpu_seconds())
+            cpu = spent(before, cloud.cpu_seconds())
             took = bench.until_arrived(arrived, created)
     print({name: round(each / bench.PODS_SENT * 1e6) for name, each in cpu.items()})
     return {
-        "create to arrival, p50": bench.percentile(took, 0.5),
-        "create to arrival, p99": bench.percentile(took, 0.99),
+        "create to arrival, p50": percentile(took, 0.5),
+        "create to arrival, p99": percentile(took, 0.99),
         "CPU per pod": sum(cpu.values()) / bench.PODS_SENT * 1e6,
         IDLE_CPU: sum(idle.values()) / IDLE * 1e3,
     }
@@ -243,6 +288,9 @@ async def all_arrived(there: bench.EdgeProcess, created: dict[str, int]) -> dict
     return arrived
 
 
+MEASURES = {"pods": measure_pods, "twins": measure_twins}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kubeconfig", type=Path, required=True)
@@ -253,6 +301,7 @@ def main() -> None:
         default=generations.V1_1,
         help="of that cloudcore (1.1.0 or 1.23.1) and of the edges",
     )
+    parser.add_argument("--case", choices=list(MEASURES), default="pods")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     kubeconfig, generation = arguments.kubeconfig.resolve(), arguments.generation
@@ -261,6 +310,7 @@ def main() -> None:
         OURS: partial(ours, kubeconfig),
         theirs: partial(go, arguments.go.resolve(), kubeconfig, generation),
     }
+    measure = MEASURES[arguments.case]
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
     for number in range(arguments.runs):
         for name, make in systems.items():
@@ -271,15 +321,16 @@ def main() -> None:
                 print(f"{name} crashed: {died}")
             else:
                 print(runs[name][-1], flush=True)
-    case, _ = CASES["pods"]
+    case, _ = CASES[arguments.case]
     figures = [
-        Figure(case, name, metric, median([run[metric] for run in made]), unit)
+        Figure(case, name, metric, median([run[metric] for run in made]), UNITS[metric])
         for name, made in runs.items()
         if made
-        for metric, unit in UNITS.items()
+        for metric in made[0]
     ]
     how = f"medians of {len(runs[OURS])} and {len(runs[theirs])} runs, in turns"
-    publish(f"beside-go-{generation}", how, [*figures, *compared(figures, OURS)])
+    of_case = "" if arguments.case == "pods" else f"-{arguments.case}"
+    publish(f"beside-go-{generation}{of_case}", how, [*figures, *compared(figures, OURS)])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The controllers at scale: first sync, pods to the edges, node statuses to the API.
+"""The controllers at scale: first sync, pods to the edges, statuses and twins to the API.
 
 A whole cloudcore runs, with the embedded API server; 500 edges are in a process of their own, and
 this process makes the load. All share the machine's cores. cloudcore's CPU time is that of all its
 processes except the API server; the Go figures (measured earlier on another 2-core machine, with
 kube-apiserver and etcd) are those of the one Go process.
 
-    python -m bench.controllers [--runs 3] [--only sync|pods|statuses]
+    python -m bench.controllers [--runs 3] [--only sync|pods|statuses|twins]
 """
 
 from __future__ import annotations
@@ -27,9 +27,19 @@ from typing import Any
 import psutil
 import uvloop
 
+from bench.edges import device_of
 from bench.figures import Figure, median, publish
+from bench.rates import ours, percentile, raise_rate, spent
 from bench.usage import running_time
-from modules.common.kube import CONFIGMAPS, NODES, PODS, KubeClient
+from modules.common.kube import (
+    CONFIGMAPS,
+    DEVICEMODELS_V1BETA1,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
+    NODES,
+    PODS,
+    KubeClient,
+)
 from modules.common.pki import certificates
 from modules.common.wire import generations
 from modules.hollow import manifests
@@ -42,11 +52,6 @@ EDGES = 500
 NODES_OF_EDGES = [f"edge-{number}" for number in range(EDGES)]
 PODS_SENT, POD_RATE = 2000, 100.0
 SYNC = {"pods": 10_000, "nodes": 1_000, "configmaps": 5_000}
-#: Rates of statuses per second to try, one after the other, and the seconds for each.
-STATUS_RATES = (300, 600, 750, 900, 1050, 1200)
-STATUS_SECONDS = 8.0
-#: Kept up with: all answered half a second after the last one, and the median within this.
-STATUS_MEDIAN_MS = 250.0
 WRITERS = 16
 
 OPTIONS = (
@@ -130,18 +135,6 @@ def pids_of(status: dict[str, Any]) -> dict[str, int]:
 async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
     """Return the CPU time so far of each process."""
     return {name: running_time(pid) for name, pid in pids_of(await cloudcore.status()).items()}
-
-
-def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    return {name: after[name] - before[name] for name in after}
-
-
-def ours(seconds: dict[str, float]) -> float:
-    return sum(each for name, each in seconds.items() if name != "apiserver")
-
-
-def percentile(values: list[float], part: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
 # ------------------------------------------------------------------------ the cases
@@ -258,33 +251,49 @@ async def statuses() -> dict[str, float]:
         url = await cloudcore.websocket_url()
         async with edges(cloudcore.settings.data_dir, url) as there:
             await settled((await cloudcore.module("edgecontroller"))["pid"])
-            figures: dict[str, float] = {}
-            kept_up = 0.0
-            for rate in (100, *STATUS_RATES):
-                before = await cpu_seconds(cloudcore)
-                written = (await cloudcore.module("edgecontroller"))["details"]["handled"]
-                result = await there.ask("report", rate, STATUS_SECONDS)
-                cpu = spent(before, await cpu_seconds(cloudcore))
-                took = [each / 1e6 for each in result["took"]]
-                p50 = percentile(took, 0.5)
-                details = (await cloudcore.module("edgecontroller"))["details"]
-                print(
-                    f"{rate}/s: p50 {p50:.1f} ms, p99 {percentile(took, 0.99):.1f} ms, late "
-                    f"{result['late']}, lost {result['lost']}, written "
-                    f"{details['handled'] - written} of {result['sent']}, "
-                    f"{ours(cpu) / result['sent'] * 1e6:.0f} us each, API "
-                    f"{cpu['apiserver'] / result['sent'] * 1e6:.0f} us"
-                )
-                if rate == 100:
-                    figures["at 100/s, p50"] = p50
-                    figures["at 100/s, p99"] = percentile(took, 0.99)
-                    figures["at 100/s, CPU each"] = ours(cpu) / result["sent"] * 1e6
-                    continue
-                if result["late"] or result["lost"] or p50 > STATUS_MEDIAN_MS:
-                    break
-                kept_up = rate
-            figures["kept up with"] = kept_up
+            return await raise_rate(there, "status", partial(cpu_seconds, cloudcore))
+
+
+async def twins() -> dict[str, float]:
+    """Raise the rate of twin reports of devices of v1beta1 until answers are late."""
+    async with cloud() as (cloudcore, api):
+        await create_nodes(api, NODES_OF_EDGES)
+        await create_devices(api)
+        url = await cloudcore.websocket_url()
+        async with edges(cloudcore.settings.data_dir, url, generations.V1_23) as there:
+            await devices_arrived(there)
+            await settled((await cloudcore.module("devicecontroller"))["pid"])
+            figures = await raise_rate(there, "twin", partial(cpu_seconds, cloudcore))
+            await check_twins(there, api)
             return figures
+
+
+async def create_devices(api: KubeClient) -> None:
+    """Create a device of v1beta1 for each edge, and their model."""
+    await api.create(DEVICEMODELS_V1BETA1, manifests.device_model_v1beta1(), "default")
+    made = (manifests.device_v1beta1(device_of(node), node, "ON") for node in NODES_OF_EDGES)
+    await at_once(partial(api.create, DEVICES_V1BETA1, device, "default") for device in made)
+
+
+async def devices_arrived(there: EdgeProcess) -> None:
+    """Wait until each edge has its device."""
+    missing = {f"default/device/{device_of(node)}" for node in NODES_OF_EDGES}
+    async with asyncio.timeout(120):
+        while missing:
+            missing -= (await there.ask("arrivals")).keys()
+            await asyncio.sleep(0.25)
+
+
+async def check_twins(there: EdgeProcess, api: KubeClient) -> None:
+    """Check that the API has what each device has reported last."""
+    reported = await there.ask("last_reports")
+    page = await api.list(DEVICESTATUSES, "default")
+    written = {
+        status["metadata"]["name"]: status["status"]["twins"][0]["reported"]["value"]
+        for status in page.items
+    }
+    if differing := [name for name, value in reported.items() if written.get(name) != value]:
+        raise SystemExit(f"{len(differing)} reports were not written, such as {differing[0]}'s")
 
 
 UNITS = {
@@ -306,6 +315,7 @@ CASES = {
     "sync": ("first sync: 10,000 pods, 1,000 nodes, 5,000 configmaps", sync),
     "pods": ("2,000 pods to 500 edges at 100/s", pods),
     "statuses": ("node statuses of 500 edges", statuses),
+    "twins": ("twin reports of a device of v1beta1 at each of 500 edges", twins),
 }
 GO_FIGURES = [
     (CASES["pods"][0], "create to arrival, p50", 2.7),

@@ -13,6 +13,7 @@ import json
 import ssl
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,18 @@ from modules.common.times import format_now
 from modules.common.wire import generations
 from modules.hollow import tls
 from modules.hollow.link import FORMS, Link
+from modules.hollow.manifests import PROPERTY
 from modules.hollow.timing import Timing
 from modules.hollow.v1_1.status import node_status_request
 from modules.hollow.versions import PROJECT_ID
 
 #: Edges that connect at the same time: connecting is not what is measured here.
 DIALING = 16
+
+
+def device_of(node: str) -> str:
+    """Return the name of a node's only device."""
+    return f"device-of-{node}"
 
 
 class Edge:
@@ -43,6 +50,8 @@ class Edge:
         self.asked: dict[str, int] = {}
         self.answered: list[int] = []
         self.up = asyncio.Event()
+        #: How often the node's device has reported; what it reports is this number.
+        self.reports = 0
         self._status = node_status_request(node, format_now())
         self.link = Link(
             f"{server}/{PROJECT_ID}/{node}/events",
@@ -55,10 +64,26 @@ class Edge:
             emit=lambda *_: None,
         )
 
-    def report(self) -> None:
+    def report_status(self) -> None:
         """Send the node's status, as an edge does every 10 s."""
         resource = f"default/nodestatus/{self.node}"
-        message = Message.build("edged", "meta", "update", resource, self._status)
+        self._ask(Message.build("edged", "meta", "update", resource, self._status))
+
+    def report_twin(self) -> None:
+        """Send a value of the node's device of v1beta1, as deviceTwin does."""
+        self.reports += 1
+        now = time.time_ns() // 1_000_000
+        twin = {
+            "actual": {"value": str(self.reports), "metadata": {"timestamp": now}},
+            "optional": True,
+            "metadata": {"type": "string"},
+            "actual_version": {"cloud": 0, "edge": self.reports},
+        }
+        content = {"event_id": str(uuid.uuid4()), "timestamp": now, "twin": {PROPERTY: twin}}
+        resource = f"device/default/{device_of(self.node)}/twin/edge_updated"
+        self._ask(Message.build("twin", "resource", "update", resource, content))
+
+    def _ask(self, message: Message) -> None:
         self.asked[message.id] = time.time_ns()
         self.link.send(message)
 
@@ -82,6 +107,7 @@ class Edges:
         self._commands: dict[str, Callable[..., Any]] = {
             "arrivals": self.arrivals,
             "report": self.report,
+            "last_reports": self.last_reports,
         }
 
     async def connect(self) -> None:
@@ -109,11 +135,16 @@ class Edges:
             edge.arrived = {}
         return told
 
-    async def report(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Report node statuses in turn, `rate` per second; return the duration of each answer.
+    async def last_reports(self) -> dict[str, str]:
+        """Return what each device has reported last, by its name."""
+        return {device_of(edge.node): str(edge.reports) for edge in self.edges}
 
-        Statuses that are not answered half a second after the last one was sent are `late`: they
-        wait in a queue, so the rate is too high.
+    async def report(self, what: str, rate: float, seconds: float) -> dict[str, Any]:
+        """Report in turn, `rate` per second; return the duration of each answer.
+
+        `what` is "status", of the nodes, or "twin", of their devices. Reports that are not answered
+        half a second after the last one was sent are `late`: they wait in a queue, so the rate is
+        too high.
         """
         for edge in self.edges:
             edge.asked, edge.answered = {}, []
@@ -123,7 +154,11 @@ class Edges:
             pause = began + number / rate - time.perf_counter()
             if pause > 0:
                 await asyncio.sleep(pause)
-            self.edges[number % len(self.edges)].report()
+            edge = self.edges[number % len(self.edges)]
+            if what == "twin":
+                edge.report_twin()
+            else:
+                edge.report_status()
         await asyncio.sleep(0.5)
         late = sum(len(edge.asked) for edge in self.edges)
         await self._all_answered(60)

@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from bench.controllers import cloud, cpu_seconds, settled, spent
+from bench.controllers import cloud, cpu_seconds, settled
+from bench.rates import spent
 from ipc import Message
 from modules.common.pki import certificates
 from modules.common.times import format_time, now
