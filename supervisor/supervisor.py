@@ -72,11 +72,9 @@ class Supervisor:
             uncleaned = await fleet.run_records.end_leftovers(configuration.stop_timeout)
             for spec in configuration.modules:
                 fleet.register(spec)
-            if configuration.supervisor.preload:
-                fleet.preload()
             for name in uncleaned:
                 await fleet.clean_up_leftover(name)
-            fleet.start()
+            await fleet.start()
             exit_status = await self._shutdown.wait()
         fleet.run_records.close()
         return exit_status

@@ -146,16 +146,6 @@ class Fleet:
             raise CannotRun(f"module {spec.name}: {error}") from error
         self.add(spec, listening)
 
-    def preload(self) -> None:
-        """Import the modules' dependencies before forking: restarts are fast, memory is shared."""
-        for unit in self.units.values():
-            for name in unit.module.preload:
-                try:
-                    importlib.import_module(name)
-                except Exception:  # the module's own import says what to do about it
-                    log.warning("module %s: cannot preload %s", unit.name, name, exc_info=True)
-        gc.freeze()  # a collection would write to memory pages that the modules share
-
     def add(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:
         """Create the units of a module, one for each of its processes from number `first` on."""
         self.disabled.pop(spec.name, None)
@@ -230,10 +220,19 @@ class Fleet:
             log.error(text, name)
         self.run_records.end(name)
 
-    def start(self) -> None:
-        """Start every unit as soon as the units that it comes after are ready."""
+    async def start(self) -> None:
+        """Start every unit as soon as the units that it comes after are ready.
+
+        With `preload`, what a module needs is imported just before it is started: meanwhile those
+        before it become ready, and restarts are fast and share the memory of all of it.
+        """
         for unit in list(self.units.values()):
-            self.start_in_turn(unit)
+            if self.configuration.supervisor.preload:
+                _preload(unit)
+            if self.units.get(unit.name) is unit and not unit.first_started:
+                self.start_in_turn(unit)
+            await asyncio.sleep(0)  # the unit's process is forked before the next imports
+        gc.enable()
         self._start_begun = True
         self._report_progress()
 
@@ -311,6 +310,15 @@ class Fleet:
             self.started = all(unit.tried for unit in self.units.values())
             if self.started:
                 self._owner.all_tried()
+
+
+def _preload(unit: Unit) -> None:
+    for name in unit.module.preload:
+        try:
+            importlib.import_module(name)
+        except Exception:  # the module's own import says what to do about it
+            log.warning("module %s: cannot preload %s", unit.name, name, exc_info=True)
+    gc.freeze()  # a collection would write to memory pages that the modules share
 
 
 def _log_change(unit: Unit, old: State) -> None:

@@ -67,6 +67,7 @@ def _isolate(launch: LaunchSpec) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _detach_descriptors({*launch.keep, console})
     gc.freeze()
+    gc.enable()  # the supervisor does without while it starts
     faulthandler.enable()
     launch.set_up_logs(launch.name)
     process_metrics.belong_to(launch.name)

@@ -184,4 +184,12 @@ def test_what_modules_name_is_imported_before_they_are_forked(
         details = running.module("heavy")["details"]
         assert (details["imported_by"] == running.process.pid) is preload
         assert details["pid"] != running.process.pid
+        assert details["collects"]
         assert ("module heavy: cannot preload tests.support.nowhere" in running.log) is preload
+
+
+def test_a_module_is_started_before_what_the_next_one_needs_is_imported(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "heavy") as running:
+        running.ready("heavy")
+        started = running.log.index("module good: stopped -> starting")
+        assert started < running.log.index("module heavy: cannot preload tests.support.nowhere")

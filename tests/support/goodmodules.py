@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import Any
@@ -188,7 +189,7 @@ class Heavy(Noting):
         from tests.support import heavy
 
         heavy.LIVES.inc()
-        context.report(imported_by=heavy.IMPORTED_BY, pid=os.getpid())
+        context.report(imported_by=heavy.IMPORTED_BY, pid=os.getpid(), collects=gc.isenabled())
         context.ready()
         await context.stopped()
 

@@ -5,6 +5,7 @@ With a file BASE/cloudcore.toml, that is the configuration, and the names are no
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
             **{module.name: partial(_given, module) for module in (*GOOD, *BAD, *CHAOTIC)},
         },
     )
+    gc.disable()  # as `cloudcore run` does
     sys.exit(run(load_again(), resolve(Path(base) / "run", Path(base)), load_again))
 
 
