@@ -25,6 +25,8 @@ from supervisor.checks import Finding as Finding  # noqa: PLC0414
 from supervisor.host.listener import Listener as Listener  # noqa: PLC0414
 from supervisor.host.paths import PathError as PathError  # noqa: PLC0414
 from supervisor.host.paths import make_private as make_private  # noqa: PLC0414
+from supervisor.live_tables import Column as Column  # noqa: PLC0414
+from supervisor.live_tables import LiveTable as LiveTable  # noqa: PLC0414
 
 if TYPE_CHECKING:  # importing a module's class has to be cheap, and ipc imports asyncio
     from ipc import ChannelRegistry, Delivery, Message
@@ -302,6 +304,11 @@ class Module(ABC):
         The checks run at once, each in a thread with a deadline, and change nothing; cloudcore may
         run meanwhile, or not. `command` is that of `banner`.
         """
+        return ()
+
+    @classmethod
+    def tables(cls, config: Any) -> Sequence[LiveTable]:  # noqa: ARG003
+        """Return the tables that the module serves on its Unix sockets, for `cloudcore top`."""
         return ()
 
     @classmethod

@@ -9,13 +9,35 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from modules.cloudhub.config import CloudHubConfig
-from supervisor.api import Check, Listener, Module, ModuleConfig, ModuleContext, Settings
+from supervisor.api import (
+    Check,
+    Column,
+    Listener,
+    LiveTable,
+    Module,
+    ModuleConfig,
+    ModuleContext,
+    Settings,
+)
 
 #: The default server of `cloudcore hollow`.
 _HOLLOW_SERVER: Final = "127.0.0.1:10000"
 
 #: Addresses at which a listener that is bound to all addresses can be reached.
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+_EDGE_COLUMNS: Final = (
+    Column("NODE", "node"),
+    Column("CONNECTED", "since", "since"),
+    Column("PROTOCOL", "protocol", optional=True),
+    Column("ADDRESS", "address", optional=True),
+    Column("IN/s", "messages_in", "rate"),
+    Column("OUT/s", "messages_out", "rate"),
+    Column("QUEUE", "queue_messages", "count"),
+    Column("BYTES", "queue_bytes", "bytes", optional=True),
+    Column("KEEPALIVE", "keepalive", "since"),
+    Column("EXPIRES", "certificate.expires", "until", optional=True),
+)
 
 
 class CloudHub(Module):
@@ -77,6 +99,11 @@ class CloudHub(Module):
         """Return the names of the sockets at which the processes serve `cloudcore nodes`."""
         numbers = range(2, config.processes + 1)
         return [f"{name}.sock" for name in (cls.name, *(f"{cls.name}-{n}" for n in numbers))]
+
+    @classmethod
+    def tables(cls, config: CloudHubConfig) -> list[LiveTable]:
+        """Return the table of connected edges, which nodes.py serves."""
+        return [LiveTable("edges", _EDGE_COLUMNS, "/nodes", tuple(cls.unix_sockets(config)))]
 
     async def start(self, context: ModuleContext) -> None:
         """Serve edges until asked to stop; raises CannotStart if the certificates are unusable."""

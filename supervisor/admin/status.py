@@ -13,6 +13,7 @@ from ipc import Channel
 from supervisor import version
 from supervisor.config import ModuleSpec
 from supervisor.fleet.fleet import Fleet
+from supervisor.live_tables import LiveTable
 from supervisor.unit.process import Usage
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
@@ -84,6 +85,8 @@ class Status(msgspec.Struct, frozen=True):
     state: str
     """starting (some module was not tried yet), running (all are ready), degraded or stopping"""
     modules: list[ModuleStatus]
+    tables: list[LiveTable]
+    """what modules serve on Unix sockets in the run directory"""
 
 
 def render(fleet: Fleet) -> Status:
@@ -102,6 +105,12 @@ def render(fleet: Fleet) -> Status:
                 _disabled(spec, reason, fleet.registry.mailbox(spec.name).inbox)
                 for spec, reason in fleet.disabled.values()
             ),
+        ],
+        tables=[
+            table
+            for spec in fleet.configuration.modules
+            if fleet.units_of(spec.name)
+            for table in spec.cls.tables(spec.config)
         ],
     )
 

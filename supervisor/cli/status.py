@@ -94,18 +94,18 @@ def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any
 
 
 def _watch_live(socket: Path, interval: float) -> dict[str, Any]:
-    """Redraw one table in place until interrupted."""
-    from rich.live import Live
-    from rich.text import Text
+    """Redraw one table in place until interrupted, and leave the last one on the terminal."""
+    from supervisor.cli.screen import Screen
 
-    document: dict[str, Any] = {"state": "starting"}
+    document: dict[str, Any] = {}
     try:
-        with Live(auto_refresh=False) as live:
+        with Screen() as screen:
             for document in _poll(socket, interval):
-                shown = Text.from_ansi(status_table.render(document, width_of_output()))
-                live.update(shown, refresh=True)
+                screen.draw(status_table.render(document, width_of_output()).split("\n"))
     except KeyboardInterrupt:
-        return document
+        if document:
+            click.echo(status_table.render(document, width_of_output()))
+        return document or {"state": "starting"}
     raise AssertionError("polling ends only by an exception")
 
 

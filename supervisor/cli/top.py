@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from supervisor import client
-from supervisor.cli import text_table, words
-from supervisor.cli.asking import asking, socket_of, until_interrupted
+from supervisor.cli.asking import asking, socket_of
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
-
-#: IN/s and DONE/s are messages sent to the module and handled by it, WAIT messages in its channel,
-#: AGAIN messages delivered again after a crash.
-_COLUMNS = ("NAME", "STATE", "PID", "CPU", "RSS", "FDS", "IN/s", "DONE/s", "WAIT", "AGAIN")
-#: Columns that a narrow terminal leaves out, the first one first.
-_LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
+from supervisor.cli.text_table import width_of_output
+from supervisor.cli.top_state import TopState
+from supervisor.cli.views import Row, View, as_json, read, sample, views_of
 
 
 @click.command(cls=Command)
@@ -34,94 +29,114 @@ _LESS_IMPORTANT = ("FDS", "AGAIN", "PID")
     help="Interval between two samples.",
 )
 @option("--count", type=click.IntRange(min=1), metavar="N", help="Exit after N samples.")
+@option("--view", default="modules", metavar="NAME", help="modules, channels, edges ...")
+@option("--sort", default="", metavar="COLUMN", show_default=False, help="Sort by this column.")
+@option(
+    "--filter",
+    "filter_",
+    default="",
+    metavar="TEXT",
+    show_default=False,
+    help="Show only rows that contain TEXT.",
+)
 @output_option("table")
 @directory_options
 @click.pass_obj
-def top(options: Globals, interval: float, count: int | None, output: str) -> None:
-    """Show live what every module uses and handles.
+def top(
+    options: Globals,
+    *,
+    interval: float,
+    count: int | None,
+    view: str,
+    sort: str,
+    filter_: str,
+    output: str,
+) -> None:
+    """Show live what modules, channels and edges use and handle.
 
-    With -o json, each line is one sample.
+    On a terminal, keys choose the view, the order and a filter; the last line names them. Numbers
+    are sorted from the largest on. With -o json, each line is one sample.
     """
-    socket = socket_of(options)
     with asking():
-        samples = until_interrupted(itertools.islice(_samples(socket, interval), count))
-        if output == "json":
-            for sample in samples:
-                click.echo(json.dumps(sample))
-        elif sys.stdout.isatty():
-            _live(samples)
-        else:
-            for sample in samples:
-                click.echo(_table(sample))
+        socket = socket_of(options)
+        status = client.request(socket, "GET", "/status")
+        sampler = _Sampler(socket, interval)
+        state = TopState(_view(view, views_of(status)), sort, filter_)
+        if sort and not state.sort:
+            titles = ", ".join(column.title for column in state.view.columns)
+            raise click.UsageError(f"no column {sort!r} in the view {view} (columns: {titles})")
+        if output != "json" and sys.stdout.isatty():
+            _live(sampler, state, count)
+            return
+        for rows in sampler.samples(state.view, count):
+            arranged = state.arrange(rows)
+            if output == "json":
+                click.echo(json.dumps([as_json(state.view, row) for row in arranged]))
+            else:
+                click.echo("\n".join(state.table(arranged, width_of_output())))
 
 
-def _live(samples: Iterator[list[dict[str, Any]]]) -> None:
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(auto_refresh=False, screen=True) as live:
-        for sample in samples:
-            live.update(Text.from_ansi(_table(sample)), refresh=True)
+def _view(name: str, views: list[View]) -> View:
+    for view in views:
+        if view.name == name:
+            return view
+    raise click.UsageError(f"no view {name!r} (views: {', '.join(each.name for each in views)})")
 
 
-def _samples(socket: Path, interval: float) -> Iterator[list[dict[str, Any]]]:
-    """Yield every `interval` seconds what each module did meanwhile; rates are per second."""
-    before = client.request(socket, "GET", "/status")
-    then = time.monotonic()
-    while True:
-        time.sleep(interval)
-        status, now = client.request(socket, "GET", "/status"), time.monotonic()
-        old = {module["name"]: module for module in before["modules"]}
-        yield [
-            _sample(module, old.get(module["name"], module), now - then)
-            for module in status["modules"]
-            if module["enabled"]
-        ]
-        before, then = status, now
+class _Sampler:
+    """Takes samples of a view, `interval` seconds from one to the next."""
+
+    def __init__(self, socket: Path, interval: float) -> None:
+        self._socket = socket
+        self.interval = interval
+        self.views: list[View] = []
+        self._before: tuple[str, list[Row], float] = ("", [], 0.0)
+
+    def take(self, view: View) -> list[Row]:
+        """Return a sample; rates are those since the last one of this view, at first 0."""
+        status: dict[str, Any] = client.request(self._socket, "GET", "/status")
+        self.views = views_of(status)
+        rows, now = read(view, status, self._socket.parent), time.monotonic()
+        name, before, then = self._before
+        self._before = (view.name, rows, now)
+        if name != view.name:
+            before, then = rows, now - self.interval
+        return sample(view, rows, before, now - then)
+
+    def samples(self, view: View, count: int | None) -> Iterator[list[Row]]:
+        """Yield `count` samples, without end if that is None, until Ctrl-C."""
+        try:
+            self.take(view)
+            while count is None or count > 0:
+                time.sleep(self.interval)
+                yield self.take(view)
+                count = None if count is None else count - 1
+        except KeyboardInterrupt:
+            return
 
 
-def _sample(module: dict[str, Any], old: dict[str, Any], seconds: float) -> dict[str, Any]:
-    def rate(counter: str) -> float:
-        more: int = module["inbox"][counter] - old["inbox"][counter]
-        return round(max(0, more) / seconds, 1)
+def _live(sampler: _Sampler, state: TopState, count: int | None) -> None:
+    """Draw samples in place until `q`, Ctrl-C, or `count` of them."""
+    from supervisor.cli.screen import Screen
 
-    kept = ("name", "state", "pid", "cpu_percent", "rss_bytes", "threads", "fds")
-    return {name: module[name] for name in kept} | {
-        "sent_per_second": rate("sent_total"),
-        "handled_per_second": rate("received_total"),
-        "waiting": module["inbox"]["messages"],
-        "redelivered_total": module["inbox"]["redelivered_total"],
-    }
+    with Screen() as screen:
 
+        def draw(rows: list[Row]) -> None:
+            width = width_of_output() or 80
+            screen.draw(state.screen(rows, sampler.views, width, screen.height))
 
-def _table(sample: list[dict[str, Any]]) -> str:
-    def paint(column: str, row: Mapping[str, str] | None, text: str) -> str:
-        if row is None:
-            return click.style(text, bold=True)
-        return text_table.state(row["STATE"], text) if column == "STATE" else text
-
-    lines = text_table.align(
-        _COLUMNS,
-        [_cells(row) for row in sample],
-        right=set(_COLUMNS) - {"NAME", "STATE"},
-        drop=_LESS_IMPORTANT,
-        width=text_table.width_of_output(),
-        paint=paint,
-    )
-    return "\n".join(lines)
-
-
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    cpu, rss = row["cpu_percent"], row["rss_bytes"]
-    return {
-        "NAME": row["name"],
-        "STATE": row["state"],
-        "PID": words.or_dash(row["pid"]),
-        "CPU": words.or_dash(None if cpu is None else f"{cpu:.1f}%"),
-        "RSS": words.or_dash(None if rss is None else words.size(rss)),
-        "FDS": words.or_dash(row["fds"]),
-        "IN/s": f"{row['sent_per_second']:,.0f}",
-        "DONE/s": f"{row['handled_per_second']:,.0f}",
-        "WAIT": str(row["waiting"]),
-        "AGAIN": str(row["redelivered_total"]),
-    }
+        try:
+            while count is None or count > 0:
+                until = time.monotonic() + sampler.interval
+                view, rows = state.view, sampler.take(state.view)
+                draw(rows)
+                for key in screen.keys(until):
+                    if key == "q" and not state.editing:
+                        return
+                    state.press(key, sampler.views)
+                    if state.view != view:
+                        break
+                    draw(rows)
+                count = None if count is None else count - 1
+        except KeyboardInterrupt:
+            return

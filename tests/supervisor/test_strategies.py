@@ -74,7 +74,7 @@ def test_one_that_comes_after_a_failed_one_waits_visibly_and_starts_when_it_can(
         "modules.raising.supervision.max_restarts=0",
     )
     with Running(tmp_path, "raising", "good", sets=sets) as running:
-        running.wait_for("module good waits for raising, which is stopped")
+        running.wait_for("module good waits for raising, which is starting")
         running.wait_for("raising: crashed -> failed")
         module = running.module("good")
         assert module["state"] == "stopped"

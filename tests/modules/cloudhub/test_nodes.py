@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.session.session import Session
 from modules.common.pki.certificates import Pki
 from supervisor.api import Settings
+from supervisor.cli.views import read, sample, views_of
 from tests.modules.cloudhub.conftest import Cloud, HubContext, Join
 from tests.support.waiting import until
 
@@ -194,3 +196,22 @@ async def test_the_module_opens_its_sockets_and_removes_them(
     module.cleanup()
     assert list(tmp_path.iterdir()) == []
     context.close()
+
+
+async def test_cloudcore_top_has_a_view_of_the_edges_of_all_processes(
+    run_hubs: Callable, join: Join, tmp_path: Path
+) -> None:
+    (table,) = CloudHub.tables(CloudHubConfig(processes=2))
+    *_, view = views_of({"tables": [asdict(table)]})
+    async with run_hubs(2) as (first, second):
+        await join(first, "edge-1")
+        await join(second, "edge-2")
+        await until(lambda: len(second.hub.sessions) == 1 == len(first.hub.sessions))
+        async with serving(first, tmp_path), serving(second, tmp_path, "cloudhub-2"):
+            rows = await asyncio.to_thread(read, view, {}, tmp_path)
+    seen = sample(view, rows, rows, 1.0)
+    assert view.name == "edges"
+    assert sorted(row["NODE"] for row in seen) == ["edge-1", "edge-2"]
+    # A protocol is known from the first message on; all else that the columns name is there.
+    values = {title: value for title, value in seen[0].items() if title != "PROTOCOL"}
+    assert None not in values.values()

@@ -1,13 +1,9 @@
 """Tables that fit the terminal."""
 
-import io
-
 import pytest
-from rich.console import Console
 
 from modules.cloudhub import cli as nodes_cli
 from modules.common.text_table import align, terminal_width
-from supervisor.cli import top
 
 ROW = ("edge-1", "system:node:edge-1", "9s")
 
@@ -58,24 +54,3 @@ def test_nodes_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
         "keepalive": 1.0,
     }
     assert max(map(len, nodes_cli._table([row]).splitlines())) <= 80
-
-
-def test_top_fits_into_80_columns() -> None:
-    look = {
-        "name": "devicecontroller-2",
-        "state": "stopping",
-        "pid": 4194303,
-        "cpu_percent": 199.9,
-        "rss_bytes": 1023.9 * 1024 * 1024,
-        "fds": 65535,
-        "sent_per_second": 123456.0,
-        "handled_per_second": 123456.0,
-        "waiting": 123456,
-        "redelivered_total": 1234,
-    }
-    console = Console(width=80, file=io.StringIO())
-    console.print(top._table([look]))
-    heading, row = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert heading.split() == ["NAME", "STATE", "CPU", "RSS", "IN/s", "DONE/s", "WAIT"]
-    assert "123,456" in row
-    assert "…" not in row
