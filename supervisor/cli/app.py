@@ -57,7 +57,7 @@ COMMANDS = (
         "top",
         "supervisor.cli.top:top",
         "Inspecting",
-        "Show live what every module uses and handles.",
+        "Show live what modules, channels and edges use and handle.",
     ),
     LazyCommand(
         "logs",
