@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import click
 
-from modules.dashboard.access.links import LIFETIME, LoginLinks
 from supervisor import client
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import output_option
@@ -40,6 +39,8 @@ def dashboard(output: str, run_dir: Path) -> None:
     It can be used once, within ten minutes. Keep it to yourself: who opens it may control
     cloudcore.
     """
+    from modules.dashboard.access.links import LIFETIME, LoginLinks
+
     try:
         status = client.request(run_dir / "admin.sock", "GET", "/status")
     except (client.NotRunning, client.AdminError) as error:
