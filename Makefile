@@ -23,6 +23,7 @@ FUZZED := tests/modules/common/wire/test_packed.py::test_whatever_comes_is_a_mes
   tests/modules/apiserver/test_fuzz.py::test_it_is_never_the_servers_fault_and_the_next_one_starts
 VENV := .venv$(patsubst %,-%,$(filter-out python3,$(notdir $(PYTHON))))
 BIN := $(VENV)/bin
+SHARE := man/man1 man/man5 bash-completion/completions zsh/site-functions fish/vendor_completions.d
 # Stamps, one for each set: touched when the set is installed.
 RUN := $(VENV)/.run
 KUBECTL := $(VENV)/.kubectl
@@ -32,7 +33,7 @@ BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint docs wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run kubectl test lint docs share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
@@ -60,6 +61,24 @@ docs: $(DOCS) ## build the documentation: the site in build/site, man pages in b
 	@$(BIN)/python -m sphinx -q -E -W --keep-going -d build/doctrees -b html docs build/site
 	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b man docs build/man
 	@echo "build/site/index.html"
+
+share: $(DOCS) ## make man pages and shell completions, which packages get
+	@rm -rf build/share && mkdir -p $(SHARE:%=build/share/%)
+	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b man docs build/man
+	@cp build/man/cloudcore.1 build/share/man/man1/
+	@cp build/man/cloudcore.toml.5 build/share/man/man5/
+	@$(BIN)/cloudcore completion bash >build/share/bash-completion/completions/cloudcore
+	@$(BIN)/cloudcore completion zsh >build/share/zsh/site-functions/_cloudcore
+	@$(BIN)/cloudcore completion fish >build/share/fish/vendor_completions.d/cloudcore.fish
+
+dist: share $(TEST) ## build the wheel and the sdist in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+try-dist: dist ## run the wheel and the sdist from empty environments, on each Python that is here
+	@$(BIN)/python -m deploy.try_dist dist
+
+deb: dist ## build the Debian package in dist/, for the Python of this Debian
+	@deploy/debian/build dist
 
 wheels: $(TEST) ## check that all pins have wheels for each Python
 	@$(BIN)/python requirements/wheels.py

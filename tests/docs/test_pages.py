@@ -6,8 +6,8 @@ import pytest
 
 from tests.docs.pages import ROOT, Machine, can_be_made, matches, read
 
-#: Its commands and code are tested in tests/test_tutorial.py.
-ELSEWHERE = {"tutorial/module"}
+#: Their commands and code are tested in tests/test_tutorial.py and tests/test_howto_takeover.py.
+ELSEWHERE = {"tutorial/module", "howto/takeover"}
 PAGES = sorted(
     str(path.relative_to(ROOT / "docs").with_suffix(""))
     for kind in ("tutorial", "howto")
