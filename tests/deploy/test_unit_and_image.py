@@ -57,8 +57,11 @@ def test_the_image_gets_what_the_package_is_built_from(tmp_path: Path) -> None:
     for name in KEPT:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         ignored = shutil.ignore_patterns("__pycache__")
-        if name == "build/share" and not (ROOT / name).exists():
-            continue  # made by `make share`; an image can be built without
+        if name == "build/share":  # made by `make share`; an image can be built without
+            page = source / name / "man" / "man1" / "cloudcore.1"
+            page.parent.mkdir(parents=True)
+            page.write_text('.TH "CLOUDCORE" "1"')
+            continue
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=ignored)
         else:
@@ -82,11 +85,16 @@ def test_the_image_gets_what_the_package_is_built_from(tmp_path: Path) -> None:
         "modules/dashboard/assets/js/main.js",
     } <= set(names)
     assert any(name.startswith("modules/common/crds/yaml/") for name in names)
-    assert not [name for name in names if name.startswith(("tests/", "bench/"))]
+    assert any(name.endswith(".data/data/share/man/man1/cloudcore.1") for name in names)
+    assert not [name for name in names if name.startswith(("tests/", "bench/", "build/"))]
 
 
 def test_the_image_has_pinned_versions_and_no_root() -> None:
     assert "-r requirements/run.txt" in CONTAINERFILE
+    assert set(re.findall(r"^FROM (\S+)", CONTAINERFILE, re.MULTILINE)) == {"${PYTHON}"}
+    assert re.search(
+        r"^ARG PYTHON=docker.io/library/python:\d+\.\d+-slim-\w+$", CONTAINERFILE, re.MULTILINE
+    )
     assert re.search(r"^USER 10000$", CONTAINERFILE, re.MULTILINE)
     for name in re.findall(r"-r (\S+)", CONTAINERFILE):
         assert (ROOT / name).exists()
