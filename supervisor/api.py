@@ -86,6 +86,21 @@ class KubernetesSettings:
 
 
 @dataclass(frozen=True)
+class ReplicasSettings:
+    """Whether several cloudcores serve one fleet, and which one this is: `[replicas]`."""
+
+    enabled: bool = False
+    name: str = ""
+    namespace: str = "kubeedge"
+    lease_duration: float = 15.0
+
+    @property
+    def identity(self) -> str:
+        """The name of this replica: by default that of the host, which is that of the pod."""
+        return self.name or socket.gethostname().lower()
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings that all modules get."""
 
@@ -94,6 +109,7 @@ class Settings:
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     admin_token_file: str = ""
     """the file with the token of the admin interface; empty: there is none"""
+    replicas: ReplicasSettings = field(default_factory=ReplicasSettings)
 
 
 class _Context(Protocol):

@@ -10,8 +10,9 @@ from modules.cloudhub import open_files
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.joining.rights import RIGHTS
+from modules.cloudhub.replicas import rights as replicas_rights
 from modules.common.kube import KubeClient
-from modules.common.kube.api_checks import api_check, rights_check
+from modules.common.kube.api_checks import MORE_ROLES, api_check, rights_check
 from modules.common.kubeedge_secrets import CA_NAME, CA_SECRET, NAMESPACE, authority_of, read_secret
 from modules.common.pki import checks as pki_checks
 from modules.common.pki.authority import AuthorityFiles, fingerprint, load_authority
@@ -43,6 +44,9 @@ def checks(config: CloudHubConfig, settings: Settings, command: Command) -> list
         found.append(rights_check("cloudhub", settings, RIGHTS))
         authority = authority_files(config, settings.data_dir)
         found.append(_authority_in_cluster(authority, settings))
+    if settings.replicas.enabled:
+        what = "cloudhub as one of several replicas"
+        found.append(rights_check(what, settings, replicas_rights.RIGHTS, MORE_ROLES))
     return found
 
 

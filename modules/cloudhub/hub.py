@@ -27,6 +27,8 @@ from modules.cloudhub.endpoint.identity import (
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter, HubStatistics
+from modules.cloudhub.replicas.membership import Membership
+from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.deadlines import Deadlines
@@ -61,21 +63,32 @@ class Hub:
         context: ModuleContext,
         tls: ServerTls,
         units: Sequence[str] = (),
+        *,
+        membership: Membership | None = None,
+        longest_stop: float = 0.0,
     ) -> None:
-        """`units` are the names of all processes, the leader's first; empty if there is one."""
+        """`units` are the names of all processes, the leader's first; empty if there is one.
+
+        With several replicas, the leader has a `membership`, and each process lets its nodes go
+        after a stop that was longer than `longest_stop` seconds.
+        """
         self.config = config
         self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
         self.burst_time = config.rate_burst * self.message_time
         self.statistics = HubStatistics()
         self.sessions: dict[str, Session] = {}
         """node -> session of this process that is not over"""
+        self.suspension = Suspension(longest_stop, self._start_over) if longest_stop else None
         self.slow: set[Session] = set()
         self.coalescing = AckCoalescing()
         self._deadlines = Deadlines(self.sessions)
         self._enrolled = 0
         self.upstream = Upstream(context, self.statistics)
+        self._membership = membership
         self.cluster = self._make_cluster(context, units)
-        self.downstream = Downstream(self.sessions, self.cluster, self.upstream, self.statistics)
+        self.downstream = Downstream(
+            self.sessions, self.cluster, self.upstream, self.statistics, self.suspension
+        )
         self._context = context
         self.tls = tls
         self._exporter = Exporter(self.statistics, config.node_limit)
@@ -94,8 +107,15 @@ class Hub:
         first, *others = units or (context.name,)
         if context.name != first:
             return Follower(context, first, self.sessions)
-        limit = self.config.node_limit
-        return Leader(context, others, limit, self.sessions, self._publish)
+        limit, ownership = self.config.node_limit, None
+        if self._membership is not None:
+            ownership = self._membership.nodes
+        leader = Leader(
+            context, others, limit, self.sessions, publish=self._publish, ownership=ownership
+        )
+        if self._membership is not None:
+            self._membership.on_lost = leader.lost
+        return leader
 
     async def run(self, listener: socket.socket) -> None:
         """Serve until the module is asked to stop, then close every session."""
@@ -112,6 +132,8 @@ class Hub:
                     tasks.create_task(self._sweep()),
                 ]
                 tasks.create_task(self.downstream.run(self._context))
+                if self._membership is not None:
+                    running.append(tasks.create_task(self._membership.run()))
                 await self.cluster.joined()
                 server.start()
                 address, port = listener.getsockname()[:2]
@@ -195,9 +217,12 @@ class Hub:
 
     async def _sweep(self) -> None:
         """Check the sessions whose deadline has passed, periodically, without a timer for each."""
+        suspension = self.suspension
         pause = min(_SWEEP, self.config.keepalive_interval / 4, self.config.write_timeout / 4)
         refresh = certificates = self._loop.time()
         while True:
+            if suspension:
+                suspension.passed()
             now = self._loop.time()
             for session in self._deadlines.due(now):
                 self._deadlines.add(session.check(now), session)
@@ -238,6 +263,10 @@ class Hub:
             node_limit=self.config.node_limit,
             **self.statistics.as_details(),
         )
+
+    def _start_over(self, reason: str) -> None:
+        for session in list(self.sessions.values()):
+            session.start_over(reason)
 
     # Stopping
 

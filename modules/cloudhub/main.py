@@ -26,6 +26,8 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining import joining
 from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.nodes import NodesServer, socket_of
+from modules.cloudhub.replicas.membership import Membership
+from modules.common.kube import KubeClient
 from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, ModuleContext, Settings
 
@@ -49,8 +51,13 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
     tls = ServerTls(tls_files(config, settings))
     drivers = CONNECTIONS if config.uds_address and context.name == FIRST else 0
     context.report(max_open_files=open_files.check_limit(config.node_limit, drivers))
-    hub = Hub(config, context, tls, unit_names(config.processes))
     async with AsyncExitStack() as servers:
+        membership = None
+        if settings.replicas.enabled and context.name == FIRST:
+            membership = await servers.enter_async_context(_joined(settings, context))
+        units = unit_names(config.processes)
+        longest = settings.replicas.lease_duration if settings.replicas.enabled else 0.0
+        hub = Hub(config, context, tls, units, membership=membership, longest_stop=longest)
         try:
             path = socket_of(settings.run_dir, context.name)
             await servers.enter_async_context(NodesServer(path, context.name, hub.sessions))
@@ -63,20 +70,34 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
         if not config.ca:
             await servers.enter_async_context(_renewing(config, settings))
         if (listener := context.sockets.get("https")) and context.name == FIRST:
-            await servers.enter_async_context(_joining(config, settings, tls, listener))
+            await servers.enter_async_context(_joining(config, settings, tls, listener, context))
         await hub.run(context.sockets["websocket"])
 
 
 @contextlib.asynccontextmanager
+async def _joined(settings: Settings, context: ModuleContext) -> AsyncIterator[Membership]:
+    """Be one of several replicas."""
+    async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as client:
+        yield Membership(client, settings.replicas, context)
+
+
+@contextlib.asynccontextmanager
 async def _joining(
-    config: CloudHubConfig, settings: Settings, tls: ServerTls, listener: socket.socket
+    config: CloudHubConfig,
+    settings: Settings,
+    tls: ServerTls,
+    listener: socket.socket,
+    context: ModuleContext,
 ) -> AsyncIterator[None]:
     """Let edges join: in one process of several, so that a limit of an address is one."""
+
+    def report(leader: str) -> None:
+        context.report(leader=leader)
 
     async def serve() -> None:
         while True:
             try:
-                await joining.serve(config, settings, tls, listener)
+                await joining.serve(config, settings, tls, listener, report)
             except Exception:  # the sessions of all edges go on
                 log.exception("edges cannot join; trying again in %.0f s", _AGAIN)
                 await asyncio.sleep(_AGAIN)

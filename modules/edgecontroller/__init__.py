@@ -32,11 +32,11 @@ class EdgeController(Module):
         await run(self.config, self.settings, context)
 
     @classmethod
-    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
-        """Check the kubeconfig and the files that it names."""
+    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:
+        """Check the kubeconfig and the files that it names, and what replicas need."""
         from modules.common.kube.checking import check_kubernetes
 
-        return check_kubernetes(settings)
+        return [*check_kubernetes(settings), *_problems_of_replicas(config, settings)]
 
     @classmethod
     def checks(
@@ -45,3 +45,17 @@ class EdgeController(Module):
         from modules.edgecontroller.checks import checks
 
         return checks(config, settings, command)
+
+
+def _problems_of_replicas(config: EdgeControllerConfig, settings: Settings) -> list[Problem]:
+    if not settings.replicas.enabled:
+        return []
+    found = []
+    if not settings.kubernetes.configured:
+        reason = "replicas share a cluster, and [kubernetes] names none"
+        found.append(Problem("replicas.enabled", reason, "set kubernetes.kubeconfig"))
+    if config.record != "objectsync":
+        reason = f"replicas share the record of what edges have, and this is {config.record!r}"
+        hint = 'set modules.edgecontroller.record = "objectsync"'
+        found.append(Problem("modules.edgecontroller.record", reason, hint))
+    return found

@@ -12,10 +12,10 @@ from modules.common.kube import (
     KubeClient,
     Object,
 )
-from modules.common.kube.api_checks import api_check, reachability, rights_check
+from modules.common.kube.api_checks import MORE_ROLES, api_check, reachability, rights_check
 from modules.common.sync.record_checks import record_checks
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.rights import RIGHTS
+from modules.edgecontroller.rights import FOR_REPLICAS, RIGHTS
 from supervisor.api import Check, Finding, Settings
 
 #: Names of nodes that a finding lists.
@@ -32,6 +32,9 @@ def checks(
     found = [reachability(settings, command), rights_check("edgecontroller", settings, RIGHTS)]
     if config.record == "objectsync":
         found += record_checks("edgecontroller", settings, command)
+    if settings.replicas.enabled:
+        what = "edgecontroller as one of several replicas"
+        found.append(rights_check(what, settings, FOR_REPLICAS, MORE_ROLES))
     return [*found, api_check("the edges", settings, edges)]
 
 

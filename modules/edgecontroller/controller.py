@@ -20,7 +20,9 @@ from modules.common.kube import (
     WatchEvent,
     synced,
 )
+from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
+from modules.common.sync.record_in_api import RecordInApi
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -35,6 +37,7 @@ from modules.edgecontroller.downstream.state import (
     State,
     Store,
 )
+from modules.edgecontroller.downstream.takeovers import Takeovers
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import RESOURCES, keeping
@@ -72,7 +75,9 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         if settings.kubernetes.configured:
             # The cluster's kube-controller-manager monitors the nodes.
             config = config.model_copy(update={"node_monitor_grace_period": 0.0})
-        controller = Controller(config, namespace, client, record, context)
+        controller = Controller(
+            config, namespace, client, record, context, is_replica=settings.replicas.enabled
+        )
         await _until_stopped(controller.run(), context)
 
 
@@ -100,7 +105,10 @@ class Controller:
         client: KubeClient,
         record: Record,
         context: ModuleContext,
+        *,
+        is_replica: bool = False,
     ) -> None:
+        """Set up; one of several replicas serves the nodes alone that are connected to it."""
         self._config = config
         self._namespace = namespace or None
         self._client = client
@@ -110,11 +118,24 @@ class Controller:
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
+        takeovers = None
+        if is_replica:
+            self._state.serves_unknown = False
+            takeovers = Takeovers(client, self._state, self._namespace, self._unsure)
         self._updater = NodeUpdater(
-            self._state, self._cloudhub, self._set_aside, self._node_reader.add
+            self._state,
+            self._cloudhub,
+            self._set_aside,
+            self._node_reader.add,
+            takeovers.weaken if takeovers is not None else None,
         )
         self._nodes = NodeEventHandler(
-            self._state, self._updater, self._cloudhub, context, self._set_aside
+            self._state,
+            self._updater,
+            self._cloudhub,
+            context,
+            self._set_aside,
+            takeovers=takeovers,
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
@@ -136,7 +157,11 @@ class Controller:
             client.health,
             self._set_aside,
         )
-        self._record_in_api = record_in_api(client, self._state, self._namespace)
+        self._record_in_api: RecordInApi | Takeovers
+        if takeovers is None:
+            self._record_in_api = record_in_api(client, self._state, self._namespace)
+        else:
+            self._record_in_api = takeovers
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
 
@@ -229,6 +254,9 @@ class Controller:
         )
         self._state.aside[type_] = reflector.aside
         return reflector
+
+    def _unsure(self, node: str, item: Item) -> None:
+        self._updater.unsure(node, item)
 
     def _aside_changed(self, type_: str, key: Key) -> None:
         """Handle an object that was set aside, or is no longer set aside."""

@@ -30,3 +30,8 @@ RIGHTS: Final[list[Right]] = [
     # Events of edges, and those that operators should see.
     *rights(_CORE, "get update create patch", "events"),
 ]
+
+#: As one of several replicas, besides those for its record in ObjectSyncs.
+FOR_REPLICAS: Final[list[Right]] = rights(
+    "reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"
+)

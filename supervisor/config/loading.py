@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from supervisor.api import KubernetesSettings, Module, ModuleConfig
+from supervisor.api import KubernetesSettings, Module, ModuleConfig, ReplicasSettings
 from supervisor.config import faults, installed
 from supervisor.config.faults import ConfigError, Fault, UnreadableSource
 from supervisor.config.installed import Installed
@@ -26,12 +26,18 @@ from supervisor.config.layers import (
     read_file,
     read_set,
 )
-from supervisor.config.tables import AdminTable, KubernetesTable, LogSettings, SupervisorTable
+from supervisor.config.tables import (
+    AdminTable,
+    KubernetesTable,
+    LogSettings,
+    ReplicasTable,
+    SupervisorTable,
+)
 from supervisor.unit.restart_policy import Supervision
 
 log = logging.getLogger(__name__)
 
-_TABLES: Final = ("admin", "kubernetes", "log", "modules", "supervisor")
+_TABLES: Final = ("admin", "kubernetes", "log", "modules", "replicas", "supervisor")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -57,6 +63,7 @@ class Configuration:
     log: LogSettings
     admin: AdminTable
     kubernetes: KubernetesSettings
+    replicas: ReplicasSettings
     modules: tuple[ModuleSpec, ...]
     layers: Layers
 
@@ -148,11 +155,22 @@ class _Loading:
         logs = self._table(LogSettings, ("log",))
         admin = self._admin(directory)
         kubernetes = self._kubernetes(directory)
+        replicas = self._table(ReplicasTable, ("replicas",))
         modules = self._modules(supervisor or SupervisorTable())
         self._check_order(modules)
         if supervisor is None or logs is None or admin is None or kubernetes is None:
             return None
-        return Configuration(supervisor, logs, admin, kubernetes, tuple(modules), self.layers)
+        if replicas is None:
+            return None
+        return Configuration(
+            supervisor,
+            logs,
+            admin,
+            kubernetes,
+            ReplicasSettings(**replicas.model_dump()),
+            tuple(modules),
+            self.layers,
+        )
 
     def _admin(self, directory: Path) -> AdminTable | None:
         table = self._table(AdminTable, ("admin",))

@@ -14,7 +14,11 @@ from supervisor.host.paths import Paths
 def settings_of(configuration: Configuration, paths: Paths) -> Settings:
     """Return the settings that the modules get."""
     return Settings(
-        paths.data_dir, paths.run_dir, configuration.kubernetes, configuration.admin.token_file
+        paths.data_dir,
+        paths.run_dir,
+        configuration.kubernetes,
+        configuration.admin.token_file,
+        configuration.replicas,
     )
 
 

@@ -21,6 +21,7 @@ def effective(configuration: Configuration) -> dict[str, Any]:
         "log": configuration.log.model_dump(mode="json"),
         "admin": configuration.admin.model_dump(mode="json"),
         "kubernetes": asdict(configuration.kubernetes),
+        "replicas": asdict(configuration.replicas),
         "modules": {"enabled": enabled, **modules},
     }
 

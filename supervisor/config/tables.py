@@ -68,3 +68,13 @@ class KubernetesTable(Table):
         if self.context and not self.kubeconfig:
             raise ValueError("context only together with kubeconfig")
         return self
+
+
+class ReplicasTable(Table):
+    """`[replicas]`: becomes `supervisor.api.ReplicasSettings`."""
+
+    enabled: bool = False
+    name: str = Field("", max_length=200, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")
+    """part of the name of a Lease, so of the same characters"""
+    namespace: str = Field("kubeedge", min_length=1)
+    lease_duration: float = Field(15.0, ge=1)

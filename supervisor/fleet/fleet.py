@@ -15,7 +15,7 @@ import msgspec
 
 from ipc import ChannelRegistry, ChannelState, DeadLetterBox
 from supervisor.api import Settings
-from supervisor.config import Configuration, ModuleSpec
+from supervisor.config import Configuration, ModuleSpec, references
 from supervisor.fleet.restart_strategies import RestartStrategies
 from supervisor.fleet.start_order import StartOrder
 from supervisor.host import sockets
@@ -109,12 +109,7 @@ class Fleet:
 
     def settings_of(self, configuration: Configuration) -> Settings:
         """Return the settings that modules would get under a configuration."""
-        return Settings(
-            self.paths.data_dir,
-            self.paths.run_dir,
-            configuration.kubernetes,
-            configuration.admin.token_file,
-        )
+        return references.settings_of(configuration, self.paths)
 
     def adopt(self, configuration: Configuration) -> None:
         """Put a configuration in force; the caller changes the units."""

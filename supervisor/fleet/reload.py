@@ -77,10 +77,15 @@ async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
     )
 
 
+def _shared(configuration: Configuration) -> tuple[object, ...]:
+    """Return the tables that concern all modules."""
+    return configuration.kubernetes, configuration.replicas, configuration.log
+
+
 def _plan(fleet: Fleet, new: Configuration) -> _Plan:
     old = fleet.configuration
     settings = fleet.settings_of(new)
-    shared_changed = (old.kubernetes, old.log) != (new.kubernetes, new.log)
+    shared_changed = _shared(old) != _shared(new)
     before = {spec.name: spec for spec in old.modules}
     plan = _Plan([], [], [], [], [], {})
     known = {spec.name for spec in new.modules}

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from modules.cloudhub.joining import rights as joining_rights
+from modules.cloudhub.replicas import rights as replicas_rights
 from modules.common.crds import manifests
 from modules.common.kube import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -306,6 +307,10 @@ def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
     assert listed(joining) == granted("cloudcore.yaml", "cloudcore-joining", "Role")
     syncs = granted("optional.yaml", "cloudcore-record-in-objectsyncs")
     assert listed(FOR_OBJECTSYNCS) == syncs
+    replicas = granted("optional.yaml", "cloudcore-replicas")
+    assert listed(edge_rights.FOR_REPLICAS) == replicas
+    leases = granted("optional.yaml", "cloudcore-replicas", "Role")
+    assert listed(replicas_rights.RIGHTS) == leases
     assert listed(device_rights.FOR_CRDS) == granted("optional.yaml", "cloudcore-install-crds")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from ipc import ChannelError, Message, ModuleUnavailable, UnknownModule
 from modules.cloudhub.channel_sender import ChannelSender
@@ -30,10 +31,24 @@ _ROSTER: Final = 1.0
 _MAX_WAITING: Final = 50_000
 
 
+class Ownership(Protocol):
+    """Which of several replicas holds a node (replicas/node_leases.py)."""
+
+    def claim(self, node: str, done: Callable[[str], None]) -> bool:
+        """Claim a node for this replica; whether it holds it already.
+
+        If not, `done` is called later: with an empty text, or with the reason why it is not held.
+        """
+
+    def left(self, node: str) -> None:
+        """Note that a node has no session any more."""
+
+
 class Leader:
     """Implements Cluster for the leader: keeps the directory, and forwards to the followers.
 
-    `sessions` maps node -> session of this process.
+    `sessions` maps node -> session of this process. With an `ownership`, a session begins when
+    this replica holds its node.
     """
 
     def __init__(
@@ -42,9 +57,12 @@ class Leader:
         others: Sequence[str],
         limit: int,
         sessions: Mapping[str, ClusterSession],
+        *,
         publish: Callable[[str, str, str], None],
+        ownership: Ownership | None = None,
     ) -> None:
         self._unit = context.name
+        self._ownership = ownership
         self._sessions = sessions
         self._directory = Directory(limit, publish=publish, evict=self._evict)
         self._senders = {unit: self._make_sender(context, unit) for unit in others}
@@ -87,14 +105,15 @@ class Leader:
         self._directory.check(node)
 
     def claim(self, session: ClusterSession) -> bool:
-        self._directory.claim(session.node, self._holder(session))
-        return True
+        holder = self._holder(session)
+        self._directory.claim(session.node, holder)
+        return self._own(session.node, holder, lambda reason: _decide(session, reason))
 
     def enroll(self, session: ClusterSession) -> None:
         self._directory.enroll(session.node, self._holder(session), session.generation_name)
 
     def release(self, session: ClusterSession) -> None:
-        self._directory.release(session.node, self._holder(session))
+        self._release(session.node, self._holder(session))
 
     def _holder(self, session: ClusterSession) -> Holder:
         return Holder(self._unit, session.serial)
@@ -106,6 +125,9 @@ class Leader:
             unit, held = message.content
             self._directory.adopt(unit, held)
             self._heard_from(unit)
+            for node, serial, _ in held:
+                holder = Holder(unit, serial)
+                self._own(node, holder, partial(self._evict_unless_owned, node, holder))
             return
         unit, serial, generation = message.content
         node, holder = node_of(message.resource), Holder(unit, serial)
@@ -116,7 +138,14 @@ class Leader:
         elif message.operation == protocol.ENROLL:
             self._directory.enroll(node, holder, generation)
         elif message.operation == protocol.RELEASE:
-            self._directory.release(node, holder)
+            self._release(node, holder)
+
+    def lost(self, node: str) -> None:
+        """End the session of a node that another replica has taken over."""
+        holder = self._directory.holder(node)
+        if holder is not None:
+            self._release(node, holder)
+            self._evict(node, holder)
 
     def forward(self, message: Message, node: str) -> bool:
         """Forward a message to the holder of its node; whether it was forwarded.
@@ -138,11 +167,36 @@ class Leader:
         try:
             self._directory.claim(node, holder)
         except HandshakeRefused as refused:
-            self._put(
-                holder.unit, process_message(protocol.REFUSE, [holder.serial, str(refused)], node)
-            )
+            self._send_decision(node, holder, str(refused))
         else:
-            self._put(holder.unit, process_message(protocol.GRANT, [holder.serial, ""], node))
+            decide = partial(self._send_decision, node, holder)
+            if self._own(node, holder, decide):
+                decide("")
+
+    def _send_decision(self, node: str, holder: Holder, reason: str) -> None:
+        operation = protocol.REFUSE if reason else protocol.GRANT
+        self._put(holder.unit, process_message(operation, [holder.serial, reason], node))
+
+    def _own(self, node: str, holder: Holder, decide: Callable[[str], None]) -> bool:
+        """Have this replica hold a node; if it does not yet, `decide` is called later."""
+        if self._ownership is None:
+            return True
+
+        def done(reason: str) -> None:
+            if self._directory.holder(node) == holder:
+                decide(reason)
+
+        return self._ownership.claim(node, done)
+
+    def _evict_unless_owned(self, node: str, holder: Holder, reason: str) -> None:
+        if reason:
+            self._release(node, holder)
+            self._evict(node, holder)
+
+    def _release(self, node: str, holder: Holder) -> None:
+        self._directory.release(node, holder)
+        if self._ownership is not None and self._directory.holder(node) is None:
+            self._ownership.left(node)
 
     def _evict(self, node: str, holder: Holder) -> None:
         if holder.unit != self._unit:
@@ -185,3 +239,10 @@ class Leader:
         """Record that a process that accepts no messages holds no node."""
         self._directory.adopt(unit, ())
         self._heard_from(unit)
+
+
+def _decide(session: ClusterSession, reason: str) -> None:
+    if reason:
+        session.refused(reason, "lease")
+    else:
+        session.granted()

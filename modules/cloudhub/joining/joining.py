@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -19,7 +20,8 @@ from modules.common.kube import NODES, KubeClient, KubeError, NotFound
 from modules.common.pki.authority import AuthorityFiles
 from modules.common.pki.certificates import Pki
 from modules.common.pki.token_store import TokenStore
-from supervisor.api import Settings
+from modules.common.replicas.election import Election
+from supervisor.api import ReplicasSettings, Settings
 
 #: Seconds for which the API is waited for.
 _LOOK_UP: Final = 5.0
@@ -28,9 +30,13 @@ _QUESTIONS: Final = 8
 
 
 async def serve(
-    config: CloudHubConfig, settings: Settings, tls: ServerTls, listener: socket.socket
+    config: CloudHubConfig,
+    settings: Settings,
+    tls: ServerTls,
+    listener: socket.socket,
+    on_leader: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled; `on_leader` gets the replica that keeps token and Secrets."""
     authority = authority_files(config, settings.data_dir)
     tokens = TokenStore(settings.data_dir)
     api = KubeClient.connect(settings, user_agent="cloudcore-cloudhub")
@@ -44,8 +50,26 @@ async def serve(
             if isinstance(authority, AuthorityFiles):
                 hours = config.token_refresh_hours
                 upkeep = Upkeep(api, authority, tls.files, tokens, refresh_hours=hours)
-                await upkeep.run()
+                await _keep(upkeep, api, settings.replicas, on_leader)
             await asyncio.get_running_loop().create_future()
+
+
+async def _keep(
+    upkeep: Upkeep, api: KubeClient, replicas: ReplicasSettings, on_leader: Callable[[str], None]
+) -> None:
+    """Run the upkeep; of several replicas, the leader's alone."""
+    if not replicas.enabled:
+        await upkeep.run()
+        return
+    election = Election(
+        api,
+        replicas.namespace,
+        "cloudhub",
+        replicas.identity,
+        duration=replicas.lease_duration,
+        on_change=on_leader,
+    )
+    await election.run(upkeep.run)
 
 
 class Nodes:

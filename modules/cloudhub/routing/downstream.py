@@ -20,6 +20,7 @@ from modules.cloudhub.cluster.protocol import (
     Cluster,
 )
 from modules.cloudhub.metrics import HubStatistics
+from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.session import Session
 from modules.common.message_resource import (
@@ -52,7 +53,9 @@ class Downstream:
         cluster: Cluster,
         upstream: Upstream,
         statistics: HubStatistics,
+        suspension: Suspension | None = None,
     ) -> None:
+        self._suspension = suspension
         self._sessions = sessions
         self._cluster = cluster
         self._upstream = upstream
@@ -68,6 +71,8 @@ class Downstream:
 
     def dispatch(self, message: Message) -> None:
         """Handle one message; never blocks on an edge."""
+        if self._suspension:
+            self._suspension.passed()
         if message.group == GROUP:
             self._cluster.handle(message)
             return

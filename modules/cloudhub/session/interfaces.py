@@ -10,6 +10,7 @@ from picows import WSCloseCode
 from ipc import Message
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.metrics import HubStatistics
+from modules.cloudhub.replicas.suspension import Suspension
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -53,6 +54,8 @@ class SessionOwner(Protocol[S]):
     """seconds between two messages at the rate limit; 0 if there is no limit"""
     burst_time: float
     """seconds that a burst takes at the rate limit"""
+    suspension: Suspension | None
+    """with several replicas: whether this process was stopped for too long"""
     slow: set[S]
     """the sessions whose writing is paused, because the edge reads too slowly"""
 

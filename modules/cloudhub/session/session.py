@@ -191,6 +191,8 @@ class Session:
 
         Raises WireError if it is not of the edge's message form.
         """
+        if (suspension := self._owner.suspension) and suspension.passed():
+            return 0
         generation = self.generation or self._enroll(generation_of(data))
         messages = self._decoder.feed(data)
         for message in messages:
@@ -238,8 +240,8 @@ class Session:
         self._owner.statistics.accepted += 1
         self._resume_for(_GRANT)
 
-    def refused(self, reason: str) -> None:
-        self.end(WSCloseCode.TRY_AGAIN_LATER, "limit", reason)
+    def refused(self, reason: str, cause: str = "limit") -> None:
+        self.end(WSCloseCode.TRY_AGAIN_LATER, cause, reason)
 
     def replaced(self) -> None:
         reason = f"replaced by a newer connection of node {self.node}"

@@ -254,13 +254,17 @@ class KubeClient:
         *,
         grace_period: int | None = None,
         uid: str = "",
+        version: str = "",
     ) -> None:
-        """Delete, after `grace_period` seconds; raises Conflict if the object has another `uid`."""
+        """Delete, after `grace_period` seconds.
+
+        Raises Conflict if the object has another `uid`, or another resourceVersion.
+        """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        if preconditions := _query(uid=uid, resourceVersion=version):
+            options["preconditions"] = preconditions
         await self._send("DELETE", resource, namespace, name, data=msgspec.json.encode(options))
 
     async def follow(

@@ -38,12 +38,12 @@ _PAUSE: Final = 1.0
 _WORKERS: Final = 4
 
 #: The version of an object that a node has not acknowledged, as Go's cloud writes it.
-_UNSEEN: Final = "0"
+UNSEEN: Final = "0"
 
 log = logging.getLogger(__name__)
 
 
-class _Key(NamedTuple):
+class SyncKey(NamedTuple):
     """An ObjectSync; without a namespace, a ClusterObjectSync."""
 
     namespace: str
@@ -113,10 +113,10 @@ class ObjectSyncs:
         #: The version of the API's state when they were listed.
         self._listed = ""
         #: The version in each ObjectSync that exists.
-        self._written: dict[_Key, str] = {}
+        self._written: dict[SyncKey, str] = {}
         #: Those that differ; None: it is not to exist.
-        self._wanted: dict[_Key, _Wanted | None] = {}
-        self._queue: KeyedQueue[_Key] = KeyedQueue(self._write, KubeError, self._put_aside)
+        self._wanted: dict[SyncKey, _Wanted | None] = {}
+        self._queue: KeyedQueue[SyncKey] = KeyedQueue(self._write, KubeError, self._put_aside)
         self._failures = FailureLog(log)
 
     def __len__(self) -> int:
@@ -163,7 +163,7 @@ class ObjectSyncs:
             row = self._record.row(node, item)
             uid = row.uid if row and row.uid in uids else next(iter(uids))
             if row is None or row.uid != uid or _is_newer(uids[uid], _version_of(row.seen)):
-                seen = "" if uids[uid] == _UNSEEN else _seen_of(item, uids[uid])
+                seen = "" if uids[uid] == UNSEEN else seen_of(item, uids[uid])
                 new = row._replace(seen=seen) if row and row.uid == uid else Row(uid, seen)
                 self._record.put(node, item, new)
             self._record.note_second(node, item, uid)
@@ -197,10 +197,10 @@ class ObjectSyncs:
             for item, row in self._record.items(node).items():
                 if item[0] in self._kinds:
                     version = self._written.get(self._key(node, item, row.uid), "")
-                    if not version or (version == _UNSEEN) != (not row.seen):
+                    if not version or (version == UNSEEN) != (not row.seen):
                         self.changed(node, item, None, row)
 
-    async def _read(self, namespace: str | None) -> AsyncIterator[tuple[_Key, Item, str]]:
+    async def _read(self, namespace: str | None) -> AsyncIterator[tuple[SyncKey, Item, str]]:
         namespaced = {kind.namespaced for kind in self._kinds.values()}
         for resource, of_namespace in ((OBJECTSYNCS, namespace), (CLUSTEROBJECTSYNCS, None)):
             if resource.namespaced not in namespaced:
@@ -211,27 +211,27 @@ class ObjectSyncs:
                     if read := self._parse(obj):
                         yield read
 
-    def _parse(self, obj: Object) -> tuple[_Key, Item, str] | None:
+    def _parse(self, obj: Object) -> tuple[SyncKey, Item, str] | None:
         """Return what an ObjectSync says, None for one of a kind that is not kept here."""
         sync = read_sync(obj)
         type_ = self._types.get((sync.api_version, sync.kind)) if sync else None
         if sync is None or type_ is None:
             return None
         item = (type_, sync.namespace or "null", sync.name)
-        return _Key(sync.namespace, obj["metadata"]["name"]), item, sync.version
+        return SyncKey(sync.namespace, obj["metadata"]["name"]), item, sync.version
 
-    def _key(self, node: str, item: Item, uid: str) -> _Key:
+    def _key(self, node: str, item: Item, uid: str) -> SyncKey:
         type_, namespace, _ = item
-        return _Key(namespace if self._kinds[type_].namespaced else "", f"{node}.{uid}")
+        return SyncKey(namespace if self._kinds[type_].namespaced else "", f"{node}.{uid}")
 
-    def _want(self, key: _Key, wanted: _Wanted | None) -> None:
+    def _want(self, key: SyncKey, wanted: _Wanted | None) -> None:
         written = self._written.get(key)
         if key not in self._wanted and written == (wanted and wanted.version):
             return
         self._wanted[key] = wanted
         self._queue.add_later(key, _PAUSE)
 
-    async def _write(self, key: _Key) -> None:
+    async def _write(self, key: SyncKey) -> None:
         if key not in self._wanted:
             return
         wanted = self._wanted[key]
@@ -239,7 +239,7 @@ class ObjectSyncs:
             if wanted is None:
                 await self._delete(key)
             else:
-                await self._bring_to(key, wanted)
+                await self._bring_to(key, wanted.item, wanted.version)
         except KubeError as error:
             if error.retriable:
                 raise
@@ -252,7 +252,7 @@ class ObjectSyncs:
         if self._wanted.get(key) is wanted:
             del self._wanted[key]
 
-    async def _delete(self, key: _Key) -> None:
+    async def _delete(self, key: SyncKey) -> None:
         if key in self._written:
             try:
                 await self._client.delete(key.resource, key.name, key.namespace or None)
@@ -260,52 +260,55 @@ class ObjectSyncs:
                 log.debug("%s: deleted already", key.name)
             del self._written[key]
 
-    async def _bring_to(self, key: _Key, wanted: _Wanted) -> None:
+    async def _bring_to(self, key: SyncKey, item: Item, version: str) -> None:
         if key not in self._written:
-            await self._create(key, wanted.item)
-        if self._written[key] == wanted.version:
+            await self._create(key, item)
+        if self._written[key] == version:
             return
-        patch = {"status": {"objectResourceVersion": wanted.version}}
+        patch = {"status": {"objectResourceVersion": version}}
         try:
             await self._client.patch(
                 key.resource, key.name, patch, key.namespace or None, subresource="status"
             )
         except NotFound:
             del self._written[key]  # somebody has deleted it
-            await self._create(key, wanted.item)
+            await self._create(key, item)
             await self._client.patch(
                 key.resource, key.name, patch, key.namespace or None, subresource="status"
             )
-        self._written[key] = wanted.version
+        self._written[key] = version
 
-    async def _create(self, key: _Key, item: Item) -> None:
-        kind = self._kinds[item[0]]
-        spec = {
-            "objectAPIVersion": kind.api_version,
-            "objectKind": kind.kind,
-            "objectName": item[2],
-        }
-        metadata = {"name": key.name}
-        if key.namespace:
-            metadata["namespace"] = key.namespace
+    async def _create(self, key: SyncKey, item: Item) -> None:
+        made = self._made(key, item)
         try:
-            await self._client.create(
-                key.resource, {"metadata": metadata, "spec": spec}, key.namespace or None
-            )
+            await self._client.create(key.resource, made, key.namespace or None)
         except AlreadyExists:
             log.debug("%s: exists already", key.name)
         self._written[key] = ""
         node, _, uid = key.name.rpartition(".")
         self._record.note_second(node, item, uid)
 
-    def _put_aside(self, key: _Key, error: Exception) -> None:
+    def _made(self, key: SyncKey, item: Item) -> Object:
+        """Return a new ObjectSync."""
+        kind = self._kinds[item[0]]
+        spec = {
+            "objectAPIVersion": kind.api_version,
+            "objectKind": kind.kind,
+            "objectName": item[2],
+        }
+        metadata: Object = {"name": key.name}
+        if key.namespace:
+            metadata["namespace"] = key.namespace
+        return {"metadata": metadata, "spec": spec}
+
+    def _put_aside(self, key: SyncKey, error: Exception) -> None:
         self._wanted.pop(key, None)
         log.error("cannot write %s %s", key.resource.kind, key.name, exc_info=error)
 
 
 def _version_of(seen: str) -> str:
     """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
-    return seen.rpartition("@")[2] or _UNSEEN
+    return seen.rpartition("@")[2] or UNSEEN
 
 
 def _is_newer(version: str, other: str) -> bool:
@@ -317,6 +320,6 @@ def _number_of(version: str) -> int:
     return int(version) if version.isdecimal() else 0
 
 
-def _seen_of(item: Item, version: str) -> str:
+def seen_of(item: Item, version: str) -> str:
     """Return the version for the record; of a cluster's object the hash is not known."""
     return f"@{version}" if item[1] == "null" else version

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 #: Stands for every edge node in the rows of what all of them get (services, endpoints).
 EVERY_NODE: Final = "*"
+
+#: Stands for the uid of an object that a node was denied, and may have stored as empty.
+DENIED: Final = "denied"
 
 #: The version of a list of which a member was sent after the node had acknowledged the list.
 STALE: Final = "-"
@@ -200,6 +203,23 @@ class Record:
         for item, row in self.items(node).items():
             if row.seen:
                 self._set(node, item, row._replace(seen=""))
+
+    def doubt_row(self, node: str, item: Item) -> None:
+        """Forget the acknowledged version of a row, without a word to the second store."""
+        row = self.row(node, item)
+        if row is not None and row.seen:
+            self.replace_rows(node, {item: row._replace(seen="")}, ())
+
+    def replace_rows(self, node: str, rows: Mapping[Item, Row], types: Container[str]) -> None:
+        """Replace a node's rows of some types by those that the second store has."""
+        gone = [item for item in self.items(node) if item[0] in types and item not in rows]
+        second, self._second = self._second, None
+        try:
+            self.remove(node, gone)
+            for item, row in rows.items():
+                self._set(node, item, row)
+        finally:
+            self._second = second
 
     def remove(self, node: str, items: Iterable[Item]) -> None:
         """Record that a node no longer has these items."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from ipc import Message, MessageTooLarge
-from modules.common.kube import Object, SetAside, Subject, reference
-from modules.common.sync.record import EVERY_NODE
+from modules.common.kube import Object, SetAside, Subject, Unreachable, reference
+from modules.common.sync.journal import Item
+from modules.common.sync.record import DENIED, EVERY_NODE
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.decisions import Decisions, holder_of, whole_of
@@ -40,13 +42,18 @@ _IN_LISTS = frozenset((*LISTED, *LISTED.values(), PODLIST))
 #: The uid of a list, which has none.
 _A_LIST = "list"
 
-#: The uid of an object that a node was denied, and the limit of those recorded per node.
-_DENIED = "denied"
+#: The limit of the objects per node that are recorded as denied.
 _MOST_DENIED = 64
 
 #: Seconds after which an edge has surely stored an answer.
 _KEPT = 5.0
 
+
+#: Seconds until a message is decided again whose row could not be written.
+_AGAIN = 5.0
+
+Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[str]]]
+Decided = tuple[Target, Pending, list[Message]]
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +67,14 @@ class NodeUpdater:
         cloudhub: CloudHubClient,
         set_aside: SetAside,
         read_node: Callable[[str], None] = lambda _: None,
+        weaken: Weaken | None = None,
     ) -> None:
-        """Set up; `read_node` is called for a node that is to be sent its Node."""
+        """Set up; `read_node` is called for a node that is to be sent its Node.
+
+        With several replicas, `weaken` writes the record in the API before messages are sent, and
+        returns the nodes for which that has failed.
+        """
+        self._weaken = weaken
         self._state = state
         self._cloudhub = cloudhub
         self._set_aside = set_aside
@@ -79,11 +92,32 @@ class NodeUpdater:
             batch = await due.batch(_BATCH)
             decided = [(*each, self._prepare(*each)) for each in batch]
             self._state.record.commit()
+            if self._weaken:
+                decided = await self._recorded(self._weaken, decided)
             for number, (target, pending, made) in enumerate(decided, 1):
                 await self._send(target, pending, made)
                 due.settle(target, pending)
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
+
+    async def _recorded(self, weaken: Weaken, decided: list[Decided]) -> list[Decided]:
+        """Return what can be sent, since the record in the API has it; the rest is due later."""
+        sent = [(holder_of(target), target.item) for target, _, made in decided if made]
+        late = await weaken(sent)
+        for target, pending, made in decided:
+            if made and target.node in late:
+                self._state.due.settle(target, pending)
+                mark = partial(self._state.due.mark, target, last=pending.last)
+                asyncio.get_running_loop().call_later(_AGAIN, mark)
+        return [each for each in decided if not (each[2] and each[0].node in late)]
+
+    def unsure(self, node: str, item: Item) -> None:
+        """Send an object again: another replica has written what the node has of it."""
+        target = Target(node, *item)
+        self._unacknowledged.remove(target)
+        self._state.record.doubt_row(node, item)
+        if self._state.live and self._state.reachable(node):
+            self._state.due.mark(target)
 
     def measure(self) -> None:
         """Export the latencies at once, since a single observation is expensive."""
@@ -139,12 +173,17 @@ class NodeUpdater:
         if self._is_of_today(target.node) and record.seen(target.node, target.item):
             record.acknowledge(target.node, target.item, "")
 
-    def answered(self, target: Target, obj: Object) -> None:
-        """Record that a node gets an object as the answer to a query, and stores it."""
+    async def answered(self, target: Target, obj: Object) -> None:
+        """Record that a node gets an object as the answer to a query, and stores it.
+
+        Raises Unreachable if one of several replicas cannot write that in time.
+        """
         if not self._is_of_today(target.node):
             self._unacknowledged.remove(target)
         self._state.record.tell(target.node, target.item, uid_of(obj))
         self._state.record.commit()
+        if self._weaken and await self._weaken([(target.node, target.item)]):
+            raise Unreachable("what the node has could not be written in time")
 
     def denied(self, target: Target) -> None:
         """Record that a node was denied an object: an edge of v1.1 stores the answer as the object.
@@ -159,10 +198,10 @@ class NodeUpdater:
         if self._is_of_today(node):
             return
         rows = state.record.items(node)
-        noted = sum(row.uid == _DENIED for row in rows.values())
+        noted = sum(row.uid == DENIED for row in rows.values())
         if target.item in rows or noted >= _MOST_DENIED:
             return
-        state.record.tell(node, target.item, _DENIED)
+        state.record.tell(node, target.item, DENIED)
         state.record.commit()
         asyncio.get_running_loop().call_later(_KEPT, state.due.mark, target)
 
@@ -256,6 +295,8 @@ class NodeUpdater:
         for message in made:
             if message.operation != DELETE:
                 self._tell(target, message.content)
+            elif self._weaken:
+                self._state.record.acknowledge(target.node, target.item, "")
         if made and target.type in _IN_LISTS:
             whole = whole_of(target)
             self._state.record.doubt(whole.node, whole.item)

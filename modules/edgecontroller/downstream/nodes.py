@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from ipc import ChannelError
@@ -25,6 +26,7 @@ from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.registrations import Registrations
 from modules.edgecontroller.downstream.state import State, node_item
+from modules.edgecontroller.downstream.takeovers import Takeovers
 from modules.edgecontroller.messages import DELETED, GROUP, SOURCE, change
 from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
@@ -46,7 +48,11 @@ class NodeEventHandler:
         cloudhub: CloudHubClient,
         context: ModuleContext,
         set_aside: SetAside,
+        *,
+        takeovers: Takeovers | None = None,
     ) -> None:
+        """Set up; with several replicas, nodes are served after `takeovers` has read their rows."""
+        self._takeovers = takeovers
         self._set_aside = set_aside
         self._state = state
         self._cloudhub = cloudhub
@@ -123,6 +129,15 @@ class NodeEventHandler:
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str, generation: str) -> None:
+        """Serve a connected node; with several replicas, once its record has been read."""
+        if self._takeovers is None:
+            self._serve(node, generation)
+            return
+        self._state.connections[node] = False
+        self._updater.disconnected(node)  # nothing is in flight on the new connection
+        self._takeovers.begin(node, partial(self._serve, node, generation))
+
+    def _serve(self, node: str, generation: str) -> None:
         """Send a connected node what it has not acknowledged, or everything to one of v1.1.
 
         Edges of today keep what they have acknowledged in their database. One of v1.1 does too, but
@@ -143,9 +158,13 @@ class NodeEventHandler:
         self._state.mark_all(node, unless_seen=today)
 
     def heard_from(self, node: str) -> None:
+        if self._takeovers is not None:
+            self._state.connections.setdefault(node, False)
         self.connectivity.heard_from(node)
 
     def disconnected(self, node: str) -> None:
+        if self._takeovers is not None:
+            self._takeovers.give_up(node)
         if self._state.connections.get(node):
             text = "cloudcore has lost the edge node"
             self._record_event(node, "Warning", Reason.DISCONNECTED, text)
@@ -159,7 +178,10 @@ class NodeEventHandler:
         known = self._state.record.uid(node, node_item(node))
         if known and known != uid_of(self._state.nodes["", node]):
             self._state.record.forget_seen(node)  # another Node, maybe of another machine
-        if node in self._state.connections:
+        if self._takeovers is not None and node not in self._state.connections:
+            self._state.connections[node] = False
+            self.connectivity.ask(node)
+        elif node in self._state.connections:
             self._state.mark_all(node, unless_seen=True)
         else:
             self.connectivity.ask(node)
@@ -191,6 +213,10 @@ class NodeEventHandler:
                 self._state.record.forget_seen(node)
 
     def _found(self, node: str, generation: str) -> None:
+        if self._takeovers is not None and not self._state.connections.get(node):
+            if generation:  # otherwise cloudhub has not answered, and tells it later
+                self.connected(node, generation)
+            return
         if generation:
             self._learn_generation(node, generation)
         with self._set_aside.isolating(_subject(node)):

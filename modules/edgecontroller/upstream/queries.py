@@ -77,7 +77,7 @@ class QueryAnswerer:
         usable(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
-            self._updater.answered(target, found)
+            await self._updater.answered(target, found)
         if about.type == messages.ENDPOINTS:
             self._state.due.mark(target._replace(type=messages.PODLIST))
         return found

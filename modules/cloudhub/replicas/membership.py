@@ -1,0 +1,54 @@
+"""CloudHub's part in a fleet of several replicas, in its first process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from modules.cloudhub.replicas.node_leases import NodeLeases
+from modules.cloudhub.replicas.presence import Presence
+from modules.common.kube import EventRecorder, KubeClient, SetAside
+from supervisor.api import ModuleContext, ReplicasSettings
+
+#: Seconds between two reports for `cloudcore status`.
+_REPORT: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """The Lease of this replica, and those of the nodes that it holds."""
+
+    def __init__(
+        self, client: KubeClient, settings: ReplicasSettings, context: ModuleContext
+    ) -> None:
+        self.on_lost: Callable[[str], None] = lambda _: None
+        """ends the session of a node that another replica holds now; the hub sets it"""
+        self._context = context
+        self._replica = replica = settings.identity
+        self._recorder = EventRecorder(client, "cloudhub")
+        set_aside = SetAside(self._recorder, client.module)
+        namespace = settings.namespace
+        self.nodes = NodeLeases(client, namespace, replica, set_aside, self._lost)
+        self._presence = Presence(
+            client, namespace, replica, settings.lease_duration, self.nodes.__len__
+        )
+
+    async def run(self) -> None:
+        """Take part until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.nodes.run())
+            tasks.create_task(self._presence.run())
+            tasks.create_task(self._recorder.run())
+            tasks.create_task(self._report())
+
+    def _lost(self, node: str, replica: str) -> None:
+        log.info("node %s: replica %s holds it now", node, replica)
+        self.on_lost(node)
+
+    async def _report(self) -> None:
+        while True:
+            self._context.report(replica=self._replica, nodes_held=len(self.nodes))
+            await asyncio.sleep(_REPORT)

@@ -1,0 +1,177 @@
+"""The Leases of nodes in the API: claims of this replica, and a watch of all.
+
+They are written only when a node changes hands, and never renewed: an idle fleet costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from modules.common.kube import (
+    LEASES,
+    AlreadyExists,
+    Conflict,
+    KubeClient,
+    KubeError,
+    NotFound,
+    Object,
+    Reflector,
+    SetAside,
+    WatchEvent,
+)
+from modules.common.replicas.holdings import Claim, Holdings
+from modules.common.replicas.leases import (
+    LABEL,
+    OF_NODE,
+    name_of,
+    named,
+    of_claim,
+    read_node_lease,
+)
+
+#: Claims at a time; further ones wait.
+_AT_ONCE: Final = 32
+#: Seconds for a claim; an edge waits for 10 s.
+_TIMEOUT: Final = 5.0
+#: Attempts of a claim that other replicas were faster with.
+_ATTEMPTS: Final = 5
+
+log = logging.getLogger(__name__)
+
+Done = Callable[[str], None]
+
+
+class NodeLeases:
+    """Claims nodes for this replica, and watches which ones others claim."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        replica: str,
+        set_aside: SetAside,
+        on_lost: Callable[[str, str], None],
+    ) -> None:
+        """Set up; `on_lost` gets a node that has to be let go, and the replica that has it now."""
+        self._client = client
+        self._namespace = namespace
+        self._on_lost = on_lost
+        self._holdings = Holdings(replica)
+        self._wanted: set[str] = set()
+        """nodes with a session"""
+        self._waiting: dict[str, list[Done]] = {}
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._claims: set[asyncio.Task[None]] = set()
+        self._reflector = Reflector(
+            client,
+            LEASES,
+            self._seen,
+            namespace=namespace,
+            label_selector=f"{LABEL}={OF_NODE}",
+            keep=_reduced,
+            set_aside=set_aside,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of nodes that this replica holds."""
+        return len(self._holdings)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        try:
+            await self._reflector.run()
+        finally:
+            for claim in self._claims:
+                claim.cancel()
+
+    def claim(self, node: str, done: Done) -> bool:
+        """Claim a node for a session; whether this replica holds it already.
+
+        If not, `done` is called later: with an empty text, or with the reason why it is not held.
+        """
+        self._wanted.add(node)
+        if node in self._waiting:
+            self._waiting[node].append(done)
+            return False
+        if self._holdings.dialed(node) is None:
+            return True
+        self._waiting[node] = [done]
+        claim = asyncio.create_task(self._claim(node))
+        self._claims.add(claim)
+        claim.add_done_callback(self._claims.discard)
+        return False
+
+    def left(self, node: str) -> None:
+        """Note that a node has no session any more; a claim that is not written yet is given up."""
+        self._wanted.discard(node)
+        self._waiting.pop(node, None)
+        self._holdings.left(node)
+
+    async def _claim(self, node: str) -> None:
+        mine = self._waiting[node]
+        async with self._room:
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    reason = await self._take(node, mine)
+            except (KubeError, TimeoutError) as error:
+                why = str(error) or "no answer in time"
+                reason = f"the Kubernetes API does not say who holds the node: {why}"
+            except Exception:
+                log.exception("node %s: cannot claim it", node)
+                reason = "internal error, see the log"
+        if node not in self._wanted:
+            self._holdings.left(node)
+        if self._waiting.get(node) is not mine:
+            return
+        del self._waiting[node]
+        for done in mine:
+            done(reason)
+
+    async def _take(self, node: str, mine: list[Done]) -> str:
+        """Write the claim, over again if the Lease has changed; return why that failed."""
+        for _ in range(_ATTEMPTS):
+            claim = self._holdings.dialed(node)
+            if claim is None or self._waiting.get(node) is not mine:
+                return ""
+            try:
+                lease = await self._write(node, claim)
+            except (Conflict, AlreadyExists, NotFound):
+                await self._read(node)
+            else:
+                self._holdings.written(node, read_node_lease(lease))
+                return ""
+        return "other replicas claim the node at the same time"
+
+    async def _write(self, node: str, claim: Claim) -> Object:
+        lease = of_claim(node, claim)
+        if claim.version:
+            return await self._client.replace(LEASES, lease, self._namespace)
+        return await self._client.create(LEASES, lease, self._namespace)
+
+    async def _read(self, node: str) -> None:
+        try:
+            lease = await self._client.get(LEASES, name_of(OF_NODE, node), self._namespace)
+        except NotFound:
+            self._holdings.seen(node, None)
+        else:
+            self._holdings.seen(node, read_node_lease(lease))
+
+    def _seen(self, event: WatchEvent) -> None:
+        node = named(OF_NODE, event.object["metadata"]["name"])
+        lease = None if event.type == "DELETED" else read_node_lease(event.object)
+        if self._holdings.seen(node, lease):
+            self._on_lost(node, self._holdings.holder(node))
+
+
+def _reduced(lease: Object) -> Object:
+    """Keep what is needed of a Lease, of which there is one for each node of the fleet."""
+    read_node_lease(lease)
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion")
+    return {
+        "metadata": {key: metadata[key] for key in kept},
+        "spec": {key: spec.get(key) for key in ("holderIdentity", "leaseTransitions")},
+    }

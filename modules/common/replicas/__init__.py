@@ -1,0 +1,1 @@
+"""Several cloudcores that serve one fleet: docs/explanation/replicas.md."""

@@ -1,0 +1,170 @@
+"""The election of a leader, against the embedded API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.common.kube import LEASES, KubeClient, Unreachable
+from modules.common.pki.certificates import Pki
+from modules.common.replicas import election
+from modules.common.replicas.election import Election
+from supervisor.api import KubernetesSettings, Settings
+from tests.support.apiserver import embedded_apiserver
+from tests.support.waiting import until
+
+#: Seconds of a Lease in these tests.
+DURATION = 1.5
+NAMESPACE = "default"
+
+
+class Candidate:
+    """A replica that notes whether it does the leader's work, and when it was cut off the API."""
+
+    def __init__(self, client: KubeClient, name: str) -> None:
+        self.working = False
+        self.leaders: list[str] = []
+        self.election = Election(
+            client, NAMESPACE, "test", name, duration=DURATION, on_change=self.leaders.append
+        )
+
+    async def work(self) -> None:
+        self.working = True
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.working = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Candidate]:
+        task = asyncio.create_task(self.election.run(self.work))
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@pytest.fixture
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
+    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
+        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
+        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
+            yield client
+
+
+async def lease(api: KubeClient) -> Any:
+    return (await api.get(LEASES, "leader.test", NAMESPACE))["spec"]
+
+
+async def test_one_of_two_leads_and_the_other_at_once_when_it_stops(api: KubeClient) -> None:
+    first, second = Candidate(api, "a"), Candidate(api, "b")
+    async with second.running():
+        await until(lambda: second.working)
+        async with first.running():
+            await until(lambda: first.leaders == ["b"])
+            assert not first.working
+            assert not first.election.leads
+        assert (await lease(api))["holderIdentity"] == "b"
+    async with first.running():
+        stopped = asyncio.get_running_loop().time()
+        await until(lambda: first.working)
+        assert asyncio.get_running_loop().time() - stopped < DURATION
+    assert not second.working
+    spec = await lease(api)
+    assert spec["leaseTransitions"] == 1
+    assert spec["holderIdentity"] == ""  # it was given back
+
+
+async def test_who_cannot_renew_stops_before_another_takes_over(
+    api: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Candidate(api, "a"), Candidate(api, "b")
+    attempt = Election._attempt
+    cut = False
+
+    async def perhaps_cut(self: Election) -> bool:
+        if cut and self is first.election:
+            return False
+        return await attempt(self)
+
+    monkeypatch.setattr(Election, "_attempt", perhaps_cut)
+    async with first.running():
+        await until(lambda: first.working)
+        async with second.running():
+            await until(lambda: second.leaders == ["a"])
+            cut = True
+            both = False
+            while not second.working:
+                both = both or (first.working and second.working)
+                await asyncio.sleep(0.01)
+            assert not first.working
+            assert not both
+            cut = False
+            await until(lambda: first.leaders[-1] == "b")
+            assert not first.working
+            spec = await lease(api)
+            assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("b", 1)
+
+
+async def test_a_leader_that_slept_leads_no_more_from_its_first_moment(
+    api: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Candidate(api, "a")
+    async with first.running():
+        await until(lambda: first.working)
+        clock = election.time.monotonic
+        monkeypatch.setattr(election.time, "monotonic", lambda: clock() + DURATION)
+        assert not first.election.leads
+        await until(lambda: not first.working)
+
+
+async def test_an_outage_that_is_shorter_than_the_deadline_is_no_loss(
+    api: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Candidate(api, "a")
+    async with first.running():
+        await until(lambda: first.working)
+        replace = KubeClient.replace
+        failures = 0
+
+        async def failing(self: KubeClient, *arguments: Any, **options: Any) -> Any:
+            nonlocal failures
+            failures += 1
+            if failures <= 2:
+                raise Unreachable("no answer", request="")
+            return await replace(self, *arguments, **options)
+
+        monkeypatch.setattr(KubeClient, "replace", failing)
+        await until(lambda: failures >= 4)
+        assert first.working
+        assert first.leaders == ["a"]
+
+
+async def test_a_deleted_lease_is_made_again(api: KubeClient) -> None:
+    first = Candidate(api, "a")
+    async with first.running():
+        await until(lambda: first.working)
+        await api.delete(LEASES, "leader.test", NAMESPACE)
+
+        async def is_back() -> bool:
+            page = await api.list(LEASES, NAMESPACE)
+            return any(each["metadata"]["name"] == "leader.test" for each in page.items)
+
+        async with asyncio.timeout(10):
+            while not await is_back():
+                await asyncio.sleep(0.01)
+        assert first.working
+
+
+async def test_what_the_work_raises_is_raised(api: KubeClient) -> None:
+    async def failing() -> None:
+        raise LookupError("broken")
+
+    with pytest.raises(LookupError, match="broken"):
+        await Candidate(api, "a").election.run(failing)
