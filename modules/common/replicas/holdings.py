@@ -76,6 +76,7 @@ class Holdings:
         None: it has no Lease. Without one a holder goes on, until another replica makes a new one.
         """
         if lease is None:
+            self._leases.pop(node, None)
             return False
         self._learn(node, lease)
         if self.holder(node) != self.replica and node in self._held:

@@ -76,6 +76,7 @@ class World:
     def __init__(self, clock: Clock, **settings: Any) -> None:
         self.config = CloudHubConfig(**settings)
         self.statistics = HubStatistics()
+        self.suspension = None
         self.message_time = 1 / self.config.rate_limit if self.config.rate_limit else 0.0
         self.burst_time = self.config.rate_burst * self.message_time
         self.slow: set[Session] = set()

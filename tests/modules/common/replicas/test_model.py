@@ -151,7 +151,7 @@ class Replicas(RuleBasedStateMachine):
 
 def test_an_edge_never_ends_with_an_older_state() -> None:
     run_state_machine_as_test(
-        Replicas, settings=settings(max_examples=150, stateful_step_count=50, deadline=None)
+        Replicas, settings=settings(max_examples=60, stateful_step_count=50, deadline=None)
     )
 
 
@@ -173,6 +173,7 @@ def test_an_acknowledgement_that_is_written_late_does_not_outlive_a_deletion() -
     machine.edge.read()
     assert machine.edge.stored == {}
     a.write_late()
+    a.write_late()  # it does not insist: the edge may be elsewhere
     b.end()
     b.start()
     machine.need("configmap")

@@ -1,0 +1,249 @@
+"""CloudHub as one of several replicas, against the embedded API server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipc import open_contexts
+from modules.cloudhub.cluster.leader import Leader
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
+from modules.cloudhub.hub import Hub
+from modules.cloudhub.replicas import suspension
+from modules.cloudhub.replicas.membership import Membership
+from modules.cloudhub.replicas.presence import Presence
+from modules.common.kube import LEASES, KubeClient, Unreachable
+from modules.common.pki.certificates import Pki
+from supervisor.api import KubernetesSettings, ReplicasSettings, Settings, TemporaryFailure
+from tests.modules.cloudhub.conftest import DEADLINE, Cloud, HubContext, Join
+from tests.support.apiserver import embedded_apiserver
+from tests.support.waiting import eventually, until
+
+NAMESPACE = "default"
+NODE = "edge-1"
+LEASE = "node.edge-1"
+
+#: RFC 6455 and the registry of IANA: Try Again Later, Service Restart.
+TRY_AGAIN_LATER, SERVICE_RESTART = 1013, 1012
+
+
+@pytest.fixture
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
+    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
+        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
+        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
+            yield client
+
+
+@asynccontextmanager
+async def running(api: KubeClient, pki: Pki, name: str = "a") -> AsyncIterator[Cloud]:
+    """Run the hub of a replica."""
+    names = {"cloudhub": "cloudhub", "edgecontroller": "x", "devicecontroller": "x"}
+    contexts = open_contexts(
+        names | {name: name for name in ("edgecontroller", "devicecontroller")}
+    )
+    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    settings = ReplicasSettings(True, name, NAMESPACE, lease_duration=15.0)
+    membership = Membership(api, settings, context)  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        listener.setblocking(False)
+        hub = Hub(
+            CloudHubConfig(),
+            context,  # type: ignore[arg-type]
+            ServerTls(TlsFiles.of(pki)),
+            membership=membership,
+            longest_stop=15.0,
+        )
+        task = asyncio.create_task(hub.run(listener))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await context.is_ready.wait()
+            yield Cloud(hub, context, listener.getsockname()[1], contexts)
+        finally:
+            context.stop()
+            await asyncio.wait_for(task, DEADLINE)
+            for each in (*contexts.values(), context):
+                each.close()
+
+
+async def lease(api: KubeClient, name: str = LEASE) -> Any:
+    return (await api.get(LEASES, name, NAMESPACE))["spec"]
+
+
+async def take(api: KubeClient, replica: str) -> None:
+    """Take the node as another replica does."""
+    found = await api.get(LEASES, LEASE, NAMESPACE)
+    found["spec"] |= {
+        "holderIdentity": replica,
+        "leaseTransitions": found["spec"]["leaseTransitions"] + 1,
+    }
+    await api.replace(LEASES, found, NAMESPACE)
+
+
+async def test_a_node_is_held_by_whom_it_dials_and_let_go_when_another_takes_it(
+    api: KubeClient, pki: Pki, join: Join
+) -> None:
+    async with running(api, pki) as cloud:
+        edge = await join(cloud)
+        await cloud.expect(NODE, "connected")
+        spec = await lease(api)
+        assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("a", 1)
+        await until(lambda: cloud.context.details.get("nodes_held") == 1)
+        await take(api, "b")
+        await cloud.expect(NODE, "disconnected")
+        assert (await edge.closed())[1].startswith("replaced by a newer connection")
+        await until(lambda: cloud.context.details["nodes_held"] == 0)
+
+        await join(cloud)
+        await cloud.expect(NODE, "connected")
+        spec = await lease(api)
+        assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("a", 3)
+
+
+async def test_two_replicas_of_one_api(api: KubeClient, pki: Pki, join: Join) -> None:
+    async with running(api, pki, "a") as a, running(api, pki, "b") as b:
+        for number in range(3):
+            await join(a)
+            await a.expect(NODE, "connected")
+            if number:
+                await b.expect(NODE, "disconnected")
+            await join(b)
+            await b.expect(NODE, "connected")
+            await a.expect(NODE, "disconnected")
+        assert (await lease(api))["leaseTransitions"] == 6
+        for name in ("replica.a", "replica.b"):
+            assert (await lease(api, name))["leaseDurationSeconds"] == 15
+    page = await api.list(LEASES, NAMESPACE)
+    assert [each["metadata"]["name"] for each in page.items] == [LEASE]  # they have gone in order
+
+
+async def test_a_node_that_was_held_here_last_is_served_without_a_write(
+    api: KubeClient, pki: Pki, join: Join
+) -> None:
+    async with running(api, pki) as cloud:
+        edge = await join(cloud)
+        await cloud.expect(NODE, "connected")
+        await edge.leave()
+        await cloud.expect(NODE, "disconnected")
+        version = (await api.get(LEASES, LEASE, NAMESPACE))["metadata"]["resourceVersion"]
+        await join(cloud)
+        await cloud.expect(NODE, "connected")
+        found = await api.get(LEASES, LEASE, NAMESPACE)
+        assert found["metadata"]["resourceVersion"] == version
+
+
+async def test_a_node_of_another_is_refused_while_the_api_does_not_answer(
+    api: KubeClient, pki: Pki, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(api, pki) as cloud:
+
+        async def away(*_: Any, **__: Any) -> Any:
+            raise Unreachable("nobody answers", request="create leases")
+
+        monkeypatch.setattr(KubeClient, "create", away)
+        edge = await join(cloud)
+        code, reason = await edge.closed()
+        assert code == TRY_AGAIN_LATER
+        assert "does not say who holds the node" in reason
+        assert "lease" in cloud.context.details["refused"] or cloud.hub.statistics.refused["lease"]
+
+
+async def test_after_a_long_stop_all_nodes_are_let_go_before_anything_is_sent(
+    api: KubeClient, pki: Pki, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(api, pki) as cloud:
+        edge = await join(cloud)
+        await cloud.expect(NODE, "connected")
+        clock = suspension.time.monotonic
+        monkeypatch.setattr(suspension.time, "monotonic", lambda: clock() + 16)
+        await cloud.send(NODE, "default/pod/p")
+        code, reason = await edge.closed()  # and no message before
+        assert code == SERVICE_RESTART
+        assert reason.startswith("cloudcore was stopped for 16 s")
+        await cloud.expect(NODE, "disconnected")
+
+
+async def test_two_cloudcores_of_one_name_are_noticed(
+    api: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Presence(api, NAMESPACE, "a", 0.3, lambda: 0) for _ in range(2))
+    running = asyncio.create_task(first.run())
+    await eventually(lambda: api.get(LEASES, "replica.a", NAMESPACE), bool)
+    other = asyncio.create_task(second.run())
+    with pytest.raises(TemporaryFailure, match="another cloudcore has the name 'a' too"):
+        await asyncio.wait_for(running, DEADLINE)
+    assert not other.done()
+    other.cancel()
+    await asyncio.wait([other])
+
+
+class Ownership:
+    """Grants a node when the test says so."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Any] = {}
+        self.gone: list[str] = []
+
+    def claim(self, node: str, done: Any) -> bool:
+        self.claims[node] = done
+        return False
+
+    def left(self, node: str) -> None:
+        self.gone.append(node)
+
+
+class Member:
+    """A session, as far as the cluster is concerned."""
+
+    def __init__(self, serial: int) -> None:
+        self.node, self.serial = NODE, serial
+        self.generation_name = ""
+        self.pending = True
+        self.heard: list[str] = []
+
+    def granted(self) -> None:
+        self.heard.append("granted")
+
+    def refused(self, reason: str, cause: str = "limit") -> None:
+        self.heard.append(f"refused for {cause}: {reason}")
+
+    def replaced(self) -> None:
+        self.heard.append("replaced")
+
+    def start_over(self, reason: str) -> None:
+        self.heard.append(reason)
+
+
+def test_only_the_newest_session_gets_the_decision() -> None:
+    ownership, sessions = Ownership(), dict[str, Any]()
+    context = HubContext(open_contexts({"cloudhub": "cloudhub"})["cloudhub"].registry, "cloudhub")
+    leader = Leader(
+        context,  # type: ignore[arg-type]
+        (),
+        10,
+        sessions,
+        publish=lambda *_: None,
+        ownership=ownership,
+    )
+    old, new = Member(1), Member(2)
+    assert not leader.claim(old)
+    sessions[NODE] = old
+    decide_old = ownership.claims[NODE]
+    assert not leader.claim(new)
+    sessions[NODE] = new
+    decide_old("")
+    assert old.heard == ["replaced"]
+    ownership.claims[NODE]("no answer")
+    assert new.heard == ["refused for lease: no answer"]
+    leader.release(old)
+    assert ownership.gone == []
+    leader.release(new)
+    assert ownership.gone == [NODE]
+    context.close()

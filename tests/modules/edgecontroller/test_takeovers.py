@@ -1,0 +1,199 @@
+"""One of several replicas: what a node has is read first, and recorded before it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from ipc import Message
+from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS
+from modules.common.sync import fenced_object_syncs, object_syncs
+from modules.common.sync.fenced_object_syncs import NODE_LABEL, label_of
+from modules.common.wire.generations import V1_23
+from modules.edgecontroller.downstream import registrations
+from supervisor.api import ReplicasSettings
+from tests.support.waiting import eventually
+
+from .conftest import BARRIER, NODE, Cloud, Json, node, pod
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+    monkeypatch.setattr(registrations, "HOLD", 0.0)
+    monkeypatch.setattr(registrations, "SETTLE", 0.0)
+
+
+@pytest.fixture
+async def replica(cloud: Cloud) -> AsyncIterator[Cloud]:
+    """A replica whose edges nobody has connected yet, but that by which tests see what is done."""
+    cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(BARRIER, generation=V1_23)
+        yield cloud
+
+
+async def drain(cloud: Cloud) -> list[Message]:
+    """Receive all that the controller sends about pods that were changed until now.
+
+    It has one watch of pods and sends in turns, so a pod for another node is sent after them.
+    """
+    name = f"mark-{next(_marks)}"
+    await cloud.api.create(PODS, pod(name, BARRIER), "default")
+    messages = []
+    while True:
+        message = await cloud._receive()
+        if message.resource.endswith(f"/{name}"):
+            return messages
+        messages.append(message)
+
+
+_marks = count()
+
+
+def about_pods(messages: list[Message]) -> list[tuple[str, str]]:
+    return [
+        (message.operation, message.resource.rpartition("/")[2])
+        for message in messages
+        if f"node/{NODE}/default/pod/" in message.resource
+    ]
+
+
+async def sync_of(cloud: Cloud, uid: str) -> Json:
+    return await cloud.api.get(OBJECTSYNCS, f"{NODE}.{uid}", "default")
+
+
+async def write_sync(cloud: Cloud, name: str, uid: str, version: str) -> None:
+    """Write what another replica would: that the node has acknowledged a pod."""
+    metadata = {
+        "name": f"{NODE}.{uid}",
+        "namespace": "default",
+        "labels": {NODE_LABEL: label_of(NODE)},
+    }
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": name}
+    await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
+    await set_version(cloud, uid, version)
+
+
+async def set_version(cloud: Cloud, uid: str, version: str) -> None:
+    patch = {"status": {"objectResourceVersion": version}}
+    await cloud.api.patch(OBJECTSYNCS, f"{NODE}.{uid}", patch, "default", subresource="status")
+
+
+async def recorded(cloud: Cloud, uid: str, version: str) -> None:
+    def is_so(sync: Any) -> bool:
+        return bool(sync) and sync.get("status", {}).get("objectResourceVersion") == version
+
+    await eventually(lambda: sync_of(cloud, uid), is_so)
+
+
+async def test_a_node_that_is_not_connected_here_is_sent_nothing(replica: Cloud) -> None:
+    await replica.api.create(PODS, pod("p"), "default")
+    assert about_pods(await drain(replica)) == []
+    # A message that it has sent before it went to another replica changes nothing.
+    await replica.from_edge("query", "default/configmap/c")
+    assert about_pods(await drain(replica)) == []
+    syncs = (await replica.api.list(OBJECTSYNCS)).items
+    assert [each for each in syncs if each["metadata"]["name"].startswith(f"{NODE}.")] == []
+
+
+async def test_what_is_gone_since_another_replica_sent_it_is_deleted(replica: Cloud) -> None:
+    await write_sync(replica, "gone", "u-1", "1")
+    await replica.connect(generation=V1_23)
+    deleted = await replica.until("delete", f"node/{NODE}/default/pod/gone")
+    assert deleted.content["metadata"]["uid"] == "u-1"
+    await replica.acknowledge(deleted)
+    await eventually(lambda: sync_of(replica, "u-1"), lambda sync: sync is None)
+
+
+async def test_exactly_what_differs_is_sent(replica: Cloud) -> None:
+    has = await replica.api.create(PODS, pod("has"), "default")
+    old = await replica.api.create(PODS, pod("old"), "default")
+    await replica.api.create(PODS, pod("new"), "default")
+    await write_sync(replica, "has", has["metadata"]["uid"], has["metadata"]["resourceVersion"])
+    await write_sync(replica, "old", old["metadata"]["uid"], "1")
+    await drain(replica)
+    await replica.connect(generation=V1_23)
+    found: list[tuple[str, str]] = []
+    while len(found) < 2:
+        found += about_pods([await replica.next()])
+    found += about_pods(await drain(replica))
+    assert sorted(found) == [("insert", "new"), ("update", "old")]
+
+
+async def test_an_object_is_in_the_record_before_it_is_sent(replica: Cloud) -> None:
+    await replica.connect(generation=V1_23)
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
+    sync = await sync_of(replica, uid)
+    assert sync["metadata"]["labels"] == {NODE_LABEL: NODE}
+    await replica.acknowledge(sent)
+    await recorded(replica, uid, created["metadata"]["resourceVersion"])
+
+
+async def test_a_deletion_is_in_the_record_before_it_is_sent(replica: Cloud) -> None:
+    await replica.connect(generation=V1_23)
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
+    await recorded(replica, uid, created["metadata"]["resourceVersion"])
+    await replica.api.delete(PODS, "p", "default", grace_period=0)
+    deleted = await replica.until("delete", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
+    await replica.acknowledge(deleted)
+    await eventually(lambda: sync_of(replica, uid), lambda sync: sync is None)
+
+
+async def test_an_answer_does_not_count_if_another_replica_has_written_the_record(
+    replica: Cloud,
+) -> None:
+    await replica.connect(generation=V1_23)
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
+    await set_version(replica, uid, "1")
+    await replica.acknowledge(sent)
+    again = await replica.until("update", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] != version
+    await replica.acknowledge(again)
+    await recorded(replica, uid, version)
+
+
+async def test_rows_without_a_version_are_written_anew_by_who_takes_the_node(
+    replica: Cloud,
+) -> None:
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    await write_sync(replica, "p", uid, "0")
+    before = (await sync_of(replica, uid))["metadata"]["resourceVersion"]
+    await drain(replica)
+    await replica.connect(generation=V1_23)
+    await replica.until("update", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["metadata"]["resourceVersion"] != before
+
+
+async def test_what_was_written_before_there_were_replicas_is_found(cloud: Cloud) -> None:
+    cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
+    await cloud.api.create(NODES, node())
+    metadata = {"name": f"{NODE}.u-1", "namespace": "default"}
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "gone"}
+    await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
+    of_cluster = {"objectAPIVersion": "v1", "objectKind": "Node", "objectName": NODE}
+    obj = {"metadata": {"name": f"{NODE}.u-2"}, "spec": of_cluster}
+    await cloud.api.create(CLUSTEROBJECTSYNCS, obj)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.until("delete", f"node/{NODE}/default/pod/gone")
+
+
+def test_a_name_that_is_longer_than_a_label_has_a_label_too() -> None:
+    assert label_of("edge-1") == "edge-1"
+    long = "e" * 100
+    assert len(label_of(long)) == fenced_object_syncs._LABEL_ROOM
+    assert label_of(long) != label_of(long + "e")
