@@ -28,8 +28,8 @@ Sent = TypeVar("Sent")
 @dataclass(slots=True)
 class _Entry(Generic[Sent]):
     sent: Sent
-    #: How often the object has been sent in vain before.
-    attempts: int = 0
+    #: Seconds after which the object is sent again.
+    resent_after: float
     in_window: bool = False
     timer: asyncio.TimerHandle | None = None
 
@@ -83,18 +83,20 @@ class Window(Generic[Sent]):
         """
         before = self._take(item)
         was_late = before is not None and not before.in_window
-        attempts = before.attempts + was_late if before else 0
+        resent_after = before.resent_after if before else RESEND
+        if was_late:
+            resent_after = min(2 * resent_after, LONGEST)
         if before is not None:
             self._leave(before)
         timer = asyncio.get_running_loop().call_later(RESEND, self._late, item)
-        self._entries[item] = _Entry(sent, attempts, in_window=True, timer=timer)
+        self._entries[item] = _Entry(sent, resent_after, in_window=True, timer=timer)
         self._count += 1
         return was_late
 
     def add_untimed(self, item: Item, sent: Sent) -> None:
         """Note a message to an edge that is not sent anything again while it is connected."""
         self.remove(item)
-        self._entries[item] = _Entry(sent)
+        self._entries[item] = _Entry(sent, RESEND)
 
     def remove(self, item: Item) -> Sent | None:
         """Forget the message about an object: it has been acknowledged, or could not be sent."""
@@ -126,6 +128,6 @@ class Window(Generic[Sent]):
         """Make room for others, and have the object's present state sent when it is time."""
         entry = self._entries[item]
         self._leave(entry)
-        pause = min(RESEND * 2**entry.attempts, LONGEST) - RESEND
+        pause = max(0.0, entry.resent_after - RESEND)
         entry.timer = asyncio.get_running_loop().call_later(pause, self._resend, item)
         self._on_late(item)

@@ -45,12 +45,17 @@ class NodeReader:
         if self._state.node_held_until.get(node, 0.0) > time.monotonic():
             self.add(node)  # it has connected anew
             return
+        target = Target(node, *node_item(node))
+        before = self._state.version(target)
         try:
             found = await self._client.get(NODES, node)
         except NotFound:
             return
+        if self._state.version(target) != before:
+            self._queue.add(node)  # it has changed meanwhile: what was read may be older
+            return
         self._state.whole_nodes[node] = keep(usable(NODES, found))
-        self._state.due.mark(Target(node, *node_item(node)))
+        self._state.due.mark(target)
 
     def _put_aside(self, node: str, error: Exception) -> None:
         self._set_aside.put(Subject.of(NODES, {"metadata": {"name": node}}), error)

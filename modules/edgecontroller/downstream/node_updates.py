@@ -270,11 +270,10 @@ class NodeUpdater:
 
     def _subject(self, target: Target) -> Subject:
         kind = SERVICE if target.type in (PODLIST, *LISTED) else target.type
-        about = self._state.stores[kind].get((target.namespace, target.name))
-        involved = reference(RESOURCES[kind], about) if about else None
-        return Subject(
-            RESOURCES[kind].plural, f"{'/'.join(target[1:])} for node {target.node}", involved
-        )
+        resource, about = RESOURCES.get(kind), self._state.known(target._replace(type=kind))
+        involved = reference(resource, about) if resource and about else None
+        name = f"{'/'.join(target[1:])} for node {target.node}"
+        return Subject(resource.plural if resource else kind, name, involved)
 
     def _expect_answer(self, target: Target, pending: Pending, message: Message) -> None:
         content, version = message.content, ""

@@ -79,6 +79,7 @@ class NodeEventHandler:
             self._state.whole_nodes.pop(name, None)
             self._state.record.forget_seen(name)  # what comes back may be another machine
         elif event.object["digest"] != (event.old or {}).get("digest"):
+            self._state.whole_nodes.pop(name, None)  # what was read before is out of date
             self.registrations.changed(name)
             if _ready(event.object) and not _ready(event.old):
                 self._became_ready(name)

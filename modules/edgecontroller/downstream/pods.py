@@ -20,18 +20,26 @@ class PodEventHandler:
 
     def handle(self, event: WatchEvent) -> None:
         self._state.changed()
-        pod = event.object
+        pod, old = event.object, event.old
         key = key_of(pod)
         target = Target(node_of(pod), POD, *key)
         if event.type == "DELETED":
-            ended = self._state.locations.remove(key, pod)
-            self._mark(target, last=pod)
-            self._mark_needs(ended)
-        elif event.old is None or pod_changed(event.old, pod):
+            self._removed(old or pod, last=pod)
+        elif old is not None and node_of(old) != target.node:
+            # In an API that was restored from a copy it may be bound again, to another node.
+            self._removed(old, last=old)
+            self.handle(WatchEvent("ADDED", pod))
+        elif old is None or pod_changed(old, pod):
             self._mark_needs(self._state.locations.place(key, pod))
             self._mark(target, fresh=self._state.is_fresh(POD, event))
         else:
-            self._keep_seen(target, event.old, pod)
+            self._keep_seen(target, old, pod)
+
+    def _removed(self, pod: Object, *, last: Object) -> None:
+        key = key_of(pod)
+        ended = self._state.locations.remove(key, pod)
+        self._mark(Target(node_of(pod), POD, *key), last=last)
+        self._mark_needs(ended)
 
     def _keep_seen(self, target: Target, old: Object, new: Object) -> None:
         """Carry the acknowledgement over to the new resourceVersion: edges see no change."""

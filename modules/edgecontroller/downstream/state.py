@@ -105,9 +105,15 @@ class State:
         generations = self.generations
         return (name for name in self.reachable_nodes() if generations.get(name) != V1_23)
 
+    def known(self, target: Target) -> Object | None:
+        """Return the object of that name as it is cached, whichever node it is for."""
+        if target.type == NODE:
+            return self.nodes.get(("", target.name))
+        return self.stores[target.type].get((target.namespace, target.name))
+
     def desired(self, target: Target) -> Object | None:
         """Return the object that the node should have; None if it should have none."""
-        obj = self.stores[target.type].get((target.namespace, target.name))
+        obj = self.known(target)
         if obj is None:
             return None
         if target.type == POD and node_of(obj) != target.node:

@@ -34,12 +34,12 @@ def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
         status["conditions"] = _conditions(before, reported["conditions"], now)
     if reported.get("containerStatuses"):
         containers = map(_container, reported["containerStatuses"])
-        status["containerStatuses"] = sorted(containers, key=lambda container: container["name"])
+        status["containerStatuses"] = sorted(containers, key=_name_of)
     if reported.get("initContainerStatuses"):
         order = _positions(pod["spec"].get("initContainers") or ())
         status["initContainerStatuses"] = sorted(
             map(_container, reported["initContainerStatuses"]),
-            key=lambda container: order.get(container["name"], len(order)),
+            key=lambda container: order.get(_name_of(container), len(order)),
         )
     return {"status": status}
 
@@ -60,8 +60,8 @@ def deletion_complete(pod: Object) -> bool:
 
 
 def _conditions(before: Object, reported: list[Object], now: datetime) -> list[Object]:
-    known = {condition["type"]: condition for condition in before.get("conditions") or ()}
-    return [_condition(known.get(condition["type"]), condition, now) for condition in reported]
+    known = {condition.get("type"): condition for condition in before.get("conditions") or ()}
+    return [_condition(known.get(condition.get("type")), condition, now) for condition in reported]
 
 
 def _condition(before: Object | None, reported: Object, now: datetime) -> Object:
@@ -70,8 +70,8 @@ def _condition(before: Object | None, reported: Object, now: datetime) -> Object
         "lastProbeTime": times.normalize_time(reported.get("lastProbeTime")),
         "lastTransitionTime": times.normalize_time(reported.get("lastTransitionTime")),
     }
-    if condition["type"] in _EDGE_CONDITIONS:
-        unchanged = before is not None and before.get("status") == condition["status"]
+    if condition.get("type") in _EDGE_CONDITIONS:
+        unchanged = before is not None and before.get("status") == condition.get("status")
         since = before.get("lastTransitionTime") if before and unchanged else None
         condition["lastTransitionTime"] = since or times.format_time(now)
     return condition
@@ -97,4 +97,9 @@ def _state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _positions(containers: Any) -> dict[str, int]:
-    return {container["name"]: index for index, container in enumerate(containers)}
+    return {_name_of(container): index for index, container in enumerate(containers)}
+
+
+def _name_of(container: Object) -> str:
+    """Return the name of a container; whether one without a name is valid, the API server says."""
+    return container.get("name") or ""

@@ -98,7 +98,9 @@ class Bench:
         async with asyncio.timeout(60):
             for _ in range(10):
                 await asyncio.sleep(0)
-            while len(due) or upstream.pending or not self.context.inbox.empty():
+            while not self.task.done() and (
+                len(due) or upstream.pending or not self.context.inbox.empty()
+            ):
                 await asyncio.sleep(0)
         assert not self.task.done(), self.task.exception()
 

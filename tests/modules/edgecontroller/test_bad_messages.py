@@ -72,6 +72,14 @@ REQUESTS: list[tuple[str, str, Any]] = [
 ]
 
 
+#: What Go decodes although it makes no sense: lists whose items have no name.
+NAMELESS: list[Any] = [
+    {"containerStatuses": [{"state": {}}, {"name": None}, {"name": "a"}]},
+    {"initContainerStatuses": [{"image": "x"}, {"name": "a"}]},
+    {"conditions": [{"status": "True"}, {"type": None}, {"type": "Ready"}]},
+]
+
+
 def as_text(content: Any) -> str:
     """Return a content as a string of JSON, as an edge sends its patches."""
     return msgspec.json.encode(content).decode()
@@ -143,4 +151,19 @@ async def send_all(directory: Path, messages: list[Message], answer: Any, genera
         content = msgspec.json.encode({"Name": "p", "UID": "u-p", "Status": {"phase": "Running"}})
         bench.hear(Message.build("edged", "meta", "update", resource, content))
         await bench.settle()
+        assert [name for _, name, _ in bench.api.patches] == ["p"]
+
+
+@pytest.mark.parametrize("status", NAMELESS, ids=lambda status: next(iter(status)))
+async def test_a_status_without_names_is_no_bug(status: Any, tmp_path: Path) -> None:
+    """Whether it is valid, the API server says."""
+    async with running(tmp_path) as bench:
+        present = pod("p", uid="u-p", resourceVersion="2")
+        bench.feed(PODS, present | {"status": {"conditions": [{"status": "True"}]}})
+        await bench.settle()
+        reported = msgspec.json.encode({"Name": "p", "UID": "u-p", "Status": status})
+        resource = f"node/{NODE}/default/podstatus/p"
+        with no_bug():
+            bench.hear(Message.build("edged", "meta", "update", resource, reported))
+            await bench.settle()
         assert [name for _, name, _ in bench.api.patches] == ["p"]

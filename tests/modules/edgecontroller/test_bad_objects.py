@@ -193,6 +193,20 @@ async def test_a_bug_in_telling_sets_one_object_aside(
         assert f"node/{NODE}/default/pod/unlucky" in bench.told()
 
 
+@pytest.mark.parametrize("type_", [*RESOURCES, "persistentvolume", "servicelist"])
+async def test_a_bug_in_telling_ends_nothing(
+    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> list[Message]:
+        raise ZeroDivisionError
+
+    async with running(tmp_path) as bench:
+        monkeypatch.setattr(Decisions, "decide", fail)
+        bench.controller._state.due.mark(Target(NODE, type_, "null", NODE))
+        await bench.settle()
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_an_error_about_an_earlier_message_is_no_refusal_of_the_last(tmp_path: Path) -> None:
     resource = f"node/{NODE}/default/pod/p"
     async with running(tmp_path) as bench:

@@ -1,0 +1,81 @@
+"""Changes that come in the middle of something else, at its worst moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules.common.kube import NODES, PODS, Resource
+from modules.common.wire.generations import V1_1, V1_23
+
+from .conftest import NODE, Json, node, pod, using
+from .fakes import Bench, running
+
+POD = f"node/{NODE}/default/pod/p"
+CONFIGMAP = f"node/{NODE}/default/configmap/cm"
+OWN_NODE = f"node/{NODE}/null/node/{NODE}"
+
+
+def labelled(version: str) -> Json:
+    metadata = {"name": NODE, "uid": "u-node", "resourceVersion": version}
+    return node(NODE) | {"metadata": metadata | {"labels": {"version": version}}}
+
+
+class Reading:
+    """A get of the Node during which it changes once: the answer has its state of before."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._present = labelled("2")
+
+    async def get(self, resource: Resource, *_: Any) -> Json:
+        assert resource is NODES
+        found, self._present = self._present, labelled("3")
+        self._bench.feed(NODES, self._present, "MODIFIED")
+        return found
+
+
+async def test_a_node_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, generation=V1_23) as bench:
+        monkeypatch.setattr(bench.api, "get", Reading(bench).get)
+        state = bench.controller._state
+        state.reads_own_node.add(NODE)
+        state.node_held_until.clear()
+        bench.feed(NODES, labelled("2"), "MODIFIED")
+        await bench.settle()
+        assert bench.told()[OWN_NODE].resource_version == "3"
+
+
+async def test_a_node_that_changes_before_it_is_sent_is_read_again(tmp_path: Path) -> None:
+    async with running(tmp_path, generation=V1_23) as bench:
+        state = bench.controller._state
+        state.reads_own_node.add(NODE)
+        state.node_held_until.clear()
+        state.whole_nodes[NODE] = labelled("2")  # read, and waiting for room in the window
+        bench.api.answer = labelled("3")
+        bench.feed(NODES, labelled("3"), "MODIFIED")
+        await bench.settle()
+        assert bench.told()[OWN_NODE].resource_version == "3"
+
+
+@pytest.mark.parametrize("generation", [V1_1, V1_23])
+async def test_a_pod_that_is_bound_to_another_node_leaves_the_first(
+    tmp_path: Path, generation: str
+) -> None:
+    """In an API that was restored from a copy: bound after the copy was made, and now again."""
+    async with running(tmp_path, generation=generation) as bench:
+        bench.feed(PODS, pod("p", uid="u", resourceVersion="2", spec=using("cm")))
+        await bench.settle()
+        assert bench.told()[POD].operation == "insert"
+        moved = pod("p", "elsewhere", uid="u", resourceVersion="3", spec=using("cm"))
+        bench.feed(PODS, moved, "MODIFIED")
+        await bench.settle()
+        assert bench.told()[POD].operation == "delete"
+        bench.feed(PODS, moved, "DELETED")
+        await bench.settle()
+        locations = bench.controller._state.locations
+        assert (locations.pods_on(NODE), locations.items_for(NODE)) == ([], [])
