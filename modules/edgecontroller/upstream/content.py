@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,10 @@ from modules.common.message_resource import ObjectResource
 #: Limit of a patch in bytes: that of a request to kube-apiserver (MaxRequestBodyBytes).
 _LARGEST_PATCH: Final = 3 * 2**20
 
+#: Limit of the pods whose statuses are in one message: each may cost requests to the API server. A
+#: kubelet runs up to 110 by default.
+MOST_STATUSES: Final = 1000
+
 #: Limit of an edge's text in the log, in characters.
 _LONGEST_TEXT: Final = 200
 
@@ -43,6 +47,9 @@ class PodStatusRequest(msgspec.Struct):
     name: str = msgspec.field(name="Name")
     status: Object = msgspec.field(name="Status")
     uid: str = msgspec.field(name="UID", default="")
+
+
+PodStatuses = Annotated[list[PodStatusRequest], msgspec.Meta(max_length=MOST_STATUSES)]
 
 
 class NodeStatusRequest(msgspec.Struct):
@@ -134,7 +141,8 @@ def read_pod_statuses(message: Message, *, one: bool) -> list[PodStatusRequest]:
     """
     if one:
         return [_read(message, PodStatusRequest)]
-    return _read(message, list[PodStatusRequest])
+    statuses: list[PodStatusRequest] = _read(message, PodStatuses)
+    return statuses
 
 
 def check_pod_status(request: PodStatusRequest) -> None:

@@ -20,6 +20,10 @@ from modules.common.kube.health import ApiHealth
 Result = TypeVar("Result")
 Handler = Callable[[list[Message]], Awaitable[None]]
 
+#: Limit of the messages of one object that are answered along with the one that replaced them. A
+#: status is sent every 10 s, and its sender waits for an answer for a minute at most.
+_ANSWERED: Final = 16
+
 #: Attempts in a row at what the API server fails to do for one object.
 _ATTEMPTS: Final = 3
 
@@ -46,7 +50,8 @@ class MessageQueue:
 
     With `latest_only` (for statuses) a message replaces the earlier ones of its object that no
     worker has taken yet. Their content is dropped at once, which bounds memory while the API
-    server is away; the handler gets them before the latest one, so that it can answer them too.
+    server is away; the handler gets the last of them before the latest one, so that it can answer
+    them too.
 
     A message whose handler raises a KubeError is put back and retried after a growing backoff. It
     occupies no worker meanwhile: an object that the API server cannot write (an admission webhook
@@ -69,7 +74,7 @@ class MessageQueue:
         self._workers = workers
         self._latest_only = latest_only
         self._waiting: dict[Hashable, deque[Queued]] = {}
-        self._replaced: dict[Hashable, list[Message]] = {}
+        self._replaced: dict[Hashable, deque[Message]] = {}
         self._ready: asyncio.Queue[Hashable] = asyncio.Queue()
         self._busy: set[Hashable] = set()
         """objects whose message is being handled, or whose backoff lasts"""
@@ -108,7 +113,7 @@ class MessageQueue:
 
     def _replace(self, key: Hashable, queued: Queued) -> None:
         queued.message.content = None
-        self._replaced.setdefault(key, []).append(queued.message)
+        self._replaced.setdefault(key, deque(maxlen=_ANSWERED)).append(queued.message)
         queued.done()
 
     async def _work(self) -> None:
@@ -138,8 +143,8 @@ class MessageQueue:
         """Retry a message after a backoff, unless a newer one of its object replaces it."""
         self._log_failure(error)
         waiting = self._waiting.setdefault(key, deque())
-        newer = self._replaced.pop(key, [])
-        self._replaced[key] = batch[:-1]
+        newer = self._replaced.pop(key, ())
+        self._replaced[key] = deque(batch[:-1], maxlen=_ANSWERED)
         if waiting and self._latest_only:
             self._replace(key, queued)
         else:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ipc import Message
 from modules.common.kube import PODS
 from modules.common.wire.generations import V1_1, V1_23
+from modules.edgecontroller.upstream.content import MOST_STATUSES
 from tests.support.anything import almost, contents, json, names
 from tests.support.aside import no_bug
 from tests.support.mutations import sample
@@ -167,3 +168,20 @@ async def test_a_status_without_names_is_no_bug(status: Any, tmp_path: Path) -> 
             bench.hear(Message.build("edged", "meta", "update", resource, reported))
             await bench.settle()
         assert [name for _, name, _ in bench.api.patches] == ["p"]
+
+
+async def test_one_message_has_statuses_of_a_limited_number_of_pods(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each may cost requests to the API server, and a message back."""
+    async with running(tmp_path) as bench:
+        await bench.settle()
+        bench.told()
+        for count in (MOST_STATUSES, MOST_STATUSES + 1):
+            statuses = [{"Name": str(number), "Status": {}} for number in range(count)]
+            content = msgspec.json.encode(statuses)
+            resource = f"node/{NODE}/default/podstatus"
+            bench.hear(Message.build("edged", "meta", "update", resource, content))
+            await bench.settle()
+            assert len(bench.told()) == (count if count == MOST_STATUSES else 0)
+    assert "array of length <= 1000" in caplog.text

@@ -181,6 +181,22 @@ async def test_queue_of_statuses_replaces_what_waits() -> None:
     await asyncio.wait([running])
 
 
+async def test_queue_of_statuses_keeps_no_more_of_the_replaced_than_are_answered() -> None:
+    """However long the API server is away."""
+    work = Work()
+    queue = MessageQueue(work.handle, workers=1, latest_only=True)
+    running = asyncio.create_task(queue.run())
+    for number in range(1000):
+        delivery = FakeDelivery(str(number))
+        queue.put("s", delivery.message, delivery.done)
+        await asyncio.sleep(0)
+    await work.let_go(2)
+    [latest] = [seen for seen in work.seen if "999" in seen]
+    assert latest[:-1] == [None] * 16
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_what_the_api_fails_to_write_occupies_no_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
