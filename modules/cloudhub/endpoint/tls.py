@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from cryptography import x509
-
 from modules.cloudhub.config import CloudHubConfig
+from modules.common.pki import signing
 from modules.common.pki.certificates import (
     Pki,
     ensure_pki,
@@ -144,10 +143,10 @@ class ServerTls:
 
     def _load(self) -> None:
         context = server_context(self.files)
-        self.joining_context = server_context(self.files, ssl.CERT_OPTIONAL)
-        self.context = context
+        joining_context = server_context(self.files, ssl.CERT_OPTIONAL)
         # notAfter of the certificate that ends first, in seconds since the epoch
         self.expires = min(_expiry(cert) for cert, _ in self.files.pairs)
+        self.context, self.joining_context = context, joining_context
 
     def _read_stamps(self) -> list[tuple[int, int] | None]:
         paths = [self.files.ca, *(path for pair in self.files.pairs for path in pair)]
@@ -163,9 +162,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _expiry(path: Path) -> float:
-    # The first certificate of a chain is the server's own.
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc.timestamp()
+    """Return the end of the server's own certificate, the first of a chain; raises CannotStart."""
+    try:
+        return signing.load_certificate(path).not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        raise CannotStart(str(error)) from error
 
 
 def server_context(files: TlsFiles, verify: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:

@@ -121,7 +121,7 @@ class Routes:
         """GET /ca.crt: the CA's certificate; the edge compares it with its token."""
         path = self._ca if isinstance(self._ca, Path) else self._ca.cert
         with self._own_file("certificate"):
-            certificate = x509.load_pem_x509_certificate(await asyncio.to_thread(path.read_bytes))
+            certificate = await asyncio.to_thread(signing.load_certificate, path)
         return Answer(certificate.public_bytes(Encoding.DER), content_type=_DER)
 
     async def _enroll(self, exchange: Exchange) -> Answer:

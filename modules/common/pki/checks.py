@@ -83,8 +83,8 @@ def configured_files(
     """Check files that the configuration names; `files` is the CA, with or without its key."""
     ca = files.cert if isinstance(files, AuthorityFiles) else files
     try:
-        authority = _read(ca)
-        certificate = _read(cert)
+        authority = signing.load_certificate(ca)
+        certificate = signing.load_certificate(cert)
     except (ValueError, OSError) as error:
         yield Finding.wrong(f"cannot read a certificate: {error}; correct [modules.cloudhub]")
         return
@@ -170,10 +170,3 @@ def _end(what: str, certificate: x509.Certificate, mend: str, command: str = "")
 def _lacking(present: Sequence[str], wanted: Sequence[str]) -> str:
     missing = dict.fromkeys(signing.canonical(name) for name in wanted)
     return ", ".join(name for name in missing if name not in present)
-
-
-def _read(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

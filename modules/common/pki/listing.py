@@ -41,7 +41,7 @@ def list_certificates(pki: Pki) -> Iterator[Listed]:
     """
     if not pki.ca_cert.exists():
         return
-    authority = _read(pki.ca_cert)
+    authority = signing.load_certificate(pki.ca_cert)
     yield _listed("ca", "ca", pki.ca_cert, authority)
     own = (
         ("server", "server", pki.server_cert),
@@ -56,7 +56,7 @@ def list_certificates(pki: Pki) -> Iterator[Listed]:
 
 
 def _listed(name: str, kind: str, path: Path, authority: x509.Certificate) -> Listed:
-    certificate = _read(path)
+    certificate = signing.load_certificate(path)
     return Listed(
         name,
         kind,
@@ -77,10 +77,3 @@ def _state(certificate: x509.Certificate, authority: x509.Certificate) -> str:
     if not signing.issued_by(certificate, authority):
         return "foreign"
     return "expiring" if left <= RENEW_BEFORE else "good"
-
-
-def _read(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"cannot read {path}: {error}") from error

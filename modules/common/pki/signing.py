@@ -7,15 +7,19 @@ Keys are ECDSA P-256, as Go's cloudcore has them since KubeEdge 1.3. RSA 2048 is
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+Parsed = TypeVar("Parsed")
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -189,16 +193,26 @@ def certificate_der(certificate: x509.Certificate) -> bytes:
 
 
 def load(cert_path: Path, key_path: Path) -> tuple[x509.Certificate, PrivateKey]:
-    """Read a certificate and its key; ValueError if one is damaged or of another kind."""
-    try:
-        certificate = x509.load_pem_x509_certificate(cert_path.read_bytes())
-        key = serialization.load_pem_private_key(
-            key_path.read_bytes(),
-            password=None,
-            unsafe_skip_rsa_key_validation=True,  # it takes 40 ms of each start; the key is our own
-        )
-    except ValueError as error:
-        raise ValueError(f"cannot read {cert_path} and {key_path.name}: {error}") from error
+    """Read a certificate and its key; ValueError if one is damaged or of another kind, OSError."""
+    certificate = load_certificate(cert_path)
+    # Validation takes 40 ms of each start; the key is our own.
+    parse = partial(
+        serialization.load_pem_private_key, password=None, unsafe_skip_rsa_key_validation=True
+    )
+    key = _read(key_path, parse, "it is no private key in PEM without a password")
     if not isinstance(key, PrivateKey):
         raise ValueError(f"{key_path} is neither an ECDSA nor an RSA key")  # noqa: TRY004
     return certificate, key
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate; ValueError if it is damaged, OSError."""
+    return _read(path, x509.load_pem_x509_certificate, "it is no certificate in PEM")
+
+
+def _read(path: Path, parse: Callable[[bytes], Parsed], otherwise: str) -> Parsed:
+    data = path.read_bytes()
+    try:
+        return parse(data)
+    except Exception as error:  # cryptography has no common base of its exceptions
+        raise ValueError(f"cannot read {path}: {otherwise}; restore it from a copy") from error

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -25,12 +25,16 @@ FILE: Final = "tokens.json"
 _MOST: Final = 1000
 
 
+#: A second since the epoch, up to the year 9999.
+_Second = Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800)]
+
+
 class Token(msgspec.Struct, frozen=True):
     """One token; times are in seconds since the epoch."""
 
     id: str
-    created: int
-    expires: int
+    created: _Second
+    expires: _Second
     revoked: bool = False
     default: bool = False
     """whether it is the one that cloudcore itself keeps and renews"""

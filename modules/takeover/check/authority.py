@@ -80,13 +80,13 @@ def _findings(subject: Subject, secrets: Mapping[str, Data | None]) -> Iterator[
 
 def _in_files(subject: Subject) -> list[_Found]:
     path = subject.go.files.get("ca") if subject.go else None
-    return [_Found(str(path), _read(path))] if path and path.is_file() else []
+    return [_Found(str(path), signing.load_certificate(path))] if path and path.is_file() else []
 
 
 def _own(subject: Subject) -> _Found | None:
     files = subject.authority
     path = files.cert if isinstance(files, AuthorityFiles) else files
-    return _Found(str(path), _read(path)) if path.exists() else None
+    return _Found(str(path), signing.load_certificate(path)) if path.exists() else None
 
 
 def _compared(subject: Subject, theirs: list[_Found], ours: _Found | None) -> Iterator[Finding]:
@@ -173,7 +173,7 @@ def _server(subject: Subject, secret: Data | None, trusted: x509.Certificate) ->
 def _server_certificate(subject: Subject, secret: Data | None) -> x509.Certificate | None:
     path = subject.go.files.get("cert") if subject.go else None
     if path and path.is_file():
-        return _read(path)
+        return signing.load_certificate(path)
     if secret and SERVER_DATA in secret:
         return x509.load_der_x509_certificate(secret[SERVER_DATA])
     return None
@@ -198,10 +198,3 @@ def is_usable_by_go(subject: Subject) -> bool:
     """Whether KubeEdge can use this cloudcore's CA: it reads ECDSA keys alone."""
     ours = _own(subject)
     return ours is None or isinstance(ours.certificate.public_key(), ec.EllipticCurvePublicKey)
-
-
-def _read(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ipc.files import replace_file
 from modules.cloudhub.endpoint.tls import (
     ServerTls,
     TlsFiles,
@@ -293,6 +294,22 @@ async def test_changed_certificates_are_used_for_new_connections(
 
         await cloud.send("edge-1", "default/pod/p")
         assert (await edge.receive()).resource == "default/pod/p"
+
+
+def test_a_certificate_that_openssl_alone_can_read_changes_nothing(
+    pki: Pki, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = TlsFiles(pki.ca_cert, tmp_path / "server.crt", pki.server_key)
+    files.cert.write_bytes(pki.server_cert.read_bytes())
+    tls = ServerTls(files)
+    before = (tls.context, tls.joining_context, tls.expires)
+    trusted = files.cert.read_bytes().replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
+    replace_file(files.cert, trusted)
+    tls.refresh()
+    assert (tls.context, tls.joining_context, tls.expires) == before
+    assert f"{files.cert}: it is no certificate in PEM" in caplog.text
+    with pytest.raises(CannotStart, match="it is no certificate in PEM"):
+        ServerTls(files)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "other"])

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from modules.cloudhub.joining.cli import token as command
 from modules.common.pki import host_names
@@ -148,6 +154,30 @@ def test_without_a_ca_none_is_made(tmp_path: Path) -> None:
     result = cli(tmp_path, "create")
     assert (result.exit_code, "there is no CA yet" in result.output) == (1, True)
     assert not (tmp_path / "pki").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "with a password"])
+@pytest.mark.parametrize("name", ["ca.crt", "ca.key"])
+def test_a_damaged_ca_is_said(data: Path, name: str, damage: str) -> None:
+    path = data / "pki" / name
+    content = path.read_bytes()
+    locked = load_pem_private_key((data / "pki" / "ca.key").read_bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    path.write_bytes({"empty": b"", "cut off": content[:99], "with a password": locked}[damage])
+    result = cli(data, "create")
+    assert (result.exit_code, f"cannot read {path}: it is no " in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[5]", '[{"id": "a", "created": 1, "expires": 100000000000000000}]']
+)
+def test_damaged_tokens_are_said(data: Path, content: str) -> None:
+    path = data / "tokens.json"
+    path.write_text(content)
+    for words in (["create"], ["list"], ["revoke", "a"]):
+        result = cli(data, *words)
+        assert (result.exit_code, f"cannot read {path}: " in result.output) == (1, True)
 
 
 def test_a_ca_of_the_configuration_needs_its_key(data: Path) -> None:
