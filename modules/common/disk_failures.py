@@ -18,6 +18,8 @@ from typing import Final
 from supervisor.api import DiskFull, TemporaryFailure
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# A file system that has had I/O errors is mounted anew to be read alone (ext4, errors=remount-ro).
+_FAILING: Final = frozenset({errno.EIO, errno.EROFS})
 # Codes of SQLite for a file that it cannot write or create, whatever the reason.
 _UNWRITABLE: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 
@@ -29,7 +31,7 @@ def temporary(error: OSError | sqlite3.Error, path: Path) -> TemporaryFailure | 
     if isinstance(error, OSError):
         if error.errno in _NO_SPACE:
             return DiskFull(path, error.errno)
-        return _failing(path, error) if error.errno == errno.EIO else None
+        return _failing(path, error) if error.errno in _FAILING else None
     # Errors of Python's own sqlite3 module have no code.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and _is_full(path.parent)):

@@ -86,7 +86,7 @@ class Exchange:
         try:
             event = await self._next()
         except h11.RemoteProtocolError as error:
-            raise Refused(HTTPStatus(error.error_status_hint), f"{error}") from error
+            raise Refused(HTTPStatus(error.error_status_hint), _fault(error)) from error
         if not isinstance(event, h11.Request):
             return False
         self.method = event.method.decode()
@@ -124,7 +124,8 @@ class Exchange:
                 if len(body) > most:
                     raise too_long
         except h11.RemoteProtocolError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"the body cannot be read: {error}") from error
+            reason = f"the body cannot be read: {_fault(error)}"
+            raise Refused(HTTPStatus.BAD_REQUEST, reason) from error
 
     async def answer(self, answer: Answer) -> None:
         """Send the answer, and let the client finish what it is sending."""
@@ -162,3 +163,8 @@ class Exchange:
     async def _send(self, *events: h11.Event) -> None:
         self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
         await self._writer.drain()
+
+
+def _fault(error: h11.RemoteProtocolError) -> str:
+    """Return what is wrong without the line that h11 quotes, in which a token may be."""
+    return str(error).partition(": ")[0]

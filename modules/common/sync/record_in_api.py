@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from modules.common.kube import Forbidden, KubeClient, NotFound, Resource, retry
+from modules.common.kube import Gone, KubeClient, KubeError, Resource, retry
 from modules.common.sync.object_syncs import ObjectSyncs
 from modules.common.sync.record import Record
 
@@ -47,8 +47,8 @@ class RecordInApi:
         Without the definitions or the rights the record is in its file alone.
         """
         try:
-            nodes = await retry(lambda: self._syncs.load(self._namespace), self._client.health)
-        except (NotFound, Forbidden) as error:
+            nodes = await retry(self._load, self._client.health)
+        except KubeError as error:
             log.error(
                 "cannot read ObjectSyncs: %s; what nodes have is recorded in the file alone until "
                 "a restart; apply deploy/crds and deploy/rbac, or set "
@@ -60,6 +60,13 @@ class RecordInApi:
         self._on_found(nodes)
         self._record.keep_in(self._syncs)
         self._syncs.compare()
+
+    async def _load(self) -> set[str]:
+        while True:
+            try:
+                return await self._syncs.load(self._namespace)
+            except Gone as error:  # between two pages: the list is to begin anew
+                log.debug("%s; listing again", error)
 
     async def run(self) -> None:
         """Write until cancelled."""

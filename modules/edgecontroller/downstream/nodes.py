@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import Final
 
-from ipc import ChannelError
+from ipc import ChannelError, ChannelFull, ModuleUnavailable
 from modules.common import message_resource
 from modules.common.kube import (
     NODES,
@@ -35,6 +35,9 @@ from supervisor.api import ModuleContext
 _DEVICE_CONTROLLER: Final = "devicecontroller"
 _OP_LOST: Final = "lost"
 
+#: Seconds until it is told again, while DeviceController is stopped.
+_TELL_AGAIN: Final = 5.0
+
 log = logging.getLogger(__name__)
 
 
@@ -58,10 +61,12 @@ class NodeEventHandler:
         self._cloudhub = cloudhub
         self._context = context
         self._deleted: asyncio.Queue[str] = asyncio.Queue()
-        self._lost: asyncio.Queue[str] = asyncio.Queue()
+        #: Nodes that may have lost their database, of which DeviceController does not know yet.
+        self._lost: dict[str, None] = {}
+        self._any_lost = asyncio.Event()
         self._recorder = set_aside.recorder
         self._updater = updater
-        self.registrations = Registrations(state, self._lost.put_nowait)
+        self.registrations = Registrations(state, self._has_lost)
         self.connectivity = Connectivity(
             state.connections,
             context,
@@ -111,14 +116,26 @@ class NodeEventHandler:
             tasks.create_task(self._tell_what_is_lost())
 
     async def _tell_what_is_lost(self) -> None:
-        """Tell DeviceController too which nodes may have lost their database."""
+        """Tell DeviceController too which nodes may have lost their database, once it takes it."""
         while True:
-            node = await self._lost.get()
+            await self._any_lost.wait()
+            node = next(iter(self._lost))
             message = change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
             try:
                 await self._context.send_to_group(_DEVICE_CONTROLLER, message)
+            except (ChannelFull, ModuleUnavailable) as error:
+                log.debug("node %s: devicecontroller is told later that it starts: %s", node, error)
+                await asyncio.sleep(_TELL_AGAIN)
+                continue
             except ChannelError as error:
                 log.debug("node %s: devicecontroller is not told that it starts: %s", node, error)
+            del self._lost[node]
+            if not self._lost:
+                self._any_lost.clear()
+
+    def _has_lost(self, node: str) -> None:
+        self._lost[node] = None
+        self._any_lost.set()
 
     def _has_node(self, node: str) -> bool:
         return ("", node) in self._state.nodes

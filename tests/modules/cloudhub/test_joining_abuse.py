@@ -107,6 +107,20 @@ async def test_what_is_not_http_is_answered_so(door: Door, request_: bytes) -> N
     await door.joined()
 
 
+@pytest.mark.parametrize(
+    "line", [b"Authorization : Bearer SECRET\r\n", b"Host: x\r\nBearer SECRET\r\n"]
+)
+async def test_a_malformed_line_is_not_quoted(
+    door: Door, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have the token."""
+    answered = await answer_to(door, b"GET /edge.crt HTTP/1.1\r\n" + line + b"\r\n")
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert b"illegal header line" in answered
+    assert "illegal header line" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
 async def test_a_header_twice_is_refused(door: Door) -> None:
     answered = await answer_to(door, head(door, Nodename="edge-2"))
     assert b"the header NodeName is there 2 times" in answered

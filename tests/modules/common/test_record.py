@@ -88,6 +88,25 @@ def full(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
+def test_on_a_disk_that_fails_keeps_all_in_memory(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    record = Record(tmp_path / "told.jsonl")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", fail)
+        record.tell("n", CM, "1")
+        record.commit()
+        assert "check the disk" in record.trouble.reason
+    record.close()
+    again = Record(tmp_path / "told.jsonl")
+    assert again.uid("n", CM) == "1"
+    again.close()
+
+
 def test_on_a_full_disk_keeps_all_in_memory_and_writes_it_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

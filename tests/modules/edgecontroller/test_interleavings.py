@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ipc import Message, ModuleUnavailable
 from modules.common.kube import NODES, PODS, Resource
 from modules.common.wire.generations import V1_1, V1_23
+from modules.edgecontroller.downstream import nodes
 
 from .conftest import NODE, Json, node, pod, using
 from .fakes import Bench, running
@@ -79,3 +82,28 @@ async def test_a_pod_that_is_bound_to_another_node_leaves_the_first(
         await bench.settle()
         locations = bench.controller._state.locations
         assert (locations.pods_on(NODE), locations.items_for(NODE)) == ([], [])
+
+
+async def test_devicecontroller_is_told_of_a_lost_database_when_it_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_TELL_AGAIN", 0.0)
+    told = asyncio.Event()
+    stopped = 3
+
+    async def send_to_group(group: str, message: Message) -> None:
+        nonlocal stopped
+        if group == "devicecontroller" and stopped:
+            stopped -= 1
+            raise ModuleUnavailable("devicecontroller is stopped")
+        assert (message.operation, message.resource) == ("lost", f"node/{NODE}")
+        told.set()
+
+    async with running(tmp_path, generation=V1_23) as bench:
+        monkeypatch.setattr(bench.context, "send_to_group", send_to_group)
+        registrations = bench.controller._nodes.registrations
+        for _ in range(3):
+            registrations.registered(NODE, "default", exists=True)
+        async with asyncio.timeout(10):
+            await told.wait()
+        assert (stopped, bench.controller._nodes._lost) == (0, {})

@@ -18,6 +18,9 @@ from modules.common.kube import (
     NODES,
     OBJECTSYNCS,
     PODS,
+    ApiError,
+    BadRequest,
+    Gone,
     KubeClient,
     Unreachable,
 )
@@ -223,6 +226,31 @@ async def test_an_outage_delays_it(edge: Cloud, monkeypatch: pytest.MonkeyPatch)
     await eventually(lambda: kept(edge), lambda _: failed["POST"] > 0)
     away = False
     await becomes(edge, {("Pod", "p"): created["metadata"]["resourceVersion"]})
+
+
+@pytest.mark.parametrize("error", [Gone, BadRequest])
+async def test_an_error_at_the_start_ends_nothing(
+    cloud: Cloud,
+    error: type[ApiError],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A list whose version expires between two pages is begun anew."""
+    send, failures = Transport.send, iter([error(410, "", "too old")])
+
+    async def failing_once(transport: Transport, request: Request) -> Any:
+        if "objectsyncs" in request.path and (failure := next(failures, None)):
+            raise failure
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing_once)
+    await cloud.api.create(NODES, node())
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("p"), "default")
+        await acknowledge(cloud, await cloud.drain())
+        assert await reconnect(cloud) == []
+    assert ("recorded in the file alone" in caplog.text) == (error is BadRequest)
 
 
 async def test_without_the_definitions_the_file_is_used(
