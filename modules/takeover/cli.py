@@ -31,11 +31,11 @@ def convert(files: tuple[Path, ...]) -> None:
     with the reason.
     """
     from modules.takeover import conversion
-    from modules.takeover.go_configuration import CannotConvert
+    from modules.takeover.go_configuration import CannotConvert, text_of
 
     try:
-        text = conversion.convert({str(each): each.read_text("utf-8") for each in files})
-    except (CannotConvert, UnicodeDecodeError, OSError) as error:
+        text = conversion.convert({str(each): text_of(each) for each in files})
+    except (CannotConvert, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(text, nl=False)
 
@@ -80,7 +80,7 @@ def check(context: click.Context, file: Path | None, output: str, timeout: float
     assert isinstance(root, click.Group)
     try:
         go = GoConfiguration.read(file) if file else None
-    except (CannotConvert, UnicodeDecodeError, OSError) as error:
+    except (CannotConvert, OSError) as error:
         raise click.ClickException(str(error)) from error
     taken = subject(
         options.load(),

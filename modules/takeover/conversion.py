@@ -15,12 +15,10 @@ from modules.takeover.go_configuration import (
     is_of_today,
     part,
     read,
+    short,
     texts,
 )
 from modules.takeover.keys import TODAY, V1_1, Rule, Same, Without
-
-#: Longest value that a comment repeats, in characters.
-_LONGEST: Final = 60
 
 _MODULES: Final = {
     "cloudHub": "cloudhub",
@@ -79,9 +77,9 @@ def _convert_keys(
         if isinstance(rule, Same):
             _convert_same(name, key, value, rule, result)
         elif isinstance(rule, Without):
-            result.without.append((key, _short(value), rule.why))
+            result.without.append((key, short(value), rule.why))
         elif rule is None:
-            result.without.append((key, _short(value), "KubeEdge does not know it either"))
+            result.without.append((key, short(value), "KubeEdge does not know it either"))
     if not known:
         raise CannotConvert(
             f"{name} has no key of KubeEdge's configuration: give cloudcore.yaml, or "
@@ -95,7 +93,7 @@ def _convert_same(name: str, key: str, value: Any, rule: Same, result: _Result) 
     try:
         result.set(rule.key, rule.convert(value), key)
     except (TypeError, ValueError) as error:
-        raise CannotConvert(f"{name}: {key} has the value {_short(value)}: {error}") from error
+        raise CannotConvert(f"{name}: {key} has the value {short(value)}: {error}") from error
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -177,11 +175,6 @@ def _convert_v1_1(document: dict[str, Any], result: _Result) -> None:
             "certificates of edges. Here they have to be signed by the CA. With a certificate for "
             "each node (cloudcore certs issue NODE) set authorization to strict."
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _render(names: Sequence[str], result: _Result) -> str:

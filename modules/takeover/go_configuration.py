@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,23 @@ _WEBSOCKET_PORT: Final = 10000
 _HTTPS_PORT: Final = 10002
 
 
+#: Characters of a value in a message.
+_LONGEST: Final = 60
+
+#: What a takeover reads of both forms, by its type.
+_TEXTS: Final = (
+    *("kubeAPIConfig.kubeConfig", "kubeAPIConfig.master"),
+    *("controller.kube.kubeconfig", "controller.kube.master"),
+    *(f"modules.cloudHub.{key}" for key in DEFAULT_FILES),
+    *("modules.cloudHub.websocket.address", "cloudhub.address"),
+    *("cloudhub.ca", "cloudhub.cert", "cloudhub.key"),
+)
+_NUMBERS: Final = (
+    *("modules.cloudHub.websocket.port", "modules.cloudHub.https.port"),
+    "cloudhub.port",
+)
+
+
 class CannotConvert(ValueError):
     """A file that is no configuration of KubeEdge; the text says what is wrong with it."""
 
@@ -37,11 +55,30 @@ def read(name: str, text: str) -> dict[str, Any]:
     """Return the document in a file of this name; raises CannotConvert."""
     try:
         document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise CannotConvert(f"cannot read {name} as YAML: {line}{error.problem}") from error
     except yaml.YAMLError as error:
         raise CannotConvert(f"cannot read {name} as YAML: {error}") from error
     if not isinstance(document, dict):
         raise CannotConvert(f"{name} is no configuration of KubeEdge: not a mapping of keys")
     return document
+
+
+def text_of(path: Path) -> str:
+    """Return the text in a file; raises CannotConvert if it is none, and OSError."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotConvert(
+            f"cannot read {path}: it is no text in UTF-8; give cloudcore.yaml of KubeEdge"
+        ) from error
+
+
+def short(value: Any) -> str:
+    """Return a value for a message."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def is_of_today(document: Mapping[str, Any]) -> bool:
@@ -58,7 +95,7 @@ def part(document: Any, *path: str) -> dict[str, Any]:
 
 def texts(value: Any) -> list[str]:
     """Return the items of a list that are not empty; of anything else, none."""
-    return [each for each in value if each] if isinstance(value, list) else []
+    return [str(each) for each in value if each] if isinstance(value, list) else []
 
 
 @dataclass(frozen=True)
@@ -69,8 +106,16 @@ class GoConfiguration:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file; raises CannotConvert, OSError and UnicodeDecodeError."""
-        return cls(read(str(path), path.read_text("utf-8")))
+        """Read a file; raises CannotConvert, also for a value of a wrong type, and OSError."""
+        document = read(str(path), text_of(path))
+        for keys, type_, words in ((_TEXTS, str, "a text"), (_NUMBERS, int, "a number")):
+            for key in keys:
+                *parents, last = key.split(".")
+                value = part(document, *parents).get(last)
+                if value is not None and type(value) is not type_:
+                    what = f"{key} has the value {short(value)}"
+                    raise CannotConvert(f"{path}: {what}; {words} is expected")
+        return cls(document)
 
     @property
     def is_v1_1(self) -> bool:

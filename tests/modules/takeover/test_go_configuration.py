@@ -74,3 +74,27 @@ def test_in_a_pod(tmp_path: Path) -> None:
 def test_of_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(CannotConvert):
         configuration(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("kind: CloudCore\nkubeAPIConfig: {master: [1]}", "kubeAPIConfig.master has the value [1]"),
+        ("modules: {cloudHub: {https: {port: lots}}}", 'https.port has the value "lots"; a number'),
+        ("modules: {cloudHub: {tlsCAFile: 7}}", "tlsCAFile has the value 7; a text is expected"),
+        ("cloudhub: {port: true}", "cloudhub.port has the value true; a number is expected"),
+        ("a: 1\nb: [", "cannot read {path} as YAML: line 2: "),
+        ("\0", "cannot read {path} as YAML: "),
+    ],
+)
+def test_what_is_none_is_said(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotConvert) as refused:
+        configuration(tmp_path, text)
+    assert reason.format(path=tmp_path / "file.yaml") in str(refused.value)
+
+
+def test_what_is_no_text_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(CannotConvert, match="it is no text in UTF-8; give cloudcore.yaml"):
+        GoConfiguration.read(path)
