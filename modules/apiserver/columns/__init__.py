@@ -18,8 +18,11 @@ from modules.apiserver.columns.nodes import NODES
 from modules.apiserver.columns.others import ENDPOINTSLICES, LEASES
 from modules.apiserver.columns.pods import PODS
 from modules.apiserver.columns.storage import (
+    CSIDRIVERS,
+    CSINODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    STORAGECLASSES,
     VOLUMEATTACHMENTS,
 )
 
@@ -27,6 +30,8 @@ __all__ = [
     "AGE",
     "CERTIFICATESIGNINGREQUESTS",
     "CONFIGMAPS",
+    "CSIDRIVERS",
+    "CSINODES",
     "CUSTOMRESOURCEDEFINITIONS",
     "ENDPOINTS",
     "ENDPOINTSLICES",
@@ -40,6 +45,7 @@ __all__ = [
     "PODS",
     "SECRETS",
     "SERVICES",
+    "STORAGECLASSES",
     "VOLUMEATTACHMENTS",
     "Column",
     "custom_columns",

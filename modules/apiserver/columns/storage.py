@@ -1,10 +1,15 @@
-"""Columns of persistent volumes, their claims and attachments."""
+"""Columns of volumes, claims and attachments, of their classes and drivers."""
 
 from __future__ import annotations
 
 from modules.apiserver.columns.cells import AGE, NAME, UNKNOWN, Column, text
 from modules.apiserver.meta.objects import Json, dig
 
+#: Either says that a StorageClass is the default one (pkg/apis/storage/util/helpers.go).
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
 _SHORT_MODES = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",
@@ -26,6 +31,24 @@ def _status(obj: Json) -> str:
 def _claim(volume: Json) -> str:
     claim = dig(volume, "spec", "claimRef")
     return f"{claim.get('namespace')}/{claim.get('name')}" if claim else ""
+
+
+def _class_name(storage_class: Json) -> str:
+    metadata = storage_class["metadata"]
+    annotations = metadata.get("annotations") or {}
+    is_default = any(annotations.get(name) == "true" for name in _DEFAULT_CLASS)
+    return f"{metadata['name']} (default)" if is_default else str(metadata["name"])
+
+
+def _audiences(driver: Json) -> str:
+    requests = dig(driver, "spec", "tokenRequests") or ()
+    return ",".join(str(each.get("audience", "")) for each in requests) or "<unset>"
+
+
+def _flag(field: str) -> Column:
+    return Column(
+        field[0].upper() + field[1:], lambda obj: bool(dig(obj, "spec", field)), "boolean"
+    )
 
 
 PERSISTENTVOLUMES = (
@@ -58,5 +81,31 @@ VOLUMEATTACHMENTS = (
     Column("PV", text("spec", "source", "persistentVolumeName", default=UNKNOWN)),
     Column("Node", text("spec", "nodeName")),
     Column("Attached", lambda obj: bool(dig(obj, "status", "attached")), "boolean"),
+    AGE,
+)
+
+STORAGECLASSES = (
+    Column("Name", _class_name, format="name"),
+    Column("Provisioner", text("provisioner")),
+    Column("ReclaimPolicy", text("reclaimPolicy")),
+    Column("VolumeBindingMode", text("volumeBindingMode")),
+    Column("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion")), "boolean"),
+    AGE,
+)
+
+CSIDRIVERS = (
+    NAME,
+    _flag("attachRequired"),
+    _flag("podInfoOnMount"),
+    _flag("storageCapacity"),
+    Column("TokenRequests", _audiences),
+    _flag("requiresRepublish"),
+    Column("Modes", lambda obj: ",".join(dig(obj, "spec", "volumeLifecycleModes") or ())),
+    AGE,
+)
+
+CSINODES = (
+    NAME,
+    Column("Drivers", lambda obj: len(dig(obj, "spec", "drivers") or ()), "integer"),
     AGE,
 )

@@ -13,6 +13,7 @@ from modules.apiserver.kinds import (
     pod_accounts,
     pods,
     service_accounts,
+    storage,
 )
 from modules.apiserver.kinds.mergekeys import MERGE_KEYS
 
@@ -98,12 +99,12 @@ BUILTIN = (
     Resource(
         "", "v1", "PersistentVolume", "persistentvolumes",
         namespaced=False, short_names=("pv",), status=True, columns=columns.PERSISTENTVOLUMES,
-        initial_status={"phase": "Pending"}, defaults=core.volume_defaults,
+        initial_status={"phase": "Pending"}, defaults=storage.volume_defaults,
     ),
     Resource(
         "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims",
         short_names=("pvc",), status=True, columns=columns.PERSISTENTVOLUMECLAIMS,
-        initial_status={"phase": "Pending"}, defaults=core.claim_defaults,
+        initial_status={"phase": "Pending"}, defaults=storage.claim_defaults,
     ),
     Resource(
         "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests",
@@ -125,6 +126,23 @@ BUILTIN = (
         "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments",
         namespaced=False, status=True, columns=columns.VOLUMEATTACHMENTS,
         initial_status={"attached": False},
+        validate=storage.validate_attachment, validate_update=storage.keep_attachment,
+    ),
+    Resource(
+        "storage.k8s.io", "v1", "StorageClass", "storageclasses",
+        namespaced=False, short_names=("sc",), columns=columns.STORAGECLASSES,
+        defaults=storage.class_defaults, validate=storage.validate_class,
+        validate_update=storage.keep_class,
+    ),
+    Resource(
+        "storage.k8s.io", "v1", "CSIDriver", "csidrivers",
+        namespaced=False, columns=columns.CSIDRIVERS, defaults=storage.driver_defaults,
+        validate=storage.validate_driver, validate_update=storage.keep_driver,
+    ),
+    Resource(
+        "storage.k8s.io", "v1", "CSINode", "csinodes",
+        namespaced=False, columns=columns.CSINODES, merge_keys=MERGE_KEYS["csinodes"],
+        validate=storage.validate_node,
     ),
     Resource(
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",

@@ -127,19 +127,6 @@ def keep_cluster_ip(new: Json, old: Json) -> list[Cause]:
     return [invalid_value("spec.clusterIPs[0]", found, "may not change once set")]
 
 
-def volume_defaults(volume: Json) -> None:
-    spec = volume.get("spec")
-    if isinstance(spec, dict):
-        spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
-        spec.setdefault("volumeMode", "Filesystem")
-
-
-def claim_defaults(claim: Json) -> None:
-    spec = claim.get("spec")
-    if isinstance(spec, dict):
-        spec.setdefault("volumeMode", "Filesystem")
-
-
 def _map(obj: Json, field: str, causes: list[Cause]) -> dict[str, Any]:
     value = obj.get(field)
     if value is None:

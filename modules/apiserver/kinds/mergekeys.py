@@ -51,5 +51,6 @@ MERGE_KEYS: Mapping[str, Paths] = {
     ),
     "nodes": _paths({"spec.podCIDRs": "", "status.addresses": "type"}),
     "services": _paths({"spec.ports": "port"}),
+    "csinodes": _paths({"spec.drivers": "name"}),
     "serviceaccounts": _paths({"secrets": "name", "imagePullSecrets": "name"}),
 }

@@ -15,7 +15,8 @@ from tests.modules.apiserver.conftest import Api, Kubectl, pod
 KINDS = [
     "nodes", "pods", "configmaps", "secrets", "services", "endpoints", "namespaces", "events",
     "devices", "devicemodels", "leases", "persistentvolumes", "persistentvolumeclaims",
-    "volumeattachments", "serviceaccounts", "endpointslices", "customresourcedefinitions",
+    "volumeattachments", "storageclasses", "csidrivers", "csinodes", "serviceaccounts",
+    "endpointslices", "customresourcedefinitions",
 ]  # fmt: skip
 
 
