@@ -223,3 +223,11 @@ async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Joi
             return edge
 
         yield connect
+
+
+@pytest.fixture(params=[False, True], ids=["v1.1", "v1.23"])
+async def edge(request: pytest.FixtureRequest, cloud: Cloud, join: Join) -> Edge:
+    """Connect edge-1, of one generation and then of the other."""
+    made: Edge = await join(cloud, today=request.param)
+    await cloud.expect("edge-1", "connected")
+    return made

@@ -11,10 +11,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ipc import Message
 from modules.cloudhub.csi.server import CsiServer
 from tests.modules.cloudhub.conftest import Cloud
+from tests.modules.cloudhub.edge import Edge
 
 DEADLINE = 20.0
+VOLUME = {"volume": {"capacity_bytes": 1073741824, "volume_id": "8d0f"}}
 #: What a driver reads of its answer, in one read.
 BUFFER = 10480
 CREATE = '{"name":"pvc-1","capacityRange":{"requiredBytes":"1073741824"}}'
@@ -92,6 +97,21 @@ async def asked(path: Path, document: dict[str, Any]) -> Any:
         return json.loads(base64.b64decode(content, validate=True))
     except ValueError as error:
         raise DriverError(str(error)) from error
+
+
+async def answer_one(edge: Edge, content: Any) -> Message:
+    got = await edge.receive()
+    await edge.send(got.response(content))
+    return got
+
+
+def failed(answer: dict[str, Any], said: str) -> None:
+    """Assert that an answer is an error, which no call of a driver takes for success."""
+    assert answer["route"]["operation"] == "error"
+    assert (answer["route"]["source"], answer["route"]["group"]) == ("cloudhub", "resource")
+    assert said in answer["content"]
+    with pytest.raises(ValueError, match="base64"):
+        base64.b64decode(answer["content"], validate=True)
 
 
 @asynccontextmanager
