@@ -150,9 +150,9 @@ def hollow(
     try:
         if token is not None:
             https = (https_server or running.https_of(server)).rstrip("/")
-            running.join_and_run(names, https, token, edge)
+            running.join_and_run(names, https, token, edge, output)
         else:
-            contexts = running.contexts(names, certs, data_dir)
+            contexts = running.contexts(names, certs, data_dir, output)
             running.run([edge(*each) for each in contexts])
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -15,6 +15,7 @@ import click
 from modules.common.pki.cli import pki_directory
 from modules.hollow import tls
 from modules.hollow.edge import HollowEdge
+from supervisor.cli.progress import Progress
 
 if TYPE_CHECKING:
     from modules.hollow.v1_23.join import CertManager
@@ -32,7 +33,7 @@ def https_of(server: str) -> str:
 
 
 def contexts(
-    names: list[str], directory: Path | None, data_dir: Path | None
+    names: list[str], directory: Path | None, data_dir: Path | None, output: str
 ) -> list[tuple[str, ssl.SSLContext]]:
     if directory is not None:
         shared = tls.from_directory(directory)
@@ -43,14 +44,23 @@ def contexts(
             f"there is no CA in {source}: start `cloudcore run` first, name its data "
             "directory with --data-dir, or give certificates with --certs"
         )
-    return [(name, tls.issue(source, name)) for name in names]
+    made: list[tuple[str, ssl.SSLContext]] = []
+    with Progress("issuing certificates", output) as progress:
+        for name in names:
+            progress.text = f"issuing certificates: {len(made)} of {len(names)}"
+            made.append((name, tls.issue(source, name)))
+    return made
 
 
 def join_and_run(
-    names: list[str], https: str, token: str, edge: Callable[[str, CertManager], HollowEdge]
+    names: list[str],
+    https: str,
+    token: str,
+    edge: Callable[[str, CertManager], HollowEdge],
+    output: str,
 ) -> None:
     """Join all nodes, a few at a time, and run them until SIGINT or SIGTERM."""
-    asyncio.run(_join_and_run(names, https, token, edge))
+    asyncio.run(_join_and_run(names, https, token, edge, output))
 
 
 def run(edges: list[HollowEdge]) -> None:
@@ -59,19 +69,31 @@ def run(edges: list[HollowEdge]) -> None:
 
 
 async def _join_and_run(
-    names: list[str], https: str, token: str, edge: Callable[[str, CertManager], HollowEdge]
+    names: list[str],
+    https: str,
+    token: str,
+    edge: Callable[[str, CertManager], HollowEdge],
+    output: str,
 ) -> None:
     """Join all nodes, a few at a time, and run them."""
     from modules.hollow.v1_23.join import CertManager, JoinError
 
     room = asyncio.Semaphore(JOINING)
 
+    progress = Progress("joining", output)
+    number = 0
+
     async def join(name: str) -> CertManager:
+        nonlocal number
         async with room:
-            return await CertManager.join(name, https, token)
+            certificate = await CertManager.join(name, https, token)
+        number += 1
+        progress.text = f"joining: {number} of {len(names)}"
+        return certificate
 
     try:
-        joined = await asyncio.gather(*map(join, names))
+        with progress:
+            joined = await asyncio.gather(*map(join, names))
     except JoinError as error:
         raise click.ClickException(str(error)) from error
     await _run([edge(*each) for each in zip(names, joined, strict=True)])

@@ -21,6 +21,7 @@ from supervisor.cli.asking import (
 )
 from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
+from supervisor.cli.progress import Progress
 
 
 def _command(function: Callable[..., None]) -> click.Command:
@@ -79,7 +80,8 @@ def reload(options: Globals, timeout: float, output: str) -> None:
     Newly enabled modules start, modules no longer enabled stop and clean up, changed ones restart,
     and unchanged ones keep their process. A configuration with faults changes nothing.
     """
-    with asking():
+    waiting = Progress("waiting for modules to be ready with the configuration", output)
+    with asking(), waiting:
         changes = client.request(socket_of(options), "POST", "/reload", timeout=timeout)
     _report_changes(changes, output)
 
@@ -97,7 +99,7 @@ def _all(
     socket = socket_of(options)
     done = []
     for module in modules:
-        with asking():
+        with asking(), Progress(f"waiting for module {module} to be ready", output):
             try:
                 done.append(verb(socket, name, module, timeout))
             except client.Refused as error:
@@ -122,7 +124,8 @@ def _switch(
 ) -> None:
     socket = socket_of(options)
     for module in modules:
-        with asking():
+        aim = "be ready" if name == "enable" else "stop"
+        with asking(), Progress(f"waiting for module {module} to {aim}", output):
             changes = verb(socket, name, module, timeout)
         _report_changes(changes, output)
 

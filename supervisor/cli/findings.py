@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import textwrap
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Final
 
 import click
 
 from supervisor.checks import Check, Finding, Mark, perform
 from supervisor.cli import words
+from supervisor.cli.progress import Progress
 from supervisor.cli.text_table import width_of_output
 
 #: Exit statuses.
@@ -28,9 +26,6 @@ _WIDEST: Final = 100
 _INDENT: Final = 11
 _COLOURS: Final = {Mark.OK: "green", Mark.NOTE: "cyan", Mark.WRONG: "red", Mark.UNCLEAR: "yellow"}
 
-#: Seconds after which the report says what it waits for.
-_PATIENCE: Final = 2.0
-
 #: Words of a command line, with quoted spaces inside.
 _WORDS: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"[^"]*")+""")
 
@@ -42,7 +37,9 @@ def report(sections: Mapping[str, Sequence[Check]], output: str, timeout: float)
     """
     checks = [check for each in sections.values() for check in each]
     section_of = {id(check): title for title, each in sections.items() for check in each}
-    performed = perform(checks, timeout, _said_to_wait)
+    performed = perform(
+        checks, timeout, lambda check: Progress(f"waiting for {check.title}", output)
+    )
     if output == "json":
         found = [(section_of[id(check)], check, findings) for check, findings in performed]
         status = exit_status(finding for *_, findings in found for finding in findings)
@@ -117,19 +114,3 @@ def _document(found: list[tuple[str, Check, list[Finding]]], status: int) -> dic
         for finding in findings
     ]
     return {"well": status == ALL_WELL, "findings": rows}
-
-
-@contextmanager
-def _said_to_wait(check: Check) -> Iterator[None]:
-    """Say on a terminal what is waited for, if it takes long."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    said = (f"waiting for {check.title} ...",)
-    timer = threading.Timer(_PATIENCE, click.echo, said, {"err": True})
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

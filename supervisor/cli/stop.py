@@ -19,6 +19,7 @@ from supervisor.cli.asking import (
 )
 from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
+from supervisor.cli.progress import Progress
 
 
 @click.command(cls=Command)
@@ -38,7 +39,10 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
 
         with asking():
             socket = socket_of(options)
-            done = [verb(socket, "stop", module, timeout) for module in modules]
+            done = []
+            for module in modules:
+                with Progress(f"waiting for module {module} to stop", output):
+                    done.append(verb(socket, "stop", module, timeout))
         _print_stopped(done, output)
         if output != "json":
             _print_waiting(done)
@@ -51,7 +55,9 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     except client.AdminError as error:
         raise click.ClickException(str(error)) from error
     pid = int(answer["pid"])
-    if not _ended(pid, timeout):
+    with Progress(f"waiting for cloudcore, process {pid}, to exit", output):
+        ended = _ended(pid, timeout)
+    if not ended:
         raise click.ClickException(
             f"process {pid} did not exit within {timeout:g} s; `cloudcore status` shows which "
             "module still runs, and a second SIGTERM kills it"

@@ -20,7 +20,7 @@ COMMANDS = (
         "issue",
         "modules.common.pki.commands:issue",
         "Commands",
-        "Issue a certificate for the edge node NODE.",
+        "Issue certificates for edge nodes.",
     ),
     LazyCommand(
         "list",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -71,15 +72,31 @@ def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
 
 
 @click.command("issue", cls=Command)
-@click.argument("node", help="The node's name, as it has it in the Kubernetes API.")
+@click.argument(
+    "nodes",
+    nargs=-1,
+    required=True,
+    metavar="NODE...",
+    help="The nodes' names, as they have them in the Kubernetes API.",
+)
 @_out_option
 @data_dir_option
-def issue(node: str, directory: Path, data_dir: Path | None) -> None:
-    """Issue a certificate for the edge node NODE.
+def issue(nodes: tuple[str, ...], directory: Path, data_dir: Path | None) -> None:
+    """Issue certificates for edge nodes.
 
-    Copy the three files to the node, to /etc/kubeedge/ca/rootCA.crt and /etc/kubeedge/certs/.
+    Copy the three files to the node, to /etc/kubeedge/ca/rootCA.crt and /etc/kubeedge/certs/. For
+    several nodes, the files of each are in a directory with its name.
     """
-    _issue(node, directory, pki_directory(data_dir))
+    source = pki_directory(data_dir)
+    failed = False
+    for node in nodes:
+        try:
+            _issue(node, directory / node if len(nodes) > 1 else directory, source)
+        except click.ClickException as error:
+            error.show()
+            failed = True
+    if failed:
+        sys.exit(1)
 
 
 @click.command("list", cls=Command)

@@ -199,6 +199,18 @@ def test_certs_issue_says_what_is_wrong(tmp_path: Path) -> None:
     assert "cannot write" in result.output
 
 
+def test_certs_issue_for_several_nodes_has_a_directory_for_each(tmp_path: Path) -> None:
+    arguments = ["issue", "edge-1", "../other", "edge-2", "--data-dir", str(tmp_path)]
+    result = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "../other" in result.stderr
+    for node in ("edge-1", "edge-2"):
+        assert f"{node}: rootCA.crt, edge.crt and edge.key are in" in result.stdout
+        files = {each.name for each in (tmp_path / "out" / node).iterdir()}
+        assert files >= {"rootCA.crt", "edge.crt", "edge.key"}
+    assert not (tmp_path / "other").exists()
+
+
 class Said(Globals):
     """The global options of `cloudcore`, with a configuration of the test's own."""
 
