@@ -63,6 +63,7 @@ def _of_supervisor() -> Iterator[Family]:
     empty = SimpleNamespace(
         units={}, disabled={}, started_at=now, began=now, started=True, stopping=False,
         paths=SimpleNamespace(data_dir=""),
+        configuration=SimpleNamespace(modules=()),
     )  # fmt: skip
     for each in Supervised(cast(Fleet, empty)).collect():
         names: tuple[str, ...] = tuple(cast(Any, each)._labelnames)
