@@ -62,7 +62,7 @@ class Move:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"wss://127.0.0.1:{port}"
-        self.options = (
+        self.options: tuple[str, ...] = (
             *("--set", f"kubernetes.kubeconfig={kubeconfig}"),
             *("--set", f"modules.cloudhub.port={port}"),
             *("--set", 'modules.edgecontroller.record="objectsync"'),

@@ -61,6 +61,8 @@ class Changes:
                 self._mark(old, last=old if gone else None)
             if event.type != "DELETED":
                 self._mark(device)
+        else:
+            self._delivery.keep_up(node_of(device), key)
         self._on_change()
 
     def device_aside_changed(self, key: Key) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import ipc
@@ -35,9 +35,13 @@ class Change(NamedTuple):
 class Decisions:
     """Decides what is sent about each object; what is about to be sent is recorded."""
 
-    def __init__(self, inventory: Inventory, record: Record) -> None:
+    def __init__(
+        self, inventory: Inventory, record: Record, has_statuses: Callable[[], bool]
+    ) -> None:
+        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
         self._inventory = inventory
         self._record = record
+        self._has_statuses = has_statuses
         #: The last states of objects that nodes are not to have any more.
         self._last: dict[Item, Object] = {}
 
@@ -117,9 +121,17 @@ class Decisions:
         return obj is not None and row is not None and _has(row, obj)
 
     def keep_up(self, node: str, item: Item) -> None:
-        """Record that a node has the present version of an object, which is current."""
-        obj, row = self._wanted(node, item), self._record.row(node, item)
-        if obj and row and row.seen != state_of(obj):
+        """Record that a node has the present version of an object, if it is current.
+
+        Its version changes with our conditions. Another cloud that goes on from ObjectSyncs
+        compares versions, so that these are told, too; but not of each report in a Device.
+        """
+        obj = self._wanted(node, item)
+        if obj is None or not self.is_current(node, item):
+            return
+        if self._has_statuses():
+            self._record.acknowledge(node, item, state_of(obj))
+        else:
             self._record.carry_over(node, item, state_of(obj))
 
     def missing_model(self, node: str, item: Item) -> Item | None:

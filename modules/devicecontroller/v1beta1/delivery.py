@@ -43,13 +43,16 @@ class Delivery:
         record: Record,
         edges: Edges,
         set_aside: SetAside,
+        *,
+        has_statuses: Callable[[], bool],
     ) -> None:
+        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
         self._context = context
         self._inventory = inventory
         self._record = record
         self._edges = edges
         self._set_aside = set_aside
-        self._decisions = Decisions(inventory, record)
+        self._decisions = Decisions(inventory, record, has_statuses)
         self._nodes: dict[str, NodeInFlight] = {}
         self._queue: KeyedQueue[str] = KeyedQueue(self._handle, ipc.ChannelError, self._put_aside)
         #: What each node is answered with, made when its turn comes, and what to call then.
@@ -83,6 +86,10 @@ class Delivery:
         if self._takes(node):
             self._node(node).mark(item)
             self._queue.add(node)
+
+    def keep_up(self, node: str, key: Key) -> None:
+        """Take note of a device of which nothing has changed that is sent."""
+        self._decisions.keep_up(node, (DEVICE_TYPE, *key))
 
     def answer(self, node: str, answers: Answers, done: Callable[[], None]) -> None:
         """Enqueue the answers to a message of a node; `done` is called when they are sent."""

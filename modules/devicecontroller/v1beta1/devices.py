@@ -73,10 +73,14 @@ class Devices:
         self._set_aside = set_aside
         self._definitions = definitions
         self._inventory = inventory = Inventory(known_nodes)
-        self.delivery = Delivery(context, inventory, record, edges, set_aside)
-        self.writer = StatusWriter(
-            client, inventory, set_aside, lambda: definitions.has_device_statuses
+
+        def has_statuses() -> bool:
+            return definitions.has_device_statuses
+
+        self.delivery = Delivery(
+            context, inventory, record, edges, set_aside, has_statuses=has_statuses
         )
+        self.writer = StatusWriter(client, inventory, set_aside, has_statuses)
         self._acceptance = Acceptance(
             StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource=""),
             inventory,
