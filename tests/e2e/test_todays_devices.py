@@ -172,7 +172,7 @@ class Story:
         namespace, type_, name = key.split("/")
         seen = [row[5] for row in rows if row[1:4] == [type_, namespace, name]][-1]
         version = edge.get(key)["metadata"]["resourceVersion"]
-        return bool(seen.endswith(f"@{version}"))
+        return int(seen.rpartition("@")[2] or 0) >= int(version)  # our condition is a newer one
 
     async def change(self, resource: Any, name: str, spec: Json) -> None:
         await self.api.patch(resource, name, {"spec": spec}, "default")
