@@ -103,6 +103,7 @@ class GoConfiguration:
     """What a takeover asks of KubeEdge's configuration."""
 
     document: Mapping[str, Any]
+    file: str = "cloudcore.yaml"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -115,7 +116,7 @@ class GoConfiguration:
                 if value is not None and type(value) is not type_:
                     what = f"{key} has the value {short(value)}"
                     raise CannotConvert(f"{path}: {what}; {words} is expected")
-        return cls(document)
+        return cls(document, str(path))
 
     @property
     def is_v1_1(self) -> bool:

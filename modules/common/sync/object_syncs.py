@@ -169,12 +169,13 @@ class ObjectSyncs:
             self._record.note_second(node, item, uid)
             for other in uids.keys() - {uid}:
                 self._want(self._key(node, item, other), None)
-        self._drop_deleted(found.keys())
+        self._drop_deleted(found.keys(), namespace)
         return {node for node, _ in found}
 
-    def _drop_deleted(self, found: Collection[tuple[str, Item]]) -> None:
+    def _drop_deleted(self, found: Collection[tuple[str, Item]], namespace: str | None) -> None:
         """Drop the rows of objects whose ObjectSyncs another cloud has deleted with them.
 
+        `namespace` is the one whose ObjectSyncs were read; None: all.
         If the API is an earlier copy that was restored, it has not had those ObjectSyncs yet: the
         nodes have the objects.
         """
@@ -184,6 +185,7 @@ class ObjectSyncs:
                 for item, row in self._record.items(node).items()
                 if self._record.has_second(node, item)
                 and (node, item) not in found
+                and namespace in (None, item[1])
                 and not _is_newer(_version_of(row.seen), self._listed)
             ]
             self._record.remove(node, deleted)

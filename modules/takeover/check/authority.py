@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,8 +28,6 @@ from modules.common.pki.authority import AuthorityFiles, fingerprint
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.takeover.check.subject import Subject
 from supervisor.api import Check, Finding
-
-_WAY: Final = "cloudcore config convert cloudcore.yaml"
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def _none_yet(subject: Subject, theirs: list[_Found], places: str) -> Iterator[F
         yield Finding.wrong(
             f"the CA that edges trust is in the file {places} alone, and this cloudcore would make "
             "another one: let its configuration name the files of KubeEdge",
-            f"{_WAY} > cloudcore.toml",
+            subject.conversion,
         )
 
 

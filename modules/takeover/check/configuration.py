@@ -14,7 +14,7 @@ def checks(subject: Subject) -> list[Check]:
             yield Finding.wrong(
                 "this cloudcore's configuration names no cluster: it would run an embedded API "
                 "server. Convert that of KubeEdge, and use it with --config",
-                "cloudcore config convert cloudcore.yaml > cloudcore.toml",
+                subject.conversion,
             )
         if subject.go and (others := _other_ports(subject)):
             text = f"edges dial {others}: set these ports, or have them forwarded"

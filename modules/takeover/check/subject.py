@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,12 @@ class Subject:
     selector: str
     """which Nodes are edges"""
     command: Command
+
+    @property
+    def conversion(self) -> str:
+        """The command that makes a configuration of this cloudcore from KubeEdge's."""
+        file = self.go.file if self.go else "cloudcore.yaml"
+        return f"{shlex.join(['cloudcore', 'config', 'convert', file])} > cloudcore.toml"
 
     def api_check(self, title: str, look: Look) -> Check:
         """Return a check that asks the API for more than cloudcore itself may."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,16 @@ async def test_what_another_cloud_has_deleted_is_not_deleted_again(cloud: Cloud)
     async with cloud.controller(record="objectsync"):
         await cloud.connect(generation=V1_23)
         assert await cloud.drain() == []
+
+
+async def test_what_is_in_other_namespaces_has_not_been_deleted(cloud: Cloud) -> None:
+    await acknowledged_by_the_first(cloud)
+    kubernetes = replace(cloud.settings.kubernetes, namespace="kube-public")
+    cloud.settings = replace(cloud.settings, kubernetes=kubernetes)
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_23)
+        delete = await cloud.until("delete", f"node/{NODE}/default/pod/p")
+        assert delete.content["metadata"]["name"] == "p"
 
 
 async def test_in_a_restored_api_no_other_cloud_has_deleted_it(

@@ -546,6 +546,8 @@ async def test_the_command(cluster: Cluster, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert len(wrong) == 1, wrong
     assert wrong[0].startswith("this cloudcore's configuration names no cluster")
+    commands = [each["command"] for each in document["findings"]]
+    assert f"cloudcore config convert {file} > cloudcore.toml" in commands
     arguments += ["--set", f"kubernetes.kubeconfig={kubeconfig}"]
     result = await asyncio.to_thread(CliRunner().invoke, cloudcore, arguments)
     assert result.exit_code == 0, result.output
