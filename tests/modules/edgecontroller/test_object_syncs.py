@@ -110,6 +110,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_what_an_object_costs_the_api_server(
     edge: Cloud, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 3.0)  # in which the edge acknowledges it
     created = await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())
     version = created["metadata"]["resourceVersion"]
