@@ -7,9 +7,10 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from modules.cloudhub import open_files
 from modules.cloudhub.cluster.protocol import (
@@ -25,6 +26,7 @@ from modules.cloudhub.endpoint.tls import (
 from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining import joining
 from modules.cloudhub.joining.adoption import ensure_cluster_authority
+from modules.cloudhub.joining.join_line import Ports, make_join_line
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.replicas.membership import Membership
 from modules.common.kube import KubeClient
@@ -60,7 +62,9 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
         hub = Hub(config, context, tls, units, membership=membership, longest_stop=longest)
         try:
             path = socket_of(settings.run_dir, context.name)
-            await servers.enter_async_context(NodesServer(path, context.name, hub.sessions))
+            join = partial(_join_line, config, settings, context.sockets)
+            nodes = NodesServer(path, context.name, hub.sessions, join)
+            await servers.enter_async_context(nodes)
             if drivers:
                 csi = CsiServer(config.uds_address, context)
                 await servers.enter_async_context(csi)
@@ -72,6 +76,20 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
         if (listener := context.sockets.get("https")) and context.name == FIRST:
             await servers.enter_async_context(_joining(config, settings, tls, listener, context))
         await hub.run(context.sockets["websocket"])
+
+
+def _join_line(
+    config: CloudHubConfig, settings: Settings, sockets: Mapping[str, socket.socket]
+) -> dict[str, Any]:
+    """Make a token, and return the line for a new edge node with it."""
+    websocket, https = (_port(sockets.get(name)) for name in ("websocket", "https"))
+    line, token = make_join_line(config, settings.data_dir, Ports(websocket, https))
+    return {"command": line, "id": token.id, "expires": token.expires}
+
+
+def _port(listener: socket.socket | None) -> int:
+    port: int = listener.getsockname()[1] if listener else 0
+    return port
 
 
 @contextlib.asynccontextmanager

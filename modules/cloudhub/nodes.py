@@ -1,4 +1,4 @@
-"""Serves the sessions of this process on a Unix socket, for `cloudcore nodes`.
+"""Serves the sessions of this process on a Unix socket, for `cloudcore nodes` and the dashboard.
 
 HTTP with h11, as on the supervisor's admin socket: a web framework would add a fifth to the memory
 of this process and to its restart time.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ _TIMEOUT: Final = 10.0
 #: Rows per part of the answer; the event loop serves edges between two parts.
 _ROWS: Final = 200
 
+Body = AsyncIterator[bytes]
+
 SOCKET_SUFFIX: Final = ".sock"
 
 
@@ -33,10 +35,21 @@ def socket_of(run_dir: Path, unit: str) -> Path:
 
 
 class NodesServer(UnixServer):
-    """Answers `GET /nodes` with a JSON list, one object for each session (see `_row`)."""
+    """Answers `GET /nodes` with a JSON list, one object for each session (see `_row`).
 
-    def __init__(self, path: Path, process: str, sessions: Mapping[str, Session]) -> None:
+    And `POST /join` with a line to type on a new edge node, if `join` makes one: in a thread, as it
+    reads and writes files.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        process: str,
+        sessions: Mapping[str, Session],
+        join: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
         super().__init__(path, self._answer)
+        self._join = join
         self._process = process
         self._sessions = sessions
 
@@ -52,6 +65,8 @@ class NodesServer(UnixServer):
                 return
             if asked == "GET /nodes":
                 status, body = HTTPStatus.OK, self._table()
+            elif asked == "POST /join" and self._join:
+                status, body = await self._made(self._join)
             else:
                 status, body = (
                     HTTPStatus.NOT_FOUND,
@@ -68,6 +83,12 @@ class NodesServer(UnixServer):
         writer.write(connection.send(h11.EndOfMessage()) or b"")
         async with asyncio.timeout(_TIMEOUT):
             await writer.drain()
+
+    async def _made(self, join: Callable[[], dict[str, Any]]) -> tuple[HTTPStatus, Body]:
+        try:
+            return HTTPStatus.OK, _once(await asyncio.to_thread(join))
+        except (ValueError, OSError) as error:
+            return HTTPStatus.CONFLICT, _once({"error": str(error)})
 
     async def _table(self) -> AsyncIterator[bytes]:
         sessions = list(self._sessions.values())

@@ -16,12 +16,16 @@ from modules.dashboard.history import History
 from modules.dashboard.live.board import Board
 from modules.dashboard.live.logs import LogTails
 from modules.dashboard.live.viewers import Viewers
+from modules.dashboard.sources.access import Access
 from modules.dashboard.sources.cluster import Cluster
+from modules.dashboard.sources.devices import Devices
 from modules.dashboard.sources.edges import Edges
+from modules.dashboard.sources.one_edge import OneEdge
+from modules.dashboard.sources.unacknowledged import Unacknowledged
 from modules.dashboard.web.application import Handlers, application
 from modules.dashboard.web.guard import Guard
 from modules.dashboard.web.login import Login
-from modules.dashboard.web.reading import Reading
+from modules.dashboard.web.reading import Reading, Sources
 from modules.dashboard.web.server import serving
 from modules.dashboard.web.stream import Live
 from modules.dashboard.web.verbs import Verbs
@@ -49,13 +53,16 @@ async def run(config: DashboardConfig, settings: Settings, context: ModuleContex
         admin = await stack.enter_async_context(Admin(settings.run_dir / "admin.sock"))
         client = KubeClient.connect(settings, user_agent="cloudcore/dashboard")
         cluster = await stack.enter_async_context(Cluster(client))
-        board = Board(admin, Edges(settings.run_dir, cluster), history, viewers)
+        edges, devices = Edges(settings.run_dir, cluster), Devices(cluster)
+        access = Access(settings.run_dir, settings.data_dir)
+        one_edge = OneEdge(cluster, edges, devices, Unacknowledged(settings.data_dir))
+        board = Board(admin, edges, history, viewers)
         logs = stack.enter_context(closing(LogTails(admin, viewers)))
         handlers = Handlers(
             Login(LoginLinks(settings.run_dir), sessions, token, cookie),
             Live(board, logs, viewers, sessions),
-            Reading(admin, history),
-            Verbs(admin),
+            Reading(admin, history, Sources(one_edge, devices, access)),
+            Verbs(admin, access),
         )
         await stack.enter_async_context(serving(application(guard, handlers), listener))
         await _until_stopped(board, context)

@@ -15,12 +15,8 @@ from typing import Any, Final
 import click
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.joining.authority import authority_files
-from modules.common.pki import signing
-from modules.common.pki.authority import AuthorityFiles, load_authority
-from modules.common.pki.certificates import WILDCARDS
+from modules.cloudhub.joining.join_line import KUBEEDGE, join_command, token_authority
 from modules.common.pki.cli import data_dir_option
-from modules.common.pki.host_names import own_addresses
 from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.common.text_table import align, terminal_width
@@ -31,7 +27,6 @@ from supervisor.cli.options import config_options, output_option
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(?:\d{1,6}[dhms])+")
 _LONGEST: Final = 10 * 365 * 86400
-_KUBEEDGE: Final = "1.23.1"
 _PARTS: Final = 4
 
 
@@ -67,7 +62,7 @@ class _Duration(click.ParamType[int]):
 )
 @option(
     "--kubeedge-version",
-    default=_KUBEEDGE,
+    default=KUBEEDGE,
     show_default=True,
     help="The version of the edge that the command names.",
 )
@@ -83,8 +78,8 @@ def create(
     """
     config, directory = _configured(said), _directory(data_dir)
     with _failures():
-        authority = _authority(config, directory)
-        command = _join_command(config, kubeedge_version) if print_join_command else []
+        authority = token_authority(config, directory)
+        command = join_command(config, kubeedge_version) if print_join_command else []
         text = TokenStore(directory).create(ttl).text(authority)
     click.echo(shlex.join([*command, f"--token={text}"]) if command else text)
 
@@ -136,7 +131,7 @@ def revoke(said: Any, name: str, data_dir: Path | None) -> None:
 def _id_of(name: str, config: CloudHubConfig, directory: Path) -> str:
     if name.count(".") != _PARTS - 1:
         return name
-    authority = _authority(config, directory)
+    authority = token_authority(config, directory)
     try:
         claims = verify_token(authority, name.partition(".")[2], time.time())
     except InvalidToken as error:
@@ -162,44 +157,6 @@ def _directory(data_dir: Path | None) -> Path:
     if data_dir is None:
         raise click.UsageError("missing option --data-dir: the data directory that has the CA")
     return data_dir
-
-
-def _authority(config: CloudHubConfig, directory: Path) -> signing.Authority:
-    files = authority_files(config, directory)
-    if not isinstance(files, AuthorityFiles):
-        raise click.ClickException(
-            "cloudcore has no key of the CA to make tokens with; set modules.cloudhub.ca_key"
-        )
-    if not files.cert.exists():
-        raise click.ClickException(
-            f"there is no CA yet ({files.cert}); start cloudcore, or run `cloudcore certs init`"
-        )
-    return load_authority(files)
-
-
-def _join_command(config: CloudHubConfig, version: str) -> list[str]:
-    """Return `keadm join` without its token."""
-    if not config.https:
-        raise click.ClickException("edges cannot join: modules.cloudhub.https is false")
-    if not (config.port and config.https_port):
-        raise click.ClickException(
-            "cloudhub's ports are chosen at its start (port = 0): see `cloudcore status`"
-        )
-    host = _host(config)
-    where = f"[{host}]" if ":" in host else host
-    command = ["keadm", "join", f"--cloudcore-ipport={where}:{config.port}"]
-    if config.https_port != CloudHubConfig().https_port:
-        command.append(f"--certport={config.https_port}")
-    return [*command, f"--kubeedge-version={version}"]
-
-
-def _host(config: CloudHubConfig) -> str:
-    """Return what an edge may dial: a configured name, or the address of the default route."""
-    if config.names:
-        return config.names[0]
-    if config.address not in WILDCARDS:
-        return config.address
-    return (own_addresses() or ["127.0.0.1"])[0]
 
 
 @contextmanager

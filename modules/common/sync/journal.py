@@ -68,6 +68,27 @@ def line(node: str, item: Item, row: Row | None) -> Line:
     return (node, *item, row.uid, row.seen, *rest)
 
 
+def peek(path: Path) -> dict[str, dict[Item, Row]]:
+    """Return the rows of a journal that another process writes, by node; without payloads.
+
+    Its last line may be half a line: what follows a line that cannot be read is left out. Raises
+    OSError.
+    """
+    rows: dict[str, dict[Item, Row]] = {}
+    with path.open("rb") as file:
+        for data in file:
+            try:
+                read = _decode(data)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                break
+            item = (read.type, read.namespace, read.name)
+            if read.uid is None:
+                rows.get(read.node, {}).pop(item, None)
+            else:
+                rows.setdefault(read.node, {})[item] = Row(read.uid, read.seen)
+    return rows
+
+
 class Journal:
     """An append-only file of rows.
 

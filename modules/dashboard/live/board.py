@@ -62,7 +62,7 @@ class Board:
         if topic == "status":
             return self._status()
         if topic == "changes":
-            return self.last_changes()
+            return _news(self.last_changes(), all=True)
         if topic == "edges":
             return {"all": list(self.edges.values()), "fault": self._source.fault}
         return None
@@ -98,7 +98,7 @@ class Board:
             self._number = found[-1]["number"]
             changes = [_of_module(change) for change in found]
             self.changes = [*self.changes, *changes][-_CHANGES:]
-            self._viewers.publish("changes", changes)
+            self._viewers.publish("changes", _news(changes))
         self._sample(self.status["modules"])
 
     def _sample(self, modules: Iterable[dict[str, Any]]) -> None:
@@ -133,7 +133,7 @@ class Board:
             changes = list(_state_changes(former, changed, removed))
             self._history.changes.extend(changes)
             if changes:
-                self._viewers.publish("changes", [_of_edge(change) for change in changes])
+                self._viewers.publish("changes", _news([_of_edge(change) for change in changes]))
         self._edges_read = True
         if changed or removed:
             document = {"changed": changed, "removed": removed, "fault": self._source.fault}
@@ -162,6 +162,11 @@ class Board:
                 self._history.write()
         finally:
             self._history.write()
+
+
+def _news(changes: list[Any], *, all: bool = False) -> dict[str, Any]:  # noqa: A002
+    """Return changes for pages: those that are new, or all that are kept."""
+    return {"all": all, "changes": changes}
 
 
 def sample_document(sample: Sample) -> dict[str, Any]:

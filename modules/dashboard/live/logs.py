@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.live.viewers import Viewers
@@ -30,9 +30,9 @@ class LogTails:
         self._following: dict[str, asyncio.Task[None]] = {}
         viewers.on_change(self._adjust)
 
-    def snapshot(self, module: str) -> list[str]:
+    def snapshot(self, module: str) -> dict[str, Any]:
         """Return the last lines of a module's output, or of all with an empty name."""
-        return list(self._tails.get(module, ()))
+        return {"all": True, "lines": list(self._tails.get(module, ()))}
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -63,6 +63,7 @@ class LogTails:
                 self._publish(module, tail, [f"-- {error}"])
             await asyncio.sleep(_AGAIN)
             tail.clear()
+            self._viewers.publish(f"{TOPIC}{module}", self.snapshot(module))
 
     async def _read(self, module: str, tail: deque[str]) -> None:
         query = {"follow": "true", "lines": str(LINES)} | ({"module": module} if module else {})
@@ -76,7 +77,7 @@ class LogTails:
 
     def _publish(self, module: str, tail: deque[str], lines: list[str]) -> None:
         tail.extend(lines)
-        self._viewers.publish(f"{TOPIC}{module}", lines)
+        self._viewers.publish(f"{TOPIC}{module}", {"all": False, "lines": lines})
 
 
 def _text(line: bytes) -> str:

@@ -28,7 +28,8 @@ class Edge(msgspec.Struct, frozen=True):
     why: str
     connected: float | None
     address: str
-    generation: str
+    protocol: str
+    """json, or packed with KubeEdge 1.1; empty if it is not connected"""
     version: str
     queue: int
     """messages that CloudHub has not written to it yet"""
@@ -65,9 +66,7 @@ class Edges:
         """Return the rows of `cloudcore nodes` by node; None if no process of CloudHub answers."""
         found: dict[str, dict[str, Any]] = {}
         answered = False
-        for path in sorted(
-            (*self._run_dir.glob("cloudhub.sock"), *self._run_dir.glob("cloudhub-*.sock"))
-        ):
+        for path in hub_sockets(self._run_dir):
             async with Admin(path) as hub:
                 try:
                     rows = await hub.get("/nodes")
@@ -76,6 +75,11 @@ class Edges:
             answered = True
             found |= {row["node"]: row for row in rows}
         return found if answered else None
+
+
+def hub_sockets(run_dir: Path) -> list[Path]:
+    """Return the sockets of all processes of CloudHub."""
+    return sorted((*run_dir.glob("cloudhub.sock"), *run_dir.glob("cloudhub-*.sock")))
 
 
 def join(sessions: dict[str, dict[str, Any]] | None, nodes: Iterable[Any]) -> dict[str, Edge]:
@@ -104,7 +108,7 @@ def _edge(name: str, node: Any, sessions: dict[str, dict[str, Any]] | None) -> E
         why=why,
         connected=row["since"] if row else None,
         address=row["address"] if row else "",
-        generation=row["protocol"] if row else "",
+        protocol=row["protocol"] if row else "",
         version=str(info.get("kubeletVersion", "")),
         queue=row["queue_messages"] if row else 0,
         certificate=row["certificate"]["expires"] if row else None,

@@ -45,12 +45,20 @@ def application(guard: Guard, handlers: Handlers) -> web.Application:
             web.get("/api/session", login.session),
             web.get("/api/live", live.stream),
             web.get("/api/history", reading.history),
+            web.get("/api/edges/{name}", reading.edge),
+            web.get("/api/devices", reading.devices),
             web.get("/api/crashes", reading.crashes),
             web.get("/api/crashes/{id}", reading.crash),
+            web.get("/api/dead-letters", reading.dead_letters),
+            web.get("/api/dead-letters/{id}", reading.dead_letter),
+            web.get("/api/certificates", reading.certificates),
+            web.get("/api/tokens", reading.tokens),
             web.post("/api/modules/{name}/{verb}", verbs.on_module),
             web.post("/api/reload", verbs.reload),
             web.post("/api/dead-letters/{id}/replay", verbs.replay),
             web.post("/api/dead-letters/{id}/drop", verbs.drop),
+            web.post("/api/join", verbs.join),
+            web.post("/api/tokens/{id}/revoke", verbs.revoke),
         ]
     )
     return app

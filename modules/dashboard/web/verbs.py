@@ -10,6 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from modules.dashboard.admin import Admin
+from modules.dashboard.sources.access import Access
 from modules.dashboard.web.guard import Refused
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,9 @@ _MODULE_VERBS: Final = ("restart", "start", "stop", "enable", "disable")
 class Verbs:
     """The handlers of verbs; the guard has checked that who asks has logged in."""
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, access: Access) -> None:
         self._admin = admin
+        self._access = access
 
     async def on_module(self, request: web.Request) -> web.Response:
         """Answer POST /api/modules/NAME/VERB."""
@@ -41,6 +43,21 @@ class Verbs:
     async def drop(self, request: web.Request) -> web.Response:
         letter = _quoted(request.match_info["id"])
         return await self._carry_out(request, "DELETE", f"/dead-letters/{letter}")
+
+    async def join(self, request: web.Request) -> web.Response:
+        """Have a token made, and answer with the line for a new edge."""
+        made = await self._access.join_line()
+        log.info("made the token %s for a browser at %s", made["id"], request.remote)
+        return web.json_response(made)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        token_id = request.match_info["id"]
+        try:
+            await self._access.revoke(token_id)
+        except (OSError, ValueError) as error:
+            raise Refused(HTTPStatus.CONFLICT, str(error)) from error
+        log.info("revoked the token %s for a browser at %s", token_id, request.remote)
+        return web.json_response({})
 
     async def _carry_out(self, request: web.Request, method: str, target: str) -> web.Response:
         log.info("%s %s for a browser at %s", method, target, request.remote)

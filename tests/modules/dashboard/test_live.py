@@ -36,9 +36,11 @@ async def test_a_module_that_is_killed_while_one_looks(tmp_path: Path) -> None:
                 await expect(events, "status", lambda status: len(status["modules"]) > 1)
                 os.kill(running.module("good")["pid"], signal.SIGKILL)
                 changes = await expect(
-                    events, "changes", lambda news: any(each["new"] == "crashed" for each in news)
+                    events,
+                    "changes",
+                    lambda news: any(each["new"] == "crashed" for each in news["changes"]),
                 )
-                crash = next(each for each in changes if each["new"] == "crashed")
+                crash = next(each for each in changes["changes"] if each["new"] == "crashed")
                 assert (crash["kind"], crash["name"]) == ("module", "good")
                 assert "SIGKILL" in crash["reason"]
                 status = await expect(
@@ -61,10 +63,11 @@ async def test_a_topic_that_does_not_exist(operator: Browser) -> None:
 
 async def test_the_output_of_a_module(cloudcore: Running, operator: Browser) -> None:
     async with operator.live("logs:supervisor") as events:
-        lines = await expect(events, "logs:supervisor", lambda lines: len(lines) > 1)
-    assert any("module good: starting -> ready" in line for line in lines)
+        found = await expect(events, "logs:supervisor", lambda news: len(news["lines"]) > 1)
+    assert any("module good: starting -> ready" in line for line in found["lines"])
     async with operator.live("logs:nothing") as events:
-        (line,) = await expect(events, "logs:nothing", bool)
+        found = await expect(events, "logs:nothing", lambda news: news["lines"])
+    (line,) = found["lines"]
     assert "no module 'nothing' is running" in line
 
 

@@ -38,7 +38,7 @@ export function overview() {
         modules.draw();
         tiles.draw(samples);
       },
-      changes: (list) => { changes.add(list); },
+      changes: changes.add,
     },
   };
 }
@@ -177,7 +177,7 @@ function changesPart() {
     node: h("section", { class: "card" }, h("h2", {}, "What changed in the last hour"), nothing, list),
     add: (news) => {
       const edge = now() - 3600;
-      changes = [...changes, ...news].filter((each) => each.at > edge).slice(-SHOWN);
+      changes = [...(news.all ? [] : changes), ...news.changes].filter((each) => each.at > edge).slice(-SHOWN);
       show(changes.toReversed(), (each) => `${each.at} ${each.name} ${each.new}`);
       nothing.classList.toggle("hidden", changes.length > 0);
     },

@@ -1,0 +1,185 @@
+"""The devices, with the values that are desired and those that were reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, KubeError, NotFound
+from modules.dashboard.sources.cluster import Cluster
+
+#: Seconds for which a list serves all pages.
+_FRESH: Final = 4.0
+
+Object = dict[str, Any]
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """One property of a device."""
+
+    property: str
+    desired: str
+    reported: str
+    at: str
+    """when the device has reported it: as it says, in milliseconds since the epoch"""
+
+
+class Device(msgspec.Struct, frozen=True):
+    """One device of either API version."""
+
+    name: str
+    namespace: str
+    node: str
+    model: str
+    protocol: str
+    version: str
+    state: str
+    """what its edge reports (v1beta1), or empty"""
+    online: str
+    """when it was last online"""
+    fault: str
+    """why cloudcore cannot use it: its condition Accepted"""
+    twins: list[Twin]
+
+
+class Devices:
+    """Reads all devices, for all pages together."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._read_at = -_FRESH
+        self._devices: list[Device] = []
+        self.fault = ""
+        """why what was read last is incomplete"""
+
+    async def read(self) -> list[Device]:
+        """Return all devices, sorted by name."""
+        if time.monotonic() - self._read_at >= _FRESH:
+            self._read_at = time.monotonic()
+            self._devices = await self._list()
+        return self._devices
+
+    async def _list(self) -> list[Device]:
+        self.fault = ""
+        statuses = {_key(each): each for each in await self._of(DEVICESTATUSES)}
+        found = {_key(each): alpha(each) for each in await self._of(DEVICES)}
+        for each in await self._of(DEVICES_V1BETA1):
+            device = beta(each, statuses.get(_key(each), {}))
+            # An object of v1alpha1 has no node in the other version.
+            if device.node or _key(each) not in found:
+                found[_key(each)] = device
+        return [found[key] for key in sorted(found)]
+
+    async def _of(self, resource: Any) -> list[Any]:
+        """Return the objects of a version, none if it is not served."""
+        try:
+            return [each for each in await self._cluster.list(resource) if _is_object(each)]
+        except NotFound:
+            return []
+        except KubeError as error:
+            self.fault = str(error)
+            return []
+
+
+def alpha(device: Object) -> Device:
+    """Return a device of v1alpha1."""
+    spec, status = _map(device, "spec"), _map(device, "status")
+    return Device(
+        **_common(device, "v1alpha1"),
+        node=_selected_node(spec),
+        protocol=next(iter(_map(spec, "protocol")), ""),
+        state="",
+        online="",
+        twins=[
+            _twin(each, _value(each, "desired"), _value(each, "reported"), each)
+            for each in _maps(status, "twins")
+        ],
+    )
+
+
+def beta(device: Object, status: Object) -> Device:
+    """Return a device of v1beta1; its status is a DeviceStatus, or part of it up to 1.22."""
+    spec = _map(device, "spec")
+    state = _map(status, "status") or _map(device, "status")
+    twins = {str(each.get("propertyName", "")): each for each in _maps(state, "twins")}
+    properties = {str(each.get("name", "")): each for each in _maps(spec, "properties")}
+    return Device(
+        **_common(device, "v1beta1"),
+        node=str(spec.get("nodeName") or ""),
+        protocol=str(_map(spec, "protocol").get("protocolName") or ""),
+        state=str(state.get("state") or ""),
+        online=str(state.get("lastOnlineTime") or ""),
+        twins=[
+            _twin(
+                {"propertyName": name},
+                _value(properties.get(name, {}), "desired")
+                or _value(twins.get(name, {}), "observedDesired"),
+                _value(twins.get(name, {}), "reported"),
+                twins.get(name, {}),
+            )
+            for name in sorted(properties.keys() | twins.keys())
+        ],
+    )
+
+
+def _common(device: Object, version: str) -> dict[str, Any]:
+    namespace, name = _key(device)
+    return {
+        "name": name,
+        "namespace": namespace,
+        "model": str(_map(_map(device, "spec"), "deviceModelRef").get("name") or ""),
+        "version": version,
+        "fault": _fault(_maps(_map(device, "status"), "conditions")),
+    }
+
+
+def _fault(conditions: Iterable[Object]) -> str:
+    for condition in conditions:
+        if condition.get("type") == "Accepted" and condition.get("status") == "False":
+            return str(condition.get("message") or condition.get("reason") or "not accepted")
+    return ""
+
+
+def _selected_node(spec: Object) -> str:
+    """Return the node that a device of v1alpha1 names; it selects one by a label."""
+    for term in _maps(_map(spec, "nodeSelector"), "nodeSelectorTerms"):
+        for expression in _maps(term, "matchExpressions"):
+            values = expression.get("values")
+            if isinstance(values, list) and values:
+                return str(values[0])
+    return ""
+
+
+def _twin(named: Object, desired: str, reported: str, twin: Object) -> Twin:
+    metadata = _map(_map(twin, "reported"), "metadata")
+    return Twin(
+        str(named.get("propertyName", "")), desired, reported, str(metadata.get("timestamp") or "")
+    )
+
+
+def _value(holder: Object, name: str) -> str:
+    value = _map(holder, name).get("value")
+    return "" if value is None else str(value)
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("metadata"), dict)
+
+
+def _map(holder: Object, name: str) -> Object:
+    """Return a field that is to be an object, empty if it is none: objects may be malformed."""
+    value = holder.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _maps(holder: Object, name: str) -> list[Object]:
+    value = holder.get(name)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,0 +1,85 @@
+"""Everything that is known of one edge."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from modules.common.kube import NODES, KubeError
+from modules.dashboard.sources.cluster import Cluster
+from modules.dashboard.sources.devices import Devices
+from modules.dashboard.sources.edges import Edges, join, seconds
+from modules.dashboard.sources.pods import pods_of
+from modules.dashboard.sources.unacknowledged import Unacknowledged
+
+_INFO: Final = (
+    "kubeletVersion",
+    "osImage",
+    "kernelVersion",
+    "architecture",
+    "containerRuntimeVersion",
+)
+
+
+class OneEdge:
+    """Reads one edge when its page asks."""
+
+    def __init__(
+        self, cluster: Cluster, edges: Edges, devices: Devices, unacknowledged: Unacknowledged
+    ) -> None:
+        self._cluster = cluster
+        self._edges = edges
+        self._devices = devices
+        self._unacknowledged = unacknowledged
+
+    async def read(self, name: str) -> dict[str, Any] | None:
+        """Return the edge's page; None if there is no such edge."""
+        faults = []
+        sessions = await self._edges.sessions()
+        try:
+            nodes = await self._cluster.list(NODES, field_selector=f"metadata.name={name}")
+            pods = await pods_of(self._cluster, name)
+        except KubeError as error:
+            faults.append(str(error))
+            nodes, pods = [], []
+        session = (sessions or {}).get(name)
+        mine = None if sessions is None else {name: session} if session else {}
+        edge = join(mine, nodes).get(name)
+        if edge is None:
+            return None
+        devices = [each for each in await self._devices.read() if each.node == name]
+        faults += [self._devices.fault] if self._devices.fault else []
+        return {
+            "edge": edge,
+            "session": session,
+            "node": _node(nodes[0]) if nodes else None,
+            "pods": pods,
+            "devices": devices,
+            "unacknowledged": await self._unacknowledged.of(name),
+            "faults": faults,
+        }
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    metadata, status = node.get("metadata") or {}, node.get("status") or {}
+    info = status.get("nodeInfo") or {}
+    return {
+        "created": seconds(metadata.get("creationTimestamp")),
+        "unschedulable": bool((node.get("spec") or {}).get("unschedulable")),
+        "info": {name: str(info.get(name) or "") for name in _INFO},
+        "addresses": [
+            str(each.get("address", ""))
+            for each in status.get("addresses") or []
+            if isinstance(each, dict)
+        ],
+        "conditions": [
+            {
+                "type": str(each.get("type", "")),
+                "status": str(each.get("status", "")),
+                "reason": str(each.get("reason") or ""),
+                "message": str(each.get("message") or ""),
+                "since": seconds(each.get("lastTransitionTime")),
+            }
+            for each in status.get("conditions") or []
+            if isinstance(each, dict)
+        ],
+    }

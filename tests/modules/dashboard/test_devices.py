@@ -1,0 +1,115 @@
+"""Devices of both API versions, and malformed ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, NotFound, Unreachable
+from modules.dashboard.sources.devices import Devices, Twin, alpha, beta
+
+ALPHA: dict[str, Any] = {
+    "metadata": {"namespace": "default", "name": "old"},
+    "spec": {
+        "deviceModelRef": {"name": "m"},
+        "protocol": {"modbus": {}},
+        "nodeSelector": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "", "values": ["edge-1"]}]}]
+        },
+    },
+    "status": {
+        "twins": [
+            {
+                "propertyName": "t",
+                "desired": {"value": "1"},
+                "reported": {"value": "2", "metadata": {"timestamp": "3"}},
+            }
+        ],
+        "conditions": [{"type": "Accepted", "status": "False", "message": "no such model"}],
+    },
+}
+BETA: dict[str, Any] = {
+    "metadata": {"namespace": "default", "name": "new"},
+    "spec": {
+        "nodeName": "edge-2",
+        "deviceModelRef": {"name": "m"},
+        "protocol": {"protocolName": "opcua"},
+        "properties": [{"name": "t", "desired": {"value": 5}}, {"name": "u"}],
+    },
+}
+STATUS = {
+    "metadata": {"namespace": "default", "name": "new"},
+    "status": {
+        "state": "online",
+        "lastOnlineTime": "2026-01-01T00:00:00Z",
+        "twins": [
+            {"propertyName": "t", "reported": {"value": "4", "metadata": {"timestamp": "9"}}}
+        ],
+    },
+}
+
+
+def test_a_device_of_1_1() -> None:
+    device = alpha(ALPHA)
+    assert (device.node, device.model, device.protocol) == ("edge-1", "m", "modbus")
+    assert device.twins == [Twin("t", "1", "2", "3")]
+    assert device.fault == "no such model"
+
+
+def test_a_device_of_today() -> None:
+    device = beta(BETA, STATUS)
+    assert (device.node, device.model, device.protocol) == ("edge-2", "m", "opcua")
+    assert device.twins == [Twin("t", "5", "4", "9"), Twin("u", "", "", "")]
+    assert (device.state, device.online, device.fault) == ("online", "2026-01-01T00:00:00Z", "")
+    assert beta(BETA | {"status": STATUS["status"]}, {}).twins == device.twins  # up to 1.22
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [], [7], {"a": []}])
+@pytest.mark.parametrize("field", ["spec", "status"])
+def test_whatever_is_written_it_is_read(odd: Any, field: str) -> None:
+    metadata = {"namespace": "n", "name": "x"}
+    alpha({"metadata": metadata, field: odd})
+    beta({"metadata": metadata, field: odd}, {"metadata": metadata, "status": odd})
+    for name in ("twins", "conditions", "properties", "nodeSelector", "protocol", "deviceModelRef"):
+        alpha({"metadata": metadata, field: {name: odd}})
+        beta({"metadata": metadata, field: {name: odd}}, {})
+
+
+class Served:
+    def __init__(self, objects: dict[Any, Any]) -> None:
+        self.objects = objects
+        self.asked = 0
+
+    async def list(self, resource: Any) -> list[Any]:
+        self.asked += 1
+        found = self.objects.get(resource)
+        if found is None:
+            raise NotFound(404, "NotFound", "no such resource")
+        if isinstance(found, Exception):
+            raise found
+        return list(found)
+
+
+async def test_both_versions_together_and_one_list_for_all_pages() -> None:
+    cluster = Served({DEVICES: [ALPHA, "odd"], DEVICES_V1BETA1: [BETA], DEVICESTATUSES: [STATUS]})
+    devices = Devices(cluster)  # type: ignore[arg-type]
+    assert [each.name for each in await devices.read()] == ["new", "old"]
+    await devices.read()
+    assert cluster.asked == 3
+
+
+async def test_an_object_that_is_served_in_both_versions_is_one() -> None:
+    as_beta = {**ALPHA, "spec": {"properties": []}}
+    cluster = Served({DEVICES: [ALPHA], DEVICES_V1BETA1: [as_beta]})
+    (device,) = await Devices(cluster).read()  # type: ignore[arg-type]
+    assert (device.version, device.node) == ("v1alpha1", "edge-1")
+
+
+async def test_without_crds_or_api_there_are_none() -> None:
+    devices = Devices(Served({}))  # type: ignore[arg-type]
+    assert await devices.read() == []
+    assert devices.fault == ""
+    away = Devices(Served({DEVICES: Unreachable("nobody", request="list")}))  # type: ignore[arg-type]
+    assert await away.read() == []
+    assert "nobody" in away.fault
