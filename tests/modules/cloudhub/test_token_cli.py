@@ -71,7 +71,7 @@ def test_what_is_no_duration(data: Path, ttl: str) -> None:
 
 
 def test_the_command_for_the_edge(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modules.cloudhub.joining.commands.own_addresses", lambda: ["192.0.2.7"])
+    monkeypatch.setattr("modules.cloudhub.joining.join_line.own_addresses", lambda: ["192.0.2.7"])
     printed = cli(data, "create", "--print-join-command").stdout.split()
     assert printed[:4] == [
         "keadm",
