@@ -33,7 +33,7 @@ BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint docs share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
@@ -79,6 +79,9 @@ try-dist: dist ## run the wheel and the sdist from empty environments, on each P
 
 deb: dist ## build the Debian package in dist/, for the Python of this Debian
 	@deploy/debian/build dist
+
+screenshots: $(TEST) ## make the images of the dashboard in docs/images anew (needs chromium)
+	@$(BIN)/python -m tests.modules.dashboard.browser.screenshots
 
 wheels: $(TEST) ## check that all pins have wheels for each Python
 	@$(BIN)/python requirements/wheels.py

@@ -30,7 +30,7 @@ const live = new Live((connected) => {
 
 function frame() {
   document.getElementById("shell").append(
-    h("div", { class: "side" },
+    h("header", { class: "side" },
       h("a", { class: "brand", href: "/" }, h("img", { src: "/assets/icon.svg", alt: "", width: 28, height: 28 }), "cloudcore"),
       h("nav", { class: "nav", "aria-label": "Pages" }, links),
       h("div", { class: "side-foot" },

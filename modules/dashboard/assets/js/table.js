@@ -3,7 +3,8 @@
 import { attribute, eachFrame, h, keyed, put } from "./dom.js";
 import { number } from "./format.js";
 
-// `columns`: {title, value (what is sorted by), show (returns the cell's content), kind (class)}.
+// `columns`: {title, value (what is sorted by), show (returns the cell's content), kind (class),
+// quiet (whether the title is for screen readers alone)}.
 export function table({ label, columns, key, sort = 0, descending = false, size = 100, nothing = "Nothing here." }) {
   let rows = [];
   let page = 0;
@@ -11,7 +12,7 @@ export function table({ label, columns, key, sort = 0, descending = false, size 
   const heads = columns.map((column, index) => h("th", { scope: "col", class: column.kind },
     column.value
       ? h("button", { type: "button", onclick: () => sortBy(index) }, column.title)
-      : column.title));
+      : column.quiet ? h("span", { class: "visually-hidden" }, column.title) : column.title));
   const empty = h("p", { class: "empty hidden" }, nothing);
   const range = h("span", { role: "status" });
   const back = h("button", { class: "button small", type: "button", onclick: () => turn(-1) }, "Previous");

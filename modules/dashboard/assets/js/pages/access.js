@@ -35,7 +35,7 @@ export function access() {
       { title: "Made", value: (each) => each.created, show: (each) => moment(each.created) },
       { title: "Ends", value: (each) => each.expires, show: (each) => `${moment(each.expires)} (${left(each.expires)})` },
       { title: "State", value: (each) => each.state, show: (each) => state(each.state) },
-      { title: "", kind: "tight", show: (each) => (each.state === "revoked" ? "" : revokeButton(each, () => tokenPoll.read())) },
+      { title: "Verbs", quiet: true, kind: "tight", show: (each) => (each.state === "revoked" ? "" : revokeButton(each, () => tokenPoll.read())) },
     ],
   });
   const draw = () => {

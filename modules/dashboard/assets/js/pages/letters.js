@@ -18,7 +18,7 @@ const COLUMNS = [
 
 export function letters({ open }) {
   const fault = h("div", {});
-  const columns = [...COLUMNS, { title: "", kind: "tight", show: (each) => h("div", { class: "buttons" }, verbs(each, () => poll.read())) }];
+  const columns = [...COLUMNS, { title: "Verbs", quiet: true, kind: "tight", show: (each) => h("div", { class: "buttons" }, verbs(each, () => poll.read())) }];
   const list = table({ label: "Dead letters", columns, key: (each) => each.id, descending: true, nothing: "No message was set aside." });
   const poll = polling("dead-letters", (found) => {
     put(fault, "");

@@ -22,21 +22,20 @@ export function overview() {
     h("div", { class: "columns" },
       h("div", { class: "stack" }, problems.node, modules.node),
       changes.node));
-  samples.load().then(() => { modules.draw(); tiles.draw(samples); }, () => {});
+  samples.load().then(modules.draw, () => {});
   return {
     node,
     topics: {
       status: (status) => {
         const found = findProblems(status);
         verdict.update(status, found);
-        tiles.update(status, found);
+        tiles.update(status);
         problems.update(found);
         modules.update(status);
       },
       sample: (sample) => {
         samples.add(sample);
         modules.draw();
-        tiles.draw(samples);
       },
       changes: changes.add,
     },
@@ -90,10 +89,9 @@ function tilesPart() {
   const edges = tile("Edges ready", "/edges");
   const restarts = tile("Restarts", "/events");
   const letters = tile("Dead letters", "/dead-letters");
-  const memory = tile("Memory of all modules", "/modules");
+  const memory = tile("Memory in all", "/modules");
   return {
     node: h("div", { class: "tiles" }, [modules, edges, restarts, letters, memory].map((each) => each.node)),
-    draw: () => {},
     update: (status) => {
       const enabled = status.modules.filter((each) => each.enabled);
       const ready = enabled.filter((each) => each.state === "ready").length;
