@@ -168,6 +168,9 @@ async def test_volumes_are_followed_to_their_attachment(
         return api.objects[NODE]["status"].get("volumesInUse")
 
     await cloud.wait(lambda: in_use() == ["kubernetes.io/csi/d1^h1"])
+    asked = [each.resource for each in cloud.messages if each.operation == "query"]
+    await cloud.message("query", claim, skip=asked.count(claim) + 1)  # a whole attempt later
+    assert attachment not in [message.resource for message in cloud.messages]
     node = api.objects[NODE]
     attached = [{"name": "kubernetes.io/csi/d1^h1", "devicePath": ""}]
     status = node["status"] | {"volumesAttached": attached}
