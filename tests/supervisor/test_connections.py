@@ -14,6 +14,8 @@ from supervisor.admin import http
 from supervisor.admin.connections import MAX_CONNECTIONS, Connections
 from supervisor.admin.http import Answer, Request
 from supervisor.admin.server import shows
+from supervisor.admin.status import Status, without_traces
+from supervisor.admin.streams import Feed
 
 ASK = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 DEADLINE = 20.0
@@ -134,3 +136,22 @@ async def test_a_client_that_has_gone_is_seen_while_its_request_waits(tmp_path: 
 def test_a_token_is_shown_with_its_scheme_in_any_case(header: str, trusted: bool) -> None:
     assert shows("s3cret", header) is trusted
     assert shows("", header) is False
+
+
+async def test_a_feed_ends_at_the_piece_that_is_too_much() -> None:
+    feed = Feed()
+    kept = b"x" * (1 << 20)
+    for piece in (kept, b"y", b"z"):
+        feed.offer(piece)
+    assert [piece async for piece in feed.pieces()] == [kept]
+    within = Feed()
+    within.offer(kept[:-1])
+    within.offer(b"y")
+    within.end()
+    assert [piece async for piece in within.pieces()] == [kept[:-1], b"y"]
+
+
+def test_who_may_not_read_logs_is_not_told_the_data_directory() -> None:
+    told = Status("1", 2, "", "/secret", 0.0, "running", modules=[], tables=[])
+    assert told.data_dir == "/secret"
+    assert without_traces(told).data_dir == ""

@@ -114,6 +114,19 @@ async def test_one_that_reports_is_left(world: World, caplog: pytest.LogCaptureF
     assert f"node {NODE}: reports again" in caplog.text
 
 
+async def test_a_deleted_node_is_no_longer_marked(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of the same name that is created later begins anew: it does not report "again"."""
+    caplog.set_level("INFO")
+    await world.look_after(51)
+    assert (await conditions(world.api))["Ready"] == "Unknown"
+    del world.state.nodes["", NODE]
+    await world.look_after(1)
+    world.lifecycle.reported(NODE)
+    assert "reports again" not in caplog.text
+
+
 async def test_a_report_that_comes_meanwhile_is_not_overwritten(world: World) -> None:
     """What the state has is older than what the API has by then."""
     await world.api.patch(NODES, NODE, {"metadata": {"labels": {"a": "b"}}})
