@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from docs.generate.markdown import code, definitions, prose
-from supervisor.config import load
+from supervisor.config import load, tables
 from supervisor.config.faults import describe
 from supervisor.config.loading import default_file
-from supervisor.config.tables import AdminTable, KubernetesTable, LogSettings, SupervisorTable
 from supervisor.unit.restart_policy import Supervision
 
 
@@ -47,12 +46,12 @@ def _meaning(text: str, allowed: str) -> str:
 
 def read(text: str) -> list[Table]:
     """Read the file of the defaults; a comment is about the keys that follow without a gap."""
-    tables: list[Table] = []
+    found: list[Table] = []
     comment: list[str] = []
     first, after_key = "", False
     for line in text.splitlines():
         if heading := re.fullmatch(r"\[([\w.]+)\]", line):
-            tables.append(Table(heading[1]))
+            found.append(Table(heading[1]))
             comment, after_key = [], False
         elif line.startswith("#"):
             comment = comment if comment and not after_key else []
@@ -60,28 +59,28 @@ def read(text: str) -> list[Table]:
             after_key = False
         elif assignment := re.fullmatch(r"(\w+) = (.+)", line):
             meaning = f"see `{first}`" if after_key and comment else " ".join(comment)
-            meaning = meaning or _said_before(tables, assignment[1])
+            meaning = meaning or _said_before(found, assignment[1])
             first = first if after_key else assignment[1]
-            tables[-1].keys[assignment[1]] = assignment[2], meaning
+            found[-1].keys[assignment[1]] = assignment[2], meaning
             after_key = True
         elif not line:
-            if tables and not tables[-1].keys:
-                tables[-1].about = " ".join(comment)
+            if found and not found[-1].keys:
+                found[-1].about = " ".join(comment)
             comment, after_key = [], False
-    return tables
+    return found
 
 
-def _said_before(tables: list[Table], key: str) -> str:
+def _said_before(found: list[Table], key: str) -> str:
     """Return the meaning of a key that has none in its place but in an earlier table."""
-    return next((each.keys[key][1] for each in tables if key in each.keys), "")
+    return next((each.keys[key][1] for each in found if key in each.keys), "")
 
 
 def schemas() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Return the JSON schema of each key, by its dotted name."""
-    yield from _of_model("supervisor", SupervisorTable)
-    yield from _of_model("admin", AdminTable)
-    yield from _of_model("log", LogSettings)
-    yield from _of_model("kubernetes", KubernetesTable)
+    for model in vars(tables).values():
+        # The docstring of a table's class begins with the table.
+        if heading := re.match(r"`\[(\w+)\]`", getattr(model, "__doc__", None) or ""):
+            yield from _of_model(heading[1], model)
     yield "modules.enabled", {"type": "array", "items": {"type": "string"}}
     for spec in load(environ={}).modules:
         yield from _of_model(f"modules.{spec.name}", spec.cls.Config)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
-import time
 from collections.abc import Iterator
 from importlib import import_module
-from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 from prometheus_client import REGISTRY
@@ -15,7 +13,6 @@ from prometheus_client.metrics import MetricWrapperBase
 import modules
 from docs.generate.markdown import code, prose, table
 from supervisor.admin.metrics import Supervised
-from supervisor.fleet.fleet import Fleet
 
 
 class Family(NamedTuple):
@@ -58,14 +55,8 @@ def _of_modules() -> Iterator[Family]:
 
 
 def _of_supervisor() -> Iterator[Family]:
-    """Ask the supervisor's collector; of a fleet without modules it gives families alone."""
-    now = time.time()
-    empty = SimpleNamespace(
-        units={}, disabled={}, started_at=now, began=now, started=True, stopping=False,
-        paths=SimpleNamespace(data_dir=""),
-        configuration=SimpleNamespace(modules=()),
-    )  # fmt: skip
-    for each in Supervised(cast(Fleet, empty)).collect():
+    """Ask the supervisor's collector; without modules it gives families alone."""
+    for each in Supervised((), (), version="", started_at=0.0, up=0.0).collect():
         names: tuple[str, ...] = tuple(cast(Any, each)._labelnames)
         yield _family(each.name, each.type, names, each.documentation)
 

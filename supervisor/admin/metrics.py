@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from supervisor.admin import status
 from supervisor.admin.status import ModuleStatus
 from supervisor.fleet.fleet import Fleet
+from supervisor.unit.unit import Unit
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,7 +32,11 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 def render(fleet: Fleet) -> bytes:
     """Return all metrics as text; families are sorted by name."""
     registry = CollectorRegistry()
-    registry.register(Supervised(fleet))
+    document = status.render(fleet)
+    up = time.monotonic() - fleet.began
+    registry.register(
+        Supervised(fleet.units.values(), document.modules, document.version, fleet.started_at, up)
+    )
     MultiProcessCollector(registry, str(fleet.paths.metrics_dir))  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
@@ -39,25 +44,31 @@ def render(fleet: Fleet) -> bytes:
 class Supervised(Collector):
     """The metrics of the supervisor: what it knows of every module."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(
+        self,
+        units: Iterable[Unit],
+        modules: Sequence[ModuleStatus],
+        version: str,
+        started_at: float,
+        up: float,
+    ) -> None:
+        """Set up for one request; `up` is the seconds since the start, `started_at` the epoch's."""
+        self._units = list(units)
+        self._modules = modules
+        self._version = version
+        self._started_at = started_at
+        self._up = up
 
     def describe(self) -> list[Metric]:
         return []  # so that registering does not collect
 
     def collect(self) -> Iterator[Metric]:
-        document = status.render(self._fleet)
-        modules = document.modules
-        units = self._fleet.units.values()
-        started_at = self._fleet.started_at
-        yield _gauge(
-            "up", "Always 1; the label has the version.", "version", [(document.version, 1)]
-        )
-        yield _gauge("start_time_seconds", "When cloudcore was started.", "", [("", started_at)])
-        up = time.monotonic() - self._fleet.began
-        yield _gauge(
-            "uptime_seconds", "Time since the start, on the monotonic clock.", "", [("", up)]
-        )
+        modules, units = self._modules, self._units
+        yield _gauge("up", "Always 1; the label has the version.", "version", [(self._version, 1)])
+        started = "When cloudcore was started."
+        yield _gauge("start_time_seconds", started, "", [("", self._started_at)])
+        uptime = "Time since the start, on the monotonic clock."
+        yield _gauge("uptime_seconds", uptime, "", [("", self._up)])
         yield _family(
             GaugeMetricFamily,
             "module_state",
@@ -97,7 +108,7 @@ class Supervised(Collector):
             "Time from a send_sync to its answer, by the module that was asked.",
             labels=("module",),
         )
-        for unit in self._fleet.units.values():
+        for unit in self._units:
             asked = unit.mailbox.inbox.statistics().round_trips
             bounds = [*map(str, asked.bounds), "+Inf"]
             buckets = list(zip(bounds, asked.cumulative(), strict=True))
