@@ -120,7 +120,6 @@ class Controller:
         self._node_reader = NodeReader(client, self._state, self._set_aside)
         takeovers = None
         if is_replica:
-            self._state.serves_unknown = False
             takeovers = Takeovers(client, self._state, self._namespace, self._unsure)
         self._updater = NodeUpdater(
             self._state,

@@ -197,7 +197,7 @@ class NodeEventHandler:
         if known and known != uid_of(self._state.nodes["", node]):
             self._state.record.forget_seen(node)  # another Node, maybe of another machine
         if self._takeovers is not None and node not in self._state.connections:
-            self._state.connections[node] = False
+            self._state.connections[node] = False  # it may be another replica's
             self.connectivity.ask(node)
         elif node in self._state.connections:
             self._state.mark_all(node, unless_seen=True)

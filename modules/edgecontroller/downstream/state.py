@@ -82,8 +82,6 @@ class State:
     #: Those that have been sent it on their present connection.
     sent_own_node: set[str] = field(default_factory=set)
     live: bool = False
-    #: Whether nodes of unknown state are served: not if they may be those of other replicas.
-    serves_unknown: bool = True
     #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
@@ -94,11 +92,10 @@ class State:
 
     def reachable(self, node: str) -> bool:
         """Whether to send to a node: an edge node that is not known to be disconnected."""
-        return ("", node) in self.nodes and self.connections.get(node, self.serves_unknown)
+        return ("", node) in self.nodes and self.connections.get(node, True)
 
     def reachable_nodes(self) -> Iterator[str]:
-        unknown = self.serves_unknown
-        return (name for _, name in self.nodes if self.connections.get(name, unknown))
+        return (name for _, name in self.nodes if self.connections.get(name, True))
 
     def nodes_with_lists(self) -> Iterator[str]:
         """Return the reachable nodes that are sent services and endpoints: those of v1.1."""
