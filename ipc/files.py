@@ -27,7 +27,7 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, sync: bool 
     """Replace `path` atomically by a file with this content and mode.
 
     With `sync` both the content and the name are on the disk on return (fsync). A symbolic link
-    at `path` is replaced, not followed. Raises OSError.
+    at `path` is replaced, not followed. Raises OSError, which names `path`.
     """
     with replacing(path, mode, sync=sync) as file:
         file.write(content)
@@ -35,7 +35,10 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE, *, sync: bool 
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: int = PRIVATE, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces `path` when the block ends without an exception."""
+    """Open a temporary file that replaces `path` when the block ends without an exception.
+
+    An OSError without a file's name, such as one of a full disk, gets that of `path`.
+    """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, _NEW, mode)
     try:
@@ -46,8 +49,10 @@ def replacing(path: Path, mode: int = PRIVATE, *, sync: bool = True) -> Iterator
             if sync:
                 os.fsync(descriptor)
         temporary.rename(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     if sync:
         sync_directory(path.parent)

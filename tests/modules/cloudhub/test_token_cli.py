@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from pathlib import Path
 
@@ -178,6 +180,16 @@ def test_damaged_tokens_are_said(data: Path, content: str) -> None:
     for words in (["create"], ["list"], ["revoke", "a"]):
         result = cli(data, *words)
         assert (result.exit_code, f"cannot read {path}: " in result.output) == (1, True)
+
+
+def test_a_full_disk_is_said(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = cli(data, "create")
+    text = f"Error: cannot use {data / 'tokens.json'}: No space left on device\n"
+    assert (result.exit_code, result.output) == (1, text)
 
 
 def test_a_ca_of_the_configuration_needs_its_key(data: Path) -> None:
