@@ -16,6 +16,7 @@ from modules.devicecontroller.controller import _Controller
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
+from tests.support.bench import ControllerBench
 from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
 
@@ -42,7 +43,7 @@ class Context:
         pass
 
 
-class Bench:
+class Bench(ControllerBench):
     """A running controller that knows NODE."""
 
     def __init__(self, directory: Path, record: SyncRecord) -> None:
@@ -56,30 +57,15 @@ class Bench:
             cast("KubeClient", self.api),
             (record, Record(directory / "delivered.jsonl")),
         )
-        self.task = asyncio.create_task(self.controller.run())
-
-    def hear(self, message: ipc.Message) -> Taken:
-        taken = Taken(message)
-        self.context.inbox.put_nowait(taken)
-        return taken
-
-    async def ready(self) -> None:
-        ready = asyncio.create_task(self.context.is_ready.wait())
-        await asyncio.wait([ready, self.task], return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        assert not self.task.done(), self.task.exception()
+        task = asyncio.create_task(self.controller.run())
+        super().__init__(task, self.context.inbox, self.context.is_ready)
 
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
         down = self.controller._alpha
         busy = (down.node_sync, down._profile_writer, down._acceptance, down.writer)
         queues = [each.queue for each in busy]
-        async with asyncio.timeout(60):
-            for _ in range(10):
-                await asyncio.sleep(0)
-            while any(map(len, queues)) or not self.context.inbox.empty():
-                await asyncio.sleep(0)
-        assert not self.task.done(), self.task.exception()
+        await self.settle_while(lambda: any(map(len, queues)))
 
     def told(self) -> list[ipc.Message]:
         """Take what has been sent since."""

@@ -73,6 +73,16 @@ async def nothing_more(api: Api, edge: Edge) -> None:
     await edge.takes_device("marker", with_model=False)
 
 
+async def with_device(api: Api, controller: Controller) -> Edge:
+    """Return a connected edge that has a device and its model."""
+    edge = Edge(controller)
+    await make_model(api)
+    await make_device(api)
+    await edge.connect()
+    await edge.takes_device()
+    return edge
+
+
 async def test_recorded_session(api: Api, controller: Controller) -> None:
     """What Go's cloud sent a real edge of 1.23, field by field, and how that answered."""
     edge = Edge(controller)
@@ -290,11 +300,7 @@ async def test_a_node_gets_its_first_device_after_a_restart_of_the_controller_al
 async def test_an_edge_without_changes_is_sent_nothing_when_it_connects_again(
     api: Api, controller: Controller
 ) -> None:
-    edge = Edge(controller)
-    await make_model(api)
-    await make_device(api)
-    await edge.connect()
-    await edge.takes_device()
+    edge = await with_device(api, controller)
     await edge.disconnect()
     await edge.connect()
     asked = await controller.hear(NODE, "membership/detail", '{"event_id": "e"}', "get")
@@ -310,22 +316,14 @@ async def test_an_edge_without_changes_is_sent_nothing_when_it_connects_again(
 async def test_an_edge_that_has_lost_its_database_is_sent_everything(
     api: Api, controller: Controller
 ) -> None:
-    edge = Edge(controller)
-    await make_model(api)
-    await make_device(api)
-    await edge.connect()
-    await edge.takes_device()
+    edge = await with_device(api, controller)
     await controller.hear(NODE, "", None, "lost", "edgecontroller")
     await edge.takes("insert", MODEL)
     await edge.takes("insert", DEVICE)
 
 
 async def test_a_device_of_the_same_name_replaces_another(api: Api, controller: Controller) -> None:
-    edge = Edge(controller)
-    await make_model(api)
-    await make_device(api)
-    await edge.connect()
-    await edge.takes_device()
+    edge = await with_device(api, controller)
     await edge.disconnect()
     await api.client.delete(DEVICES_V1BETA1, LED, "default")
     await api.until(DEVICESTATUSES, LED, "default", lambda obj: obj is None)
@@ -393,11 +391,7 @@ async def test_reports_of_all_forms(api: Api, controller: Controller) -> None:
 async def test_malformed_reports_are_confirmed_and_set_aside(
     api: Api, controller: Controller, content: Any, aspect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    edge = Edge(controller)
-    await make_model(api)
-    await make_device(api)
-    await edge.connect()
-    await edge.takes_device()
+    edge = await with_device(api, controller)
     if aspect == "state/update" and content:
         content = content.replace(b"twin", b"device")
     await edge.reports(f"device/{ID}/{aspect}", content)

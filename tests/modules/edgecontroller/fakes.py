@@ -17,6 +17,7 @@ from modules.edgecontroller.controller import Controller
 from modules.edgecontroller.downstream.state import LISTED
 from modules.edgecontroller.messages import INSERT, PODLIST, UPDATE
 from modules.edgecontroller.objects import RESOURCES
+from tests.support.bench import ControllerBench
 from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
 
@@ -62,7 +63,7 @@ class Context:
         self.details.update(details)
 
 
-class Bench:
+class Bench(ControllerBench):
     """A running controller; NODE is connected."""
 
     def __init__(self, directory: Path) -> None:
@@ -76,33 +77,16 @@ class Bench:
             self.record,
             cast("Any", self.context),
         )
-        self.task = asyncio.create_task(self.controller.run())
+        task = asyncio.create_task(self.controller.run())
+        super().__init__(task, self.context.inbox, self.context.is_ready)
 
     def feed(self, resource: Resource, obj: Any, type_: str = "ADDED") -> None:
         self.api.feed(resource, obj, type_)
 
-    def hear(self, message: Message) -> Taken:
-        taken = Taken(message)
-        self.context.inbox.put_nowait(taken)
-        return taken
-
-    async def ready(self) -> None:
-        ready = asyncio.create_task(self.context.is_ready.wait())
-        await asyncio.wait([ready, self.task], return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        assert not self.task.done(), self.task.exception()
-
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
         due, upstream = self.controller._state.due, self.controller._upstream
-        async with asyncio.timeout(60):
-            for _ in range(10):
-                await asyncio.sleep(0)
-            while not self.task.done() and (
-                len(due) or upstream.pending or not self.context.inbox.empty()
-            ):
-                await asyncio.sleep(0)
-        assert not self.task.done(), self.task.exception()
+        await self.settle_while(lambda: bool(len(due) or upstream.pending))
 
     def told(self) -> dict[str, Message]:
         """Take what has been sent since, by resource; an edge could decode all of it."""
