@@ -56,7 +56,7 @@ async def run(config: DashboardConfig, settings: Settings, context: ModuleContex
         edges, devices = Edges(settings.run_dir, cluster), Devices(cluster)
         access = Access(settings.run_dir, settings.data_dir)
         one_edge = OneEdge(cluster, edges, devices, Unacknowledged(settings.data_dir))
-        board = Board(admin, edges, history, viewers)
+        board = Board(admin, edges, devices, history, viewers)
         logs = stack.enter_context(closing(LogTails(admin, viewers)))
         handlers = Handlers(
             Login(LoginLinks(settings.run_dir), sessions, token, cookie),

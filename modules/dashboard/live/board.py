@@ -11,18 +11,23 @@ from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.history import WRITE_INTERVAL, Change, History, Sample, Usage
 from modules.dashboard.live.cpu import CpuRates
 from modules.dashboard.live.viewers import Viewers
-from modules.dashboard.sources.edges import Edge, Edges
+from modules.dashboard.sources.devices import Device, Devices
+from modules.dashboard.sources.edges import Edge, Edges, seconds
 
 #: Seconds between two polls while somebody looks, and while nobody does.
 POLL: Final = 1.0
 _IDLE_POLL: Final = 5.0
 EDGES_POLL: Final = 5.0
 _IDLE_EDGES_POLL: Final = 30.0
+_DEVICES_POLL: Final = 30.0
 
-#: Edges that are not ready which the overview names, and state changes that are kept.
+#: Edges and devices that are not well which the overview names, and state changes that are kept.
 _NAMED: Final = 50
 _CHANGES: Final = 1000
 _TROUBLE: Final = "unreachable"
+
+#: States that edges report of devices that do not answer.
+_OFFLINE: Final = frozenset({"offline", "disconnected", "unhealthy", "unknown"})
 
 #: The fields of a module in the status document that pages show.
 _FIELDS: Final = (
@@ -34,9 +39,13 @@ _FIELDS: Final = (
 class Board:
     """What is known at this moment; viewers are told of each change."""
 
-    def __init__(self, admin: Admin, edges: Edges, history: History, viewers: Viewers) -> None:
+    def __init__(
+        self, admin: Admin, edges: Edges, devices: Devices, history: History, viewers: Viewers
+    ) -> None:
         self._admin = admin
         self._source = edges
+        self._devices = devices
+        self._device_summary: dict[str, Any] = {"total": 0, "troubled": []}
         self._history = history
         self._viewers = viewers
         self.status: dict[str, Any] = {"state": "starting", "modules": []}
@@ -55,6 +64,7 @@ class Board:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll_supervisor())
             tasks.create_task(self._poll_edges())
+            tasks.create_task(self._poll_devices())
             tasks.create_task(self._keep_history())
 
     def snapshot(self, topic: str) -> Any:
@@ -108,7 +118,7 @@ class Board:
             self._viewers.publish("sample", sample_document(sample))
 
     def _status(self) -> dict[str, Any]:
-        return self.status | {"edges": self._edge_summary(), "recorded": bool(self._history.hour)}
+        return self.status | {"edges": self._edge_summary(), "devices": self._device_summary}
 
     # The edges
 
@@ -141,17 +151,26 @@ class Board:
 
     def _edge_summary(self) -> dict[str, Any]:
         troubled = [edge for edge in self.edges.values() if edge.state != "ready"]
-        troubled.sort(key=lambda edge: (-(edge.since or 0.0), edge.name))
+        noticed = {change.name: change.at for change in self._history.changes}
+        since = {edge.name: edge.since or noticed.get(edge.name) for edge in troubled}
+        troubled.sort(key=lambda edge: (-(since[edge.name] or 0.0), edge.name))
         return {
             "total": len(self.edges),
             "ready": len(self.edges) - len(troubled),
             "troubled": [
-                {"name": edge.name, "state": edge.state, "since": edge.since, "why": edge.why}
+                {"name": edge.name, "state": edge.state, "since": since[edge.name], "why": edge.why}
                 for edge in troubled[:_NAMED]
             ],
             "fault": self._source.fault,
             "read": self._edges_read,
         }
+
+    # The devices
+
+    async def _poll_devices(self) -> None:
+        while True:
+            self._device_summary = _summary_of(await self._devices.read())
+            await asyncio.sleep(_DEVICES_POLL)
 
     # The history
 
@@ -167,6 +186,22 @@ class Board:
 def _news(changes: list[Any], *, all: bool = False) -> dict[str, Any]:  # noqa: A002
     """Return changes for pages: those that are new, or all that are kept."""
     return {"all": all, "changes": changes}
+
+
+def _summary_of(devices: list[Device]) -> dict[str, Any]:
+    troubled = [device for device in devices if device.fault or device.state in _OFFLINE]
+    return {
+        "total": len(devices),
+        "troubled": [
+            {
+                "name": f"{device.namespace}/{device.name}",
+                "state": "not accepted" if device.fault else device.state,
+                "since": device.since or seconds(device.online),
+                "why": device.fault or f"so its edge {device.node} reports",
+            }
+            for device in troubled[:_NAMED]
+        ],
+    }
 
 
 def sample_document(sample: Sample) -> dict[str, Any]:

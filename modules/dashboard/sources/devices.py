@@ -10,6 +10,7 @@ import msgspec
 
 from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, KubeError, NotFound
 from modules.dashboard.sources.cluster import Cluster
+from modules.dashboard.sources.edges import seconds
 
 #: Seconds for which a list serves all pages.
 _FRESH: Final = 4.0
@@ -42,6 +43,8 @@ class Device(msgspec.Struct, frozen=True):
     """when it was last online"""
     fault: str
     """why cloudcore cannot use it: its condition Accepted"""
+    since: float | None
+    """since when there is this fault, in seconds since the epoch"""
     twins: list[Twin]
 
 
@@ -132,15 +135,17 @@ def _common(device: Object, version: str) -> dict[str, Any]:
         "namespace": namespace,
         "model": str(_map(_map(device, "spec"), "deviceModelRef").get("name") or ""),
         "version": version,
-        "fault": _fault(_maps(_map(device, "status"), "conditions")),
+        **_fault(_maps(_map(device, "status"), "conditions")),
     }
 
 
-def _fault(conditions: Iterable[Object]) -> str:
+def _fault(conditions: Iterable[Object]) -> dict[str, Any]:
+    """Return why cloudcore cannot use a device, and since when."""
     for condition in conditions:
         if condition.get("type") == "Accepted" and condition.get("status") == "False":
-            return str(condition.get("message") or condition.get("reason") or "not accepted")
-    return ""
+            why = str(condition.get("message") or condition.get("reason") or "not accepted")
+            return {"fault": why, "since": seconds(condition.get("lastTransitionTime"))}
+    return {"fault": "", "since": None}
 
 
 def _selected_node(spec: Object) -> str:

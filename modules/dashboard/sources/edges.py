@@ -15,6 +15,7 @@ from modules.dashboard.sources.cluster import Cluster
 
 #: The label of nodes that run edgecore.
 _EDGE_LABEL: Final = "node-role.kubernetes.io/edge"
+_LEFT: Final = "its connection has ended; its Node is not due to report again yet"
 _NO_HUB: Final = "cloudhub does not answer, so nobody knows whether it is connected"
 
 
@@ -126,7 +127,7 @@ def _state(
     if not known:
         return "unknown", since, _NO_HUB
     if row is None:
-        return "disconnected", None if ready else since, "" if ready else why
+        return "disconnected", None if ready else since, _LEFT if ready else why
     if node is None:
         return "no node", row["since"], "it is connected, and the Kubernetes API has no such Node"
     if ready:

@@ -22,6 +22,9 @@ zygote.preload("modules.dashboard.main")
 #: The token of the admin interface in these tests.
 TOKEN = "a-token-of-tests"
 
+#: Seconds for importing what all modules need, on a busy machine.
+IMPORTS = 90.0
+
 
 def begin(base: Path, *modules: str, sets: tuple[str, ...] = ()) -> Running:
     """Start a cloudcore with a dashboard and other modules of the testbed."""
@@ -33,6 +36,7 @@ def begin(base: Path, *modules: str, sets: tuple[str, ...] = ()) -> Running:
         names,
         sets=("modules.dashboard.port=0", f"admin.token_file={token}", *sets),
     )
+    running.wait_for("starting module", IMPORTS)
     running.ready("dashboard", *modules)
     return running
 

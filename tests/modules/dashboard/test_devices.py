@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, NotFound, Unreachable
+from modules.dashboard.live.board import _summary_of
 from modules.dashboard.sources.devices import Devices, Twin, alpha, beta
 
 ALPHA: dict[str, Any] = {
@@ -113,3 +114,19 @@ async def test_without_crds_or_api_there_are_none() -> None:
     away = Devices(Served({DEVICES: Unreachable("nobody", request="list")}))  # type: ignore[arg-type]
     assert await away.read() == []
     assert "nobody" in away.fault
+
+
+def test_which_devices_are_not_well_since_when_and_why() -> None:
+    offline = beta(BETA, {"status": {"state": "offline", "lastOnlineTime": "1970-01-01T00:00:09Z"}})
+    faulty = alpha(ALPHA)
+    summary = _summary_of([faulty, offline, beta(BETA, STATUS)])
+    assert summary["total"] == 3
+    assert summary["troubled"] == [
+        {"name": "default/old", "state": "not accepted", "since": None, "why": "no such model"},
+        {
+            "name": "default/new",
+            "state": "offline",
+            "since": 9.0,
+            "why": "so its edge edge-2 reports",
+        },
+    ]

@@ -69,6 +69,7 @@ def test_each_state_and_why() -> None:
     assert states["bare"][:2] == ("no node", 100.0)
     just_left = join({}, [node("well")])["well"]
     assert (just_left.state, just_left.since, just_left.connected) == ("disconnected", None, None)
+    assert "its connection has ended" in just_left.why
 
 
 def test_nodes_of_the_cloud_are_no_edges() -> None:
@@ -111,7 +112,7 @@ class Source(Edges):
 async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_path: Path) -> None:
     source, viewers = Source(), Viewers()
     history = History(tmp_path / "history.json")
-    board = Board(None, source, history, viewers)  # type: ignore[arg-type]
+    board = Board(None, source, None, history, viewers)  # type: ignore[arg-type]
     before = join({"a": session("a"), "b": session("b")}, [node("a"), node("b"), node("c")])
     board._compare(before)
     assert not history.changes  # they are what there was at the start
@@ -126,7 +127,9 @@ async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_
     seen = [(each.name, each.old, each.new) for each in history.changes]
     assert seen == [("b", "ready", "disconnected"), ("c", "disconnected", "removed")]
     assert [each["name"] for each in board.last_changes()] == ["b", "c"]
-    assert board._edge_summary()["troubled"][0]["name"] == "b"
+    (troubled,) = board._edge_summary()["troubled"]
+    assert troubled["name"] == "b"
+    assert troubled["since"] == history.changes[0].at  # nobody else knows since when
 
 
 class Away:

@@ -63,7 +63,7 @@ export function plural(count, noun) {
 
 const TONES = {
   good: ["ready", "running", "good", "True", "Running", "Succeeded", "default", "online"],
-  warn: ["starting", "stopping", "backoff", "unknown", "no node", "expiring", "Pending", "degraded"],
+  warn: ["starting", "stopping", "backoff", "unknown", "no node", "not accepted", "unhealthy", "expiring", "Pending", "degraded"],
   bad: ["crashed", "failed", "not ready", "disconnected", "expired", "unreachable", "Failed", "False",
     "foreign", "offline"],
 };

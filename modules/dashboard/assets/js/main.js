@@ -115,6 +115,7 @@ function update(status) {
   const of = (kind) => problems.filter((each) => each.kind === kind);
   setCount("/modules", of("module").length, "bad");
   setCount("/edges", status.edges.total - status.edges.ready, "bad");
+  setCount("/devices", status.devices.troubled.length, "warn");
   setCount("/dead-letters", status.modules.reduce((sum, each) => sum + each.inbox.dead_letters, 0), "warn");
 }
 

@@ -3,7 +3,7 @@
 const SOON = 30 * 86400;
 
 export function findProblems(status) {
-  return [...modules(status), ...edges(status), ...letters(status), ...sources(status)];
+  return [...modules(status), ...edges(status), ...devices(status), ...letters(status), ...sources(status)];
 }
 
 function modules(status) {
@@ -32,6 +32,13 @@ function edges(status) {
   return status.edges.troubled.map((edge) => ({
     kind: "edge", what: edge.name, state: edge.state, since: edge.since, why: edge.why,
     href: `/edges/${encodeURIComponent(edge.name)}`, bad: edge.state !== "unknown",
+  }));
+}
+
+function devices(status) {
+  return status.devices.troubled.map((device) => ({
+    kind: "device", what: device.name, state: device.state, since: device.since, why: device.why,
+    href: "/devices", bad: false,
   }));
 }
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import psutil
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.modules.dashboard.browser.conftest import Tab
 from tests.modules.dashboard.browser.fleet import Fleet, row, serving
 from tests.modules.dashboard.conftest import begin
+
+#: All modules and a browser start.
+pytestmark = pytest.mark.timeout(180)
 
 HOSTILE = "<img src=x onerror='window.pwned=1'>"
 

@@ -17,6 +17,9 @@ from ipc.message import encode
 from tests.modules.dashboard.browser.conftest import EDGES, Tab, cloud
 from tests.support.running import Running
 
+#: All modules and a browser start.
+pytestmark = pytest.mark.timeout(180)
+
 HOSTILE = "<img src=x onerror='window.pwned=1'>"
 PAGES = {
     "/": "All is well",
@@ -186,7 +189,8 @@ def test_the_line_for_a_new_edge_and_a_token_that_is_revoked(tab: Tab) -> None:
     line = page.locator(".join-line pre")
     expect(line).to_contain_text("keadm join --cloudcore-ipport=127.0.0.1:")
     expect(line).to_contain_text("--token=")
-    row = page.get_by_role("row").filter(has_text=re.compile(r"\bgood\b")).filter(has_text="Revoke")
+    row = page.get_by_role("row").filter(has=page.get_by_text("good", exact=True))
+    row = row.filter(has=page.get_by_role("button", name=re.compile("Revoke")))
     expect(row).to_have_count(1)
     row.get_by_role("button").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()

@@ -87,11 +87,12 @@ function tile(label, href) {
 function tilesPart() {
   const modules = tile("Modules ready", "/modules");
   const edges = tile("Edges ready", "/edges");
+  const devices = tile("Devices", "/devices");
   const restarts = tile("Restarts", "/events");
   const letters = tile("Dead letters", "/dead-letters");
   const memory = tile("Memory in all", "/modules");
   return {
-    node: h("div", { class: "tiles" }, [modules, edges, restarts, letters, memory].map((each) => each.node)),
+    node: h("div", { class: "tiles" }, [modules, edges, devices, restarts, letters, memory].map((each) => each.node)),
     update: (status) => {
       const enabled = status.modules.filter((each) => each.enabled);
       const ready = enabled.filter((each) => each.state === "ready").length;
@@ -99,7 +100,9 @@ function tilesPart() {
       modules.set(number(ready), `of ${enabled.length}`, ready < enabled.length ? "bad" : "");
       const { total, ready: connected } = status.edges;
       edges.set(number(connected), `of ${number(total)}`, connected < total ? "bad" : "");
-      restarts.set(number(sum((each) => each.restarts)), "since the start");
+      const { total: known, troubled } = status.devices;
+      devices.set(number(known), troubled.length ? `${troubled.length} not well` : "", troubled.length ? "warn" : "");
+      restarts.set(number(sum((each) => each.restarts)));
       const dead = sum((each) => each.inbox.dead_letters);
       letters.set(number(dead), "", dead ? "warn" : "");
       memory.set(bytes(sum((each) => each.rss_bytes)));
