@@ -74,8 +74,8 @@ share: $(DOCS) ## make man pages and shell completions, which packages get
 dist: share $(TEST) ## build the wheel and the sdist in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
-try-dist: dist ## run the wheel and the sdist from empty environments, on each Python that is here
-	@$(BIN)/python -m deploy.try_dist dist
+try-dist: dist ## run the wheel and the sdist from empty environments, on each Python here (ARGS=python3.12)
+	@$(BIN)/python -m deploy.try_dist dist $(ARGS)
 
 deb: dist ## build the Debian package in dist/, for the Python of this Debian
 	@deploy/debian/build dist

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,13 @@ ROOT: Final = Path(__file__).parents[1]
 PYTHONS: Final = ("python3.11", "python3.12", "python3.13", "python3.14")
 #: Where pyenv keeps interpreters that are not the present one.
 _PYENV: Final = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-_DEADLINE: Final = 300.0
+_DEADLINE: Final = 900.0
 
 
-def main(directory: Path) -> int:
+def main(directory: Path, names: Sequence[str]) -> int:
     """Try each package on each Python, and return the exit status."""
     packages = [*directory.glob("*.whl"), *directory.glob("*.tar.gz")]
-    pythons = list(found())
+    pythons = list(found(names or PYTHONS))
     if not packages or not pythons:
         print(f"cannot try packages: {len(packages)} packages, {len(pythons)} Pythons")
         return 1
@@ -40,9 +40,9 @@ def main(directory: Path) -> int:
     return 0
 
 
-def found() -> Iterator[str]:
+def found(names: Sequence[str]) -> Iterator[str]:
     """Return one interpreter of each version that works; pyenv has names of some that do not."""
-    for name in PYTHONS:
+    for name in names:
         kept = sorted(map(str, _PYENV.glob(f"{name.removeprefix('python')}.*/bin/{name}")))
         for candidate in (name, *kept):
             if shutil.which(candidate) and _works(candidate):
@@ -123,4 +123,4 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
