@@ -11,10 +11,11 @@ from typing import Final
 
 import click
 
-from supervisor.checks import Check, Finding, Mark, perform
+from supervisor.checks import Check, Finding, Mark
 from supervisor.cli import words
 from supervisor.cli.progress import Progress
 from supervisor.cli.text_table import width_of_output
+from supervisor.doctor.runs import perform
 
 #: Exit statuses.
 ALL_WELL: Final = 0

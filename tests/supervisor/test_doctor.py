@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from supervisor.api import Check, Finding, Listener, Module, Settings
-from supervisor.checks import perform
 from supervisor.cli.app import cloudcore
 from supervisor.config import installed, load
 from supervisor.doctor import examination, host
 from supervisor.doctor.examination import sections
+from supervisor.doctor.runs import perform
 from supervisor.host import clock, open_files
 from supervisor.host.paths import Paths
 from tests.support.running import Running

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 
 import click
 import pytest
 
 from supervisor.checks import Check, Finding
-from supervisor.cli import findings
+from supervisor.cli import findings, progress
 from supervisor.cli.findings import report
 
 
@@ -69,13 +70,11 @@ def test_exit_status(
     assert (row["section"], row["check"], row["mark"]) == ("one", "a", str(finding.mark))
 
 
-def test_on_a_terminal_it_says_that_it_waits(
+def test_it_says_what_it_waits_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import threading
-
     said = threading.Event()
-    echo = findings.click.echo
+    echo = progress.click.echo
 
     def noting(*arguments: object, **options: object) -> None:
         echo(*arguments, **options)
@@ -86,8 +85,7 @@ def test_on_a_terminal_it_says_that_it_waits(
         assert said.wait(5)
         return [Finding.ok("a")]
 
-    monkeypatch.setattr(findings, "_PATIENCE", 0.05)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(findings.click, "echo", noting)
+    monkeypatch.setattr(progress, "PATIENCE", 0.05)
+    monkeypatch.setattr(progress.click, "echo", noting)
     assert report({"one": [Check("the moon", slow)]}, "text", 5) == 0
     assert capsys.readouterr().err == "waiting for the moon ...\n"

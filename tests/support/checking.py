@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from supervisor.api import Check, Finding
-from supervisor.checks import perform
+from supervisor.doctor.runs import perform
 
 
 def command(*words: str) -> str:
