@@ -19,12 +19,11 @@ from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
     DEVICESTATUSES,
-    NODES,
     OBJECTSYNCS,
     KubeClient,
 )
 from modules.common.sync.object_syncs import read_sync
-from modules.hollow import manifests, tls
+from modules.hollow import manifests
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.edge import HollowEdge
@@ -32,7 +31,6 @@ from tests.support.waiting import eventually
 
 from .test_takeover import Move, Sent, serving
 from .test_todays_devices import told
-from .world import QUICK
 
 Json = dict[str, Any]
 
@@ -44,14 +42,8 @@ class DevicesMove(Move):
     """The cluster, and edges with two devices each: one for the test, and one as a marker."""
 
     async def join(self, stack: AsyncExitStack, cloudcore: Cloudcore) -> None:
-        for name, version in FLEET.items():
-            context = tls.issue(cloudcore.settings.data_dir / "pki", name)
-            edge = HollowEdge(
-                name, self.url, context, kubeedge=version, timing=QUICK, keep_messages=10_000
-            )
-            self.edges[name] = await stack.enter_async_context(edge)
+        await self.connect(stack, cloudcore, FLEET)
         for name in FLEET:
-            await observe.in_api(self.api, NODES, name, None, lambda node: bool(node["status"]))
             model = manifests.device_model_v1beta1(f"m-{name}")
             await self.api.create(DEVICEMODELS_V1BETA1, model, "default")
             for prefix in ("d", "end"):

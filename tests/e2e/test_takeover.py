@@ -69,16 +69,23 @@ class Move:
         )
         self.edges: dict[str, HollowEdge] = {}
 
-    async def join(self, stack: AsyncExitStack, cloudcore: Cloudcore) -> None:
-        """Have each edge get a certificate and its objects."""
-        for name, version in FLEET.items():
+    async def connect(
+        self, stack: AsyncExitStack, cloudcore: Cloudcore, fleet: dict[str, str]
+    ) -> None:
+        """Have edges of these versions connect and register."""
+        for name, version in fleet.items():
             context = tls.issue(cloudcore.settings.data_dir / "pki", name)
             edge = HollowEdge(
                 name, self.url, context, kubeedge=version, timing=QUICK, keep_messages=10_000
             )
             self.edges[name] = await stack.enter_async_context(edge)
-        for name in FLEET:
+        for name in fleet:
             await observe.in_api(self.api, NODES, name, None, lambda node: bool(node["status"]))
+
+    async def join(self, stack: AsyncExitStack, cloudcore: Cloudcore) -> None:
+        """Have each edge get a certificate and its objects."""
+        await self.connect(stack, cloudcore, FLEET)
+        for name in FLEET:
             await self.configmap(f"cm-{name}", "1")
             secret = {"metadata": {"name": f"s-{name}"}, "stringData": {"k": "1"}}
             await self.api.create(SECRETS, secret, "default")

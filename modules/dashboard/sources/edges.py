@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from modules.common.edge_versions import EDGE_LABEL
 from modules.common.kube import NODES, KubeError
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.sources.cluster import Cluster
 
 #: The label of nodes that run edgecore.
-_EDGE_LABEL: Final = "node-role.kubernetes.io/edge"
 _LEFT: Final = "its connection has ended; its Node is not due to report again yet"
 _NO_HUB: Final = "cloudhub does not answer, so nobody knows whether it is connected"
 
@@ -89,7 +89,7 @@ def join(sessions: dict[str, dict[str, Any]] | None, nodes: Iterable[Any]) -> di
     for node in nodes:
         metadata = node.get("metadata") or {}
         name = str(metadata.get("name", ""))
-        if name in (sessions or {}) or _EDGE_LABEL in (metadata.get("labels") or {}):
+        if name in (sessions or {}) or EDGE_LABEL in (metadata.get("labels") or {}):
             found[name] = _edge(name, node, sessions)
     for name in sessions or {}:
         if name not in found:

@@ -9,6 +9,7 @@ from typing import Final
 
 from ipc import Message
 from modules.common import message_resource, times
+from modules.common.edge_versions import EDGE_LABEL
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Object
 from modules.common.message_resource import ObjectResource
@@ -30,7 +31,6 @@ from modules.edgecontroller.upstream.message_queue import retry_briefly
 from modules.edgecontroller.upstream.restriction import check_labels, check_node_patch, registration
 
 _STATUS: Final = "status"
-_EDGE: Final = "node-role.kubernetes.io/edge"
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class NodeWriter:
         if ("", name) not in self._state.nodes:
             text = (
                 f"node {name}: exists in the Kubernetes API, but not as an edge node; "
-                f"give it the label: kubectl label node {name} {_EDGE}="
+                f"give it the label: kubectl label node {name} {EDGE_LABEL}="
             )
             self._trouble.failed(name, "no edge node", text)
 
@@ -169,7 +169,7 @@ class NodeWriter:
 
 
 def _create(node: str) -> str:
-    labels = f'{{"{_EDGE}": ""}}'
+    labels = f'{{"{EDGE_LABEL}": ""}}'
     manifest = (
         '{"apiVersion": "v1", "kind": "Node", '
         f'"metadata": {{"name": "{node}", "labels": {labels}}}}}'
