@@ -93,6 +93,8 @@ class ReplicasSettings:
     name: str = ""
     namespace: str = "kubeedge"
     lease_duration: float = 15.0
+    address: str = "0.0.0.0"
+    port: int = 10007
 
     @property
     def identity(self) -> str:
@@ -260,7 +262,7 @@ class Module(ABC):
         """
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, Listener]:  # noqa: ARG003
+    def listeners(cls, config: Any, settings: Settings) -> dict[str, Listener]:  # noqa: ARG003
         """Return the sockets, by name, that the supervisor opens and hands down.
 
         They outlive the module: while it restarts, connections wait in the backlog.

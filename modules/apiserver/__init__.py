@@ -24,7 +24,11 @@ class ApiServer(Module):
     Config: ClassVar[type[ModuleConfig]] = ApiServerConfig
 
     @classmethod
-    def listeners(cls, config: ApiServerConfig) -> dict[str, Listener]:
+    def listeners(
+        cls,
+        config: ApiServerConfig,
+        settings: Settings,  # noqa: ARG003
+    ) -> dict[str, Listener]:
         return {"https": Listener(config.address, config.port)}
 
     @classmethod

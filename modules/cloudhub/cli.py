@@ -1,4 +1,4 @@
-"""`cloudcore nodes`: the connected edge nodes."""
+"""`cloudcore nodes`: the connected edge nodes, of this cloudcore or of all replicas."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from supervisor.cli.options import output_option
 
 #: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
 NOT_RUNNING: Final = 3
+#: Exit status of `--all` if a replica did not answer.
+INCOMPLETE: Final = 4
+#: Seconds for the answers of all replicas, which have half of that.
+_ALL: Final = 30.0
 
 _HEADINGS: Final = (
-    *("NODE", "CONNECTED", "ADDRESS", "CERTIFICATE", "EXPIRES", "PROTOCOL"),
+    *("NODE", "REPLICA", "CONNECTED", "ADDRESS", "CERTIFICATE", "EXPIRES", "PROTOCOL"),
     *("IN", "OUT", "QUEUE", "KEEPALIVE"),
 )
 #: Columns that are left out on a narrow terminal, in this order.
-_LESS_IMPORTANT: Final = ("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE")
+_LESS_IMPORTANT: Final = (
+    *("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE"),
+)
 
 
 def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
@@ -37,6 +43,7 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
 
 @click.command("nodes", cls=Command)
 @click.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
+@option("-a", "--all", "every", is_flag=True, help="Ask all replicas, not this cloudcore alone.")
 @output_option("table")
 @option(
     "--run-dir",
@@ -44,15 +51,23 @@ def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> 
     callback=_run_dir,
     help="cloudcore's run directory, which holds its sockets.",
 )
-def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
+def nodes(names: tuple[str, ...], every: bool, output: str, run_dir: Path) -> None:
     """Show the edge nodes that are connected.
 
-    A narrow terminal shows fewer columns; -o json has all of them.
+    A narrow terminal shows fewer columns; -o json has all of them. Of a replica that does not
+    answer, --all shows the nodes that it holds by their Leases.
 
-    Exit status: 0, or 3 if no cloudhub is running.
+    Exit status: 0, 3 if no cloudhub is running, or 4 if a replica did not answer.
     """
+    faults: list[str] = []
     try:
-        rows = _ask_all(run_dir)
+        rows = _own_rows(run_dir)
+        if every:
+            others = _ask(run_dir)
+            faults = [
+                f"replica {each['replica']}: {each['error']}" for each in others if "error" in each
+            ]
+            rows += [row for each in others for row in each["nodes"]]
     except client.NotRunning as error:
         click.echo(str(error), err=True)
         sys.exit(NOT_RUNNING)
@@ -67,9 +82,20 @@ def nodes(names: tuple[str, ...], output: str, run_dir: Path) -> None:
         click.echo(_table(rows))
     else:
         click.echo("no node is connected" if not names else "not connected", err=True)
+    for fault in faults:
+        click.echo(f"{fault} (its nodes are shown by their Leases)", err=True)
+    sys.exit(INCOMPLETE if faults else 0)
 
 
-def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
+def _ask(run_dir: Path) -> list[dict[str, Any]]:
+    """Have the first process ask the other replicas."""
+    answers: list[dict[str, Any]] = client.request(
+        run_dir / "cloudhub.sock", "GET", "/replicas", timeout=_ALL
+    )
+    return answers
+
+
+def _own_rows(run_dir: Path) -> list[dict[str, Any]]:
     """Ask every process; one that is restarting has no sessions."""
     answers = []
     for path in (*run_dir.glob("cloudhub.sock"), *run_dir.glob("cloudhub-*.sock")):
@@ -84,6 +110,8 @@ def _ask_all(run_dir: Path) -> list[dict[str, Any]]:
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with its times in the format of `cloudcore status`."""
+    if "since" not in row:
+        return row
     certificate = row["certificate"] | {"expires": _timestamp(row["certificate"]["expires"])}
     times = {name: _timestamp(row[name]) for name in ("since", "keepalive")}
     return row | {"certificate": certificate} | times
@@ -96,14 +124,22 @@ def _timestamp(seconds: float) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     now = time.time()
     cells = [_cells(row, now) for row in rows]
-    return align(_HEADINGS, cells, drop=_LESS_IMPORTANT, width=terminal_width())
+    if not any(row.get("replica") for row in rows):
+        cells = [(node, *rest) for node, _, *rest in cells]
+        headings = tuple(each for each in _HEADINGS if each != "REPLICA")
+    else:
+        headings = _HEADINGS
+    return align(headings, cells, drop=_LESS_IMPORTANT, width=terminal_width())
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
+    known = row["node"], row.get("replica") or "-"
+    if "since" not in row:  # all that the Lease says
+        return *known, *["-"] * (len(_HEADINGS) - len(known))
     certificate = row["certificate"]
     waiting = f"{row['queue_messages']} ({row['queue_bytes']} B)" if row["queue_messages"] else "0"
     return (
-        row["node"],
+        *known,
         _span(now - row["since"]),
         row["address"],
         certificate["common_name"],

@@ -27,9 +27,9 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining import joining
 from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.joining.join_line import Ports, make_join_line
-from modules.cloudhub.nodes import NodesServer, socket_of
-from modules.cloudhub.replicas.membership import Membership
-from modules.common.kube import KubeClient
+from modules.cloudhub.member import joined
+from modules.cloudhub.nodes import NodesServer, read_rows, socket_of
+from modules.cloudhub.questions import Questions
 from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, ModuleContext, Settings
 
@@ -54,21 +54,32 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
     drivers = CONNECTIONS if config.uds_address and context.name == FIRST else 0
     context.report(max_open_files=open_files.check_limit(config.node_limit, drivers))
     async with AsyncExitStack() as servers:
-        membership = None
+        member = None
         if settings.replicas.enabled and context.name == FIRST:
-            membership = await servers.enter_async_context(_joined(settings, context))
+            member = await servers.enter_async_context(joined(config, settings, context))
+        membership = member.membership if member else None
         units = unit_names(config.processes)
         longest = settings.replicas.lease_duration if settings.replicas.enabled else 0.0
         hub = Hub(config, context, tls, units, membership=membership, longest_stop=longest)
         try:
             path = socket_of(settings.run_dir, context.name)
             join = partial(_join_line, config, settings, context.sockets)
-            nodes = NodesServer(path, context.name, hub.sessions, join)
+            nodes = NodesServer(
+                path,
+                context.name,
+                hub.sessions,
+                join,
+                replica=settings.replicas.identity if settings.replicas.enabled else "",
+                others=member.peers.nodes if member else None,
+            )
             await servers.enter_async_context(nodes)
+            questions = Questions(context, member.peers if member else None)
+            hub.on_disconnected(questions.disconnected)
             if drivers:
-                csi = CsiServer(config.uds_address, context)
-                await servers.enter_async_context(csi)
-                hub.on_disconnected(csi.disconnected)
+                await servers.enter_async_context(CsiServer(config.uds_address, questions))
+            if member:
+                rows = partial(read_rows, settings.run_dir, units)
+                await servers.enter_async_context(member.server(questions, rows))
         except OSError as error:
             raise CannotStart(error.strerror or str(error)) from error
         if not config.ca:
@@ -90,13 +101,6 @@ def _join_line(
 def _port(listener: socket.socket | None) -> int:
     port: int = listener.getsockname()[1] if listener else 0
     return port
-
-
-@contextlib.asynccontextmanager
-async def _joined(settings: Settings, context: ModuleContext) -> AsyncIterator[Membership]:
-    """Be one of several replicas."""
-    async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as client:
-        yield Membership(client, settings.replicas, context)
 
 
 @contextlib.asynccontextmanager

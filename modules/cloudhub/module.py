@@ -50,10 +50,13 @@ class CloudHub(Module):
     config: CloudHubConfig
 
     @classmethod
-    def listeners(cls, config: CloudHubConfig) -> dict[str, Listener]:
+    def listeners(cls, config: CloudHubConfig, settings: Settings) -> dict[str, Listener]:
         listening = {"websocket": Listener(config.address, config.port)}
         if config.https:
             listening["https"] = Listener(config.address, config.https_port)
+        if (replicas := settings.replicas).enabled:
+            at = Listener(replicas.address, replicas.port, table="[replicas]")
+            listening["replicas"] = at
         return listening
 
     @classmethod

@@ -7,8 +7,9 @@ of this process and to its restart time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,10 @@ _TIMEOUT: Final = 10.0
 #: Rows per part of the answer; the event loop serves edges between two parts.
 _ROWS: Final = 200
 
+log = logging.getLogger(__name__)
+
 Body = AsyncIterator[bytes]
+Others = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 SOCKET_SUFFIX: Final = ".sock"
 
@@ -38,7 +42,7 @@ class NodesServer(UnixServer):
     """Answers `GET /nodes` with a JSON list, one object for each session (see `_row`).
 
     And `POST /join` with a line to type on a new edge node, if `join` makes one: in a thread, as it
-    reads and writes files.
+    reads and writes files. `GET /replicas` with what the other replicas answer: `others` asks them.
     """
 
     def __init__(
@@ -47,8 +51,14 @@ class NodesServer(UnixServer):
         process: str,
         sessions: Mapping[str, Session],
         join: Callable[[], dict[str, Any]] | None = None,
+        *,
+        replica: str = "",
+        others: Others | None = None,
     ) -> None:
+        """`replica` is this one's name, if there are several, and `others` asks the others."""
         super().__init__(path, self._answer)
+        self._replica = replica
+        self._others = others
         self._join = join
         self._process = process
         self._sessions = sessions
@@ -67,6 +77,9 @@ class NodesServer(UnixServer):
                 status, body = HTTPStatus.OK, self._table()
             elif asked == "POST /join" and self._join:
                 status, body = await self._made(self._join)
+            elif asked == "GET /replicas":
+                found = await self._others() if self._others else []
+                status, body = HTTPStatus.OK, _once(found)
             else:
                 status, body = (
                     HTTPStatus.NOT_FOUND,
@@ -116,6 +129,7 @@ class NodesServer(UnixServer):
             "queue_bytes": session.queue.bytes,
             "keepalive": round(epoch + session.last_keepalive, 3),
             "process": self._process,
+            "replica": self._replica,
         }
 
 
@@ -136,3 +150,38 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
 
 async def _once(document: Any) -> AsyncIterator[bytes]:
     yield msgspec.json.encode(document)
+
+
+async def read_rows(run_dir: Path, units: Sequence[str]) -> bytes:
+    """Return the rows of all processes as one JSON list; one that is restarting has none."""
+    rows: list[msgspec.Raw] = []
+    for unit in units:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                reader, writer = await asyncio.open_unix_connection(socket_of(run_dir, unit))
+                try:
+                    rows += await _read_rows(reader, writer)
+                finally:
+                    writer.close()
+        except (OSError, h11.RemoteProtocolError, msgspec.MsgspecError) as error:
+            log.debug("process %s does not say its nodes: %s", unit, error)
+    return msgspec.json.encode(rows)
+
+
+async def _read_rows(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> list[msgspec.Raw]:
+    connection = h11.Connection(h11.CLIENT)
+    asked = h11.Request(method="GET", target="/nodes", headers=[("Host", "localhost")])
+    writer.write((connection.send(asked) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    body = bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(65536))
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage):
+            return msgspec.json.decode(body, type=list[msgspec.Raw])
+        elif isinstance(event, h11.ConnectionClosed):
+            return []

@@ -22,7 +22,11 @@ class Dashboard(Module):
     config: DashboardConfig
 
     @classmethod
-    def listeners(cls, config: DashboardConfig) -> dict[str, Listener]:
+    def listeners(
+        cls,
+        config: DashboardConfig,
+        settings: Settings,  # noqa: ARG003
+    ) -> dict[str, Listener]:
         return {"http": Listener(config.address, config.port)}
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -70,11 +70,16 @@ class KubernetesTable(Table):
         return self
 
 
+_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+
 class ReplicasTable(Table):
     """`[replicas]`: becomes `supervisor.api.ReplicasSettings`."""
 
     enabled: bool = False
-    name: str = Field("", max_length=200, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")
-    """part of the name of a Lease, so of the same characters"""
+    name: str = Field("", max_length=200, pattern=rf"^({_LABEL}(\.{_LABEL})*)?$")
+    """part of the name of a Lease, and the DNS name of a certificate"""
     namespace: str = Field("kubeedge", min_length=1)
     lease_duration: float = Field(15.0, ge=1)
+    address: str = Field("0.0.0.0", min_length=1)
+    port: int = Field(10007, ge=0, le=65535)

@@ -44,8 +44,9 @@ def checks(
 
 def _ports(configuration: Configuration, settings: Settings) -> Iterator[_Port]:
     for spec in running_modules(configuration, settings):
-        for name, listener in spec.cls.listeners(spec.config).items():
-            yield _Port(f"{spec.name} ({name})", listener, f"[modules.{spec.name}]")
+        for name, listener in spec.cls.listeners(spec.config, settings).items():
+            table = listener.table or f"[modules.{spec.name}]"
+            yield _Port(f"{spec.name} ({name})", listener, table)
     if configuration.admin.address:
         host, _, number = configuration.admin.address.rpartition(":")
         yield _Port("the admin interface", Listener(host.strip("[]"), int(number)), "[admin]")

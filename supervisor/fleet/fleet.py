@@ -136,7 +136,7 @@ class Fleet:
             self.disable(spec, reason)
             return
         try:
-            listening = sockets.open_all(spec.cls.listeners(spec.config))
+            listening = sockets.open_all(spec.cls.listeners(spec.config, self.settings))
         except OSError as error:
             raise CannotRun(f"module {spec.name}: {error}") from error
         self.add(spec, listening)

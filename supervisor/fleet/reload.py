@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from ipc import ChannelState
+from supervisor.api import Settings
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.fleet.fleet import Fleet
 from supervisor.host import sockets
@@ -104,11 +105,13 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
             plan.restarted.append(spec)
         else:
             plan.unchanged.append(spec.name)
-    _open_sockets(fleet, plan, before)
+    _open_sockets(fleet, plan, before, settings)
     return plan
 
 
-def _open_sockets(fleet: Fleet, plan: _Plan, before: dict[str, ModuleSpec]) -> None:
+def _open_sockets(
+    fleet: Fleet, plan: _Plan, before: dict[str, ModuleSpec], settings: Settings
+) -> None:
     """Open new listeners; an unchanged listener keeps its socket and its backlog."""
     opened: list[sockets.Sockets] = []
     try:
@@ -118,8 +121,8 @@ def _open_sockets(fleet: Fleet, plan: _Plan, before: dict[str, ModuleSpec]) -> N
             )
             units = fleet.units_of(spec.name)
             held = units[0].sockets if units else {}
-            old = before[spec.name].cls.listeners(before[spec.name].config)
-            wanted = spec.cls.listeners(spec.config)
+            old = before[spec.name].cls.listeners(before[spec.name].config, fleet.settings)
+            wanted = spec.cls.listeners(spec.config, settings)
             kept = {
                 name: held[name] for name in wanted if name in held and old[name] == wanted[name]
             }

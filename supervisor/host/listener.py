@@ -16,3 +16,5 @@ class Listener(NamedTuple):
     address: str
     port: int
     kind: Literal["tcp", "udp"] = "tcp"
+    table: str = ""
+    """the table of the configuration that sets the address, if not the module's own"""

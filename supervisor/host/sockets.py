@@ -22,7 +22,7 @@ def open_all(listeners: Mapping[str, Listener]) -> dict[str, socket.socket]:
     opened: dict[str, socket.socket] = {}
     try:
         for name, listener in listeners.items():
-            opened[name] = _open(name, *listener)
+            opened[name] = _open(name, listener.address, listener.port, listener.kind)
     except OSError:
         for sock in opened.values():
             sock.close()

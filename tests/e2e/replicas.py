@@ -158,6 +158,8 @@ async def three_replicas() -> AsyncIterator[Fleet]:
                     *("--set", "replicas.enabled=true"),
                     *("--set", f"replicas.name={name}"),
                     *("--set", f"replicas.lease_duration={LEASE}"),
+                    *("--set", 'replicas.address="127.0.0.1"'),
+                    *("--set", "replicas.port=0"),
                     *("--set", 'modules.edgecontroller.record="objectsync"'),
                 )
             )

@@ -32,7 +32,7 @@ class Plain(Module):
     findings: Sequence[Finding] = ()
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, Listener]:
+    def listeners(cls, config: Any, settings: Settings) -> dict[str, Listener]:
         return {"door": Listener("127.0.0.1", cls.port)}
 
     @classmethod
@@ -144,7 +144,7 @@ def test_a_port_that_another_program_holds(
 
 
 def test_an_address_that_this_host_has_not(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plain, "listeners", lambda _: {"door": Listener("192.0.2.1", 1234)})
+    monkeypatch.setattr(Plain, "listeners", lambda *_: {"door": Listener("192.0.2.1", 1234)})
     [line] = bad(examined(paths, Plain))
     assert line.startswith("wrong: cannot listen on 192.0.2.1:1234")
     assert line.endswith("; correct [modules.plain]")

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from ipc import Message
-from supervisor.api import Listener, Module, ModuleConfig
+from supervisor.api import Listener, Module, ModuleConfig, Settings
 
 
 class Noting(Module):
@@ -110,7 +110,7 @@ class Listening(Noting):
     config: Config
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, Listener]:
+    def listeners(cls, config: Any, settings: Settings) -> dict[str, Listener]:
         return {"echo": Listener("127.0.0.1", config.port)}
 
     @classmethod
@@ -142,7 +142,7 @@ class Several(Noting):
         return int(config.processes)
 
     @classmethod
-    def listeners(cls, config: Any) -> dict[str, Listener]:
+    def listeners(cls, config: Any, settings: Settings) -> dict[str, Listener]:
         return {"shared": Listener("127.0.0.1", 0)}
 
     async def start(self, context: Any) -> None:

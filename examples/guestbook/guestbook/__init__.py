@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from supervisor.api import CannotStart, Listener, Module, ModuleConfig, ModuleContext
+from supervisor.api import CannotStart, Listener, Module, ModuleConfig, ModuleContext, Settings
 
 
 class GuestbookConfig(ModuleConfig):
@@ -21,7 +21,7 @@ class Guestbook(Module):
     config: GuestbookConfig
 
     @classmethod
-    def listeners(cls, config: GuestbookConfig) -> dict[str, Listener]:
+    def listeners(cls, config: GuestbookConfig, settings: Settings) -> dict[str, Listener]:
         return {"guests": Listener(config.address, config.port)}
 
     async def start(self, context: ModuleContext) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ipc import Message
 from ipc.message import OP_ERROR
-from modules.cloudhub.csi.questions import NoAnswer
+from modules.cloudhub.questions import NoAnswer
 from modules.common.wire import json_form
 
 _SOURCE: Final = "cloudhub"

@@ -14,12 +14,11 @@ from typing import Final
 from ipc import Message
 from ipc.message import new_id
 from modules.cloudhub.csi import answers, requests
-from modules.cloudhub.csi.questions import NoAnswer, Questions
+from modules.cloudhub.questions import NoAnswer, Questions
 from modules.cloudhub.unix_server import UnixServer
 from modules.common.failure_log import FailureLog
 from modules.common.message_resource import ObjectResource
 from modules.common.wire import WireError
-from supervisor.api import ModuleContext
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +31,12 @@ _REQUEST: Final = 10.0
 class CsiServer(UnixServer):
     """The server for the drivers of all edges; `address` is `unix://PATH`."""
 
-    def __init__(self, address: str, context: ModuleContext) -> None:
+    def __init__(self, address: str, questions: Questions) -> None:
         path = Path(address.removeprefix("unix://"))
         busy = answers.failure(None, f"{CONNECTIONS} requests are open already; try again later")
         super().__init__(path, self._exchange, limit=CONNECTIONS, busy=busy)
-        self._questions = Questions(context)
+        self._questions = questions
         self._failures = FailureLog(log)
-
-    def disconnected(self, node: str) -> None:
-        """Give up the request in flight to a node, whose session has ended."""
-        self._questions.disconnected(node)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

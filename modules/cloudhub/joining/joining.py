@@ -16,6 +16,7 @@ from modules.cloudhub.joining.exchange import Refused
 from modules.cloudhub.joining.routes import Routes
 from modules.cloudhub.joining.server import JoiningServer
 from modules.cloudhub.joining.upkeep import Upkeep
+from modules.cloudhub.replicas.metrics import LEADER
 from modules.common.kube import NODES, KubeClient, KubeError, NotFound
 from modules.common.pki.authority import AuthorityFiles
 from modules.common.pki.certificates import Pki
@@ -69,7 +70,17 @@ async def _keep(
         duration=replicas.lease_duration,
         on_change=on_leader,
     )
-    await election.run(upkeep.run)
+    leads = LEADER.labels(replicas.identity, "joining")
+    leads.set(0)
+
+    async def lead() -> None:
+        leads.set(1)
+        try:
+            await upkeep.run()
+        finally:
+            leads.set(0)
+
+    await election.run(lead)
 
 
 class Nodes:

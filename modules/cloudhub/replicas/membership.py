@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from modules.cloudhub.replicas.metrics import DURATION, LOST, NODES, RENEWED
 from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
+from modules.cloudhub.replicas.roster import Roster
 from modules.common.kube import EventRecorder, KubeClient, SetAside
 from supervisor.api import ModuleContext, ReplicasSettings
 
@@ -22,8 +24,13 @@ class Membership:
     """The Lease of this replica, and those of the nodes that it holds."""
 
     def __init__(
-        self, client: KubeClient, settings: ReplicasSettings, context: ModuleContext
+        self,
+        client: KubeClient,
+        settings: ReplicasSettings,
+        context: ModuleContext,
+        address: str = "",
     ) -> None:
+        """Set up; `address` is where others reach this replica, as HOST:PORT."""
         self.on_lost: Callable[[str], None] = lambda _: None
         """ends the session of a node that another replica holds now; the hub sets it"""
         self._context = context
@@ -32,8 +39,15 @@ class Membership:
         set_aside = SetAside(self._recorder, client.module)
         namespace = settings.namespace
         self.nodes = NodeLeases(client, namespace, replica, set_aside, self._lost)
+        self.roster = Roster(client, namespace, replica, set_aside)
+        self._duration = settings.lease_duration
         self._presence = Presence(
-            client, namespace, replica, settings.lease_duration, self.nodes.__len__
+            client,
+            namespace,
+            replica,
+            duration=settings.lease_duration,
+            address=address,
+            nodes=self.nodes.__len__,
         )
 
     async def run(self) -> None:
@@ -41,14 +55,20 @@ class Membership:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.nodes.run())
             tasks.create_task(self._presence.run())
+            tasks.create_task(self.roster.run(self._duration))
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._report())
 
     def _lost(self, node: str, replica: str) -> None:
         log.info("node %s: replica %s holds it now", node, replica)
+        LOST.inc()
         self.on_lost(node)
 
     async def _report(self) -> None:
+        DURATION.labels(self._replica).set(self._duration)
         while True:
             self._context.report(replica=self._replica, nodes_held=len(self.nodes))
+            NODES.labels(self._replica).set(len(self.nodes))
+            if self._presence.renewed:
+                RENEWED.labels(self._replica).set(self._presence.renewed)
             await asyncio.sleep(_REPORT)

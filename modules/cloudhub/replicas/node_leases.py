@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from modules.cloudhub.replicas.metrics import TAKEN
 from modules.common.kube import (
     LEASES,
     AlreadyExists,
@@ -79,6 +80,15 @@ class NodeLeases:
         """Return the number of nodes that this replica holds."""
         return len(self._holdings)
 
+    def other_holder(self, node: str) -> str:
+        """Return the other replica that holds a node; empty if this one does, or none."""
+        holder = self._holdings.holder(node)
+        return holder if holder != self._holdings.replica else ""
+
+    def held_by(self, replica: str) -> list[str]:
+        """Return the nodes whose Lease names a replica."""
+        return self._holdings.held_by(replica)
+
     async def run(self) -> None:
         """Watch until cancelled."""
         try:
@@ -136,11 +146,14 @@ class NodeLeases:
             claim = self._holdings.dialed(node)
             if claim is None or self._waiting.get(node) is not mine:
                 return ""
+            former = self.other_holder(node)
             try:
                 lease = await self._write(node, claim)
             except (Conflict, AlreadyExists, NotFound):
                 await self._read(node)
             else:
+                if former:
+                    TAKEN.inc()
                 self._holdings.written(node, read_node_lease(lease))
                 return ""
         return "other replicas claim the node at the same time"

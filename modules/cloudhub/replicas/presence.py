@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,8 @@ _REMOVAL: Final = 2.0
 _INSTANCE: Final = "cloudcore.kubeedge.io/instance"
 #: How many nodes a replica holds, for `kubectl describe lease`.
 _NODES: Final = "cloudcore.kubeedge.io/nodes"
+#: Where a replica answers the others, as HOST:PORT.
+ADDRESS: Final = "cloudcore.kubeedge.io/address"
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +51,23 @@ class Presence:
         client: KubeClient,
         namespace: str,
         replica: str,
+        *,
         duration: float,
+        address: str,
         nodes: Callable[[], int],
     ) -> None:
-        """Set up; `nodes` returns the number of nodes held, which the Lease shows."""
+        """Set up; `nodes` returns the number of nodes held, which the Lease shows.
+
+        `address` is where this replica answers others, as HOST:PORT.
+        """
         self._client = client
         self._namespace = namespace
         self._replica = replica
         self._duration = duration
+        self._address = address
         self._nodes = nodes
+        self.renewed = 0.0
+        """when the Lease was written last, in seconds since the epoch; 0: not yet"""
         self._instance = uuid.uuid4().hex
         self._lease: Object | None = None
         self._failures = FailureLog(log)
@@ -89,6 +100,7 @@ class Presence:
                 text = f"cannot write {LEASES.describe(self._namespace, name)}: {error}"
                 self._failures.failed("", str(error), f"{text}; {error.hint}")
         else:
+            self.renewed = time.time()
             self._failures.worked("", f"{LEASES.describe(self._namespace, name)} is written again")
 
     async def _begin(self, name: str) -> None:
@@ -123,7 +135,11 @@ class Presence:
             "renewTime": micro_time(times.now()),
         }
         lease = make(OF_REPLICA, self._replica, spec, version)
-        annotations = {_INSTANCE: self._instance, _NODES: str(self._nodes())}
+        annotations = {
+            _INSTANCE: self._instance,
+            _NODES: str(self._nodes()),
+            ADDRESS: self._address,
+        }
         lease["metadata"]["annotations"] = annotations
         return lease
 

@@ -7,7 +7,7 @@ Keys are ECDSA P-256, as Go's cloudcore has them since KubeEdge 1.3. RSA 2048 is
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,11 +64,12 @@ def sign(
     purpose: x509.ObjectIdentifier,
     names: x509.SubjectAlternativeName | None = None,
     *,
+    also: Sequence[x509.ObjectIdentifier] = (),
     lifetime: timedelta | None = None,
 ) -> x509.Certificate:
     """Return a certificate for a public key, valid for `lifetime` (default LEAF_LIFETIME).
 
-    It is never valid for longer than the CA.
+    `also` are further purposes. It is never valid for longer than the CA.
     """
     now = datetime.now(UTC)
     end = now + (LEAF_LIFETIME if lifetime is None else lifetime)
@@ -82,7 +83,7 @@ def sign(
         .not_valid_after(min(end, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False, rsa_key=_is_rsa(key)), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose, *also]), critical=False)
         .add_extension(_authority_key_id(authority.certificate), critical=False)
     )
     if names is not None:

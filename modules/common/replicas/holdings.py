@@ -51,6 +51,10 @@ class Holdings:
         lease = self._leases.get(node)
         return lease.holder if lease else ""
 
+    def held_by(self, replica: str) -> list[str]:
+        """Return the nodes whose Lease names a replica."""
+        return sorted(node for node, lease in self._leases.items() if lease.holder == replica)
+
     def dialed(self, node: str) -> Claim | None:
         """Return the claim to be written before a node's edge is served; None: it may be at once.
 

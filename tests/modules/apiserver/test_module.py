@@ -98,7 +98,8 @@ async def test_a_fault_in_the_background_ends_it(
 
 def test_configuration() -> None:
     config = ApiServer.Config()
-    assert ApiServer.listeners(config) == {"https": Listener("127.0.0.1", 6443)}
+    listeners = ApiServer.listeners(config, Settings(Path(), Path()))
+    assert listeners == {"https": Listener("127.0.0.1", 6443)}
     for wrong in ({"port": 70000}, {"port": "6443"}, {"prot": 1}):
         with pytest.raises(ValidationError):
             ApiServer.Config(**wrong)

@@ -15,6 +15,7 @@ import pytest
 
 from ipc import Message
 from modules.cloudhub.csi.server import CsiServer
+from modules.cloudhub.questions import Questions
 from tests.modules.cloudhub.conftest import Cloud
 from tests.modules.cloudhub.edge import Edge
 
@@ -118,8 +119,8 @@ def failed(answer: dict[str, Any], said: str) -> None:
 async def serving(cloud: Cloud, directory: Path) -> AsyncIterator[Path]:
     """Serve drivers at a socket in the directory; it is gone afterwards."""
     path = directory / "kubeedge.sock"
-    server = CsiServer(f"unix://{path}", cloud.context)  # type: ignore[arg-type]
-    cloud.hub.on_disconnected(server.disconnected)
-    async with server:
+    questions = Questions(cloud.context)  # type: ignore[arg-type]
+    cloud.hub.on_disconnected(questions.disconnected)
+    async with CsiServer(f"unix://{path}", questions):
         yield path
     assert not path.exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,23 @@ from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.module import CloudHub
 from modules.cloudhub.nodes import socket_of
-from supervisor.api import Listener
+from supervisor.api import Listener, ReplicasSettings, Settings
+
+ALONE = Settings(Path(), Path())
 
 
 def test_the_listeners_are_where_the_configuration_says() -> None:
     config = CloudHubConfig(address="127.0.0.1", port=0, https_port=0)
-    assert CloudHub.listeners(config) == {
+    assert CloudHub.listeners(config, ALONE) == {
         "websocket": Listener("127.0.0.1", 0),
         "https": Listener("127.0.0.1", 0),
     }
     default = {"websocket": Listener("0.0.0.0", 10000), "https": Listener("0.0.0.0", 10002)}
-    assert CloudHub.listeners(CloudHubConfig()) == default
-    assert CloudHub.listeners(CloudHubConfig(https=False)).keys() == {"websocket"}
+    assert CloudHub.listeners(CloudHubConfig(), ALONE) == default
+    assert CloudHub.listeners(CloudHubConfig(https=False), ALONE).keys() == {"websocket"}
+    replicas = ReplicasSettings(True, address="127.0.0.1", port=10017)
+    found = CloudHub.listeners(CloudHubConfig(), replace(ALONE, replicas=replicas))
+    assert found["replicas"][:2] == ("127.0.0.1", 10017)
 
 
 def test_certificate_files_come_together() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.cloudhub.csi import questions, requests, server
+from modules.cloudhub import questions
+from modules.cloudhub.csi import requests, server
 from modules.common.wire import WireError
 from tests.modules.cloudhub import driver
 from tests.modules.cloudhub.conftest import Cloud, Join

@@ -173,7 +173,9 @@ async def test_after_a_long_stop_all_nodes_are_let_go_before_anything_is_sent(
 async def test_two_cloudcores_of_one_name_are_noticed(
     api: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (Presence(api, NAMESPACE, "a", 0.3, lambda: 0) for _ in range(2))
+    first, second = (
+        Presence(api, NAMESPACE, "a", duration=0.3, address="", nodes=lambda: 0) for _ in range(2)
+    )
     running = asyncio.create_task(first.run())
     await eventually(lambda: api.get(LEASES, "replica.a", NAMESPACE), bool)
     other = asyncio.create_task(second.run())

@@ -1,14 +1,16 @@
-"""The questions of CSI drivers to edges: one at a time to each node.
+"""Questions to edges, of CSI drivers: one at a time to each node.
 
 An edge carries out one after the other anyway, and while it waits for a volume plugin that does not
 answer, it handles no other message of the cloud (processVolume in edge/pkg/metamanager). So the
 others wait here, where they end with their driver's patience.
+
+A node that another replica holds is asked by that one (replicas/peers.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from ipc import ChannelError, Message
 from ipc.errors import Timeout
@@ -26,6 +28,16 @@ class NoAnswer(Exception):
     """A question got no answer of its edge; the text says why."""
 
 
+class Elsewhere(Protocol):
+    """The other replicas, as far as they hold nodes."""
+
+    def holder(self, node: str) -> str:
+        """Return the other replica that holds a node; empty if there is none."""
+
+    async def ask(self, replica: str, node: str, question: Message, seconds: float) -> Message:
+        """Return the node's answer; raises NoAnswer."""
+
+
 class _Line:
     """The questions to one node."""
 
@@ -38,22 +50,30 @@ class _Line:
 class Questions:
     """Asks edges, of all processes, through the channel of CloudHub's first one."""
 
-    def __init__(self, context: ModuleContext) -> None:
+    def __init__(self, context: ModuleContext, elsewhere: Elsewhere | None = None) -> None:
         self._context = context
+        self._elsewhere = elsewhere
         self._lines: dict[str, _Line] = {}
 
     async def ask(self, node: str, question: Message) -> Message:
         """Return a node's answer; raises NoAnswer, at the latest after ANSWER seconds."""
+        replica = self._elsewhere.holder(node) if self._elsewhere else ""
+        if self._elsewhere and replica:
+            return await self._elsewhere.ask(replica, node, question, ANSWER)
+        return await self.ask_here(node, question, ANSWER)
+
+    async def ask_here(self, node: str, question: Message, seconds: float) -> Message:
+        """Return the answer of a node of this replica, as `ask` does."""
         line = self._lines.setdefault(node, _Line())
         if line.waiting >= MOST_WAITING:
             raise NoAnswer(f"{line.waiting} requests wait for node {node} already; try again later")
         line.waiting += 1
-        deadline = asyncio.get_running_loop().time() + ANSWER
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(deadline), line.turn:
                 return await self._exchange(node, line, question, deadline)
         except TimeoutError:
-            raise NoAnswer(f"node {node} did not answer within {ANSWER:g} s") from None
+            raise NoAnswer(f"node {node} did not answer within {seconds:g} s") from None
         finally:
             line.waiting -= 1
             if not line.waiting:
