@@ -40,6 +40,7 @@ LOST: Final = Counter(
 )
 QUESTIONS: Final = Counter(
     "cloudcore_replica_questions_total",
-    "Questions to nodes that another replica was asked, by result: answered or failed.",
+    "Questions to nodes of other replicas, by result: answered; refused, with the reason; "
+    "unreachable: the replica gave no answer.",
     ["result"],
 )

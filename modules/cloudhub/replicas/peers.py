@@ -82,11 +82,21 @@ class Peers:
         It has `seconds` for it. Raises NoAnswer, which says whether the node may have got the
         question; it is not sent again here.
         """
+        if self._in_flight[replica] >= MOST_IN_FLIGHT:
+            raise NoAnswer(f"{MOST_IN_FLIGHT} questions are in flight to replica {replica} already")
+        self._in_flight[replica] += 1
         try:
             answer = await self._ask(replica, node, question, seconds)
+        except Unreachable as error:
+            QUESTIONS.labels("unreachable").inc()
+            unknown = "; whether the node has done it is not known" if error.sent else ""
+            text = f"replica {replica}, which holds node {node}, did not answer: {error}{unknown}"
+            raise NoAnswer(text) from error
         except NoAnswer:
-            QUESTIONS.labels("failed").inc()
+            QUESTIONS.labels("refused").inc()
             raise
+        finally:
+            self._in_flight[replica] -= 1
         QUESTIONS.labels("answered").inc()
         return answer
 
@@ -103,25 +113,14 @@ class Peers:
             raise NoAnswer(
                 f"node {node} is not connected: replica {replica}, which held it last, has stopped"
             )
-        if self._in_flight[replica] >= MOST_IN_FLIGHT:
-            raise NoAnswer(f"{MOST_IN_FLIGHT} questions are in flight to replica {replica} already")
-        self._in_flight[replica] += 1
-        try:
-            target = f"/question?seconds={seconds:.3f}"
-            status, body = await self._send(
-                peer,
-                "POST",
-                target,
-                most=_LONGEST_ANSWER,
-                seconds=seconds,
-                body=encode(question),
-            )
-        except Unreachable as error:
-            unknown = "; whether the node has done it is not known" if error.sent else ""
-            text = f"replica {replica}, which holds node {node}, did not answer: {error}{unknown}"
-            raise NoAnswer(text) from error
-        finally:
-            self._in_flight[replica] -= 1
+        status, body = await self._send(
+            peer,
+            "POST",
+            f"/question?seconds={seconds:.3f}",
+            most=_LONGEST_ANSWER,
+            seconds=seconds,
+            body=encode(question),
+        )
         if status != HTTPStatus.OK:
             raise NoAnswer(body.decode("utf-8", "replace"))
         try:

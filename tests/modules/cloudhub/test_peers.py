@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from prometheus_client import REGISTRY
 
 from ipc.message import Message, decode, encode
 from modules.cloudhub import questions
@@ -219,6 +221,38 @@ async def test_the_processes_of_a_replica_are_one_table(
         async with NodesServer(socket_of(a.run_dir, "cloudhub-2"), "cloudhub-2", {}):
             rows = json.loads(await read_rows(a.run_dir, units))
     assert [row["node"] for row in rows] == [NODE]
+
+
+def measured(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+async def test_metrics_and_status_say_who_holds_what(
+    pair: tuple[Replica, Replica], join: Join
+) -> None:
+    a, b = pair
+    taken = measured("cloudcore_replica_takeovers_total")
+    lost = measured("cloudcore_replica_lost_nodes_total")
+    answered = measured("cloudcore_replica_questions_total", result="answered") or 0
+    assert taken is not None and lost is not None
+    began = time.time()
+    await connected(join, a, b)
+    assert measured("cloudcore_replica_takeovers_total") == taken  # it was nobody's
+    edge = await connected(join, b, a)
+    asking = asyncio.create_task(asked(a.csi, request()))
+    await answer_one(edge, VOLUME)
+    await asking
+    await until(lambda: measured("cloudcore_replica_nodes", replica="b") == 1)
+    await until(lambda: measured("cloudcore_replica_nodes", replica="a") == 0)
+    assert measured("cloudcore_replica_takeovers_total") == taken + 1
+    assert measured("cloudcore_replica_lost_nodes_total") == lost + 1
+    assert measured("cloudcore_replica_questions_total", result="answered") == answered + 1
+    renewal = "cloudcore_replica_lease_renewal_timestamp_seconds"
+    for each in pair:
+        await until(lambda each=each: (measured(renewal, replica=each.name) or 0) > began)
+        assert measured("cloudcore_replica_lease_duration_seconds", replica=each.name) == 3
+        assert each.context.details["replica"] == each.name
+    assert (a.context.details["nodes_held"], b.context.details["nodes_held"]) == (0, 1)
 
 
 # Who may ask
