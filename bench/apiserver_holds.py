@@ -26,7 +26,8 @@ import uvloop
 
 from modules.apiserver.http.server import Server
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import pod, tls
+from tests.modules.apiserver.api import tls
+from tests.modules.apiserver.samples import pod
 
 PODS, IN_TEAM, IN_DEFAULT, ITEMS = 10_000, 9_000, 2_000, 6_000
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}

@@ -94,3 +94,11 @@ def circles() -> Iterator[list[str]]:
     for file in sorted(graph.modules):
         if file not in number:
             yield from visit(file)
+
+
+def test_a_conftest_has_fixtures_alone() -> None:
+    """What test files import is in a module with a name of its own."""
+    importing = re.compile(r"(?m)^\s*(from|import) [\w.]*\bconftest\b")
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    assert len(files) > 100
+    assert not [str(file) for file in files if importing.search(file.read_text())]

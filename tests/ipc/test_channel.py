@@ -20,12 +20,8 @@ from ipc import (
     MessageTooLarge,
     ModuleUnavailable,
 )
-from ipc.ring.layout import (
-    KEPT,
-    MIB,
-    RING,
-)
-from tests.ipc.conftest import Start
+from ipc.ring.layout import KEPT, MIB, RING
+from tests.ipc.processes import Start
 
 
 def numbered(number: int, size: int = 0) -> Message:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ipc import AsyncContext, Channel, ChannelRegistry, Context, DeadLetterBox, Delivery, Message
-from tests.ipc.conftest import Start
+from tests.ipc.processes import Start
 
 POISON = "4"
 

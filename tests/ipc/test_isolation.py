@@ -27,7 +27,7 @@ from ipc import (
     UnknownModule,
 )
 from ipc.contexts.blocking import DEFAULT_TIMEOUT
-from tests.ipc.conftest import Start
+from tests.ipc.processes import Start
 
 
 def numbered(number: int, size: int = 0) -> Message:

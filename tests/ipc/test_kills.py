@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ipc import AsyncContext, Channel, ChannelRegistry, Delivery, Message
-from tests.ipc.conftest import Start
+from tests.ipc.processes import Start
 from tests.support.waiting import block_until
 
 KILLS = int(os.environ.get("KILLS", "40"))

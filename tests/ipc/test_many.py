@@ -30,17 +30,8 @@ from ipc import (
     UnknownModule,
 )
 from ipc.message import encode
-from ipc.ring.layout import (
-    BATCH,
-    FREED,
-    HEAD,
-    MAX_CAPACITY,
-    RING,
-    SKIPPED,
-    TAIL,
-    record_size,
-)
-from tests.ipc.conftest import Start
+from ipc.ring.layout import BATCH, FREED, HEAD, MAX_CAPACITY, RING, SKIPPED, TAIL, record_size
+from tests.ipc.processes import Start
 
 POISON = "4"
 

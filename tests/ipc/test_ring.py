@@ -9,13 +9,8 @@ from typing import Any
 import pytest
 
 from ipc import Channel, Message
-from ipc.ring.layout import (
-    MAX_CAPACITY,
-    MIB,
-    SKIPPED,
-    TAIL,
-)
-from tests.ipc.conftest import Start
+from ipc.ring.layout import MAX_CAPACITY, MIB, SKIPPED, TAIL
+from tests.ipc.processes import Start
 
 SIZE = 500_000
 

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from ipc import AsyncContext, ChannelRegistry, Context, Message
-from tests.ipc.conftest import Start
+from tests.ipc.processes import Start
 
 METHODS = ["fork", "spawn", "forkserver"]
 

@@ -17,7 +17,7 @@ from ipc import (
     Timeout,
 )
 from ipc.ring.statistics import ROUND_TRIP_BOUNDS
-from tests.ipc.conftest import Start
+from tests.ipc.processes import Start
 
 
 def question() -> Message:

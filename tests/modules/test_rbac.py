@@ -1,4 +1,3 @@
-# ruff: noqa: F811 - fixtures are named as arguments
 """deploy/rbac grants what the modules ask of the API server, and nothing else.
 
 Every request that the two controllers make is recorded while they go through all they do, against
@@ -7,7 +6,7 @@ the embedded API server over HTTP; the set of them is the set of the rights gran
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -32,6 +31,7 @@ from modules.common.kube import (
 )
 from modules.common.kube.rights import Right as NamedRight
 from modules.common.kube.transport import Request, Transport
+from modules.common.pki.certificates import Pki
 from modules.common.sync import object_syncs
 from modules.common.sync.record_checks import FOR_OBJECTSYNCS
 from modules.common.wire.generations import V1_23
@@ -39,27 +39,18 @@ from modules.devicecontroller import rights as device_rights
 from modules.edgecontroller import rights as edge_rights
 from modules.edgecontroller.downstream import registrations
 from tests.modules.devicecontroller import beta
-from tests.modules.devicecontroller.conftest import (  # noqa: F401 - a fixture
-    Api,
-    Controller,
-    api,
-    running,
-)
+from tests.modules.devicecontroller.api import Api, running_api
+from tests.modules.devicecontroller.controller import Controller, running
 from tests.modules.devicecontroller.samples import LED, device, model
 from tests.modules.devicecontroller.samples import NODE as DEVICE_NODE
-from tests.modules.edgecontroller.conftest import (  # noqa: F401 - fixtures
-    NODE,
-    Cloud,
-    cloud,
-    node,
-    pod,
-    server,
-)
+from tests.modules.edgecontroller.cloud import Cloud, open_cloud
+from tests.modules.edgecontroller.objects import NODE, node, pod
 from tests.modules.edgecontroller.test_certificates import pem
 from tests.modules.edgecontroller.test_certificates import request as certificate_request
 from tests.modules.edgecontroller.test_events_of_edges import event
 from tests.modules.edgecontroller.test_mirror_pods import mirror
 from tests.modules.edgecontroller.today import with_token
+from tests.support.apiserver import embedded_apiserver
 from tests.support.waiting import eventually
 
 RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
@@ -118,6 +109,21 @@ def granted(file: str, role: str, kind: str = "ClusterRole") -> set[Right]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
+
+
+@pytest.fixture
+async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[Api]:
+    async with running_api(tmp_path, pki) as api:
+        yield api
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path, pki: Pki) -> AsyncIterator[Cloud]:
+    async with (
+        embedded_apiserver(tmp_path, pki) as server,
+        open_cloud(server, tmp_path) as cloud,
+    ):
+        yield cloud
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from tests.modules.apiserver.conftest import pod
+from tests.modules.apiserver.samples import pod
 from tests.modules.apiserver.test_certificates import condition, request
 from tests.modules.apiserver.test_crds import BOAT, meta, paths
 

@@ -11,7 +11,8 @@ import pytest
 from modules.apiserver.http.server import Server
 from modules.apiserver.meta.objects import MOST_BYTES, MOST_DEPTH
 from modules.apiserver.registry import event_expiry
-from tests.modules.apiserver.conftest import Api, pod
+from tests.modules.apiserver.api import Api
+from tests.modules.apiserver.samples import pod
 from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

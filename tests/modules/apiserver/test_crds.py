@@ -23,7 +23,8 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import Api, pod, tls
+from tests.modules.apiserver.api import Api, tls
+from tests.modules.apiserver.samples import pod
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
 from tests.support.waiting import until

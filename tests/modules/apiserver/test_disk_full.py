@@ -23,7 +23,7 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.revisions import Mark
 from modules.apiserver.storage.store import Store
 from supervisor.api import DiskFull, TemporaryFailure
-from tests.modules.apiserver.conftest import Api
+from tests.modules.apiserver.api import Api
 from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import tls
+from tests.modules.apiserver.api import tls
 from tests.modules.apiserver.fuzzing import CRDS, Generator, Request, below
 from tests.support.pki import copy_pki
 

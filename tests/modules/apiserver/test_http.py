@@ -14,7 +14,8 @@ from modules.apiserver.http.server import Server
 from modules.apiserver.registry import event_expiry
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import issue_node
-from tests.modules.apiserver.conftest import Api, pod, tls
+from tests.modules.apiserver.api import Api, tls
+from tests.modules.apiserver.samples import pod
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 SECRETS = "/api/v1/namespaces/default/secrets"

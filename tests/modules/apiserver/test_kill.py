@@ -17,7 +17,7 @@ from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import tls
+from tests.modules.apiserver.api import tls
 from tests.support.pki import copy_pki
 
 KILLS = 3

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.modules.apiserver.conftest import Api, Kubectl, pod
+from tests.modules.apiserver.api import Api
+from tests.modules.apiserver.kubectl import Kubectl
+from tests.modules.apiserver.samples import pod
 
 KINDS = [
     "nodes", "pods", "configmaps", "secrets", "services", "endpoints", "namespaces", "events",

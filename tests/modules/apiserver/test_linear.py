@@ -24,7 +24,7 @@ from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.deletion import AT_ONCE, CLEANUP_FINALIZER, Options
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
-from tests.modules.apiserver.conftest import Api
+from tests.modules.apiserver.api import Api
 from tests.support.work import Name, assert_linear, counted
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from modules.common.pki.certificates import Pki
-from tests.modules.apiserver.conftest import Api
+from tests.modules.apiserver.api import Api
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
 from tests.support.waiting import until

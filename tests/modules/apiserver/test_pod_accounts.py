@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from modules.apiserver.kinds.pod_accounts import MOUNT_PATH
-from tests.modules.apiserver.conftest import Api, pod
+from tests.modules.apiserver.api import Api
+from tests.modules.apiserver.samples import pod
 
 PODS = "/api/v1/namespaces/default/pods"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from modules.apiserver.kinds.pods import qos_class
-from tests.modules.apiserver.conftest import Api, pod
+from tests.modules.apiserver.api import Api
+from tests.modules.apiserver.samples import pod
 
 PODS = "/api/v1/namespaces/default/pods"
 

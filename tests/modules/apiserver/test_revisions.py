@@ -16,7 +16,7 @@ from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.storage.revisions import RESERVED, Mark
 from modules.apiserver.storage.store import Store
-from tests.modules.apiserver.conftest import Api
+from tests.modules.apiserver.api import Api
 
 CATALOG = Catalog(BUILTIN)
 CONFIGMAPS = CATALOG.find("", "v1", "configmaps")

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.modules.apiserver.conftest import Api
+from tests.modules.apiserver.api import Api
 
 DATA = json.loads(
     (Path(__file__).parents[2] / "data" / "apiserver" / "status_patches.json").read_text()

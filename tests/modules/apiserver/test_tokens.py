@@ -21,7 +21,9 @@ from modules.apiserver.authentication.jwt import BadToken, TokenKey, ensure_key
 from modules.apiserver.authentication.service_accounts import ISSUER
 from modules.apiserver.http.server import Server
 from modules.common.pki.signing import new_key
-from tests.modules.apiserver.conftest import Api, Kubectl, pod, tls
+from tests.modules.apiserver.api import Api, tls
+from tests.modules.apiserver.kubectl import Kubectl
+from tests.modules.apiserver.samples import pod
 
 DEFAULT = "/api/v1/namespaces/default"
 TOKEN = f"{DEFAULT}/serviceaccounts/default/token"

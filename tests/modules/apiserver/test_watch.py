@@ -12,7 +12,8 @@ from modules.apiserver.meta.objects import Event, make_entry
 from modules.apiserver.meta.selectors import Selector, parse_labels
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.history import History
-from tests.modules.apiserver.conftest import Api, pod
+from tests.modules.apiserver.api import Api
+from tests.modules.apiserver.samples import pod
 from tests.support.waiting import until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"

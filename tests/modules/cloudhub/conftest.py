@@ -13,80 +13,19 @@ from typing import Any
 import pytest
 import uvloop
 
-from ipc import AsyncContext, Message, open_contexts
+from ipc import open_contexts
 from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import (
-    ServerTls,
-    TlsFiles,
-)
+from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
 from modules.cloudhub.hub import Hub
-from modules.common.pki.certificates import (
-    Pki,
-    issue_node,
-)
+from modules.common.pki.certificates import Pki, issue_node
+from tests.modules.cloudhub.cloud import DEADLINE, PROJECT, Cloud, HubContext, Join
 from tests.modules.cloudhub.edge import Edge
-
-PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
-DEADLINE = 10.0
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Use uvloop, as modules do."""
     return {"uvloop": uvloop.new_event_loop}
-
-
-class HubContext(AsyncContext):
-    """A module's context, as far as the hub uses it."""
-
-    def __init__(self, registry: Any, name: str) -> None:
-        super().__init__(registry, name)
-        self.is_ready = asyncio.Event()
-        self.details: dict[str, Any] = {}
-
-    def ready(self) -> None:
-        self.is_ready.set()
-
-    def report(self, **details: Any) -> None:
-        self.details.update(details)
-
-
-class Cloud:
-    """A running hub, and the two controllers' ends of the channels."""
-
-    def __init__(self, hub: Hub, context: HubContext, port: int, others: dict[str, AsyncContext]):
-        self.hub = hub
-        self.context = context
-        self.port = port
-        self.edgecontroller = others["edgecontroller"]
-        self.devicecontroller = others["devicecontroller"]
-
-    async def next(self, *, device: bool = False) -> Message:
-        """Return the next message to a controller; `device` skips connected and disconnected."""
-        if not device:
-            return await self.edgecontroller.receive(DEADLINE)
-        while True:
-            message = await self.devicecontroller.receive(DEADLINE)
-            if message.operation not in {"connected", "disconnected"}:
-                return message
-
-    async def expect(self, node: str, operation: str) -> Message:
-        """Assert that the next message is this operation (connected, ...) about the node."""
-        message = await self.next()
-        assert (message.resource, message.operation) == (f"node/{node}", operation)
-        return message
-
-    async def send(self, node: str, resource: str, operation: str = "update", **more: Any) -> str:
-        route = {"source": "edgecontroller", "group": "resource", "content": {"n": 1}, **more}
-        message = Message.build(
-            route["source"],
-            route["group"],
-            operation,
-            f"node/{node}/{resource}",
-            route["content"],
-        )
-        await self.edgecontroller.send("cloudhub", message, DEADLINE)
-        return message.id
 
 
 @pytest.fixture(scope="session")
@@ -191,9 +130,6 @@ async def cloud(run_hub: Callable[..., Any]) -> AsyncIterator[Cloud]:
         yield running
 
 
-Join = Callable[..., Any]
-
-
 @pytest.fixture
 async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Join]:
     """Connect an edge, `await join(cloud, "edge-1")`; it sends a keepalive unless `silent`.
@@ -229,5 +165,13 @@ async def join(client_tls: Callable[[str], ssl.SSLContext]) -> AsyncIterator[Joi
 async def edge(request: pytest.FixtureRequest, cloud: Cloud, join: Join) -> Edge:
     """Connect edge-1, of one generation and then of the other."""
     made: Edge = await join(cloud, today=request.param)
+    await cloud.expect("edge-1", "connected")
+    return made
+
+
+@pytest.fixture
+async def today(cloud: Cloud, join: Join) -> Edge:
+    """Connect edge-1, of today."""
+    made: Edge = await join(cloud, today=True)
     await cloud.expect("edge-1", "connected")
     return made

@@ -16,7 +16,7 @@ import pytest
 from ipc import Message
 from modules.cloudhub.csi.server import CsiServer
 from modules.cloudhub.questions import Questions
-from tests.modules.cloudhub.conftest import Cloud
+from tests.modules.cloudhub.cloud import Cloud
 from tests.modules.cloudhub.edge import Edge
 
 DEADLINE = 20.0

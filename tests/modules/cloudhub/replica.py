@@ -15,7 +15,7 @@ from modules.cloudhub import main
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, ReplicasSettings, Settings
-from tests.modules.cloudhub.conftest import DEADLINE, HubContext
+from tests.modules.cloudhub.cloud import DEADLINE, HubContext
 from tests.support.pki import copy_pki
 
 NAMESPACE = "default"

@@ -12,7 +12,7 @@ import pytest
 
 from ipc import Message
 from modules.cloudhub.endpoint import websocket
-from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
+from tests.modules.cloudhub.cloud import PROJECT, Cloud, Join
 from tests.modules.cloudhub.edge import CONTINUATION, PING, Edge, frame
 from tests.support.waiting import until
 

@@ -10,7 +10,7 @@ import pytest
 
 from ipc import Message
 from modules.cloudhub.endpoint import ack_coalescing
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Cloud, Join
 
 
 @pytest.fixture

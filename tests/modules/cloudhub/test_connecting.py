@@ -16,18 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ipc.files import replace_file
-from modules.cloudhub.endpoint.tls import (
-    ServerTls,
-    TlsFiles,
-    handshake_failure,
-)
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-    issue_node,
-)
+from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles, handshake_failure
+from modules.common.pki.certificates import Pki, ensure_pki, issue_node
 from supervisor.api import CannotStart
-from tests.modules.cloudhub.conftest import PROJECT, Cloud, Join
+from tests.modules.cloudhub.cloud import PROJECT, Cloud, Join
 from tests.modules.cloudhub.edge import Edge
 from tests.support.waiting import until
 

@@ -13,7 +13,7 @@ import pytest
 
 from ipc import Message
 from tests.modules.cloudhub import driver
-from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.cloud import Cloud
 from tests.modules.cloudhub.driver import (
     VOLUME,
     answer_one,
@@ -32,13 +32,6 @@ OPERATIONS = (
     "controllerpublishvolume",
     "controllerunpublishvolume",
 )
-
-
-@pytest.fixture
-async def today(cloud: Cloud, join: Join) -> Edge:
-    made: Edge = await join(cloud, today=True)
-    await cloud.expect("edge-1", "connected")
-    return made
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

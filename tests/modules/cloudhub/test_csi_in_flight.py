@@ -15,7 +15,7 @@ from modules.cloudhub import questions
 from modules.cloudhub.csi import requests, server
 from modules.common.wire import WireError
 from tests.modules.cloudhub import driver
-from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.cloud import Cloud, Join
 from tests.modules.cloudhub.driver import (
     VOLUME,
     answer_one,

@@ -10,7 +10,7 @@ import pytest
 
 from ipc import Message
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Cloud, Join
 from tests.modules.cloudhub.edge import BINARY
 from tests.support.waiting import until
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import REGISTRY
 
 from modules.cloudhub.metrics import Exporter
-from tests.modules.cloudhub.conftest import Cloud, Join
+from tests.modules.cloudhub.cloud import Cloud, Join
 from tests.support.waiting import until
 
 PREFIX = "cloudcore_cloudhub_"

@@ -16,13 +16,10 @@ import pytest
 from ipc import open_contexts
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.module import CloudHub
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-)
+from modules.common.pki.certificates import Pki, ensure_pki
 from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, Settings
-from tests.modules.cloudhub.conftest import HubContext
+from tests.modules.cloudhub.cloud import HubContext
 from tests.modules.cloudhub.edge import Edge
 
 

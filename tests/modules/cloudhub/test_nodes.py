@@ -26,7 +26,7 @@ from modules.cloudhub.session.session import Session
 from modules.common.pki.certificates import Pki
 from supervisor.api import Settings
 from supervisor.cli.views import read, sample, views_of
-from tests.modules.cloudhub.conftest import Cloud, HubContext, Join
+from tests.modules.cloudhub.cloud import Cloud, HubContext, Join
 from tests.support.waiting import until
 
 

@@ -30,7 +30,7 @@ from modules.common.pki import signing
 from modules.common.pki.authority import load_authority, new_authority
 from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
-from tests.modules.cloudhub.conftest import DEADLINE, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Join
 from tests.modules.cloudhub.driver import VOLUME, answer_one, ask, asked, failed, request
 from tests.modules.cloudhub.replica import NAMESPACE, Replica, listening, replica
 from tests.support.apiserver import embedded_apiserver

@@ -13,13 +13,10 @@ import pytest
 
 from ipc import ChannelState, Message
 from modules.cloudhub.cluster import leader
-from modules.cloudhub.cluster.directory import (
-    Directory,
-    Holder,
-)
+from modules.cloudhub.cluster.directory import Directory, Holder
 from modules.cloudhub.endpoint.identity import HandshakeRefused
 from modules.common.wire.generations import V1_1, V1_23, generation_of
-from tests.modules.cloudhub.conftest import DEADLINE, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Join
 
 
 async def test_a_message_finds_the_process_that_holds_the_node(

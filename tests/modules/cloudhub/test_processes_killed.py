@@ -18,7 +18,7 @@ from modules.cloudhub.endpoint.tls import TlsFiles
 from modules.common.pki.certificates import Pki
 from modules.common.wire.generations import V1_1, V1_23, generation_of
 from tests.modules.cloudhub import unit
-from tests.modules.cloudhub.conftest import PROJECT
+from tests.modules.cloudhub.cloud import PROJECT
 from tests.modules.cloudhub.edge import Edge
 
 DEADLINE = 30.0

@@ -22,7 +22,7 @@ from modules.cloudhub.replicas.presence import Presence
 from modules.common.kube import LEASES, KubeClient, Unreachable
 from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, ReplicasSettings, Settings, TemporaryFailure
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, HubContext, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Cloud, HubContext, Join
 from tests.support.apiserver import embedded_apiserver
 from tests.support.waiting import eventually, until
 

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 from ipc import Message
 from modules.common.wire import generations, json_form
 from modules.common.wire.packed import encode
-from tests.modules.cloudhub.conftest import Cloud, Join
-from tests.modules.cloudhub.edge import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    Edge,
-    frame,
-)
+from tests.modules.cloudhub.cloud import Cloud, Join
+from tests.modules.cloudhub.edge import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Edge, frame
 from tests.support.waiting import until
 
 HEADER = bytes.fromhex("01010100 01 00")

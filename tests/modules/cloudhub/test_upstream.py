@@ -15,7 +15,7 @@ import pytest
 
 from ipc import ChannelState, Message
 from modules.cloudhub.routing import upstream
-from tests.modules.cloudhub.conftest import DEADLINE, Cloud, Join
+from tests.modules.cloudhub.cloud import DEADLINE, Cloud, Join
 from tests.modules.cloudhub.edge import TEXT, Edge, frame
 from tests.support.waiting import until
 

@@ -14,12 +14,9 @@ from multiprocess.process import BaseProcess
 from ipc import ChannelRegistry
 from modules.cloudhub.cluster.protocol import unit_names
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import (
-    ServerTls,
-    TlsFiles,
-)
+from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
 from modules.cloudhub.hub import Hub
-from tests.modules.cloudhub.conftest import HubContext
+from tests.modules.cloudhub.cloud import HubContext
 
 _spawn = multiprocess.get_context("spawn")
 

@@ -12,7 +12,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.join_line import CannotJoin, Ports, join_command
 from modules.common.pki.certificates import ensure_pki
 from modules.common.pki.token_store import TokenStore
-from tests.modules.dashboard.conftest import Browser
+from tests.modules.dashboard.visitor import Browser
 from tests.support.running import Running
 
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -8,7 +8,8 @@ import pytest
 
 from modules.dashboard.access.hosts import Hosts, same_origin
 from modules.dashboard.web.application import PAGES
-from tests.modules.dashboard.conftest import TOKEN, Browser, begin, expect
+from tests.modules.dashboard.cloudcore import TOKEN, begin
+from tests.modules.dashboard.visitor import Browser, expect
 from tests.support.running import Running
 
 DOCUMENTS = ("/api/session", "/api/history", "/api/crashes", "/api/live?topics=status")

@@ -13,7 +13,8 @@ import pytest
 from modules.dashboard.live import viewers as viewers_module
 from modules.dashboard.live.cpu import CpuRates
 from modules.dashboard.live.viewers import TooManyViewers, Viewers, event
-from tests.modules.dashboard.conftest import Browser, begin, expect
+from tests.modules.dashboard.cloudcore import begin
+from tests.modules.dashboard.visitor import Browser, expect
 from tests.support.running import Running
 
 

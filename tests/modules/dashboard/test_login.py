@@ -13,7 +13,8 @@ import pytest
 from modules.dashboard.access.attempts import Attempts
 from modules.dashboard.access.links import LIFETIME, LoginLinks, digest
 from modules.dashboard.access.sessions import Sessions
-from tests.modules.dashboard.conftest import TOKEN, Browser, begin, expect
+from tests.modules.dashboard.cloudcore import TOKEN, begin
+from tests.modules.dashboard.visitor import Browser, expect
 from tests.support.running import Running
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.modules.dashboard.conftest import TOKEN, Browser
+from tests.modules.dashboard.cloudcore import TOKEN
+from tests.modules.dashboard.visitor import Browser
 from tests.support.running import Running
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import ipc
 from modules.common.kube import DEVICEMODELS_V1BETA1, DEVICES_V1BETA1
 from modules.common.wire.generations import V1_23, tell
-from tests.modules.devicecontroller.conftest import Api, Controller
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller
 
 Object = dict[str, Any]
 

@@ -13,7 +13,7 @@ from modules.devicecontroller.config import DeviceControllerConfig
 from supervisor.api import Check, Finding
 from tests.support.checking import command, performed
 
-from .conftest import Api
+from .api import Api
 
 CRDS = "the CRDs of devices"
 

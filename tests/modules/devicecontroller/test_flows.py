@@ -9,16 +9,10 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import (
-    CONFIGMAPS,
-    DEVICEMODELS,
-    DEVICES,
-    EVENTS,
-    NAMESPACES,
-    NODES,
-)
+from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, EVENTS, NAMESPACES, NODES
 from modules.common.wire.generations import V1_1, V1_23, tell
-from tests.modules.devicecontroller.conftest import Api, Controller, quiet, running
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller, quiet, running
 from tests.modules.devicecontroller.samples import (
     CAPTURE,
     LED,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from modules.common.kube import DEVICEMODELS
-from tests.modules.devicecontroller.conftest import Api, Controller
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller
 from tests.modules.devicecontroller.samples import LED, NODE, device, model, to_create
 
 KUBECTL = shutil.which("kubectl", path=Path(sys.executable).parent) or "kubectl"

@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES
-from modules.devicecontroller.v1alpha1.kubectl_apply import (
-    LAST_APPLIED,
-    applied_to,
-    difference,
-)
+from modules.devicecontroller.v1alpha1.kubectl_apply import LAST_APPLIED, applied_to, difference
 from modules.hollow import manifests
-from tests.modules.devicecontroller.conftest import Api, Controller, quiet, running
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller, quiet, running
 from tests.modules.devicecontroller.samples import LED, device, to_create, twin_list
 
 

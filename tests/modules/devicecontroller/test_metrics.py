@@ -9,7 +9,8 @@ from prometheus_client import REGISTRY
 
 from modules.common.kube import DEVICEMODELS, DEVICES, TooManyRequests
 from modules.common.kube.transport import Request, Transport
-from tests.modules.devicecontroller.conftest import Api, Controller
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller
 from tests.modules.devicecontroller.samples import LED, NODE, device, model
 from tests.support.waiting import until
 

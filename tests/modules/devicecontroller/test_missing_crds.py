@@ -8,7 +8,8 @@ import pytest
 
 from modules.common.crds import manifests
 from modules.common.kube import CUSTOMRESOURCEDEFINITIONS, DEVICEMODELS, DEVICES, NotFound
-from tests.modules.devicecontroller.conftest import Api, running
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import running
 from tests.modules.devicecontroller.samples import LED, device
 
 

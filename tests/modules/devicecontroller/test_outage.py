@@ -9,7 +9,8 @@ import pytest
 
 from modules.common.kube import DEVICES
 from supervisor.api import KubernetesSettings, Settings
-from tests.modules.devicecontroller.conftest import Api, running
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import running
 from tests.modules.devicecontroller.samples import LED, device
 
 

@@ -14,6 +14,7 @@ from modules.common.kube import (
     OBJECTSYNCS,
 )
 from modules.common.sync import object_syncs
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     LED,
     NODE,
@@ -23,7 +24,7 @@ from tests.modules.devicecontroller.beta import (
     make_model,
     model,
 )
-from tests.modules.devicecontroller.conftest import Api, Controller, running
+from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]

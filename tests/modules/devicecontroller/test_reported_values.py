@@ -13,12 +13,9 @@ from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, key_of
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
-from modules.devicecontroller.v1alpha1.sync.inventory import (
-    DeviceSlot,
-    Inventory,
-)
+from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot, Inventory
 from modules.devicecontroller.v1alpha1.twin import Report
-from tests.modules.devicecontroller.conftest import Api
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
 

@@ -17,7 +17,8 @@ from modules.common.kube import (
     Unreachable,
 )
 from modules.common.kube.transport import Request, Transport
-from tests.modules.devicecontroller.conftest import Api, Controller
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.controller import Controller
 from tests.modules.devicecontroller.samples import LED, NODE, device, model
 
 TROUBLE: Final[list[Callable[[], Exception]]] = [

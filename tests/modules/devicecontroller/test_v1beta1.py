@@ -20,6 +20,7 @@ from modules.common.kube import (
 )
 from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     ID,
     LED,
@@ -32,7 +33,7 @@ from tests.modules.devicecontroller.beta import (
     recorded,
     twin_update,
 )
-from tests.modules.devicecontroller.conftest import Api, Controller, running
+from tests.modules.devicecontroller.controller import Controller, running
 from tests.modules.devicecontroller.samples import device as old_device
 from tests.modules.devicecontroller.samples import model as old_model
 from tests.modules.devicecontroller.samples import shape

@@ -21,7 +21,7 @@ from tests.support.bench import ControllerBench
 from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
 
-from .conftest import NODE, Json, node
+from .objects import NODE, Json, node
 
 _LISTS = {**LISTED, PODLIST: "pod"}
 

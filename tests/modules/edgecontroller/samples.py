@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .conftest import NODE, Json
+from .objects import NODE, Json
 
 STATUS = f"default/nodestatus/{NODE}"
 ANSWER = f"node/{NODE}/default/node/{NODE}"

@@ -36,7 +36,8 @@ from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, node
+from .cloud import Cloud
+from .objects import NODE, Json, node
 from .today import LEASE, PATCH, bound, fields, pod_patch, reason, register, responds
 
 pytestmark = pytest.mark.timeout(60)

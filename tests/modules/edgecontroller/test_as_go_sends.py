@@ -12,17 +12,10 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common.kube import (
-    CONFIGMAPS,
-    ENDPOINTS,
-    NODES,
-    PODS,
-    SECRETS,
-    SERVICES,
-    Resource,
-)
+from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SECRETS, SERVICES, Resource
 
-from .conftest import BARRIER, NODE, Cloud, Json, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import BARRIER, NODE, Json, configmap, node, pod, using
 
 METADATA = {"name": "x", "namespace": "default"}
 #: A pod that needs all that is only told to nodes that need it.

@@ -20,8 +20,8 @@ from tests.support.anything import almost, contents, json, names
 from tests.support.aside import no_bug
 from tests.support.mutations import sample
 
-from .conftest import NODE, pod
 from .fakes import running
+from .objects import NODE, pod
 from .test_certificates import request
 from .test_events_of_edges import event, repeated
 from .test_mirror_pods import mirror

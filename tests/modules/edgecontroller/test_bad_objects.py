@@ -8,23 +8,14 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common.kube import (
-    ENDPOINTS,
-    NODES,
-    PODS,
-    SERVICES,
-    Resource,
-)
+from modules.common.kube import ENDPOINTS, NODES, PODS, SERVICES, Resource
 from modules.edgecontroller.downstream.decisions import Decisions
-from modules.edgecontroller.downstream.due import (
-    Pending,
-    Target,
-)
+from modules.edgecontroller.downstream.due import Pending, Target
 from modules.edgecontroller.objects import RESOURCES
 from tests.support.mutations import mutated, whole
 
-from .conftest import NODE, Json, pod, using
 from .fakes import Bench, running
+from .objects import NODE, Json, pod, using
 
 CHUNK = 100
 

@@ -23,7 +23,8 @@ from modules.common.kube import (
     NotFound,
 )
 
-from .conftest import NODE, Cloud, Json, configmap, node, pod
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, node, pod
 from .today import (
     LEASE,
     OTHER,

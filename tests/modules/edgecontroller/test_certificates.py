@@ -24,7 +24,8 @@ from modules.common.kube import (
 from modules.edgecontroller.upstream.certificate_rules import CLIENT, SERVING
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json
+from .cloud import Cloud
+from .objects import NODE, Json
 from .today import OTHER, fields, reason, responds
 
 NAME = f"metaserver-csr-{NODE}"

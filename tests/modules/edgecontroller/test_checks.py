@@ -12,7 +12,8 @@ from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import Check, Finding
 from tests.support.checking import command, performed
 
-from .conftest import BARRIER, Cloud, node
+from .cloud import Cloud
+from .objects import BARRIER, node
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from modules.common.sync.journal import Item
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
 
-from .conftest import BARRIER, Cloud, Json, configmap, node, pod
+from .cloud import Cloud
+from .objects import BARRIER, Json, configmap, node, pod
 
 #: Each edge, and the namespace in which it asks about its Node; none: it is of v1.1.
 EDGES = {"edge-1": "", "edge-2": "", "edge-3": "null", "edge-4": "default"}

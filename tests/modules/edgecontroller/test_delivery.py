@@ -15,7 +15,8 @@ from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
 
-from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, node, pod, using
 
 PREFIX = f"node/{NODE}/"
 TOKEN = {"serviceAccountToken": {"path": "token"}}

@@ -39,7 +39,7 @@ from modules.edgecontroller.upstream.rows import Handlers, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext
 
-from .conftest import NODE, Json, pod
+from .objects import NODE, Json, pod
 
 ANNOTATIONS = {"metadata": {"annotations": {"a": "b"}}}
 

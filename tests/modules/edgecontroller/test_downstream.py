@@ -4,7 +4,8 @@ import pytest
 
 from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SECRETS, SERVICES
 
-from .conftest import NODE, Cloud, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, configmap, node, pod, using
 
 PREFIX = f"node/{NODE}/"
 

@@ -12,8 +12,9 @@ from modules.common.kube import EVENTS
 from modules.edgecontroller.upstream import rows
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json
+from .cloud import Cloud
 from .fakes import running
+from .objects import NODE, Json
 from .test_seen_by_operators import sample
 from .today import OTHER, bound, register
 

@@ -13,8 +13,8 @@ from modules.common.kube import NODES, PODS, Resource
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import nodes
 
-from .conftest import NODE, Json, node, pod, using
 from .fakes import Bench, running
+from .objects import NODE, Json, node, pod, using
 
 POD = f"node/{NODE}/default/pod/p"
 CONFIGMAP = f"node/{NODE}/default/configmap/cm"

@@ -21,7 +21,8 @@ from supervisor.api import ModuleContext, Settings
 from tests.support.aside import make_set_aside
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, node
+from .cloud import Cloud
+from .objects import NODE, Json, node
 from .test_dispatch import Channel
 from .test_seen_by_operators import reasons
 

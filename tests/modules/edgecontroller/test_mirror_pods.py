@@ -8,7 +8,8 @@ import pytest
 
 from modules.common.kube import PODS, NotFound
 
-from .conftest import NODE, Cloud, Json, pod
+from .cloud import Cloud
+from .objects import NODE, Json, pod
 from .today import OTHER, bound, fields, reason, register, responds, without_managed_fields
 
 MIRROR = {"kubernetes.io/config.mirror": "hash"}

@@ -7,7 +7,8 @@ import pytest
 from modules.common.kube import NODES, PODS
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, pod
+from .cloud import Cloud
+from .objects import NODE, pod
 from .samples import ANSWER, STATUS, ago, node_status, ready
 
 

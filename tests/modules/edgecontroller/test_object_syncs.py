@@ -31,7 +31,8 @@ from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, node, pod, using
 from .test_delivery import acknowledge, reconnect, register, told
 
 Requests = Counter[tuple[str, str]]

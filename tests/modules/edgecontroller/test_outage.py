@@ -17,7 +17,8 @@ from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, node, pod
+from .cloud import Cloud
+from .objects import NODE, Json, node, pod
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,7 +6,8 @@ import pytest
 
 from modules.common.kube import NODES
 
-from .conftest import NODE, Cloud, node
+from .cloud import Cloud
+from .objects import NODE, node
 from .samples import node_status
 from .today import OTHER, REGISTERED, fields, register, responds, without_managed_fields
 

@@ -5,7 +5,8 @@ import pytest
 from modules.common.kube import NODES, PODS
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, node, pod
+from .cloud import Cloud
+from .objects import NODE, Json, node, pod
 from .samples import ago
 
 

@@ -13,7 +13,8 @@ from modules.common.kube import (
     Resource,
 )
 
-from .conftest import NODE, Cloud, Json, configmap, pod
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, pod
 
 OBJECTS: list[tuple[str, Resource, Json]] = [
     ("configmap", CONFIGMAPS, configmap("x", k="v")),

@@ -8,7 +8,8 @@ import pytest
 
 from modules.common.kube import PODS
 
-from .conftest import NODE, Cloud, Json
+from .cloud import Cloud
+from .objects import NODE, Json
 
 CAPTURE = Path(__file__).parents[2] / "data" / "captures" / "v1.1-edge.jsonl"
 

@@ -17,7 +17,8 @@ from modules.common.kube import CONFIGMAPS, EVENTS, LEASES, PODS, SECRETS
 from modules.common.wire.generations import V1_23
 from tests.support.waiting import eventually
 
-from .conftest import Cloud, Json
+from .cloud import Cloud
+from .objects import Json
 from .today import with_token
 
 CAPTURES = Path(__file__).parents[2] / "data" / "captures"

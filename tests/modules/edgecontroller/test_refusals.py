@@ -7,7 +7,8 @@ import pytest
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, PODS, SERVICES
 from modules.edgecontroller.downstream import refusals
-from tests.modules.edgecontroller.conftest import NODE, Cloud, configmap, pod, using
+from tests.modules.edgecontroller.cloud import Cloud
+from tests.modules.edgecontroller.objects import NODE, configmap, pod, using
 
 PREFIX = f"node/{NODE}/"
 LISTS = [

@@ -9,7 +9,8 @@ from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SERVICES
 from modules.common.sync import connectivity
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, node, pod, using
 
 
 def told(messages: list[Message]) -> list[tuple[str, str]]:

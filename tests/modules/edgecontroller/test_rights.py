@@ -28,13 +28,11 @@ from modules.common.sync.record import Record
 from modules.edgecontroller.downstream import node_updates
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.upstream import denials
-from modules.edgecontroller.upstream.authorization import (
-    Denied,
-    Rights,
-)
+from modules.edgecontroller.upstream.authorization import Denied, Rights
 from modules.edgecontroller.upstream.content import BoundObject, TokenRequest
 
-from .conftest import NODE, Cloud, Json, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, Json, configmap, node, pod, using
 from .today import with_token
 
 OTHER = "edge-node-2"

@@ -14,7 +14,8 @@ from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
 from modules.edgecontroller import controller
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, configmap, node, pod, using
 
 
 async def reasons(cloud: Cloud) -> dict[str, int]:

@@ -18,7 +18,8 @@ from modules.edgecontroller.downstream import registrations
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually
 
-from .conftest import BARRIER, NODE, Cloud, Json, node, pod
+from .cloud import Cloud
+from .objects import BARRIER, NODE, Json, node, pod
 
 
 @pytest.fixture(autouse=True)

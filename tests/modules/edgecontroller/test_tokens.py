@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from modules.common.kube import PODS
-from tests.modules.edgecontroller.conftest import NODE, Cloud, pod
+from tests.modules.edgecontroller.cloud import Cloud
+from tests.modules.edgecontroller.objects import NODE, pod
 
 TOKEN = {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
 CA = {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}}

@@ -18,7 +18,8 @@ from modules.common.kube import (
 from modules.common.kube.transport import Request, Transport
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, configmap, node, pod, using
+from .cloud import Cloud
+from .objects import NODE, configmap, node, pod, using
 
 TROUBLE = [
     lambda: TooManyRequests(429, "TooManyRequests", "wait", retry_after=0.05),

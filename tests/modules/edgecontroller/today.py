@@ -9,7 +9,8 @@ import msgspec
 from ipc import Message
 from modules.common.kube import PODS
 
-from .conftest import NODE, Cloud, Json, pod
+from .cloud import Cloud
+from .objects import NODE, Json, pod
 
 LEASE = f"kube-node-lease/lease/{NODE}"
 PATCH = f"null/nodepatch/{NODE}"

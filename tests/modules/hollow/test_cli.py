@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from modules.common.pki import certificates
 from modules.hollow.cli import hollow
-from tests.modules.hollow.conftest import Cloud
+from tests.modules.hollow.cloud import Cloud
 
 
 async def start(*arguments: str, kubeedge: str = "1.1") -> asyncio.subprocess.Process:

@@ -13,7 +13,7 @@ from ipc import Message
 from modules.common.wire import generations
 from modules.hollow.edge import HollowEdge
 from modules.hollow.link import FORMS
-from tests.modules.hollow.conftest import QUICK, Cloud, serving
+from tests.modules.hollow.cloud import QUICK, Cloud, serving
 
 CREATE = '{"name":"pvc-1","capacityRange":{"requiredBytes":"1073741824"},"parameters":{"k":"v"}}'
 VERSIONS = {generations.V1_1: "1.1", generations.V1_23: "1.23"}

@@ -16,7 +16,7 @@ from modules.hollow import tls
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.versions import PROJECT_ID
-from tests.modules.hollow.conftest import QUICK, Cloud, captured
+from tests.modules.hollow.cloud import QUICK, Cloud, captured
 
 
 async def test_the_handshake_is_the_recorded_one(cloud: Cloud, edge: HollowEdge) -> None:

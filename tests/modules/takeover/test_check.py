@@ -37,7 +37,7 @@ from modules.takeover.go_configuration import GoConfiguration
 from supervisor.api import Finding
 from supervisor.cli.app import cloudcore
 
-from .conftest import Cluster, of_go
+from .cluster import Cluster, of_go
 
 API, OURS = "the Kubernetes API", "this cloudcore"
 GOS, CA = "KubeEdge's cloudcore", "the CA, and how edges know the cloud"

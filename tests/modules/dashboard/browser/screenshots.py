@@ -10,7 +10,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
 
-from tests.modules.dashboard.browser.conftest import CHROMIUM, Tab, cloud
+from tests.modules.dashboard.browser.cloud import cloud
+from tests.modules.dashboard.browser.tab import CHROMIUM, Tab
 
 IMAGES = Path(__file__).parents[4] / "docs" / "images"
 #: The images: name, path of the page, a text that it shows, colours and width.

@@ -8,9 +8,9 @@ import psutil
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from tests.modules.dashboard.browser.conftest import Tab
 from tests.modules.dashboard.browser.fleet import Fleet, row, serving
-from tests.modules.dashboard.conftest import begin
+from tests.modules.dashboard.browser.tab import Tab
+from tests.modules.dashboard.cloudcore import begin
 
 #: All modules and a browser start.
 pytestmark = pytest.mark.timeout(180)

@@ -9,7 +9,7 @@ from typing import Any
 from ipc import Message
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
-from tests.modules.hollow.conftest import QUICK, Cloud, captured
+from tests.modules.hollow.cloud import QUICK, Cloud, captured
 
 LED = "led-light-instance-01"
 

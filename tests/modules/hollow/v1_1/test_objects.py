@@ -12,7 +12,7 @@ from ipc import Message
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.references import references
-from tests.modules.hollow.conftest import Cloud, captured
+from tests.modules.hollow.cloud import Cloud, captured
 
 FRAMES = Path(__file__).parents[3] / "data" / "frames" / "v1.1"
 

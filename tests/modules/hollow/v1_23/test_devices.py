@@ -15,8 +15,8 @@ from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.manifests import PROPERTY
 from modules.hollow.v1_23.devicetwin import DeviceTwin
-from tests.modules.hollow.conftest import Cloud
-from tests.modules.hollow.v1_23.conftest import TIMING
+from tests.modules.hollow.cloud import Cloud
+from tests.modules.hollow.v1_23.api import TIMING
 
 Json = dict[str, Any]
 

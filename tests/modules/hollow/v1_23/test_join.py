@@ -22,9 +22,9 @@ from modules.common.wire import generations
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.v1_23.join import CertManager, Identity, JoinError
-from tests.modules.hollow.conftest import serving
+from tests.modules.hollow.cloud import serving
 from tests.modules.hollow.test_cli import start
-from tests.modules.hollow.v1_23.conftest import TIMING, Api, edged_of
+from tests.modules.hollow.v1_23.api import TIMING, Api, edged_of
 
 CREDENTIALS = "header.payload.signature"
 YEAR = timedelta(days=365)

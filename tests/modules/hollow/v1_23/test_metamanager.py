@@ -11,8 +11,8 @@ from picows import WSMsgType
 from ipc import Message
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
-from tests.modules.hollow.conftest import Cloud
-from tests.modules.hollow.v1_23.conftest import TIMING, Api, pod
+from tests.modules.hollow.cloud import Cloud
+from tests.modules.hollow.v1_23.api import TIMING, Api, pod
 
 CONFIGMAP = "default/configmap/c"
 

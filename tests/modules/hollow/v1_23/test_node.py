@@ -9,8 +9,8 @@ import pytest
 
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
-from tests.modules.hollow.conftest import Cloud
-from tests.modules.hollow.v1_23.conftest import TIMING, Api, edged_of, status_of, value_of
+from tests.modules.hollow.cloud import Cloud
+from tests.modules.hollow.v1_23.api import TIMING, Api, edged_of, status_of, value_of
 
 NODE = "null/node/edge-1"
 LEASE = "kube-node-lease/lease/edge-1"

@@ -14,8 +14,8 @@ from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.v1_23.client import is_due
 from modules.hollow.v1_23.volumes import attachment_name
-from tests.modules.hollow.conftest import Cloud
-from tests.modules.hollow.v1_23.conftest import TIMING, Api, edged_of, pod, status_of, value_of
+from tests.modules.hollow.cloud import Cloud
+from tests.modules.hollow.v1_23.api import TIMING, Api, edged_of, pod, status_of, value_of
 
 POD = "default/pod/p1"
 NODE = "null/node/edge-1"

@@ -10,8 +10,8 @@ import pytest
 
 from ipc import Message
 from modules.hollow.edge import HollowEdge
-from tests.modules.hollow.conftest import Cloud
-from tests.modules.hollow.v1_23.conftest import TIMING, Api, pod, value_of
+from tests.modules.hollow.cloud import Cloud
+from tests.modules.hollow.v1_23.api import TIMING, Api, pod, value_of
 
 CAPTURES = Path(__file__).parents[3] / "data" / "captures"
 NODES = {"1.20": "edge120", "1.23": "edge123"}

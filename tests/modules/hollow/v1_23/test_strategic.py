@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modules.hollow.v1_23.strategic import difference
-from tests.modules.hollow.v1_23.conftest import apply
+from tests.modules.hollow.v1_23.api import apply
 
 CONDITION = {"type": "Ready", "status": "False", "reason": "R", "lastTransitionTime": "1"}
 
