@@ -36,7 +36,7 @@ _HINT_MISSING: Final = (
 _HINT_OTHER_VERSION: Final = (
     "see docs/reference/controllers.md: their devices are for KubeEdge up to 1.14"
 )
-_HINT_RIGHT: Final = "grant the right of deploy/rbac/optional.yaml, or install it with kubectl"
+_HINT_RIGHT: Final = "grant the right of deploy/rbac/optional, or install it with kubectl"
 _HINT_EXISTS: Final = "see `kubectl describe crd`, or wait if they have just been made"
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""deploy/kubernetes: rendered by kubectl, whole in itself, and accepted by an API server."""
+"""deploy/kubernetes and its overlay with replicas: whole in themselves, and accepted by an API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import tomli
 import yaml
 
 from modules.common.pki.certificates import Pki
-from supervisor.config import load
+from supervisor.config import Configuration, load
+from supervisor.config.references import bad_references, settings_of
+from supervisor.host.paths import Paths
 from tests.support.apiserver import embedded_apiserver
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,13 @@ BASE = ROOT / "deploy" / "kubernetes"
 #: What the embedded API server does not serve.
 UNSERVED = {
     "ClusterRole", "ClusterRoleBinding", "Deployment", "NetworkPolicy", "Role", "RoleBinding",
+    "PodDisruptionBudget",
 }  # fmt: skip
+REPLICAS = ROOT / "deploy" / "overlays" / "replicas"
+
+#: The address of a pod, and the seconds after which an edge dials again: twice its heartbeat.
+POD = "10.244.1.7"
+REDIAL = 30
 
 Object = dict[str, Any]
 
@@ -44,8 +52,19 @@ def rendered(directory: Path) -> list[Object]:
 
 
 @pytest.fixture(scope="module")
-def objects() -> list[Object]:
+def base() -> list[Object]:
     return rendered(BASE)
+
+
+@pytest.fixture(scope="module")
+def replicas() -> list[Object]:
+    return rendered(REPLICAS)
+
+
+@pytest.fixture(params=["base", "replicas"])
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    found: list[Object] = request.getfixturevalue(request.param)
+    return found
 
 
 def one(objects: list[Object], kind: str, name: str = "cloudcore") -> Object:
@@ -57,6 +76,24 @@ def pod(objects: list[Object]) -> Object:
     return one(objects, "Deployment")["spec"]["template"]
 
 
+def config_map(objects: list[Object]) -> Object:
+    (found,) = (each for each in objects if each["kind"] == "ConfigMap")
+    return found
+
+
+def configured(objects: list[Object], directory: Path) -> Configuration:
+    """Return the configuration of a pod, which gets its name and address from Kubernetes."""
+    file = directory / "cloudcore.toml"
+    file.write_text(config_map(objects)["data"]["cloudcore.toml"])
+    fields = {"metadata.name": "cloudcore-7d-x", "status.podIP": POD}
+    environ = {
+        each["name"]: each.get("value") or fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        for each in container(objects)["env"]
+        if each["name"].startswith("CLOUDCORE_")
+    }
+    return load(file, environ=environ)
+
+
 def container(objects: list[Object]) -> Object:
     (found,) = pod(objects)["spec"]["containers"]
     return found
@@ -64,7 +101,8 @@ def container(objects: list[Object]) -> Object:
 
 def test_everything_is_in_the_namespace_or_in_none(objects: list[Object]) -> None:
     kinds = {each["kind"] for each in objects}
-    assert {"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim", *UNSERVED} <= kinds
+    needed = UNSERVED - {"PodDisruptionBudget"}
+    assert {"Namespace", "CustomResourceDefinition", "Service", *needed} <= kinds
     for each in objects:
         assert each["metadata"].get("namespace", "kubeedge") == "kubeedge", each
 
@@ -72,21 +110,31 @@ def test_everything_is_in_the_namespace_or_in_none(objects: list[Object]) -> Non
 def test_the_configuration_is_valid_and_its_ports_are_those_of_the_pod(
     objects: list[Object], tmp_path: Path
 ) -> None:
-    (config,) = (each for each in objects if each["kind"] == "ConfigMap")
+    config = config_map(objects)
     assert {"name": config["metadata"]["name"]} == next(
         each["configMap"] for each in pod(objects)["spec"]["volumes"] if "configMap" in each
     )
-    file = tmp_path / "cloudcore.toml"
-    file.write_text(config["data"]["cloudcore.toml"])
-    configuration = load(file, environ={})
+    configuration = configured(objects, tmp_path)
     assert configuration.kubernetes.in_cluster
     ports = {each["name"]: each["containerPort"] for each in container(objects)["ports"]}
-    (hub,) = (each.config.model_dump() for each in configuration.modules if each.name == "cloudhub")
-    assert ports == {"edges": hub["port"], "joining": hub["https_port"], "admin": 9090}
+    (hub,) = (each for each in configuration.modules if each.name == "cloudhub")
+    names = {"edges": "websocket", "joining": "https", "replicas": "replicas"}
+    settings = settings_of(configuration, Paths(tmp_path, tmp_path))
+    listeners = hub.cls.listeners(hub.config, settings)
+    assert ports.pop("admin") == 9090
+    assert {names[name]: port for name, port in ports.items()} == {
+        name: listener.port for name, listener in listeners.items()
+    }
+    faults = bad_references(configuration, Paths(tmp_path, tmp_path))
+    # The token is there in a pod alone.
+    assert [fault for fault in faults if "serviceaccount/token" not in str(fault)] == []
     assert configuration.admin.address == "0.0.0.0:9090"
     grace = pod(objects)["spec"]["terminationGracePeriodSeconds"]
     assert configuration.supervisor.shutdown_timeout < grace
-    assert tomli.loads(file.read_text())["modules"]["enabled"]
+    spread, closing = hub.config.model_dump()["stop_spread"], 3.0
+    assert spread + closing < hub.supervision.stop_timeout
+    assert hub.supervision.stop_timeout < configuration.supervisor.shutdown_timeout
+    assert tomli.loads(config["data"]["cloudcore.toml"])["modules"]["enabled"]
 
 
 def test_what_is_named_exists(objects: list[Object]) -> None:
@@ -98,6 +146,10 @@ def test_what_is_named_exists(objects: list[Object]) -> None:
     policy = one(objects, "NetworkPolicy")["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= labels
     assert {p["port"] for rule in policy["ingress"] for p in rule["ports"]} == ports
+    for rule in policy["ingress"]:
+        for source in rule.get("from", []):
+            if "podSelector" in source:
+                assert source["podSelector"]["matchLabels"].items() <= labels
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         assert container(objects)[probe]["httpGet"]["port"] in ports
     volumes = {each["name"] for each in pod(objects)["spec"]["volumes"]}
@@ -107,17 +159,53 @@ def test_what_is_named_exists(objects: list[Object]) -> None:
         for each in pod(objects)["spec"]["volumes"]
         if "persistentVolumeClaim" in each
     ]
-    assert [one(objects, "PersistentVolumeClaim", name) for name in claims]
+    claimed = [one(objects, "PersistentVolumeClaim", name) for name in claims]
+    assert claimed == [each for each in objects if each["kind"] == "PersistentVolumeClaim"]
     account = one(objects, "ServiceAccount", pod(objects)["spec"]["serviceAccountName"])
-    for binding in (each for each in objects if each["kind"].endswith("Binding")):
+    bindings = [each for each in objects if each["kind"].endswith("Binding")]
+    roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
+    assert len(roles) == len(bindings)
+    for binding in bindings:
         (subject,) = binding["subjects"]
         assert subject["name"] == account["metadata"]["name"]
         assert one(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
 
 
-def test_one_replica_that_is_confined(objects: list[Object]) -> None:
-    spec = one(objects, "Deployment")["spec"]
+def test_one_replica(base: list[Object]) -> None:
+    spec = one(base, "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+
+
+def test_three_replicas_that_are_replaced_one_by_one(
+    replicas: list[Object], tmp_path: Path
+) -> None:
+    spec = one(replicas, "Deployment")["spec"]
+    assert spec["replicas"] == 3
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert spec["minReadySeconds"] > REDIAL
+    labels = pod(replicas)["metadata"]["labels"].items()
+    budget = one(replicas, "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= labels
+    for spread in pod(replicas)["spec"]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"].items() <= labels
+    service = one(replicas, "Service")["spec"]
+    assert service["sessionAffinity"] == "None"
+    assert "replicas" not in {each["targetPort"] for each in service["ports"]}
+    configuration = configured(replicas, tmp_path)
+    assert (configuration.replicas.name, configuration.replicas.address) == ("cloudcore-7d-x", POD)
+    records = {each.name: getattr(each.config, "record", None) for each in configuration.modules}
+    assert records["edgecontroller"] == records["devicecontroller"] == "objectsync"
+    # No replica has anything that another one needs, and none is bound to a machine.
+    assert not [each for each in replicas if each["kind"] == "PersistentVolumeClaim"]
+    granted = {each["metadata"]["name"] for each in replicas if each["kind"] == "ClusterRole"}
+    assert granted == {"cloudcore", "cloudcore-replicas", "cloudcore-record-in-objectsyncs"}
+
+
+def test_a_pod_is_confined(objects: list[Object]) -> None:
     inside = container(objects)["securityContext"]
     assert inside["capabilities"] == {"drop": ["ALL"]}
     assert inside["readOnlyRootFilesystem"]

@@ -270,7 +270,7 @@ async def test_rights_for_installing_the_crds(api: Api, asked: set[Right]) -> No
     async with running(api.settings, install_crds=True) as controller:
         await controller.detail("devices", 0)
     more = asked - granted("cloudcore.yaml", "cloudcore")
-    assert more == granted("optional.yaml", "cloudcore-install-crds")
+    assert more == granted("optional/rights.yaml", "cloudcore-install-crds")
 
 
 async def test_rights_without_a_status_subresource(api: Api, asked: set[Right]) -> None:
@@ -299,7 +299,7 @@ async def test_rights_for_the_record_in_the_api(
         await eventually(lambda: cloud.api.list(OBJECTSYNCS), lambda found: not found.items)
     more = {right for right in asked if right[1] == "reliablesyncs.kubeedge.io"}
     more.add(("delete", "reliablesyncs.kubeedge.io", "clusterobjectsyncs"))  # a day later
-    assert more == granted("optional.yaml", "cloudcore-record-in-objectsyncs")
+    assert more == granted("optional/rights.yaml", "cloudcore-record-in-objectsyncs")
 
 
 def listed(*tables: list[NamedRight]) -> set[Right]:
@@ -311,19 +311,21 @@ def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
     assert listed(*tables) == granted("cloudcore.yaml", "cloudcore")
     joining = [right for right in joining_rights.RIGHTS if right.namespace == "kubeedge"]
     assert listed(joining) == granted("cloudcore.yaml", "cloudcore-joining", "Role")
-    syncs = granted("optional.yaml", "cloudcore-record-in-objectsyncs")
+    syncs = granted("optional/rights.yaml", "cloudcore-record-in-objectsyncs")
     assert listed(FOR_OBJECTSYNCS) == syncs
-    replicas = granted("optional.yaml", "cloudcore-replicas")
+    replicas = granted("optional/rights.yaml", "cloudcore-replicas")
     assert listed(edge_rights.FOR_REPLICAS) == replicas
-    leases = granted("optional.yaml", "cloudcore-replicas", "Role")
+    leases = granted("optional/rights.yaml", "cloudcore-replicas", "Role")
     assert listed(replicas_rights.RIGHTS) == leases
-    assert listed(device_rights.FOR_CRDS) == granted("optional.yaml", "cloudcore-install-crds")
+    assert listed(device_rights.FOR_CRDS) == granted(
+        "optional/rights.yaml", "cloudcore-install-crds"
+    )
 
 
 def test_every_role_is_bound_to_the_service_account() -> None:
     documents = [
         document
-        for file in ("cloudcore.yaml", "optional.yaml")
+        for file in ("cloudcore.yaml", "optional/rights.yaml")
         for document in yaml.safe_load_all((RBAC / file).read_text())
     ]
     roles = [d["metadata"]["name"] for d in documents if d["kind"] == "ClusterRole"]

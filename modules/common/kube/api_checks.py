@@ -24,7 +24,7 @@ _SKEW: Final = 20.0
 
 #: Where the rights are granted, and those for single settings.
 ROLES: Final = "kubectl apply -f deploy/rbac/cloudcore.yaml"
-MORE_ROLES: Final = "kubectl apply -f deploy/rbac/optional.yaml"
+MORE_ROLES: Final = "kubectl apply -k deploy/rbac/optional"
 
 
 def reachability(settings: Settings, command: Callable[..., str]) -> Check:
