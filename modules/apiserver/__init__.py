@@ -58,7 +58,7 @@ class ApiServer(Module):
         import gc
 
         from modules.apiserver.http.server import Server
-        from modules.apiserver.storage.store import (
+        from modules.apiserver.storage.database import (
             StoreError,
             StoreInUseError,
         )

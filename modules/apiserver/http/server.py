@@ -31,9 +31,9 @@ from modules.apiserver.meta.status import (
     no_such_path,
 )
 from modules.apiserver.registry import event_expiry, request_expiry
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.certificate_signer import CertificateSigner
-from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.authority import load_authority
 from modules.common.pki.certificates import Pki, ensure_pki
@@ -64,7 +64,7 @@ class Server:
         self.url = ""
         self.pki = ensure_pki(data_dir / "pki", names)
         self.store = Store(data_dir / "apiserver.db")
-        self.registry = Registry(self.store, Catalog(BUILTIN), self.pki.ca_cert.read_text())
+        self.registry = open_cluster(self.store, Catalog(BUILTIN), self.pki.ca_cert.read_text())
         self._tokens = ServiceAccountTokens(
             self.registry, ensure_key(self.pki.directory / TOKEN_KEY)
         )

@@ -15,7 +15,7 @@ from modules.apiserver.meta.objects import Entry, Json
 from modules.apiserver.registry import deletion
 from modules.apiserver.registry.definitions import CRDS
 from modules.apiserver.registry.registry import Registry
-from modules.apiserver.storage.store import Transaction
+from modules.apiserver.storage.transaction import Transaction
 from modules.apiserver.turns import Turn
 from supervisor.api import TemporaryFailure
 

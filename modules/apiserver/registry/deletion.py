@@ -10,7 +10,7 @@ from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.kinds.pods import GRACE_SECONDS
 from modules.apiserver.meta.objects import Entry, Json, Key
 from modules.apiserver.meta.status import conflict, forbidden
-from modules.apiserver.storage.store import Transaction
+from modules.apiserver.storage.transaction import Transaction
 from modules.common.times import format_time
 
 # The longest grace period that is added to a date; the requested seconds are stored unchanged.

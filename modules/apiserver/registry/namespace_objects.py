@@ -13,7 +13,8 @@ from typing import Final
 from modules.apiserver.catalog import Catalog, Resource
 from modules.apiserver.meta.objects import Entry, Json, Key
 from modules.apiserver.registry import metadata
-from modules.apiserver.storage.store import Store, Transaction
+from modules.apiserver.storage.store import Store
+from modules.apiserver.storage.transaction import Transaction
 from modules.apiserver.turns import Turn
 from supervisor.api import TemporaryFailure
 

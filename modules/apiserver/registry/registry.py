@@ -12,7 +12,7 @@ from typing import Any
 
 from modules.apiserver.catalog import Catalog, Find, Resource
 from modules.apiserver.kinds import customresources
-from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, dig, make_entry
+from modules.apiserver.meta.objects import MOST_BYTES, Entry, Json, Key, make_entry
 from modules.apiserver.meta.selectors import Selector
 from modules.apiserver.meta.status import (
     ApiError,
@@ -29,13 +29,8 @@ from modules.apiserver.meta.users import User
 from modules.apiserver.registry import deletion, metadata
 from modules.apiserver.registry.definitions import CRDS, Definitions
 from modules.apiserver.registry.namespace_objects import NamespaceObjects
-from modules.apiserver.storage.store import Store, Transaction
-from modules.common.crds import manifests as definitions
-
-#: The only version of devices in the CRDs of versions up to 0.1.0.
-_FORMER_VERSION = "v1alpha1"
-
-NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kubeedge")
+from modules.apiserver.storage.store import Store
+from modules.apiserver.storage.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Registry:
     """All objects of the served kinds, and the operations on them."""
 
     def __init__(self, store: Store, catalog: Catalog, root_ca: str) -> None:
-        """Read the store, serve its CRDs, and create the objects that every cluster has.
+        """Read the store, and serve its CRDs.
 
         `root_ca` is the certificate of this server's CA in PEM, for ConfigMaps that pods mount.
         """
@@ -60,7 +55,6 @@ class Registry:
         self._definitions = Definitions(store, catalog)
         self._definitions.load()
         self.namespace_objects = NamespaceObjects(store, catalog, root_ca)
-        self._ensure()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Entry:
         """Return an object; raises ApiError (404) if there is none."""
@@ -262,37 +256,6 @@ class Registry:
                 str(obj["metadata"].get("name", "")),
                 f"unable to create new content in namespace {name} because it is being terminated",
             )
-
-    def _ensure(self) -> None:
-        namespaces = self.catalog.find("", "v1", "namespaces")
-        for name in NAMESPACES:
-            self._ensure_one(namespaces, {"metadata": {"name": name}})
-        self.namespace_objects.ensure_all()
-        crds = self.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-        for name in (*definitions.NAMES, *definitions.SYNCS):
-            self._ensure_one(crds, definitions.load(name))
-        for name in definitions.NAMES:
-            self._ensure_versions(crds, definitions.load(name))
-
-    def _ensure_one(self, resource: Resource, obj: Json) -> None:
-        key = _key("", obj["metadata"]["name"])
-        stored = self.store.collection(resource.storage).entries
-        if key not in stored and not self.store.aside.has(resource.storage, key):
-            self.create(resource, "", {**obj, "metadata": dict(obj["metadata"])})
-
-    def _ensure_versions(self, crds: Resource, obj: Json) -> None:
-        """Have a CRD of an earlier cloudcore serve today's versions too; others are left alone."""
-        key = _key("", obj["metadata"]["name"])
-        entry = self.store.collection(crds.storage).entries.get(key)
-        versions = dig(entry.decode(), "spec", "versions") if entry else None
-        if not versions or [each.get("name") for each in versions] != [_FORMER_VERSION]:
-            return
-        (former,) = versions
-        spec = obj["spec"]
-        for each in spec["versions"]:
-            if each["name"] == _FORMER_VERSION and "subresources" not in former:
-                each.pop("subresources", None)
-        self.modify(crds, "", key[1], lambda found: {**found, "spec": spec})
 
 
 @contextmanager

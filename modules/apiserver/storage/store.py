@@ -8,37 +8,24 @@ power may lose the last commits, but the file stays consistent.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, NamedTuple, Self
 
-from ipc.files import open_lock
-from modules.apiserver.catalog import Catalog, Resource
-from modules.apiserver.meta.objects import Entry, Event, Json, Key, make_entry
+from modules.apiserver.catalog import Catalog
+from modules.apiserver.meta.objects import Key
 from modules.apiserver.storage.collection import Collection
+from modules.apiserver.storage.database import StoreError, lock_database, open_database
 from modules.apiserver.storage.revisions import Mark, wall_clock
+from modules.apiserver.storage.transaction import Change, Transaction
 from modules.apiserver.storage.unusable import UnusableObjects, usable
 from modules.common.disk_failures import Trouble, temporary
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS objects (
-    storage TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-    revision INTEGER NOT NULL, body BLOB NOT NULL,
-    UNIQUE (storage, namespace, name)
-);
-CREATE TABLE IF NOT EXISTS revisions (storage TEXT PRIMARY KEY, revision INTEGER NOT NULL);
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
 _PUT = (
     "INSERT INTO objects (storage, namespace, name, revision, body) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET revision = excluded.revision, body = excluded.body"
@@ -50,26 +37,8 @@ _REVISION = (
 )
 # The key of the whole store in the table of revisions, beside those of its kinds.
 _WHOLE_STORE = ""
-# A checkpoint runs in a thread after this many commits, ...
+# A checkpoint runs in a thread after this many commits; see `open_database` too.
 CHECKPOINT_COMMITS = 2000
-# ... or within a commit, if the thread does not keep up (pages of 4 KiB).
-CHECKPOINT_PAGES = 20_000
-# The file of the write-ahead log is truncated to this size after a checkpoint.
-LOG_BYTES = 16 * 1024 * 1024
-_MORE = {"ADDED": 1, "MODIFIED": 0, "DELETED": -1}
-
-
-class StoreError(Exception):
-    """The file cannot be used; the message says why and what to do."""
-
-
-class StoreInUseError(StoreError):
-    """Another process holds the lock of the file; it may be about to exit."""
-
-
-class _Change(NamedTuple):
-    storage: str
-    event: Event
 
 
 class Store:
@@ -82,9 +51,9 @@ class Store:
         self.trouble = Trouble(path, "what is stored is served, and writes are refused (507, 503)")
         self._collections: dict[str, Collection] = {}
         self._commits = 0
-        self._lock = _lock(path)
+        self._lock = lock_database(path)
         try:
-            self._database = _open(path)
+            self._database = open_database(path)
             self._begin(clock)
         except (OSError, sqlite3.DatabaseError) as error:
             self._lock.close()
@@ -163,7 +132,7 @@ class Store:
         """Return a context manager that commits on exit, unless by an exception."""
         return Transaction(self, dry_run=dry_run)
 
-    def commit(self, changes: Iterable[_Change]) -> None:
+    def commit(self, changes: Iterable[Change]) -> None:
         """Write to the file, then to memory, and wake the watches.
 
         Raises TemporaryFailure while the disk is full or fails; then nothing has changed.
@@ -202,7 +171,7 @@ class Store:
             raise failure from error
         self.trouble.ended()
 
-    def _write(self, changes: list[_Change]) -> None:
+    def _write(self, changes: list[Change]) -> None:
         self._mark.reserve(changes[-1].event.revision)
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")
@@ -245,96 +214,3 @@ class Store:
     def close(self) -> None:
         self._database.close()
         self._lock.close()
-
-
-class Transaction:
-    """Changes that are committed together; reads within it see its own writes."""
-
-    def __init__(self, store: Store, *, dry_run: bool) -> None:
-        self._store = store
-        self._dry_run = dry_run
-        self._revision = store.revision
-        self._changes: list[_Change] = []
-        self._staged: defaultdict[str, dict[Key, Entry | None]] = defaultdict(dict)
-        # Objects added minus objects removed, by storage and namespace.
-        self._more: Counter[tuple[str, str]] = Counter()
-
-    def get(self, storage: str, key: Key) -> Entry | None:
-        staged = self._staged[storage]
-        return staged[key] if key in staged else self._store.collection(storage).entries.get(key)
-
-    def count(self, storage: str, namespace: str) -> int:
-        """Return how many objects are in a namespace, in constant time."""
-        stored = self._store.collection(storage).count(namespace)
-        return stored + self._more[storage, namespace]
-
-    def entries(self, storage: str, namespace: str = "") -> Iterator[Entry]:
-        """Yield the objects of one namespace, or of all."""
-        staged = self._staged[storage]
-        for entry in self._store.collection(storage).snapshot(namespace):
-            if entry.key not in staged:
-                yield entry
-        for entry in (entry for entry in list(staged.values()) if entry is not None):
-            if not namespace or entry.key[0] == namespace:
-                yield entry
-
-    def put(self, resource: Resource, key: Key, obj: Json) -> Entry:
-        """Store `obj` under the next revision, and set it as its resourceVersion."""
-        previous = self.get(resource.storage, key)
-        return self._stage("MODIFIED" if previous else "ADDED", resource, key, obj, previous)
-
-    def remove(self, resource: Resource, key: Key, obj: Json) -> Entry:
-        """Remove the object; `obj` is its last state, which is sent to watches."""
-        return self._stage("DELETED", resource, key, obj, self.get(resource.storage, key))
-
-    def _stage(
-        self, type_: str, resource: Resource, key: Key, obj: Json, previous: Entry | None
-    ) -> Entry:
-        self._revision += 1
-        obj["metadata"]["resourceVersion"] = str(self._revision)
-        entry = make_entry(key, self._revision, obj, resource.select(obj))
-        self._changes.append(_Change(resource.storage, Event(type_, entry, previous)))
-        self._staged[resource.storage][key] = None if type_ == "DELETED" else entry
-        self._more[resource.storage, key[0]] += _MORE[type_]
-        return entry
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None and not self._dry_run:
-            self._store.commit(self._changes)
-
-
-def _lock(path: Path) -> IO[bytes]:
-    lock = open_lock(path.with_name(f"{path.name}.lock"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StoreInUseError(
-            f"{path} is in use by another apiserver: stop that one, or use another --data-dir"
-        ) from None
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.touch(mode=0o600)
-    database = sqlite3.connect(path, isolation_level=None)
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        database.close()
-        raise sqlite3.DatabaseError(
-            f"it was written by a newer cloudcore (schema {version}, known is {SCHEMA_VERSION})"
-        )
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-    database.executescript(_SCHEMA)
-    return database

@@ -5,7 +5,7 @@ The import takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do
 
 from modules.common.kube.aside import SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
-from modules.common.kube.client import KubeClient, Page
+from modules.common.kube.client import KubeClient
 from modules.common.kube.discovery import served_resources, served_versions
 from modules.common.kube.errors import (
     AlreadyExists,
@@ -53,6 +53,7 @@ from modules.common.kube.kinds import (
 )
 from modules.common.kube.reasons import Reason
 from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
+from modules.common.kube.responses import Page
 from modules.common.kube.retry import retry
 from modules.common.kube.shapes import (
     INT32,

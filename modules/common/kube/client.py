@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Final, Literal, Self
 
 import aiohttp
 import msgspec
 
-from modules.common.kube.errors import Unreachable
 from modules.common.kube.health import ApiHealth
 from modules.common.kube.kinds import SERVICEACCOUNTS, Resource
+from modules.common.kube.responses import (
+    Decoded,
+    Page,
+    ServerVersion,
+    decode,
+    decode_list,
+    decode_object,
+    decode_version,
+)
 from modules.common.kube.tap import BrokenOff, Tap
 from modules.common.kube.transport import (
     CONNECT_TIMEOUT,
@@ -29,7 +36,6 @@ from modules.common.kube.watching import EventReader, Object, WatchEvent, iterat
 from modules.common.times import parse_http_date
 from supervisor.api import Settings
 
-Decoded = TypeVar("Decoded")
 PatchType = Literal["merge", "strategic", "json"]
 
 _PATCH_TYPES: Final[dict[PatchType, str]] = {
@@ -40,44 +46,6 @@ _PATCH_TYPES: Final[dict[PatchType, str]] = {
 
 #: Objects of one page of a list, as in the pager of client-go.
 PAGE_SIZE: Final = 500
-
-
-class Page(NamedTuple):
-    """One page of a list, or a whole list; a watch starts from its `resource_version`.
-
-    The items are not validated: a reflector sets aside those that are not objects.
-    """
-
-    items: list[Any]
-    resource_version: str
-
-
-class _ListMeta(msgspec.Struct):
-    resource_version: str = msgspec.field(default="", name="resourceVersion")
-    token: str = msgspec.field(default="", name="continue")
-
-
-class _List(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[Any] | None = None
-
-
-class ServerVersion(msgspec.Struct, frozen=True):
-    """What an API server says of its version."""
-
-    text: str = msgspec.field(default="", name="gitVersion")
-    """such as v1.32.1"""
-
-    @property
-    def number(self) -> tuple[int, ...]:
-        """Major and minor version; empty if the text says none, as that of a build without one."""
-        found = re.match(r"v?([1-9]\d*)\.(\d+)", self.text)
-        return (int(found[1]), int(found[2])) if found else ()
-
-
-_decode_version: Final = msgspec.json.Decoder(ServerVersion).decode
-_decode_list: Final = msgspec.json.Decoder(_List).decode
-_decode_object: Final = msgspec.json.Decoder(Object).decode
 
 
 class KubeClient:
@@ -147,7 +115,7 @@ class KubeClient:
     async def read(self, path: str, shape: type[Decoded]) -> Decoded:
         """Get a document that is not an object of a resource, such as a discovery document."""
         request = Request("GET", path, f"get {path}")
-        return _decode(
+        return decode(
             msgspec.json.Decoder(shape).decode, await self._transport.read(request), request
         )
 
@@ -157,7 +125,7 @@ class KubeClient:
         response = await self._transport.send(request)
         date = response.headers.get("Date")
         body = await self._transport.body(request, response)
-        return _decode(_decode_version, body, request), parse_http_date(date)
+        return decode(decode_version, body, request), parse_http_date(date)
 
     async def list(
         self,
@@ -196,7 +164,7 @@ class KubeClient:
             "GET", resource.path(namespace), f"list {resource.describe(namespace)}", query
         )
         while True:
-            found = _decode(_decode_list, await self._transport.read(request), request)
+            found = decode(decode_list, await self._transport.read(request), request)
             yield Page(found.items or [], found.metadata.resource_version)
             if not found.metadata.token:
                 return
@@ -342,16 +310,7 @@ class KubeClient:
             data=data,
             content_type=content_type,
         )
-        return _decode(_decode_object, await self._transport.read(request), request)
-
-
-def _decode(decode: Callable[[bytes], Decoded], body: bytes, request: Request) -> Decoded:
-    try:
-        return decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreachable(
-            f"the answer is not Kubernetes JSON: {error}", request=request.what
-        ) from error
+        return decode(decode_object, await self._transport.read(request), request)
 
 
 def _query(**parameters: str) -> dict[str, str]:

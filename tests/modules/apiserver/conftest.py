@@ -11,6 +11,7 @@ import pytest
 from modules.apiserver.catalog import Catalog
 from modules.apiserver.http.server import Server
 from modules.apiserver.kinds.builtin import BUILTIN
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki
@@ -37,7 +38,7 @@ async def api(server: Server) -> AsyncIterator[Api]:
 @pytest.fixture
 def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     store = Store(tmp_path / "apiserver.db")
-    yield Registry(store, Catalog(BUILTIN), "CA")
+    yield open_cluster(store, Catalog(BUILTIN), "CA")
     store.close()
 
 

@@ -18,8 +18,8 @@ from modules.apiserver.catalog import Catalog
 from modules.apiserver.http import discovery, openapi
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.meta.status import ApiError
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.deletion import Options
-from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import Pki
@@ -192,7 +192,7 @@ ODD = (None, True, 5, -1.5, "", "x", "x" * 300, [], ["x"], [[]], [{}], {}, {"x":
 def test_every_field_of_every_type_is_refused_or_served(tmp_path: Path) -> None:
     """What was accepted is served again by the next start; in 500 a client would see a 5xx."""
     store = Store(tmp_path / "apiserver.db")
-    registry = Registry(store, Catalog(BUILTIN), "CA")
+    registry = open_cluster(store, Catalog(BUILTIN), "CA")
     crds = registry.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
     accepted = 0
     refused: Counter[int] = Counter()
@@ -206,7 +206,7 @@ def test_every_field_of_every_type_is_refused_or_served(tmp_path: Path) -> None:
                 continue
             accepted += 1
             again = Catalog(BUILTIN)
-            Registry(store, again, "CA")
+            open_cluster(store, again, "CA")
             for resource in [resource for resource in again if resource.custom]:
                 openapi.v3_document(again, resource.base_path)
                 discovery.resources(again, resource.group, resource.version)
@@ -498,7 +498,7 @@ def test_crds_of_an_earlier_cloudcore_get_the_new_version(
     tmp_path: Path, subresource: bool
 ) -> None:
     with closing(Store(tmp_path / "api.db")) as store:
-        registry = Registry(store, Catalog(BUILTIN), "CA")
+        registry = open_cluster(store, Catalog(BUILTIN), "CA")
         crds = registry.catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
         for plural in ("devices", "devicemodels"):
             former = load(plural, status_subresource=subresource)
@@ -513,7 +513,7 @@ def test_crds_of_an_earlier_cloudcore_get_the_new_version(
         with pytest.raises(ApiError):
             registry.catalog.find("devices.kubeedge.io", "v1beta1", "devices")
     with closing(Store(tmp_path / "api.db")) as store:
-        registry = Registry(store, Catalog(BUILTIN), "CA")
+        registry = open_cluster(store, Catalog(BUILTIN), "CA")
         old, new = (
             registry.catalog.find("devices.kubeedge.io", version, "devices")
             for version in ("v1alpha1", "v1beta1")

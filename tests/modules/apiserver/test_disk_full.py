@@ -18,8 +18,8 @@ from modules.apiserver.catalog import Catalog
 from modules.apiserver.http import server
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.registry import cascade, event_expiry
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.deletion import AT_ONCE
-from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.revisions import Mark
 from modules.apiserver.storage.store import Store
 from supervisor.api import DiskFull, TemporaryFailure
@@ -161,8 +161,8 @@ def test_the_first_start_without_room_is_one_too(tmp_path: Path) -> None:
     """What every cluster has cannot be written, as the file cannot grow."""
     store = Store(tmp_path / "apiserver.db")
     with no_more_pages(store), pytest.raises(TemporaryFailure):
-        Registry(store, Catalog(BUILTIN), "CA")
-    Registry(store, Catalog(BUILTIN), "CA")
+        open_cluster(store, Catalog(BUILTIN), "CA")
+    open_cluster(store, Catalog(BUILTIN), "CA")
     store.close()
 
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
-from modules.apiserver.registry.registry import Registry
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.api import tls
@@ -97,7 +97,7 @@ async def kill_while_writing(
 
 def check(data_dir: Path, acknowledged: dict[str, int]) -> None:
     store = Store(data_dir / "apiserver.db")
-    registry = Registry(store, Catalog(BUILTIN), "CA")
+    registry = open_cluster(store, Catalog(BUILTIN), "CA")
     configmaps = registry.catalog.find("", "v1", "configmaps")
     assert max(acknowledged.values()) > 0
     for name, number in acknowledged.items():
@@ -109,7 +109,7 @@ def check(data_dir: Path, acknowledged: dict[str, int]) -> None:
 def test_watches_go_on_after_a_restart(tmp_path: Path) -> None:
     """What has not changed meanwhile needs no new list, though history is in memory."""
     store = Store(tmp_path / "apiserver.db")
-    registry = Registry(store, Catalog(BUILTIN), "CA")
+    registry = open_cluster(store, Catalog(BUILTIN), "CA")
     configmaps = registry.catalog.find("", "v1", "configmaps")
     seen = registry.create(configmaps, "default", {"metadata": {"name": "a"}}).revision
     nodes = registry.catalog.find("", "v1", "nodes")
@@ -117,7 +117,7 @@ def test_watches_go_on_after_a_restart(tmp_path: Path) -> None:
     store.close()
 
     store = Store(tmp_path / "apiserver.db")
-    registry = Registry(store, Catalog(BUILTIN), "CA")
+    registry = open_cluster(store, Catalog(BUILTIN), "CA")
     assert store.collection("configmaps").history.position_after(seen) == 0
     assert store.collection("nodes").history.position_after(seen) is None
     store.close()

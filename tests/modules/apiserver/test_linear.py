@@ -20,9 +20,9 @@ from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.meta.objects import Entry
 from modules.apiserver.meta.selectors import Selector, parse_labels
 from modules.apiserver.patch.strategic import apply_strategic_patch
+from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.deletion import AT_ONCE, CLEANUP_FINALIZER, Options
-from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from tests.modules.apiserver.api import Api
 from tests.support.work import Name, assert_linear, counted
@@ -43,7 +43,7 @@ class Cluster:
     """A registry in a file, with a cascade that runs when it is asked to."""
 
     def __init__(self, path: Path) -> None:
-        self.registry = Registry(Store(path), Catalog(BUILTIN), "CA")
+        self.registry = open_cluster(Store(path), Catalog(BUILTIN), "CA")
 
     def resource(self, plural: str) -> Resource:
         return next(item for item in self.registry.catalog if item.plural == plural)
@@ -145,7 +145,7 @@ async def test_a_deletion_goes_on_in_the_next_life_of_the_server(
     assert cluster.count("configmaps") > 1
     cluster.registry.store.close()
 
-    cluster.registry = Registry(Store(tmp_path / "a.db"), Catalog(BUILTIN), "CA")
+    cluster.registry = open_cluster(Store(tmp_path / "a.db"), Catalog(BUILTIN), "CA")
     async with cluster.cascading():
         await cluster.settle(lambda: cluster.count("configmaps") == 1)
         await cluster.settle(lambda: not cluster.has("customresourcedefinitions", "things.x.io"))

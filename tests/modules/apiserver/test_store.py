@@ -8,8 +8,9 @@ import pytest
 from modules.apiserver.catalog import Catalog
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.meta.objects import Event, Json, make_entry
+from modules.apiserver.storage.database import StoreError, StoreInUseError
 from modules.apiserver.storage.history import History
-from modules.apiserver.storage.store import Store, StoreError, StoreInUseError
+from modules.apiserver.storage.store import Store
 
 CATALOG = Catalog(BUILTIN)
 CONFIGMAPS = CATALOG.find("", "v1", "configmaps")
