@@ -18,13 +18,23 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # its encoding may not have a file's name
             stream.reconfigure(errors="backslashreplace")
     from supervisor.cli import stdout
+
+    with stdout.guarded():
+        try:
+            sys.exit(_run())
+        finally:
+            gc.freeze()
+
+
+def _run() -> int | None:
+    """Run the command, by click unless it can do without, and return the exit status."""
+    from supervisor.cli import without_click
+
+    status = without_click.run(sys.argv[1:])
+    if status is not None:
+        return status
     from supervisor.cli.app import cloudcore
 
     gc.freeze()
     gc.enable()
-    stdout.guard()
-    try:
-        cloudcore(prog_name="cloudcore")
-    finally:
-        gc.freeze()
-        stdout.flush()
+    cloudcore(prog_name="cloudcore")

@@ -14,6 +14,7 @@ import click
 from supervisor.checks import Check, Finding, Mark
 from supervisor.cli import words
 from supervisor.cli.progress import Progress
+from supervisor.cli.styles import style
 from supervisor.cli.text_table import width_of_output
 from supervisor.doctor.runs import perform
 
@@ -50,7 +51,7 @@ def report(sections: Mapping[str, Sequence[Check]], output: str, timeout: float)
     printed = ""
     for check, findings in performed:
         if findings and section_of[id(check)] != printed:
-            click.echo(("\n" if printed else "") + click.style(section_of[id(check)], bold=True))
+            click.echo(("\n" if printed else "") + style(section_of[id(check)], "bold"))
             printed = section_of[id(check)]
         for finding in findings:
             click.echo("\n".join(lines_of(finding, _width())))
@@ -79,7 +80,7 @@ def lines_of(finding: Finding, width: int) -> Iterator[str]:
     wrapped = textwrap.wrap(
         text, width - _INDENT, break_long_words=False, break_on_hyphens=False
     ) or [""]
-    mark = click.style(f"{finding.mark:<7}", fg=_COLOURS[finding.mark])
+    mark = style(f"{finding.mark:<7}", _COLOURS[finding.mark])
     yield f"  {mark}  {wrapped[0]}"
     yield from (margin + line for line in wrapped[1:])
     if finding.command:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import json
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from supervisor import client
-from supervisor.cli import status_table
+from supervisor.cli import status_document, status_table
 from supervisor.cli.asking import socket_of
 from supervisor.cli.commands import Command, option, option_group
 from supervisor.cli.options import Globals, directory_options, output_option
 from supervisor.cli.text_table import width_of_output
-
-# Exit statuses, as LSB defines them for the action `status` of an init script.
-ALL_READY: Final = 0
-NOT_ALL_READY: Final = 1
-NOT_RUNNING: Final = 3
-UNKNOWN: Final = 4
 
 
 @click.command(cls=Command)
@@ -48,38 +40,16 @@ def status(options: Globals, output: str, watch: bool, interval: float) -> None:
     4 if its state is unknown.
     """
     socket = socket_of(options)
+    if not watch:
+        sys.exit(status_document.show(socket, output))
     try:
-        if not watch:
-            gc.disable()  # a collection takes 5 ms and frees next to nothing
-            document = client.request(socket, "GET", "/status")
-            _print(document, output)
-        elif output == "table" and sys.stdout.isatty():
+        if output == "table" and sys.stdout.isatty():
             document = _watch_live(socket, interval)
         else:
             document = _watch_printing(socket, interval, output)
-    except client.NotRunning as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
-    except client.AdminError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNKNOWN)
-    sys.exit(exit_status(document))
-
-
-def exit_status(document: dict[str, Any]) -> int:
-    """Return the exit status that tells whether all enabled modules are ready."""
-    return ALL_READY if document["state"] == "running" else NOT_ALL_READY
-
-
-def _print(document: dict[str, Any], output: str, *, one_line: bool = False) -> None:
-    if output == "json":
-        click.echo(json.dumps(document, indent=None if one_line else 2))
-    elif output == "yaml":
-        import yaml
-
-        click.echo(yaml.safe_dump(document, sort_keys=False, explicit_start=one_line), nl=False)
-    else:
-        click.echo(status_table.render(document, width_of_output()))
+    except (client.NotRunning, client.AdminError) as error:
+        sys.exit(status_document.say_missing(error))
+    sys.exit(status_document.exit_status(document))
 
 
 def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any]:
@@ -87,7 +57,7 @@ def _watch_printing(socket: Path, interval: float, output: str) -> dict[str, Any
     document: dict[str, Any] = {"state": "starting"}
     try:
         for document in _poll(socket, interval):
-            _print(document, output, one_line=True)
+            click.echo(status_document.text(document, output, one_line=True))
     except KeyboardInterrupt:
         return document
     raise AssertionError("polling ends only by an exception")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import click
-
 from supervisor.cli import text_table, words
+from supervisor.cli.styles import style
 
 #: Width that the whole table needs with short details; on less, they move below the table.
 _WIDE: Final = 132
@@ -27,9 +26,9 @@ def render(document: dict[str, Any], width: int | None) -> str:
 
     def paint(column: str, row: Mapping[str, str] | None, text: str) -> str:
         if row is None:
-            return click.style(text, bold=True)
+            return style(text, "bold")
         text = text_table.state(row["STATE"], text) if column == "STATE" else text
-        return click.style(text, dim=True) if row["NAME"] in disabled else text
+        return style(text, "dim") if row["NAME"] in disabled else text
 
     lines = text_table.align(
         _COLUMNS if wide else _NARROW_COLUMNS,
@@ -77,6 +76,6 @@ def _notes(modules: list[dict[str, Any]], width: int) -> Iterator[str]:
             parts.append(f"last exit: {words.last_exit(last)}{f' ({reason})' if reason else ''}")
         parts += [details] if (details := words.details(module)) else []
         if parts:
-            yield click.style(module["name"], bold=True)
+            yield style(module["name"], "bold")
         for part in parts:
             yield from (f"  {line}" for line in text_table.wrap(part, width - 2))

@@ -6,18 +6,15 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
-
-import click
 
 #: EX_IOERR of sysexits.h: 1 has another meaning for most commands.
 EXIT_OUTPUT_FAILED: Final = 74
 
 
-class OutputFailed(click.ClickException):
+class OutputFailed(Exception):
     """Standard output cannot be written to: it is closed, or its disk is full."""
-
-    exit_code = EXIT_OUTPUT_FAILED
 
 
 class _Output(io.FileIO):
@@ -30,15 +27,35 @@ class _Output(io.FileIO):
             return len(data)
         try:
             return super().write(data)
-        except BrokenPipeError:  # the reader, such as head(1), has exited: no error for click
-            raise
         except OSError as error:
             self._failed = True
+            if isinstance(error, BrokenPipeError):  # the reader, such as head(1), has exited
+                raise
             raise OutputFailed(f"cannot write to standard output: {error.strerror}") from error
 
 
-def guard() -> None:
-    """Make every failing write to sys.stdout end the command with OutputFailed."""
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """End a command whose output cannot be written with one line, and the exit status for that.
+
+    What is buffered is written at the end, as the interpreter would. If the reader has exited, the
+    exit status is 1, as click has it.
+    """
+    _guard()
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OutputFailed as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(EXIT_OUTPUT_FAILED)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _guard() -> None:
+    """Make every failing write to sys.stdout raise OutputFailed, or BrokenPipeError."""
     if sys.stderr is None:  # messages are lost then, exit statuses are not
         _hold_descriptor(2, os.O_WRONLY)
         sys.stderr = os.fdopen(2, "w", closefd=False)
@@ -51,16 +68,6 @@ def guard() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(output), encoding, errors, line_buffering=output.isatty()
     )
-
-
-def flush() -> None:
-    """Write what is buffered, as the interpreter would at exit."""
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.flush()
-    except OutputFailed as error:
-        error.show()
-        sys.exit(error.exit_code)
 
 
 def _hold_descriptor(number: int, flags: int) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-import click
+from supervisor.cli.styles import style
 
 #: Returns a cell in its colours: from its column, its row (None for the heading), and its text.
 Paint = Callable[[str, Mapping[str, str] | None, str], str]
@@ -19,10 +19,11 @@ _GAP: Final = "  "
 #: Characters that a wrapped column has at least, however narrow the terminal is.
 _NARROWEST: Final = 10
 
-_STATES: Final = {
-    **dict.fromkeys(("ready", "running"), "green"),
-    **dict.fromkeys(("starting", "stopping", "backoff"), "yellow"),
-    **dict.fromkeys(("crashed", "failed", "degraded"), "red"),
+_STATES: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("ready", "running"), ("green",)),
+    **dict.fromkeys(("starting", "stopping", "backoff"), ("yellow",)),
+    **dict.fromkeys(("crashed", "degraded"), ("red",)),
+    "failed": ("red", "bold"),
 }
 
 
@@ -39,11 +40,11 @@ def width_of_output() -> int | None:
 
 def state(name: str, text: str = "") -> str:
     """Return a text in the colour of a module's state, by default the state itself."""
-    return click.style(text or name, fg=_STATES.get(name), bold=name == "failed" or None)
+    return style(text or name, *_STATES.get(name, ()))
 
 
 def bold_headings(_: str, row: Mapping[str, str] | None, text: str) -> str:
-    return click.style(text, bold=True) if row is None else text
+    return style(text, "bold") if row is None else text
 
 
 def align(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import click
-
 from supervisor.cli import text_table
+from supervisor.cli.styles import style
 from supervisor.cli.views import Column, Row, View, shown
 
 _HELP: Final = "Tab: next view  < >: sort  r: reverse  /: filter  arrows: scroll  q: quit"
@@ -65,7 +64,7 @@ class TopState:
         def paint(title: str, row: Mapping[str, str] | None, text: str) -> str:
             if row is None:
                 sorted_by = self.sort is not None and self.sort.title == title
-                return click.style(text, bold=True, underline=sorted_by or None)
+                return style(text, "bold", *(["underline"] if sorted_by else []))
             return text_table.state(row[title], text) if title == "STATE" else text
 
         columns = self.view.columns
@@ -92,7 +91,7 @@ class TopState:
 
     def _headline(self, views: Sequence[View], shown_rows: int, all_rows: int) -> str:
         names = [
-            click.style(f"{number} {view.name}", reverse=view == self.view or None)
+            style(f"{number} {view.name}", *(["reverse"] if view == self.view else []))
             for number, view in enumerate(views, 1)
         ]
         order = f"  by {self.sort.title}" if self.sort else ""
@@ -103,7 +102,7 @@ class TopState:
         if self.editing or self.filter:
             cursor = "_" if self.editing else "  (Esc: show all)"
             return f"filter: {self.filter}{cursor}"
-        return click.style(_HELP, dim=True)
+        return style(_HELP, "dim")
 
     def _index(self, views: Sequence[View]) -> int:
         return next((n for n, view in enumerate(views) if view.name == self.view.name), 0)
