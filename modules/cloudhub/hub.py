@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from picows import WSCloseCode
 
@@ -27,7 +27,6 @@ from modules.cloudhub.endpoint.identity import (
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter, HubStatistics
-from modules.cloudhub.replicas.membership import Membership
 from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
@@ -35,6 +34,9 @@ from modules.cloudhub.session.deadlines import Deadlines
 from modules.cloudhub.session.session import Session
 from modules.common.wire import generations
 from supervisor.api import ModuleContext
+
+if TYPE_CHECKING:
+    from modules.cloudhub.replicas.membership import Membership
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,8 @@
-"""The entry point of a process of CloudHub: the hub, its Unix sockets, certificate renewal."""
+"""The entry point of a process of CloudHub: the hub, its Unix sockets, certificate renewal.
+
+What only some processes do (joining, CSI, replicas) is imported where it begins: the client of the
+Kubernetes API alone is 18 MiB.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,12 @@ from modules.cloudhub.cluster.protocol import (
     unit_names,
 )
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.csi.server import CONNECTIONS, CsiServer
 from modules.cloudhub.endpoint.tls import (
     ServerTls,
     tls_files,
 )
 from modules.cloudhub.hub import Hub
-from modules.cloudhub.joining import joining
-from modules.cloudhub.joining.adoption import ensure_cluster_authority
 from modules.cloudhub.joining.join_line import Ports, make_join_line
-from modules.cloudhub.member import joined
 from modules.cloudhub.nodes import NodesServer, read_rows, socket_of
 from modules.cloudhub.questions import Questions
 from modules.common.pki.host_names import own_names
@@ -49,13 +49,18 @@ _JUMP: Final = 60.0
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
     """Serve edges until asked to stop; raises CannotStart for certificates and sockets."""
-    await ensure_cluster_authority(config, settings, context)
+    if settings.kubernetes.configured:
+        from modules.cloudhub.joining.adoption import ensure_cluster_authority
+
+        await ensure_cluster_authority(config, settings, context)
     tls = ServerTls(tls_files(config, settings))
-    drivers = CONNECTIONS if config.uds_address and context.name == FIRST else 0
+    drivers = _drivers(config, context)
     context.report(max_open_files=open_files.check_limit(config.node_limit, drivers))
     async with AsyncExitStack() as servers:
         member = None
         if settings.replicas.enabled and context.name == FIRST:
+            from modules.cloudhub.member import joined
+
             member = await servers.enter_async_context(joined(config, settings, context))
         membership = member.membership if member else None
         units = unit_names(config.processes)
@@ -76,6 +81,8 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
             questions = Questions(context, member.peers if member else None)
             hub.on_disconnected(questions.disconnected)
             if drivers:
+                from modules.cloudhub.csi.server import CsiServer
+
                 await servers.enter_async_context(CsiServer(config.uds_address, questions))
             if member:
                 rows = partial(read_rows, settings.run_dir, units)
@@ -87,6 +94,15 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
         if (listener := context.sockets.get("https")) and context.name == FIRST:
             await servers.enter_async_context(_joining(config, settings, tls, listener, context))
         await hub.run(context.sockets["websocket"])
+
+
+def _drivers(config: CloudHubConfig, context: ModuleContext) -> int:
+    """Return how many connections of CSI drivers this process serves at most."""
+    if not config.uds_address or context.name != FIRST:
+        return 0
+    from modules.cloudhub.csi.server import CONNECTIONS
+
+    return CONNECTIONS
 
 
 def _join_line(
@@ -112,6 +128,7 @@ async def _joining(
     context: ModuleContext,
 ) -> AsyncIterator[None]:
     """Let edges join: in one process of several, so that a limit of an address is one."""
+    from modules.cloudhub.joining import joining
 
     def report(leader: str) -> None:
         context.report(leader=leader)

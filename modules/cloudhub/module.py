@@ -45,7 +45,10 @@ class CloudHub(Module):
 
     name: ClassVar[str] = "cloudhub"
     group: ClassVar[str] = "cloudhub"
-    preload: ClassVar[tuple[str, ...]] = ("uvloop", "modules.cloudhub.main")
+    preload: ClassVar[tuple[str, ...]] = (
+        *("uvloop", "modules.cloudhub.main"),
+        "modules.cloudhub.joining.joining",  # which main.py imports if edges can join
+    )
     Config: ClassVar[type[ModuleConfig]] = CloudHubConfig
     config: CloudHubConfig
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import aiohttp
 import msgspec
+
+from modules.common.http_library import aiohttp
 
 #: Seconds for a question, and for a verb, which waits until processes have stopped and started.
 _TIMEOUT: Final = 10.0

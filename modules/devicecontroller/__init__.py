@@ -36,6 +36,8 @@ class DeviceController(Module):
     @classmethod
     def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
         """Check the kubeconfig and the files that it names."""
+        if not settings.kubernetes.configured:
+            return []  # the embedded API server writes its own at its start
         from modules.common.kube.checking import check_kubernetes
 
         return check_kubernetes(settings)

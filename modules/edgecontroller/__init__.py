@@ -34,9 +34,12 @@ class EdgeController(Module):
     @classmethod
     def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:
         """Check the kubeconfig and the files that it names, and what replicas need."""
+        found = _problems_of_replicas(config, settings)
+        if not settings.kubernetes.configured:
+            return found  # the embedded API server writes its own kubeconfig at its start
         from modules.common.kube.checking import check_kubernetes
 
-        return [*check_kubernetes(settings), *_problems_of_replicas(config, settings)]
+        return [*check_kubernetes(settings), *found]
 
     @classmethod
     def checks(

@@ -9,8 +9,14 @@ import sys
 from typing import Final
 
 _CODES: Final = {
-    **{"bold": 1, "dim": 2, "underline": 4, "reverse": 7},
-    **{"red": 31, "green": 32, "yellow": 33, "cyan": 36},
+    "bold": 1,
+    "dim": 2,
+    "underline": 4,
+    "reverse": 7,
+    "red": 31,
+    "green": 32,
+    "yellow": 33,
+    "cyan": 36,
 }
 _RESET: Final = "\x1b[0m"
 

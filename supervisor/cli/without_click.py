@@ -1,8 +1,8 @@
 """`cloudcore status` without click, whose import takes longer than all the rest of the command.
 
-It is run in loops and in prompts. What is parsed here is a part of what click parses, with the same
-meaning, which tests/supervisor/test_without_click.py compares. Everything else is left to click: all
-other options, help, and what is wrong.
+It is run in loops and in prompts. What is parsed here is a part of what click parses, with the
+same meaning, which tests/supervisor/test_without_click.py compares. Everything else is left to
+click: all other options, help, and what is wrong.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from aiohttp import web
-
 from modules.apiserver.authentication.jwt import BadToken
 from modules.apiserver.authentication.service_accounts import ServiceAccountTokens
 from modules.apiserver.meta.status import unauthorized
 from modules.apiserver.meta.users import User
+from modules.common.http_library import web
 
 _SCHEME = "bearer "
 

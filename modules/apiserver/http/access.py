@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
-
 from modules.apiserver.http.routing import Target, flag
 from modules.apiserver.meta.status import ApiError
 from modules.apiserver.meta.users import ADMINISTRATORS, User
+from modules.common.http_library import web
 
 _REASON: Final = (
     f"this server has no RBAC, and only members of {ADMINISTRATORS} may do more than discovery "

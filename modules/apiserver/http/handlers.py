@@ -6,8 +6,6 @@ import asyncio
 import logging
 import random
 
-from aiohttp import web
-
 from modules.apiserver import patch
 from modules.apiserver.authentication.service_accounts import ServiceAccountTokens
 from modules.apiserver.http import routing
@@ -36,6 +34,7 @@ from modules.apiserver.meta.status import (
 from modules.apiserver.meta.users import User
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
+from modules.common.http_library import web
 
 # A watch without timeoutSeconds ends after 1 to 2 times this (min-request-timeout).
 WATCH_SECONDS = 1800

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
-
 from modules.apiserver.authentication.jwt import ALGORITHM
 from modules.apiserver.authentication.service_accounts import ISSUER, ServiceAccountTokens
 from modules.apiserver.meta.objects import encode
+from modules.common.http_library import web
 
 _CONFIGURATION: Final = [".well-known", "openid-configuration"]
 _KEYS: Final = ["openid", "v1", "jwks"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from modules.apiserver.http import protobuf, routing
 from modules.apiserver.meta import field_types
@@ -18,6 +17,7 @@ from modules.apiserver.meta.status import (
     unsupported_media_type,
 )
 from modules.apiserver.registry import deletion
+from modules.common.http_library import web
 
 JSON = "application/json"
 _UNSUPPORTED = (

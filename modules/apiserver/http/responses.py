@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from aiohttp import ClientConnectionResetError, web
-
 from modules.apiserver.catalog import Resource
 from modules.apiserver.http.paging import Page
 from modules.apiserver.http.routing import ListOptions
@@ -14,6 +12,7 @@ from modules.apiserver.http.tables import row, table
 from modules.apiserver.meta.objects import Entry, Json, encode
 from modules.apiserver.meta.status import ApiError
 from modules.apiserver.turns import Turn, in_turns
+from modules.common.http_library import aiohttp, web
 
 JSON = "application/json"
 # Longer responses are written in chunks of this size.
@@ -77,7 +76,7 @@ async def _stream(
     response.content_length = length
     await response.prepare(request)
     if request.method != "HEAD":
-        with contextlib.suppress(ClientConnectionResetError):  # the client has disconnected
+        with contextlib.suppress(aiohttp.ClientConnectionResetError):  # the client has disconnected
             await _write(response, begin, items)
     return response
 

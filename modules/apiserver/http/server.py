@@ -12,8 +12,6 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiohttp import web
-
 from modules.apiserver.authentication.authenticator import authenticate
 from modules.apiserver.authentication.jwt import ensure_key
 from modules.apiserver.authentication.service_accounts import ServiceAccountTokens
@@ -35,6 +33,7 @@ from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.storage.store import Store
+from modules.common.http_library import web
 from modules.common.pki.authority import load_authority
 from modules.common.pki.certificates import Pki, ensure_pki
 from supervisor.api import TemporaryFailure

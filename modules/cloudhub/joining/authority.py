@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modules.cloudhub.config import CloudHubConfig
 from modules.common.pki.authority import AuthorityFiles
 from modules.common.pki.certificates import configured_authority
+
+if TYPE_CHECKING:  # it imports pydantic, which `cloudcore token list` does without
+    from modules.cloudhub.config import CloudHubConfig
 
 
 def authority_files(config: CloudHubConfig, data_dir: Path) -> AuthorityFiles | Path:

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.join_line import KUBEEDGE, join_command, token_authority
 from modules.common.pki.cli import data_dir_option
 from modules.common.pki.token_store import Token, TokenStore
@@ -23,6 +22,9 @@ from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import config_options, output_option
+
+if TYPE_CHECKING:  # it imports pydantic, which `cloudcore token list` does without
+    from modules.cloudhub.config import CloudHubConfig
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(?:\d{1,6}[dhms])+")
@@ -146,6 +148,8 @@ def _id_of(name: str, config: CloudHubConfig, directory: Path) -> str:
 
 def _configured(said: Any) -> CloudHubConfig:
     """Return CloudHub's configuration; the default one if the command is run on its own."""
+    from modules.cloudhub.config import CloudHubConfig
+
     if said is not None and hasattr(said, "load"):
         for module in said.load().modules:
             if isinstance(module.config, CloudHubConfig):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.authority import authority_files
 from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.certificates import WILDCARDS
 from modules.common.pki.host_names import own_addresses
 from modules.common.pki.token_store import Token, TokenStore
+
+if TYPE_CHECKING:  # it imports pydantic, which `cloudcore token list` does without
+    from modules.cloudhub.config import CloudHubConfig
 
 #: The version of the edge that the line names, and the seconds for which a token is good.
 KUBEEDGE: Final = "1.23.1"
@@ -56,7 +58,7 @@ def join_command(config: CloudHubConfig, version: str, ports: Ports | None = Non
     host = _host(config)
     where = f"[{host}]" if ":" in host else host
     command = ["keadm", "join", f"--cloudcore-ipport={where}:{ports.websocket}"]
-    if ports.https != CloudHubConfig().https_port:
+    if ports.https != type(config)().https_port:
         command.append(f"--certport={ports.https}")
     return [*command, f"--kubeedge-version={version}"]
 

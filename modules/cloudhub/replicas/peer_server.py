@@ -15,8 +15,6 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from aiohttp import web
-
 from ipc import Message
 from ipc.errors import NotAMessage
 from ipc.message import decode, encode
@@ -24,6 +22,7 @@ from modules.cloudhub.endpoint.tls import handshake_failure
 from modules.cloudhub.questions import ANSWER, NoAnswer
 from modules.cloudhub.replicas.credentials import Credentials
 from modules.common.failure_log import FailureLog
+from modules.common.http_library import web
 from modules.common.message_resource import BadResource, node_of
 
 #: Connections of replicas, of which each question has its own.

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
-import aiohttp
 import msgspec
 
 from ipc import Message
@@ -25,6 +24,7 @@ from modules.cloudhub.replicas.credentials import Credentials
 from modules.cloudhub.replicas.metrics import QUESTIONS
 from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.roster import Peer, Roster
+from modules.common.http_library import aiohttp
 
 #: Questions in flight to one replica.
 MOST_IN_FLIGHT: Final = 128

@@ -34,12 +34,10 @@ _RENEW: Final = "put a valid one there"
 def check_kubernetes(settings: Settings, now: datetime | None = None) -> list[Problem]:
     """Check the credentials for the configured cluster, with all files that they refer to.
 
-    Nothing is sent to the API server. The embedded API server writes its kubeconfig at its start,
-    so there is nothing to check.
+    Nothing is sent to the API server. There has to be such a cluster: the embedded API server
+    writes its kubeconfig at its start.
     """
     kubernetes = settings.kubernetes
-    if not kubernetes.configured:
-        return []
     used = "in_cluster" if kubernetes.in_cluster else "kubeconfig"
     key = f"kubernetes.{used if kubernetes.kubeconfig or kubernetes.in_cluster else 'master'}"
     try:

@@ -9,9 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import aiohttp
 import msgspec
 
+from modules.common.http_library import aiohttp
 from modules.common.kube.health import ApiHealth
 from modules.common.kube.kinds import SERVICEACCOUNTS, Resource
 from modules.common.kube.responses import (

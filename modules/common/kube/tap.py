@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-import aiohttp
+from modules.common.http_library import aiohttp
 
 
 class BrokenOff(Exception):

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
-import aiohttp
 from yarl import URL
 
+from modules.common.http_library import aiohttp
 from modules.common.kube import metrics
 from modules.common.kube.credentials import (
     Access,
@@ -272,11 +272,13 @@ class Transport:
         return True
 
     def _new_session(self, access: Access) -> aiohttp.ClientSession:
+        # As in client-go: a proxy from the environment, but not for loopback addresses.
+        trust_env = not _is_loopback(access.server)
+        tls = access.tls or (ssl.create_default_context() if trust_env else True)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket),
+            connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket, ssl=tls),
             headers={"Accept": JSON, "User-Agent": self._user_agent},
-            # As in client-go: a proxy from the environment, but not for loopback addresses.
-            trust_env=not _is_loopback(access.server),
+            trust_env=trust_env,
         )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from aiohttp import web
-
+from modules.common.http_library import web
 from modules.dashboard.web.assets import Assets
 from modules.dashboard.web.guard import Guard, add_headers, guarding
 from modules.dashboard.web.login import MOST_BYTES, Login

@@ -7,7 +7,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
 
-from aiohttp import hdrs, web
+from modules.common.http_library import hdrs, web
 
 _TYPES: Final = {
     "html": "text/html",

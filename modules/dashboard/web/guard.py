@@ -6,9 +6,7 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
-
+from modules.common.http_library import Handler, Middleware, hdrs, web
 from modules.dashboard.access.admin_token import AdminToken
 from modules.dashboard.access.hosts import Hosts, same_origin
 from modules.dashboard.access.sessions import Sessions, is_csrf_token

@@ -8,8 +8,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-from aiohttp import hdrs, web
 
+from modules.common.http_library import hdrs, web
 from modules.dashboard.access.admin_token import AdminToken
 from modules.dashboard.access.attempts import Attempts
 from modules.dashboard.access.links import LoginLinks

@@ -7,9 +7,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import web
 
 from ipc import DeadLetter, NotAMessage
+from modules.common.http_library import web
 from modules.dashboard.admin import Admin
 from modules.dashboard.history import History
 from modules.dashboard.sources.access import Access

@@ -8,8 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from modules.common.http_library import Handler, Middleware, web
 
 #: Connections at most, and seconds in which a connection has to send its first request.
 CONNECTIONS: Final = 256

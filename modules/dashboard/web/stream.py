@@ -6,8 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
-
+from modules.common.http_library import hdrs, web
 from modules.dashboard.access.sessions import Sessions
 from modules.dashboard.live.board import Board
 from modules.dashboard.live.logs import LogTails

@@ -7,8 +7,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from aiohttp import web
-
+from modules.common.http_library import web
 from modules.dashboard.admin import Admin
 from modules.dashboard.sources.access import Access
 from modules.dashboard.web.guard import Refused

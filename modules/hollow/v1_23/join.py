@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from modules.common.http_library import aiohttp
 from modules.hollow import tls
 from modules.hollow.events import Emit
 from modules.hollow.v1_23.backoff import Backoff

@@ -14,6 +14,8 @@ import yaml
 
 from modules.common.kube.checking import check_kubernetes
 from modules.common.pki.certificates import Pki
+from modules.devicecontroller import DeviceController
+from modules.edgecontroller import EdgeController
 from supervisor.api import KubernetesSettings, Settings
 
 Change = Callable[[dict[str, Any], dict[str, Any], Path], None]
@@ -150,4 +152,6 @@ def test_in_cluster_outside_of_one(tmp_path: Path) -> None:
 
 
 def test_the_embedded_server_writes_its_own(tmp_path: Path) -> None:
-    assert check_kubernetes(Settings(tmp_path, tmp_path)) == []
+    settings = Settings(tmp_path, tmp_path)
+    assert DeviceController.problems(DeviceController.Config(), settings) == []
+    assert EdgeController.problems(EdgeController.Config(), settings) == []
