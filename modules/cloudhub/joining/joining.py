@@ -15,6 +15,7 @@ from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.joining.exchange import Refused
 from modules.cloudhub.joining.routes import Routes
 from modules.cloudhub.joining.server import JoiningServer
+from modules.cloudhub.joining.shared_tokens import SharedTokens
 from modules.cloudhub.joining.upkeep import Upkeep
 from modules.cloudhub.replicas.metrics import LEADER
 from modules.common.kube import NODES, KubeClient, KubeError, NotFound
@@ -45,9 +46,15 @@ async def serve(
     lifetime = timedelta(days=config.edge_certificate_days)
     routes = Routes(authority, tokens, Nodes(api).exists, lifetime, pki)
     async with asyncio.TaskGroup() as tasks:
+        shared = None
+        if (replicas := settings.replicas).enabled:
+            shared = SharedTokens(api, replicas.namespace, tokens)
+            routes.revocations_known = lambda: shared.known
         tasks.create_task(JoiningServer(listener, tls, routes).run())
         # It may wait for the kubeconfig of the embedded API server, and edges do not.
         async with api:
+            if shared:
+                tasks.create_task(shared.run())
             if isinstance(authority, AuthorityFiles):
                 hours = config.token_refresh_hours
                 upkeep = Upkeep(api, authority, tls.files, tokens, refresh_hours=hours)

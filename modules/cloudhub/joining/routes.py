@@ -68,6 +68,8 @@ class Routes:
 
         Copies of signed certificates are kept in `pki`.
         """
+        self.revocations_known: Callable[[], bool] = lambda: True
+        """whether the file of tokens has what was revoked at other replicas"""
         self._ca = ca
         self._tokens = tokens
         self._node_exists = node_exists
@@ -198,6 +200,12 @@ class Routes:
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too many wrong tokens from this address",
                 Retry_After=str(math.ceil(wait)),
+            )
+        if not self.revocations_known():
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "which tokens are revoked is not known until the Kubernetes API answers; try again",
+                Retry_After="5",
             )
         try:
             with self._own_file("tokens"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Final
@@ -91,6 +91,41 @@ class TokenStore:
             revoked = msgspec.structs.replace(tokens[token_id], revoked=True)
             self._write(list((tokens | {token_id: revoked}).values()))
         return revoked
+
+    def merge(self, others: Iterable[Token]) -> list[Token]:
+        """Take over the tokens of another store, and return all, the oldest first.
+
+        One is revoked if it is in either, and of two default tokens the newer one is the default.
+        Raises as `create` does.
+        """
+        now = self._now()
+        with self._locked():
+            ours = self.tokens()
+            merged = {token.id: token for token in ours}
+            for token in others:
+                if token.expires > now:
+                    known = merged.get(token.id, token)
+                    revoked = known.revoked or token.revoked
+                    merged[token.id] = msgspec.structs.replace(known, revoked=revoked)
+            tokens = sorted(merged.values(), key=lambda token: (token.created, token.id))
+            defaults = [token for token in tokens if token.default]
+            tokens = [
+                msgspec.structs.replace(token, default=token is defaults[-1])
+                if token.default
+                else token
+                for token in tokens
+            ]
+            if tokens != ours:
+                self._write(tokens)
+        return tokens
+
+    def stamp(self) -> object:
+        """Return what differs when the file has changed."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size
 
     def check(self, authority: signing.Authority, token: str) -> Claims:
         """Return the claims of a web token that lets its holder join.
