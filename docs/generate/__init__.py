@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from docs.generate import commands, configuration, events, http_api, metrics
+from docs.generate import commands, configuration, events, http_api, messages, metrics
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -24,6 +24,10 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "states": events.states,
     "reasons": events.reasons,
     "http-api": http_api.render,
+    "messages-up": messages.up,
+    "messages-requests": messages.requests_table,
+    "messages-down": messages.down,
+    "messages-inside": messages.inside,
 }
 MARK: Final = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 

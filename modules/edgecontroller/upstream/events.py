@@ -26,15 +26,18 @@ class EventWriter:
         self._rights = rights
 
     async def create(self, message: Message, about: ObjectResource) -> None:
+        """Create an event about the node or one of its pods."""
         event = await self._event(message, about)
         await ask(lambda: self._client.create(EVENTS, event, about.namespace), self._client.health)
 
     async def replace(self, message: Message, about: ObjectResource) -> None:
+        """Replace such an event of the node's."""
         event = await self._event(message, about)
         await self._check_present(about)
         await ask(lambda: self._client.replace(EVENTS, event, about.namespace), self._client.health)
 
     async def patch(self, message: Message, about: ObjectResource) -> None:
+        """Count a repetition of such an event of the node's."""
         _check_size(message)
         patch = read_event_patch(message)
         if others := patch.keys() - _REPEATED:

@@ -17,12 +17,14 @@ class LeaseKeeper:
         self._client = client
 
     async def get(self, _: Message, about: ObjectResource) -> Object:
+        """Return the node's own lease."""
         check_own_lease(about)
         return await ask(
             lambda: self._client.get(LEASES, about.name, about.namespace), self._client.health
         )
 
     async def create(self, question: Message, about: ObjectResource) -> Object:
+        """Create the node's own lease; one that exists is for the kubelet to resolve."""
         check_own_lease(about)
         lease = read_object(question, about, LEASES)
         return await ask(
@@ -30,6 +32,7 @@ class LeaseKeeper:
         )
 
     async def replace(self, question: Message, about: ObjectResource) -> Object:
+        """Replace the node's own lease; a Conflict is for the kubelet to resolve."""
         check_own_lease(about)
         lease = read_object(question, about, LEASES)
         return await ask(
