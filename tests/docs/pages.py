@@ -8,6 +8,7 @@ reader knows:
     <!-- not run: REASON -->    the block needs something that a test has not
     <!-- as: COMMAND -->        this is run in its place
     <!-- stays: TEXT -->        it goes on in another terminal, once it has said TEXT
+    <!-- first: COMMAND -->     this is run before, and stays until it has said TEXT
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _UNSHARE = ("unshare", "--mount", "--net", "--pid", "--fork")
 _BLOCK = re.compile(
     r"((?:^ *<!-- [^\n]+ -->\n)*)^ *```(sh|console)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
 )
-_NOTE = re.compile(r"^ *<!-- (not run|as|stays): ([^\n]+) -->$", re.MULTILINE)
+_NOTE = re.compile(r"^ *<!-- (not run|as|first|stays): ([^\n]+) -->$", re.MULTILINE)
 
 
 @dataclass
@@ -56,7 +57,10 @@ def read(text: str) -> Page:
         notes = dict(_NOTE.findall(comments))
         if "not run" in notes:
             page.not_run.append(notes["not run"])
-        elif "as" in notes:
+            continue
+        if "first" in notes:
+            page.steps.append(Step(notes["first"], stays=notes.pop("stays")))
+        if "as" in notes:
             page.steps.append(Step(notes["as"], stays=notes.get("stays", "")))
         elif language == "sh" or "stays" in notes:
             command = re.sub(r"^\$ ", "", body) if language == "console" else body

@@ -1,28 +1,33 @@
-"""The commands of the tutorials and how-to guides, run on a machine of their own."""
+"""The commands of the README and of the documentation, run on a machine of their own."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from tests.docs.pages import ROOT, Machine, can_be_made, matches, read
 
 #: Their commands and code are tested in tests/test_tutorial.py and tests/test_howto_takeover.py.
-ELSEWHERE = {"tutorial/module", "howto/takeover"}
-PAGES = sorted(
-    str(path.relative_to(ROOT / "docs").with_suffix(""))
-    for kind in ("tutorial", "howto")
-    for path in (ROOT / "docs" / kind).glob("*.md")
-    if path.stem != "index"
-)
+ELSEWHERE = {"docs/tutorial/module", "docs/howto/takeover"}
+PAGES = [
+    str(path.relative_to(ROOT).with_suffix(""))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if path.stem != "index" and re.search(r"^ *```(sh|console)$", path.read_text(), re.MULTILINE)
+]
+#: Their commands are for the directory of a checkout.
+IN_A_CHECKOUT = {"README"}
 
 
 @pytest.mark.skipif(not can_be_made(), reason="needs the right to make namespaces")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", sorted(set(PAGES) - ELSEWHERE))
 def test_the_commands_do_what_the_page_says(name: str) -> None:
-    page = read((ROOT / "docs" / f"{name}.md").read_text())
+    page = read((ROOT / f"{name}.md").read_text())
     assert page.steps or page.not_run
     with Machine() as machine:
+        if name in IN_A_CHECKOUT:
+            machine.run(f"cd {ROOT}")
         for step in page.steps:
             if step.stays:
                 machine.stay(step.command, step.stays)
