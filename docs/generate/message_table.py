@@ -70,6 +70,11 @@ DOWN: Final = (
         "metaManager: `response` `OK`", "an object that the node is not to have any more",
     ),
     Entry(
+        _EDGE, messages.GROUP, messages.DELETE, "NS/TYPE/NAME", V1_1,
+        (f"{_DECISIONS}:_delete_v1_1",), "metaManager: `response` `OK`",
+        "what the node was denied: it has stored the denial in place of the object",
+    ),
+    Entry(
         _EDGE, messages.GROUP, messages.UPDATE, f"{messages.NULL_NAMESPACE}/{messages.NODE}/NODE",
         "1.23", (f"{_DECISIONS}:Decisions._push_node",), "metaManager: `response` `OK`",
         "the edge's own Node, when somebody else than its kubelet has changed it",
@@ -95,7 +100,7 @@ DOWN: Final = (
         "the answer to a request: an object, an ObjectResp or `OK`; its parent id is the request's",
     ),
     Entry(
-        _EDGE, messages.GROUP, OP_ERROR, "NS/TYPE/NAME", BOTH, (f"{_ANSWERS}:Answers.error",),
+        _EDGE, messages.GROUP, OP_ERROR, "NS/TYPE/NAME, NS/TYPE", BOTH, (f"{_ANSWERS}:Answers.error",),
         "the caller at the edge; 1.1 stores it in place of the object",
         "a request was denied, or has failed for good",
     ),
@@ -209,7 +214,7 @@ INSIDE: Final = (
         "the controller that asks", "the node is connected",
     ),
     Entry(
-        _HUB, "GROUP", OP_ERROR, "", "",
+        _HUB, "GROUP", OP_ERROR, ", RESOURCE", "",
         ("modules/cloudhub/routing/downstream.py:Downstream._drop",
         "modules/cloudhub/session/pending_replies.py:PendingReplies.give_up"),
         "the module that asks", "the node of a question is not connected, or not any more",
