@@ -76,8 +76,8 @@ async def measure(count: int, seconds: float) -> list[Figure]:
         async with edges(cloudcore, count):
             await all_ready(api, count)
             note("all Nodes Ready after", time.monotonic() - start, "s")
-            for name, used in spent(before, await cpu_seconds(cloudcore)).items():
-                note(f"CPU until then, {name}", used, "s")
+            for name, cpu in spent(before, await cpu_seconds(cloudcore)).items():
+                note(f"CPU until then, {name}", cpu, "s")
             await asyncio.sleep(seconds / 4)  # what follows a connect: certificates, first reports
             start, before = time.monotonic(), await cpu_seconds(cloudcore)
             await asyncio.sleep(seconds)

@@ -100,7 +100,8 @@ DOWN: Final = (
         "the answer to a request: an object, an ObjectResp or `OK`; its parent id is the request's",
     ),
     Entry(
-        _EDGE, messages.GROUP, OP_ERROR, "NS/TYPE/NAME, NS/TYPE", BOTH, (f"{_ANSWERS}:Answers.error",),
+        _EDGE, messages.GROUP, OP_ERROR, "NS/TYPE/NAME, NS/TYPE", BOTH,
+        (f"{_ANSWERS}:Answers.error",),
         "the caller at the edge; 1.1 stores it in place of the object",
         "a request was denied, or has failed for good",
     ),

@@ -21,7 +21,7 @@ from modules.edgecontroller.upstream.events import EventWriter
 from modules.edgecontroller.upstream.leases import LeaseKeeper
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter
-from modules.edgecontroller.upstream.queries import QueryAnswerer
+from modules.edgecontroller.upstream.queries import ASKED_FOR, QueryAnswerer
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 
 _ROOT: Final = Path(modules.__path__[0]).parent
@@ -33,7 +33,7 @@ _OF_V1_1: Final = frozenset(
         (messages.NODE_STATUS, messages.UPDATE),
         (messages.NODE, messages.UPDATE),
         (messages.POD_STATUS, messages.UPDATE),
-        *((type_, messages.QUERY) for type_ in rows.ASKED_FOR),
+        *((type_, messages.QUERY) for type_ in ASKED_FOR),
     }
 )
 _OF_V1_1_ALONE: Final = (messages.NODE_STATUS, messages.SERVICE, messages.ENDPOINTS)

@@ -14,7 +14,7 @@ from docs.generate import messages
 from docs.generate.message_table import DOWN, INSIDE, UP
 from ipc import Message
 from modules.cloudhub.cluster import protocol
-from modules.edgecontroller.upstream import rows
+from modules.edgecontroller.upstream.queries import ASKED_FOR
 from tests.docs.pages import ROOT
 
 CAPTURES = ROOT / "tests" / "data" / "captures"
@@ -96,7 +96,7 @@ def test_every_function_that_builds_a_message_is_named_and_no_other() -> None:
 def test_every_request_that_is_served_is_in_the_table() -> None:
     text = messages.requests_table()
     assert len(messages.requests()) == len(text.splitlines()) - 2
-    for type_ in rows.ASKED_FOR:
+    for type_ in ASKED_FOR:
         assert f"| `query` | `NS/{type_}/NAME` |" in text
     assert all(each.meaning for each in messages.requests())
 
