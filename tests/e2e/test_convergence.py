@@ -1,14 +1,15 @@
 """Whatever happens to cloudcore and its edges, in the end each edge has what the API says.
 
 Real processes, edges of KubeEdge 1.1, 1.20 and 1.23, SIGKILLs, broken connections and lost
-databases. `make soak` runs hundreds of other examples.
+databases; the record of what edges have in files, or in ObjectSyncs too. `make soak` runs hundreds
+of other examples.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from modules.hollow.demo.harness import running
+from modules.takeover.check.subject import RECORD
 
 from .fleet import DELETABLE, EDGES, NAMES, NEW_EDGES, OLD_EDGES, VICTIMS
 from .world import OPTIONS, World, living
@@ -60,23 +62,30 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def world(runner: asyncio.Runner) -> Iterator[World]:
-    """One cloudcore for all examples: each goes on from where the one before has ended."""
+def world_with(runner: asyncio.Runner) -> Iterator[Callable[[str], World]]:
+    """One cloudcore for all examples of a record: each goes on from where the one before ended."""
     stack = AsyncExitStack()
+    worlds: dict[str, World] = {}
 
-    async def begin() -> World:
-        cloudcore = await stack.enter_async_context(running(*OPTIONS))
+    async def begin(record: str) -> World:
+        options = RECORD if record == "objectsync" else ()
+        cloudcore = await stack.enter_async_context(running(*OPTIONS, *options))
         await cloudcore.wait_ready(30)
         return await stack.enter_async_context(living(cloudcore))
 
+    def world(record: str) -> World:
+        if record not in worlds:
+            worlds[record] = runner.run(begin(record))
+        return worlds[record]
+
     try:
-        yield runner.run(begin())
+        yield world
     finally:
         runner.run(stack.aclose())
 
 
 @pytest.mark.timeout(240 if not SOAK else 0)
-@given(steps=steps)
+@given(steps=steps, record=st.sampled_from(("file", "objectsync")))
 @settings(
     max_examples=EXAMPLES,
     derandomize=not SOAK,
@@ -86,8 +95,13 @@ def world(runner: asyncio.Runner) -> Iterator[World]:
     suppress_health_check=list(HealthCheck),
 )
 def test_every_edge_ends_with_what_the_api_says(
-    runner: asyncio.Runner, world: World, steps: list[tuple[Any, ...]]
+    runner: asyncio.Runner,
+    world_with: Callable[[str], World],
+    steps: list[tuple[Any, ...]],
+    record: str,
 ) -> None:
+    world = world_with(record)
+
     async def live() -> None:
         for step, *arguments in steps:
             await getattr(world, step)(*arguments)

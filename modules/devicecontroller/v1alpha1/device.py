@@ -6,7 +6,7 @@ a missing field can crash the process.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from modules.common.kube import (
     DEVICEMODELS,
@@ -14,7 +14,6 @@ from modules.common.kube import (
     Key,
     Object,
     check,
-    is_name,
 )
 from modules.devicecontroller.native import BETA, native_to
 from modules.devicecontroller.v1alpha1.kubectl_apply import (
@@ -32,21 +31,6 @@ class Desired(NamedTuple):
 
     value: str
     type: str
-
-
-def node_of(device: Object) -> str:
-    """Return the node of a device: the first value of the first expression of its selector.
-
-    Empty if it names none, or one that cannot be part of a message's resource.
-    """
-    # Field by field, since the CRDs of KubeEdge 1.1 validate nothing here.
-    found: Any = (device.get("spec") or {}).get("nodeSelector")
-    for part in ("nodeSelectorTerms", "matchExpressions", "values"):
-        listed = found.get(part) if isinstance(found, dict) else None
-        if not isinstance(listed, list) or not listed:
-            return ""
-        found = listed[0]
-    return found if isinstance(found, str) and is_name(found) else ""
 
 
 def model_of(device: Object) -> Key:

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import ipc
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of
 from modules.common.kube import Key, Object
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import Record
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import (
-    DEVICE_TYPE,
-    MODEL_TYPE,
     RESOURCES,
     for_edge,
     is_seen,
-    model_of,
     protocol_of,
     remains,
     state_of,

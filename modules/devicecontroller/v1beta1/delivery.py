@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import ipc
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.kube import NODES, Key, Object, SetAside, Subject
 from modules.common.sync.journal import Item
 from modules.common.sync.keyed_queue import KeyedQueue
@@ -22,7 +23,7 @@ from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.decisions import Decisions
 from modules.devicecontroller.v1beta1.in_flight import NodeInFlight, Sent
 from modules.devicecontroller.v1beta1.inventory import Inventory
-from modules.devicecontroller.v1beta1.objects import DEVICE_TYPE, MODEL_TYPE, RESOURCES
+from modules.devicecontroller.v1beta1.objects import RESOURCES
 from supervisor.api import ModuleContext
 
 #: Limit of devices in one message that adds or removes them.

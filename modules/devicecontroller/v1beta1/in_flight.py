@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.sync.journal import Item
 from modules.common.sync.window import Window
-from modules.devicecontroller.v1beta1.objects import DEVICE_TYPE, MODEL_TYPE
 
 
 class Sent(NamedTuple):

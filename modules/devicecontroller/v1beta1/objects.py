@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of, node_of
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
@@ -24,28 +25,12 @@ from modules.common.kube import (
 from modules.devicecontroller.native import ALPHA, BETA, native_to
 from modules.devicecontroller.v1beta1.shapes import STATUS
 
-#: The types of messages, and in the record.
-DEVICE_TYPE: Final = "device"
-MODEL_TYPE: Final = "devicemodel"
-
 RESOURCES: Final[dict[str, Resource]] = {
     DEVICE_TYPE: DEVICES_V1BETA1,
     MODEL_TYPE: DEVICEMODELS_V1BETA1,
 }
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-def node_of(device: Object) -> str:
-    """Return the node of a device; empty if it names none."""
-    node: str = (device.get("spec") or {}).get("nodeName") or ""
-    return node
-
-
-def model_of(device: Object) -> Key | None:
-    """Return the model that a device refers to, which is in its own namespace."""
-    name = ((device.get("spec") or {}).get("deviceModelRef") or {}).get("name")
-    return (device["metadata"]["namespace"], name) if name else None
 
 
 def protocol_of(type_: str, obj: Object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from modules.common.crds.device_versions import DeviceVersions
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, selected_node
 from modules.common.edge_versions import EdgeVersion
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
@@ -21,11 +22,20 @@ from modules.common.kube import (
     SECRETS,
     KubeClient,
     Object,
+    Resource,
     served_resources,
 )
 from modules.common.pod_references import CONFIGMAP, SECRET
 from modules.common.sync.object_syncs import Sync, read_sync
-from modules.takeover.check.difference import KINDS, Wanted, difference, recorded, wanted
+from modules.takeover.check.difference import (
+    DEVICE_KINDS,
+    KINDS,
+    Recorded,
+    Wanted,
+    difference,
+    recorded,
+    wanted,
+)
 from modules.takeover.check.subject import RECORD, Subject
 from supervisor.api import Check, Finding
 
@@ -40,7 +50,8 @@ def checks(subject: Subject) -> list[Check]:
         return list(_records(subject, await _served(client), await _syncs(client)))
 
     async def devices(client: KubeClient) -> list[Finding]:
-        return list(_devices(await DeviceVersions.read(client), await _read_devices(client)))
+        found = await _read_devices(client, DEVICES, DEVICES_V1BETA1)
+        return list(_devices(await DeviceVersions.read(client), found))
 
     async def edges(client: KubeClient) -> list[Finding]:
         return list(_edges(subject, await _read_fleet(client, subject)))
@@ -58,23 +69,26 @@ class _Fleet:
 
     nodes: list[Object]
     wanted: Wanted
-    syncs: list[Sync]
-    devices: Counter[str] = field(default_factory=Counter)
+    has: Recorded
+    old_devices: Counter[str] = field(default_factory=Counter)
+    """The numbers of devices of v1alpha1, by node."""
 
 
 async def _read_fleet(client: KubeClient, subject: Subject) -> _Fleet:
     nodes = await client.list(NODES, label_selector=subject.selector)
     pods = await client.list(PODS, field_selector=_PLACED)
-    configmaps = await client.list(CONFIGMAPS)
-    secrets = await client.list(SECRETS)
+    devices = await _read_devices(client, DEVICES, DEVICES_V1BETA1, DEVICEMODELS_V1BETA1)
+    others = {
+        CONFIGMAP: (await client.list(CONFIGMAPS)).items,
+        SECRET: (await client.list(SECRETS)).items,
+        DEVICE_TYPE: devices.get(DEVICES_V1BETA1, []),
+        MODEL_TYPE: devices.get(DEVICEMODELS_V1BETA1, []),
+    }
     return _Fleet(
         nodes.items,
-        wanted(pods.items, {CONFIGMAP: configmaps.items, SECRET: secrets.items}),
-        await _syncs(client),
-        Counter(
-            (device.get("spec") or {}).get("nodeName") or ""
-            for device in (await _read_devices(client)).get(DEVICES_V1BETA1.version, ())
-        ),
+        wanted(pods.items, others),
+        recorded(await _syncs(client), _kept(subject)),
+        Counter(selected_node(device) for device in devices.get(DEVICES, ())),
     )
 
 
@@ -94,11 +108,12 @@ async def _syncs(client: KubeClient) -> list[Sync]:
     return found
 
 
-async def _read_devices(client: KubeClient) -> dict[str, list[Object]]:
+async def _read_devices(client: KubeClient, *resources: Resource) -> dict[Resource, list[Object]]:
+    """Return the objects of each of the resources whose version is served."""
     versions = await DeviceVersions.read(client)
     return {
-        resource.version: (await client.list(resource)).items
-        for resource in (DEVICES, DEVICES_V1BETA1)
+        resource: (await client.list(resource)).items
+        for resource in resources
         if resource.version in versions.served
     }
 
@@ -122,20 +137,21 @@ def _records(subject: Subject, are_served: bool, syncs: list[Sync]) -> Iterator[
         )
     else:
         yield Finding.ok(what)
-    others = sum(count for kind, count in kinds.items() if kind not in _kept(subject))
+    kept = {NODES.kind, *(each.kind for each in _kept(subject).values())}
+    others = sum(count for kind, count in kinds.items() if kind not in kept)
     if others:
         text = f"{others} ObjectSyncs of other kinds stay as they are: cloudcore sends these anew"
         yield Finding.note(text)
 
 
-def _kept(subject: Subject) -> set[str]:
+def _kept(subject: Subject) -> dict[str, Resource]:
     """Return the kinds of which this cloudcore goes on from ObjectSyncs."""
-    devices = (DEVICES_V1BETA1, DEVICEMODELS_V1BETA1) if subject.records_devices else ()
-    return {each.kind for each in (NODES, *KINDS.values(), *devices)}
+    of_objects = KINDS if subject.records else {}
+    return of_objects | (DEVICE_KINDS if subject.records_devices else {})
 
 
-def _devices(versions: DeviceVersions, devices: dict[str, list[Object]]) -> Iterator[Finding]:
-    counts = ", ".join(f"{len(found)} of {version}" for version, found in devices.items())
+def _devices(versions: DeviceVersions, devices: dict[Resource, list[Object]]) -> Iterator[Finding]:
+    counts = ", ".join(f"{len(found)} of {each.version}" for each, found in devices.items())
     if versions.are_known:
         yield Finding.ok(f"{versions}" + (f". There are {counts}" if counts else ""))
     elif versions.served:
@@ -149,30 +165,31 @@ def _edges(subject: Subject, fleet: _Fleet) -> Iterator[Finding]:
     if not fleet.nodes:
         yield Finding.note(f"no Node is an edge by its labels ({subject.selector})")
         return
-    has = recorded(fleet.syncs)
     rest: defaultdict[str, int] = defaultdict(int)
     for number, node in enumerate(sorted(fleet.nodes, key=lambda each: each["metadata"]["name"])):
         name, version = node["metadata"]["name"], EdgeVersion.of(node)
-        change = difference(name, fleet.wanted, has if subject.records else {})
-        devices = fleet.devices[name]
+        change = difference(name, fleet.wanted, fleet.has)
         if number >= _LISTED:
             rest["edges"] += 1
-            rest["messages"] += change.messages + devices
+            rest["messages"] += change.messages
             continue
         what = f"{name} ({_described(node, version)})"
         if version and not version.knows_object_syncs:
-            everything = len(fleet.wanted.get(name, {}))
-            text = f"{what} is sent all its {everything} objects: edges of it have no record"
+            text = f"{what} is sent {_everything(name, fleet)}: edges of it have no record"
         else:
             text = f"{what} {change}"
-        if version and version.knows_object_syncs and devices:
-            text += "; and what has changed of" if subject.records_devices else "; and"
-            text += f" its {devices} devices"
         if version and not version.is_tried:
             text += ". This version was not tried with cloudcore"
         yield Finding.ok(text) if version and version.is_tried else Finding.note(text)
     if rest:
         yield Finding.ok(f"{rest['edges']} more edges are sent {rest['messages']} objects in all")
+
+
+def _everything(node: str, fleet: _Fleet) -> str:
+    """Return what an edge is sent that knows devices of v1alpha1 alone."""
+    objects = sum(type_ not in DEVICE_KINDS for type_, *_ in fleet.wanted.get(node, {}))
+    devices = fleet.old_devices[node]
+    return f"all its {objects} objects" + (f" and {devices} devices" if devices else "")
 
 
 def _described(node: Object, version: EdgeVersion | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from modules.apiserver.http.server import Server
 from modules.common.crds import manifests as crds
+from modules.common.device_references import selected_node
 from modules.common.kube import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -24,7 +25,7 @@ from modules.common.kube import (
     Resource,
 )
 from modules.common.pki.certificates import Pki
-from modules.devicecontroller.v1alpha1.device import keep_device, node_of, twins_of
+from modules.devicecontroller.v1alpha1.device import keep_device, twins_of
 from modules.hollow import manifests
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import to_create
@@ -60,7 +61,7 @@ class Api:
         if resource is DEVICES:
             obj = to_create(obj)
             obj = manifests.applied(obj)
-            if node := node_of(obj):
+            if node := selected_node(obj):
                 await self.make_node(node)
         return await self.client.create(resource, to_create(obj), obj["metadata"]["namespace"])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modules.common.device_references import selected_node
 from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.v1alpha1.device import (
     Desired,
@@ -13,7 +14,6 @@ from modules.devicecontroller.v1alpha1.device import (
     keep_device,
     lost_reports,
     model_of,
-    node_of,
 )
 from tests.modules.devicecontroller.samples import NODE, device
 
@@ -26,7 +26,7 @@ def test_node_is_the_first_value_of_the_first_expression() -> None:
     found["spec"]["nodeSelector"]["nodeSelectorTerms"][0]["matchExpressions"][0]["values"].append(
         "third"
     )
-    assert node_of(found) == NODE
+    assert selected_node(found) == NODE
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_node_is_the_first_value_of_the_first_expression() -> None:
     ],
 )
 def test_selector_that_names_no_node(selector: Any) -> None:
-    assert node_of({"metadata": {"name": "d"}, "spec": {"nodeSelector": selector}}) == ""
+    assert selected_node({"metadata": {"name": "d"}, "spec": {"nodeSelector": selector}}) == ""
 
 
 def test_desired_defaults_are_those_of_go() -> None:
@@ -67,7 +67,7 @@ def test_desired_defaults_are_those_of_go() -> None:
 
 def test_empty_object_is_read() -> None:
     empty = {"metadata": {"name": "d", "namespace": "default"}}
-    assert (node_of(empty), model_of(empty), desired_of(empty)) == ("", ("default", ""), {})
+    assert (selected_node(empty), model_of(empty), desired_of(empty)) == ("", ("default", ""), {})
     assert version_number(empty) == 0
     assert desired_of(keep_device(empty)) == {}
 
@@ -79,7 +79,7 @@ def test_kept_device_is_what_is_used() -> None:
     assert "managedFields" not in kept["metadata"]
     assert kept["metadata"]["labels"] == {"description": "LEDLight"}
     assert desired_of(kept) == desired_of(whole)
-    assert node_of(kept) == NODE
+    assert selected_node(kept) == NODE
 
 
 def test_a_lost_report_is_one_of_a_property_that_the_device_still_has() -> None:

@@ -17,6 +17,9 @@ from modules.common.crds import manifests
 from modules.common.kube import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
+    DEVICEMODELS_V1BETA1,
+    DEVICES,
+    DEVICES_V1BETA1,
     LEASES,
     NODES,
     OBJECTSYNCS,
@@ -374,7 +377,8 @@ async def test_edges_that_lack_nothing_and_something(cluster: Cluster) -> None:
     await cluster.api.create(PODS, samples.pod("more", "a", "cm-a"), "default")
     finding = await of(cluster, SENT, "a (KubeEdge 1.23, ready)")
     assert finding.text.endswith(
-        "has 1 of its objects in their present state, and is sent 1 insert, 1 update"
+        "has 1 of its objects in their present state, and is sent "
+        "1 insert (1 pod), 1 update (1 configmap)"
     )
     finding = await of(cluster, SENT, "ObjectSyncs of 1 edges")
     assert finding.text.startswith("2 ObjectSyncs of 1 edges: ")
@@ -389,7 +393,7 @@ async def test_without_the_record(cluster: Cluster) -> None:
     assert finding.mark == "note"
     assert 'modules.edgecontroller.record="objectsync"' in finding.command
     finding = await of(cluster, SENT, "a (KubeEdge 1.23, ready)")
-    assert finding.text.endswith("and is sent 2 inserts")
+    assert finding.text.endswith("and is sent 2 inserts (1 pod, 1 configmap)")
     for plural in manifests.SYNCS:
         name = manifests.load(plural)["metadata"]["name"]
         await cluster.api.delete(CUSTOMRESOURCEDEFINITIONS, name)
@@ -407,6 +411,38 @@ async def test_edges_of_other_versions(cluster: Cluster) -> None:
     assert (finding.mark, "was not tried" in finding.text) == ("note", True)
     finding = await of(cluster, SENT, "silent (version not reported, not ready)")
     assert finding.mark == "note"
+
+
+async def test_what_edges_are_sent_of_devices(cluster: Cluster) -> None:
+    api = cluster.api
+    await have_an_edge(cluster)
+    await api.create(DEVICEMODELS_V1BETA1, samples.device_model_v1beta1("m"), "default")
+    for name in ("one", "two"):
+        device = samples.device_v1beta1(name, "a", "0", model="m")
+        await api.create(DEVICES_V1BETA1, device, "default")
+    for resource, name in ((DEVICEMODELS_V1BETA1, "m"), (DEVICES_V1BETA1, "one")):
+        await record(cluster, resource, name)
+    finding = await of(cluster, SENT, "a (KubeEdge 1.23, ready)")
+    everything = "and is sent 5 inserts (1 pod, 1 configmap, 2 devices, 1 devicemodel)"
+    assert finding.text.endswith(everything)
+    finding = await of(cluster, SENT, "2 ObjectSyncs of other kinds")
+    assert finding.mark == "note"
+    cluster.change(records_devices=True)
+    finding = await of(cluster, SENT, "a (KubeEdge 1.23, ready)")
+    assert "has 2 of its objects" in finding.text
+    assert finding.text.endswith("and is sent 3 inserts (1 pod, 1 configmap, 1 device)")
+    assert "other kinds" not in " ".join(texts(await cluster.findings(SENT)))
+
+
+async def test_what_an_edge_of_1_1_is_sent_of_devices(cluster: Cluster) -> None:
+    await have_an_edge(cluster, "old", "1.1")
+    device = samples.applied(samples.device("d", "old", "ON"))
+    await cluster.api.create(DEVICES, device, "default")
+    device = samples.device_v1beta1("today", "old", "0", model="m")  # which it does not know
+    await cluster.api.create(DEVICES_V1BETA1, device, "default")
+    finding = await of(cluster, SENT, "old (KubeEdge 1.1, ready)")
+    text = "is sent all its 2 objects and 1 devices: edges of it have no record"
+    assert finding.text.endswith(text)
 
 
 async def test_many_edges(cluster: Cluster) -> None:

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
+from modules.common.device_references import selected_node
 from modules.common.kube import Aside, Key, Object, key_of
-from modules.devicecontroller.v1alpha1.device import model_of, node_of
+from modules.devicecontroller.v1alpha1.device import model_of
 
 At = TypeVar("At")
 
@@ -32,7 +33,7 @@ class Profile(NamedTuple):
 
 def slot_of(device: Object) -> DeviceSlot | None:
     """Return the slot that a device claims; None if it names no node."""
-    node = node_of(device)
+    node = selected_node(device)
     return DeviceSlot(node, device["metadata"]["name"]) if node else None
 
 
