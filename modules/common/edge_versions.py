@@ -36,11 +36,22 @@ class EdgeVersion(NamedTuple):
         return self == V1_1 or OLDEST_TODAY <= self <= NEWEST
 
     @property
+    def knows_v1beta1(self) -> bool:
+        """Whether such an edge knows devices of v1beta1."""
+        return self >= V1_15
+
+    @property
+    def names_devices_alone(self) -> bool:
+        """Whether such an edge knows a device by its name without the namespace."""
+        return self <= V1_15
+
+    @property
     def knows_object_syncs(self) -> bool:
         """Whether what such an edge has is recorded in ObjectSyncs: it acknowledges by version."""
         return self >= OLDEST_TODAY
 
 
 V1_1: Final = EdgeVersion(1, 1)
-OLDEST_TODAY: Final = EdgeVersion(1, 19)
+V1_15: Final = EdgeVersion(1, 15)
+OLDEST_TODAY: Final = V1_15
 NEWEST: Final = EdgeVersion(1, 23)

@@ -34,7 +34,7 @@ from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
-from modules.devicecontroller.edges import Edges, keep_name
+from modules.devicecontroller.edges import Edges, keep_version
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.upstream import Upstream
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
@@ -104,10 +104,10 @@ class _Controller:
             NODES,
             self._node_changed,
             store=known_nodes,
-            keep=keep_name,
+            keep=keep_version,
             set_aside=set_aside,
         )
-        self._edges = Edges(context, told.generations(), self._edge_changed)
+        self._edges = Edges(context, told.generations(), known_nodes, self._edge_changed)
         status = StatusPatcher(client, DEVICES, keep_read)
         inventory = Inventory({}, {}, known_nodes)
         self._writer = StatusWriter(status, inventory, set_aside)

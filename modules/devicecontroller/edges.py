@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from modules.common.kube import Object, check, with_metadata
+from modules.common.edge_versions import EdgeVersion
+from modules.common.kube import Key, Object, check, with_metadata
 from modules.common.sync.connectivity import Connectivity
 from modules.common.wire.generations import V1_23
 from supervisor.api import ModuleContext
@@ -16,31 +17,37 @@ from supervisor.api import ModuleContext
 SOURCE: Final = "devicecontroller"
 GROUP: Final = "twin"
 
-#: Only the name of a node matters here.
+#: Only the name of a node matters here, and what its edge is.
 _NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
 
 
-def keep_name(obj: Object) -> Object:
-    """Reduce a Node to its name."""
+def keep_version(obj: Object) -> Object:
+    """Reduce a Node to its name, and the version of its edge."""
     check(obj, _NAMED)
-    metadata = obj["metadata"]
-    # Always the same version, so that no change of a node is reported.
-    return {"metadata": {"name": metadata["name"], "resourceVersion": "", "uid": ""}}
+    version = EdgeVersion.of(obj)
+    # In place of the object's version, so that no other change of a node is reported.
+    changes = str(version or "")
+    name = obj["metadata"]["name"]
+    return {"metadata": {"name": name, "resourceVersion": changes, "uid": ""}, "edge": version}
 
 
 class Edges:
     """What CloudHub has said of edges; an edge of which nothing is known is not connected.
 
     The protocol generations are recorded by the caller, and kept over a restart of this module; the
-    connections are asked for. `on_change` is called with a node of which something has changed.
+    connections are asked for. What version of KubeEdge an edge is, its Node says. `on_change` is
+    called with a node of which something has changed.
     """
 
     def __init__(
         self,
         context: ModuleContext,
         generations: Mapping[str, str],
+        nodes: Mapping[Key, Object],
         on_change: Callable[[str], None],
     ) -> None:
+        """Set up; `nodes` are those in the API, as `keep_version` reduces them."""
+        self._nodes = nodes
         self._generations = dict(generations)
         self._connections: dict[str, bool] = {}
         self._on_change = on_change
@@ -56,11 +63,29 @@ class Edges:
 
     def are_of_today(self, node: str) -> bool:
         """Whether a node's edge is known to know devices of v1beta1, and those alone."""
-        return self._generations.get(node) == V1_23
+        return self._generations.get(node) == V1_23 and not self.is_other(node)
 
     def is_other(self, node: str) -> bool:
         """Whether a node's edge is known not to know devices of v1beta1."""
-        return self._generations.get(node, V1_23) != V1_23
+        if self._generations.get(node, V1_23) != V1_23:
+            return True
+        version = self.version(node)
+        return version is not None and not version.knows_v1beta1
+
+    def version(self, node: str) -> EdgeVersion | None:
+        """Return the version that a node's edge has reported; None as long as there is none."""
+        version: EdgeVersion | None = self._nodes.get(("", node), {}).get("edge")
+        return version
+
+    def names_devices_alone(self, node: str) -> bool:
+        """Whether a node's edge knows a device by its name without the namespace."""
+        version = self.version(node)
+        return version is not None and version.names_devices_alone
+
+    def device_id(self, node: str, device: Key) -> str:
+        """Return the id of a device at a node's edge (GetResourceID in pkg/util)."""
+        namespace, name = device
+        return name if self.names_devices_alone(node) else f"{namespace}/{name}"
 
     def found_of_today(self, nodes: Iterable[str]) -> None:
         """Note nodes with records that only edges of today have, unless more is known of them."""
@@ -76,7 +101,7 @@ class Edges:
 
     def heard_from(self, node: str) -> bool:
         """Note a message of an edge of today; return whether its connection was not known."""
-        is_new = not (self.are_of_today(node) and self.are_connected(node))
+        is_new = not (self._generations.get(node) == V1_23 and self.are_connected(node))
         if is_new:
             self.connected(node, V1_23)
         return is_new

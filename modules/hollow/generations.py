@@ -97,6 +97,6 @@ def assemble(
         return Parts(old, Edged11(node, old, link.send, emit, timing), twin_of_old)
     meta = MetaManager123(link, store, emit, timing.query)
     edged = Edged123(node, version, meta, emit, timing, report_events=report_events)
-    twin = DeviceTwin123(node, store, devices, link=link, emit=emit, timing=timing)
+    twin = DeviceTwin123(node, version, store, devices, link=link, emit=emit, timing=timing)
     meta.subscribe_devices(twin.object_changed)
     return Parts(meta, edged, twin)

@@ -1,4 +1,4 @@
-"""Devices of v1beta1 with whole edges of KubeEdge 1.19 and 1.23, field by field.
+"""Devices of v1beta1 with whole edges of KubeEdge 1.15 to 1.23, field by field.
 
 Real processes: what the edge's mapper is told, what it reports, and what DeviceStatus says.
 """
@@ -20,6 +20,7 @@ from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
     DEVICESTATUSES,
+    NODES,
     KubeClient,
 )
 from modules.devicecontroller.controller import DELIVERED
@@ -37,7 +38,8 @@ Json = dict[str, Any]
 
 TIMING = Timing(heartbeat=0.5, node_status=0.5, lease=0.5, query=3, device=0.05)
 OBJECTS = ("default/devicemodel/lamps", "default/device/lamp")
-FLEET = {"edge-1": "1.23", "edge-2": "1.19"}
+#: Edges of 1.15 know a device by its name alone, and those up to 1.17 report no state.
+FLEETS = ({"edge-1": "1.23", "edge-2": "1.19"}, {"edge-1": "1.15", "edge-2": "1.17"})
 
 
 class Story:
@@ -60,7 +62,7 @@ class Story:
         assert membership.content.keys() == {
             *("event_id", "timestamp", "added_devices", "removed_devices"),
         }
-        described = {"id": "default/lamp", "name": "lamp", "description": "a-lamp"}
+        described = {"id": id_at(self.one), "name": "lamp", "description": "a-lamp"}
         assert membership.content["added_devices"] == [described]
         assert membership.content["removed_devices"] is None
         for message, obj in ((its_model, model), (its_device, device)):
@@ -76,7 +78,7 @@ class Story:
 
     async def it_reports(self, edge: HollowEdge, power: str) -> Json:
         """Wait until DeviceStatus has what the device is, and everything is confirmed."""
-        before = reports(edge)
+        before, has_state = reports(edge), edge.version.reports_states
         await edge.wait_until(lambda: reports(edge) > before, 10, "another report")
 
         def says(status: Any) -> bool:
@@ -84,7 +86,7 @@ class Story:
             return bool(
                 twins.keys() == {"power", "heat"}
                 and twins["power"]["reported"]["value"] == power
-                and status["status"]["state"] == "online"
+                and status["status"].get("state") == ("online" if has_state else None)
             )
 
         await observe.in_api(self.api, DEVICESTATUSES, "lamp", "default", says)
@@ -96,7 +98,8 @@ class Story:
         assert reported["metadata"]["type"] == "string"
         assert twins["power"]["observedDesired"]["value"] == power
         assert twins["heat"]["reported"]["value"] == "0"
-        assert status["status"]["lastOnlineTime"].endswith("Z")
+        if has_state:
+            assert status["status"]["lastOnlineTime"].endswith("Z")
         assert status["metadata"]["ownerReferences"][0]["kind"] == "Device"
         await edge.wait_until(
             lambda: len(edge.twin.confirmations) <= 3, 10, "the confirmation of all but the last"
@@ -107,7 +110,7 @@ class Story:
         properties = [POWER | {"desired": {"value": value}}, HEAT]
         await self.change(DEVICES_V1BETA1, "lamp", {"properties": properties})
         await edge.wait_until(
-            lambda: twin_of(edge).mapper.values["default/lamp"]["power"] == value, 15, value
+            lambda: twin_of(edge).mapper.values[id_at(edge)]["power"] == value, 15, value
         )
 
     async def model_changes(self) -> None:
@@ -144,7 +147,7 @@ class Story:
         await self.is_registered(self.two)
         await self.is_gone(self.one)
         membership, *deletes = told(self.one)
-        assert [each["id"] for each in membership.content["removed_devices"]] == ["default/lamp"]
+        assert [each["id"] for each in membership.content["removed_devices"]] == [id_at(self.one)]
         assert membership.content["added_devices"] is None
         assert {route(message)[1:3] for message in deletes} == {
             ("delete", "default/devicemodel/lamps"),
@@ -180,8 +183,8 @@ class Story:
     async def is_registered(self, edge: HollowEdge) -> None:
         await edge.wait_until(
             lambda: (
-                list(edge.devices) == ["default/lamp"]
-                and list(twin_of(edge).mapper.devices) == ["default/lamp"]
+                list(edge.devices) == [id_at(edge)]
+                and list(twin_of(edge).mapper.devices) == [id_at(edge)]
             ),
             30,
             "the device at the mapper",
@@ -200,9 +203,14 @@ class Story:
         )
 
 
+def id_at(edge: HollowEdge) -> str:
+    """Return the id of the device at an edge."""
+    return "default/lamp" if edge.version.devices_have_namespaces else "lamp"
+
+
 def reports(edge: HollowEdge) -> int:
     """Return how often an edge has reported the device's power since it has it."""
-    twin = edge.devices["default/lamp"]["twin"].get("power", {})
+    twin = edge.devices[id_at(edge)]["twin"].get("power", {})
     return int(twin.get("actual_version", {"edge": 0})["edge"])
 
 
@@ -231,7 +239,7 @@ def twin_of(edge: HollowEdge) -> DeviceTwin:
 
 
 @asynccontextmanager
-async def story() -> AsyncIterator[Story]:
+async def story(fleet: dict[str, str]) -> AsyncIterator[Story]:
     async with AsyncExitStack() as stack:
         cloudcore = await stack.enter_async_context(running())
         await cloudcore.wait_ready(30)
@@ -239,7 +247,7 @@ async def story() -> AsyncIterator[Story]:
         client = KubeClient.connect(cloudcore.settings, user_agent="test")
         api = await stack.enter_async_context(client)
         edges = {}
-        for node, version in FLEET.items():
+        for node, version in fleet.items():
             certificates = await CertManager.join(node, https, await cloudcore.token())
             edge = HollowEdge(
                 node, url, certificates, kubeedge=version, timing=replace(TIMING, confirm=1)
@@ -247,12 +255,18 @@ async def story() -> AsyncIterator[Story]:
             edges[node] = await stack.enter_async_context(edge)
         for edge in edges.values():  # an edge of 1.19 is sent everything when it registers
             await edge.wait_connected(15)
+            await observe.in_api(api, NODES, edge.node, None, has_reported_version)
         yield Story(cloudcore, api, edges)
 
 
+def has_reported_version(node: Any) -> bool:
+    return bool(node["status"]["nodeInfo"]["kubeletVersion"])
+
+
 @pytest.mark.timeout(180)
-async def test_a_device_from_its_creation_to_its_end() -> None:
-    async with story() as found:
+@pytest.mark.parametrize("fleet", FLEETS, ids=lambda fleet: "-".join(fleet.values()))
+async def test_a_device_from_its_creation_to_its_end(fleet: dict[str, str]) -> None:
+    async with story(fleet) as found:
         await found.device_is_created()
         await found.it_reports(found.one, "ON")
         await found.desired_value_changes(found.one, "OFF")

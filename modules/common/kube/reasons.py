@@ -71,5 +71,5 @@ class Reason(enum.StrEnum):
     NAME_TAKEN = (
         "NameTaken",
         _DEVICE,
-        "the node has a device (of v1alpha1) of that name from another namespace",
+        "an edge of KubeEdge 1.1 or 1.15 has a device of that name from another namespace",
     )

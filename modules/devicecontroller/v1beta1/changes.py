@@ -94,6 +94,13 @@ class Changes:
             self._delivery.mark(node, MODEL_TYPE, model, last_model)
         if node:
             self._delivery.mark(node, DEVICE_TYPE, key_of(device), last)
+            self._check_namesakes(node, key_of(device))
+
+    def _check_namesakes(self, node: str, device: Key) -> None:
+        """Check the other devices of that name: an edge that knows names alone has one of them."""
+        for key in self._inventory.namesakes(node, device[1]) - {device}:
+            self._acceptance.enqueue(key)
+            self._delivery.mark(node, DEVICE_TYPE, key)
 
     def _mark_model(self, model: Key, last: Object | None = None) -> None:
         """Have a model compared with what the nodes of its devices have, and then the devices."""

@@ -10,6 +10,7 @@ from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of
 from modules.common.kube import Key, Object
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import Record
+from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import (
@@ -34,11 +35,12 @@ class Decisions:
     """Decides what is sent about each object; what is about to be sent is recorded."""
 
     def __init__(
-        self, inventory: Inventory, record: Record, has_statuses: Callable[[], bool]
+        self, inventory: Inventory, record: Record, edges: Edges, has_statuses: Callable[[], bool]
     ) -> None:
         """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
         self._inventory = inventory
         self._record = record
+        self._edges = edges
         self._has_statuses = has_statuses
         #: The last states of objects that nodes are not to have any more.
         self._last: dict[Item, Object] = {}
@@ -70,7 +72,7 @@ class Decisions:
 
     def members(self, node: str) -> list[Object]:
         """Return the list of a node's devices, and record that the node gets it."""
-        keys = dict.fromkeys(self._inventory.on_node(node))
+        keys = dict.fromkeys(self._members(node))
         for item in self._record.items(node):
             if item[0] == DEVICE_TYPE and self._keeps(node, item):
                 keys[item[1:]] = None
@@ -79,7 +81,7 @@ class Decisions:
             if device and self._record.row(node, (DEVICE_TYPE, *key)) is None:
                 self._tell(node, (DEVICE_TYPE, *key), device)
         self._record.commit()
-        return [messages.describe(key, self._inventory.devices.get(key)) for key in keys]
+        return [self._describe(node, key, self._inventory.devices.get(key)) for key in keys]
 
     def changed_members(
         self, node: str, items: Iterable[Item]
@@ -89,14 +91,14 @@ class Decisions:
         for item in items:
             device = self._wanted(node, item)
             row = self._record.row(node, item)
-            described = messages.describe(item[1:], device or self._last.get(item))
+            described = self._describe(node, item[1:], device or self._last.get(item))
             if device and row is None:
                 self._tell(node, item, device)
                 added.append(described)
             elif device is None and row and not self._keeps(node, item):
                 removed.append(described)
         self._record.commit()
-        return added, removed
+        return added, [each for each in removed if not self._is_listed(node, each["id"])]
 
     def change(self, node: str, item: Item) -> Change | None:
         """Return what a node is to be sent about an object; None if nothing, or nothing yet."""
@@ -165,9 +167,29 @@ class Decisions:
 
     def _wanted(self, node: str, item: Item) -> Object | None:
         """Return the object that a node is to have, None if it is to have none."""
-        if not self._inventory.wants(node, item[0], item[1:]):
+        if not self._inventory.wants(node, item[0], item[1:]) or self._name_is_taken(node, item):
             return None
         return self.object_of(item)
+
+    def _name_is_taken(self, node: str, item: Item) -> bool:
+        """Whether an edge that knows devices by their names has one of another namespace."""
+        if item[0] != DEVICE_TYPE or not self._edges.names_devices_alone(node):
+            return False
+        return self._inventory.holder(node, item[2]) != item[1:]
+
+    def _members(self, node: str) -> list[Key]:
+        """Return the devices that a node's list is to have."""
+        keys = self._inventory.on_node(node)
+        return [key for key in keys if not self._name_is_taken(node, (DEVICE_TYPE, *key))]
+
+    def _is_listed(self, node: str, device_id: str) -> bool:
+        """Whether the id of a device that is gone is that of another one, which has come."""
+        return self._edges.names_devices_alone(node) and bool(
+            self._inventory.namesakes(node, device_id)
+        )
+
+    def _describe(self, node: str, key: Key, device: Object | None) -> Object:
+        return messages.describe(self._edges.device_id(node, key), key, device)
 
     def _store(self, type_: str) -> dict[Key, Object]:
         return self._inventory.models if type_ == MODEL_TYPE else self._inventory.devices

@@ -53,7 +53,7 @@ class Delivery:
         self._record = record
         self._edges = edges
         self._set_aside = set_aside
-        self._decisions = Decisions(inventory, record, has_statuses)
+        self._decisions = Decisions(inventory, record, edges, has_statuses)
         self._nodes: dict[str, NodeInFlight] = {}
         self._queue: KeyedQueue[str] = KeyedQueue(self._handle, ipc.ChannelError, self._put_aside)
         #: What each node is answered with, made when its turn comes, and what to call then.
@@ -104,6 +104,11 @@ class Delivery:
         for item in self._decisions.items(node):
             self._node(node).mark(item)
         self._queue.add(node)
+
+    def send_members(self, node: str) -> None:
+        """Make a node's list equal to what it is to have: its edge has another form of ids."""
+        if self._takes(node):
+            self.answer(node, lambda: [messages.detail(node, self.members(node), "")], lambda: None)
 
     def restart(self, node: str) -> None:
         """Begin anew with a node that has connected: nothing is in flight to it."""

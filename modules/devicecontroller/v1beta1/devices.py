@@ -184,14 +184,15 @@ class Devices:
         }
 
     def node_changed(self, event: WatchEvent) -> None:
-        """Handle a Node that has come or gone."""
+        """Handle a Node that has come or gone, or whose edge has become another version."""
         node = event.object["metadata"]["name"]
         if event.type == "DELETED":
             self._record.forget_seen(node)  # what comes back may be another machine
         elif event.type == "ADDED":
             self._record.node_exists(node)
-        if event.type != "MODIFIED":
-            self.edge_changed(node)
+        else:
+            self.delivery.send_members(node)
+        self.edge_changed(node)
 
     def connected(self, node: str) -> None:
         """Send a connected node what it has not acknowledged."""
@@ -250,6 +251,8 @@ class Devices:
 
         def answers() -> list[ipc.Message]:
             confirmation = messages.confirmation(node, message.id)
+            if self._edges.is_other(node):
+                return [confirmation]  # it may have devices of a version that only Go's cloud tells
             return [confirmation, messages.detail(node, self.delivery.members(node), event_id)]
 
         self.delivery.answer(node, answers, done)

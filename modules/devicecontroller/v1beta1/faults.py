@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from modules.common.device_references import model_of, node_of
-from modules.common.kube import Object, Reason, explain
+from modules.common.edge_versions import V1_1, V1_15, EdgeVersion
+from modules.common.kube import Object, Reason, explain, key_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import DeviceFault
 from modules.devicecontroller.v1beta1.inventory import Inventory
@@ -19,10 +20,14 @@ def fault_of(device: Object, inventory: Inventory, edges: Edges) -> DeviceFault 
         text = f"there is no node {node!r}: the device is sent to it when it connects"
         return DeviceFault(Reason.UNKNOWN_NODE, text)
     if edges.is_other(node):
+        return _other_version(node, edges.version(node) or V1_1)
+    holder = inventory.holder(node, device["metadata"]["name"])
+    if holder and holder != key_of(device) and edges.names_devices_alone(node):
         return DeviceFault(
-            Reason.OTHER_VERSION,
-            f"the edge of node {node} is of KubeEdge 1.1 and knows devices of v1alpha1 only: "
-            "create the device in that version",
+            Reason.NAME_TAKEN,
+            f"node {node} already has the device {'/'.join(holder)}, and an edge of KubeEdge "
+            f"{V1_15} knows a device by its name alone: rename one of the two, bind it to another "
+            "node, or upgrade the edge",
         )
     if model is None:
         text = "the device names no DeviceModel: put its name into spec.deviceModelRef.name"
@@ -39,3 +44,12 @@ def fault_of(device: Object, inventory: Inventory, edges: Edges) -> DeviceFault 
             f"{text}; the device itself is sent to node {node} when there is one",
         )
     return None
+
+
+def _other_version(node: str, version: EdgeVersion) -> DeviceFault:
+    text = f"the edge of node {node} is of KubeEdge {version} and knows "
+    if version == V1_1:
+        text += "devices of v1alpha1 only: create the device in that version"
+    else:
+        text += f"no devices of v1beta1: upgrade it to KubeEdge {V1_15} or later"
+    return DeviceFault(Reason.OTHER_VERSION, text)

@@ -22,6 +22,7 @@ class Inventory:
         self.models_aside: Mapping[Key, Aside] = {}
         self._by_node: defaultdict[str, dict[Key, None]] = defaultdict(dict)
         self._by_model: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._by_name: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         #: The number of a node's devices of each model.
         self._uses: Counter[tuple[str, Key]] = Counter()
 
@@ -29,6 +30,7 @@ class Inventory:
         key, node, model = key_of(device), node_of(device), model_of(device)
         if node:
             self._by_node[node][key] = None
+            self._by_name[node, key[1]].add(key)
         if model:
             self._by_model[model].add(key)
             self._uses[node, model] += 1
@@ -40,6 +42,9 @@ class Inventory:
             self._by_node[node].pop(key, None)
             if not self._by_node[node]:
                 del self._by_node[node]
+            self._by_name[node, key[1]].discard(key)
+            if not self._by_name[node, key[1]]:
+                del self._by_name[node, key[1]]
         if model:
             self._by_model[model].discard(key)
             if not self._by_model[model]:
@@ -71,13 +76,23 @@ class Inventory:
         return key in self._by_node.get(node, ())
 
     def device_at(self, node: str, name: str) -> Key | None:
-        """Return the device that a node means: `NAMESPACE/NAME`, or the name up to KubeEdge 1.16.
+        """Return the device that a node means: `NAMESPACE/NAME`, or the name up to KubeEdge 1.15.
 
-        None if the node has no such device, or several of that name.
+        None if the node has no such device.
         """
         if "/" in name:
             namespace, _, name = name.partition("/")
             key = namespace, name
             return key if key in self._by_node.get(node, ()) else None
-        found = [key for key in self._by_node.get(node, ()) if key[1] == name]
-        return found[0] if len(found) == 1 else None
+        return self.holder(node, name)
+
+    def namesakes(self, node: str, name: str) -> set[Key]:
+        """Return the devices of a node that have a name, of all namespaces."""
+        return self._by_name.get((node, name), set())
+
+    def holder(self, node: str, name: str) -> Key | None:
+        """Return which of them a node has that knows devices by their names alone: the oldest."""
+        return min(self.namesakes(node, name), key=self._seniority, default=None)
+
+    def _seniority(self, key: Key) -> tuple[str, Key]:
+        return self.devices[key]["metadata"].get("creationTimestamp", ""), key

@@ -37,14 +37,9 @@ LOST: Final = "lost"
 _STATE_UPDATE: Final = "state/update"
 
 
-def id_of(key: Key) -> str:
-    """Return a device's id at its edge (GetResourceID in pkg/util)."""
-    return f"{key[0]}/{key[1]}"
-
-
-def describe(key: Key, device: Object | None) -> Object:
+def describe(device_id: str, key: Key, device: Object | None) -> Object:
     """Return a device in a list of devices; edges from 1.15 on get no twins there."""
-    described = {"id": id_of(key), "name": key[1]}
+    described = {"id": device_id, "name": key[1]}
     labels = (device or {"metadata": {}})["metadata"].get("labels") or {}
     if description := labels.get("description"):
         described["description"] = description
@@ -94,7 +89,7 @@ class Subject(NamedTuple):
 def subject_of(about: str) -> Subject | None:
     """Return what the resource of a message is about; None if it is no report.
 
-    That is `device/NAMESPACE/NAME/twin/edge_updated` or `.../state/update`, and up to KubeEdge 1.16
+    That is `device/NAMESPACE/NAME/twin/edge_updated` or `.../state/update`, and up to KubeEdge 1.15
     the name alone.
     """
     prefix, _, rest = about.partition("/")

@@ -22,6 +22,7 @@ from modules.hollow.store import Store, split
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23.mapper import Mapper
 from modules.hollow.v1_23.twins import Twins
+from modules.hollow.versions import Version
 
 Json = dict[str, Any]
 
@@ -47,6 +48,7 @@ class DeviceTwin:
     def __init__(
         self,
         node: str,
+        version: Version,
         store: Store,
         devices: dict[str, Json],
         *,
@@ -57,9 +59,12 @@ class DeviceTwin:
         self.devices = devices
         self.confirmations = Confirmations(link, timing.confirm)
         self._node = node
+        self._version = version
         self._store = store
         self._emit = emit
-        self._twins = Twins(devices, link, self.confirmations, emit)
+        self._twins = Twins(
+            devices, link, self.confirmations, emit, reports_states=version.reports_states
+        )
         self.mapper = Mapper(self._twins, emit, timing)
         #: The devices and models that the edge works with, by id (DMICache in Go).
         self._devices: dict[str, Json] = {}
@@ -76,8 +81,9 @@ class DeviceTwin:
 
     def start(self) -> None:
         """Read what is stored; the mapper, which starts then too, gets it."""
-        self._models |= self._store.of_type(MODEL)
-        self._devices |= self._store.of_type(DEVICE)
+        for type_, cache in ((MODEL, self._models), (DEVICE, self._devices)):
+            for full_id, obj in self._store.of_type(type_).items():
+                cache[self._id(*full_id.split("/"))] = obj
         for device_id in self._devices:
             try:
                 self._register(device_id)
@@ -125,7 +131,7 @@ class DeviceTwin:
             self._emit("ignored", key, "neither a device nor a model")
             return
         try:
-            handle(operation, f"{namespace}/{name}", obj)
+            handle(operation, self._id(namespace, name), obj)
         except _UNREADABLE as error:
             self._emit("unreadable", key, f"{type(error).__name__}: {error}")
 
@@ -168,12 +174,16 @@ class DeviceTwin:
         device = self._devices[device_id]
         spec = device.get("spec") or {}
         model_name = (spec.get("deviceModelRef") or {}).get("name")
-        model = self._models.get(f"{device_id.partition('/')[0]}/{model_name}")
+        model = self._models.get(self._id(device["metadata"]["namespace"], str(model_name)))
         if model is None:
             reason = "its model is not here" if model_name else "it names no model"
             self._emit("not registered", f"device/{device_id}", reason)
         elif self._reaches_mapper(device_id, _protocol_of_device(device)):
             self.mapper.register(device_id, device, model)
+
+    def _id(self, namespace: str, name: str) -> str:
+        """Return the id of a device or a model (GetResourceID in pkg/util)."""
+        return f"{namespace}/{name}" if self._version.devices_have_namespaces else name
 
     def _reaches_mapper(self, subject: str, protocol: Any) -> bool:
         """Whether there is a mapper for a protocol: here there is one for each."""

@@ -30,8 +30,16 @@ class Twins:
     """The list of devices, and the twins; `devices` is what the edge keeps in its database."""
 
     def __init__(
-        self, devices: dict[str, Json], link: Link, confirmations: Confirmations, emit: Emit
+        self,
+        devices: dict[str, Json],
+        link: Link,
+        confirmations: Confirmations,
+        emit: Emit,
+        *,
+        reports_states: bool,
     ) -> None:
+        """Set up; `reports_states` says whether states are sent, or kept at the edge."""
+        self._reports_states = reports_states
         self.devices = devices
         self._link = link
         self._confirmations = confirmations
@@ -82,6 +90,8 @@ class Twins:
             return
         device["state"] = state
         device["last_online"] = _now() if state.lower() in _ONLINE else ""
+        if not self._reports_states:
+            return
         self._emit("reported", f"device/{device_id}", f"state {state}")
         fields = {
             "name": device["name"],
