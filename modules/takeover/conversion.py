@@ -93,7 +93,7 @@ def _convert_same(name: str, key: str, value: Any, rule: Same, result: _Result) 
     try:
         result.set(rule.key, rule.convert(value), key)
     except (TypeError, ValueError) as error:
-        raise CannotConvert(f"{name}: {key} has the value {short(value)}: {error}") from error
+        raise CannotConvert(f"{name}: {key} has the value {short(value)}; {error}") from error
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import yaml
 
+from modules.takeover.bounded_yaml import read_yaml
 from supervisor.api import KubernetesSettings
 
 #: The files that KubeEdge uses where its configuration names none (default.go of v1alpha1).
@@ -54,11 +55,11 @@ class CannotConvert(ValueError):
 def read(name: str, text: str) -> dict[str, Any]:
     """Return the document in a file of this name; raises CannotConvert."""
     try:
-        document = yaml.safe_load(text)
+        document = read_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise CannotConvert(f"cannot read {name} as YAML: {line}{error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise CannotConvert(f"cannot read {name} as YAML: {error}") from error
     if not isinstance(document, dict):
         raise CannotConvert(f"{name} is no configuration of KubeEdge: not a mapping of keys")

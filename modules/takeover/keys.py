@@ -6,6 +6,7 @@ those of controller.yaml, modules.yaml and logging.yaml those of cloud/conf in K
 
 from __future__ import annotations
 
+import math
 import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """A key of this cloudcore with the same meaning; `convert` makes its value."""
+    """A key of this cloudcore with the same meaning.
+
+    `convert` makes its value; its TypeError or ValueError says what is expected.
+    """
 
     key: str
-    convert: Callable[[Any], Any] = lambda value: value
+    convert: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,35 @@ class Read:
 
 
 Rule = Same | Without | Read
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def _path(value: Any) -> str:
+    return os.path.expanduser(_text(value))  # noqa: PTH111 - a Path raises for unknown users
+
+
+def _number(value: Any) -> float:
+    """Return a number; as in KubeEdge 1.1 it may be in quotes."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("a number is expected")
+    return number
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number != int(number):
+        raise ValueError("a whole number is expected")
+    return int(number)
+
 
 _GOROUTINES: Final = Without("the number of goroutines, or of messages in a Go channel")
 _QUIC: Final = Without(
@@ -51,35 +84,37 @@ TODAY: Final[Mapping[str, Rule]] = {
     "apiVersion": Read(),
     "kind": Read(),
     "commonConfig.tunnelPort": _STREAM,
-    "commonConfig.monitorServer.bindAddress": Same("admin.address"),
+    "commonConfig.monitorServer.bindAddress": Same("admin.address", _text),
     "commonConfig.monitorServer.enableProfiling": Without("Go's profiler"),
-    "kubeAPIConfig.master": Same("kubernetes.master"),
-    "kubeAPIConfig.kubeConfig": Same("kubernetes.kubeconfig", os.path.expanduser),
+    "kubeAPIConfig.master": Same("kubernetes.master", _text),
+    "kubeAPIConfig.kubeConfig": Same("kubernetes.kubeconfig", _path),
     "kubeAPIConfig.contentType": _FORMAT,
-    "kubeAPIConfig.qps": Same("kubernetes.qps", float),
-    "kubeAPIConfig.burst": Same("kubernetes.burst", int),
+    "kubeAPIConfig.qps": Same("kubernetes.qps", _number),
+    "kubeAPIConfig.burst": Same("kubernetes.burst", _whole),
     "featureGates.requireAuthorization": Without(
         "what an edge may read and write is always checked; nothing is impersonated"
     ),
     "featureGates": _NOT_YET,
     "modules.cloudHub.enable": Read(),
-    "modules.cloudHub.keepaliveInterval": Same("modules.cloudhub.keepalive_interval", float),
-    "modules.cloudHub.nodeLimit": Same("modules.cloudhub.node_limit", int),
-    "modules.cloudHub.writeTimeout": Same("modules.cloudhub.write_timeout", float),
+    "modules.cloudHub.keepaliveInterval": Same("modules.cloudhub.keepalive_interval", _number),
+    "modules.cloudHub.nodeLimit": Same("modules.cloudhub.node_limit", _whole),
+    "modules.cloudHub.writeTimeout": Same("modules.cloudhub.write_timeout", _number),
     "modules.cloudHub.tlsCAFile": Read(),
     "modules.cloudHub.tlsCAKeyFile": Read(),
     "modules.cloudHub.tlsCertFile": Read(),
     "modules.cloudHub.tlsPrivateKeyFile": Read(),
     "modules.cloudHub.advertiseAddress": Read(),
     "modules.cloudHub.dnsNames": Read(),
-    "modules.cloudHub.edgeCertSigningDuration": Same("modules.cloudhub.edge_certificate_days", int),
-    "modules.cloudHub.tokenRefreshDuration": Same("modules.cloudhub.token_refresh_hours", int),
+    "modules.cloudHub.edgeCertSigningDuration": Same(
+        "modules.cloudhub.edge_certificate_days", _whole
+    ),
+    "modules.cloudHub.tokenRefreshDuration": Same("modules.cloudhub.token_refresh_hours", _whole),
     "modules.cloudHub.websocket.enable": _ALWAYS_ON,
-    "modules.cloudHub.websocket.address": Same("modules.cloudhub.address"),
-    "modules.cloudHub.websocket.port": Same("modules.cloudhub.port", int),
+    "modules.cloudHub.websocket.address": Same("modules.cloudhub.address", _text),
+    "modules.cloudHub.websocket.port": Same("modules.cloudhub.port", _whole),
     "modules.cloudHub.https.enable": _ALWAYS_ON,
     "modules.cloudHub.https.address": Without("the address of the websocket"),
-    "modules.cloudHub.https.port": Same("modules.cloudhub.https_port", int),
+    "modules.cloudHub.https.port": Same("modules.cloudhub.https_port", _whole),
     "modules.cloudHub.quic": _QUIC,
     "modules.cloudHub.unixsocket.enable": Read(),
     "modules.cloudHub.unixsocket.address": Read(),
@@ -88,7 +123,7 @@ TODAY: Final[Mapping[str, Rule]] = {
     ),
     "modules.edgeController.enable": Read(),
     "modules.edgeController.nodeUpdateFrequency": Same(
-        "modules.edgecontroller.node_update_frequency", float
+        "modules.edgecontroller.node_update_frequency", _number
     ),
     "modules.edgeController.buffer": _GOROUTINES,
     "modules.edgeController.load": _GOROUTINES,
@@ -105,31 +140,31 @@ TODAY: Final[Mapping[str, Rule]] = {
 
 #: controller.yaml, modules.yaml and logging.yaml.
 V1_1: Final[Mapping[str, Rule]] = {
-    "controller.kube.master": Same("kubernetes.master"),
-    "controller.kube.namespace": Same("kubernetes.namespace"),
+    "controller.kube.master": Same("kubernetes.master", _text),
+    "controller.kube.namespace": Same("kubernetes.namespace", _text),
     "controller.kube.content_type": _FORMAT,
-    "controller.kube.qps": Same("kubernetes.qps", float),
-    "controller.kube.burst": Same("kubernetes.burst", int),
+    "controller.kube.qps": Same("kubernetes.qps", _number),
+    "controller.kube.burst": Same("kubernetes.burst", _whole),
     "controller.kube.node_update_frequency": Same(
-        "modules.edgecontroller.node_update_frequency", float
+        "modules.edgecontroller.node_update_frequency", _number
     ),
-    "controller.kube.kubeconfig": Same("kubernetes.kubeconfig", os.path.expanduser),
+    "controller.kube.kubeconfig": Same("kubernetes.kubeconfig", _path),
     "controller.buffer": _GOROUTINES,
     "controller.load": _GOROUTINES,
     "cloudhub.protocol_websocket": _ALWAYS_ON,
-    "cloudhub.port": Same("modules.cloudhub.port", int),
+    "cloudhub.port": Same("modules.cloudhub.port", _whole),
     "cloudhub.protocol_quic": _QUIC,
     "cloudhub.quic_port": _QUIC,
     "cloudhub.max_incomingstreams": _QUIC,
     "cloudhub.enable_uds": Read(),
     "cloudhub.uds_address": Read(),
-    "cloudhub.address": Same("modules.cloudhub.address"),
+    "cloudhub.address": Same("modules.cloudhub.address", _text),
     "cloudhub.ca": Read(),
     "cloudhub.cert": Read(),
     "cloudhub.key": Read(),
-    "cloudhub.keepalive-interval": Same("modules.cloudhub.keepalive_interval", float),
-    "cloudhub.write-timeout": Same("modules.cloudhub.write_timeout", float),
-    "cloudhub.node-limit": Same("modules.cloudhub.node_limit", int),
+    "cloudhub.keepalive-interval": Same("modules.cloudhub.keepalive_interval", _number),
+    "cloudhub.write-timeout": Same("modules.cloudhub.write_timeout", _number),
+    "cloudhub.node-limit": Same("modules.cloudhub.node_limit", _whole),
     "devicecontroller.kube": Without("[kubernetes] is for both controllers"),
     "devicecontroller.buffer": _GOROUTINES,
     "devicecontroller.load": _GOROUTINES,

@@ -163,3 +163,28 @@ def test_the_command_names_a_file_that_it_cannot_convert(tmp_path: Path) -> None
     run = CliRunner().invoke(cloudcore, ["config", "convert", str(source)])
     assert run.exit_code == 1
     assert str(source) in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("kubeAPIConfig", "{qps: many}", 'qps has the value "many"; a number is expected'),
+        ("kubeAPIConfig", "{qps: .nan}", "qps has the value NaN; a number is expected"),
+        ("kubeAPIConfig", "{qps: [1]}", "qps has the value [1]; a number is expected"),
+        ("kubeAPIConfig", "{burst: true}", "burst has the value true; a number is expected"),
+        ("kubeAPIConfig", "{burst: 1.5}", "burst has the value 1.5; a whole number is expected"),
+        ("kubeAPIConfig", "{kubeConfig: 7}", "kubeConfig has the value 7; a text is expected"),
+        ("kubeAPIConfig", "{master: [1]}", "master has the value [1]; a text is expected"),
+        ("modules", "{cloudHub: {nodeLimit: lots}}", 'nodeLimit has the value "lots"; a number'),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_named(key: str, value: str, expected: str) -> None:
+    with pytest.raises(CannotConvert) as caught:
+        converted(f"kind: CloudCore\n{key}: {value}")
+    assert str(caught.value).startswith(f"cloudcore.yaml: {key}.")
+    assert expected in str(caught.value)
+
+
+def test_a_number_may_be_in_quotes() -> None:
+    made = converted('cloudhub: {port: "10010", node-limit: 5}')
+    assert made["modules"]["cloudhub"]["port"] == 10010
