@@ -12,6 +12,7 @@ import pytest
 from modules.common.kube import DEVICES_V1BETA1, DEVICESTATUSES, NODES
 from modules.common.kube.kinds import NAMESPACES
 from modules.hollow.versions import VERSIONS
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     LED,
     NODE,
@@ -22,7 +23,7 @@ from tests.modules.devicecontroller.beta import (
     model,
     twin_update,
 )
-from tests.modules.devicecontroller.conftest import Api, Controller, running
+from tests.modules.devicecontroller.controller import Controller, running
 
 DEVICE = f"default/device/{LED}"
 MODEL = "default/devicemodel/led-light"
