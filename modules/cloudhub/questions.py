@@ -16,8 +16,9 @@ from ipc import ChannelError, Message
 from ipc.errors import Timeout
 from supervisor.api import ModuleContext
 
-#: Seconds until an edge must have answered: CSISyncMsgRespTimeout in common/constants/default.go.
-ANSWER: Final = 60.0
+#: Seconds until an edge must have answered. It does after 60 s if its edged has failed to do it
+#: (CSISyncMsgRespTimeout in common/constants/default.go), with nothing; Go's cloud waits no longer.
+ANSWER: Final = 65.0
 #: The part of ANSWER that must be left when an edge is asked: nobody would hear what it did.
 _LEAST: Final = 0.1
 #: Questions to one node that wait, that in flight included.
