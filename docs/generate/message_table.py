@@ -13,9 +13,9 @@ from modules.cloudhub.cluster import protocol
 from modules.cloudhub.cluster.directory import CONNECTED, DISCONNECTED
 from modules.cloudhub.protocols.served import GENERATIONS
 from modules.cloudhub.routing import downstream, upstream
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.sync.connectivity import REQUEST_EXIST
 from modules.devicecontroller.v1beta1 import messages as devices
-from modules.devicecontroller.v1beta1.objects import DEVICE_TYPE, MODEL_TYPE
 from modules.edgecontroller import messages
 
 V1_1: Final = "1.1"

@@ -14,6 +14,7 @@ from ipc import Message
 from modules.cloudhub import questions
 from modules.cloudhub.csi import requests, server
 from modules.common.wire import WireError
+from modules.hollow.timing import Timing
 from tests.modules.cloudhub import driver
 from tests.modules.cloudhub.cloud import Cloud, Join
 from tests.modules.cloudhub.driver import (
@@ -91,6 +92,11 @@ async def test_one_edge_is_asked_one_thing_at_a_time(
             await edge.send(got.response({"is": got.resource}))
         found = [answer["is"] for answer in await asyncio.gather(*later)]
         assert found == ["default/volume/b", "default/volume/c"]
+
+
+def test_an_edge_that_has_failed_is_heard() -> None:
+    """It answers with nothing, and late; what a driver is told then says where to look."""
+    assert Timing().volume < questions.ANSWER
 
 
 async def test_a_request_that_waits_for_its_turn_is_not_asked_after_its_time(
