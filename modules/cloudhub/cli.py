@@ -21,7 +21,7 @@ from supervisor.cli.options import output_option
 NOT_RUNNING: Final = 3
 #: Exit status of `--all` if a replica did not answer.
 INCOMPLETE: Final = 4
-#: Seconds for the answers of all replicas, which have half of that.
+#: Timeout of `--all` in seconds; each replica has half of it.
 _ALL: Final = 30.0
 
 _HEADINGS: Final = (

@@ -4,8 +4,8 @@ A driver decodes the content of each answer from base64, and then from JSON: so 
 the bytes of an edge of 1.1. An edge of today sends JSON in JSON, which Go's cloud passes on and its
 driver refuses ("content type map is not string"). Here both get base64.
 
-Of errors a driver looks at the operation only for createvolume. Of the others it decodes the text
-too, which has to fail: no text with a space is base64.
+Only for createvolume a driver recognizes an error by its operation. For the other requests it
+decodes the text of an error, too, and has to fail at that: a text with a space is no base64.
 """
 
 from __future__ import annotations

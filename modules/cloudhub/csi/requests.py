@@ -21,9 +21,9 @@ _OPERATIONS: Final = (
 )
 _VOLUME: Final = "volume"
 _PIECE: Final = 64 * 1024
-#: Pieces of a message that may end as a message does.
+#: Attempts to decode a message that arrives in pieces, each of which ends as a message may.
 _MOST_ATTEMPTS: Final = 16
-#: What the decoder says of the beginning of a message.
+#: What the decoder says of a message that is not complete.
 _INCOMPLETE: Final = "truncated"
 
 
@@ -56,7 +56,7 @@ async def read(reader: asyncio.StreamReader) -> Message | None:
 def check(request: Message) -> ObjectResource:
     """Return the node and the volume that a request is about; raises BadRequest if none.
 
-    Edges answer nothing else, and wait in vain for a minute if they are asked for it.
+    An edge answers no other request, and is busy with one for a minute.
     """
     if request.operation not in _OPERATIONS:
         raise BadRequest(

@@ -116,7 +116,7 @@ def tls_files(config: CloudHubConfig, settings: Settings) -> TlsFiles:
 class ServerTls:
     """The SSL contexts for new connections; reloaded when their files change.
 
-    Edges must show a certificate (`context`), and who joins may (`joining_context`).
+    `context` requires a certificate of the client; `joining_context`, for joining, allows one.
     """
 
     def __init__(self, files: TlsFiles) -> None:

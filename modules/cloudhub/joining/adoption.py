@@ -1,7 +1,7 @@
 """The first start in a cluster: the CA is the one that the cluster has, or else a new one.
 
-A second CA would lock out the edges that trust the first, so that the cluster is waited for. Once
-the CA is in the data directory, nothing here is needed any more.
+A second CA would lock out the edges that trust the first, so the module waits until the cluster has
+answered. Once the CA is in the data directory, nothing here is needed any more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from supervisor.api import CannotStart, ModuleContext, Settings, TemporaryFailur
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which the API is waited for in one start of the module, within its start_timeout.
+#: Timeout of the API in one start of the module, in seconds: less than its start_timeout.
 _WAIT: Final = 20.0
 _PAUSE: Final = 1.0
 

@@ -1,4 +1,4 @@
-"""Who calls: a rate limit for each address, and one log line a minute about its refusals."""
+"""Clients by address: a rate limit for each, and one log line a minute about its refusals."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One request and its answer over HTTP/1.1, with h11, as on the other small servers of this module.
 
-Each connection has one request. Its body is read only when a route asks for it, so that who may not
-send one costs nothing.
+Each connection has one request. Its body is read only when a route asks for it, so that a client
+without the right to send one costs nothing.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from modules.common.pki.token_store import TokenStore
 from modules.common.replicas.election import Election
 from supervisor.api import ReplicasSettings, Settings
 
-#: Seconds for which the API is waited for.
+#: Timeout of a question to the API, in seconds.
 _LOOK_UP: Final = 5.0
 #: Questions to the API at once.
 _QUESTIONS: Final = 8

@@ -41,7 +41,7 @@ _TASKS: Final = frozenset(("prepull", "upgrade", "UpdateNodeActionStatus"))
 _UPLOAD: Final = "upload"
 _USER: Final = "user"
 _METASERVER: Final = "metaserver"
-# What these send is answered by edges, and begun by none.
+# Edges answer the messages of these sources, and send none of their own in these names.
 _CLOUD: Final = frozenset(
     ("cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller")
 )

@@ -1,4 +1,4 @@
-"""The session of one edge: what its messages mean, from its connection's begin to its end.
+"""The session of one edge: what its messages mean, as long as its connection lasts.
 
 It has no socket: its connection is endpoint/edge_connection.py, or anything with the operations of
 Connection (interfaces.py).
@@ -290,7 +290,7 @@ class Session:
             self._connection.resume_reading()
 
     def abort(self, cause: str, reason: str) -> None:
-        """Close the connection without a word, which the edge would not read."""
+        """Close the connection without a close frame, which the edge would not read."""
         if not self.over:
             self.ended(cause, reason)
             self._connection.abort()

@@ -1,7 +1,7 @@
 """Reading whole Nodes from the API for the edges that are to get theirs.
 
-The cache has only a part of each Node, of which most is images. A Node is sent seldom: when others
-than its kubelet have changed it, and to a node with a new database.
+The cache has only a part of each Node, of which most is images. A Node is sent seldom: when anybody
+but its kubelet has changed it, and to a node with a new database.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class NodeUpdater:
             self._state.due.mark(target)  # as an update
 
     def _send_successor(self, target: Target) -> None:
-        """Make due what has got the name of an object that a node of today has deleted."""
+        """Make due the object that now has the name of one that an edge of today has deleted."""
         if not self._is_of_today(target.node) or target.type not in self._state.stores:
             return
         if self._state.desired(target):
@@ -164,10 +164,10 @@ class NodeUpdater:
             self._refusals.refused(target, reason)
 
     def asked(self, target: Target) -> None:
-        """Note that a node asks for an object, which it does if its database has none.
+        """Note that a node asks for an object, which shows that its database does not have it.
 
-        So it has lost one that it has acknowledged. The answer brings it; should that get lost too,
-        the object is sent when the node connects the next time.
+        If the node has acknowledged it, the database has lost it. The answer brings it back; should
+        the answer get lost, the object is sent when the node connects the next time.
         """
         record = self._state.record
         if self._is_of_today(target.node) and record.seen(target.node, target.item):
@@ -186,11 +186,11 @@ class NodeUpdater:
             raise Unreachable("what the node has could not be written in time")
 
     def denied(self, target: Target) -> None:
-        """Record that a node was denied an object: an edge of v1.1 stores the answer as the object.
+        """Record that a node was denied an object: an edge of v1.1 stores the denial in its place.
 
         (processRemoteQuery in edge/pkg/metamanager/msg_processor.go; later versions store nothing.)
-        So it counts as an object that the node may have: a delete is sent when it has surely been
-        stored, and an update, not an insert, should the node need the object.
+        So the node may have something of that name: it is sent a delete once the denial has surely
+        been stored, and, should it come to need the object, an update instead of an insert.
         """
         state, node = self._state, target.node
         if target.type not in state.stores or not state.reachable(node):
@@ -258,7 +258,7 @@ class NodeUpdater:
                 self._set_aside.end(self._subject(target), used=True)
 
     def _send_one_by_one(self, target: Target) -> None:
-        """Make all objects of a list due that is too large for a message; edges accept both."""
+        """Make the objects of a list due singly: together they are too large for a message."""
         listed = LISTED[target.type]
         log.warning("%s: too large for one message; its objects are sent singly", target.resource)
         for key in self._state.stores[listed]:

@@ -128,7 +128,7 @@ class NodeEventHandler:
                 await asyncio.sleep(_TELL_AGAIN)
                 continue
             except ChannelError as error:
-                log.debug("node %s: devicecontroller is not told that it starts: %s", node, error)
+                log.debug("node %s: cannot tell devicecontroller that it starts: %s", node, error)
             del self._lost[node]
             if not self._lost:
                 self._any_lost.clear()

@@ -24,7 +24,7 @@ class ServiceEventHandler:
 
 
 class EndpointsEventHandler:
-    """Handles Endpoints events, but for leader election, which changes annotations alone."""
+    """Handles Endpoints events, except those of leader election, which change annotations alone."""
 
     def __init__(self, state: State) -> None:
         self._state = state

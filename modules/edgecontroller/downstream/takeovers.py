@@ -52,7 +52,7 @@ class Takeovers:
         return len(self._syncs)
 
     async def open(self) -> None:
-        """Make what was written before there were replicas readable by node."""
+        """Label ObjectSyncs from before there were replicas, so that they can be listed by node."""
         try:
             await retry(lambda: self._syncs.label_all(self._namespace), self._client.health)
         except KubeError as error:

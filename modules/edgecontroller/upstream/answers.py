@@ -1,10 +1,10 @@
 """Answers to requests of edges, as the clients of the edge decode them (metamanager/client).
 
 Requests that write, and those about leases, are answered with an ObjectResp: the object, or the
-`metav1.Status` of the failure, by whose reason a kubelet decides. Other requests are answered with
-the object or with "OK", and their failures with the operation `error` and a text: the metaManager
-of an edge from 1.12 on stores no such answer as the object (processRemote), and its clients cannot
-decode it. An edge of v1.1 stores whatever it gets, so a failure has no answer for it.
+`metav1.Status` of the failure, whose reason tells a kubelet what to do. Other requests are answered
+with the object or with "OK", and their failures with the operation `error` and a text. From 1.12 on
+metaManager does not store such an answer (processRemote), and its clients report a failure, since
+they cannot decode the text. An edge of v1.1 stores any answer, so it gets none to a failure.
 """
 
 from __future__ import annotations

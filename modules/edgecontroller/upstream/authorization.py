@@ -90,7 +90,7 @@ class Rights:
     async def check_event(self, about: ObjectResource, event: Object) -> None:
         """Raise Denied unless an event is the node's own, about itself or a pod of its.
 
-        More than the Node authorizer asks, which lets a node write every event of the cluster. A
+        Stricter than the Node authorizer, which lets a node write every event of the cluster. A
         pod that is gone counts as the node's: kubelets write events about those too.
         """
         involved = _part(event, "involvedObject")

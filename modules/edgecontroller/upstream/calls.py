@@ -30,8 +30,8 @@ Call = Callable[[Message, ObjectResource], Awaitable[Any]]
 #: Seconds after which a call is answered with an error.
 _PATIENCE: Final = 20.0
 
-#: Seconds between two calls that are tried in an outage that has lasted for longer than that, and
-#: for which each is tried; the calls between them fail at once.
+#: In an outage that has lasted for longer than that: seconds between two calls that are tried, and
+#: the timeout of each. The calls between them fail at once.
 _PROBE: Final = 1.0
 
 #: Failures that are the caller's to resolve.

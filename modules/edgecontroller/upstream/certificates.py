@@ -69,7 +69,7 @@ class CertificateRequester:
         return created
 
     async def get(self, _: Message, about: ObjectResource) -> Object:
-        """Return a request for the node itself; there is none for it if it is another's."""
+        """Return a node's request for itself; raises Denied for any other, and if there is none."""
         try:
             found = await self._get(about.name)
         except NotFound:

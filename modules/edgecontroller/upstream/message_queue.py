@@ -67,7 +67,7 @@ class MessageQueue:
         most_waiting: float = math.inf,
         most_keys: float = math.inf,
     ) -> None:
-        """Set up; with limits a message is dropped of which `most_waiting` or `most_keys` wait."""
+        """Set up; a message is dropped if `most_waiting` of its key wait, or `most_keys` keys."""
         self._handle = handle
         self._most_waiting = most_waiting
         self._most_keys = most_keys

@@ -58,8 +58,8 @@ class NodeWriter:
     async def register(self, question: Message, about: ObjectResource) -> Object:
         """Create the Node of an edge; one that exists is not changed.
 
-        Like the admission plugin NodeRestriction, but that the Node is created without the labels
-        that a kubelet may not set, which an edge's configuration may have.
+        The configuration of an edge may have labels that a kubelet may not set: the Node is created
+        without them, where the admission plugin NodeRestriction refuses it.
         """
         name = own_node(about)
         node, refused = registration(read_object(question, about, NODES))
@@ -121,7 +121,7 @@ class NodeWriter:
             await self._answers.acknowledge(each, version_of(written))
 
     def _check_known(self, name: str) -> None:
-        """Log that an edge has a Node that is none of an edge node, so that it is sent nothing."""
+        """Log that an edge is sent nothing, since its Node lacks the label of edge nodes."""
         if ("", name) not in self._state.nodes:
             text = (
                 f"node {name}: exists in the Kubernetes API, but not as an edge node; "
