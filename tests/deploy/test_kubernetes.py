@@ -212,8 +212,11 @@ def test_a_pod_is_confined(objects: list[Object]) -> None:
     assert not inside["allowPrivilegeEscalation"]
     outside = pod(objects)["spec"]["securityContext"]
     assert outside["runAsNonRoot"]
-    user = f"USER {outside['runAsUser']}\n"
-    assert user in (ROOT / "deploy" / "Containerfile").read_text()
+    image = (ROOT / "deploy" / "Containerfile").read_text()
+    assert f"USER {outside['runAsUser']}\n" in image
+    user, group = outside["runAsUser"], outside["runAsGroup"]
+    assert f"useradd --uid {user} --gid {group} " in image
+    assert outside["fsGroup"] == group
 
 
 def test_the_component_adds_a_service_monitor_of_a_service_that_exists(tmp_path: Path) -> None:
