@@ -33,7 +33,7 @@ import uvloop
 from bench import controllers as bench
 from bench.controllers import CASES, GO, OURS
 from bench.controllers import UNITS as UNIT_OF
-from bench.figures import Figure, compared, median, publish
+from bench.figures import Figure, compared, median, publish, say
 from bench.rates import percentile, raise_rate, spent
 from bench.usage import running_time
 from modules.common.kube import (
@@ -314,13 +314,13 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in systems}
     for number in range(arguments.runs):
         for name, make in systems.items():
-            print(f"{name}: run {number + 1} of {arguments.runs}", flush=True)
+            say(f"{name}: run {number + 1} of {arguments.runs}")
             try:
                 runs[name].append(uvloop.run(measure(make(), kubeconfig, generation)))
             except Died as died:
-                print(f"{name} crashed: {died}")
+                say(f"{name} crashed: {died}")
             else:
-                print(runs[name][-1], flush=True)
+                say(str(runs[name][-1]))
     case, _ = CASES[arguments.case]
     figures = [
         Figure(case, name, metric, median([run[metric] for run in made]), UNITS[metric])

@@ -37,7 +37,7 @@ import psutil
 import uvloop
 
 from bench import kubelets
-from bench.figures import Figure, median, percentile, publish
+from bench.figures import Figure, median, percentile, publish, say
 from bench.usage import running_time
 from ipc import AsyncContext, ChannelRegistry, Message, open_contexts
 from modules.cloudhub.cluster.protocol import (
@@ -390,7 +390,7 @@ async def run_all(options: argparse.Namespace) -> list[Figure]:
             runs: dict[tuple[str, str], list[float]] = defaultdict(list)
             alone: list[float] = []
             for number in range(options.repeats):
-                print(f"{case}, run {number + 1}", file=sys.stderr, flush=True)
+                say(f"{case}: run {number + 1} of {options.repeats}")
                 alone.append(handshake(directory, certs))
                 found = await measure(directory, certs, nodes, options, at_once=at_once)
                 for metric, (value, unit) in found.items():
@@ -409,7 +409,7 @@ async def calls(nodes: int, options: argparse.Namespace) -> list[Figure]:
     """Return what the calls of edges cost a whole cloudcore."""
     runs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(options.repeats):
-        print(f"whole cloudcore, run {number + 1}", file=sys.stderr, flush=True)
+        say(f"whole cloudcore: run {number + 1} of {options.repeats}")
         for metric, (value, unit) in (await kubelets.measure(nodes, options.kubeedge)).items():
             runs[metric, unit].append(value)
     case = f"whole cloudcore, {nodes:,} edges"

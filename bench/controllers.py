@@ -28,7 +28,7 @@ import psutil
 import uvloop
 
 from bench.edges import device_of
-from bench.figures import Figure, median, publish
+from bench.figures import Figure, median, publish, say
 from bench.rates import ours, percentile, raise_rate, spent
 from bench.usage import running_time
 from modules.common.kube import (
@@ -339,9 +339,9 @@ def main() -> None:
             continue
         runs = []
         for number in range(arguments.runs):
-            print(f"{title}: run {number + 1} of {arguments.runs}", flush=True)
+            say(f"{title}: run {number + 1} of {arguments.runs}")
             runs.append(uvloop.run(measure()))
-            print(runs[-1], flush=True)
+            say(str(runs[-1]))
         figures += [
             Figure(title, OURS, metric, median([run[metric] for run in runs]), UNITS[metric])
             for metric in runs[0]

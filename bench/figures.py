@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def compared(figures: Sequence[Figure], system: str) -> Iterator[Figure]:
         if figure.system != system and base:
             times = round(figure.value / base, 2)
             yield Figure(figure.case, figure.system, f"{figure.metric}, of {system}'s", times, "x")
+
+
+def say(text: str) -> None:
+    """Say on stderr what is being measured: a case takes seconds, and a benchmark minutes."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def publish(name: str, how: str, figures: Sequence[Figure]) -> None:

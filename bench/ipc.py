@@ -18,7 +18,7 @@ from typing import Any
 
 import multiprocess
 
-from bench.figures import Figure, median, publish
+from bench.figures import Figure, median, publish, say
 from bench.ipc_systems import MANY, SYSTEMS, Cloudcore, Zmq
 from ipc import Message
 from ipc.message import encode
@@ -118,18 +118,25 @@ def measure(runs: int, share: float) -> list[Figure]:
     medians: dict[str, list[float]] = {}
     ninety_ninths: dict[str, list[float]] = {}
     for run in range(runs):
-        print(f"run {run + 1} of {runs}", flush=True)
         for kind in SYSTEMS:
+            turn = f"run {run + 1} of {runs}, {kind.name}"
             for case, size in SIZES.items():
+                say(f"{turn}: {case}")
                 part = share * min(1.0, 2000 / size)
                 rates.setdefault((case, kind.name), []).append(throughput(kind, size, 1, part))
+            case = f"300 B, {MANY} at a time"
+            say(f"{turn}: {case}")
             rate = throughput_of_many(kind, share)
-            rates.setdefault((f"300 B, {MANY} at a time", kind.name), []).append(rate)
+            rates.setdefault((case, kind.name), []).append(rate)
             case = "300 B, each a new Message"
+            say(f"{turn}: {case}")
             rate = throughput(kind, 300, 1, share, fresh=True)
             rates.setdefault((case, kind.name), []).append(rate)
+            case = "300 B from 3 senders"
+            say(f"{turn}: {case}")
             rate = throughput(kind, 300, 3, share)
-            rates.setdefault(("300 B from 3 senders", kind.name), []).append(rate)
+            rates.setdefault((case, kind.name), []).append(rate)
+            say(f"{turn}: question and answer")
             times = sorted(round_trips(kind, max(100, int(ROUND_TRIPS * share))))
             medians.setdefault(kind.name, []).append(statistics.median(times))
             ninety_ninths.setdefault(kind.name, []).append(times[int(len(times) * 0.99)])

@@ -28,7 +28,7 @@ import aiofastnet
 import psutil
 import uvloop
 
-from bench.figures import Figure, median, publish
+from bench.figures import Figure, median, publish, say
 from bench.usage import running_time
 from modules.cloudhub.endpoint.tls import (
     TlsFiles,
@@ -237,7 +237,7 @@ async def compare(options: argparse.Namespace) -> None:
         pki = ensure_pki(Path(name) / "pki", ["127.0.0.1"])
         for number in range(1, options.repeats + 1):
             for system in SYSTEMS:
-                print(f"{system}, run {number} of {options.repeats}", flush=True)
+                say(f"{system}: run {number} of {options.repeats}")
                 runs[system].append(await measure(system, pki, options))
     case = f"{options.connections} connections, {options.rate:g}/s"
     figures = [

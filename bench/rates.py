@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from bench.figures import say
+
 #: Rates of reports per second to try, one after the other, and the seconds for each.
 RATES = (300, 600, 750, 900, 1050, 1200)
 RATE_SECONDS = 8.0
@@ -31,7 +33,7 @@ async def raise_rate(
         used = spent(before, await cpu())
         took = [each / 1e6 for each in result["took"]]
         p50 = percentile(took, 0.5)
-        print(
+        say(
             f"{rate}/s: p50 {p50:.1f} ms, p99 {percentile(took, 0.99):.1f} ms, late "
             f"{result['late']}, lost {result['lost']}, "
             f"{ours(used) / result['sent'] * 1e6:.0f} us each, API "

@@ -17,7 +17,7 @@ import multiprocess
 import psutil
 
 import supervisor.supervisor  # noqa: F401 - what is imported here is what a fork shares
-from bench.figures import Figure, median, publish
+from bench.figures import Figure, median, publish, say
 from ipc import ChannelRegistry, Context, Message
 
 METHODS = ("fork", "forkserver", "spawn")
@@ -80,7 +80,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
     options = parser.parse_args()
-    measured = {name: [measure(name) for _ in range(options.runs)] for name in METHODS}
+    measured: dict[str, list[tuple[float, float, float]]] = {name: [] for name in METHODS}
+    for name, rows in measured.items():
+        for number in range(options.runs):
+            say(f"{name}: run {number + 1} of {options.runs}")
+            rows.append(measure(name))
     figures = []
     for column, (case, metric, unit) in enumerate(
         [

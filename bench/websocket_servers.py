@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 import uvloop
 
+from bench.figures import say
 from modules.common.pki.certificates import (
     Pki,
     ensure_pki,
@@ -266,12 +267,13 @@ def compare(options: argparse.Namespace) -> None:
         directory = ensure_pki(Path(name) / "pki", []).directory
         for candidate, (package, _) in CANDIDATES.items():
             if importlib.util.find_spec(package) is None:
-                print(f"{candidate}: not installed, left out")
+                say(f"{candidate}: not installed, left out")
                 continue
-            runs[candidate] = [
-                measure(candidate, directory, options.connections, options.pairs)
-                for _ in range(options.repeats)
-            ]
+            runs[candidate] = []
+            for number in range(options.repeats):
+                say(f"{candidate}: run {number + 1} of {options.repeats}")
+                found = measure(candidate, directory, options.connections, options.pairs)
+                runs[candidate].append(found)
     figures = [
         {
             "case": f"{options.connections} TLS connections",

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.figures import Figure, compared, median, percentile, publish
+from bench.figures import Figure, compared, median, percentile, publish, say
 from bench.supervisor.measures import Ready, idle_shares, memory, tree, wait_until_ready
 from bench.supervisor.systems import (
     NAMES,
@@ -64,13 +64,13 @@ def main() -> None:
             circus(base / "eager", ready.fifo, check_delay=0.1),
         ]
         for system in systems:
-            print(f"three small programs under {system.name}", flush=True)
+            say(f"three small programs under {system.name}")
             figures += of_small_programs(system, ready, options)
-        print("the status commands", flush=True)
+        say("the status commands")
         figures += of_status(systems[:3], ready, options.asks)
         for preload in (True, False):
             system = real_modules(base / f"real-{preload}", preload=preload)
-            print(f"the four modules of {system.name}", flush=True)
+            say(f"the four modules of {system.name}")
             figures += of_real_modules(system, options)
     how = (
         f"{options.starts} starts, {options.kills} kills (of cloudcore's small modules "
@@ -97,13 +97,15 @@ def of_small_programs(
         yield Figure(case, system.name, "PSS of the tree", memory(tree(parent), "Pss:"), "MiB")
         yield from of_idle(case, system, parent, options.idle)
         kills = options.kills * (MORE if system.name == "cloudcore" else 1)
+        say(f"  {kills} restarts")
         times = list(restarts(system, ready, pids, kills))
     yield from of_times("restart of a small module", system, times)
 
 
 def cold_starts(system: System, ready: Callable[[], object], count: int) -> Iterator[float]:
     """Yield the milliseconds from the start of the daemon until all programs are ready."""
-    for _ in range(count):
+    for number in range(count):
+        say(f"  start {number + 1} of {count}")
         started = time.perf_counter()
         with system.running():
             ready()
@@ -127,6 +129,7 @@ def of_times(case: str, system: System, times: list[float]) -> Iterator[Figure]:
 
 def of_idle(case: str, system: System, parent: psutil.Process, seconds: float) -> Iterator[Figure]:
     """Yield what the idle tree of processes uses, and its parent."""
+    say(f"  idle for {seconds:g} s")
     time.sleep(SETTLING)
     whole, own = idle_shares([tree(parent), [parent]], seconds)
     yield Figure(case, system.name, "CPU of the tree", whole, "% of a core")
@@ -182,6 +185,7 @@ def of_real_modules(system: System, options: argparse.Namespace) -> Iterator[Fig
         yield Figure(case, system.name, "private memory of the modules", private, "MiB")
         yield from of_idle(case, system, parent, options.idle)
         for module in REAL:
+            say(f"  {options.kills} restarts of {module}")
             times = list(real_restarts(system, socket, module, options.kills))
             yield from of_times(f"restart of {module}", system, times)
 
