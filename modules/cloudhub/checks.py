@@ -10,6 +10,7 @@ from modules.cloudhub import open_files
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.joining.rights import RIGHTS
+from modules.cloudhub.other_replicas import other_replicas
 from modules.cloudhub.replicas import rights as replicas_rights
 from modules.common.kube import KubeClient
 from modules.common.kube.api_checks import MORE_ROLES, api_check, rights_check
@@ -47,6 +48,7 @@ def checks(config: CloudHubConfig, settings: Settings, command: Command) -> list
     if settings.replicas.enabled:
         what = "cloudhub as one of several replicas"
         found.append(rights_check(what, settings, replicas_rights.RIGHTS, MORE_ROLES))
+        found.append(other_replicas(config, settings))
     return found
 
 

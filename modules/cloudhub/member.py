@@ -47,6 +47,7 @@ async def joined(
     config: CloudHubConfig, settings: Settings, context: ModuleContext
 ) -> AsyncIterator[Member]:
     """Be one of several replicas; raises CannotStart without the key of the CA."""
+    from modules.cloudhub.replicas.peer_client import PeerClient
     from modules.cloudhub.replicas.peers import Peers
 
     credentials = credentials_of(config, settings)
@@ -54,8 +55,8 @@ async def joined(
     address = reached_at(host, port)
     async with KubeClient.connect(settings, user_agent="cloudcore-cloudhub") as client:
         membership = Membership(client, settings.replicas, context, address)
-        async with Peers(membership.roster, membership.nodes, credentials) as peers:
-            yield Member(membership, peers, credentials, settings, context)
+        peers = Peers(membership.roster, membership.nodes, PeerClient(credentials))
+        yield Member(membership, peers, credentials, settings, context)
 
 
 def credentials_of(config: CloudHubConfig, settings: Settings) -> Credentials:

@@ -17,6 +17,7 @@ from supervisor.api import (
     Module,
     ModuleConfig,
     ModuleContext,
+    Problem,
     Settings,
 )
 
@@ -86,6 +87,15 @@ class CloudHub(Module):
             ("or try", command("hollow", "NODE", *option)),
             ("", "a simulated edge node"),
         ]
+
+    @classmethod
+    def problems(cls, config: CloudHubConfig, settings: Settings) -> Sequence[Problem]:
+        """Check that replicas can have a certificate each, by which they know each other."""
+        if not settings.replicas.enabled or not config.ca or config.ca_key:
+            return []
+        reason = "replicas know each other by the key of the CA, and there is none"
+        hint = "set it to the key of modules.cloudhub.ca, the same for all replicas"
+        return [Problem("modules.cloudhub.ca_key", reason, hint)]
 
     @classmethod
     def checks(

@@ -41,6 +41,17 @@ class Peer(NamedTuple):
     """when this version was first seen, by the monotonic clock"""
 
 
+def peer_of(lease: Object, seen: float) -> Peer:
+    """Return the replica of a Lease; raises BadObject if somebody has made it something else."""
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    address = (metadata.get("annotations") or {}).get(ADDRESS, "")
+    duration = spec.get("leaseDurationSeconds")
+    if not isinstance(address, str) or not isinstance(duration, int) or duration < 1:
+        raise BadObject("spec", "must have leaseDurationSeconds, and the address be a text")
+    name = named(OF_REPLICA, metadata["name"])
+    return Peer(name, address, duration, metadata["resourceVersion"], seen)
+
+
 class Roster:
     """The other replicas by name; whether one still renews is told by this host's clock alone."""
 
@@ -111,13 +122,6 @@ class Roster:
             self._peers[name] = self._read(name, event.object)
 
     def _read(self, name: str, lease: Object) -> Peer:
-        metadata, spec = lease["metadata"], lease.get("spec") or {}
-        address = (metadata.get("annotations") or {}).get(ADDRESS, "")
-        duration = spec.get("leaseDurationSeconds")
-        if not isinstance(address, str) or not isinstance(duration, int) or duration < 1:
-            raise BadObject("spec", "must have leaseDurationSeconds, and the address be a text")
-        version = metadata["resourceVersion"]
+        peer = peer_of(lease, self._now())
         known = self._peers.get(name)
-        if known is not None and known.version == version:
-            return known
-        return Peer(name, address, duration, version, self._now())
+        return known if known is not None and known.version == peer.version else peer

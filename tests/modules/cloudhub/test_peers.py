@@ -9,7 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,25 @@ from prometheus_client import REGISTRY
 from ipc.message import Message, decode, encode
 from modules.cloudhub import questions
 from modules.cloudhub.cli import nodes as command
+from modules.cloudhub.config import CloudHubConfig
+from modules.cloudhub.member import credentials_of
+from modules.cloudhub.module import CloudHub
+from modules.cloudhub.other_replicas import other_replicas
 from modules.cloudhub.replicas import peers
 from modules.cloudhub.replicas.credentials import Credentials, replicas_authority
 from modules.cloudhub.replicas.peer_server import PeerServer
-from modules.common.kube import LEASES, KubeClient
+from modules.common import times
+from modules.common.kube import LEASES, AlreadyExists, KubeClient
 from modules.common.pki import signing
 from modules.common.pki.authority import load_authority, new_authority
 from modules.common.pki.certificates import Pki
-from supervisor.api import KubernetesSettings, Settings
+from modules.common.replicas.leases import micro_time
+from supervisor.api import CannotStart, KubernetesSettings, ReplicasSettings, Settings
 from tests.modules.cloudhub.cloud import DEADLINE, Join
 from tests.modules.cloudhub.driver import VOLUME, answer_one, ask, asked, failed, request
 from tests.modules.cloudhub.replica import NAMESPACE, Replica, listening, replica
 from tests.support.apiserver import embedded_apiserver
+from tests.support.checking import performed
 from tests.support.waiting import eventually, until
 
 NODE = "edge-1"
@@ -255,19 +263,58 @@ async def test_metrics_and_status_say_who_holds_what(
     assert (a.context.details["nodes_held"], b.context.details["nodes_held"]) == (0, 1)
 
 
+async def test_the_doctor_says_which_replicas_can_be_asked(
+    pair: tuple[Replica, Replica], kubeconfig: Path
+) -> None:
+    a, b = pair
+
+    async def found() -> list[tuple[str, str]]:
+        checks = [other_replicas(CloudHubConfig(), a.settings)]
+        return sorted((each.mark, each.text) for each in await performed(checks))
+
+    with listening() as closed:
+        nowhere = f"127.0.0.1:{closed.getsockname()[1]}"
+    well = ("ok", f"replica b answers at 127.0.0.1:{b.peer_port}")
+    await eventually(found, lambda seen: seen == [well])
+    now = micro_time(times.now())
+    async with held_by_ghost(kubeconfig, nowhere, renewTime=now, leaseDurationSeconds=600):
+        assert (await found())[0] == well
+        mark, text = (await found())[1]
+        assert mark == "wrong"
+        assert text.startswith("replica ghost cannot be asked about its nodes: cannot connect to ")
+    async with held_by_ghost(kubeconfig, nowhere, renewTime="2020-01-01T00:00:00.000000Z"):
+        mark, text = (await found())[0]
+        assert mark == "note"
+        assert text.startswith("replica ghost has not renewed its Lease for ")
+
+
+def test_replicas_need_the_key_of_a_configured_ca() -> None:
+    files = {"ca": "ca.crt", "cert": "server.crt", "key": "server.key"}
+    alone = Settings(Path(), Path())
+    one_of_several = replace(alone, replicas=ReplicasSettings(True))
+    (problem,) = CloudHub.problems(CloudHubConfig(**files), one_of_several)
+    assert problem.key == "modules.cloudhub.ca_key"
+    assert CloudHub.problems(CloudHubConfig(**files), alone) == []
+    assert CloudHub.problems(CloudHubConfig(**files, ca_key="ca.key"), one_of_several) == []
+    assert CloudHub.problems(CloudHubConfig(), one_of_several) == []
+    with pytest.raises(CannotStart, match="set modules.cloudhub.ca_key"):
+        credentials_of(CloudHubConfig(**files), one_of_several)
+
+
 # Who may ask
 
 
 @asynccontextmanager
-async def held_by_ghost(kubeconfig: Path, address: str) -> AsyncIterator[None]:
+async def held_by_ghost(kubeconfig: Path, address: str, **spec: Any) -> AsyncIterator[None]:
     """Say in the API that a replica `ghost` holds the node, and answers at an address."""
     kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig))
     async with KubeClient.connect(Settings(Path(), Path(), kubernetes)) as api:
         annotations = {"cloudcore.kubeedge.io/address": address}
-        own = lease("replica", "ghost", {"leaseDurationSeconds": 3}, annotations)
+        own = lease("replica", "ghost", {"leaseDurationSeconds": 3} | spec, annotations)
         await api.create(LEASES, own, NAMESPACE)
         held = lease("node", NODE, {"holderIdentity": "ghost", "leaseTransitions": 1})
-        await api.create(LEASES, held, NAMESPACE)
+        with suppress(AlreadyExists):
+            await api.create(LEASES, held, NAMESPACE)
         yield
         await api.delete(LEASES, "replica.ghost", NAMESPACE)
 
@@ -340,6 +387,22 @@ def edge_as_replica(pki: Pki, directory: Path) -> ssl.SSLContext:
     return context
 
 
+async def answered(port: int, tls: ssl.SSLContext) -> bytes:
+    """Return what a client is answered; nothing, if it is not let in."""
+    writer = None
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        writer.write(b"GET /nodes HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+        return await asyncio.wait_for(reader.read(), DEADLINE)
+    except OSError:  # of which SSLError is one
+        return b""
+    finally:
+        if writer is not None:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
 async def test_no_edge_is_let_in(
     pki: Pki, tmp_path: Path, client_tls: Callable[[str], ssl.SSLContext]
 ) -> None:
@@ -352,9 +415,10 @@ async def test_no_edge_is_let_in(
     node = Node()
     async with serving(pki, node) as port:
         for tls in (of_edge, edge_as_replica(pki, tmp_path), without, other):
-            with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
-                await fetch(port, tls)
-        assert (await fetch(port, Credentials(load_authority(pki.authority), "a").client))[0] == 200
+            assert await answered(port, tls) == b""
+        mine = Credentials(load_authority(pki.authority), "a").client
+        mine.check_hostname = False
+        assert (await answered(port, mine)).endswith(b"[]")
     of_edge.verify_mode = ssl.CERT_REQUIRED
     assert node.asked == []
 
