@@ -27,7 +27,7 @@ from modules.hollow.demo.harness import Cloudcore
 
 MIB = 1024 * 1024
 #: Seconds in which all have to be Ready, and between two looks.
-DEADLINE = 600.0
+DEADLINE = 900.0
 LOOK = 1.0
 
 
@@ -68,8 +68,10 @@ async def measure(count: int, seconds: float) -> list[Figure]:
     figures = []
 
     def note(metric: str, value: float, unit: str) -> None:
+        print(f"  {metric}: {value:.1f} {unit}", flush=True)
         figures.append(Figure(f"{count} edges", "cloudcore", metric, round(value, 1), unit))
 
+    print(f"{count} edges", flush=True)
     async with cloud("--set", f"modules.cloudhub.node_limit={count}") as (cloudcore, api):
         start = time.monotonic()
         before = await cpu_seconds(cloudcore)

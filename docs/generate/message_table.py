@@ -20,7 +20,7 @@ from modules.edgecontroller import messages
 
 V1_1: Final = "1.1"
 TODAY: Final = "1.19-1.23"
-BOTH: Final = "both"
+BOTH: Final = "all"
 
 _EDGE: Final = messages.SOURCE
 _DEVICE: Final = devices.SOURCE

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -43,33 +44,38 @@ class _Calls:
     """Stands for Calls: says how a request is answered, and by which function."""
 
     def answered(self, call: Any) -> Any:
-        return "its result, or the failure", call
+        return "result", call
 
     def unanswered(self, call: Any) -> Any:
         return "none", call
 
     def answered_or_retried(self, call: Any) -> Any:
-        return "its result, or the failure; to 1.1 the result alone", call
+        return "result; to 1.1 no failure", call
 
     def acknowledged(self, call: Any) -> Any:
-        return "`OK`, but not to 1.1", call
+        return "`OK`; to 1.1 none", call
 
 
 def up() -> str:
     """Return a table of what edges send."""
-    heads = ("operation", "resource", "group", "edges", "taken by, and answered with", "meaning")
-    return table(heads, (_row(each) for each in UP))
+    heads = ("operation, resource", "group", "edges", "taken by, and answered with", "meaning")
+    rows_ = (
+        (_lines(each.operation, each.resource), _codes(each.group), each.edges, each.takes,
+         each.meaning)
+        for each in UP
+    )  # fmt: skip
+    return table(heads, rows_)
 
 
 def requests_table() -> str:
     """Return a table of the requests of edges."""
-    heads = ("operation", "resource", "edges", "answer", "what is done, and where")
+    heads = ("operation, resource", "edges", "answer", "what is done", "in")
     rows_ = (
         (
-            code(each.operation), code(each.resource), each.edges, each.takes,
-            f"{prose(each.meaning)} ({code(_short(each.built[0]))})",
+            _lines(operation, *(each.resource for each in same)), edges, takes, prose(meaning),
+            code(file.partition(":")[0].rpartition("/")[2]),
         )
-        for each in requests()
+        for (operation, edges, (file,), takes, meaning), same in groupby(requests(), _without_names)
     )  # fmt: skip
     return table(heads, rows_)
 
@@ -126,30 +132,31 @@ def _request(key: tuple[str, str], row: rows.Row) -> Entry:
     return Entry(source, "meta, resource", operation, resource, edges, (place,), answer, meaning)
 
 
-def _row(each: Entry) -> tuple[str, ...]:
-    return (
-        _codes(each.operation) or "any",
-        _codes(each.resource) or "empty",
-        _codes(each.group) or "any",
-        each.edges,
-        each.takes,
-        each.meaning,
-    )
-
-
 def _built_table(found: Iterable[Entry], *, edges: bool) -> str:
-    heads = ("sender", "group", "operation", "resource", "edges", "taken by, and answered with")
-    columns = (*heads, "meaning", "built in")
-    dropped = set() if edges else {"resource", "edges"}
-    wanted = [number for number, name in enumerate(columns) if name not in dropped]
+    columns = ("operation, resource", "source, group", "edges", "taken by, and answered with")
+    heads = (*columns, "meaning, and what builds it")
     lines = [
         (
-            _codes(each.source), _codes(each.group), _codes(each.operation), _codes(each.resource),
-            each.edges, each.takes, each.meaning, ", ".join(_files(each)),
+            _lines(each.operation, each.resource if edges else ""),
+            _lines(each.source, "" if each.group == "GROUP" else each.group),
+            each.edges, each.takes, f"{each.meaning} ({', '.join(_files(each))})",
         )
         for each in found
     ]  # fmt: skip
-    return table([columns[n] for n in wanted], ([line[n] for n in wanted] for line in lines))
+    if edges:
+        return table(heads, lines)
+    return table(
+        [head for head in heads if head != "edges"], [(*line[:2], *line[3:]) for line in lines]
+    )
+
+
+def _without_names(each: Entry) -> tuple[str, str, tuple[str, ...], str, str]:
+    return each.operation, each.edges, each.built, each.takes, each.meaning
+
+
+def _lines(*names: str) -> str:
+    """Return names as code, a line for each argument."""
+    return "<br>".join(filter(None, map(_codes, names))) or "empty"
 
 
 def _files(each: Entry) -> Iterator[str]:
