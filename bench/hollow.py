@@ -11,6 +11,8 @@ they share with what is measured; modules/hollow has the whole edge.
     {"do": "up", "each": 1000}              each edge sends 1000 messages as fast as possible
     {"do": "up", "rate": 500, "seconds": 5} all edges send 500 per second; the content is the time
     {"do": "expect", "messages": 1000}      wait for 1000 messages from the cloud; their latencies
+    {"do": "churn", "rate": 50, "seconds": 30, "away": 2.5}
+                                            disconnect `rate` edges per second, each for a while
     {"do": "count"}                         return the number of connected edges
 """
 
@@ -107,21 +109,7 @@ class Load:
         async def one(number: int, edge: Edge) -> float | str:
             if rate:
                 await asyncio.sleep(began + number / rate - time.monotonic())
-            start = time.monotonic()
-            try:
-                await ws_connect(
-                    lambda: edge,
-                    f"{self._server}/{PROJECT_ID}/{edge.node}/events",
-                    ssl_context=self._context,
-                    extra_headers={"node_id": edge.node, "project_id": PROJECT_ID},
-                    websocket_handshake_timeout=60,
-                    read_buffer_init_size=2048,
-                    use_aiofastnet=False,
-                )
-            except (OSError, WSError, TimeoutError) as error:
-                return f"{type(error).__name__}: {error}"
-            edge.beat()
-            return (time.monotonic() - start) * 1e3
+            return await self._dial(edge)
 
         made = await asyncio.gather(*(one(*each) for each in enumerate(self.edges)))
         return {
@@ -129,6 +117,44 @@ class Load:
             "ms": [each for each in made if isinstance(each, float)],
             "failures": [each for each in made if isinstance(each, str)],
         }
+
+    async def _dial(self, edge: Edge) -> float | str:
+        """Connect an edge; return the milliseconds, or why it cannot."""
+        start = time.monotonic()
+        try:
+            await ws_connect(
+                lambda: edge,
+                f"{self._server}/{PROJECT_ID}/{edge.node}/events",
+                ssl_context=self._context,
+                extra_headers={"node_id": edge.node, "project_id": PROJECT_ID},
+                websocket_handshake_timeout=60,
+                read_buffer_init_size=2048,
+                use_aiofastnet=False,
+            )
+        except (OSError, WSError, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+        if edge.transport:
+            edge.beat()
+        return (time.monotonic() - start) * 1e3
+
+    async def churn(self, rate: float, seconds: float, away: float) -> dict[str, Any]:
+        """Disconnect one edge after the other; each connects again after `away` seconds."""
+
+        async def leave(edge: Edge) -> float | str:
+            if edge.transport:
+                edge.transport.disconnect()
+            await asyncio.sleep(away)
+            return await self._dial(edge)
+
+        began = time.monotonic()
+        leaving = []
+        for number in range(int(rate * (seconds - away))):
+            ahead = began + number / rate - time.monotonic()
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            leaving.append(asyncio.create_task(leave(self.edges[number % len(self.edges)])))
+        made = await asyncio.gather(*leaving)
+        return {"failures": [each for each in made if isinstance(each, str)]}
 
     async def beat(self, seconds: float, every: float) -> dict[str, Any]:
         """Send keepalives at a steady rate, one edge after the other."""

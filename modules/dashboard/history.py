@@ -19,7 +19,7 @@ HOUR_STEP: Final = 10.0
 DAY_STEP: Final = 300.0
 _HOUR: Final = 360
 _DAY: Final = 288
-#: Modules of one sample, and changes of edges that are kept.
+#: Modules of one sample, and changes of edges and devices that are kept.
 _MODULES: Final = 40
 _CHANGES: Final = 1000
 #: Seconds between two writes of the file.
@@ -41,11 +41,11 @@ class Sample(msgspec.Struct, array_like=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One change of a module's or an edge's state; `at` is in seconds since the epoch."""
+    """One change of state; `at` is in seconds since the epoch."""
 
     at: float
     kind: str
-    """module or edge"""
+    """module, edge or device"""
     name: str
     old: str
     new: str
@@ -59,7 +59,7 @@ class _File(msgspec.Struct):
 
 
 class History:
-    """The samples of the last hour and day, and the last changes of edges."""
+    """The samples of the last hour and day, and the last changes of edges and devices."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -104,6 +104,10 @@ class History:
                 for name in names
             },
         }
+
+    def last_changes(self, kind: str) -> dict[str, float]:
+        """Return when each edge or device has last changed, by name."""
+        return {change.name: change.at for change in self.changes if change.kind == kind}
 
     def write(self) -> None:
         """Write the file; a full disk is logged once, and the next call tries again."""

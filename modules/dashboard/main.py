@@ -14,6 +14,9 @@ from modules.dashboard.admin import Admin
 from modules.dashboard.config import DashboardConfig
 from modules.dashboard.history import History
 from modules.dashboard.live.board import Board
+from modules.dashboard.live.certificates import CertificateBoard
+from modules.dashboard.live.devices import DeviceBoard
+from modules.dashboard.live.edges import EdgeBoard
 from modules.dashboard.live.logs import LogTails
 from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.sources.access import Access
@@ -53,10 +56,16 @@ async def run(config: DashboardConfig, settings: Settings, context: ModuleContex
         admin = await stack.enter_async_context(Admin(settings.run_dir / "admin.sock"))
         client = KubeClient.connect(settings, user_agent="cloudcore/dashboard")
         cluster = await stack.enter_async_context(Cluster(client))
-        edges, devices = Edges(settings.run_dir, cluster), Devices(cluster)
+        edges = Edges(settings.run_dir, cluster, settings.replicas)
+        devices = Devices(cluster)
         access = Access(settings.run_dir, settings.data_dir)
         one_edge = OneEdge(cluster, edges, devices, Unacknowledged(settings.data_dir))
-        board = Board(admin, edges, devices, history, viewers)
+        fleet = (
+            EdgeBoard(edges, history, viewers),
+            DeviceBoard(devices, history, viewers),
+            CertificateBoard(access),
+        )
+        board = Board(admin, fleet, history, viewers)
         logs = stack.enter_context(closing(LogTails(admin, viewers)))
         handlers = Handlers(
             Login(LoginLinks(settings.run_dir), sessions, token, cookie),

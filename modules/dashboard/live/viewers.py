@@ -34,8 +34,9 @@ class Viewer:
         """Queue a piece; a page that has fallen too far behind gets no more."""
         if self.too_slow:
             return
+        waiting = bool(self._pieces)  # one piece may be as large as it is
         self._bytes += len(piece)
-        if self._bytes > _WAITING:
+        if waiting and self._bytes > _WAITING:
             self.too_slow = True
             self._pieces.clear()
         else:
@@ -104,6 +105,11 @@ class Viewers:
     def _changed(self) -> None:
         for callback in self._on_change:
             callback()
+
+
+def news(changes: list[Any], *, all: bool = False) -> dict[str, Any]:  # noqa: A002
+    """Return changes for pages: those that are new, or all that are kept."""
+    return {"all": all, "changes": changes}
 
 
 def event(topic: str, document: Any) -> bytes:

@@ -15,6 +15,9 @@ from modules.dashboard.sources.edges import seconds
 #: Seconds for which a list serves all pages.
 _FRESH: Final = 4.0
 
+#: States that edges report of devices that do not answer.
+_OFFLINE: Final = frozenset({"offline", "disconnected", "unhealthy", "unknown"})
+
 Object = dict[str, Any]
 
 
@@ -46,6 +49,30 @@ class Device(msgspec.Struct, frozen=True):
     since: float | None
     """since when there is this fault, in seconds since the epoch"""
     twins: list[Twin]
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def condition(self) -> str:
+        """Its state in a word or two."""
+        return "not accepted" if self.fault else self.state or "no state"
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is known that is wrong with it."""
+        return not self.fault and self.state.lower() not in _OFFLINE
+
+    @property
+    def not_well_since(self) -> float | None:
+        """Since when it has a fault, or when it was last online."""
+        return self.since if self.fault else seconds(self.online)
+
+    @property
+    def why(self) -> str:
+        """Why it is not well; empty if it is."""
+        return "" if self.well else self.fault or f"so its edge {self.node} reports"
 
 
 class Devices:
@@ -85,6 +112,12 @@ class Devices:
         except KubeError as error:
             self.fault = str(error)
             return []
+
+
+def device_document(device: Device) -> dict[str, Any]:
+    """Return what pages show of a device."""
+    names = (*device.__struct_fields__, "condition", "well", "not_well_since", "why")
+    return {name: getattr(device, name) for name in names}
 
 
 def alpha(device: Object) -> Device:

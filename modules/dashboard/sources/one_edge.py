@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from modules.common.kube import NODES, KubeError
 from modules.dashboard.sources.cluster import Cluster
-from modules.dashboard.sources.devices import Devices
-from modules.dashboard.sources.edges import Edges, join, seconds
+from modules.dashboard.sources.devices import Devices, device_document
+from modules.dashboard.sources.edges import Edges, reduced, seconds
 from modules.dashboard.sources.pods import pods_of
 from modules.dashboard.sources.unacknowledged import Unacknowledged
 
@@ -43,7 +43,7 @@ class OneEdge:
             nodes, pods = [], []
         session = (sessions or {}).get(name)
         mine = None if sessions is None else {name: session} if session else {}
-        edge = join(mine, nodes).get(name)
+        edge = self._edges.join(mine, reduced(nodes)).get(name)
         if edge is None:
             return None
         devices = [each for each in await self._devices.read() if each.node == name]
@@ -53,8 +53,8 @@ class OneEdge:
             "session": session,
             "node": _node(nodes[0]) if nodes else None,
             "pods": pods,
-            "devices": devices,
-            "unacknowledged": await self._unacknowledged.of(name),
+            "devices": [device_document(each) for each in devices],
+            "unacknowledged": await self._unacknowledged.of(name, devices),
             "faults": faults,
         }
 

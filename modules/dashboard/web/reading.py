@@ -13,7 +13,7 @@ from modules.common.http_library import web
 from modules.dashboard.admin import Admin
 from modules.dashboard.history import History
 from modules.dashboard.sources.access import Access
-from modules.dashboard.sources.devices import Device, Devices
+from modules.dashboard.sources.devices import Device, Devices, device_document
 from modules.dashboard.sources.one_edge import OneEdge
 from modules.dashboard.web.guard import Refused
 
@@ -61,15 +61,16 @@ class Reading:
         return document(found)
 
     async def devices(self, request: web.Request) -> web.Response:
-        """Answer with the devices that match: those of a node, or with a text in a name."""
+        """Answer with the devices that match, by words in their names, or that are not well."""
         words = request.query.get("search", "").lower().split()
+        ill = request.query.get("only") == "not-well"
         devices = await self._sources.devices.read()
-        found = [each for each in devices if _matches(each, words)]
+        found = [each for each in devices if not (ill and each.well) and _matches(each, words)]
         return document(
             {
                 "total": len(devices),
                 "found": len(found),
-                "devices": found[:_MOST],
+                "devices": [device_document(each) for each in found[:_MOST]],
                 "fault": self._sources.devices.fault,
             }
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, NotFound, Unreachable
-from modules.dashboard.live.board import _summary_of
+from modules.dashboard.history import History
+from modules.dashboard.live.devices import DeviceBoard
+from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.sources.devices import Devices, Twin, alpha, beta
 
 ALPHA: dict[str, Any] = {
@@ -116,17 +119,49 @@ async def test_without_crds_or_api_there_are_none() -> None:
     assert "nobody" in away.fault
 
 
-def test_which_devices_are_not_well_since_when_and_why() -> None:
+def test_which_devices_are_not_well_since_when_and_why(tmp_path: Path) -> None:
+    well = beta(BETA, STATUS)
     offline = beta(BETA, {"status": {"state": "offline", "lastOnlineTime": "1970-01-01T00:00:09Z"}})
     faulty = alpha(ALPHA)
-    summary = _summary_of([faulty, offline, beta(BETA, STATUS)])
-    assert summary["total"] == 3
-    assert summary["troubled"] == [
-        {"name": "default/old", "state": "not accepted", "since": None, "why": "no such model"},
+    history, viewers = History(tmp_path / "history.json"), Viewers()
+    source = Devices(Served({}))  # type: ignore[arg-type]
+    board = DeviceBoard(source, history, viewers)
+    board.compare([well, faulty])
+    assert not history.changes  # they are what there was at the start
+    board.compare([faulty, offline])
+    assert (board.summary["total"], board.summary["not_well"]) == (2, 2)
+    assert board.summary["troubled"] == [
         {
             "name": "default/new",
             "state": "offline",
             "since": 9.0,
             "why": "so its edge edge-2 reports",
         },
+        {"name": "default/old", "state": "not accepted", "since": None, "why": "no such model"},
     ]
+    board.compare([])
+    seen = [(each.kind, each.name, each.old, each.new) for each in history.changes]
+    assert seen[0] == ("device", "default/new", "online", "offline")
+    assert set(seen[1:]) == {
+        ("device", "default/new", "offline", "removed"),
+        ("device", "default/old", "not accepted", "removed"),
+    }
+
+
+def test_devices_that_cannot_be_read_are_not_gone(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.json")
+    source = Devices(Served({}))  # type: ignore[arg-type]
+    board = DeviceBoard(source, history, Viewers())
+    board.compare([alpha(ALPHA)])
+    source.fault = "nobody is there"
+    board.compare([])
+    assert board.summary["total"] == 1
+    assert not history.changes
+
+
+def test_since_when_is_what_the_dashboard_has_seen_if_nothing_else_says_so(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.json")
+    board = DeviceBoard(Devices(Served({})), history, Viewers())  # type: ignore[arg-type]
+    board.compare([beta(BETA, STATUS)])
+    board.compare([beta(BETA, {"status": {"state": "unhealthy"}})])
+    assert board.summary["troubled"][0]["since"] == history.changes[0].at

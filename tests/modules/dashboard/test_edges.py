@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modules.common.kube import Unreachable
+from modules.common.kube import NODES, Unreachable
+from modules.common.replicas import leases
+from modules.common.replicas.holdings import Claim
 from modules.common.sync.journal import Row
 from modules.common.sync.record import Record
 from modules.dashboard.history import History
-from modules.dashboard.live.board import Board
+from modules.dashboard.live.edges import EdgeBoard
+from modules.dashboard.live.pace import Pace
 from modules.dashboard.live.viewers import Viewers
-from modules.dashboard.sources.edges import Edge, Edges, join
+from modules.dashboard.sources.devices import alpha
+from modules.dashboard.sources.edges import Edge, Edges, reduced
+from modules.dashboard.sources.edges import join as join_reduced
 from modules.dashboard.sources.unacknowledged import Unacknowledged
+from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
+from modules.devicecontroller.v1alpha1.sync.record import SyncRecord, Told
+from supervisor.api import ReplicasSettings
 
 
 def session(name: str, **fields: Any) -> dict[str, Any]:
@@ -45,6 +55,12 @@ def node(name: str, ready: str = "True", **metadata: Any) -> dict[str, Any]:
             "nodeInfo": {"kubeletVersion": "v1-kubeedge-v1.23.1"},
         },
     }
+
+
+def join(
+    sessions: dict[str, dict[str, Any]] | None, nodes: list[dict[str, Any]], **more: Any
+) -> dict[str, Edge]:
+    return join_reduced(sessions, reduced(nodes), **more)
 
 
 def test_each_state_and_why() -> None:
@@ -112,22 +128,21 @@ class Source(Edges):
 async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_path: Path) -> None:
     source, viewers = Source(), Viewers()
     history = History(tmp_path / "history.json")
-    board = Board(None, source, None, history, viewers)  # type: ignore[arg-type]
+    board = EdgeBoard(source, history, viewers)
     before = join({"a": session("a"), "b": session("b")}, [node("a"), node("b"), node("c")])
-    board._compare(before)
+    board.compare(before)
     assert not history.changes  # they are what there was at the start
     with viewers.open(["edges"]) as viewer:
-        assert board.snapshot("edges")["all"] == list(before.values())
-        board._compare(dict(before))
+        assert board.snapshot()["all"] == list(before.values())
+        board.compare(dict(before))
         assert await viewer.take(0) == b""
-        board._compare(join({"a": session("a", queue_messages=4)}, [node("a"), node("b")]))
+        board.compare(join({"a": session("a", queue_messages=4)}, [node("a"), node("b")]))
         piece = (await viewer.take(0)).decode()
     assert '"removed":["c"]' in piece
     assert piece.count('"name"') == 2
     seen = [(each.name, each.old, each.new) for each in history.changes]
     assert seen == [("b", "ready", "disconnected"), ("c", "disconnected", "removed")]
-    assert [each["name"] for each in board.last_changes()] == ["b", "c"]
-    (troubled,) = board._edge_summary()["troubled"]
+    (troubled,) = board.summary()["troubled"]
     assert troubled["name"] == "b"
     assert troubled["since"] == history.changes[0].at  # nobody else knows since when
 
@@ -146,6 +161,52 @@ async def test_what_cannot_be_reached_is_said(tmp_path: Path) -> None:
     assert "nobody is there" in edges.fault
 
 
+class Served:
+    """A Kubernetes API with Nodes and Leases, until it does not answer any more."""
+
+    def __init__(self, nodes: list[Any], leases: list[Any]) -> None:
+        self.nodes = nodes
+        self.leases = leases
+        self.away = False
+
+    async def list(self, resource: Any, **which: str) -> list[Any]:
+        if self.away:
+            raise Unreachable("nobody is there", request="list")
+        if resource == NODES:
+            return self.nodes
+        assert which == {"namespace": "kubeedge", "label_selector": f"{leases.LABEL}=node"}
+        return self.leases
+
+
+async def test_an_edge_that_another_replica_holds_is_well_if_its_node_is(tmp_path: Path) -> None:
+    held = [
+        leases.of_claim(name, Claim(holder, 0, "1"))
+        for name, holder in (("mine", "us"), ("left", "us"), ("theirs", "them"), ("ill", "them"))
+    ]
+    odd = {"metadata": {"name": "node.odd", "resourceVersion": "1"}, "spec": {"holderIdentity": 7}}
+    nodes = [node(name) for name in ("mine", "left", "theirs")] + [node("ill", "Unknown")]
+    cluster = Served(nodes, [*held, odd, {}])
+    replicas = ReplicasSettings(enabled=True, name="us")
+    edges = Edges(tmp_path, cluster, replicas)  # type: ignore[arg-type]
+    sessions = {"mine": session("mine")}
+
+    async def answer() -> dict[str, dict[str, Any]]:
+        return sessions
+
+    edges.sessions = answer  # type: ignore[method-assign]
+    found = await edges.read()
+    assert {name: (edge.state, edge.replica) for name, edge in found.items()} == {
+        "mine": ("ready", "us"),
+        "left": ("disconnected", "us"),
+        "theirs": ("ready", "them"),
+        "ill": ("not ready", "them"),
+    }
+    # What cannot be read any more has not gone.
+    cluster.away = True
+    assert await edges.read() == found
+    assert "nobody is there" in edges.fault
+
+
 async def test_what_a_node_has_not_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "edgecontroller" / "told.jsonl"
     record = Record(path)
@@ -157,25 +218,67 @@ async def test_what_a_node_has_not_acknowledged(tmp_path: Path) -> None:
         record.tell("e", ("configmap", "default", "c"), "uid")
         record.acknowledge("e", ("configmap", "default", "c"), "5")
         record.flush()
-        assert await unacknowledged.of("e") == [
-            {"controller": "edgecontroller", "type": "pod", "namespace": "default", "name": "web"}
+        assert await unacknowledged.of("e", ()) == [
+            {
+                "controller": "edgecontroller",
+                "type": "pod",
+                "namespace": "default",
+                "name": "web",
+                "why": "",
+            }
         ]
-        assert await unacknowledged.of("other") == []
+        assert await unacknowledged.of("other", ()) == []
         record.acknowledge("e", item, "6")
         record.flush()
-        assert await unacknowledged.of("e") == []
+        assert await unacknowledged.of("e", ()) == []
         with path.open("ab") as file:
             file.write(b'["e","pod","default","half')  # as it is being written
-        assert await unacknowledged.of("e") == []
+        assert await unacknowledged.of("e", ()) == []
         assert path.exists()  # nothing is set aside: the file is another process's
     finally:
         record.close()
     assert record.row("e", item) == Row("uid", "6")
 
 
-async def test_a_poll_begins_when_somebody_looks() -> None:
+async def test_a_poll_is_due_when_somebody_begins_to_look_and_not_with_each_page() -> None:
     viewers = Viewers()
-    opened = asyncio.Event()
-    viewers.on_change(opened.set)
+    pace = Pace(viewers, busy=0.05, idle=3600)
+    pause = asyncio.create_task(pace.pause())
+    done, _ = await asyncio.wait([pause], timeout=0.1)
+    assert not done  # nobody looks
     with viewers.open(["edges"]):
-        assert opened.is_set()
+        await asyncio.wait_for(pause, 5)
+        began = time.monotonic()
+        pause = asyncio.create_task(pace.pause())
+        await asyncio.sleep(0)
+        with viewers.open(["edges"]):
+            await pause
+        assert time.monotonic() - began >= 0.05
+
+
+async def test_a_device_of_1_1_is_acknowledged_by_what_it_reports(tmp_path: Path) -> None:
+    expression = {"key": "", "values": ["e"]}
+    selector = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    twin = {"propertyName": "power", "desired": {"value": "ON"}, "reported": {"value": "OFF"}}
+    obj: dict[str, Any] = {
+        "metadata": {"namespace": "default", "name": "led"},
+        "spec": {"nodeSelector": selector},
+        "status": {"twins": [twin]},
+    }
+    unacknowledged = Unacknowledged(tmp_path)
+
+    async def why() -> str:
+        found = await unacknowledged.of("e", [alpha(obj)])
+        return found[0]["why"] if found else ""
+
+    assert await why() == "it has not been sent yet"
+    path = tmp_path / "devicecontroller" / "told.jsonl"
+    with closing(SyncRecord(path)) as record:
+        record.put(DeviceSlot("e", "led"), Told(obj))
+        record.flush()
+    assert await why() == "power: ON is desired, OFF is reported"
+    twin["reported"] = {"value": "ON"}
+    assert await why() == ""
+    obj["status"]["conditions"] = [{"type": "Accepted", "status": "False", "message": "no model"}]
+    twin["reported"] = {"value": ""}
+    assert await why() == ""  # that is said where the device is shown

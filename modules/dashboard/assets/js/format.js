@@ -63,8 +63,9 @@ export function plural(count, noun) {
 
 const TONES = {
   good: ["ready", "running", "good", "True", "Running", "Succeeded", "default", "online"],
-  warn: ["starting", "stopping", "backoff", "unknown", "no node", "not accepted", "unhealthy", "expiring", "Pending", "degraded"],
-  bad: ["crashed", "failed", "not ready", "disconnected", "expired", "unreachable", "Failed", "False",
+  warn: ["starting", "stopping", "backoff", "unknown", "no node", "not accepted", "unhealthy", "expiring", "Pending", "degraded",
+    "dead letters", "waiting"],
+  bad: ["crashed", "failed", "not ready", "not well", "disconnected", "expired", "unreachable", "Failed", "False",
     "foreign", "offline"],
 };
 

@@ -5,7 +5,7 @@ import { attribute, h, put } from "./dom.js";
 import { Live } from "./live.js";
 import { icon, problem, toast } from "./parts.js";
 import { PAGES } from "./pages.js";
-import { findProblems } from "./problems.js";
+import { countOf, findProblems } from "./problems.js";
 
 const state = { status: null };
 const connection = h("span", {});
@@ -113,9 +113,10 @@ function update(status) {
   put(version, status.version ? `Version ${status.version}` : "");
   const problems = findProblems(status);
   const of = (kind) => problems.filter((each) => each.kind === kind);
-  setCount("/modules", of("module").length, "bad");
+  setCount("/modules", countOf(of("module")), "bad");
   setCount("/edges", status.edges.total - status.edges.ready, "bad");
-  setCount("/devices", status.devices.troubled.length, "warn");
+  setCount("/devices", status.devices.not_well, "warn");
+  setCount("/access", status.certificates.ending, "warn");
   setCount("/dead-letters", status.modules.reduce((sum, each) => sum + each.inbox.dead_letters, 0), "warn");
 }
 

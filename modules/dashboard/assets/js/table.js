@@ -90,19 +90,25 @@ function makeRow(columns) {
 }
 
 // A search field that calls back while one types.
-export function search(label, changed) {
+export function search(label, changed, value = "") {
   return h("label", { class: "field" }, label,
-    h("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: (event) => changed(event.target.value) }));
+    h("input", { type: "search", autocomplete: "off", spellcheck: "false", value, oninput: (event) => changed(event.target.value) }));
+}
+
+export function tick(label, changed, checked = false) {
+  return h("label", { class: "tick" },
+    h("input", { type: "checkbox", checked, onchange: (event) => changed(event.target.checked) }), label);
 }
 
 export function choice(label, options, changed) {
   const select = h("select", { onchange: (event) => changed(event.target.value) });
   const node = h("label", { class: "field" }, label, select);
-  const set = (values) => {
-    const before = select.value;
-    put(select, h("option", { value: "" }, "all"), ...values.map((value) => h("option", { value }, value)));
-    if (values.includes(before)) select.value = before;
+  // Keeps what is chosen, also if nothing has it at the moment.
+  const set = (values, chosen = select.value) => {
+    const all = chosen && !values.includes(chosen) ? [...values, chosen] : values;
+    put(select, h("option", { value: "" }, "all"), ...all.map((value) => h("option", { value }, value)));
+    select.value = chosen;
   };
-  set(options);
+  set(options, "");
   return { node, set };
 }

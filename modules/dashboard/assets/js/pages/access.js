@@ -6,7 +6,7 @@ import { day, moment, now, span } from "../format.js";
 import { problem, state, toast } from "../parts.js";
 import { polling } from "../polling.js";
 import { expiringSoon } from "../problems.js";
-import { table } from "../table.js";
+import { table, tick } from "../table.js";
 import { confirm } from "../verbs.js";
 import { edgeLink } from "./edges.js";
 
@@ -27,7 +27,7 @@ export function access() {
   let all = false;
   const fault = h("div", {});
   const tokenFault = h("div", {});
-  const certificates = table({ label: "Certificates", columns: CERTIFICATES, key: (each) => `${each.kind} ${each.name}`, sort: 2, nothing: "None ends within 30 days." });
+  const certificates = table({ label: "Certificates", columns: CERTIFICATES, key: (each) => `${each.kind} ${each.name}`, sort: 2, nothing: "There is none." });
   const tokens = table({
     label: "Tokens", key: (each) => each.id, sort: 1, descending: true, nothing: "There is no token.",
     columns: [
@@ -60,13 +60,10 @@ export function access() {
       h("section", { class: "card" }, h("div", { class: "card-head" }, h("h2", {}, "Tokens")), tokenFault, tokens.node),
       h("section", { class: "card" },
         h("div", { class: "card-head" }, h("h2", {}, "Certificates"),
-          h("label", { class: "tick" }, h("input", {
-            type: "checkbox",
-            onchange: (event) => {
-              all = event.target.checked;
-              draw();
-            },
-          }), "Those of all connected edges")),
+          tick("Those of all connected edges", (checked) => {
+            all = checked;
+            draw();
+          })),
         fault, certificates.node)),
     topics: {
       edges: (news) => {

@@ -4,23 +4,25 @@ import { h, put } from "../dom.js";
 import { moment, plural, seconds } from "../format.js";
 import { since, state } from "../parts.js";
 import { polling } from "../polling.js";
-import { search, table } from "../table.js";
+import { search, table, tick } from "../table.js";
 import { edgeLink } from "./edges.js";
 
 const COLUMNS = [
   { title: "Device", kind: "name", value: (each) => each.name, show: (each) => `${each.namespace}/${each.name}` },
-  { title: "Edge", value: (each) => each.node, show: (each) => (each.node ? edgeLink(each.node) : h("span", { class: "twin-differs" }, "none")) },
+  { title: "State", kind: "state-cell", value: (each) => `${each.well ? 1 : 0} ${each.condition}`, show: (each) => stateOf(each) },
+  { title: "Edge", kind: "short", value: (each) => each.node, show: (each) => (each.node ? edgeLink(each.node) : h("span", { class: "twin-differs" }, "none")) },
   { title: "Model", value: (each) => each.model, show: (each) => each.model },
   { title: "Protocol", value: (each) => each.protocol, show: (each) => each.protocol },
-  { title: "State", value: (each) => each.state, show: (each) => stateOf(each) },
   { title: "API", value: (each) => each.version, show: (each) => each.version },
-  { title: "Values", kind: "long", show: (each) => twins(each.twins) },
+  { title: "Values", kind: "values", show: (each) => twins(each.twins) },
 ];
 
 function stateOf(device) {
   return [
-    device.fault ? h("span", { class: "fault-text" }, device.fault) : device.state ? state(device.state) : "",
-    device.online ? h("div", { class: "small muted" }, "online ", since(seconds(device.online))) : "",
+    state(device.condition),
+    device.why ? h("div", { class: "small muted" }, device.why) : "",
+    device.not_well_since ? h("div", { class: "small muted" }, device.fault ? "since " : "last online ", since(device.not_well_since))
+      : device.online ? h("div", { class: "small muted" }, "online ", since(seconds(device.online))) : "",
   ];
 }
 
@@ -39,17 +41,19 @@ function value(twin) {
   const differs = twin.desired !== "" && twin.desired !== twin.reported;
   return [
     reported,
-    differs ? h("span", { class: "twin-differs" }, ` desired: ${twin.desired}`) : "",
+    differs ? h("span", { class: "twin-differs" }, ` · desired ${twin.desired}`) : "",
     at ? h("span", { class: "small muted" }, `  ${at}`) : "",
   ];
 }
 
 export function deviceTable(nothing) {
-  return table({ label: "Devices", columns: COLUMNS, key: (each) => `${each.namespace}/${each.name}`, nothing });
+  return table({ label: "Devices", columns: COLUMNS, key: (each) => `${each.namespace}/${each.name}`, nothing, sort: 1 });
 }
 
 export function devices() {
-  let words = "";
+  const asked = new URLSearchParams(location.search);
+  let words = asked.get("search") ?? "";
+  let only = asked.get("only") ?? "";
   const count = h("span", { class: "muted", role: "status" });
   const fault = h("p", { class: "fault-text hidden", role: "alert" });
   const list = deviceTable("No device matches.");
@@ -57,7 +61,7 @@ export function devices() {
     fault.classList.toggle("hidden", !text);
     put(fault, text);
   };
-  const poll = polling(() => `devices?search=${encodeURIComponent(words)}`, (found) => {
+  const poll = polling(() => `devices?${new URLSearchParams({ search: words, only })}`, (found) => {
     const more = found.found > found.devices.length ? `, the first ${found.devices.length} are shown` : "";
     put(count, found.found === found.total ? plural(found.total, "device") + more
       : `${found.found} of ${plural(found.total, "device")}${more}`);
@@ -73,7 +77,10 @@ export function devices() {
           words = text;
           clearTimeout(timer);
           timer = setTimeout(poll.read, 200);
-        })), list.node)),
+        }, words), tick("Only those that are not well", (checked) => {
+          only = checked ? "not-well" : "";
+          poll.read();
+        }, only === "not-well")), list.node)),
     close: poll.close,
   };
 }

@@ -30,6 +30,7 @@ const UNACKNOWLEDGED = [
   { title: "Object", kind: "name", value: (each) => each.name, show: (each) => [each.namespace, each.name].filter(Boolean).join("/") },
   { title: "Type", value: (each) => each.type, show: (each) => each.type },
   { title: "Sent by", value: (each) => each.controller, show: (each) => each.controller },
+  { title: "Why", kind: "long", show: (each) => each.why },
 ];
 
 export function edge({ names }) {
@@ -77,8 +78,9 @@ export function edge({ names }) {
 }
 
 function connection({ edge: found, session }) {
-  const pairs = [["State since", found.since ? since(found.since) : ""], ["Why", found.why]];
-  if (!session) return pairs[0][1] || pairs[1][1] ? facts(pairs) : empty("It is not connected.");
+  const pairs = [["State since", found.since ? since(found.since) : ""], ["Why", found.why],
+    ["Replica", found.replica]];
+  if (!session) return pairs.some(([, value]) => value) ? facts(pairs) : empty("It is not connected.");
   return facts([
     ...pairs,
     ["Connected", since(session.since)],

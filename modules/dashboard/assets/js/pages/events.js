@@ -1,17 +1,17 @@
-// Events: the changes of state of modules and edges, as they happen.
+// Events: the changes of state of modules, edges and devices, as they happen.
 
 import { h, put } from "../dom.js";
-import { clock, moment, plural } from "../format.js";
+import { moment, plural } from "../format.js";
 import { state } from "../parts.js";
 import { choice, search, table } from "../table.js";
-import { edgeLink } from "./edges.js";
+import { link } from "../timeline.js";
 
 const MOST = 2000;
 
 const COLUMNS = [
-  { title: "Time", kind: "tight number", value: (each) => each.number, show: (each) => h("time", { datetime: new Date(each.at * 1000).toISOString(), title: moment(each.at), "data-fixed": true }, clock(each.at)) },
+  { title: "Time", kind: "tight number", value: (each) => each.number, show: (each) => h("time", { datetime: new Date(each.at * 1000).toISOString(), "data-fixed": true }, moment(each.at)) },
   { title: "Kind", value: (each) => each.kind, show: (each) => each.kind },
-  { title: "Name", kind: "name", value: (each) => each.name, show: (each) => (each.kind === "edge" ? edgeLink(each.name) : h("a", { href: "/modules" }, each.name)) },
+  { title: "Name", kind: "name", value: (each) => each.name, show: (each) => link(each.kind, each.name) },
   { title: "From", value: (each) => each.old, show: (each) => each.old },
   { title: "To", value: (each) => each.new, show: (each) => state(each.new) },
   { title: "Reason", kind: "long", show: (each) => each.reason },
@@ -50,7 +50,7 @@ export function events() {
       h("div", { class: "page-head" }, h("h1", {}, "Events"), count, pause),
       h("section", { class: "card" },
         h("div", { class: "filters" }, search("Name, state or reason", filter("words")),
-          choice("Kind", ["module", "edge"], filter("kind")).node),
+          choice("Kind", ["module", "edge", "device"], filter("kind")).node),
         list.node)),
     topics: {
       changes: (news) => {

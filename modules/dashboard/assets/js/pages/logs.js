@@ -2,7 +2,7 @@
 
 import { h, put } from "../dom.js";
 import { plural } from "../format.js";
-import { search } from "../table.js";
+import { search, tick } from "../table.js";
 
 const MOST = 3000;
 
@@ -12,22 +12,28 @@ export function logs({ open }) {
   let lines = [];
   let words = "";
   let only = false;
+  let severe = false;
   const count = h("span", { class: "muted", role: "status" });
   const view = h("div", { class: "log-view", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off" });
   const follow = h("input", { type: "checkbox", checked: true });
   const select = h("select", { onchange: () => open(select.value ? `/logs?module=${encodeURIComponent(select.value)}` : "/logs") });
   let names = "";
+  let kind = ""; // of the last line
 
   const matches = (line) => !words || line.toLowerCase().includes(words);
   const append = (news) => {
     const part = document.createDocumentFragment();
-    for (const line of news) if (!only || matches(line)) part.append(lineNode(line, words));
+    for (const line of news) {
+      kind = kindOf(line, kind);
+      if ((!only || matches(line)) && (!severe || kind)) part.append(lineNode(line, kind, words));
+    }
     view.append(part);
     while (view.childElementCount > MOST) view.firstElementChild.remove();
     if (follow.checked) view.scrollTop = view.scrollHeight;
   };
   const redraw = () => {
     view.replaceChildren();
+    kind = "";
     append(lines);
     tell();
   };
@@ -49,13 +55,14 @@ export function logs({ open }) {
           words = text.toLowerCase();
           redraw();
         }),
-        h("label", { class: "tick" }, h("input", {
-          type: "checkbox",
-          onchange: (event) => {
-            only = event.target.checked;
-            redraw();
-          },
-        }), "Only lines that match"),
+        tick("Only lines that match", (checked) => {
+          only = checked;
+          redraw();
+        }),
+        tick("Only warnings and errors", (checked) => {
+          severe = checked;
+          redraw();
+        }),
         h("label", { class: "tick" }, follow, "Follow")),
       view),
     topics: {
@@ -78,8 +85,14 @@ export function logs({ open }) {
   };
 }
 
-function lineNode(line, words) {
-  const kind = /^E\d{4} |"level": ?"(error|critical)"|Traceback/.test(line) ? "bad" : /^W\d{4} |"level": ?"warning"/.test(line) ? "warn" : "";
+// How severe a line is; one that continues a record is as severe as that.
+function kindOf(line, before) {
+  if (/^E\d{4} |^F\d{4} |"level": ?"(error|critical)"/.test(line)) return "bad";
+  if (/^W\d{4} |"level": ?"warning"/.test(line)) return "warn";
+  return /^\s/.test(line) ? before : "";
+}
+
+function lineNode(line, kind, words) {
   const node = h("div", { class: `log-line ${kind}` });
   const at = words ? line.toLowerCase().indexOf(words) : -1;
   if (at < 0) node.textContent = line || " ";

@@ -1,5 +1,6 @@
 // Modules: their states, what they use, and the verbs.
 
+import { segment } from "../api.js";
 import { chart } from "../chart.js";
 import { h, keyed, put } from "../dom.js";
 import { bytes, number, percent, plural } from "../format.js";
@@ -50,7 +51,8 @@ function moduleCard(name, samples) {
   let verbs = "";
   return {
     node: h("section", { class: "card", "aria-label": name },
-      h("div", { class: "module-head" }, h("h2", {}, name), word, time, buttons),
+      h("div", { class: "module-head" }, h("h2", {}, name), word, time,
+        h("a", { class: "small", href: `/logs?module=${encodeURIComponent(name)}` }, "Logs"), buttons),
       reason, charts, line),
     update: (module) => {
       setState(word, module.state);
@@ -81,7 +83,7 @@ function drawFacts(line, module) {
   const { inbox } = module;
   const listening = Object.values(module.details?.listen ?? {});
   const causes = Object.entries(module.restarts_by_cause ?? {}).map(([cause, count]) => `${cause} ${count}`);
-  const pairs = [
+  const pairs = !module.enabled ? [] : [
     ["pid", module.pid],
     ["restarts", module.restarts + (causes.length ? ` (${causes.join(", ")})` : "")],
     ["threads", module.threads],
@@ -92,10 +94,15 @@ function drawFacts(line, module) {
     inbox.dead_letters ? ["dead letters", number(inbox.dead_letters)] : null,
     listening.length ? ["listens on", listening.join(", ")] : null,
     module.details?.waiting_for ? ["waits for", String(module.details.waiting_for)] : null,
-    module.last_exit ? ["last exit", module.last_exit.reason] : null,
   ].filter((pair) => pair && pair[1] !== null && pair[1] !== undefined);
-  const text = JSON.stringify(pairs);
+  const text = JSON.stringify([pairs, module.last_exit]);
   if (line.dataset.shown === text) return;
   line.dataset.shown = text;
-  put(line, ...pairs.map(([label, value]) => h("span", {}, `${label} `, h("b", {}, String(value)))));
+  put(line, ...pairs.map(([label, value]) => h("span", {}, `${label} `, h("b", {}, String(value)))), lastExit(module));
+}
+
+function lastExit({ last_exit: exit }) {
+  if (!exit) return null;
+  const reason = exit.report ? h("a", { href: `/crashes/${segment(exit.report)}` }, exit.reason) : exit.reason;
+  return h("span", {}, "last exit ", h("b", {}, reason), " ", since(exit.at));
 }

@@ -2,12 +2,11 @@
 
 import { chart } from "../chart.js";
 import { attribute, h, keyed, put } from "../dom.js";
-import { bytes, clock, number, percent, plural, seconds, span, now } from "../format.js";
+import { bytes, number, percent, plural, seconds, span, now } from "../format.js";
 import { History } from "../history.js";
 import { icon, setSince, setState, since, state } from "../parts.js";
-import { findProblems } from "../problems.js";
-
-const SHOWN = 60;
+import { countOf, findProblems } from "../problems.js";
+import { timeline } from "../timeline.js";
 
 export function overview() {
   const samples = new History();
@@ -15,14 +14,19 @@ export function overview() {
   const tiles = tilesPart();
   const problems = problemsPart();
   const modules = modulesPart(samples);
-  const changes = changesPart();
+  const edges = edgesPart(samples);
+  const changes = timeline();
+  const draw = () => {
+    modules.draw();
+    edges.draw();
+  };
   const node = h("div", { class: "page" },
     h("div", { class: "page-head" }, h("h1", {}, "Overview")),
     verdict.node, tiles.node,
     h("div", { class: "columns" },
-      h("div", { class: "stack" }, problems.node, modules.node),
+      h("div", { class: "stack" }, problems.node, edges.node, modules.node),
       changes.node));
-  samples.load().then(modules.draw, () => {});
+  samples.load().then(draw, () => {});
   return {
     node,
     topics: {
@@ -32,10 +36,11 @@ export function overview() {
         tiles.update(status);
         problems.update(found);
         modules.update(status);
+        edges.update(status);
       },
       sample: (sample) => {
         samples.add(sample);
-        modules.draw();
+        draw();
       },
       changes: changes.add,
     },
@@ -54,10 +59,11 @@ function verdictPart() {
     update: (status, problems) => {
       const kind = status.state === "starting" || status.state === "stopping" ? "warn"
         : problems.some((each) => each.bad) ? "bad" : problems.length ? "warn" : "good";
+      const count = countOf(problems);
       const words = status.state === "starting" ? "cloudcore is starting"
         : status.state === "stopping" ? "cloudcore is stopping"
         : status.state === "unreachable" ? "The supervisor does not answer"
-        : problems.length ? `${plural(problems.length, "thing")} ${problems.length === 1 ? "needs" : "need"} a look`
+        : count ? `${plural(count, "thing")} ${count === 1 ? "needs" : "need"} a look`
         : "All is well";
       attribute(node, "class", `card verdict ${kind}`);
       if (shown !== kind) put(mark, icon(kind === "good" ? "check" : "alert"));
@@ -87,12 +93,12 @@ function tile(label, href) {
 function tilesPart() {
   const modules = tile("Modules ready", "/modules");
   const edges = tile("Edges ready", "/edges");
-  const devices = tile("Devices", "/devices");
-  const restarts = tile("Restarts", "/events");
+  const devices = tile("Devices well", "/devices");
+  const certificates = tile("Certificates", "/access");
+  const restarts = tile("Restarts", "/crashes");
   const letters = tile("Dead letters", "/dead-letters");
-  const memory = tile("Memory in all", "/modules");
   return {
-    node: h("div", { class: "tiles" }, [modules, edges, devices, restarts, letters, memory].map((each) => each.node)),
+    node: h("div", { class: "tiles" }, [modules, edges, devices, certificates, restarts, letters].map((each) => each.node)),
     update: (status) => {
       const enabled = status.modules.filter((each) => each.enabled);
       const ready = enabled.filter((each) => each.state === "ready").length;
@@ -100,12 +106,13 @@ function tilesPart() {
       modules.set(number(ready), `of ${enabled.length}`, ready < enabled.length ? "bad" : "");
       const { total, ready: connected } = status.edges;
       edges.set(number(connected), `of ${number(total)}`, connected < total ? "bad" : "");
-      const { total: known, troubled } = status.devices;
-      devices.set(number(known), troubled.length ? `${troubled.length} not well` : "", troubled.length ? "warn" : "");
+      const { total: known, not_well: ill } = status.devices;
+      devices.set(number(known - ill), `of ${number(known)}`, ill ? "warn" : "");
+      const { ending } = status.certificates;
+      certificates.set(number(ending), "ending", ending ? "warn" : "");
       restarts.set(number(sum((each) => each.restarts)));
       const dead = sum((each) => each.inbox.dead_letters);
       letters.set(number(dead), "", dead ? "warn" : "");
-      memory.set(bytes(sum((each) => each.rss_bytes)));
     },
   };
 }
@@ -116,11 +123,13 @@ function problemsPart() {
     const time = since(problem.since);
     const why = h("div", { class: "why" });
     const word = state(problem.state);
-    const node = h("li", {}, word, h("a", { class: "what", href: problem.href }, problem.what), time, why);
+    const what = h("a", { class: "what", href: problem.href });
+    const node = h("li", {}, word, what, time, why);
     return {
       node,
       update: (each) => {
         setState(word, each.state || "fault");
+        put(what, each.what);
         setSince(time, each.since);
         put(why, each.why);
         why.classList.toggle("hidden", !each.why);
@@ -132,7 +141,7 @@ function problemsPart() {
     node,
     update: (problems) => {
       node.classList.toggle("hidden", !problems.length);
-      show(problems, (each) => `${each.kind} ${each.what} ${each.why.length && each.kind === "source" ? each.why : ""}`);
+      show(problems, (each) => `${each.kind} ${each.count ? "" : each.what} ${each.kind === "source" ? each.why : ""}`);
     },
   };
 }
@@ -169,28 +178,15 @@ function modulesPart(samples) {
   };
 }
 
-function changesPart() {
-  const list = h("ol", { class: "timeline" });
-  const nothing = h("p", { class: "empty" }, "Nothing has changed.");
-  let changes = [];
-  const show = keyed(list, changeLine);
+function edgesPart(samples) {
+  const drawing = chart("Edges ready in the last hour", { format: number, least: 1 });
+  const node = h("section", { class: "card hidden" }, drawing.node);
   return {
-    node: h("section", { class: "card" }, h("h2", {}, "What changed in the last hour"), nothing, list),
-    add: (news) => {
-      const edge = now() - 3600;
-      changes = [...(news.all ? [] : changes), ...news.changes].filter((each) => each.at > edge).slice(-SHOWN);
-      show(changes.toReversed(), (each) => `${each.at} ${each.name} ${each.new}`);
-      nothing.classList.toggle("hidden", changes.length > 0);
+    node,
+    update: (status) => {
+      node.classList.toggle("hidden", !status.edges.total);
+      drawing.now(status.edges.ready);
     },
-  };
-}
-
-function changeLine(change) {
-  const href = change.kind === "edge" ? `/edges/${encodeURIComponent(change.name)}` : "/modules";
-  return {
-    node: h("li", {},
-      h("time", { datetime: new Date(change.at * 1000).toISOString(), "data-fixed": true }, clock(change.at)),
-      h("div", {}, h("a", { href }, change.name), h("span", { class: "arrow" }, ` ${change.old} → `), state(change.new),
-        change.reason ? h("span", { class: "reason" }, change.reason) : null)),
+    draw: () => samples.drawEdges(drawing),
   };
 }
