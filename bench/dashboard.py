@@ -215,6 +215,11 @@ class Bench:
             self._figure(case, "CPU of the module", (self._cpu() - before) * share, "%")
             if page:
                 self._figure(case, "CPU of the tab", (_cpu_of(tabs) - tab_before) * share, "%")
+                if path == PAGES["events"]:
+                    shown = page.get_by_role("status").filter(has_text="event").inner_text()
+                    self._figure(
+                        case, "events shown", float("".join(filter(str.isdigit, shown))), ""
+                    )
                 used = page.evaluate("performance.memory.usedJSHeapSize")
                 self._figure(case, "heap of the tab", used / 2**20, "MiB")
 
@@ -235,15 +240,18 @@ class Bench:
             stream.connect((host, int(port)))
             stream.sendall(request.encode())
             streams.append(stream)
-        most = 0.0
+        while self._served(streams) < STALLED:
+            time.sleep(0.1)
+        most, lasted = 0.0, 0.0
         with self._edges.churning(self._events / 2, self._seconds + SETTLE):
-            while (open_ := self._served(streams)) and time.monotonic() - began < 120:
+            while (open_ := self._served(streams)) and lasted < 120:
                 most = max(most, self._memory() - before)
                 time.sleep(0.2)
+                lasted = time.monotonic() - began
         if open_:
-            raise SystemExit(f"{open_} of {case} are still open")
+            raise SystemExit(f"{open_} of {case} are still open after {lasted:.0f} s")
         self._figure(case, "memory, at most", most, "MiB")
-        self._figure(case, "disconnected after", time.monotonic() - began, "s")
+        self._figure(case, "disconnected after", lasted, "s")
         for stream in streams:
             stream.close()
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 #: Pages at most that are open at a time.
-_MOST: Final = 32
+MOST: Final = 32
 #: Bytes that may wait for one page: a slower one is disconnected, and begins anew.
 _WAITING: Final = 1 << 20
 
@@ -83,8 +83,8 @@ class Viewers:
     @contextmanager
     def open(self, topics: Collection[str]) -> Iterator[Viewer]:
         """Open a page; raises TooManyViewers."""
-        if len(self._open) >= _MOST:
-            raise TooManyViewers(f"{_MOST} pages are open already; close one of them")
+        if len(self._open) >= MOST:
+            raise TooManyViewers(f"{MOST} pages are open already; close one of them")
         viewer = Viewer(topics)
         self._open.add(viewer)
         self._changed()

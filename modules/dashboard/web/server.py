@@ -14,6 +14,8 @@ from modules.common.http_library import Handler, Middleware, web
 CONNECTIONS: Final = 256
 REQUEST_TIMEOUT: Final = 10.0
 _KEEPALIVE: Final = 30.0
+#: Seconds in which a client has to take some of what it is sent.
+UNREAD_TIMEOUT: Final = 20.0
 #: Bytes of a request line or a header, and headers of a request.
 _LONGEST: Final = 4096
 _HEADERS: Final = 64
@@ -29,6 +31,9 @@ class _Busy(asyncio.Protocol):
 @contextlib.asynccontextmanager
 async def serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
     """Serve until the block ends; streams are closed then."""
+    # The kernel closes a connection whose other end takes nothing; its sockets inherit this. An
+    # answer would wait for that end for ever, and keep its place among the connections.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_TIMEOUT * 1000))
     silent: set[asyncio.BaseProtocol] = set()
     app.middlewares.insert(0, _noting(silent))
     runner = web.AppRunner(

@@ -77,12 +77,20 @@ class Live:
             while not viewer.too_slow and self._may_look(request):
                 await _write(answer, await viewer.take(_HEARTBEAT) or b":\n\n")
         except (ConnectionError, TimeoutError):
-            pass  # it is gone, or stuck
+            _abort(request)  # it is gone, or stuck
+        if viewer.too_slow:
+            _abort(request)
         return answer
 
     def _may_look(self, request: web.Request) -> bool:
         """Whether the login with which the stream was opened has not ended."""
         return not request[COOKIE] or self._sessions.has(request[COOKIE])
+
+
+def _abort(request: web.Request) -> None:
+    """Close a connection at once: the end of an answer would wait until all of it was read."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _write(answer: web.StreamResponse, data: bytes) -> None:

@@ -1,0 +1,305 @@
+"""What clients cannot take: connections, streams, time, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from aiohttp import web
+
+from modules.dashboard.live import viewers as viewers_module
+from modules.dashboard.live.viewers import Viewers
+from modules.dashboard.web import login, server, stream
+from modules.dashboard.web.guard import COOKIE, TRUSTED
+from modules.dashboard.web.stream import Live
+from tests.modules.dashboard.conftest import Browser, expect
+from tests.support.running import DEADLINE, Running
+from tests.support.waiting import eventually, until
+
+#: Bytes that a kernel keeps for a client that does not read: some, whatever is set.
+RECEIVE = 4096
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[..., Awaitable[Connection]]
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    """Connects, and sends something; closes all that a test has opened."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def dial(port: int, data: bytes = b"") -> Connection:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    yield dial
+    for writer in writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Wait until the server closes a connection, and return what it sent before."""
+    async with asyncio.timeout(DEADLINE):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+@contextlib.asynccontextmanager
+async def served(*routes: web.RouteDef) -> AsyncIterator[int]:
+    """Serve routes as the module does, and yield the port."""
+    app = web.Application(client_max_size=login.MOST_BYTES)
+    app.add_routes(routes)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        async with server.serving(app, listener):
+            yield listener.getsockname()[1]
+
+
+async def hello(_: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def test_there_are_not_more_connections_than_may_be(
+    monkeypatch: pytest.MonkeyPatch, dial: Dial
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 3)
+    async with served(web.get("/", hello)) as port:
+        open_ones = [await dial(port, GET) for _ in range(3)]
+        for reader, _ in open_ones:
+            assert b"200" in await reader.readline()
+        reader, _ = await dial(port, GET)
+        assert await ended(reader) == b""
+        open_ones[1][1].close()
+        await open_ones[1][1].wait_closed()
+
+        async def again() -> bool:
+            reader, writer = await dial(port, GET)
+            answer = await reader.read(12)
+            writer.close()
+            return answer.startswith(b"HTTP/1.1 200")
+
+        assert await eventually(again, bool)
+
+
+async def test_a_request_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> None:
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT", 0.5)
+    async with served(web.get("/", hello)) as port:
+        silent, _ = await dial(port)
+        slow, writer = await dial(port, b"GET / HTTP/1.1\r\nHost: h\r\nX-Slow: ")
+
+        async def drip() -> None:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert await ended(silent) == b""
+        assert await ended(slow) == b""
+        dripping.cancel()
+        quick, _ = await dial(port, GET)
+        assert b"200" in await quick.readline()
+
+
+async def test_a_second_request_has_to_come_in_time(
+    monkeypatch: pytest.MonkeyPatch, dial: Dial
+) -> None:
+    monkeypatch.setattr(server, "_KEEPALIVE", 0.5)
+    async with served(web.get("/", hello)) as port:
+        reader, writer = await dial(port, GET)
+        assert b"200" in await reader.readline()
+        writer.write(b"GET / HTTP/1.1\r\nHost: ")
+        assert b"hello" in await ended(reader)
+
+
+async def test_an_answer_has_to_be_read_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "UNREAD_TIMEOUT", 1.0)
+
+    async def much(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(10_000_000))
+
+    async with served(web.get("/much", much), web.get("/", hello)) as port:
+        with stalled(port, "/much") as silent:
+            await closed(silent)
+
+
+async def test_a_body_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> None:
+    monkeypatch.setattr(login, "_BODY_TIMEOUT", 0.3)
+
+    async def read(request: web.Request) -> web.Response:
+        with pytest.raises(login.Refused, match="has not come") as refused:
+            await login.body(request, dict)
+        return web.Response(status=refused.value.status)
+
+    async with served(web.post("/", read)) as port:
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        reader, _ = await dial(port, head + b"Content-Length: 9\r\n\r\n{")
+        assert b"408" in await reader.readline()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X-Many: x\r\n" * 500 + b"\r\n",
+        b"\x16\x03\x01" + bytes(100),  # TLS
+    ],
+    ids=["address", "header", "headers", "no HTTP"],
+)
+async def test_what_is_too_long_or_no_request_is_refused(request_: bytes, dial: Dial) -> None:
+    async with served(web.get("/{path:.*}", hello)) as port:
+        reader, _ = await dial(port, request_)
+        answer = await ended(reader)
+        assert not answer or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        quick, _ = await dial(port, GET)
+        assert b"200" in await quick.readline()
+
+
+async def test_a_line_without_end_is_not_kept(dial: Dial) -> None:
+    async with served(web.get("/", hello)) as port:
+        reader, writer = await dial(port, b"GET /")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 10_000_000 and not reader.at_eof():
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+                sent += 10_000
+                await asyncio.sleep(0)
+        assert sent < 10_000_000
+
+
+async def test_a_body_without_length_is_bounded(visitor: Browser) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    headers = {"Origin": visitor.origin, "Content-Type": "application/json"}
+    with contextlib.suppress(aiohttp.ClientError):  # it may have closed while we send
+        async with visitor.http.post("/api/login", data=endless(), headers=headers) as answer:
+            assert answer.status == 413
+
+
+async def test_there_are_not_more_streams_than_may_be(
+    cloudcore: Running, operator: Browser
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with aiohttp.ClientSession(
+            operator.origin,
+            cookie_jar=operator.http.cookie_jar,
+            connector=aiohttp.TCPConnector(limit=0),
+        ) as http:
+            first = await stack.enter_async_context(contextlib.AsyncExitStack())
+            for number in range(viewers_module.MOST):
+                holder = stack if number else first
+                answer = await holder.enter_async_context(http.get("/api/live?topics=status"))
+                assert answer.status == 200
+            async with http.get("/api/live?topics=status") as answer:
+                assert answer.status == 503
+                assert "pages are open already" in (await answer.json())["error"]
+            assert (await operator.get("/api/session"))[0] == 200
+            await first.aclose()
+
+            async def room() -> bool:
+                async with http.get("/api/live?topics=status") as answer:
+                    return answer.status == 200
+
+            assert await eventually(room, bool)
+    assert cloudcore.module("dashboard")["state"] == "ready"
+
+
+class Anybody:
+    """Sessions that never end, a board and logs of which nothing is known yet."""
+
+    def has(self, _: str) -> bool:
+        return True
+
+    def snapshot(self, _: str) -> None:
+        return None
+
+
+@contextlib.asynccontextmanager
+async def streaming(viewers: Viewers) -> AsyncIterator[int]:
+    anybody: Any = Anybody()
+    live = Live(anybody, anybody, viewers, anybody)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        request[TRUSTED], request[COOKIE] = True, ""
+        return await live.stream(request)
+
+    async with served(web.get("/live", handler)) as port:
+        yield port
+
+
+def stalled(port: int, path: str = "/live?topics=status") -> socket.socket:
+    """Send a request, and read nothing of the answer."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE)
+    reader.connect(("127.0.0.1", port))
+    reader.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    return reader
+
+
+async def test_who_reads_nothing_is_disconnected_and_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "_WRITE_TIMEOUT", 0.5)
+    viewers = Viewers()
+    async with streaming(viewers) as port, aiohttp.ClientSession() as http:
+        with stalled(port) as silent:
+            async with http.get(f"http://127.0.0.1:{port}/live?topics=status") as other:
+                await until(lambda: len(viewers) == 2)
+                news = SimpleNamespace(sent=0)
+
+                async def publish() -> None:
+                    while True:
+                        news.sent += 1
+                        viewers.publish("status", {"number": news.sent, "text": "x" * 100_000})
+                        await asyncio.sleep(0.02)
+
+                publishing = asyncio.create_task(publish())
+                await until(lambda: len(viewers) == 1)
+                await closed(silent)
+                after = news.sent
+                events = read_numbers(other)
+                await expect(events, "status", lambda document: document["number"] > after)
+                publishing.cancel()
+
+
+async def read_numbers(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
+    rest = b""
+    async for piece in answer.content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: "):
+                yield "status", json.loads(line[6:])
+
+
+async def closed(silent: socket.socket) -> None:
+    """Wait until the server has given a connection up, though nothing of it was read."""
+    port = silent.getsockname()[1]
+
+    def gone() -> bool:
+        mine = psutil.Process().net_connections("tcp")
+        return not any(each.raddr and each.raddr[1] == port for each in mine)
+
+    await until(gone)
