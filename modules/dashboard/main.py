@@ -56,7 +56,7 @@ async def run(config: DashboardConfig, settings: Settings, context: ModuleContex
         admin = await stack.enter_async_context(Admin(settings.run_dir / "admin.sock"))
         client = KubeClient.connect(settings, user_agent="cloudcore/dashboard")
         cluster = await stack.enter_async_context(Cluster(client))
-        edges = Edges(settings.run_dir, cluster, settings.replicas)
+        edges = Edges(settings.run_dir, cluster, replicas=settings.replicas.enabled)
         devices = Devices(cluster)
         access = Access(settings.run_dir, settings.data_dir)
         one_edge = OneEdge(cluster, edges, devices, Unacknowledged(settings.data_dir))

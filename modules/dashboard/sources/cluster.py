@@ -31,8 +31,8 @@ class Cluster:
         await asyncio.wait([self._opening])
         await self._client.__aexit__(kind, error, trace)
 
-    async def list(self, resource: Resource, **which: str) -> list[Any]:
-        """Return the objects of a namespace or selectors; raises KubeError."""
+    async def list(self, resource: Resource, **selectors: str) -> list[Any]:
+        """Return the objects that match; raises KubeError."""
         assert self._opening
         await asyncio.shield(self._opening)
-        return (await self._client.list(resource, **which)).items
+        return (await self._client.list(resource, **selectors)).items

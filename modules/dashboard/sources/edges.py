@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -10,11 +10,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from modules.common.edge_versions import EDGE_LABEL
-from modules.common.kube import LEASES, NODES, BadObject, KubeError
-from modules.common.replicas import leases
+from modules.common.kube import NODES, KubeError
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.sources.cluster import Cluster
-from supervisor.api import ReplicasSettings
+
+#: A row of `cloudcore nodes -o json`.
+Row = dict[str, Any]
+
+#: The socket of CloudHub's first process, which knows the other replicas.
+_FIRST: Final = "cloudhub.sock"
 
 _LEFT: Final = "its connection has ended; its Node is not due to report again yet"
 _NO_REPORT: Final = "it has not reported its status yet"
@@ -56,70 +60,70 @@ class Edge(msgspec.Struct, frozen=True):
     """the cloudcore that holds it, of several; empty if this is the only one"""
 
 
+class Sessions(NamedTuple):
+    """The edges that are connected, to this cloudcore or to another replica."""
+
+    rows: dict[str, Row]
+    """those of `cloudcore nodes --all` by node; one of a replica that does not answer has no
+    `since`"""
+    known: bool
+    """whether a process of CloudHub has answered"""
+    faults: list[str]
+
+
 class Edges:
     """Reads all edges."""
 
-    def __init__(
-        self, run_dir: Path, cluster: Cluster, replicas: ReplicasSettings | None = None
-    ) -> None:
+    def __init__(self, run_dir: Path, cluster: Cluster, *, replicas: bool = False) -> None:
+        """Set up; `replicas` says whether there may be other cloudcores that hold edges."""
         self._run_dir = run_dir
         self._cluster = cluster
-        self._replicas = replicas if replicas and replicas.enabled else None
+        self._replicas = replicas
         self._nodes: dict[str, NodeState] = {}
-        self._holders: dict[str, str] = {}
         self.fault = ""
         """why what was read last is incomplete"""
 
     async def read(self) -> dict[str, Edge]:
-        """Return all edges by name; what cannot be reached is as it was, and in `fault`."""
-        faults = []
+        """Return all edges by name; Nodes that cannot be read are as they were: see `fault`."""
         sessions = await self.sessions()
-        if sessions is None:
-            faults.append("cloudhub does not answer")
+        faults = [*sessions.faults]
         try:
             self._nodes = reduced(await self._cluster.list(NODES))
-            self._holders = await self._read_holders()
         except KubeError as error:
             faults.append(str(error))
         self.fault = "; ".join(faults)
-        return self.join(sessions, self._nodes)
+        return join(sessions, self._nodes)
 
-    def join(
-        self, sessions: dict[str, dict[str, Any]] | None, nodes: Mapping[str, NodeState]
-    ) -> dict[str, Edge]:
-        """Join sessions with Nodes, and with the replicas that hold them."""
-        own = self._replicas.identity if self._replicas else ""
-        return join(sessions, nodes, self._holders, own)
-
-    async def sessions(self) -> dict[str, dict[str, Any]] | None:
-        """Return the rows of `cloudcore nodes` by node; None if no process of CloudHub answers."""
-        found: dict[str, dict[str, Any]] = {}
-        answered = False
+    async def sessions(self) -> Sessions:
+        """Ask the processes of CloudHub, and through them the other replicas."""
+        found: dict[str, Row] = {}
+        faults: list[str] = []
+        known = False
         for path in hub_sockets(self._run_dir):
             async with Admin(path) as hub:
                 try:
                     rows = await hub.get("/nodes")
+                    others = await hub.get("/replicas") if self._asks(path) else []
                 except (AdminUnavailable, AdminRefused):
                     continue
-            answered = True
+            known = True
+            for each in others:
+                found |= {row["node"]: row for row in each["nodes"]}
+                if error := each.get("error"):
+                    faults.append(f"replica {each['replica']}: {error}")
             found |= {row["node"]: row for row in rows}
-        return found if answered else None
+        if not known:
+            faults.append("cloudhub does not answer")
+        return Sessions(found, known, faults)
 
-    async def _read_holders(self) -> dict[str, str]:
-        """Return the replica that holds each node; nothing if this is the only cloudcore."""
-        if self._replicas is None:
-            return {}
-        found = await self._cluster.list(
-            LEASES,
-            namespace=self._replicas.namespace,
-            label_selector=f"{leases.LABEL}={leases.OF_NODE}",
-        )
-        return dict(_holders(found))
+    def _asks(self, path: Path) -> bool:
+        """Whether this process of CloudHub is the one that asks the other replicas."""
+        return self._replicas and path.name == _FIRST
 
 
 def hub_sockets(run_dir: Path) -> list[Path]:
     """Return the sockets of all processes of CloudHub."""
-    return sorted((*run_dir.glob("cloudhub.sock"), *run_dir.glob("cloudhub-*.sock")))
+    return sorted((*run_dir.glob(_FIRST), *run_dir.glob("cloudhub-*.sock")))
 
 
 def reduced(nodes: Iterable[Any]) -> dict[str, NodeState]:
@@ -139,86 +143,57 @@ def reduced(nodes: Iterable[Any]) -> dict[str, NodeState]:
     return found
 
 
-def join(
-    sessions: dict[str, dict[str, Any]] | None,
-    nodes: Mapping[str, NodeState],
-    holders: Mapping[str, str] = {},
-    own: str = "",
-) -> dict[str, Edge]:
-    """Join sessions with Nodes; a Node without session is an edge if its label says so.
-
-    `holders` are the replicas that hold nodes, `own` is the name of this one.
-    """
-    found: dict[str, Edge] = {}
-    for name, node in nodes.items():
-        if node.is_edge or name in (sessions or {}):
-            found[name] = _edge(name, node, sessions, holders.get(name, ""), own)
-    for name in sessions or {}:
-        if name not in found:
-            found[name] = _edge(name, None, sessions, holders.get(name, ""), own)
-    return found
+def join(sessions: Sessions, nodes: Mapping[str, NodeState]) -> dict[str, Edge]:
+    """Join sessions with Nodes; a Node without session is an edge if its label says so."""
+    rows = sessions.rows
+    found = {
+        name: _edge(name, node, rows.get(name), known=sessions.known)
+        for name, node in nodes.items()
+        if node.is_edge or name in rows
+    }
+    return found | {
+        name: _edge(name, None, row, known=sessions.known)
+        for name, row in rows.items()
+        if name not in found
+    }
 
 
-def _edge(
-    name: str,
-    node: NodeState | None,
-    sessions: dict[str, dict[str, Any]] | None,
-    holder: str,
-    own: str,
-) -> Edge:
-    row = (sessions or {}).get(name)
-    if row is None and node and holder not in {"", own}:
-        state, since, why = _state_elsewhere(node, holder)
-    else:
-        state, since, why = _state(node, row, known=sessions is not None)
+def _edge(name: str, node: NodeState | None, row: Row | None, *, known: bool) -> Edge:
+    state, since, why = _state(node, row, known=known)
+    held = row if row and "since" in row else None
     return Edge(
         name=name,
         state=state,
         since=since,
         why=why,
-        connected=row["since"] if row else None,
-        address=row["address"] if row else "",
-        protocol=row["protocol"] if row else "",
+        # CloudHub computes it for each answer from clocks that differ by milliseconds.
+        connected=round(held["since"]) if held else None,
+        address=held["address"] if held else "",
+        protocol=held["protocol"] if held else "",
         version=node.version if node else "",
-        queue=row["queue_messages"] if row else 0,
-        certificate=row["certificate"]["expires"] if row else None,
-        process=row["process"] if row else "",
-        replica=own if row else holder,
+        queue=held["queue_messages"] if held else 0,
+        certificate=held["certificate"]["expires"] if held else None,
+        process=held["process"] if held else "",
+        replica=row.get("replica") or "" if row else "",
     )
 
 
 def _state(
-    node: NodeState | None, row: dict[str, Any] | None, *, known: bool
+    node: NodeState | None, row: Row | None, *, known: bool
 ) -> tuple[str, float | None, str]:
     """Return an edge's state, since when, and why it is not ready."""
     if not known:
         return "unknown", node and node.since, _NO_HUB
     if row is None:
         assert node
-        return (
-            ("disconnected", None, _LEFT) if node.ready else ("disconnected", node.since, node.why)
-        )
+        since, why = (None, _LEFT) if node.ready else (node.since, node.why)
+        return "disconnected", since, why
+    connected = row.get("since")
     if node is None:
-        return "no node", row["since"], _NO_NODE
+        return "no node", connected and round(connected), _NO_NODE
     if node.ready:
-        return "ready", max(node.since or 0.0, row["since"]), ""
+        return "ready", max(node.since or 0.0, round(connected or 0.0)), ""
     return "not ready", node.since, node.why or _NO_REPORT
-
-
-def _state_elsewhere(node: NodeState, replica: str) -> tuple[str, float | None, str]:
-    """Return the state of an edge that another replica holds: its Node alone tells it here."""
-    if node.ready:
-        return "ready", node.since, ""
-    return "not ready", node.since, node.why or f"{_NO_REPORT} to the replica {replica}"
-
-
-def _holders(found: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    for lease in found:
-        try:
-            holder = leases.read_node_lease(lease).holder
-            yield leases.named(leases.OF_NODE, lease["metadata"]["name"]), holder
-        except (BadObject, KeyError, TypeError):
-            continue  # somebody has made it something else, which cloudhub sets aside
 
 
 def _ready_condition(node: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from modules.common.kube import NODES, KubeError
 from modules.dashboard.sources.cluster import Cluster
 from modules.dashboard.sources.devices import Devices, device_document
-from modules.dashboard.sources.edges import Edges, reduced, seconds
+from modules.dashboard.sources.edges import Edges, join, reduced, seconds
 from modules.dashboard.sources.pods import pods_of
 from modules.dashboard.sources.unacknowledged import Unacknowledged
 
@@ -33,24 +33,24 @@ class OneEdge:
 
     async def read(self, name: str) -> dict[str, Any] | None:
         """Return the edge's page; None if there is no such edge."""
-        faults = []
         sessions = await self._edges.sessions()
+        faults = [*sessions.faults]
         try:
             nodes = await self._cluster.list(NODES, field_selector=f"metadata.name={name}")
             pods = await pods_of(self._cluster, name)
         except KubeError as error:
             faults.append(str(error))
             nodes, pods = [], []
-        session = (sessions or {}).get(name)
-        mine = None if sessions is None else {name: session} if session else {}
-        edge = self._edges.join(mine, reduced(nodes)).get(name)
+        session = sessions.rows.get(name)
+        mine = sessions._replace(rows={name: session} if session else {})
+        edge = join(mine, reduced(nodes)).get(name)
         if edge is None:
             return None
         devices = [each for each in await self._devices.read() if each.node == name]
         faults += [self._devices.fault] if self._devices.fault else []
         return {
             "edge": edge,
-            "session": session,
+            "session": session if session and "since" in session else None,
             "node": _node(nodes[0]) if nodes else None,
             "pods": pods,
             "devices": [device_document(each) for each in devices],

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from modules.dashboard.live.certificates import CertificateBoard
-from modules.dashboard.sources.edges import Edge, join, reduced
-from tests.modules.dashboard.test_edges import session
+from modules.dashboard.sources.edges import Edge
+from tests.modules.dashboard.test_edges import join, session
 
 DAY = 86400.0
 
@@ -43,7 +43,7 @@ async def board_of(files: Files) -> CertificateBoard:
 
 def edge(name: str, days: float) -> dict[str, Edge]:
     certificate = {"common_name": name, "expires": time.time() + days * DAY}
-    return join({name: session(name, certificate=certificate)}, reduced([]))
+    return join({name: session(name, certificate=certificate)}, [])
 
 
 async def test_those_that_end_within_30_days_the_first_one_at_the_head() -> None:

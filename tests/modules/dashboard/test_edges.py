@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from modules.common.kube import NODES, Unreachable
-from modules.common.replicas import leases
-from modules.common.replicas.holdings import Claim
+from modules.common.kube import Unreachable
 from modules.common.sync.journal import Row
 from modules.common.sync.record import Record
 from modules.dashboard.history import History
@@ -20,12 +20,11 @@ from modules.dashboard.live.edges import EdgeBoard
 from modules.dashboard.live.pace import Pace
 from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.sources.devices import alpha
-from modules.dashboard.sources.edges import Edge, Edges, reduced
+from modules.dashboard.sources.edges import Edge, Edges, Sessions, reduced
 from modules.dashboard.sources.edges import join as join_reduced
 from modules.dashboard.sources.unacknowledged import Unacknowledged
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord, Told
-from supervisor.api import ReplicasSettings
 
 
 def session(name: str, **fields: Any) -> dict[str, Any]:
@@ -58,9 +57,9 @@ def node(name: str, ready: str = "True", **metadata: Any) -> dict[str, Any]:
 
 
 def join(
-    sessions: dict[str, dict[str, Any]] | None, nodes: list[dict[str, Any]], **more: Any
+    sessions: dict[str, dict[str, Any]] | None, nodes: list[dict[str, Any]]
 ) -> dict[str, Edge]:
-    return join_reduced(sessions, reduced(nodes), **more)
+    return join_reduced(Sessions(sessions or {}, sessions is not None, []), reduced(nodes))
 
 
 def test_each_state_and_why() -> None:
@@ -162,49 +161,76 @@ async def test_what_cannot_be_reached_is_said(tmp_path: Path) -> None:
 
 
 class Served:
-    """A Kubernetes API with Nodes and Leases, until it does not answer any more."""
+    """A Kubernetes API with Nodes, until it does not answer any more."""
 
-    def __init__(self, nodes: list[Any], leases: list[Any]) -> None:
+    def __init__(self, *nodes: dict[str, Any]) -> None:
         self.nodes = nodes
-        self.leases = leases
         self.away = False
 
-    async def list(self, resource: Any, **which: str) -> list[Any]:
+    async def list(self, _: Any) -> list[Any]:
         if self.away:
-            raise Unreachable("nobody is there", request="list")
-        if resource == NODES:
-            return self.nodes
-        assert which == {"namespace": "kubeedge", "label_selector": f"{leases.LABEL}=node"}
-        return self.leases
+            raise Unreachable("nobody is there", request="list nodes")
+        return [*self.nodes]
 
 
-async def test_an_edge_that_another_replica_holds_is_well_if_its_node_is(tmp_path: Path) -> None:
-    held = [
-        leases.of_claim(name, Claim(holder, 0, "1"))
-        for name, holder in (("mine", "us"), ("left", "us"), ("theirs", "them"), ("ill", "them"))
+@asynccontextmanager
+async def hub(run_dir: Path, **answers: Any) -> AsyncIterator[None]:
+    """Serve what CloudHub's first process answers, by path."""
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(answers[request.path[1:]])
+
+    app.add_routes([web.get(f"/{path}", answer) for path in answers])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(run_dir / "cloudhub.sock")).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def test_edges_of_all_replicas(tmp_path: Path) -> None:
+    others = [
+        {"replica": "them", "nodes": [session("theirs", replica="them")]},
+        {"replica": "mute", "error": "no answer", "nodes": [{"node": "held", "replica": "mute"}]},
     ]
-    odd = {"metadata": {"name": "node.odd", "resourceVersion": "1"}, "spec": {"holderIdentity": 7}}
-    nodes = [node(name) for name in ("mine", "left", "theirs")] + [node("ill", "Unknown")]
-    cluster = Served(nodes, [*held, odd, {}])
-    replicas = ReplicasSettings(enabled=True, name="us")
-    edges = Edges(tmp_path, cluster, replicas)  # type: ignore[arg-type]
-    sessions = {"mine": session("mine")}
-
-    async def answer() -> dict[str, dict[str, Any]]:
-        return sessions
-
-    edges.sessions = answer  # type: ignore[method-assign]
-    found = await edges.read()
+    nodes = [node("mine"), node("theirs"), node("held"), node("left", "Unknown")]
+    edges = Edges(tmp_path, Served(*nodes), replicas=True)  # type: ignore[arg-type]
+    async with hub(tmp_path, nodes=[session("mine", replica="us")], replicas=others):
+        found = await edges.read()
     assert {name: (edge.state, edge.replica) for name, edge in found.items()} == {
         "mine": ("ready", "us"),
-        "left": ("disconnected", "us"),
         "theirs": ("ready", "them"),
-        "ill": ("not ready", "them"),
+        "held": ("ready", "mute"),  # so its Node says; the replica that holds it does not
+        "left": ("disconnected", ""),
     }
-    # What cannot be read any more has not gone.
-    cluster.away = True
-    assert await edges.read() == found
+    assert found["theirs"].address
+    assert not found["held"].address
+    assert edges.fault == "replica mute: no answer"
+
+
+async def test_a_single_cloudcore_asks_for_no_other(tmp_path: Path) -> None:
+    edges = Edges(tmp_path, Served(node("mine")))  # type: ignore[arg-type]
+    async with hub(tmp_path, nodes=[session("mine")]):
+        found = await edges.read()
+    assert (found["mine"].state, found["mine"].replica, edges.fault) == ("ready", "", "")
+
+
+async def test_nodes_that_cannot_be_read_any_more_have_not_gone(tmp_path: Path) -> None:
+    cluster = Served(node("mine"), node("left"))
+    edges = Edges(tmp_path, cluster)  # type: ignore[arg-type]
+    async with hub(tmp_path, nodes=[session("mine")]):
+        found = await edges.read()
+        cluster.away = True
+        assert await edges.read() == found
     assert "nobody is there" in edges.fault
+
+
+def test_clocks_that_differ_by_milliseconds_change_no_edge() -> None:
+    first = join({"e": session("e", since=100.001)}, [node("e")])
+    assert join({"e": session("e", since=100.003)}, [node("e")]) == first
 
 
 async def test_what_a_node_has_not_acknowledged(tmp_path: Path) -> None:

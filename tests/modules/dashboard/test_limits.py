@@ -20,7 +20,7 @@ from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.web import login, server, stream
 from modules.dashboard.web.guard import COOKIE, TRUSTED
 from modules.dashboard.web.stream import Live
-from tests.modules.dashboard.conftest import Browser, expect
+from tests.modules.dashboard.visitor import Browser, expect
 from tests.support.running import DEADLINE, Running
 from tests.support.waiting import eventually, until
 
