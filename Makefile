@@ -33,7 +33,7 @@ BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-dashboard bench-ipc bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
@@ -117,6 +117,9 @@ soak: $(TEST) ## check that edges are in sync after kills and outages (RUNS=300)
 
 bench-controllers: $(BENCH) ## compare the controllers with Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)
+
+bench-dashboard: $(BENCH) $(TEST) ## measure the dashboard and a tab with 1,000 edges (needs chromium, 5 min)
+	@$(BIN)/python -m bench.dashboard $(ARGS)
 
 fuzz: $(TEST) ## fuzz frames, messages, admin interface, API server (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
