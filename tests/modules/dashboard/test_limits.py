@@ -202,28 +202,30 @@ async def test_a_body_without_length_is_bounded(visitor: Browser) -> None:
 async def test_there_are_not_more_streams_than_may_be(
     cloudcore: Running, operator: Browser
 ) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        async with aiohttp.ClientSession(
-            operator.origin,
-            cookie_jar=operator.http.cookie_jar,
-            connector=aiohttp.TCPConnector(limit=0),
-        ) as http:
-            first = await stack.enter_async_context(contextlib.AsyncExitStack())
-            for number in range(viewers_module.MOST):
-                holder = stack if number else first
-                answer = await holder.enter_async_context(http.get("/api/live?topics=status"))
-                assert answer.status == 200
-            async with http.get("/api/live?topics=status") as answer:
-                assert answer.status == 503
-                assert "pages are open already" in (await answer.json())["error"]
-            assert (await operator.get("/api/session"))[0] == 200
-            await first.aclose()
+    jar, connector = operator.http.cookie_jar, aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(operator.origin, cookie_jar=jar, connector=connector) as http:
 
-            async def room() -> bool:
-                async with http.get("/api/live?topics=status") as answer:
-                    return answer.status == 200
+        async def open_page() -> aiohttp.ClientResponse:
+            return await http.get("/api/live?topics=status")
 
-            assert await eventually(room, bool)
+        before = len(connections_to(operator.host))
+        pages = [await open_page() for _ in range(viewers_module.MOST)]
+        assert {page.status for page in pages} == {200}
+        async with await open_page() as refused:
+            assert refused.status == 503
+            assert "pages are open already" in (await refused.json())["error"]
+        assert (await operator.get("/api/session"))[0] == 200
+        pages.pop().close()
+
+        async def room() -> bool:
+            async with await open_page() as page:
+                return page.status == 200
+
+        assert await eventually(room, bool)
+        for page in pages:
+            page.close()
+        # The transports take a while.
+        await until(lambda: len(connections_to(operator.host)) <= before)
     assert cloudcore.module("dashboard")["state"] == "ready"
 
 
@@ -292,6 +294,13 @@ async def read_numbers(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[st
         for line in lines:
             if line.startswith(b"data: "):
                 yield "status", json.loads(line[6:])
+
+
+def connections_to(host: str) -> list[Any]:
+    """Return this process's open connections to a server."""
+    port = int(host.rpartition(":")[2])
+    mine = psutil.Process().net_connections("tcp")
+    return [each for each in mine if each.raddr and each.raddr[1] == port]
 
 
 async def closed(silent: socket.socket) -> None:
