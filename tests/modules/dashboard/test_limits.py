@@ -139,7 +139,8 @@ async def test_an_answer_has_to_be_read_in_time(monkeypatch: pytest.MonkeyPatch)
 
     async with served(web.get("/much", much), web.get("/", hello)) as port:
         with stalled(port, "/much") as silent:
-            await closed(silent)
+            await until(lambda: served_end(silent))
+            await until(lambda: not served_end(silent))
 
 
 async def test_a_body_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, dial: Dial) -> None:
@@ -280,7 +281,7 @@ async def test_who_reads_nothing_is_disconnected_and_others_go_on(
 
                 publishing = asyncio.create_task(publish())
                 await until(lambda: len(viewers) == 1)
-                await closed(silent)
+                await until(lambda: not served_end(silent))
                 after = news.sent
                 events = read_numbers(other)
                 await expect(events, "status", lambda document: document["number"] > after)
@@ -297,18 +298,12 @@ async def read_numbers(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[st
 
 
 def connections_to(host: str) -> list[Any]:
-    """Return this process's open connections to a server."""
+    """Return this process's open connections whose other end is HOST:PORT."""
     port = int(host.rpartition(":")[2])
     mine = psutil.Process().net_connections("tcp")
     return [each for each in mine if each.raddr and each.raddr[1] == port]
 
 
-async def closed(silent: socket.socket) -> None:
-    """Wait until the server has given a connection up, though nothing of it was read."""
-    port = silent.getsockname()[1]
-
-    def gone() -> bool:
-        mine = psutil.Process().net_connections("tcp")
-        return not any(each.raddr and each.raddr[1] == port for each in mine)
-
-    await until(gone)
+def served_end(silent: socket.socket) -> list[Any]:
+    """Return the server's end of a connection, if it still has it."""
+    return connections_to(f":{silent.getsockname()[1]}")
