@@ -24,6 +24,8 @@ from modules.cloudhub.replicas.roster import Peer, Roster
 
 #: Questions in flight to one replica.
 MOST_IN_FLIGHT: Final = 128
+#: The part of a question's time that the node has: its replica says sooner why there is no answer.
+_FOR_NODE: Final = 0.97
 #: Seconds for the table of all nodes of a replica.
 _TABLE: Final = 15.0
 #: Bytes of an answer: of a node, and of the table (100,000 nodes have 30 MB).
@@ -86,7 +88,7 @@ class Peers:
         status, body = await self._client.send(
             peer,
             "POST",
-            f"/question?seconds={seconds:.3f}",
+            f"/question?seconds={seconds * _FOR_NODE:.3f}",
             most=_LONGEST_ANSWER,
             seconds=seconds,
             body=encode(question),
