@@ -22,6 +22,11 @@ def test_a_script_is_valid(name: str) -> None:
     subprocess.run([shell, "-n", DEBIAN / name], check=True, timeout=20)
 
 
+def test_all_is_compiled_when_it_is_installed_and_removed_with_it() -> None:
+    assert " -m compileall " in (DEBIAN / "postinst").read_text()
+    assert "-name __pycache__" in (DEBIAN / "prerm").read_text()
+
+
 def test_the_configuration_that_comes_with_it_is_valid_and_changes_nothing() -> None:
     shipped = load(DEBIAN / "cloudcore.toml", environ={})
     assert shipped.layers.tree == load(environ={}).layers.tree

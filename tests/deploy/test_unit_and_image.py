@@ -43,6 +43,11 @@ def test_the_unit_is_started_again_whatever_happens_and_runs_as_nobody_in_partic
     assert setting("CapabilityBoundingSet") == ""
 
 
+def test_the_unit_lets_cloudhub_ask_for_the_addresses_of_the_host() -> None:
+    families = set(setting("RestrictAddressFamilies").split())
+    assert families == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}  # getifaddrs(3): netlink
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
 def test_systemd_knows_every_setting_of_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
