@@ -50,6 +50,7 @@ def test_the_commands_do_what_the_page_says(name: str) -> None:
         (["a", "...", "z"], ["a", "b", "c", "z"], True),
         (["a", "...", "z"], ["a", "b", "c"], False),
         (["a"], ["a", "b"], False),
+        (["stopped"], ["waiting for module apiserver to stop ...", "stopped"], True),
         ([], ["a"], False),
     ],
 )
