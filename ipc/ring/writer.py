@@ -105,8 +105,7 @@ class Writer:
         lap = _LAP if empty else self._capacity + KEPT
         back = place + size > RING or (place >= lap and (empty or size <= freed % RING))
         if back:
-            if not self._begin_lap(size, freed):
-                return False
+            self._begin_lap(empty=empty)
             unused = self.tail - tail
         # What is waiting begins at FREED, or at the lap's start if it was empty before.
         first = freed + unused if self.words[SKIPPED] == freed + 1 else freed
@@ -115,16 +114,16 @@ class Writer:
         self.limit = min(allowed, first + RING, lap_after(self.tail), often)
         return self.tail + size <= self.limit
 
-    def _begin_lap(self, size: int, freed: int) -> bool:
-        """Continue at the ring's start; False if the record does not fit before what is waiting."""
-        tail, start = self.tail, lap_after(self.tail)
-        empty = freed == tail
-        if not empty and start + size > freed + RING:
-            return False
+    def _begin_lap(self, *, empty: bool) -> None:
+        """Continue at the ring's start.
+
+        The record ends there before what is waiting: both together take up to the capacity, and a
+        lap does not end before that many bytes (MAX_CAPACITY is half the ring).
+        """
+        tail = self.tail
         self._used = max(self._used, tail % RING)
         if empty and self._used > KEPT:
             self._slot.release(KEPT, self._used)
             self._used = 0
         self.words[SKIPPED] = tail + 1
-        self.tail = start
-        return True
+        self.tail = lap_after(tail)

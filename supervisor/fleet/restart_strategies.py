@@ -26,15 +26,15 @@ class RestartStrategies:
         """Apply the strategy of a unit that crashed; the others start when it is settled."""
         strategy = died.supervision.strategy
         order = sorted(self._units.values(), key=lambda unit: unit.first_started)
-        later = order[order.index(died) + 1 :]
-        others = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
+        later = order[order.index(died) :]
+        concerned = {"one_for_one": [], "one_for_all": order, "rest_for_one": later}[strategy]
 
         async def settled() -> None:
             await self._state_changes.until(lambda: died.settled)
 
         why = f"{died.name} crashed: {strategy}"
         restart = Restart(Cause.STRATEGY, why, gate=settled)
-        for other in reversed(others):
+        for other in reversed(concerned):
             if other is not died and other.state in {State.STARTING, State.READY}:
                 task = asyncio.create_task(other.restart(restart))
                 self._restarts.add(task)

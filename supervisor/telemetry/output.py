@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-#: Bytes kept of each module.
+#: Bytes kept of each module, at least.
 _KEPT: Final = 256 * 1024
 #: Bytes of a pipe's buffer: the maximum for an unprivileged user (fs.pipe-max-size).
 _PIPE: Final = 1 << 20
@@ -121,7 +121,7 @@ class Console:
 
 
 class Recent:
-    """The most recent output of one module, up to 256 KiB."""
+    """The most recent output of one module, the last 256 KiB and the whole piece they begin in."""
 
     def __init__(self) -> None:
         self._pieces: deque[tuple[int, bytes]] = deque()

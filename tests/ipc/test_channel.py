@@ -20,7 +20,8 @@ from ipc import (
     MessageTooLarge,
     ModuleUnavailable,
 )
-from ipc.ring.layout import KEPT, MIB, RING
+from ipc.message import encode
+from ipc.ring.layout import KEPT, MAX_PAYLOAD, MIB, RING
 from tests.ipc.processes import Start
 
 
@@ -162,6 +163,20 @@ def test_a_message_that_is_too_large_is_refused_and_nothing_is_sent() -> None:
     with pytest.raises(MessageTooLarge, match="carries up to"):
         channel.put(numbered(1, 17 * MIB))
     assert channel.empty()
+
+
+@pytest.mark.parametrize("method", ["put", "put_many"])
+def test_the_largest_message_passes_and_one_byte_more_is_refused(method: str) -> None:
+    channel = Channel("inbox", capacity=MIB)
+    most = "x" * (MAX_PAYLOAD - len(encode(numbered(1, 17 * MIB))) + 17 * MIB)
+    put: Any = channel.put if method == "put" else lambda message: channel.put_many([message])
+    largest, larger = numbered(1), numbered(1)
+    largest.content, larger.content = most, most + "x"
+    assert (len(encode(largest)), len(encode(larger))) == (MAX_PAYLOAD, MAX_PAYLOAD + 1)
+    put(largest)
+    assert channel.get_nowait() == largest
+    with pytest.raises(MessageTooLarge, match=f"{MAX_PAYLOAD + 1} bytes; a channel carries up to"):
+        put(larger)
 
 
 def memory_in_use(channel: Channel) -> int:

@@ -103,3 +103,30 @@ def test_a_sender_s_replacement_has_the_same_room(start: Start) -> None:
     seen = channel.statistics()
     assert (seen.messages, seen.senders) == (ledger[0], 1)
     assert MIB - 2000 < seen.bytes <= MIB
+
+
+def test_who_still_waits_for_room_is_told_after_another_has_given_up() -> None:
+    channel = Channel("inbox", capacity=MIB)
+    while channel.try_put(sized(0, 1000)):
+        pass
+    waits, gives_up = channel.await_room(), channel.await_room()
+    channel.forget_room(gives_up)
+    while channel.try_get():
+        pass
+    assert waits.wait(0)
+    channel.forget_room(waits)
+
+
+def send_in_order(channel: Channel, count: int) -> None:
+    for number in range(count):
+        channel.put(sized(number, 1000))
+
+
+def test_senders_take_turns_however_much_one_of_them_has_sent(start: Start) -> None:
+    channel = Channel("inbox")
+    start(send_in_order, channel, 1000).join(10)
+    channel.try_put(sized(-1, 10), prefer_slot=5)
+    before = 0
+    while channel.get_nowait().resource != "-1":
+        before += 1
+    assert before < 64 * 1024 / 1000

@@ -89,12 +89,13 @@ def test_what_a_full_disk_does_not_take_is_kept_and_written_later(
 
 
 @pytest.mark.parametrize(
-    ("code", "full", "temporary", "reason"),
+    ("code", "full", "ended", "temporary", "reason"),
     [
-        (75, False, True, "exit status 75"),
-        (1, True, False, "exit status 1"),
-        (-signal.SIGBUS, True, True, "killed by SIGBUS: disk full: cannot write to "),
-        (-signal.SIGBUS, False, False, "killed by SIGBUS"),
+        (75, False, "", True, "exit status 75"),
+        (75, False, "hung", False, "hung"),  # what the supervisor has ended did not end for it
+        (1, True, "", False, "exit status 1"),
+        (-signal.SIGBUS, True, "", True, "killed by SIGBUS: disk full: cannot write to "),
+        (-signal.SIGBUS, False, "", False, "killed by SIGBUS"),
     ],
 )
 async def test_a_death_for_want_of_space_is_temporary(
@@ -102,6 +103,7 @@ async def test_a_death_for_want_of_space_is_temporary(
     monkeypatch: pytest.MonkeyPatch,
     code: int,
     full: bool,
+    ended: str,
     temporary: bool,
     reason: str,
 ) -> None:
@@ -114,7 +116,7 @@ async def test_a_death_for_want_of_space_is_temporary(
         name="m", module=module, mailbox=mailbox, output=output, state="ready"
     )
     monkeypatch.setattr(post_mortem, "full_directory", lambda *_: tmp_path if full else None)
-    made = post_mortem.describe(unit, process, code, "", oom_killed=False, since=0)
+    made = post_mortem.describe(unit, process, code, ended, oom_killed=False, since=0)
     assert made.temporary is temporary
     assert made.reason.startswith(reason)
     shared_state.close()

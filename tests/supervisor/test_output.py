@@ -38,6 +38,16 @@ def test_the_end_of_what_was_written_is_kept() -> None:
     assert last_lines(10, recent)[-1] == "new"
 
 
+def test_a_piece_that_is_larger_than_what_is_kept_is_kept_whole() -> None:
+    recent = Recent()
+    large = "x" * 300_000
+    recent.add(b"before\n")
+    recent.add(f"{large}\n".encode())
+    assert last_lines(2, recent) == [large]
+    recent.add(b"after\n")
+    assert last_lines(3, recent) == [large, "after"]
+
+
 def test_lines_of_several_come_in_their_order() -> None:
     one, other = Recent(), Recent()
     for number in range(4):

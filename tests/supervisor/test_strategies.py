@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from supervisor.fleet.start_order import StartOrder
+from supervisor.unit.states import State
 from tests.support.running import Running
 
 
@@ -101,3 +105,21 @@ def test_each_process_of_a_module_is_supervised_on_its_own(tmp_path: Path) -> No
         assert running.wait() == 0
         cleanups = [line for line in running.lines("several") if line.startswith("cleanup")]
         assert len(cleanups) == 4
+
+
+def test_all_processes_of_a_module_have_to_be_ready_before_what_starts_after_it() -> None:
+    def unit(name: str, module: str, *after: str) -> Any:
+        return SimpleNamespace(
+            name=name,
+            module=SimpleNamespace(name=module),
+            supervision=SimpleNamespace(after=after),
+            state=State.READY,
+        )
+
+    first, second, other = unit("hub", "hub"), unit("hub-2", "hub"), unit("other", "other")
+    later = unit("later", "later", "hub")
+    nothing: Any = None
+    order = StartOrder({each.name: each for each in (first, second, other, later)}, nothing)
+    assert order.before(later) == [first, second]
+    second.state = State.STARTING
+    assert order._not_ready_before(later) is second

@@ -71,8 +71,7 @@ class StatusPatcher:
             else:
                 if self._subresource == _STATUS or has_it(written):
                     return written
-                device = written
-                self._switch(_STATUS)
+                self._switch(_STATUS)  # nothing was written, and the device is the same
         return keep(await self._send(device, change(device)))
 
     def subject(self, device: Object) -> Subject:

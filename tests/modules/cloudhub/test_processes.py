@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from ipc import ChannelState, Message
+from ipc import ChannelState, Message, open_contexts
 from modules.cloudhub.cluster import leader
 from modules.cloudhub.cluster.directory import Directory, Holder
+from modules.cloudhub.cluster.leader import Leader
 from modules.cloudhub.endpoint.identity import HandshakeRefused
 from modules.common.wire.generations import V1_1, V1_23, generation_of
-from tests.modules.cloudhub.cloud import DEADLINE, Join
+from tests.modules.cloudhub.cloud import DEADLINE, HubContext, Join
 
 
 async def test_a_message_finds_the_process_that_holds_the_node(
@@ -258,3 +260,25 @@ def test_a_roster_does_not_take_from_a_newer_session() -> None:
     told.directory.adopt("b", [("n", 10, V1_1)])
     assert told.directory.holder("n") == Holder("a", 20)
     assert told.evicted == [("b", 10)]
+
+
+async def test_a_question_about_a_node_of_an_unknown_process_is_not_put_to_all_of_them() -> None:
+    """A message is: one of them holds the node; of a question each would send an answer."""
+    others = ("cloudhub-2", "cloudhub-3")
+    contexts = open_contexts({"cloudhub": "cloudhub"} | dict.fromkeys(others, ""))
+    context: Any = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    first = Leader(context, others, 10, {}, publish=lambda *_: None)
+    question = Message.build("edgecontroller", "resource", "query", "node/n/default/pod/p")
+    question.reply_to = "edgecontroller"
+    assert not first.forward(question, "n")
+    await first.drained()  # nothing waits for a process
+    question.reply_to = ""
+    assert first.forward(question, "n")
+    running = asyncio.create_task(first.run())
+    for unit in others:
+        operations = [(await contexts[unit].receive(DEADLINE)).operation for _ in range(2)]
+        assert "query" in operations
+    running.cancel()
+    await asyncio.wait([running])
+    for each in (*contexts.values(), context):
+        each.close()

@@ -6,14 +6,17 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from ipc import ChannelState, Message
+from modules.cloudhub.metrics import HubStatistics
 from modules.cloudhub.routing import upstream
 from tests.modules.cloudhub.cloud import DEADLINE, Cloud, Join
 from tests.modules.cloudhub.edge import TEXT, Edge, frame
@@ -149,6 +152,68 @@ async def test_a_large_message_in_json_pauses_its_session(cloud: Cloud) -> None:
     assert not reader.is_read
     await until(lambda: reader.is_read)  # when the controller's channel has both
     assert reader.bytes_in_flight == 0
+
+
+class Gates:
+    """A context whose groups take as many messages as the test says."""
+
+    stopping = False
+
+    def __init__(self) -> None:
+        self._open = {name: asyncio.Semaphore(0) for name in ("edgecontroller", "devicecontroller")}
+        self.registry = SimpleNamespace(members=lambda group: (group, "another"))
+
+    def take(self, group: str, count: int = 1) -> None:
+        for _ in range(count):
+            self._open[group].release()
+
+    async def send_to_group(self, group: str, _: Message) -> None:
+        await self._open[group].acquire()
+
+    async def send_resp(self, _: Message) -> None:
+        raise AssertionError("no answer is sent")
+
+
+@asynccontextmanager
+async def gated() -> AsyncIterator[tuple[upstream.Upstream, Gates]]:
+    gates = Gates()
+    routes = upstream.Upstream(gates, HubStatistics())  # type: ignore[arg-type]
+    running = asyncio.create_task(routes.run())
+    yield routes, gates
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_paused_session_is_read_again_when_all_that_it_sent_is_in_channels() -> None:
+    reader = Reader()
+    async with gated() as (routes, gates):
+        for _ in range(upstream.SESSION_MESSAGES):
+            assert reader.is_read
+            routes.receive(message("edged", "default/pod/p"), reader)
+        assert not reader.is_read
+        gates.take("edgecontroller", upstream.SESSION_MESSAGES - 1)
+        await until(lambda: reader.in_flight == 1)
+        assert not reader.is_read
+        gates.take("edgecontroller")
+        await until(lambda: reader.is_read)
+
+
+async def test_sessions_that_wait_for_others_are_read_again_when_half_of_all_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "TOTAL_BYTES", 30_000)
+    other, last = Reader(), Reader()
+    async with gated() as (routes, gates):
+        for _ in range(2):
+            routes.receive(message("edged", "default/pod/p", content="x" * 9_000), other)
+        routes.receive(message("twin", "device/d", content="x" * 12_000), last)
+        assert (other.is_read, last.is_read) == (True, False)
+        gates.take("devicecontroller")
+        await until(lambda: not last.in_flight)
+        assert not last.is_read  # more than half is still there
+        gates.take("edgecontroller")
+        await until(lambda: other.in_flight == 1)
+        assert last.is_read
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,21 @@ async def test_resumes_where_the_watch_broke(server: FakeServer, client: KubeCli
     assert server.requests[-1].query["resourceVersion"] == "20"
 
 
+async def test_an_event_without_a_version_leaves_the_place_of_the_watch(
+    server: FakeServer, client: KubeClient
+) -> None:
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {}}}
+    server.then(
+        listing(version="10"),
+        streams(added(pod("a", 11)), bookmark),
+        streams(added(pod("b", 12)), until=asyncio.Event()),
+    )
+    async with running(client) as run:
+        assert await run.told(2) == [("ADDED", "a", "11"), ("ADDED", "b", "12")]
+        assert run.reflector.statistics.lists == 1
+    assert server.requests[-1].query["resourceVersion"] == "11"
+
+
 async def test_repeated_event_is_told_once(server: FakeServer, client: KubeClient) -> None:
     server.then(
         listing(pod("a", 5)),
