@@ -12,8 +12,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
+from supervisor import client
 from supervisor.api import Settings
 
 _COMMAND: Final = (sys.executable, "-m", "supervisor")
@@ -40,17 +39,14 @@ class Cloudcore:
 
     async def status(self) -> dict[str, Any]:
         """Return what `cloudcore status -o json` prints; raises CloudcoreError if there is none."""
-        command = (*_COMMAND, "status", *_directories(self.settings), "-o", "json")
-        asked = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_environment(),
-        )
-        out, err = await asked.communicate()
-        if asked.returncode not in {0, 1} or not out:  # 1: not all modules are ready
-            raise self.error(f"gave no status: {err.decode().strip()}")
-        document: dict[str, Any] = msgspec.json.decode(out)
+        admin_socket = self.settings.run_dir / "admin.sock"
+        try:
+            # In a thread: the supervisor may be stopped, and then the edges here are to go on.
+            document: dict[str, Any] = await asyncio.to_thread(
+                client.request, admin_socket, "GET", "/status"
+            )
+        except (client.NotRunning, client.AdminError) as error:
+            raise self.error(f"gave no status: {error}") from error
         return document
 
     async def module(self, name: str) -> dict[str, Any]:
