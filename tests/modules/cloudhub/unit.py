@@ -19,6 +19,8 @@ from modules.cloudhub.hub import Hub
 from tests.modules.cloudhub.cloud import HubContext
 
 _spawn = multiprocess.get_context("spawn")
+#: Seconds for importing what the process needs, on a busy machine.
+_START = 60.0
 
 
 async def start(
@@ -32,8 +34,11 @@ async def start(
     ready = _spawn.Event()
     process = _spawn.Process(target=_main, args=(registry, unit, listener, files, settings, ready))
     process.start()
-    assert await asyncio.to_thread(ready.wait, 30)
-    return process
+    if await asyncio.to_thread(ready.wait, _START):
+        return process
+    process.kill()  # or the tests would wait for it at their end
+    process.join()
+    raise AssertionError(f"{unit} was not ready within {_START:g} s")
 
 
 def _main(
