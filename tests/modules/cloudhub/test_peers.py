@@ -7,6 +7,8 @@ import io
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -299,6 +301,17 @@ def test_replicas_need_the_key_of_a_configured_ca() -> None:
     assert CloudHub.problems(CloudHubConfig(), one_of_several) == []
     with pytest.raises(CannotStart, match="set modules.cloudhub.ca_key"):
         credentials_of(CloudHubConfig(**files), one_of_several)
+
+
+def test_a_single_cloudcore_loads_nothing_of_it() -> None:
+    heavy = (
+        "aiohttp.web",
+        "modules.cloudhub.replicas.peers",
+        "modules.cloudhub.replicas.peer_server",
+    )
+    look = f"import sys, modules.cloudhub.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 # Who may ask
