@@ -34,13 +34,16 @@ class DeviceController(Module):
         await run(context, self.config, self.settings)
 
     @classmethod
-    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
-        """Check the kubeconfig and the files that it names."""
+    def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:
+        """Check the kubeconfig and the files that it names, and what replicas need."""
+        from modules.common.sync.record_problems import record_problems
+
+        found = record_problems(cls.name, config.record, settings)
         if not settings.kubernetes.configured:
-            return []  # the embedded API server writes its own at its start
+            return found  # the embedded API server writes its own at its start
         from modules.common.kube.checking import check_kubernetes
 
-        return check_kubernetes(settings)
+        return [*check_kubernetes(settings), *found]
 
     @classmethod
     def checks(

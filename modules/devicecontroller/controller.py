@@ -29,12 +29,15 @@ from modules.common.kube import (
     synced,
 )
 from modules.common.kube.metrics import CACHED_OBJECTS
+from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges, keep_version
+from modules.devicecontroller.replica import Replica
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.upstream import Upstream
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
@@ -107,7 +110,25 @@ class _Controller:
             keep=keep_version,
             set_aside=set_aside,
         )
-        self._edges = Edges(context, told.generations(), known_nodes, self._edge_changed)
+        self._replica: Replica | None = None
+        if settings.replicas.enabled:
+            self._replica = Replica(
+                client,
+                settings,
+                told,
+                delivered,
+                on_foreign_alpha=self._read_again,
+                on_foreign_beta=self._unsure,
+            )
+        replica = self._replica
+        self._edges = Edges(
+            context,
+            {} if replica is not None else told.generations(),
+            known_nodes,
+            self._edge_changed,
+            on_connected=self._connected if replica is not None else None,
+        )
+        duties = Duties(self._edges, replica.election if replica is not None else None)
         status = StatusPatcher(client, DEVICES, keep_read)
         inventory = Inventory({}, {}, known_nodes)
         self._writer = StatusWriter(status, inventory, set_aside)
@@ -122,6 +143,8 @@ class _Controller:
             status=status,
             definitions=self._definitions,
             set_aside=set_aside,
+            takeovers=replica.alpha if replica is not None else None,
+            duties=duties,
         )
         self._beta = v1beta1.Devices(
             client,
@@ -133,15 +156,21 @@ class _Controller:
             on_change=self._report_soon,
             definitions=self._definitions,
             set_aside=set_aside,
+            takeovers=replica.beta if replica is not None else None,
+            duties=duties,
         )
-        self._record_in_api = RecordInApi(
-            client,
-            delivered,
-            RESOURCES,
-            namespace=self._namespace,
-            is_of_today=self._edges.are_of_today,
-            on_found=self._found_of_today,
-        )
+        self._record_in_api: RecordInApi | Replica
+        if replica is None:
+            self._record_in_api = RecordInApi(
+                client,
+                delivered,
+                RESOURCES,
+                namespace=self._namespace,
+                is_of_today=self._edges.are_of_today,
+                on_found=self._found_of_today,
+            )
+        else:
+            self._record_in_api = replica
         self._upstream = Upstream(
             context,
             self._alpha,
@@ -149,6 +178,7 @@ class _Controller:
             self._edges,
             set_aside,
             limit=config.update_device_status_buffer,
+            replica=replica,
         )
 
     async def run(self) -> None:
@@ -176,11 +206,18 @@ class _Controller:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
+            if self._replica is not None:
+                await self._replica.open()
+                tasks.create_task(self._replica.run())
             starting = (
                 tasks.create_task(self._start(DEVICES.version, self._alpha, self._run_alpha)),
                 tasks.create_task(self._start(DEVICES_V1BETA1.version, self._beta, self._run_beta)),
             )
             await self._read_all()
+            if self._replica is not None:
+                nodes = {name for _, name in self._nodes.store}
+                tasks.create_task(self._edges.ask(nodes))
+                tasks.create_task(self._replica.lead(self._alpha, self._beta))
             tasks.create_task(self._upstream.run())
             await asyncio.wait(starting)
 
@@ -207,12 +244,24 @@ class _Controller:
 
     async def _run_beta(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            if self._config.record == "objectsync":
-                await self._record_in_api.open()
-                tasks.create_task(self._record_in_api.run())
-            tasks.create_task(self._edges.ask(self._beta.nodes))
+            if self._replica is None:
+                if self._config.record == "objectsync":
+                    await self._record_in_api.open()
+                    tasks.create_task(self._record_in_api.run())
+                tasks.create_task(self._edges.ask(self._beta.nodes))
             tasks.create_task(self._beta.run(self._config.update_device_status_workers))
             self._begun[DEVICES_V1BETA1.version].set()
+
+    def _connected(self, node: str, generation: str) -> None:
+        self._upstream.connected(node, generation)
+
+    def _unsure(self, node: str, item: Item) -> None:
+        self._beta.delivery.unsure(node, item)
+
+    def _read_again(self, node: str) -> None:
+        """Begin anew with a node of which another replica has written the record."""
+        if self._edges.are_connected(node):
+            self._upstream.connected(node, self._edges.generation_of(node))
 
     def _found_of_today(self, nodes: set[str]) -> None:
         """Note nodes that have ObjectSyncs of devices: their edges know those of v1beta1."""

@@ -45,9 +45,18 @@ class Edges:
         generations: Mapping[str, str],
         nodes: Mapping[Key, Object],
         on_change: Callable[[str], None],
+        *,
+        on_connected: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Set up; `nodes` are those in the API, as `keep_version` reduces them."""
+        """Set up; as one of several replicas with `on_connected`.
+
+        `nodes` are those in the API, as `keep_version` reduces them. `on_connected` gets the nodes
+        that CloudHub answers to be connected here, each with its generation, and calls `connected`
+        when a node may be served. What is known of an edge ends then with its connection: it may
+        be another one that connects elsewhere.
+        """
         self._nodes = nodes
+        self._on_connected = on_connected
         self._generations = dict(generations)
         self._connections: dict[str, bool] = {}
         self._on_change = on_change
@@ -58,7 +67,8 @@ class Edges:
             sender=(SOURCE, GROUP),
             on_found=self._found,
             on_gone=self._gone,
-            asks_silent=False,  # a lost connection is followed by a new one, or by its absence
+            # A lost connection is followed by a new one, or by its absence; or elsewhere.
+            asks_silent=on_connected is not None,
         )
 
     def are_of_today(self, node: str) -> bool:
@@ -92,6 +102,14 @@ class Edges:
         for node in nodes:
             self._generations.setdefault(node, V1_23)
 
+    def generation_of(self, node: str) -> str:
+        """Return the protocol generation of a node's edge; empty if it is not known."""
+        return self._generations.get(node, "")
+
+    def arrives(self, node: str) -> None:
+        """Note a node that has connected, and is not served yet."""
+        self._connections[node] = False
+
     def are_connected(self, node: str) -> bool:
         return self._connections.get(node, False)
 
@@ -101,6 +119,10 @@ class Edges:
 
     def heard_from(self, node: str) -> bool:
         """Note a message of an edge of today; return whether its connection was not known."""
+        if self._on_connected:
+            if self.are_connected(node):
+                self._connectivity.heard_from(node)
+            return False
         is_new = not (self._generations.get(node) == V1_23 and self.are_connected(node))
         if is_new:
             self.connected(node, V1_23)
@@ -108,6 +130,12 @@ class Edges:
 
     def disconnected(self, node: str) -> None:
         self._connectivity.disconnected(node)
+        if self._on_connected:
+            self._generations.pop(node, None)
+
+    def is_elsewhere(self, node: str) -> bool:
+        """Whether a node is known to be connected to no more than another replica."""
+        return self._on_connected is not None and self._connections.get(node) is False
 
     async def ask(self, nodes: Iterable[str]) -> None:
         """Serve questions until cancelled, and ask about these nodes first."""
@@ -125,13 +153,19 @@ class Edges:
     def ask_if_unknown(self, node: str) -> None:
         """Ask about a node that gets its first device, if nothing is known of its connection."""
         if self._asks and node not in self._connections:
+            if self._on_connected:
+                self._connections[node] = False
             self._connectivity.ask(node)
 
     def _found(self, node: str, generation: str) -> None:
+        if self._on_connected:
+            if generation and not self.are_connected(node):
+                self._on_connected(node, generation)
+            return
         if generation:
             self._generations[node] = generation
         self._on_change(node)
 
     def _gone(self, node: str) -> None:
-        self._connections[node] = False
+        self.disconnected(node)
         self._on_change(node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 import ipc
@@ -19,6 +20,7 @@ from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23, generation_of
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
+from modules.devicecontroller.replica import Replica
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
 from modules.devicecontroller.v1alpha1 import twin
 from modules.devicecontroller.v1alpha1.reported_values import Reports
@@ -53,8 +55,10 @@ class Upstream:
         set_aside: SetAside,
         *,
         limit: int,
+        replica: Replica | None = None,
     ) -> None:
         """Set up; at most `limit` messages are in flight, the others stay in the channel."""
+        self._replica = replica
         self._context = context
         self._alpha = alpha
         self._beta = beta
@@ -125,17 +129,33 @@ class Upstream:
 
     def _node_event(self, node: str, message: ipc.Message) -> None:
         if message.operation == "connected":
-            generation = generation_of(message.content)
-            self._alpha.node_sync.connected(node, generation, _ASK_WITHIN)
-            self._edges.connected(node, generation)
-            self._alpha.edge_changed(node)
-            self._beta.connected(node)
+            self.connected(node, generation_of(message.content))
         elif message.operation == "disconnected":
-            self._alpha.node_sync.disconnected(node)
-            self._edges.disconnected(node)
-            self._beta.disconnected(node)
+            self._disconnected(node)
         elif message.operation == messages.LOST:
             self._beta.lost(node)
+
+    def connected(self, node: str, generation: str) -> None:
+        """Serve a node that has connected; with several replicas, once its record is read."""
+        if self._replica is None:
+            self._serve(node, generation)
+            return
+        self._disconnected(node)  # nothing is in flight on the new connection
+        self._edges.arrives(node)
+        self._replica.begin(node, generation, partial(self._serve, node, generation))
+
+    def _serve(self, node: str, generation: str) -> None:
+        self._alpha.node_sync.connected(node, generation, _ASK_WITHIN)
+        self._edges.connected(node, generation)
+        self._alpha.edge_changed(node)
+        self._beta.connected(node)
+
+    def _disconnected(self, node: str) -> None:
+        if self._replica is not None:
+            self._replica.give_up(node)
+        self._alpha.node_sync.disconnected(node)
+        self._edges.disconnected(node)
+        self._beta.disconnected(node)
 
     def _of_today(self, node: str, about: str, delivery: ipc.Delivery) -> None:
         """Hand a message of an edge that knows devices of v1beta1 to these."""

@@ -34,8 +34,13 @@ class EdgeController(Module):
     @classmethod
     def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:
         """Check the kubeconfig and the files that it names, and what replicas need."""
-        found = _problems_of_replicas(config, settings)
+        from modules.common.sync.record_problems import record_problems
+
+        found = record_problems(cls.name, config.record, settings)
         if not settings.kubernetes.configured:
+            if settings.replicas.enabled:
+                reason = "replicas share a cluster, and [kubernetes] names none"
+                found.append(Problem("replicas.enabled", reason, "set kubernetes.kubeconfig"))
             return found  # the embedded API server writes its own kubeconfig at its start
         from modules.common.kube.checking import check_kubernetes
 
@@ -48,17 +53,3 @@ class EdgeController(Module):
         from modules.edgecontroller.checks import checks
 
         return checks(config, settings, command)
-
-
-def _problems_of_replicas(config: EdgeControllerConfig, settings: Settings) -> list[Problem]:
-    if not settings.replicas.enabled:
-        return []
-    found = []
-    if not settings.kubernetes.configured:
-        reason = "replicas share a cluster, and [kubernetes] names none"
-        found.append(Problem("replicas.enabled", reason, "set kubernetes.kubeconfig"))
-    if config.record != "objectsync":
-        reason = f"replicas share the record of what edges have, and this is {config.record!r}"
-        hint = 'set modules.edgecontroller.record = "objectsync"'
-        found.append(Problem("modules.edgecontroller.record", reason, hint))
-    return found

@@ -23,6 +23,7 @@ from modules.common.kube import (
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
+from modules.common.sync.takeovers import Takeovers
 from modules.edgecontroller import messages, metrics
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -31,13 +32,12 @@ from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.pods import PodEventHandler
-from modules.edgecontroller.downstream.record_in_api import record_in_api
+from modules.edgecontroller.downstream.record_in_api import record_in_api, takeovers
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
     Store,
 )
-from modules.edgecontroller.downstream.takeovers import Takeovers
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import RESOURCES, keeping
@@ -118,15 +118,16 @@ class Controller:
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
-        takeovers = None
+        replica: Takeovers | None = None
         if is_replica:
-            takeovers = Takeovers(client, self._state, self._namespace, self._unsure)
+            self._state.is_replica = True
+            replica = takeovers(client, self._state, self._namespace, self._unsure)
         self._updater = NodeUpdater(
             self._state,
             self._cloudhub,
             self._set_aside,
             self._node_reader.add,
-            takeovers.weaken if takeovers is not None else None,
+            replica.weaken if replica is not None else None,
         )
         self._nodes = NodeEventHandler(
             self._state,
@@ -134,7 +135,7 @@ class Controller:
             self._cloudhub,
             context,
             self._set_aside,
-            takeovers=takeovers,
+            takeovers=replica,
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
@@ -157,10 +158,10 @@ class Controller:
             self._set_aside,
         )
         self._record_in_api: RecordInApi | Takeovers
-        if takeovers is None:
+        if replica is None:
             self._record_in_api = record_in_api(client, self._state, self._namespace)
         else:
-            self._record_in_api = takeovers
+            self._record_in_api = replica
         self._reflectors = self._make_reflectors()
         self._measured: Counter[str] = Counter()
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psutil
 
 from modules.common.kube import LEASES, NODES, OBJECTSYNCS, PODS, KubeClient
-from modules.common.sync.object_syncs import read_sync
+from modules.common.sync.sync_form import read_sync
 from modules.hollow import manifests, tls
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running
@@ -161,6 +161,7 @@ async def three_replicas() -> AsyncIterator[Fleet]:
                     *("--set", 'replicas.address="127.0.0.1"'),
                     *("--set", "replicas.port=0"),
                     *("--set", 'modules.edgecontroller.record="objectsync"'),
+                    *("--set", 'modules.devicecontroller.record="objectsync"'),
                 )
             )
             replicas.append((name, cloudcore, network))

@@ -26,7 +26,7 @@ from modules.common.kube import (
     OBJECTSYNCS,
     KubeClient,
 )
-from modules.common.sync.object_syncs import read_sync
+from modules.common.sync.sync_form import read_sync
 from modules.hollow import manifests
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running

@@ -27,7 +27,7 @@ from modules.common.kube import (
     SECRETS,
     KubeClient,
 )
-from modules.common.sync.object_syncs import read_sync
+from modules.common.sync.sync_form import read_sync
 from modules.hollow import manifests, tls
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running

@@ -3,7 +3,8 @@
 Nobody but the API can say what an edge has, so its record is never stronger than the truth:
 
 - What makes a row weaker (a new row; a version that is not sure any more, as a deletion is about to
-  be sent) is in the API before the message goes to the edge.
+  be sent; what else is about to be sent of an object) is in the API before the message goes to the
+  edge.
 - What makes it stronger (an acknowledgement) is written afterwards, on the condition that nobody
   has written the ObjectSync since. If somebody has, the row is not sure any more, and the object is
   sent again: only the answer to a message that is sent from now on shows that the edge is here.
@@ -16,16 +17,15 @@ tests/modules/common/replicas/ has the model.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from modules.common.kube import (
-    CLUSTEROBJECTSYNCS,
-    OBJECTSYNCS,
     AlreadyExists,
     Conflict,
     KubeClient,
@@ -34,12 +34,18 @@ from modules.common.kube import (
     Resource,
 )
 from modules.common.sync.journal import Item, Row
-from modules.common.sync.object_syncs import UNSEEN, ObjectSyncs, SyncKey, seen_of
-from modules.common.sync.record import DENIED, Record
-
-#: The label with the node, so that the rows of one node can be listed, and the limit of its value.
-NODE_LABEL: Final = "cloudcore.kubeedge.io/node"
-_LABEL_ROOM: Final = 63
+from modules.common.sync.object_syncs import ObjectSyncs, Wanted
+from modules.common.sync.record import DENIED, EVERY_NODE, Record
+from modules.common.sync.sync_form import (
+    NODE_LABEL,
+    SENT,
+    UNSEEN,
+    SyncKey,
+    label_of,
+    places,
+    seen_of,
+    write_sent,
+)
 
 #: Says when a row without a version was written anew.
 _TAKEN: Final = "cloudcore.kubeedge.io/taken"
@@ -61,17 +67,27 @@ class FencedObjectSyncs(ObjectSyncs):
         kinds: Mapping[str, Resource],
         versions_count: Callable[[str], bool],
         on_foreign: Callable[[str, Item], None],
+        *,
+        decode: Callable[[bytes], Any] = msgspec.json.decode,
     ) -> None:
         """Set up; `versions_count` says of which nodes acknowledged versions are kept.
 
-        `on_foreign` gets a node and an item whose row another replica has written.
+        `on_foreign` gets a node and an item whose row another replica has written; `decode`
+        decodes the payload of a row, or raises a MsgspecError.
         """
         super().__init__(client, record, kinds, lambda _: True)
         self._versions_count = versions_count
         self._on_foreign = on_foreign
+        self._decode = decode
         self._revisions: dict[SyncKey, str] = {}
         """the resourceVersion of each ObjectSync as it was written or read here"""
-        self._awaited: dict[SyncKey, asyncio.Future[None]] = {}
+        self._sent: dict[SyncKey, str] = {}
+        """the annotations with payloads of those that have one"""
+        self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
+        """those that are known here, by node"""
+        self._awaited: dict[SyncKey, asyncio.Future[bool]] = {}
+        self._foreign: set[SyncKey] = set()
+        """those of which the present attempt to write has found a write of another replica"""
 
     def changed(self, node: str, item: Item, before: Row | None, after: Row | None) -> None:
         before, after = _kept(before), _kept(after)
@@ -79,33 +95,26 @@ class FencedObjectSyncs(ObjectSyncs):
             after = after._replace(seen="")
         super().changed(node, item, before, after)
 
-    async def label_all(self, namespace: str | None) -> None:
-        """Label what was written before there were replicas; raises a KubeError."""
-        for resource, of_namespace in _places(namespace):
-            pages = self._client.pages(resource, of_namespace, label_selector=f"!{NODE_LABEL}")
-            async for page in pages:
-                for obj in page.items:
-                    metadata = obj["metadata"]
-                    node = metadata["name"].rpartition(".")[0]
-                    patch = {"metadata": {"labels": {NODE_LABEL: label_of(node)}}}
-                    try:
-                        await self._client.patch(
-                            resource, metadata["name"], patch, metadata.get("namespace")
-                        )
-                    except NotFound:
-                        continue
+    async def publish(self, node: str, item: Item, row: Row) -> None:
+        """Create the ObjectSync of a row, as one that is not sure; raises a KubeError."""
+        if _kept(row) is None or item[0] not in self._kinds or not row.uid:
+            return
+        key = self._key(node, item, row.uid)
+        made = self._made(key, Wanted(item, UNSEEN, row.payload))
+        with suppress(AlreadyExists, NotFound):  # with its namespace, the object is gone, too
+            await self._client.create(key.resource, made, key.namespace or None)
 
     async def load_node(self, node: str, namespace: str | None) -> None:
         """Read what a node has, before anything is sent to it; raises a KubeError."""
         record = self._record
         found: defaultdict[Item, dict[str, Row]] = defaultdict(dict)
         keys: set[SyncKey] = set()
-        for resource, of_namespace in _places(namespace):
+        for resource, of_namespace in places(namespace):
             selector = f"{NODE_LABEL}={label_of(node)}"
             async for page in self._client.pages(resource, of_namespace, label_selector=selector):
                 for obj in page.items:
                     read = self._parse(obj)
-                    if read and _node_of(read[0]) == node:
+                    if read and read[0].node == node:
                         key, item, _ = read
                         row = await self._take(obj, *read, record.row(node, item))
                         found[item][row.uid] = row
@@ -120,69 +129,127 @@ class FencedObjectSyncs(ObjectSyncs):
                 self._want(self._key(node, item, other), None)
         record.replace_rows(node, rows, self._kinds)
 
+    def forget_node(self, node: str) -> bool:
+        """Forget what a node has that is elsewhere; whether all that was to be written is."""
+        keys = self._keys.get(node, set())
+        if not self._wanted.keys().isdisjoint(keys):
+            return False
+        for key in list(keys):
+            self._drop(key)
+        self._record.replace_rows(node, {}, self._kinds)
+        return True
+
     async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[str]:
         """Write what has to be written before messages about these rows are sent.
 
         Returns the nodes for which that has not worked in time.
         """
-        awaited: dict[asyncio.Future[None], str] = {}
-        for node, item in rows:
-            row = _kept(self._record.row(node, item))
+        known = ((node, item, self._record.row(node, item)) for node, item in rows)
+        return await self.write_first((node, item, row) for node, item, row in known if row)
+
+    async def write_first(self, rows: Iterable[tuple[str, Item, Row]]) -> set[str]:
+        """Do the same for rows that the record gets afterwards."""
+        awaited: dict[asyncio.Future[bool], str] = {}
+        for node, item, each in rows:
+            row = _kept(each)
             if row is None or item[0] not in self._kinds:
                 continue
             key = self._key(node, item, row.uid)
-            written = self._written.get(key)
-            if written is None or (not row.seen and written not in _WEAK):
+            if not self._is_safe(key, row):
                 future = self._awaited.setdefault(key, asyncio.Future())
                 awaited[future] = node
                 self.changed(node, item, None, row)
                 self._queue.add(key)
         if not awaited:
             return set()
-        _, late = await asyncio.wait(awaited, timeout=_PATIENCE)
-        return {awaited[future] for future in late}
+        done, late = await asyncio.wait(awaited, timeout=_PATIENCE)
+        failed = {future for future in done if not future.result()}
+        return {awaited[future] for future in late | failed}
+
+    def _is_safe(self, key: SyncKey, row: Row) -> bool:
+        """Whether the API says no more than that a node may have what is in a row."""
+        written = self._written.get(key)
+        if written is None or (not row.seen and written not in _WEAK):
+            return False
+        return self._sent.get(key, "") == write_sent(row.payload)
+
+    def _has(self, key: SyncKey, wanted: Wanted | None) -> bool:
+        return super()._has(key, wanted) and (
+            wanted is None or self._sent.get(key, "") == write_sent(wanted.payload)
+        )
 
     async def _write(self, key: SyncKey) -> None:
         future = self._awaited.get(key)
+        self._foreign.discard(key)
         await super()._write(key)
         if future and self._awaited.get(key) is future:
             del self._awaited[key]
-            future.set_result(None)
+            future.set_result(key not in self._foreign)
 
-    async def _bring_to(self, key: SyncKey, item: Item, version: str) -> None:
-        if key not in self._written:
-            await self._create(key, item)
-        if self._written[key] == version or {self._written[key], version} <= set(_WEAK):
+    async def _bring_to(self, key: SyncKey, wanted: Wanted) -> None:
+        if key not in self._written and not await self._make(key, wanted):
             return
-        patch = {
-            "metadata": {"resourceVersion": self._revisions[key]},
-            "status": {"objectResourceVersion": version},
-        }
+        sent = write_sent(wanted.payload)
+        if self._sent.get(key, "") != sent:
+            patch: Object = {"metadata": {"annotations": {SENT: sent or None}}}
+            if not await self._patch(key, wanted, patch, sent=sent):
+                return
+        if {self._written[key], wanted.version} <= set(_WEAK):
+            return
+        if self._written[key] != wanted.version:
+            status = {"status": {"objectResourceVersion": wanted.version}}
+            await self._patch(key, wanted, status, "status", version=wanted.version)
+
+    async def _patch(
+        self,
+        key: SyncKey,
+        wanted: Wanted,
+        patch: Object,
+        subresource: str = "",
+        *,
+        version: str | None = None,
+        sent: str | None = None,
+    ) -> bool:
+        """Patch an ObjectSync that nobody else has written since; whether it was patched."""
+        fenced = {"resourceVersion": self._revisions[key], **patch.get("metadata", {})}
         try:
             written = await self._client.patch(
-                key.resource, key.name, patch, key.namespace or None, subresource="status"
+                key.resource,
+                key.name,
+                {**patch, "metadata": fenced},
+                key.namespace or None,
+                subresource=subresource,
             )
         except NotFound:
             self._drop(key)
-            if version in _WEAK:
-                await self._create(key, item)
+            if wanted.version in _WEAK:
+                await self._make(key, wanted)
+            return False
         except Conflict:
-            await self._read_foreign(key, item)
-        else:
-            self._written[key] = version
-            self._revisions[key] = written["metadata"]["resourceVersion"]
+            await self._read_foreign(key, wanted.item)
+            return False
+        version = self._written[key] if version is None else version
+        self._learn(key, written, version, self._sent.get(key, "") if sent is None else sent)
+        return True
 
-    async def _create(self, key: SyncKey, item: Item) -> None:
-        obj = self._made(key, item)
-        obj["metadata"]["labels"] = {NODE_LABEL: label_of(_node_of(key))}
+    async def _make(self, key: SyncKey, wanted: Wanted) -> bool:
         try:
-            made = await self._client.create(key.resource, obj, key.namespace or None)
+            made = await self._client.create(
+                key.resource, self._made(key, wanted), key.namespace or None
+            )
         except AlreadyExists:
-            await self._read_foreign(key, item)
-        else:
-            self._written[key] = ""
-            self._revisions[key] = made["metadata"]["resourceVersion"]
-            self._record.note_second(_node_of(key), item, key.name.rpartition(".")[2])
+            await self._read_foreign(key, wanted.item)
+            return False
+        self._learn(key, made, "", write_sent(wanted.payload))
+        self._record.note_second(key.node, wanted.item, key.uid)
+        return True
+
+    def _made(self, key: SyncKey, wanted: Wanted) -> Object:
+        obj = super()._made(key, wanted)
+        obj["metadata"]["labels"] = {NODE_LABEL: label_of(key.node)}
+        if sent := write_sent(wanted.payload):
+            obj["metadata"]["annotations"] = {SENT: sent}
+        return obj
 
     async def _delete(self, key: SyncKey) -> None:
         if key not in self._written:
@@ -196,15 +263,15 @@ class FencedObjectSyncs(ObjectSyncs):
 
     async def _read_foreign(self, key: SyncKey, item: Item) -> None:
         """Take note of a row that another replica has written."""
+        self._foreign.add(key)
         try:
             obj = await self._client.get(key.resource, key.name, key.namespace or None)
         except NotFound:
             self._drop(key)
             return
         read = self._parse(obj)
-        self._written[key] = read[2] if read else ""
-        self._revisions[key] = obj["metadata"]["resourceVersion"]
-        self._on_foreign(_node_of(key), item)
+        self._learn(key, obj, read[2] if read else "", _sent_in(obj))
+        self._on_foreign(key.node, item)
 
     async def _take(
         self, obj: Object, key: SyncKey, item: Item, version: str, before: Row | None
@@ -213,38 +280,47 @@ class FencedObjectSyncs(ObjectSyncs):
 
         If nobody has written it since this replica did, the row that is known says more.
         """
-        uid = key.name.rpartition(".")[2]
-        revision = obj["metadata"]["resourceVersion"]
-        is_known = self._revisions.get(key) == revision
-        self._written[key] = version
-        if version in _WEAK:
+        is_known = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
+        sent = _sent_in(obj)
+        if version in _WEAK and key.node != EVERY_NODE:
             patch = {"metadata": {"annotations": {_TAKEN: str(time.time_ns())}}}
-            taken = await self._client.patch(key.resource, key.name, patch, key.namespace or None)
-            revision = taken["metadata"]["resourceVersion"]
-        self._revisions[key] = revision
-        if is_known and version not in _WEAK and before and before.uid == uid:
+            obj = await self._client.patch(key.resource, key.name, patch, key.namespace or None)
+        self._learn(key, obj, version, sent)
+        if is_known and version not in _WEAK and before and before.uid == key.uid:
             return before
         self._wanted.pop(key, None)
         seen = "" if version in _WEAK else seen_of(item, version)
-        return Row(uid, seen, in_second=True)
+        return Row(key.uid, seen, self._payload(sent), in_second=True)
+
+    def _payload(self, sent: str) -> Any:
+        """Return the payload in an annotation, None if there is none or somebody has changed it."""
+        with suppress(msgspec.MsgspecError):
+            return self._decode(sent.encode()) if sent else None
+        return None
 
     def _forget_others(self, node: str, found: Container[SyncKey]) -> None:
         """Forget the ObjectSyncs of a node that are there no more."""
-        for key in [key for key in self._written if _node_of(key) == node]:
+        for key in list(self._keys.get(node, ())):
             if key not in found:
                 self._drop(key)
                 self._wanted.pop(key, None)
 
+    def _learn(self, key: SyncKey, obj: Object, version: str, sent: str) -> None:
+        self._written[key] = version
+        self._revisions[key] = obj["metadata"]["resourceVersion"]
+        self._keys[key.node].add(key)
+        if sent:
+            self._sent[key] = sent
+        else:
+            self._sent.pop(key, None)
+
     def _drop(self, key: SyncKey) -> None:
-        self._written.pop(key, None)
-        self._revisions.pop(key, None)
-
-
-def label_of(node: str) -> str:
-    """Return the label's value for a node, whose name may be longer than a label."""
-    if len(node) <= _LABEL_ROOM:
-        return node
-    return hashlib.sha256(node.encode()).hexdigest()[:_LABEL_ROOM]
+        for known in (self._written, self._revisions, self._sent):
+            known.pop(key, None)
+        keys = self._keys.get(key.node, set())
+        keys.discard(key)
+        if not keys:
+            self._keys.pop(key.node, None)
 
 
 def _kept(row: Row | None) -> Row | None:
@@ -252,9 +328,6 @@ def _kept(row: Row | None) -> Row | None:
     return None if row is None or row.uid == DENIED else row
 
 
-def _node_of(key: SyncKey) -> str:
-    return key.name.rpartition(".")[0]
-
-
-def _places(namespace: str | None) -> tuple[tuple[Resource, str | None], ...]:
-    return ((OBJECTSYNCS, namespace), (CLUSTEROBJECTSYNCS, None))
+def _sent_in(obj: Object) -> str:
+    sent = (obj["metadata"].get("annotations") or {}).get(SENT)
+    return sent if isinstance(sent, str) else ""

@@ -11,10 +11,11 @@ comparison at the next start.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from modules.common.failure_log import FailureLog
 from modules.common.kube import (
@@ -30,6 +31,16 @@ from modules.common.kube import (
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.sync.record import Record
+from modules.common.sync.sync_form import (
+    NO_NAMESPACE,
+    UNSEEN,
+    SyncKey,
+    is_newer,
+    name_of,
+    read_sync,
+    seen_of,
+    version_of,
+)
 
 #: Seconds in which the changes of one object are written together.
 _PAUSE: Final = 1.0
@@ -37,61 +48,16 @@ _PAUSE: Final = 1.0
 #: Writes at a time; no more of the API client's rate limit is taken at once.
 _WORKERS: Final = 4
 
-#: The version of an object that a node has not acknowledged, as Go's cloud writes it.
-UNSEEN: Final = "0"
-
 log = logging.getLogger(__name__)
 
 
-class SyncKey(NamedTuple):
-    """An ObjectSync; without a namespace, a ClusterObjectSync."""
-
-    namespace: str
-    name: str
-
-    @property
-    def resource(self) -> Resource:
-        return OBJECTSYNCS if self.namespace else CLUSTEROBJECTSYNCS
-
-
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """What an ObjectSync is to have."""
 
     item: Item
     version: str
-
-
-class Sync(NamedTuple):
-    """What an ObjectSync says: the version of an object that a node has acknowledged."""
-
-    node: str
-    uid: str
-    api_version: str
-    kind: str
-    namespace: str
-    """of the object; empty for one of the cluster"""
-    name: str
-    version: str
-    """empty if none was ever written"""
-
-
-def read_sync(obj: Object) -> Sync | None:
-    """Return what an ObjectSync or ClusterObjectSync says; None for one that says nothing."""
-    metadata, spec = obj["metadata"], obj.get("spec") or {}
-    node, _, uid = metadata["name"].rpartition(".")
-    name = spec.get("objectName")
-    if not (isinstance(name, str) and name and node and uid):
-        return None
-    version = (obj.get("status") or {}).get("objectResourceVersion")
-    return Sync(
-        node,
-        uid,
-        str(spec.get("objectAPIVersion")),
-        str(spec.get("objectKind")),
-        metadata.get("namespace") or "",
-        name,
-        version if isinstance(version, str) else "",
-    )
+    payload: Any = None
+    """for who goes on from it; Go's form has no place for it"""
 
 
 class ObjectSyncs:
@@ -115,7 +81,7 @@ class ObjectSyncs:
         #: The version in each ObjectSync that exists.
         self._written: dict[SyncKey, str] = {}
         #: Those that differ; None: it is not to exist.
-        self._wanted: dict[SyncKey, _Wanted | None] = {}
+        self._wanted: dict[SyncKey, Wanted | None] = {}
         self._queue: KeyedQueue[SyncKey] = KeyedQueue(self._write, KubeError, self._put_aside)
         self._failures = FailureLog(log)
 
@@ -124,16 +90,18 @@ class ObjectSyncs:
         return len(self._wanted)
 
     async def run(self) -> None:
-        """Write until cancelled."""
-        await self._queue.run(_WORKERS)
+        """Write until cancelled; what could not be written in an outage is written after it."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._queue.run(_WORKERS))
+                tasks.create_task(self._retry_after_outages())
+        finally:
+            self._queue.stop()
 
-    def stop(self) -> None:
-        """Cancel all timers."""
-        self._queue.stop()
-
-    def retry_now(self) -> None:
-        """Write at once what could not be written in an outage."""
-        self._queue.retry_now()
+    async def _retry_after_outages(self) -> None:
+        while True:
+            await self._client.health.recovered()
+            self._queue.retry_now()
 
     def changed(self, node: str, item: Item, before: Row | None, after: Row | None) -> None:
         """Have a changed row written."""
@@ -142,7 +110,7 @@ class ObjectSyncs:
         if before and (after is None or after.uid != before.uid):
             self._want(self._key(node, item, before.uid), None)
         if after and after.uid and self._keeps(node):
-            wanted = _Wanted(item, _version_of(after.seen))
+            wanted = Wanted(item, version_of(after.seen), after.payload)
             self._want(self._key(node, item, after.uid), wanted)
 
     async def load(self, namespace: str | None) -> set[str]:
@@ -157,12 +125,11 @@ class ObjectSyncs:
         found: defaultdict[tuple[str, Item], dict[str, str]] = defaultdict(dict)
         async for key, item, version in self._read(namespace):
             self._written[key] = version
-            node, _, uid = key.name.rpartition(".")
-            found[node, item][uid] = version
+            found[key.node, item][key.uid] = version
         for (node, item), uids in found.items():
             row = self._record.row(node, item)
             uid = row.uid if row and row.uid in uids else next(iter(uids))
-            if row is None or row.uid != uid or _is_newer(uids[uid], _version_of(row.seen)):
+            if row is None or row.uid != uid or is_newer(uids[uid], version_of(row.seen)):
                 seen = "" if uids[uid] == UNSEEN else seen_of(item, uids[uid])
                 new = row._replace(seen=seen) if row and row.uid == uid else Row(uid, seen)
                 self._record.put(node, item, new)
@@ -186,7 +153,7 @@ class ObjectSyncs:
                 if self._record.has_second(node, item)
                 and (node, item) not in found
                 and namespace in (None, item[1])
-                and not _is_newer(_version_of(row.seen), self._listed)
+                and not is_newer(version_of(row.seen), self._listed)
             ]
             self._record.remove(node, deleted)
 
@@ -219,19 +186,22 @@ class ObjectSyncs:
         type_ = self._types.get((sync.api_version, sync.kind)) if sync else None
         if sync is None or type_ is None:
             return None
-        item = (type_, sync.namespace or "null", sync.name)
+        item = (type_, sync.namespace or NO_NAMESPACE, sync.name)
         return SyncKey(sync.namespace, obj["metadata"]["name"]), item, sync.version
 
     def _key(self, node: str, item: Item, uid: str) -> SyncKey:
         type_, namespace, _ = item
-        return SyncKey(namespace if self._kinds[type_].namespaced else "", f"{node}.{uid}")
+        return SyncKey(namespace if self._kinds[type_].namespaced else "", name_of(node, uid))
 
-    def _want(self, key: SyncKey, wanted: _Wanted | None) -> None:
-        written = self._written.get(key)
-        if key not in self._wanted and written == (wanted and wanted.version):
+    def _want(self, key: SyncKey, wanted: Wanted | None) -> None:
+        if key not in self._wanted and self._has(key, wanted):
             return
         self._wanted[key] = wanted
         self._queue.add_later(key, _PAUSE)
+
+    def _has(self, key: SyncKey, wanted: Wanted | None) -> bool:
+        """Whether an ObjectSync is as it is to be."""
+        return self._written.get(key) == (wanted and wanted.version)
 
     async def _write(self, key: SyncKey) -> None:
         if key not in self._wanted:
@@ -241,7 +211,7 @@ class ObjectSyncs:
             if wanted is None:
                 await self._delete(key)
             else:
-                await self._bring_to(key, wanted.item, wanted.version)
+                await self._bring_to(key, wanted)
         except KubeError as error:
             if error.retriable:
                 raise
@@ -262,9 +232,10 @@ class ObjectSyncs:
                 log.debug("%s: deleted already", key.name)
             del self._written[key]
 
-    async def _bring_to(self, key: SyncKey, item: Item, version: str) -> None:
+    async def _bring_to(self, key: SyncKey, wanted: Wanted) -> None:
+        version = wanted.version
         if key not in self._written:
-            await self._create(key, item)
+            await self._create(key, wanted)
         if self._written[key] == version:
             return
         patch = {"status": {"objectResourceVersion": version}}
@@ -274,24 +245,24 @@ class ObjectSyncs:
             )
         except NotFound:
             del self._written[key]  # somebody has deleted it
-            await self._create(key, item)
+            await self._create(key, wanted)
             await self._client.patch(
                 key.resource, key.name, patch, key.namespace or None, subresource="status"
             )
         self._written[key] = version
 
-    async def _create(self, key: SyncKey, item: Item) -> None:
-        made = self._made(key, item)
+    async def _create(self, key: SyncKey, wanted: Wanted) -> None:
+        made = self._made(key, wanted)
         try:
             await self._client.create(key.resource, made, key.namespace or None)
         except AlreadyExists:
             log.debug("%s: exists already", key.name)
         self._written[key] = ""
-        node, _, uid = key.name.rpartition(".")
-        self._record.note_second(node, item, uid)
+        self._record.note_second(key.node, wanted.item, key.uid)
 
-    def _made(self, key: SyncKey, item: Item) -> Object:
+    def _made(self, key: SyncKey, wanted: Wanted) -> Object:
         """Return a new ObjectSync."""
+        item = wanted.item
         kind = self._kinds[item[0]]
         spec = {
             "objectAPIVersion": kind.api_version,
@@ -306,22 +277,3 @@ class ObjectSyncs:
     def _put_aside(self, key: SyncKey, error: Exception) -> None:
         self._wanted.pop(key, None)
         log.error("cannot write %s %s", key.resource.kind, key.name, exc_info=error)
-
-
-def _version_of(seen: str) -> str:
-    """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
-    return seen.rpartition("@")[2] or UNSEEN
-
-
-def _is_newer(version: str, other: str) -> bool:
-    """Whether a resourceVersion is later than another; as in Go's cloud, they are numbers."""
-    return _number_of(version) > _number_of(other)
-
-
-def _number_of(version: str) -> int:
-    return int(version) if version.isdecimal() else 0
-
-
-def seen_of(item: Item, version: str) -> str:
-    """Return the version for the record; of a cluster's object the hash is not known."""
-    return f"@{version}" if item[1] == "null" else version

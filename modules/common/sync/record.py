@@ -69,6 +69,8 @@ class Record:
         self._uncommitted = False
         self._journal = Journal(path, self._all, decode)
         self._second: Store | None = None
+        self.on_forget: Callable[[str], None] = lambda _: None
+        """called with a node that may have lost its objects"""
         for node, item, row in self._journal.load():
             if row is None:
                 self._rows[node].pop(item, None)
@@ -200,9 +202,15 @@ class Record:
 
     def forget_seen(self, node: str) -> None:
         """Forget all acknowledgements of a node, which may have lost its objects."""
+        self.on_forget(node)
         for item, row in self.items(node).items():
             if row.seen:
                 self._set(node, item, row._replace(seen=""))
+
+    def note_row(self, node: str, item: Item, row: Row) -> None:
+        """Record a row, if there is none of the item, without a word to the second store."""
+        if self.row(node, item) is None:
+            self.replace_rows(node, {item: row}, ())
 
     def doubt_row(self, node: str, item: Item) -> None:
         """Forget the acknowledged version of a row, without a word to the second store."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
@@ -70,14 +69,4 @@ class RecordInApi:
 
     async def run(self) -> None:
         """Write until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._syncs.run())
-                tasks.create_task(self._retry_after_outages())
-        finally:
-            self._syncs.stop()
-
-    async def _retry_after_outages(self) -> None:
-        while True:
-            await self._client.health.recovered()
-            self._syncs.retry_now()
+        await self._syncs.run()

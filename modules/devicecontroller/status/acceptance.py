@@ -22,6 +22,7 @@ from modules.common.kube import (
     reference,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.duties import Duty
 from modules.devicecontroller.status.conditions import conditions_of, keep_conditions, label
 from modules.devicecontroller.status.status_patch import (
     StatusPatcher,
@@ -33,6 +34,9 @@ ACCEPTED: Final = "Accepted"
 #: Seconds that a fault must last before it is reported: `kubectl apply -f folder/` may create a
 #: device before its model, depending on the names of the files.
 _GRACE: Final = 1.0
+
+#: The same where another replica may report it.
+_LEFT: Final = 4.0
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +66,13 @@ class Acceptance:
         set_aside: SetAside,
         *,
         on_change: Callable[[], None],
+        duty: Callable[[Object], Duty] = lambda _: Duty.OURS,
     ) -> None:
-        """Set up; `on_change` is called when `count` has changed."""
+        """Set up; `on_change` is called when `count` has changed.
+
+        With several replicas, `duty` says whose work a device is.
+        """
+        self._duty = duty
         self._status = status
         self._recorder = set_aside.recorder
         self._known = known
@@ -75,12 +84,20 @@ class Acceptance:
 
     def enqueue(self, device: Key) -> None:
         """Enqueue a device that has changed, or that depends on an object that has changed."""
-        self.queue.add_later(device, _GRACE)
+        duty = self._duty_of(device)
+        if duty is Duty.OTHERS:
+            self._told.pop(device, None)
+        else:
+            self.queue.add_later(device, _GRACE if duty is Duty.OURS else _LEFT)
 
     @property
     def count(self) -> int:
         """The number of devices with a reported fault."""
         return len(self._told)
+
+    def _duty_of(self, key: Key) -> Duty:
+        """Return whose work a device is; one that is gone or set aside belongs to no node."""
+        return self._duty(self._known.devices.get(key) or {})
 
     def _put_aside(self, key: Key, error: Exception) -> None:
         device = self._known.devices.get(key)
@@ -97,10 +114,14 @@ class Acceptance:
             fault: DeviceFault | None = DeviceFault(*explain(aside.error))
         else:
             fault = self._fault_of(device) if device else None
+        is_left = self._duty_of(key) is Duty.OURS_IF_LEFT
+        if is_left and device and fault is None and _is_of_other_version(device):
+            return  # only the replica to which its edge connects knows better
         if fault is None or device is None:
             healed = self._told.pop(key, None)
         elif self._told.get(key) != fault:
-            if not aside:  # what is set aside has been logged already
+            # What is set aside has been logged already, and another replica may have told it.
+            if not aside and not (is_left and _marked(device, fault)):
                 log.warning("device %s: rejected: %s", label(device), fault.message)
                 involved = reference(self._status.resource, device)
                 self._recorder.event(involved, "Warning", fault.reason, fault.message)
@@ -129,6 +150,13 @@ class Acceptance:
         except (BadRequest, Invalid) as error:
             # A retry cannot mend it: the API server rejects the device as a whole.
             self._set_aside.put(self._status.subject(device), error)
+
+
+def _is_of_other_version(device: Object) -> bool:
+    return any(
+        each.get("type") == ACCEPTED and each.get("reason") == Reason.OTHER_VERSION
+        for each in conditions_of(device)
+    )
 
 
 def _marked(device: Object, fault: DeviceFault | None) -> bool:

@@ -21,7 +21,9 @@ from modules.common.kube import (
     WatchEvent,
     key_of,
 )
+from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import (
@@ -65,8 +67,10 @@ class Devices:
         status: StatusPatcher,
         definitions: Definitions,
         set_aside: SetAside,
+        takeovers: Takeovers | None = None,
+        duties: Duties,
     ) -> None:
-        """Set up for one namespace, or for all (None).
+        """Set up for one namespace, or for all (None); with several replicas with `takeovers`.
 
         The reflectors fill the stores of `inventory`. `on_change` is called after each change.
         """
@@ -110,9 +114,9 @@ class Devices:
         self.reflectors = (self._devices, self._models, self._profiles)
         inventory.aside = self._devices.aside
         inventory.models_aside = self._models.aside
-        self.node_sync = NodeSync(context, inventory, record, set_aside)
+        self.node_sync = NodeSync(context, inventory, record, set_aside, takeovers)
         self._profile_writer = ProfileWriter(
-            client, self._inventory, self._profiles.store, set_aside
+            client, self._inventory, self._profiles.store, set_aside, duties
         )
         self._acceptance = Acceptance(
             status,
@@ -120,6 +124,7 @@ class Devices:
             lambda device: fault_of(device, inventory, self.node_sync.takes_devices),
             set_aside,
             on_change=on_change,
+            duty=lambda device: duties.towards(_node_of(device)),
         )
 
     async def run(self, profile_workers: int) -> None:
@@ -131,6 +136,16 @@ class Devices:
             tasks.create_task(self.node_sync.queue.run())
             tasks.create_task(self._profile_writer.queue.run(profile_workers))
             tasks.create_task(self._acceptance.queue.run())
+
+    def lead(self) -> None:
+        """Begin with what the leader of several replicas does."""
+        for key in self._inventory.devices.keys() | self._inventory.aside.keys():
+            self._acceptance.enqueue(key)
+        for slot in self._inventory.slots():
+            for namespace, _ in self._inventory.claimants(slot):
+                self._profile_writer.enqueue(Profile(slot.node, namespace))
+        for configmap in self._profiles.store.values():
+            self._profile_changed(WatchEvent("ADDED", configmap))
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""
@@ -259,3 +274,8 @@ def _at_version(device: Object, newer: Object) -> Object:
     """Return the old device, stamped with the resourceVersion of the change that replaced it."""
     version = newer["metadata"].get("resourceVersion", "")
     return device | {"metadata": device["metadata"] | {"resourceVersion": version}}
+
+
+def _node_of(device: Object) -> str:
+    slot = slot_of(device) if device else None
+    return slot.node if slot else ""

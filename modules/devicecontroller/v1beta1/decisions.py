@@ -45,18 +45,27 @@ class Decisions:
         #: The last states of objects that nodes are not to have any more.
         self._last: dict[Item, Object] = {}
 
-    def adopt(self) -> None:
-        """Record by digests what an earlier cloud has recorded by versions alone.
+    def adopt(self, node: str) -> None:
+        """Record by digests what another cloud has recorded by versions alone.
 
         The versions change when statuses are written, such as our conditions.
         """
-        for node in self._record.nodes():
-            for item, row in list(self._record.items(node).items()):
-                obj = self._store(item[0]).get(item[1:]) if item[0] in RESOURCES else None
-                if obj and uid_of(obj) == row.uid:
-                    self._tell(node, item, obj)
-                    if row.seen and is_seen(obj, row.seen):
-                        self._record.carry_over(node, item, state_of(obj))
+        for item, row in list(self._record.items(node).items()):
+            obj = self._store(item[0]).get(item[1:]) if item[0] in RESOURCES else None
+            if obj and uid_of(obj) == row.uid:
+                self._tell(node, item, obj)
+                if row.seen and is_seen(obj, row.seen):
+                    self._record.carry_over(node, item, state_of(obj))
+
+    def doubt(self, node: str, items: Iterable[Item]) -> None:
+        """Record that it is not sure whether a node has these, which it is told to delete."""
+        for item in items:
+            if self._wanted(node, item) is None or self._is_replaced(node, item):
+                self._record.acknowledge(node, item, "")
+
+    def _is_replaced(self, node: str, item: Item) -> bool:
+        obj, row = self._wanted(node, item), self._record.row(node, item)
+        return bool(obj and row and _is_another_device(item, obj, row))
 
     def remember(self, node: str, item: Item, last: Object) -> None:
         """Keep the last state of an object that a node may have to delete."""
@@ -103,7 +112,7 @@ class Decisions:
     def change(self, node: str, item: Item) -> Change | None:
         """Return what a node is to be sent about an object; None if nothing, or nothing yet."""
         obj, row = self._wanted(node, item), self._record.row(node, item)
-        if row and (obj is None or _is_another_device(item, obj, row)):
+        if row and (obj is None or self._is_replaced(node, item)):
             if obj is None and self._keeps(node, item):
                 return None
             return Change(self._deletion(node, item, row), "")

@@ -8,8 +8,9 @@ mapper. What a node does not acknowledge in 5 s is sent again, with backoff, as 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import ipc
@@ -29,13 +30,23 @@ from supervisor.api import ModuleContext
 #: Limit of devices in one message that adds or removes them.
 _MOST_MEMBERS: Final = 100
 
+#: Nodes that are served at the same time while records are written to the API first.
+_AT_ONCE: Final = 16
+#: Seconds until the next attempt at a record that could not be written.
+_AGAIN: Final = 5.0
+
+Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[str]]]
 Answers = Callable[[], list[ipc.Message]]
 
 log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """The only sender of devices of v1beta1; one worker, which takes the nodes in turns."""
+    """The only sender of devices of v1beta1, to one node after the other.
+
+    As one of several replicas it serves several nodes at a time: before a message is sent, the
+    record in the API has what it changes.
+    """
 
     def __init__(
         self,
@@ -46,8 +57,14 @@ class Delivery:
         set_aside: SetAside,
         *,
         has_statuses: Callable[[], bool],
+        weaken: Weaken | None = None,
     ) -> None:
-        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
+        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
+
+        With several replicas, `weaken` writes rows of the record to the API before messages about
+        them are sent; it returns the nodes for which that has failed.
+        """
+        self._weaken = weaken
         self._context = context
         self._inventory = inventory
         self._record = record
@@ -65,13 +82,14 @@ class Delivery:
 
     def begin(self) -> None:
         """Compare what nodes have with what they are to have; the caches are complete."""
-        self._decisions.adopt()
+        for node in self._record.nodes():
+            self._decisions.adopt(node)
         for node in {*self._inventory.nodes(), *self._record.nodes()}:
             self.mark_all(node)
 
     async def run(self) -> None:
         """Send until cancelled."""
-        await self._queue.run()
+        await self._queue.run(_AT_ONCE if self._weaken else 1)
 
     def stop(self) -> None:
         """Cancel all timers."""
@@ -113,7 +131,18 @@ class Delivery:
     def restart(self, node: str) -> None:
         """Begin anew with a node that has connected: nothing is in flight to it."""
         self.forget(node)
+        if self._weaken:
+            self._decisions.adopt(node)  # its record has been read from the API
         self.mark_all(node)
+
+    def unsure(self, node: str, item: Item) -> None:
+        """Send an object again: another replica has written what the node has of it."""
+        self._record.doubt_row(node, item)
+        if self._takes(node):
+            known = self._node(node)
+            known.forget(item)
+            known.mark(item)
+            self._queue.add(node)
 
     def lost(self, node: str) -> None:
         """Send a node again all that it has acknowledged: it has lost its database."""
@@ -170,7 +199,8 @@ class Delivery:
         await self._send_members(node, known)
         while (item := known.next()) is not None:
             try:
-                await self._bring(node, known, item)
+                if not await self._bring(node, known, item):
+                    return
             except ipc.ChannelError as error:
                 if isinstance(error, ipc.MessageTooLarge | ipc.NotAMessage):
                     self._put_item_aside(item, error)
@@ -185,8 +215,10 @@ class Delivery:
         while waiting:
             answers, done = waiting[0]
             try:
-                for message in answers():
-                    await self._send(message)
+                made = answers()
+                if await self._is_recorded(node):
+                    for message in made:
+                        await self._send(message)
             except ipc.ChannelError as error:
                 if not isinstance(error, ipc.MessageTooLarge | ipc.NotAMessage):
                     raise
@@ -201,13 +233,20 @@ class Delivery:
         """Tell a node which devices it has got, and which it has no more, before the objects."""
         while due := known.members[:_MOST_MEMBERS]:
             added, removed = self._decisions.changed_members(node, due)
+            if self._weaken and removed:
+                self._decisions.doubt(node, due)
             if added or removed:
+                if not await self._is_recorded(node):
+                    return
                 await self._send(messages.membership(node, added, removed))
                 self._log(node, added, removed)
             del known.members[: len(due)]
 
-    async def _bring(self, node: str, known: NodeInFlight, item: Item) -> None:
-        """Send what a node is to be sent about an object, unless it is in flight."""
+    async def _bring(self, node: str, known: NodeInFlight, item: Item) -> bool:
+        """Send what a node is to be sent about an object, unless it is in flight.
+
+        Returns whether to go on with the node now.
+        """
         change = self._decisions.change(node, item)
         if change is None:
             if self._decisions.is_current(node, item):
@@ -215,12 +254,31 @@ class Delivery:
                 self._decisions.keep_up(node, item)
             elif model := self._decisions.missing_model(node, item):
                 known.mark(model)  # the device is marked when the node has acknowledged it
-            return
+            return True
         if known.has(item, change.state):
-            return
+            return True
+        if self._weaken and not change.state:
+            self._decisions.doubt(node, [item])
         self._record.commit()
+        if not await self._is_recorded(node):
+            return False
         known.expect(item, Sent(change.message.id, change.state))
         await self._send(change.message)
+        return True
+
+    async def _is_recorded(self, node: str) -> bool:
+        """Have written what messages to a node change of the record.
+
+        Returns whether the node is still here, on the same connection.
+        """
+        if not self._weaken:
+            return True
+        known = self._nodes.get(node)
+        while await self._weaken((node, item) for item in list(self._record.items(node))):
+            await asyncio.sleep(_AGAIN)
+            if self._nodes.get(node) is not known:
+                break
+        return self._nodes.get(node) is known
 
     async def _send(self, message: ipc.Message) -> None:
         await self._context.send("cloudhub", message)

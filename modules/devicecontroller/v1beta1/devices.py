@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import ipc
 from modules.common import message_resource
+from modules.common.device_references import node_of
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
@@ -21,7 +22,9 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.common.sync.record import Record, drop_rows_of_gone_nodes
+from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import Acceptance
@@ -63,8 +66,13 @@ class Devices:
         on_change: Callable[[], None],
         definitions: Definitions,
         set_aside: SetAside,
+        takeovers: Takeovers | None = None,
+        duties: Duties,
     ) -> None:
-        """Set up for one namespace, or for all (None); `on_change` is called after each change."""
+        """Set up for one namespace, or for all (None); `on_change` is called after each change.
+
+        With several replicas, `takeovers` keeps the record.
+        """
         #: Whether devices of this version are served.
         self.runs = False
         self._record = record
@@ -78,15 +86,24 @@ class Devices:
             return definitions.has_device_statuses
 
         self.delivery = Delivery(
-            context, inventory, record, edges, set_aside, has_statuses=has_statuses
+            context,
+            inventory,
+            record,
+            edges,
+            set_aside,
+            has_statuses=has_statuses,
+            weaken=takeovers.weaken if takeovers is not None else None,
         )
-        self.writer = StatusWriter(client, inventory, set_aside, has_statuses)
+        self._is_replica = takeovers is not None
+        self._duties = duties
+        self.writer = StatusWriter(client, inventory, set_aside, has_statuses, duties)
         self._acceptance = Acceptance(
             StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource=""),
             inventory,
             lambda device: fault_of(device, inventory, edges),
             set_aside,
             on_change=on_change,
+            duty=lambda device: duties.towards(node_of(device)),
         )
         changes = Changes(
             inventory,
@@ -147,13 +164,23 @@ class Devices:
         """Reconcile until cancelled; call it when the caches are complete."""
         self.runs = True
         self.delivery.begin()
-        for key in self._inventory.devices.keys() | self._inventory.statuses.keys():
-            self.writer.ensure(key)
+        self._ensure_statuses()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.delivery.run())
             tasks.create_task(self.writer.queue.run(workers))
             tasks.create_task(self._acceptance.queue.run())
-            tasks.create_task(drop_rows_of_gone_nodes(self._record, self._has_node))
+            if not self._is_replica:
+                tasks.create_task(drop_rows_of_gone_nodes(self._record, self._has_node))
+
+    def lead(self) -> None:
+        """Begin with what the leader of several replicas does."""
+        self._ensure_statuses()
+        for key in self._inventory.devices.keys() | self._inventory.aside.keys():
+            self._acceptance.enqueue(key)
+
+    def _ensure_statuses(self) -> None:
+        for key in self._inventory.devices.keys() | self._inventory.statuses.keys():
+            self.writer.ensure(key)
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""

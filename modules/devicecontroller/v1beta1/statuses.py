@@ -27,6 +27,7 @@ from modules.common.kube import (
     SetAside,
     Subject,
 )
+from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.status.report_queue import Done, ReportQueue
 from modules.devicecontroller.status.status_patch import StatusPatcher
@@ -60,8 +61,10 @@ class StatusWriter:
         inventory: Inventory,
         set_aside: SetAside,
         has_statuses: Callable[[], bool],
+        duties: Duties,
     ) -> None:
         """Set up; `has_statuses` says whether the API server serves DeviceStatus."""
+        self._duties = duties
         self._client = client
         self._inventory = inventory
         self._set_aside = set_aside
@@ -86,6 +89,8 @@ class StatusWriter:
         """Have the DeviceStatus of a device made or deleted, if it is not as it should be."""
         status = self._inventory.statuses.get(device)
         wanted = self._inventory.devices.get(device)
+        if not self._duties.leads:
+            return
         if self._has_statuses() and (
             status is None or wanted is None or _owner_of(status) not in ("", uid_of(wanted))
         ):

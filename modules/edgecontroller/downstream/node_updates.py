@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -102,14 +102,25 @@ class NodeUpdater:
 
     async def _recorded(self, weaken: Weaken, decided: list[Decided]) -> list[Decided]:
         """Return what can be sent, since the record in the API has it; the rest is due later."""
-        sent = [(holder_of(target), target.item) for target, _, made in decided if made]
-        late = await weaken(sent)
+        late = await weaken(
+            row for target, _, made in decided if made for row in self._rows_of(target)
+        )
+        sent = []
         for target, pending, made in decided:
-            if made and target.node in late:
-                self._state.due.settle(target, pending)
-                mark = partial(self._state.due.mark, target, last=pending.last)
-                asyncio.get_running_loop().call_later(_AGAIN, mark)
-        return [each for each in decided if not (each[2] and each[0].node in late)]
+            if not made or late.isdisjoint(holder for holder, _ in self._rows_of(target)):
+                sent.append((target, pending, made))
+                continue
+            self._state.due.settle(target, pending)
+            mark = partial(self._state.due.mark, target, last=pending.last)
+            asyncio.get_running_loop().call_later(_AGAIN, mark)
+        return sent
+
+    def _rows_of(self, target: Target) -> Iterator[tuple[str, Item]]:
+        """Return the rows that a message about a target changes."""
+        yield holder_of(target), target.item
+        if listed := LISTED.get(target.type):
+            for key in self._state.stores[listed]:
+                yield EVERY_NODE, (listed, *key)
 
     def unsure(self, node: str, item: Item) -> None:
         """Send an object again: another replica has written what the node has of it."""

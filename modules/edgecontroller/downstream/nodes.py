@@ -21,12 +21,12 @@ from modules.common.kube import (
 )
 from modules.common.sync.connectivity import Connectivity
 from modules.common.sync.record import drop_rows_of_gone_nodes
+from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.registrations import Registrations
 from modules.edgecontroller.downstream.state import State, node_item
-from modules.edgecontroller.downstream.takeovers import Takeovers
 from modules.edgecontroller.messages import DELETED, GROUP, SOURCE, change
 from modules.edgecontroller.objects import uid_of
 from supervisor.api import ModuleContext
@@ -174,6 +174,10 @@ class NodeEventHandler:
         else:
             self._state.record.forget_seen(node)
         self._state.mark_all(node, unless_seen=today)
+        if self._takeovers is not None and not today:
+            # Of what it was denied elsewhere it may have an empty object, which the record of
+            # replicas does not say.
+            self._state.unrecorded_nodes.add(node)
 
     def heard_from(self, node: str) -> None:
         if self._takeovers is not None:

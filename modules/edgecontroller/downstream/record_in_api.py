@@ -1,13 +1,21 @@
-"""The record of edges of today in the Kubernetes API too, if it is configured to be."""
+"""The record in the Kubernetes API too: if it is configured to be, and with several replicas."""
 
 from __future__ import annotations
 
-from modules.common.kube import KubeClient
+from collections.abc import Callable
+from typing import Final
+
+from modules.common.kube import KubeClient, Resource
+from modules.common.sync.journal import Item
 from modules.common.sync.record_in_api import RecordInApi
+from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
-from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.downstream.state import FOR_EVERY_NODE, State
 from modules.edgecontroller.messages import KEPT_BY_NODES, NODE
 from modules.edgecontroller.objects import RESOURCES
+
+#: What edges of today have, and with replicas those of v1.1 too.
+_KINDS: Final[dict[str, Resource]] = {type_: RESOURCES[type_] for type_ in (*KEPT_BY_NODES, NODE)}
 
 
 def record_in_api(client: KubeClient, state: State, namespace: str | None) -> RecordInApi:
@@ -21,8 +29,28 @@ def record_in_api(client: KubeClient, state: State, namespace: str | None) -> Re
     return RecordInApi(
         client,
         state.record,
-        {type_: RESOURCES[type_] for type_ in (*KEPT_BY_NODES, NODE)},
+        _KINDS,
         namespace=namespace,
         is_of_today=lambda node: state.generations.get(node) == V1_23,
         on_found=found,
+    )
+
+
+def takeovers(
+    client: KubeClient,
+    state: State,
+    namespace: str | None,
+    on_foreign: Callable[[str, Item], None],
+) -> Takeovers:
+    """Return what keeps the record of one of several replicas.
+
+    Services and endpoints, which all edges of v1.1 get, have one ObjectSync each.
+    """
+    return Takeovers(
+        client,
+        state.record,
+        _KINDS | {type_: RESOURCES[type_] for type_ in sorted(FOR_EVERY_NODE)},
+        namespace=namespace,
+        versions_count=lambda node: state.generations.get(node) == V1_23,
+        on_foreign=on_foreign,
     )

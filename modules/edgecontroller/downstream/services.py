@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from modules.common.kube import Key, WatchEvent, key_of
+from modules.common.sync.journal import Row
+from modules.common.sync.record import EVERY_NODE
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import ENDPOINTS, PODLIST, SERVICE
-from modules.edgecontroller.objects import endpoints_changed
+from modules.edgecontroller.objects import endpoints_changed, uid_of
 
 
 class ServiceEventHandler:
@@ -51,5 +53,7 @@ def mark_everywhere(state: State, type: str, event: WatchEvent) -> None:  # noqa
         return
     key = key_of(event.object)
     last = event.object if event.type == "DELETED" else None
+    if last and state.is_replica:  # an edge may have it from another replica
+        state.record.note_row(EVERY_NODE, (type, *key), Row(uid_of(last)))
     for node in state.nodes_with_lists():
         state.due.mark(Target(node, type, *key), fresh=state.is_fresh(type, event), last=last)

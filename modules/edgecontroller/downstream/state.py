@@ -82,6 +82,8 @@ class State:
     #: Those that have been sent it on their present connection.
     sent_own_node: set[str] = field(default_factory=set)
     live: bool = False
+    #: Whether this is one of several replicas.
+    is_replica: bool = False
     #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from modules.common.kube import (
 )
 from modules.common.pod_references import CONFIGMAP, SECRET, references
 from modules.common.sync.journal import Item
-from modules.common.sync.object_syncs import Sync
+from modules.common.sync.sync_form import Sync
 
 POD: Final = "pod"
 

@@ -26,7 +26,7 @@ from modules.common.kube import (
     served_resources,
 )
 from modules.common.pod_references import CONFIGMAP, SECRET
-from modules.common.sync.object_syncs import Sync, read_sync
+from modules.common.sync.sync_form import Sync, read_sync
 from modules.takeover.check.difference import (
     DEVICE_KINDS,
     KINDS,

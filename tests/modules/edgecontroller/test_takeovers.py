@@ -11,8 +11,8 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS
-from modules.common.sync import fenced_object_syncs, object_syncs
-from modules.common.sync.fenced_object_syncs import NODE_LABEL, label_of
+from modules.common.sync import object_syncs, sync_form
+from modules.common.sync.sync_form import NODE_LABEL, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
 from supervisor.api import ReplicasSettings
@@ -196,5 +196,5 @@ async def test_what_was_written_before_there_were_replicas_is_found(cloud: Cloud
 def test_a_name_that_is_longer_than_a_label_has_a_label_too() -> None:
     assert label_of("edge-1") == "edge-1"
     long = "e" * 100
-    assert len(label_of(long)) == fenced_object_syncs._LABEL_ROOM
+    assert len(label_of(long)) == sync_form._LABEL_ROOM
     assert label_of(long) != label_of(long + "e")

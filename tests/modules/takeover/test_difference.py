@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modules.common.sync.object_syncs import Sync, read_sync
+from modules.common.sync.sync_form import Sync, read_sync
 from modules.takeover.check.difference import (
     DEVICE_KINDS,
     KINDS,

@@ -26,6 +26,7 @@ from modules.common.kube import (
     shape_of,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.v1alpha1.profiles import profile
 from modules.devicecontroller.v1alpha1.sync.inventory import (
     Inventory,
@@ -59,8 +60,13 @@ class ProfileWriter:
         inventory: Inventory,
         present: Mapping[Key, Object],
         set_aside: SetAside,
+        duties: Duties,
     ) -> None:
-        """Set up; `present` are the profiles in the API, as reduced by `keep_profile`."""
+        """Set up; `present` are the profiles in the API, as reduced by `keep_profile`.
+
+        Of several replicas, the leader writes them.
+        """
+        self._duties = duties
         self._client = client
         self._inventory = inventory
         self._present = present
@@ -81,6 +87,8 @@ class ProfileWriter:
         self._set_aside.put(Subject(CONFIGMAPS.plural, name), error)
 
     async def _write(self, item: Profile) -> None:
+        if not self._duties.leads:
+            return
         name = profile.configmap_name(item.node)
         text = profile.build(self._inventory.in_profile(item), self._inventory.models)
         present = self._present.get((item.namespace, name))

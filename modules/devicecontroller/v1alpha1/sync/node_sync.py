@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import ipc
 from modules.common import message_resource
 from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_of
 from modules.common.sync.keyed_queue import KeyedQueue
+from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.edge_messages import now, version_number
 from modules.devicecontroller.metrics import SYNC_LATENCY
@@ -30,6 +31,7 @@ from modules.devicecontroller.v1alpha1.sync.inventory import (
 from modules.devicecontroller.v1alpha1.sync.record import (
     SyncRecord,
     Told,
+    row_of,
 )
 from supervisor.api import ModuleContext
 
@@ -47,6 +49,9 @@ class Request(NamedTuple):
     done: Callable[[], None]
 
 
+#: Seconds until the next attempt at a record that could not be written.
+_AGAIN: Final = 5.0
+
 #: For a node that gets its devices without having asked.
 _UNASKED: Final = Request("", "", lambda: None)
 
@@ -60,7 +65,10 @@ class NodeSync:
         inventory: Inventory,
         record: SyncRecord,
         set_aside: SetAside,
+        takeovers: Takeovers | None = None,
     ) -> None:
+        """Set up; with several replicas, `takeovers` writes what is sent to the API first."""
+        self._takeovers = takeovers
         self._set_aside = set_aside
         self._context = context
         self._inventory = inventory
@@ -75,6 +83,8 @@ class NodeSync:
         self._connected: dict[str, bool] = {}
         #: The nodes whose edges are of today: they know devices of v1beta1 only.
         self._of_today = {node for node, said in record.generations().items() if said == V1_23}
+        if takeovers is not None:
+            self._of_today.clear()  # another edge may have connected elsewhere
         self.sent = 0
 
     def enqueue(self, slot: DeviceSlot, last: Object | None = None) -> None:
@@ -107,13 +117,16 @@ class NodeSync:
         self.learn(node, generation)
         if self.takes_devices(node):
             self.announce_later(node, delay)
+            if node in self._requests:
+                self.queue.add(node)
         else:
             self._connected[node] = True
             self.queue.discard_later(node)
 
     def answer(self, node: str, request: Request) -> None:
         """Enqueue the answer to a node: all of its devices, whatever was sent before."""
-        self._connected[node] = True
+        if self._takeovers is None:
+            self._connected[node] = True
         self._requests.setdefault(node, []).append(request)
         self.queue.add(node)
 
@@ -125,7 +138,10 @@ class NodeSync:
     def disconnected(self, node: str) -> None:
         """Cancel the unsolicited device list scheduled for a node that has disconnected."""
         self._connected[node] = False
-        if node not in self._requests:
+        if self._takeovers is not None:
+            self.learn(node, "")
+            self.queue.add(node)  # its requests are answered elsewhere
+        elif node not in self._requests:
             self.queue.discard_later(node)
 
     def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
@@ -152,6 +168,8 @@ class NodeSync:
 
     async def _update(self, slot: DeviceSlot) -> None:
         last = self._last.pop(slot, None)
+        if self._takeovers is not None and not self._connected.get(slot.node):
+            return
         if not self.takes_devices(slot.node):
             log.info(
                 "device %s is not sent to node %s, whose edge knows no devices of %s",
@@ -172,6 +190,9 @@ class NodeSync:
 
     async def _add(self, slot: DeviceSlot, device: Object) -> None:
         told = Told(_kept(device), version=version_number(device))
+        if not await self._is_recorded(slot.node, {slot.name: told}):
+            self.queue.add_later(slot, _AGAIN)
+            return
         await self._send(
             message_resource.build_membership(slot.node), membership.added(device, now())
         )
@@ -198,16 +219,38 @@ class NodeSync:
         dropped = _dropped(told, device)
         news = {name: value for name, value in dropped.items() if name not in told.dropped}
         version = _version(device, told)
+        now_told = Told(_kept(device), dropped, version)
+        if not await self._is_recorded(slot.node, {slot.name: now_told}):
+            self.queue.add_later(slot, _AGAIN)
+            return
         await self._send(
             message_resource.build_device(
                 slot.node, slot.name, message_resource.TWIN_CLOUD_UPDATED
             ),
             twin.cloud_updated(desired_of(device), news, version, now()),
         )
-        self._record.put(slot, Told(_kept(device), dropped, version))
+        self._record.put(slot, now_told)
         log.debug("node %s: sent changed twins of device %s", slot.node, slot.name)
 
+    async def _is_recorded(self, node: str, told: Mapping[str, Told]) -> bool:
+        """Have written what is about to be sent; whether the node is still connected then."""
+        if self._takeovers is None or not told:
+            return True
+        rows = [(node, *row_of(DeviceSlot(node, name), each)) for name, each in told.items()]
+        return await self._takeovers.promise(rows) and bool(self._connected.get(node))
+
+    def _is_elsewhere(self, node: str) -> bool:
+        """Whether a node is not served here, or not yet; what it has asked for is dropped then."""
+        if self._takeovers is None or self._connected.get(node):
+            return False
+        if not self._takeovers.is_reading(node):
+            for request in self._requests.pop(node, ()):
+                request.done()
+        return True
+
     async def _detail(self, node: str) -> None:
+        if self._is_elsewhere(node):
+            return
         requests = self._requests.get(node) or [_UNASKED]
         known = self._record.of_node(node)
         tell = {
@@ -217,6 +260,9 @@ class NodeSync:
         for name, told in known.items():
             if name not in tell and self._is_aside(told.device):
                 tell[name] = told
+        if not await self._is_recorded(node, tell):
+            self.queue.add_later(node, _AGAIN)
+            return
         at = now()
         described = [
             membership.describe(told.device, told.version, at, told.dropped)

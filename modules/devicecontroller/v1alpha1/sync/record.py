@@ -11,20 +11,24 @@ import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from modules.common.disk_failures import Trouble
-from modules.common.kube import Object
+from modules.common.kube import DEVICES, Object
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import Record
+from modules.common.sync.sync_form import NO_NAMESPACE
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
 
 #: The type in the rows of devices.
 _DEVICE: Final = "device"
+
+#: What ObjectSyncs name: edges know devices by their names alone, so that there is no namespace.
+KINDS: Final = {_DEVICE: replace(DEVICES, namespaced=False)}
 
 #: The SQLite file of versions up to 0.1.0, beside that of today.
 _FORMER: Final = "announced.sqlite3"
@@ -47,7 +51,7 @@ class Told:
     version: int = 0
 
 
-_decode = msgspec.json.Decoder(Told).decode
+decode = msgspec.json.Decoder(Told).decode
 
 
 class SyncRecord:
@@ -56,7 +60,8 @@ class SyncRecord:
     def __init__(self, path: Path) -> None:
         """Read the file, if there is one; that of an earlier version is read once, and removed."""
         former = _read_former(path)
-        self._record = Record(path, _decode)
+        self._record = Record(path, decode)
+        self._name_without_namespace()
         for slot, told in former.items():
             self.put(slot, told)
         if former:
@@ -85,7 +90,11 @@ class SyncRecord:
     def of_node(self, node: str) -> Mapping[str, Told]:
         """Return what was sent to a node, by the device's name."""
         items = self._record.items(node).items()
-        return {name: row.payload for (kind, _, name), row in items if kind == _DEVICE}
+        return {
+            name: row.payload
+            for (kind, _, name), row in items
+            if kind == _DEVICE and row.payload  # in the API somebody may have removed it
+        }
 
     def generations(self) -> dict[str, str]:
         """Return the protocol generation of each node's edge, if it is recorded."""
@@ -98,8 +107,7 @@ class SyncRecord:
 
     def put(self, slot: DeviceSlot, told: Told) -> None:
         """Record what was sent of a slot."""
-        uid = told.device["metadata"].get("uid", "")
-        self._record.put(slot.node, _item(slot), Row(uid, payload=told))
+        self._record.put(slot.node, *row_of(slot, told))
         self._record.commit()
 
     def forget(self, slot: DeviceSlot) -> None:
@@ -107,13 +115,32 @@ class SyncRecord:
         self._record.remove(slot.node, [_item(slot)])
         self._record.flush()
 
+    def _name_without_namespace(self) -> None:
+        """Rename the items of files that are of version 0.1.0 or older."""
+        for node in self._record.nodes():
+            former = [item for item in self._record.items(node) if item[:2] == (_DEVICE, "")]
+            for item in former:
+                row = self._record.items(node)[item]
+                self._record.put(node, (_DEVICE, NO_NAMESPACE, item[2]), row)
+            self._record.remove(node, former)
+
+    @property
+    def rows(self) -> Record:
+        """The record as a store of rows, which can be kept elsewhere too."""
+        return self._record
+
     def flush(self) -> None:
         """Write what is not in the file yet, if there is room."""
         self._record.flush()
 
 
+def row_of(slot: DeviceSlot, told: Told) -> tuple[Item, Row]:
+    """Return what the record has of a device, with its item."""
+    return _item(slot), Row(told.device["metadata"].get("uid", ""), payload=told)
+
+
 def _item(slot: DeviceSlot) -> Item:
-    return _DEVICE, "", slot.name
+    return _DEVICE, NO_NAMESPACE, slot.name
 
 
 def _read_former(path: Path) -> dict[DeviceSlot, Told]:
@@ -125,7 +152,7 @@ def _read_former(path: Path) -> dict[DeviceSlot, Told]:
     try:
         with closing(sqlite3.connect(former)) as database:
             for node, name, told in database.execute("SELECT node, name, told FROM told"):
-                found[DeviceSlot(node, name)] = _decode(told)
+                found[DeviceSlot(node, name)] = decode(told)
     except (sqlite3.Error, msgspec.MsgspecError) as error:
         log.warning(
             "cannot read %s: %s; starting with an empty record: nodes get their devices again",

@@ -1,0 +1,194 @@
+"""Nodes that come to this replica from another one: served once their record has been read.
+
+The record is that of ObjectSyncs, with the fences that several writers need. What this replica
+knows of a node that has gone is forgotten after a while: another one writes it then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from modules.common.failure_log import FailureLog
+from modules.common.kube import Gone, KubeClient, KubeError, NotFound, Resource, retry
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
+from modules.common.sync.journal import Item, Row
+from modules.common.sync.record import EVERY_NODE, Record
+from modules.common.sync.sync_form import NODE_LABEL, label_of, places, read_sync
+
+#: Nodes whose records are read at the same time, and rows that are written at the same time.
+_AT_ONCE: Final = 32
+#: Seconds until the next attempt if the API refuses to show a record.
+_AGAIN: Final = 10.0
+#: Seconds for which the record of a node that has gone is kept, and between looks for such nodes.
+_KEPT: Final = 300.0
+_LOOK: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[str], Awaitable[None]]
+
+
+class Takeovers:
+    """Reads the records of nodes that connect, and keeps those of nodes that are connected."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        record: Record,
+        kinds: Mapping[str, Resource],
+        *,
+        namespace: str | None,
+        versions_count: Callable[[str], bool],
+        on_foreign: Callable[[str, Item], None],
+        decode: Callable[[bytes], Any] = msgspec.json.decode,
+        load: Load | None = None,
+    ) -> None:
+        """Set up; the arguments are those of FencedObjectSyncs.
+
+        `load` reads what else is to be known of a node before it is served; it raises KubeErrors.
+        """
+        self._client = client
+        self._record = record
+        self._kinds = kinds
+        self._namespace = namespace
+        self._load_more = load
+        self._syncs = FencedObjectSyncs(
+            client, record, kinds, versions_count, on_foreign, decode=decode
+        )
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._gone: dict[str, float] = {}
+        """since when nodes are gone whose record is still known, by the monotonic clock"""
+        self._lost: set[str] = set()
+        """nodes that have lost their objects while their record was being read"""
+        record.on_forget = self._forget_seen
+        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._failures = FailureLog(log, logging.ERROR)
+
+    def __len__(self) -> int:
+        """Return the number of ObjectSyncs that are to be written."""
+        return len(self._syncs)
+
+    async def open(self) -> None:
+        """Bring what was recorded before there were replicas into their form."""
+        try:
+            await retry(self._open, self._client.health)
+        except KubeError as error:
+            text = f"cannot bring the record of a time without replicas up to date: {error}"
+            self._failures.failed("open", type(error).__name__, f"{text}; {error.hint}")
+        self._record.keep_in(self._syncs)
+
+    async def _open(self) -> None:
+        await self._label_all()
+        rows = list(self._rows_of_file())
+        for first in range(0, len(rows), _AT_ONCE):
+            async with asyncio.TaskGroup() as tasks:
+                for each in rows[first : first + _AT_ONCE]:
+                    tasks.create_task(self._syncs.publish(*each))
+        for node in self._record.nodes():
+            self._record.replace_rows(node, {}, self._kinds)
+        await self._syncs.load_node(EVERY_NODE, self._namespace)
+
+    def _rows_of_file(self) -> Iterator[tuple[str, Item, Row]]:
+        """Return the rows that are in a file alone, of a time without replicas."""
+        for node in (*self._record.nodes(), EVERY_NODE):
+            for item, row in self._record.items(node).items():
+                if not row.in_second:
+                    yield node, item, row
+
+    async def _label_all(self) -> None:
+        for resource, namespace in places(self._namespace):
+            pages = self._client.pages(resource, namespace, label_selector=f"!{NODE_LABEL}")
+            async for page in pages:
+                for obj in page.items:
+                    sync, metadata = read_sync(obj), obj["metadata"]
+                    if sync is None:
+                        continue
+                    patch = {"metadata": {"labels": {NODE_LABEL: label_of(sync.node)}}}
+                    try:
+                        await self._client.patch(
+                            resource, metadata["name"], patch, metadata.get("namespace")
+                        )
+                    except NotFound:
+                        continue
+
+    async def run(self) -> None:
+        """Write, and forget the records of nodes that have gone, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._syncs.run())
+                tasks.create_task(self._forget())
+        finally:
+            for task in self._reading.values():
+                task.cancel()
+
+    def begin(self, node: str, then: Callable[[], None]) -> None:
+        """Read the record of a node that has connected, and call `then`."""
+        self.give_up(node)
+        self._gone.pop(node, None)
+        self._lost.discard(node)
+        self._reading[node] = asyncio.create_task(self._read(node, then))
+
+    def is_reading(self, node: str) -> bool:
+        """Whether the record of a node is being read."""
+        return node in self._reading
+
+    def give_up(self, node: str) -> None:
+        """Note that a node has gone, maybe before its record was read."""
+        if task := self._reading.pop(node, None):
+            task.cancel()
+        self._gone[node] = time.monotonic()
+
+    async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[str]:
+        """Write what has to be written before messages about these rows are sent.
+
+        Returns the nodes for which that has not worked in time.
+        """
+        return await self._syncs.weaken(rows)
+
+    async def promise(self, rows: Iterable[tuple[str, Item, Row]]) -> bool:
+        """Write rows before messages about them are sent; whether that has worked in time.
+
+        The record gets them when the messages have been sent.
+        """
+        return not await self._syncs.write_first(rows)
+
+    async def _read(self, node: str, then: Callable[[], None]) -> None:
+        while True:
+            try:
+                async with self._room:
+                    await retry(lambda: self._load(node), self._client.health)
+                break
+            except Gone as error:  # between two pages: the list is to begin anew
+                log.debug("%s; listing again", error)
+            except KubeError as error:
+                text = f"cannot read what nodes have: {error}; {error.hint}"
+                self._failures.failed("", type(error).__name__, text)
+                await asyncio.sleep(_AGAIN)
+        self._failures.worked("", "what nodes have can be read again")
+        del self._reading[node]
+        if node in self._lost:
+            self._record.forget_seen(node)
+        then()
+
+    def _forget_seen(self, node: str) -> None:
+        if node in self._reading:
+            self._lost.add(node)
+
+    async def _load(self, node: str) -> None:
+        await self._syncs.load_node(node, self._namespace)
+        if self._load_more:
+            await self._load_more(node)
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            before = time.monotonic() - _KEPT
+            for node in [node for node, since in self._gone.items() if since < before]:
+                if self._syncs.forget_node(node):
+                    del self._gone[node]

@@ -1,0 +1,270 @@
+"""Two replicas: what a node has of devices goes with it, and one of them does what is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modules.common.kube import (
+    CLUSTEROBJECTSYNCS,
+    DEVICES,
+    DEVICES_V1BETA1,
+    DEVICESTATUSES,
+    OBJECTSYNCS,
+    NotFound,
+)
+from modules.common.sync import object_syncs
+from modules.common.sync.sync_form import SENT
+from modules.common.wire.generations import V1_1, tell
+from supervisor.api import KubernetesSettings, ReplicasSettings
+from tests.modules.devicecontroller import beta, samples
+from tests.modules.devicecontroller.beta import LED, NODE, Edge, make_device, make_model
+from tests.modules.devicecontroller.conftest import Api, Controller, running
+from tests.support.waiting import eventually
+
+Json = dict[str, Any]
+
+DEVICE = f"default/device/{LED}"
+MODEL = "default/devicemodel/led-light"
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+
+
+@asynccontextmanager
+async def replica(api: Api, name: str, **settings: Any) -> AsyncIterator[Controller]:
+    directory = api.settings.data_dir
+    own = replace(
+        api.settings,
+        data_dir=directory / name,
+        kubernetes=KubernetesSettings(kubeconfig=str(directory / "kubeconfig")),
+        replicas=ReplicasSettings(
+            enabled=True, name=name, **({"namespace": "default", "lease_duration": 3.0} | settings)
+        ),
+    )
+    async with running(own, record="objectsync") as controller:
+        yield controller
+
+
+@asynccontextmanager
+async def two_replicas(api: Api) -> AsyncIterator[tuple[Controller, Controller]]:
+    async with replica(api, "a") as a, replica(api, "b") as b:
+        yield a, b
+
+
+async def sync_of(api: Api, obj: Json) -> Json | None:
+    try:
+        return await api.client.get(OBJECTSYNCS, f"{NODE}.{obj['metadata']['uid']}", "default")
+    except NotFound:
+        return None
+
+
+async def is_recorded(api: Api, obj: Json) -> None:
+    """Wait until the API has that the node has acknowledged an object."""
+
+    def acknowledged(sync: Json | None) -> bool:
+        version = ((sync or {}).get("status") or {}).get("objectResourceVersion")
+        return version not in (None, "0")
+
+    await eventually(lambda: sync_of(api, obj), acknowledged)
+
+
+async def has_device(api: Api, controller: Controller) -> tuple[Edge, Json]:
+    """Have a connected edge of today take a device."""
+    model = await make_model(api)
+    device = await make_device(api)
+    edge = Edge(controller)
+    await edge.connect()
+    await edge.takes_device()
+    await is_recorded(api, model)
+    await is_recorded(api, device)
+    return edge, device
+
+
+async def test_a_device_that_is_deleted_while_its_edge_moves_is_deleted_on_the_edge(
+    api: Api,
+) -> None:
+    async with two_replicas(api) as (a, b):
+        edge, device = await has_device(api, a)
+        await edge.disconnect()
+        await api.client.delete(DEVICES_V1BETA1, LED, "default")
+        moved = Edge(b)
+        await moved.connect()
+        members = await moved.said("update", "membership")
+        assert members.content["removed_devices"][0]["id"] == beta.ID
+        deletions = [await b.said(), await b.said()]
+        (deleted,) = (each for each in deletions if each.resource.endswith(DEVICE))
+        assert deleted.operation == "delete"
+        # By the protocol the edge finds the mapper that has to drop it.
+        assert deleted.content["metadata"]["uid"] == device["metadata"]["uid"]
+        assert deleted.content["spec"]["protocol"] == {"protocolName": "modbus"}
+        for each in deletions:
+            await moved.acknowledge(each)
+        await eventually(lambda: sync_of(api, device), lambda sync: sync is None)
+
+
+async def test_the_replica_that_takes_over_sends_what_differs(api: Api) -> None:
+    async with two_replicas(api) as (a, b):
+        edge, _ = await has_device(api, a)
+        await edge.disconnect()
+        changed = beta.device(value="ON")["spec"]
+        await api.client.patch(DEVICES_V1BETA1, LED, {"spec": changed}, "default")
+        moved = Edge(b)
+        await moved.connect()
+        sent = await moved.takes("update", DEVICE)  # and neither the model nor the list
+        assert sent.content["spec"]["properties"][0]["desired"]["value"] == "ON"
+        # The former holder has sent nothing, though it has seen the change too.
+        await make_device(api, beta.device("marker", node="another"))
+        await Edge(a, "another").connect()
+        await Edge(a, "another").said("update", "membership")
+
+
+async def test_the_record_says_what_is_about_to_be_sent(api: Api) -> None:
+    async with replica(api, "a") as a:
+        await make_model(api)
+        device = await make_device(api)
+        edge = Edge(a)
+        await edge.connect()
+        await edge.said("update", "membership")
+        sync = await sync_of(api, device)
+        assert sync
+        assert sync["metadata"]["annotations"][SENT] == '"modbus"'
+        await edge.takes("insert", MODEL)
+        await edge.takes("insert", DEVICE)
+        await is_recorded(api, device)
+        await api.client.delete(DEVICES_V1BETA1, LED, "default")
+        await edge.said("update", "membership")
+        sync = await sync_of(api, device)
+        assert sync
+        assert sync["status"]["objectResourceVersion"] == "0"
+
+
+async def test_an_answer_does_not_count_if_another_replica_has_the_node(api: Api) -> None:
+    async with two_replicas(api) as (a, b):
+        model = await make_model(api)
+        device = await make_device(api)
+        edge = Edge(a)
+        await edge.connect()
+        await edge.said("update", "membership")
+        await edge.takes("insert", MODEL)
+        await is_recorded(api, model)
+        late = await edge.said("insert", DEVICE)
+        moved = Edge(b)
+        await moved.connect()
+        inserted = await b.said()
+        while not inserted.resource.endswith(DEVICE):
+            await moved.acknowledge(inserted)
+            inserted = await b.said()
+        taken = await sync_of(api, device)
+        await edge.acknowledge(late)
+        again = await a.said()  # its write has failed, so that it would send the device again
+        assert again.resource.endswith(DEVICE)
+        assert await sync_of(api, device) == taken
+        await moved.acknowledge(inserted)
+        await is_recorded(api, device)
+
+
+async def test_a_loss_while_the_record_is_read_is_not_forgotten(api: Api) -> None:
+    async with two_replicas(api) as (a, b):
+        edge, _ = await has_device(api, a)
+        await edge.disconnect()
+        moved = Edge(b)
+        await moved.connect()
+        await b.hear(NODE, "", None, "lost", "edgecontroller")
+        await moved.takes("insert", MODEL)
+        await moved.takes("insert", DEVICE)
+
+
+async def alpha_connects(controller: Controller) -> Json:
+    """Connect an edge of v1.1, which asks for its devices, and return them by their names."""
+    await controller.hear(NODE, "", tell(V1_1), "connected", "cloudhub")
+    await controller.hear(NODE, "membership/detail", b"{}", "get")
+    answer = await controller.said()
+    assert answer.resource == f"node/{NODE}/membership/detail"
+    return {each["id"]: each for each in answer.content["devices"]}
+
+
+async def test_a_property_that_goes_while_an_edge_of_v1_1_moves_is_removed_there(api: Api) -> None:
+    async with two_replicas(api) as (a, b):
+        twins = {"power-status": "OFF", "old": "x"}
+        created = await api.create(DEVICES, samples.device(twins=twins))
+        assert (await alpha_connects(a))[LED]["twin"].keys() == twins.keys()
+        name = f"{NODE}.{created['metadata']['uid']}"
+        assert SENT in (await api.client.get(CLUSTEROBJECTSYNCS, name))["metadata"]["annotations"]
+        await a.hear(NODE, "", None, "disconnected", "cloudhub")
+        await api.desire(LED, **{"power-status": "OFF"})
+        described = (await alpha_connects(b))[LED]
+        assert described["twin"]["old"]["metadata"]["type"] == "deleted"
+
+
+async def test_only_the_replica_with_the_edge_sends_devices_of_v1alpha1(api: Api) -> None:
+    async with two_replicas(api) as (a, b):
+        await api.make_node(NODE)
+        assert await alpha_connects(a) == {}
+        await api.create(DEVICES, samples.device())
+        added = await a.said()
+        assert added.content["added_devices"][0]["id"] == LED
+        await a.hear(NODE, "", None, "disconnected", "cloudhub")
+        assert LED in await alpha_connects(b)  # its first message
+
+
+async def test_what_was_recorded_without_replicas_is_not_lost(api: Api) -> None:
+    directory = api.settings.data_dir
+    single = replace(api.settings, data_dir=directory / "a")
+    single = replace(
+        single, kubernetes=KubernetesSettings(kubeconfig=str(directory / "kubeconfig"))
+    )
+    async with running(single) as before:
+        await make_model(api)
+        await make_device(api)
+        edge = Edge(before)
+        await edge.connect()
+        await edge.takes_device()
+    await api.client.delete(DEVICES_V1BETA1, LED, "default")
+    async with two_replicas(api) as (_, b):
+        moved = Edge(b)
+        await moved.connect()
+        members = await moved.said("update", "membership")
+        assert members.content["removed_devices"][0]["id"] == beta.ID
+
+
+def accepted(obj: Json | None) -> str:
+    conditions = ((obj or {}).get("status") or {}).get("conditions") or []
+    return next((each["reason"] for each in conditions if each["type"] == "Accepted"), "")
+
+
+async def test_the_leader_looks_after_devices_of_nodes_that_are_connected_nowhere(api: Api) -> None:
+    async with two_replicas(api):
+        await make_device(api)
+        await api.until(DEVICES_V1BETA1, LED, "default", lambda found: accepted(found) != "")
+        await api.until(DEVICESTATUSES, LED, "default", lambda found: found is not None)
+
+
+async def test_who_has_the_edge_writes_the_condition_and_the_leader_leaves_it(api: Api) -> None:
+    async with replica(api, "a") as leader, replica(api, "b") as b:
+        await Edge(b).connect(generation=V1_1)
+        await make_model(api)
+        await make_device(api)
+        reason = "OtherVersion"
+        found = await api.until(
+            DEVICES_V1BETA1, LED, "default", lambda found: accepted(found) == reason
+        )
+        # The leader does not know this edge: its turn comes later, and changes nothing.
+        await leader.detail("devices", 1)
+        await make_device(api, beta.device("later", node="nowhere"))
+        await api.until(DEVICES_V1BETA1, "later", "default", lambda found: accepted(found) != "")
+        assert await api.client.get(DEVICES_V1BETA1, LED, "default") == found
+
+
+async def test_conditions_go_on_after_the_leader(api: Api) -> None:
+    async with replica(api, "b"):
+        async with replica(api, "a"):
+            await make_model(api)
+        await make_device(api)
+        await api.until(DEVICES_V1BETA1, LED, "default", lambda found: accepted(found) != "")
