@@ -22,8 +22,9 @@ from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
 from supervisor.api import KubernetesSettings, ReplicasSettings
 from tests.modules.devicecontroller import beta, samples
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import LED, NODE, Edge, make_device, make_model
-from tests.modules.devicecontroller.conftest import Api, Controller, running
+from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]

@@ -13,7 +13,8 @@ from modules.common.wire.generations import V1_1
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually
 
-from .conftest import NODE, Cloud, Json, node
+from .cloud import Cloud
+from .objects import NODE, Json, node
 
 SERVICE: Json = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
 
