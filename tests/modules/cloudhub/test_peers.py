@@ -469,7 +469,7 @@ async def test_silent_connections_keep_no_replica_out(pki: Pki) -> None:
     async with serving(pki) as port:
         flood = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
         try:
-            for each in flood[:20]:
+            for each in flood:
                 each.sendall(b"\x16")
             async with asyncio.timeout(DEADLINE):
                 assert (await fetch(port, mine))[0] == 200
