@@ -18,12 +18,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.controllers import cloud, cpu_seconds, pids_of
 from bench.figures import Figure, publish
 from bench.rates import spent
 from modules.common.kube import NODES, KubeClient
 from modules.hollow.demo.harness import Cloudcore
+from supervisor import client
 
 MIB = 1024 * 1024
 #: Seconds in which all have to be Ready, and between two looks.
@@ -47,6 +49,18 @@ async def edges(cloudcore: Cloudcore, count: int) -> AsyncIterator[None]:
     finally:
         process.terminate()
         await process.wait()
+
+
+def requests(cloudcore: Cloudcore) -> float:
+    """Return how many requests EdgeController has made of the API server."""
+    text = client.text(cloudcore.settings.run_dir / "admin.sock", "/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "cloudcore_kube_api_requests_total"
+        and sample.labels["module"] == "edgecontroller"
+    )
 
 
 def is_ready(node: Any) -> bool:
@@ -81,10 +95,16 @@ async def measure(count: int, seconds: float) -> list[Figure]:
             for name, cpu in spent(before, await cpu_seconds(cloudcore)).items():
                 note(f"CPU until then, {name}", cpu, "s")
             await asyncio.sleep(seconds / 4)  # what follows a connect: certificates, first reports
-            start, before = time.monotonic(), await cpu_seconds(cloudcore)
+            start, before, made = (
+                time.monotonic(),
+                await cpu_seconds(cloudcore),
+                requests(cloudcore),
+            )
             await asyncio.sleep(seconds)
             used = spent(before, await cpu_seconds(cloudcore))
             took = time.monotonic() - start
+            # Fewer than a tenth of the edges: the machine has no time for the edges themselves.
+            note("requests to the API when idle", (requests(cloudcore) - made) / took, "1/s")
             for name, pid in pids_of(await cloudcore.status()).items():
                 note(f"resident, {name}", psutil.Process(pid).memory_info().rss / MIB, "MiB")
                 note(f"CPU when idle, {name}", used[name] / took * 100, "% of a core")
