@@ -1,4 +1,4 @@
-"""An edge of KubeEdge 1.19 to 1.23 beside a whole cloudcore with the embedded API server."""
+"""An edge of KubeEdge 1.15 to 1.23 beside a whole cloudcore with the embedded API server."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def story(version: str) -> AsyncIterator[Story]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("version", ["1.20", "1.23"])
+@pytest.mark.parametrize("version", ["1.15", "1.20", "1.23"])
 async def test_an_edge_is_ready_and_runs_a_pod_through_all_that_happens(version: str) -> None:
     async with story(version) as found:
         await found.node_is_ready()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 #: Edges of KubeEdge 1.1: packed messages, answers to questions are stored whatever they are.
 V1_1: Final = "v1.1"
-#: Edges that send JSON, as those from KubeEdge 1.2 on do; 1.19 to 1.23 are tested.
+#: Edges that send JSON, as those from KubeEdge 1.2 on do; 1.15 to 1.23 are tested.
 V1_23: Final = "v1.23"
 
 _KEY: Final = "generation"

@@ -139,7 +139,7 @@ async def test_with_a_lost_database_it_inserts_until_the_node_is_pushed(
     await edge.wait_until(lambda: edged_of(edge).node.registered, 5, "registration")
 
 
-@pytest.mark.parametrize("version", ["1.19", "1.20", "1.21", "1.22"])
+@pytest.mark.parametrize("version", ["1.15", "1.18", "1.19", "1.20", "1.21", "1.22"])
 async def test_older_edges_query_their_node(cloud: Cloud, api: Api, version: str) -> None:
     old = "default/node/edge-1"
     async with HollowEdge("edge-1", cloud.url, kubeedge=version, timing=TIMING) as edge:
