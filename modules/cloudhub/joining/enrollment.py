@@ -29,6 +29,9 @@ from modules.common.pki.certificates import (
 MAX_REQUEST: Final = 1024 * 1024
 #: x509.ExtKeyUsageClientAuth, as the header ExtKeyUsages numbers it.
 _CLIENT_AUTH: Final = 2
+#: Common name and organization in requests of edges up to KubeEdge 1.15, which name no node: of
+#: those the header does (edge/pkg/edgehub/certificate/certmanager.go).
+_UP_TO_1_15: Final = (["kubeedge.io"], ["kubeEdge"])
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 #: Bits of RSA keys; longer ones take long to verify.
 _RSA_BITS: Final = range(2048, 4097)
@@ -90,9 +93,11 @@ def _key_of(data: bytes, node: str) -> signing.PublicKey:
 
 def _check_subject(subject: x509.Name, node: str) -> None:
     names = [each.value for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = [each.value for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    if (names, groups) == _UP_TO_1_15:
+        return
     if names != [f"{NODE_PREFIX}{node}"]:
         raise _bad(f"its common name must be {NODE_PREFIX}{node}, the node that asks")
-    groups = [each.value for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     if groups != [NODES_GROUP]:
         raise _bad(f"its organization must be {NODES_GROUP}")
 

@@ -54,6 +54,24 @@ async def test_the_lifetime_is_as_configured(open_door: Callable[..., Any]) -> N
         assert certificate.not_valid_after_utc - datetime.now(UTC) < timedelta(days=3, seconds=1)
 
 
+async def test_an_edge_up_to_1_15_joins_and_renews(door: Door) -> None:
+    """Its requests are for no node; its certificate is, by the header."""
+    joiner = door.joiner()
+    await joiner.get_ca()
+    organization = ((NameOID.ORGANIZATION_NAME, "kubeEdge"),)
+    for headers in (bearer(joiner), {}):
+        request = csr(NODE, joiner.key, subject=organization, common_name="kubeedge.io")
+        answered = await joiner.ask("GET", "/edge.crt", request, headers | {"NodeName": NODE})
+        assert answered.status == 200, answered.text
+        joiner.certificate = x509.load_der_x509_certificate(answered.body)
+        subject = joiner.certificate.subject.rfc4514_string()
+        assert subject == f"CN=system:node:{NODE},O=system:nodes"
+    # By the certificate of this node it gets none for another one.
+    request = csr("edge-2", joiner.key, subject=organization, common_name="kubeedge.io")
+    answered = await joiner.ask("GET", "/edge.crt", request, {"NodeName": "edge-2"})
+    assert answered.status == 403
+
+
 async def test_names_of_the_request_are_not_certified(door: Door) -> None:
     joiner = door.joiner()
     await joiner.get_ca()
@@ -239,7 +257,7 @@ async def test_a_certificate_that_is_not_a_nodes_reports_nothing(door: Door) -> 
     assert (answered.status, "of no node" in answered.text) == (403, True)
 
 
-async def test_the_subject_of_edges_before_1_12_renews_nothing(door: Door) -> None:
+async def test_the_subject_of_edges_before_1_16_renews_nothing(door: Door) -> None:
     """Nor does another organization of the CA's, whatever its common name."""
     joiner = door.joiner()
     await joiner.get_ca()

@@ -86,6 +86,8 @@ def _point(key: object) -> bytes:
         (csr(NODE, common_name="system:node:edge-1 "), "common name"),
         (csr(NODE, common_name="kubernetes-admin"), "common name"),
         (csr(NODE, subject=((NameOID.COMMON_NAME, "system:node:edge-1"), ORGANIZATION)), "common"),
+        (csr(NODE, common_name="kubeedge.io"), "common name"),
+        (csr(NODE, subject=((NameOID.ORGANIZATION_NAME, "kubeEdge"),)), "organization"),
         (csr(NODE, subject=()), "organization"),
         (csr(NODE, subject=((NameOID.ORGANIZATION_NAME, "system:masters"),)), "organization"),
         (
