@@ -9,7 +9,7 @@ from modules.common.kube import KubeClient
 from modules.common.kube.api_checks import MORE_ROLES, api_check, reachability, rights_check
 from modules.common.sync.record_checks import record_checks
 from modules.devicecontroller.config import DeviceControllerConfig
-from modules.devicecontroller.rights import FOR_CRDS, RIGHTS
+from modules.devicecontroller.rights import FOR_CRDS, FOR_REPLICAS, RIGHTS
 from supervisor.api import Check, Finding, Settings
 
 
@@ -34,4 +34,7 @@ def checks(
         found.append(rights_check(what, settings, FOR_CRDS, MORE_ROLES))
     if config.record == "objectsync":
         found += record_checks("devicecontroller", settings, command)
+    if settings.replicas.enabled:
+        what = "devicecontroller as one of several replicas"
+        found.append(rights_check(what, settings, FOR_REPLICAS, MORE_ROLES))
     return found

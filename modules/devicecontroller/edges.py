@@ -135,7 +135,11 @@ class Edges:
 
     def is_elsewhere(self, node: str) -> bool:
         """Whether a node is known to be connected to no more than another replica."""
-        return self._on_connected is not None and self._connections.get(node) is False
+        return (
+            self._on_connected is not None
+            and self._connections.get(node) is False
+            and not self._connectivity.is_asking(node)
+        )
 
     async def ask(self, nodes: Iterable[str]) -> None:
         """Serve questions until cancelled, and ask about these nodes first."""

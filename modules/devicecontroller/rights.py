@@ -9,6 +9,7 @@ from typing import Final
 
 from modules.common.kube import DEVICES
 from modules.common.kube.rights import Right, rights
+from modules.common.kubeedge_secrets import NAMESPACE
 
 _CORE: Final = ""
 
@@ -25,6 +26,12 @@ RIGHTS: Final[list[Right]] = [
     # The DeviceStatus of each device of v1beta1 is made with it, and deleted with it.
     *rights(DEVICES.group, "create delete", "devicestatuses"),
     *rights(DEVICES.group, "update", "devices/finalizers"),
+]
+
+#: As one of several replicas, besides those for its record in ObjectSyncs.
+FOR_REPLICAS: Final[list[Right]] = [
+    *rights("reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"),
+    *rights("coordination.k8s.io", "get create update", "leases", namespace=NAMESPACE),
 ]
 
 #: With install_crds = true.

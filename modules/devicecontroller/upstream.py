@@ -105,6 +105,9 @@ class Upstream:
         if message.resource == f"{message_resource.NODE}/{node}":
             self._node_event(node, message)
             self._done(delivery)
+        elif self._is_elsewhere(node):
+            log.debug("%s: its node is not connected here any more", message.resource)
+            self._done(delivery)
         elif self._is_of_today(node, about):
             self._of_today(node, about, delivery)
         elif message.operation in {"response", "error"}:
@@ -126,6 +129,13 @@ class Upstream:
         if not self._alpha.node_sync.takes_devices(node):
             return True
         return messages.is_of_today(about) and not self._edges.is_other(node)
+
+    def _is_elsewhere(self, node: str) -> bool:
+        return (
+            self._replica is not None
+            and self._edges.is_elsewhere(node)
+            and not self._replica.is_reading(node)
+        )
 
     def _node_event(self, node: str, message: ipc.Message) -> None:
         if message.operation == "connected":

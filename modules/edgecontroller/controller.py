@@ -20,6 +20,8 @@ from modules.common.kube import (
     WatchEvent,
     synced,
 )
+from modules.common.replicas.election import Election
+from modules.common.sync.gone_nodes import GoneNodes
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
@@ -53,7 +55,7 @@ from modules.edgecontroller.upstream.pods import PodWriter, delete_pod
 from modules.edgecontroller.upstream.queries import QueryAnswerer
 from modules.edgecontroller.upstream.rows import Handlers, Rows, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
-from supervisor.api import ModuleContext, Settings
+from supervisor.api import ModuleContext, ReplicasSettings, Settings
 
 #: Selects the pods that are bound to a node.
 _PLACED: Final = "spec.nodeName!="
@@ -76,7 +78,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
             # The cluster's kube-controller-manager monitors the nodes.
             config = config.model_copy(update={"node_monitor_grace_period": 0.0})
         controller = Controller(
-            config, namespace, client, record, context, is_replica=settings.replicas.enabled
+            config, namespace, client, record, context, replicas=settings.replicas
         )
         await _until_stopped(controller.run(), context)
 
@@ -106,7 +108,7 @@ class Controller:
         record: Record,
         context: ModuleContext,
         *,
-        is_replica: bool = False,
+        replicas: ReplicasSettings = ReplicasSettings(),  # noqa: B008 - it is frozen
     ) -> None:
         """Set up; one of several replicas serves the nodes alone that are connected to it."""
         self._config = config
@@ -119,7 +121,8 @@ class Controller:
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
         replica: Takeovers | None = None
-        if is_replica:
+        self._replicas = replicas
+        if replicas.enabled:
             self._state.is_replica = True
             replica = takeovers(client, self._state, self._namespace, self._unsure)
         self._updater = NodeUpdater(
@@ -183,6 +186,8 @@ class Controller:
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
+            if self._replicas.enabled:
+                tasks.create_task(self._lead())
             tasks.create_task(self._node_reader.run())
             tasks.create_task(self._updater.run())
             tasks.create_task(self._upstream.run(self._context.take))
@@ -191,6 +196,18 @@ class Controller:
             tasks.create_task(self._report())
             tasks.create_task(self._flush_record())
             self._context.ready()
+
+    async def _lead(self) -> None:
+        """Take part in the election of the leader, and do its work: what is left of gone nodes."""
+        replicas = self._replicas
+        gone = GoneNodes(self._client, replicas.namespace, self._namespace, self._nodes.has_node)
+        await Election(
+            self._client,
+            replicas.namespace,
+            "edgecontroller",
+            replicas.identity,
+            duration=replicas.lease_duration,
+        ).run(gone.run)
 
     def _make_rows(self, answers: Answers) -> Rows:
         client, state = self._client, self._state

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from modules.common.kube.rights import Right, rights
+from modules.common.kubeedge_secrets import NAMESPACE
 
 _CORE: Final = ""
 
@@ -32,6 +33,7 @@ RIGHTS: Final[list[Right]] = [
 ]
 
 #: As one of several replicas, besides those for its record in ObjectSyncs.
-FOR_REPLICAS: Final[list[Right]] = rights(
-    "reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"
-)
+FOR_REPLICAS: Final[list[Right]] = [
+    *rights("reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"),
+    *rights("coordination.k8s.io", "get list create update delete", "leases", namespace=NAMESPACE),
+]

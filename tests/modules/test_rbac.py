@@ -314,9 +314,11 @@ def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
     syncs = granted("optional/rights.yaml", "cloudcore-record-in-objectsyncs")
     assert listed(FOR_OBJECTSYNCS) == syncs
     replicas = granted("optional/rights.yaml", "cloudcore-replicas")
-    assert listed(edge_rights.FOR_REPLICAS) == replicas
+    for_replicas = [*edge_rights.FOR_REPLICAS, *device_rights.FOR_REPLICAS]
+    assert listed([right for right in for_replicas if not right.namespace]) == replicas
     leases = granted("optional/rights.yaml", "cloudcore-replicas", "Role")
-    assert listed(replicas_rights.RIGHTS) == leases
+    in_namespace = [right for right in for_replicas if right.namespace]
+    assert listed(replicas_rights.RIGHTS, in_namespace) == leases
     assert listed(device_rights.FOR_CRDS) == granted(
         "optional/rights.yaml", "cloudcore-install-crds"
     )

@@ -84,11 +84,15 @@ class Connectivity:
         self._connections.setdefault(node, True)
         self._heard[node] = time.monotonic()
 
+    def is_asking(self, node: str) -> bool:
+        """Whether cloudhub is being asked about a node."""
+        return node in self._asking
+
     def ask(self, node: str) -> None:
         """Ask cloudhub about a node, unless a request is in flight; only while `run` runs."""
         if node not in self._asking:
             asking = self._asking[node] = self._tasks.create_task(self._ask(node))
-            asking.add_done_callback(lambda _: self._asking.pop(node))
+            asking.add_done_callback(lambda task: self._asked(node, task))
 
     async def run(self) -> None:
         """Serve `ask`, and ask about silent nodes, until cancelled.
@@ -106,7 +110,12 @@ class Connectivity:
     def _cancel_request(self, node: str) -> None:
         task = self._asking.get(node)
         if task and task is not asyncio.current_task():
+            del self._asking[node]
             task.cancel()
+
+    def _asked(self, node: str, task: asyncio.Task[None]) -> None:
+        if self._asking.get(node) is task:
+            del self._asking[node]
 
     async def _ask(self, node: str) -> None:
         async with self._room:

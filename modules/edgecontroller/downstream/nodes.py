@@ -112,7 +112,8 @@ class NodeEventHandler:
         """Have the sessions of deleted nodes closed, and their rows dropped, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._close_sessions())
-            tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self._has_node))
+            if self._takeovers is None:
+                tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self.has_node))
             tasks.create_task(self._tell_what_is_lost())
 
     async def _tell_what_is_lost(self) -> None:
@@ -137,13 +138,14 @@ class NodeEventHandler:
         self._lost[node] = None
         self._any_lost.set()
 
-    def _has_node(self, node: str) -> bool:
+    def has_node(self, node: str) -> bool:
+        """Whether there is a Node of a name, as far as is known here."""
         return ("", node) in self._state.nodes
 
     async def _close_sessions(self) -> None:
         while True:
             node = await self._deleted.get()
-            if not self._has_node(node):
+            if not self.has_node(node):
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str, generation: str) -> None:
@@ -183,6 +185,15 @@ class NodeEventHandler:
         if self._takeovers is not None:
             self._state.connections.setdefault(node, False)
         self.connectivity.heard_from(node)
+
+    def is_elsewhere(self, node: str) -> bool:
+        """Whether a node is known not to be connected here, as one of several replicas."""
+        return (
+            self._takeovers is not None
+            and self._state.connections.get(node) is False
+            and not self._takeovers.is_reading(node)
+            and not self.connectivity.is_asking(node)
+        )
 
     def disconnected(self, node: str) -> None:
         if self._takeovers is not None:

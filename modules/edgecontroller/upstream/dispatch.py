@@ -169,6 +169,9 @@ class Upstream:
             self._connection(message)
             return False
         about = message_resource.parse(message.resource)
+        if self._node_events.is_elsewhere(about.node):
+            log.debug("%s: its node is not connected here any more", message.resource)
+            return False
         self._node_events.heard_from(about.node)
         if message.operation in (RESPONSE, OP_ERROR):
             self._answer(message, Target(about.node, about.type, about.namespace, about.name))
@@ -204,6 +207,10 @@ class Upstream:
             self._node_events.connected(node, generation_of(message.content))
         else:
             self._node_events.disconnected(node)
+            if self._node_events.is_elsewhere(node):
+                # What it has reported since, another replica writes.
+                for queue in self.queues.values():
+                    queue.drop(lambda key: _is_of(node, key))
 
     def _answer(self, message: Message, target: Target) -> None:
         if message.operation == RESPONSE:
@@ -232,6 +239,11 @@ class Upstream:
                 )
                 pod = (about.node, about.namespace, status.name)
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)
+
+
+def _is_of(node: str, key: Hashable) -> bool:
+    """Whether the object of a key is a node's: keys begin with the node."""
+    return isinstance(key, tuple) and key[:1] == (node,)
 
 
 def _when_all(count: int, done: Callable[[], None]) -> Callable[[], None]:

@@ -78,6 +78,8 @@ class MessageQueue:
         self._ready: asyncio.Queue[Hashable] = asyncio.Queue()
         self._busy: set[Hashable] = set()
         """objects whose message is being handled, or whose backoff lasts"""
+        self._handling: dict[Hashable, asyncio.Timeout] = {}
+        """what ends the handling of an object's message"""
         self._failing: dict[Hashable, Backoff] = {}
         self._logged: set[str] = set()
         self.handled = 0
@@ -100,6 +102,18 @@ class MessageQueue:
             self._replace(key, waiting.popleft())
         waiting.append(Queued(message, done))
 
+    def drop(self, belongs: Callable[[Hashable], bool]) -> None:
+        """Drop the messages of some objects, one that is being handled too."""
+        for key in [key for key in self._waiting if belongs(key)]:
+            self._replaced.pop(key, None)
+            for queued in self._waiting.pop(key):
+                queued.done()
+                self.dropped += 1
+        now = asyncio.get_running_loop().time()
+        for key, handling in self._handling.items():
+            if belongs(key):
+                handling.reschedule(now)
+
     async def run(self) -> None:
         """Handle messages until cancelled; the channel redelivers what is not done by then."""
         async with asyncio.TaskGroup() as tasks:
@@ -119,20 +133,33 @@ class MessageQueue:
     async def _work(self) -> None:
         while True:
             key = await self._ready.get()
+            if key not in self._waiting or key in self._handling:
+                if key not in self._handling:
+                    self._busy.discard(key)  # its messages were dropped
+                continue
             self._busy.add(key)
             waiting = self._waiting[key]
             queued = waiting.popleft()
             if not waiting:
                 del self._waiting[key]
             batch = [*self._replaced.pop(key, ()), queued.message]
+            handling = self._handling[key] = asyncio.timeout(None)
             try:
-                await self._handle(batch)
+                async with handling:
+                    await self._handle(batch)
             except KubeError as error:
                 self._put_back(key, queued, batch, error)
                 continue
+            except TimeoutError:
+                if not handling.expired():
+                    raise
+                self.dropped += 1
+            else:
+                self.handled += 1
+                self._succeeded(key)
+            finally:
+                del self._handling[key]
             queued.done()
-            self.handled += 1
-            self._succeeded(key)
             self._busy.discard(key)
             if key in self._waiting:
                 self._ready.put_nowait(key)

@@ -1,0 +1,129 @@
+"""Nodes that are gone: what replicas have written about them is removed by their leader.
+
+An edge whose Node is gone may come back, with its database, and is sent then the deletions that it
+has missed. So the ObjectSyncs and the Lease of its node stay for a day. The Lease says since when
+the node is gone: a replica that claims the node writes the Lease anew, without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from modules.common.failure_log import FailureLog
+from modules.common.kube import (
+    LEASES,
+    AlreadyExists,
+    Conflict,
+    KubeClient,
+    KubeError,
+    NotFound,
+    Object,
+)
+from modules.common.replicas.leases import LABEL, OF_NODE, make, named
+from modules.common.sync.record import DROP_INTERVAL, EVERY_NODE, KEEP_ROWS
+from modules.common.sync.sync_form import NODE_LABEL, label_of, places, read_sync
+
+#: The annotation of a node's Lease: since when it has had no Node, in seconds since the epoch.
+GONE_SINCE: Final = "cloudcore.kubeedge.io/gone-since"
+
+log = logging.getLogger(__name__)
+
+
+class GoneNodes:
+    """Looks for nodes that are gone, and removes what is left of them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        leases: str,
+        syncs: str | None,
+        has_node: Callable[[str], bool],
+    ) -> None:
+        """Set up for the namespace of the Leases, and that of the ObjectSyncs (None: all)."""
+        self._client = client
+        self._namespace = leases
+        self._syncs = syncs
+        self._has_node = has_node
+        self._failures = FailureLog(log)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        begun = False
+        while True:
+            try:
+                if not begun:
+                    await self._note_those_without_lease()
+                    begun = True
+                await self.look()
+            except KubeError as error:
+                text = f"cannot remove what is left of nodes that are gone: {error}; {error.hint}"
+                self._failures.failed("", type(error).__name__, text)
+            else:
+                self._failures.worked("", "what is left of nodes that are gone is removed again")
+            await asyncio.sleep(DROP_INTERVAL)
+
+    async def look(self) -> None:
+        """Look at the Leases of all nodes once; raises a KubeError."""
+        pages = self._client.pages(LEASES, self._namespace, label_selector=f"{LABEL}={OF_NODE}")
+        async for page in pages:
+            for lease in page.items:
+                # A claim may have written the Lease meanwhile.
+                with suppress(Conflict, NotFound):
+                    await self._look_at(lease)
+
+    async def _look_at(self, lease: Object) -> None:
+        node = named(OF_NODE, lease["metadata"]["name"])
+        since = (lease["metadata"].get("annotations") or {}).get(GONE_SINCE)
+        if self._has_node(node):
+            if since is not None:
+                await self._write(lease, None)
+        elif not (isinstance(since, str) and since.isdecimal()):
+            await self._write(lease, str(int(time.time())))
+        elif time.time() >= int(since) + KEEP_ROWS:
+            await self._remove_syncs(node)
+            metadata = lease["metadata"]
+            await self._client.delete(
+                LEASES, metadata["name"], self._namespace, version=metadata["resourceVersion"]
+            )
+            log.info("node %s: has had no Node for a day, its record is removed", node)
+
+    async def _write(self, lease: Object, since: str | None) -> None:
+        annotations = dict(lease["metadata"].get("annotations") or {})
+        annotations.pop(GONE_SINCE, None)
+        if since:
+            annotations[GONE_SINCE] = since
+        lease["metadata"]["annotations"] = annotations
+        await self._client.replace(LEASES, lease, self._namespace)
+
+    async def _remove_syncs(self, node: str) -> None:
+        for resource, namespace in places(self._syncs):
+            selector = f"{NODE_LABEL}={label_of(node)}"
+            async for page in self._client.pages(resource, namespace, label_selector=selector):
+                for obj in page.items:
+                    metadata, sync = obj["metadata"], read_sync(obj)
+                    if sync and sync.node == node:
+                        with suppress(Conflict, NotFound):
+                            await self._client.delete(
+                                resource,
+                                metadata["name"],
+                                metadata.get("namespace"),
+                                version=metadata["resourceVersion"],
+                            )
+
+    async def _note_those_without_lease(self) -> None:
+        """Make Leases for nodes that are gone since a time without replicas."""
+        gone: set[str] = set()
+        for resource, namespace in places(self._syncs):
+            async for page in self._client.pages(resource, namespace):
+                nodes = {sync.node for obj in page.items if (sync := read_sync(obj))}
+                gone |= {node for node in nodes - {EVERY_NODE} if not self._has_node(node)}
+        for node in gone:
+            lease = make(OF_NODE, node, {"leaseTransitions": 0})
+            lease["metadata"]["annotations"] = {GONE_SINCE: str(int(time.time()))}
+            with suppress(AlreadyExists):
+                await self._client.create(LEASES, lease, self._namespace)

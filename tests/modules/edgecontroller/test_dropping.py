@@ -1,0 +1,71 @@
+"""What a node has reported is dropped when it has gone to another replica."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from ipc import Message
+from modules.common.kube import NODES, PODS
+from modules.common.wire.generations import V1_1
+from modules.edgecontroller.upstream.message_queue import MessageQueue
+from supervisor.api import ReplicasSettings
+from tests.support.waiting import eventually
+
+from .cloud import Cloud
+from .objects import NODE, node, pod
+
+
+async def test_what_waits_and_what_is_being_handled_is_dropped() -> None:
+    handled: list[str] = []
+    done: list[str] = []
+    begun = asyncio.Event()
+
+    async def handle(batch: list[Message]) -> None:
+        handled.append(batch[-1].content)
+        if batch[-1].content == "hangs":
+            begun.set()
+            await asyncio.Event().wait()
+
+    def put(node: str, content: str) -> None:
+        message = Message.build("edge", "resource", "update", f"node/{node}/x", content)
+        queue.put((node, "x"), message, lambda: done.append(content))
+
+    queue = MessageQueue(handle, 1)
+    running = asyncio.create_task(queue.run())
+    put("gone", "hangs")
+    put("gone", "waits")
+    put("stays", "other")
+    await begun.wait()
+    queue.drop(lambda key: key == ("gone", "x"))
+    await eventually(lambda: asyncio.sleep(0, done), lambda found: "other" in found)
+    assert sorted(done) == ["hangs", "other", "waits"]
+    put("gone", "later")
+    await eventually(lambda: asyncio.sleep(0, done), lambda found: "later" in found)
+    assert handled == ["hangs", "other", "later"]
+    assert queue.dropped == 2
+    running.cancel()
+
+
+async def test_a_status_of_a_node_that_is_elsewhere_is_not_written(cloud: Cloud) -> None:
+    cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+
+    async def report(phase: str) -> None:
+        status = {"Name": "p", "Status": {"phase": phase}}
+        await cloud.from_edge("update", "default/podstatus/p", status)
+
+    async def phase() -> str:
+        found = (await cloud.api.get(PODS, "p", "default"))["status"]
+        return str(found.get("phase"))
+
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect(generation=V1_1)
+        await report("Running")
+        await eventually(phase, lambda found: found == "Running")
+        await cloud.connect(connected=False)
+        await report("Failed")  # it was still in the channel
+        await cloud.connect(generation=V1_1)
+        await cloud.until("insert", f"node/{NODE}/default/pod/p")
+        assert await phase() == "Running"

@@ -1,0 +1,78 @@
+"""What is left of nodes without a Node is removed after a day, by the leader of the replicas."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from modules.common.kube import LEASES, NODES, OBJECTSYNCS
+from modules.common.replicas.leases import OF_NODE, make
+from modules.common.sync.gone_nodes import GONE_SINCE, GoneNodes
+from modules.common.sync.record import KEEP_ROWS
+from modules.common.sync.sync_form import NODE_LABEL
+from tests.modules.edgecontroller.cloud import Cloud
+from tests.modules.edgecontroller.objects import node
+
+Json = dict[str, Any]
+GONE = "edge-gone"
+HERE = "edge-here"
+
+
+async def sync(cloud: Cloud, of_node: str) -> None:
+    metadata = {"name": f"{of_node}.u-1", "labels": {NODE_LABEL: of_node}}
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"}
+    await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
+
+
+@pytest.fixture
+async def gone(cloud: Cloud) -> GoneNodes:
+    """Two nodes with a Lease and an ObjectSync each; one has no Node."""
+    await cloud.api.create(NODES, node(HERE))
+    for name in (GONE, HERE):
+        await sync(cloud, name)
+        lease = make(OF_NODE, name, {"holderIdentity": "a", "leaseTransitions": 1})
+        await cloud.api.create(LEASES, lease, "default")
+    return GoneNodes(cloud.api, "default", None, {HERE}.__contains__)
+
+
+async def leases(cloud: Cloud) -> dict[str, Json]:
+    found = (await cloud.api.list(LEASES, "default")).items
+    return {each["metadata"]["name"]: each["metadata"].get("annotations") or {} for each in found}
+
+
+async def syncs(cloud: Cloud) -> set[str]:
+    found = (await cloud.api.list(OBJECTSYNCS, "default")).items
+    return {each["metadata"]["name"].partition(".")[0] for each in found}
+
+
+async def test_what_is_left_stays_for_a_day(
+    cloud: Cloud, gone: GoneNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gone.look()
+    await gone.look()
+    found = await leases(cloud)
+    assert GONE_SINCE in found[f"node.{GONE}"]
+    assert GONE_SINCE not in found[f"node.{HERE}"]
+    assert await syncs(cloud) == {GONE, HERE}
+    later = time.time() + KEEP_ROWS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    await gone.look()
+    assert set(await leases(cloud)) == {f"node.{HERE}"}
+    assert await syncs(cloud) == {HERE}
+
+
+async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: GoneNodes) -> None:
+    await gone.look()
+    gone._has_node = {HERE, GONE}.__contains__
+    await gone.look()
+    assert GONE_SINCE not in (await leases(cloud))[f"node.{GONE}"]
+
+
+async def test_nodes_of_a_time_without_replicas_are_found(cloud: Cloud, gone: GoneNodes) -> None:
+    await sync(cloud, "edge-before")
+    await gone._note_those_without_lease()
+    found = await leases(cloud)
+    assert GONE_SINCE in found["node.edge-before"]
+    assert GONE_SINCE not in found[f"node.{GONE}"]  # its own is not touched
