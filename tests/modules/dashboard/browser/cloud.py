@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +35,14 @@ spec:
   - {name: temperature, visitors: {protocolName: modbus}}
   - {name: target, desired: {value: "21.5"}, visitors: {protocolName: modbus}}
 """
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: default}}
+spec:
+  nodeName: plant-1
+  containers: [{{name: {name}, image: nginx}}]
+"""
 
 
 @contextmanager
@@ -50,17 +57,14 @@ def cloud(base: Path) -> Iterator[Running]:
     )
     modules = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")
     with begin(base, *modules, sets=sets) as running, edges(running):
-        objects = base / "devices.yaml"
-        objects.write_text(DEVICES)
+        objects = base / "objects.yaml"
+        objects.write_text("---".join((DEVICES, *(POD.format(name=name) for name in PODS))))
         block_until(
             lambda: kubectl(running, "get", "nodes", "-o", "name").count("plant-") == EDGES,
             "edges",
-            0.2,
+            1,
         )
         kubectl(running, "apply", "-f", str(objects))
-        for name in PODS:
-            spec = json.dumps({"spec": {"nodeName": "plant-1"}})
-            kubectl(running, "run", name, "--image=nginx", f"--overrides={spec}")
         yield running
 
 
@@ -87,6 +91,7 @@ def kubectl(running: Running, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout
