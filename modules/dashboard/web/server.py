@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Final
 
-from modules.common.http_library import Handler, Middleware, web
+from modules.common.http_library import Handler, Middleware, aiohttp, web
 
 #: Connections at most, and seconds in which a connection has to send its first request.
 CONNECTIONS: Final = 256
@@ -19,6 +20,11 @@ UNREAD_TIMEOUT: Final = 20.0
 #: Bytes of a request line or a header, and headers of a request.
 _LONGEST: Final = 4096
 _HEADERS: Final = 64
+
+#: What aiohttp raises for a malformed request.
+_Malformed: Final = aiohttp.http_exceptions.HttpProcessingError
+
+log = logging.getLogger(__name__)
 
 
 class _Busy(asyncio.Protocol):
@@ -39,6 +45,7 @@ async def serving(app: web.Application, listener: socket.socket) -> AsyncIterato
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=log,
         keepalive_timeout=_KEEPALIVE,
         max_line_size=_LONGEST,
         max_field_size=_LONGEST,
@@ -70,6 +77,14 @@ async def serving(app: web.Application, listener: socket.socket) -> AsyncIterato
     finally:
         server.close()
         await runner.cleanup()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record is not of a malformed request: its sender has been told."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _Malformed))
+
+
+log.addFilter(_is_ours)
 
 
 def _noting(silent: set[asyncio.BaseProtocol]) -> Middleware:
