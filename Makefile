@@ -33,7 +33,7 @@ BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-dashboard bench-ipc bench-start bench-supervisor clean
+.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-dashboard bench-ipc bench-replicas bench-start bench-supervisor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
@@ -112,8 +112,12 @@ bench-start: $(BENCH) ## compare fork, forkserver and spawn
 bench-supervisor: $(BENCH) $(PEERS) ## compare the supervisor with supervisord and circus (5 min)
 	@$(BIN)/python -m bench.supervisor $(ARGS)
 
-soak: $(TEST) ## check that edges are in sync after kills and outages (RUNS=300)
-	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/e2e/test_convergence.py
+soak: $(TEST) ## check that edges are in sync after kills and outages (RUNS=300, ARGS="-k replicas")
+	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+	  tests/e2e/test_convergence.py tests/e2e/test_convergence_of_replicas.py $(ARGS)
+
+bench-replicas: $(BENCH) ## measure one, two and three replicas (10 min, ARGS="--edges 240 --replicas 1 3")
+	@$(BIN)/python -m bench.replicas $(ARGS)
 
 bench-controllers: $(BENCH) ## compare the controllers with Go's figures (15 min, ARGS="--only pods")
 	@$(BIN)/python -m bench.controllers $(ARGS)

@@ -46,6 +46,9 @@ class Edge:
         self, node: str, server: str, context: ssl.SSLContext, generation: str = generations.V1_1
     ) -> None:
         self.node = node
+        self.dialed = 0
+        #: When the first message came after the edge has dialed, and the first pod.
+        self.first = self.first_pod = 0
         self.arrived: dict[str, int] = {}
         self.asked: dict[str, int] = {}
         self.answered: list[int] = []
@@ -63,6 +66,12 @@ class Edge:
             on_message=self._take,
             emit=lambda *_: None,
         )
+
+    def dials(self, server: str) -> None:
+        """Begin with another connection, whose times are noted."""
+        self.first = self.first_pod = 0
+        self.link.url = f"{server}/{PROJECT_ID}/{self.node}/events"
+        self.dialed = time.time_ns()
 
     def report_status(self) -> None:
         """Send the node's status, as an edge does every 10 s."""
@@ -89,6 +98,9 @@ class Edge:
 
     def _take(self, message: Message) -> None:
         at = time.time_ns()
+        self.first = self.first or at
+        if "/pod/" in message.resource:
+            self.first_pod = self.first_pod or at
         if message.operation == "response":
             asked = self.asked.pop(message.parent_id, None)
             if asked is not None:
@@ -104,8 +116,11 @@ class Edges:
 
     def __init__(self, edges: list[Edge]) -> None:
         self.edges = edges
+        self._tasks: set[asyncio.Task[None]] = set()
         self._commands: dict[str, Callable[..., Any]] = {
             "arrivals": self.arrivals,
+            "hang_up": self.hang_up,
+            "dial": self.dial,
             "report": self.report,
             "last_reports": self.last_reports,
         }
@@ -118,9 +133,8 @@ class Edges:
                 tasks.add(asyncio.create_task(edge.link.run()))
                 await edge.up.wait()
 
-        tasks: set[asyncio.Task[None]] = set()
+        tasks = self._tasks
         await asyncio.gather(*map(connected, self.edges))
-        self._tasks = tasks
 
     async def obey(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
@@ -134,6 +148,30 @@ class Edges:
             told |= edge.arrived
             edge.arrived = {}
         return told
+
+    async def hang_up(self) -> None:
+        """Close all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def dial(self, server: str, rate: float) -> dict[str, list[float]]:
+        """Connect to a server, `rate` edges per second; wait until each has got a pod.
+
+        Returns the milliseconds from the dial of each edge to its first message and to its pod;
+        less than 0 if none came within a minute.
+        """
+        began = time.perf_counter()
+        for number, edge in enumerate(self.edges):
+            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            edge.dials(server)
+            self._tasks.add(asyncio.create_task(edge.link.run()))
+        await self._until(60, lambda: all(edge.first_pod for edge in self.edges))
+        return {
+            "first": [(edge.first - edge.dialed) / 1e6 for edge in self.edges],
+            "pod": [(edge.first_pod - edge.dialed) / 1e6 for edge in self.edges],
+        }
 
     async def last_reports(self) -> dict[str, str]:
         """Return what each device has reported last, by its name."""
@@ -161,7 +199,7 @@ class Edges:
                 edge.report_status()
         await asyncio.sleep(0.5)
         late = sum(len(edge.asked) for edge in self.edges)
-        await self._all_answered(60)
+        await self._until(60, lambda: not any(edge.asked for edge in self.edges))
         return {
             "sent": count,
             "late": late,
@@ -169,9 +207,10 @@ class Edges:
             "took": [each for edge in self.edges for each in edge.answered],
         }
 
-    async def _all_answered(self, seconds: float) -> None:
+    async def _until(self, seconds: float, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, but not longer than that."""
         deadline = time.perf_counter() + seconds
-        while any(edge.asked for edge in self.edges):
+        while not condition():
             if time.perf_counter() > deadline:
                 return
             await asyncio.sleep(0.1)

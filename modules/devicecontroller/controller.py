@@ -26,6 +26,7 @@ from modules.common.kube import (
     Reflector,
     SetAside,
     WatchEvent,
+    ready_meanwhile,
     synced,
 )
 from modules.common.kube.metrics import CACHED_OBJECTS
@@ -207,7 +208,8 @@ class _Controller:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             if self._replica is not None:
-                await self._replica.open()
+                opening = self._replica.open()
+                await ready_meanwhile(opening, self._context, "reading what nodes have")
                 tasks.create_task(self._replica.run())
             starting = (
                 tasks.create_task(self._start(DEVICES.version, self._alpha, self._run_alpha)),

@@ -18,6 +18,7 @@ from modules.common.kube import (
     Reflector,
     SetAside,
     WatchEvent,
+    ready_meanwhile,
     synced,
 )
 from modules.common.replicas.election import Election
@@ -181,7 +182,8 @@ class Controller:
             # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
             if self._config.record == "objectsync":
-                await self._record_in_api.open()
+                opening = self._record_in_api.open()
+                await ready_meanwhile(opening, self._context, "reading what nodes have")
                 tasks.create_task(self._record_in_api.run())
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())

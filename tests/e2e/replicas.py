@@ -4,83 +4,135 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
-from modules.common.kube import LEASES, NODES, OBJECTSYNCS, PODS, KubeClient
+from modules.common.kube import (
+    LEASES,
+    NAMESPACES,
+    NODES,
+    OBJECTSYNCS,
+    PODS,
+    AlreadyExists,
+    KubeClient,
+    NotFound,
+)
 from modules.common.sync.sync_form import read_sync
 from modules.hollow import manifests, tls
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.edge import HollowEdge
-from supervisor.api import KubernetesSettings
+from modules.hollow.events import Event
+from supervisor.api import KubernetesSettings, Settings
+from tests.e2e.replica import Replica
 from tests.e2e.world import QUICK
 from tests.support.forwarder import Forwarder
 
-#: Seconds of the Leases in these tests.
-LEASE: Final = 3.0
-NAMESPACE: Final = "kubeedge"
+#: The kubeconfig of a cluster on this machine to use instead of an embedded API server. Namespaces,
+#: nodes and pods of these tests are made there, and removed.
+CLUSTER: Final = os.environ.get("REPLICAS_KUBECONFIG", "")
+#: Of the Leases: a cluster may have others.
+NAMESPACE: Final = "cloudcore-replicas"
+#: What an edge of 1.1 cannot say as its connection ends, it says with the next report of all.
+TIMING: Final = replace(QUICK, meta_sync=2)
+
+_OPTIONS: Final = ("--set", f"replicas.namespace={NAMESPACE}")
 
 Json = dict[str, Any]
 
 
-class Replica:
-    """One of the cloudcores, with the port of its websockets and its way to the API."""
-
-    def __init__(self, name: str, cloudcore: Cloudcore, port: int, network: Forwarder) -> None:
-        self.name = name
-        self.cloudcore = cloudcore
-        self.port = port
-        self.network = network
-
-    def signal(self, number: int) -> None:
-        """Send a signal to all processes of the replica."""
-        supervisor = psutil.Process(self.cloudcore.process.pid)
-        for process in (*supervisor.children(recursive=True), supervisor):
-            os.kill(process.pid, number)
-
-    async def nodes_held(self) -> int:
-        held: int = (await self.cloudcore.module("cloudhub"))["details"]["nodes_held"]
-        return held
-
-
 class Fleet:
-    """The replicas, the API, and edges behind an address each."""
+    """The replicas, the API, and edges behind a load balancer, each with a way of its own."""
 
-    def __init__(self, api: KubeClient, replicas: list[Replica], stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        cluster: Cloudcore | None,
+        api: KubeClient,
+        replicas: list[Replica],
+        stack: AsyncExitStack,
+    ) -> None:
+        self.cluster = cluster
         self.api = api
         self.replicas = replicas
         self.edges: dict[str, HollowEdge] = {}
-        self._ways: dict[str, Forwarder] = {}
+        self.ways: dict[str, Forwarder] = {}
+        self.events: list[Event] = []
+        self._chosen: dict[str, Replica] = {}
         self._stack = stack
 
     async def add(self, name: str, replica: Replica, kubeedge: str = "1.23") -> HollowEdge:
         """Join an edge that dials a replica."""
-        way = Forwarder(replica.port)
-        self._ways[name] = await self._stack.enter_async_context(way.running())
+        way = self.ways[name] = Forwarder(0)
+        await self._stack.enter_async_context(way.running())
+        self.dials(name, replica)
         if kubeedge == "1.1":
             await self.api.create(NODES, manifests.node(name))
-        pki = self.replicas[0].cloudcore.settings.data_dir / "pki"
-        url = f"wss://127.0.0.1:{way.port}"
-        edge = HollowEdge(name, url, tls.issue(pki, name), kubeedge=kubeedge, timing=QUICK)
+        edge = HollowEdge(
+            name,
+            f"wss://127.0.0.1:{way.port}",
+            tls.issue(self.replicas[0].cloudcore.settings.data_dir / "pki", name),
+            kubeedge=kubeedge,
+            timing=TIMING,
+            keep_messages=500,
+            on_event=self.events.append,
+        )
         self.edges[name] = await self._stack.enter_async_context(edge)
         await observe.in_api(self.api, NODES, name, None, lambda node: bool(node.get("status")))
         return edge
 
     def dials(self, name: str, replica: Replica) -> None:
-        """Let an edge dial another replica from now on."""
-        self._ways[name].target = replica.port
+        """Let an edge dial another replica from now on, while that one runs."""
+        self._chosen[name] = replica
+        self.balance()
+
+    def balance(self) -> None:
+        """Lead new connections to replicas that run."""
+        for name, way in self.ways.items():
+            first = self.replicas.index(self._chosen[name])
+            order = self.replicas[first:] + self.replicas[:first]
+            way.target = next((each.front.port for each in order if each.runs), 0)
 
     async def move(self, name: str, replica: Replica) -> None:
         """Let an edge dial another replica now."""
         self.dials(name, replica)
         self.edges[name].link.drop()
         await self.held_by(name, replica)
+
+    async def kill(self, replica: Replica) -> None:
+        """End all processes of a replica at once."""
+        killing = asyncio.create_task(replica.kill())
+        await asyncio.sleep(0)
+        self.balance()
+        await killing
+
+    async def stop(self, replica: Replica) -> None:
+        """Stop a replica in order, after the load balancer has learnt of it."""
+        replica.runs = False
+        self.balance()
+        await replica.stop()
+
+    async def start(self, replica: Replica) -> Replica:
+        """Start a replica that is new, or has ended."""
+        if not replica.is_open:
+            self._stack.push_async_callback(replica.close)
+            await replica.open()
+        await replica.launch()
+        await replica.ready()
+        self.balance()
+        return replica
+
+    async def replace(self, replica: Replica) -> Replica:
+        """Start another replica, and stop this one when edges are led to the new one."""
+        new = await self.start(replica.successor())
+        self.replicas[self.replicas.index(replica)] = new
+        chosen = {name: new if each is replica else each for name, each in self._chosen.items()}
+        self._chosen = chosen
+        await self.stop(replica)
+        return new
 
     async def holder(self, node: str) -> tuple[str, int]:
         lease = await self.api.get(LEASES, f"node.{node}", NAMESPACE)
@@ -107,7 +159,7 @@ class Fleet:
 
         def found() -> Json:
             return {
-                key.rpartition("/")[2]: pod["metadata"].get("labels", {}).get("l", "")
+                key.rpartition("/")[2]: label_of(pod)
                 for key, pod in edge.objects.items()
                 if "/pod/" in key
             }
@@ -117,10 +169,26 @@ class Fleet:
                 while found() != labels:
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            tails = "\n".join(
-                f"{each.name}:\n{each.cloudcore.log_tail(40)}" for each in self.replicas
-            )
+            tails = "\n".join(each.log() for each in self.replicas)
             raise AssertionError(f"{node} has {found()}, not {labels}\n{tails}") from None
+
+    async def in_step(self, node: str) -> None:
+        """Wait until an edge has the pods that the API has now, each with its label."""
+        selector = f"spec.nodeName={node}"
+        pods = (await self.api.list(PODS, "default", field_selector=selector)).items
+        labels = {pod["metadata"]["name"]: label_of(pod) for pod in pods}
+        await self.has(node, **labels)
+
+    async def clean_up(self) -> None:
+        """Remove what has been made in a cluster that stays."""
+        for name in self.edges:
+            selector = f"spec.nodeName={name}"
+            for pod in (await self.api.list(PODS, "default", field_selector=selector)).items:
+                await self.api.delete(PODS, pod["metadata"]["name"], "default", grace_period=0)
+            await self.api.delete(NODES, name)
+        for lease in (await self.api.list(LEASES, NAMESPACE)).items:
+            with suppress(NotFound):
+                await self.api.delete(LEASES, lease["metadata"]["name"], NAMESPACE)
 
     async def recorded(self, kind: str, count: int) -> None:
         """Wait until the API has this many acknowledged objects of a kind."""
@@ -136,47 +204,37 @@ class Fleet:
 
 
 @asynccontextmanager
-async def three_replicas() -> AsyncIterator[Fleet]:
-    """Run an API and three replicas on it."""
+async def three_replicas(*options: str) -> AsyncIterator[Fleet]:
+    """Run an API and three replicas on it; `options` are further ones of all of them."""
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(running("--set", 'modules.enabled=["apiserver"]'))
-        await cluster.wait_ready(60)
-        kubeconfig = cluster.settings.data_dir / "kubeconfig"
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig))
-        settings = replace(cluster.settings, kubernetes=kubernetes)
-        listening = (await cluster.module("apiserver"))["details"]["listen"]
-        port = int(next(iter(listening.values())).rpartition(":")[2])
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cloudcore-")))
+        cluster = None
+        if not CLUSTER:
+            only = ("--set", 'modules.enabled=["apiserver"]')
+            cluster = await stack.enter_async_context(running(*only, *options, base=base))
+            await cluster.wait_ready(60)
+        kubeconfig = Path(CLUSTER) if cluster is None else base / "data" / "kubeconfig"
+        settings = Settings(base, base, KubernetesSettings(kubeconfig=str(kubeconfig)))
+        api = await stack.enter_async_context(KubeClient.connect(settings, user_agent="fleet"))
+        with suppress(AlreadyExists):
+            await api.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
         replicas = []
         for name in ("r1", "r2", "r3"):
-            network = Forwarder(port)
-            await stack.enter_async_context(network.running())
-            own = cluster.settings.data_dir / f"{name}.kubeconfig"
-            own.write_text(kubeconfig.read_text().replace(f":{port}", f":{network.port}"))
-            cloudcore = await stack.enter_async_context(
-                running(
-                    *("--set", f"kubernetes.kubeconfig={own}"),
-                    *("--set", "replicas.enabled=true"),
-                    *("--set", f"replicas.name={name}"),
-                    *("--set", f"replicas.lease_duration={LEASE}"),
-                    *("--set", 'replicas.address="127.0.0.1"'),
-                    *("--set", "replicas.port=0"),
-                    *("--set", 'modules.edgecontroller.record="objectsync"'),
-                    *("--set", 'modules.devicecontroller.record="objectsync"'),
-                )
-            )
-            replicas.append((name, cloudcore, network))
-        for _, cloudcore, _ in replicas:
-            await cloudcore.wait_ready(60)
-        made = [
-            Replica(name, cloudcore, await _port_of(cloudcore), network)
-            for name, cloudcore, network in replicas
-        ]
-        api = await stack.enter_async_context(KubeClient.connect(settings, user_agent="fleet"))
-        yield Fleet(api, made, stack)
-        for replica in made:
-            if replica.cloudcore.process.returncode is None:
-                replica.signal(signal.SIGCONT)
+            replica = Replica(name, base, kubeconfig, (*_OPTIONS, *options))
+            stack.push_async_callback(replica.close)
+            await replica.open()
+            await replica.launch()
+            replicas.append(replica)
+        for replica in replicas:
+            await replica.ready()
+        fleet = Fleet(cluster, api, replicas, stack)
+        try:
+            yield fleet
+        finally:
+            if cluster is None:
+                await fleet.clean_up()
 
 
-async def _port_of(cloudcore: Cloudcore) -> int:
-    return int((await cloudcore.websocket_url()).rpartition(":")[2])
+def label_of(pod: Json) -> str:
+    label: str = pod["metadata"].get("labels", {}).get("l", "")
+    return label

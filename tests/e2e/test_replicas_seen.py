@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from modules.cloudhub.cli import nodes as command
-from tests.e2e.replicas import Fleet, Replica, three_replicas
+from tests.e2e.replica import Replica
+from tests.e2e.replicas import Fleet, three_replicas
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)

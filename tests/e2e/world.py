@@ -72,6 +72,11 @@ class World:
         self.api = api
         self.edges = edges
 
+    @property
+    def cloudcores(self) -> list[Cloudcore]:
+        """All that run."""
+        return [self.cloudcore]
+
     # What people do
 
     async def pod(self, name: str, edge: str, needs: str) -> None:
@@ -158,19 +163,10 @@ class World:
                 while differences := await self._differences():
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            tail = self.cloudcore.log_tail(60)
-            raise AssertionError(f"after {SETTLE_SECONDS:g} s: {differences}\n{tail}") from None
-        self._check_crashes()
-
-    def _check_crashes(self) -> None:
-        """Raise AssertionError if a module ended by anything else than `kill`."""
-        reports = CrashReports(self.cloudcore.settings.data_dir / "crashes", keep=0).reports()
-        crashes = [
-            "\n".join((f"{each.module}: {each.reason}", each.traceback, *each.stderr))
-            for each in reports
-            if each.signal != "SIGKILL"
-        ]
-        assert not crashes, "\n\n".join(crashes)
+            tails = "\n".join(each.log_tail(60) for each in self.cloudcores)
+            raise AssertionError(f"after {SETTLE_SECONDS:g} s: {differences}\n{tails}") from None
+        for cloudcore in self.cloudcores:
+            check_crashes(cloudcore)
 
     async def _differences(self) -> Json:
         found: Json = {}
@@ -227,6 +223,17 @@ class World:
     async def _pid(self, module: str) -> int | None:
         pid: int | None = (await self.cloudcore.module(module))["pid"]
         return pid
+
+
+def check_crashes(cloudcore: Cloudcore) -> None:
+    """Raise AssertionError if a module ended by anything else than `kill`."""
+    reports = CrashReports(cloudcore.settings.data_dir / "crashes", keep=0).reports()
+    crashes = [
+        "\n".join((f"{each.module}: {each.reason}", each.traceback, *each.stderr))
+        for each in reports
+        if each.signal != "SIGKILL"
+    ]
+    assert not crashes, "\n\n".join(crashes)
 
 
 def _label(value: str) -> Json:

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final, Literal
+
+#: The ways of a connection: to the server, and from it.
+Way = Literal["to", "from"]
+BOTH: Final[tuple[Way, ...]] = ("to", "from")
+
+
+class _Network:
+    """Whether something gets through to a server, and from it."""
+
+    def __init__(self) -> None:
+        self.ways: dict[Way, asyncio.Event] = {way: asyncio.Event() for way in BOTH}
+        for event in self.ways.values():
+            event.set()
 
 
 class Forwarder:
-    """Takes each new connection to `target`, the port of a server; 0 refuses it."""
+    """Takes each new connection to `target`, the port of a server; 0 refuses it.
+
+    A cut is one of the network to the server that is the target then. Whoever is cut off is told
+    nothing: neither that the other side has closed the connection, nor that a new one is refused.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
-        self._frozen = asyncio.Event()
-        self._frozen.set()
+        self._networks: defaultdict[int, _Network] = defaultdict(_Network)
         self._connections: set[asyncio.Task[None]] = set()
 
-    def cut(self) -> None:
-        """Pass nothing on any more, in either direction, and tell nobody."""
-        self._frozen.clear()
+    def cut(self, *ways: Way) -> None:
+        """Pass nothing on in these ways any more, or in neither if none is named."""
+        for way in ways or BOTH:
+            self._networks[self.target].ways[way].clear()
 
     def mend(self) -> None:
-        self._frozen.set()
+        """Pass on what has waited, and all that comes."""
+        for network in self._networks.values():
+            for event in network.ways.values():
+                event.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Forwarder]:
@@ -47,12 +69,15 @@ class Forwarder:
             writer.close()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._frozen.wait()
+        target = self.target
+        to, back = (self._networks[target].ways[way] for way in BOTH)
         with suppress(OSError, asyncio.CancelledError):
-            theirs, ours = await asyncio.open_connection("127.0.0.1", self.target)
+            for way in (to, back):  # a handshake needs both
+                await way.wait()
+            theirs, ours = await asyncio.open_connection("127.0.0.1", target)
             try:
-                ways = (self._pump(reader, ours), self._pump(theirs, writer))
-                tasks = [asyncio.create_task(way) for way in ways]
+                pumps = (_pump(reader, ours, to), _pump(theirs, writer, back))
+                tasks = [asyncio.create_task(pump) for pump in pumps]
                 try:
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -62,8 +87,18 @@ class Forwarder:
             finally:
                 ours.close()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            await self._frozen.wait()
-            sink.write(data)
-            await sink.drain()
+
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: asyncio.Event
+) -> None:
+    """Pass on what comes until the end, which is passed on like anything else: when it can be."""
+    while True:
+        try:
+            data = await source.read(65536)
+        except OSError:
+            data = b""
+        await way.wait()
+        if not data:
+            return
+        sink.write(data)
+        await sink.drain()

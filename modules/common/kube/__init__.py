@@ -66,7 +66,7 @@ from modules.common.kube.shapes import (
     shape_of,
     with_metadata,
 )
-from modules.common.kube.syncing import synced
+from modules.common.kube.syncing import ready_meanwhile, synced
 from modules.common.kube.watching import Object, WatchEvent
 
 __all__ = [
@@ -132,6 +132,7 @@ __all__ = [
     "is_name",
     "key_of",
     "part",
+    "ready_meanwhile",
     "reference",
     "retry",
     "served_resources",

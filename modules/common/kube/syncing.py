@@ -46,6 +46,22 @@ async def synced(
         refused.cancel()
 
 
+async def ready_meanwhile(work: Awaitable[None], context: ModuleContext, what: str) -> None:
+    """Wait for work at the start of a module, which becomes ready meanwhile if that takes long.
+
+    A restart would not make it faster. `what` says in the log what is being done.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((working,), timeout=PATIENCE)
+        if not working.done():
+            context.ready()
+            log.info("ready, but still busy: %s", what)
+        await working
+    finally:
+        working.cancel()
+
+
 def _report_missing(
     reflectors: Sequence[Reflector], health: ApiHealth, context: ModuleContext
 ) -> None:

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from modules.common.failure_log import FailureLog
-from modules.common.kube import Gone, KubeClient, KubeError, NotFound, Resource, retry
+from modules.common.kube import Gone, KubeClient, KubeError, NotFound, Object, Resource, retry
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import EVERY_NODE, Record
@@ -87,9 +88,9 @@ class Takeovers:
         await self._label_all()
         rows = list(self._rows_of_file())
         for first in range(0, len(rows), _AT_ONCE):
-            async with asyncio.TaskGroup() as tasks:
-                for each in rows[first : first + _AT_ONCE]:
-                    tasks.create_task(self._syncs.publish(*each))
+            # Not a group of tasks: what fails is to be a KubeError, which is retried.
+            some = rows[first : first + _AT_ONCE]
+            await asyncio.gather(*(self._syncs.publish(*each) for each in some))
         for node in self._record.nodes():
             self._record.replace_rows(node, {}, self._kinds)
         await self._syncs.load_node(EVERY_NODE, self._namespace)
@@ -105,17 +106,17 @@ class Takeovers:
         for resource, namespace in places(self._namespace):
             pages = self._client.pages(resource, namespace, label_selector=f"!{NODE_LABEL}")
             async for page in pages:
-                for obj in page.items:
-                    sync, metadata = read_sync(obj), obj["metadata"]
-                    if sync is None:
-                        continue
-                    patch = {"metadata": {"labels": {NODE_LABEL: label_of(sync.node)}}}
-                    try:
-                        await self._client.patch(
-                            resource, metadata["name"], patch, metadata.get("namespace")
-                        )
-                    except NotFound:
-                        continue
+                for first in range(0, len(page.items), _AT_ONCE):
+                    some = page.items[first : first + _AT_ONCE]
+                    await asyncio.gather(*(self._label(resource, obj) for obj in some))
+
+    async def _label(self, resource: Resource, obj: Object) -> None:
+        sync, metadata = read_sync(obj), obj["metadata"]
+        if sync is None:
+            return
+        patch = {"metadata": {"labels": {NODE_LABEL: label_of(sync.node)}}}
+        with suppress(NotFound):
+            await self._client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
 
     async def run(self) -> None:
         """Write, and forget the records of nodes that have gone, until cancelled."""

@@ -24,9 +24,11 @@ from modules.common.kube import (
     Gone,
     KubeClient,
     Unreachable,
+    syncing,
 )
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, record
+from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
 from tests.support.waiting import eventually
@@ -106,6 +108,26 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Transport, "send", waiting)
     yield
     go_on.set()
+
+
+async def test_a_record_that_takes_long_to_read_does_not_hold_up_the_start(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the first lists: a restart would not make it faster."""
+    monkeypatch.setattr(syncing, "PATIENCE", 1.0)
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+    read, opened = asyncio.Event(), RecordInApi.open
+
+    async def slow(record: RecordInApi) -> None:
+        await read.wait()
+        await opened(record)
+
+    monkeypatch.setattr(RecordInApi, "open", slow)
+    async with cloud.controller(record="objectsync"):
+        read.set()
+        await cloud.connect(generation=V1_23)
+        await cloud.until("insert", f"node/{NODE}/default/pod/p")
 
 
 async def test_what_an_object_costs_the_api_server(

@@ -86,6 +86,8 @@ class Api:
 class Replica:
     """A cloudcore: its CloudHub and EdgeController in one."""
 
+    holdings_class = Holdings
+
     def __init__(self, name: str, api: Api) -> None:
         self.name = name
         self.api = api
@@ -95,7 +97,7 @@ class Replica:
 
     def start(self) -> None:
         """Start without any memory, as after a crash."""
-        self.holdings = Holdings(self.name)
+        self.holdings = self.holdings_class(self.name)
         self.events_read = max(0, len(self.api.events) - 1)
         """a restart lists, which shows the last state"""
         self.session: Session | None = None
@@ -158,17 +160,23 @@ class Replica:
         """Read the record before anything is sent."""
         if self.session is None or self.loaded:
             return
+        self.read_record()
+        self.late = [late for late in self.late if late.version == self.versions.get(late.item)]
+        self.loaded = True
+
+    def read_record(self) -> None:
         rows = {}
         for item, row in self.api.record.items():
             known = self.versions.get(item) == row.version
             rows[item] = self.memory[item] if known and item in self.memory else row.seen
             self.versions[item] = row.version
             if not rows[item]:
-                # The former holder may have an acknowledgement of it: its write has to fail.
-                self.versions[item] = self.api.write_row(item, 0)
-        self.late = [late for late in self.late if late.version == self.versions.get(late.item)]
+                self.take(item)
         self.memory = rows
-        self.loaded = True
+
+    def take(self, item: str) -> None:
+        """Write a row anew: what the former holder may still write about it has to fail."""
+        self.versions[item] = self.api.write_row(item, 0)
 
     def send(self, item: str) -> None:
         """Bring the edge up to date with an object; the record is made weaker before that."""
@@ -177,15 +185,25 @@ class Replica:
         wanted, seen = self.cache.get(item), self.memory.get(item)
         if seen == wanted:
             return
-        stored = self.api.record.get(item)
-        if stored is None or (wanted is None and stored.seen):
-            self.versions[item] = self.api.write_row(item, 0)
         if wanted is None or seen is None:
-            self.memory[item] = 0
-            self.late = [late for late in self.late if late.item != item]
+            self.doubt(item)
+        self.weaken(item, wanted)
         sent = Sent(item, wanted)
         self.in_flight[item] = sent
         self.session.down.append(sent)
+
+    def weaken(self, item: str, wanted: int | None) -> None:
+        """Have in the record that the edge may have the object, or none of the versions known."""
+        stored = self.api.record.get(item)
+        if stored is None or (wanted is None and stored.seen):
+            self.versions[item] = self.api.write_row(item, 0)
+        elif item not in self.versions:
+            self.versions[item] = stored.version  # it was there already, when it was to be made
+
+    def doubt(self, item: str) -> None:
+        """Know no more than that the edge may have the object."""
+        self.memory[item] = 0
+        self.late = [late for late in self.late if late.item != item]
 
     def acknowledged(self) -> None:
         if self.session is None or not self.session.up:
@@ -199,7 +217,7 @@ class Replica:
         else:
             self.memory[sent.item] = sent.version
         self.late = [late for late in self.late if late.item != sent.item]
-        self.late.append(Late(sent.item, sent.version, self.versions[sent.item]))
+        self.late.append(Late(sent.item, sent.version, self.versions.get(sent.item, 0)))
 
     def write_late(self) -> None:
         """Write the first acknowledgement that is not in the API yet, maybe long after it came."""
@@ -207,18 +225,24 @@ class Replica:
             return
         late = self.late.pop(0)
         row = self.api.record.get(late.item)
-        if row is None or row.version != late.version:
+        if row is None or not self.is_unchanged(row, late):
             if self.loaded and row is not None:
-                # Whose node is it? Only an answer to a message that is sent from now on shows that.
-                self.versions[late.item] = row.version
-                self.memory[late.item] = 0
-                self.in_flight.pop(late.item, None)
-            return
-        if late.seen is None:
+                self.conflict(late, row)
+        elif late.seen is None:
             del self.api.record[late.item]
             self.versions.pop(late.item, None)
         else:
             self.versions[late.item] = self.api.write_row(late.item, late.seen)
+
+    def is_unchanged(self, row: Row, late: Late) -> bool:
+        """Whether nobody has written the row since: the precondition of the write."""
+        return row.version == late.version
+
+    def conflict(self, late: Late, row: Row) -> None:
+        """Ask whose node it is: only an answer to a message sent from now on shows that."""
+        self.versions[late.item] = row.version
+        self.memory[late.item] = 0
+        self.in_flight.pop(late.item, None)
 
 
 class Edge:
