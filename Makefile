@@ -48,6 +48,7 @@ run: $(RUN) ## run cloudcore with config/cloudcore.toml (ARGS="-v ...")
 
 kubectl: $(KUBECTL) ## install kubectl into .venv/bin
 
+test: export PYTHONDONTWRITEBYTECODE = # else every process compiles all that it imports
 test: $(TEST) $(DOCS) ## run all tests on all CPUs (ARGS="tests/ipc -k ...", ARGS="-n 0 -x" one by one)
 	@$(BIN)/python -m pytest -q -n auto $(ARGS)
 
