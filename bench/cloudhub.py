@@ -191,9 +191,9 @@ class Edges:
         self._processes = processes
 
     async def tell(self, **command: Any) -> list[dict[str, Any]]:
-        return await asyncio.gather(*(self._tell(each, command) for each in self._processes))
+        return await asyncio.gather(*(self._command(each, command) for each in self._processes))
 
-    async def _tell(
+    async def _command(
         self, process: asyncio.subprocess.Process, command: dict[str, Any]
     ) -> dict[str, Any]:
         assert process.stdin

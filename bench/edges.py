@@ -63,7 +63,7 @@ class Edge:
             Timing(),
             form=FORMS[generation],
             on_up=self.up.set,
-            on_message=self._take,
+            on_message=self._receive,
             emit=lambda *_: None,
         )
 
@@ -96,7 +96,7 @@ class Edge:
         self.asked[message.id] = time.time_ns()
         self.link.send(message)
 
-    def _take(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         at = time.time_ns()
         self.first = self.first or at
         if "/pod/" in message.resource:

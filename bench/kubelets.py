@@ -52,7 +52,7 @@ class Kubelet:
             Timing(message_rate=1000, message_burst=1000),
             form=FORMS[version.generation],
             on_up=self.up.set,
-            on_message=self._take,
+            on_message=self._receive,
             emit=lambda *_: None,
         )
         self._meta = MetaManager(self.link, Store(), lambda *_: None, 60)
@@ -60,7 +60,7 @@ class Kubelet:
         self._lease: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
 
-    def _take(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         self._meta.handle(message)
 
     async def register(self) -> None:

@@ -35,12 +35,12 @@ def other_replicas(config: CloudHubConfig, settings: Settings) -> Check:
         if not others:
             return [Finding.note("no other replica runs")]
         peers = PeerClient(credentials)
-        return list(await asyncio.gather(*(_look(peers, lease) for lease in others)))
+        return list(await asyncio.gather(*(_check_replica(peers, lease) for lease in others)))
 
     return api_check("the other replicas", settings, look, rights=MORE_ROLES)
 
 
-async def _look(peers: PeerClient, lease: Object) -> Finding:
+async def _check_replica(peers: PeerClient, lease: Object) -> Finding:
     from modules.cloudhub.replicas.roster import peer_of
 
     try:

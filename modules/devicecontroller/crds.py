@@ -90,7 +90,7 @@ class Definitions:
         backoff = Backoff(least=0.1)
         while not all(map(self.serves, _KNOWN)):
             try:
-                await self._look()
+                await self._discover()
             except KubeError as error:
                 for plural in _NEEDED:
                     self._client.health.failed(plural, error)
@@ -112,7 +112,7 @@ class Definitions:
             return error  # it has been installed meanwhile
         return NotServed("the CRDs of devices have been changed", _HINT_EXISTS)
 
-    async def _look(self) -> None:
+    async def _discover(self) -> None:
         """Find out what is served; raises a KubeError that says why nothing is."""
         before = {version for version in _KNOWN if self.serves(version)}
         self._served = await served_resources(self._client, DEVICES.group)

@@ -75,7 +75,7 @@ class Upstream:
         """Take messages until the module is asked to stop."""
         confirming = asyncio.create_task(self._confirmations.run())
         try:
-            await self._take()
+            await self._receive()
         finally:
             confirming.cancel()
             self._confirmations.stop()
@@ -84,7 +84,7 @@ class Upstream:
         """Wait until no message is in flight."""
         await self._in_flight.drained()
 
-    async def _take(self) -> None:
+    async def _receive(self) -> None:
         while True:
             await self._in_flight.room()
             try:

@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, text: str, output: str = "text") -> None:
         self.text = text
         """what the line says; may be changed meanwhile"""
-        self._thread = threading.Thread(target=self._say, name="progress", daemon=True)
+        self._thread = threading.Thread(target=self._show, name="progress", daemon=True)
         self._quiet = output == "json"
         self._ended = threading.Event()
         self._began = time.monotonic()
@@ -48,7 +48,7 @@ class Progress:
         if not self._quiet:
             self._thread.join()
 
-    def _say(self) -> None:
+    def _show(self) -> None:
         if self._ended.wait(PATIENCE):
             return
         if not sys.stderr.isatty():

@@ -35,7 +35,7 @@ def checks(
         if port.listener.port:
 
             def look(port: _Port = port) -> Iterator[Finding]:
-                yield _look(port, running)
+                yield _check_port(port, running)
 
             where = f"{port.listener.address}:{port.listener.port}"
             found.append(Check(f"port {where}/{port.listener.kind} of {port.owner}", look))
@@ -52,7 +52,7 @@ def _ports(configuration: Configuration, settings: Settings) -> Iterator[_Port]:
         yield _Port("the admin interface", Listener(host.strip("[]"), int(number)), "[admin]")
 
 
-def _look(port: _Port, running: RunningCloudcore) -> Finding:
+def _check_port(port: _Port, running: RunningCloudcore) -> Finding:
     what = f"port {port.listener.port}/{port.listener.kind} of {port.owner}"
     try:
         sockets.close_all(sockets.open_all({port.owner: port.listener}))

@@ -29,7 +29,7 @@ class _Run:
 
     def start(self) -> None:
         # A daemon: the process exits while a thread still waits for a file system that hangs.
-        self.thread = threading.Thread(target=self._look, daemon=True, name=self.check.title)
+        self.thread = threading.Thread(target=self._run_check, daemon=True, name=self.check.title)
         self.thread.start()
 
     def result(self, deadline: float) -> list[Finding]:
@@ -40,7 +40,7 @@ class _Run:
         ending = late or self.failure
         return [*self.found, *([ending] if ending else [])]
 
-    def _look(self) -> None:
+    def _run_check(self) -> None:
         try:
             found = self.check.look()
             if inspect.isawaitable(found):

@@ -66,7 +66,7 @@ class SharedTokens:
         await self._reflector.synced()
         while True:
             self._changed.clear()
-            await self._look()
+            await self._reconcile()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._changed.wait()
@@ -74,7 +74,7 @@ class SharedTokens:
     def _seen(self, _: WatchEvent) -> None:
         self._changed.set()
 
-    async def _look(self) -> None:
+    async def _reconcile(self) -> None:
         """Do what has become necessary since the last look."""
         found = self._reflector.get(NAME, self._namespace)
         version = found["metadata"]["resourceVersion"] if found else ""

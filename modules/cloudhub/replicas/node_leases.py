@@ -125,7 +125,7 @@ class NodeLeases:
         async with self._room:
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    reason = await self._take(node, mine)
+                    reason = await self._acquire(node, mine)
             except (KubeError, TimeoutError) as error:
                 why = str(error) or "no answer in time"
                 reason = f"the Kubernetes API does not say who holds the node: {why}"
@@ -140,7 +140,7 @@ class NodeLeases:
         for done in mine:
             done(reason)
 
-    async def _take(self, node: str, mine: list[Done]) -> str:
+    async def _acquire(self, node: str, mine: list[Done]) -> str:
         """Write the claim, over again if the Lease has changed; return why that failed."""
         for _ in range(_ATTEMPTS):
             claim = self._holdings.dialed(node)

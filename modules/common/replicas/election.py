@@ -133,7 +133,7 @@ class Election:
         """Take or renew the Lease; whether this replica holds it now."""
         began = time.monotonic()
         try:
-            held = await self._take(began)
+            held = await self._acquire(began)
         except KubeError as error:
             log.debug("cannot read or write the lease of %s: %s", self._what, error)
             return False
@@ -141,7 +141,7 @@ class Election:
             self._until = began + self._duration * _DEADLINE
         return held
 
-    async def _take(self, now: float) -> bool:
+    async def _acquire(self, now: float) -> bool:
         if self._observed is None or self._observed.holder != self._replica:
             await self._read(now)
         found = self._observed

@@ -116,7 +116,7 @@ class FencedObjectSyncs(ObjectSyncs):
                     read = self._parse(obj)
                     if read and read[0].node == node:
                         key, item, _ = read
-                        row = await self._take(obj, *read, record.row(node, item))
+                        row = await self._read_row(obj, *read, record.row(node, item))
                         found[item][row.uid] = row
                         keys.add(key)
         self._forget_others(node, keys)
@@ -273,7 +273,7 @@ class FencedObjectSyncs(ObjectSyncs):
         self._learn(key, obj, read[2] if read else "", _sent_in(obj))
         self._on_foreign(key.node, item)
 
-    async def _take(
+    async def _read_row(
         self, obj: Object, key: SyncKey, item: Item, version: str, before: Row | None
     ) -> Row:
         """Return the row that an ObjectSync says; one without a version is written anew.

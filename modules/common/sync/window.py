@@ -81,7 +81,7 @@ class Window(Generic[Sent]):
 
         Returns whether it is sent again because the earlier one was late.
         """
-        before = self._take(item)
+        before = self._pop(item)
         was_late = before is not None and not before.in_window
         resent_after = before.resent_after if before else RESEND
         if was_late:
@@ -100,7 +100,7 @@ class Window(Generic[Sent]):
 
     def remove(self, item: Item) -> Sent | None:
         """Forget the message about an object: it has been acknowledged, or could not be sent."""
-        entry = self._take(item)
+        entry = self._pop(item)
         if entry is None:
             return None
         self._leave(entry)
@@ -112,7 +112,7 @@ class Window(Generic[Sent]):
             if entry.timer:
                 entry.timer.cancel()
 
-    def _take(self, item: Item) -> _Entry[Sent] | None:
+    def _pop(self, item: Item) -> _Entry[Sent] | None:
         entry = self._entries.pop(item, None)
         if entry is not None and entry.timer:
             entry.timer.cancel()

@@ -80,7 +80,7 @@ class Acceptance:
         self._on_change = on_change
         self._told: dict[Key, DeviceFault] = {}
         self._set_aside = set_aside
-        self.queue: KeyedQueue[Key] = KeyedQueue(self._tell, KubeError, self._put_aside)
+        self.queue: KeyedQueue[Key] = KeyedQueue(self._write_condition, KubeError, self._put_aside)
 
     def enqueue(self, device: Key) -> None:
         """Enqueue a device that has changed, or that depends on an object that has changed."""
@@ -103,7 +103,7 @@ class Acceptance:
         device = self._known.devices.get(key)
         self._set_aside.put(Subject.of(self._status.resource, device), error)
 
-    async def _tell(self, key: Key) -> None:
+    async def _write_condition(self, key: Key) -> None:
         aside = self._known.aside.get(key)
         device = (
             keep_conditions(self._status.resource, aside.object)

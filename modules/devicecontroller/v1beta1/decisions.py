@@ -53,7 +53,7 @@ class Decisions:
         for item, row in list(self._record.items(node).items()):
             obj = self._store(item[0]).get(item[1:]) if item[0] in RESOURCES else None
             if obj and uid_of(obj) == row.uid:
-                self._tell(node, item, obj)
+                self._record_update(node, item, obj)
                 if row.seen and is_seen(obj, row.seen):
                     self._record.carry_over(node, item, state_of(obj))
 
@@ -88,7 +88,7 @@ class Decisions:
         for key in keys:
             device = self._inventory.devices.get(key)
             if device and self._record.row(node, (DEVICE_TYPE, *key)) is None:
-                self._tell(node, (DEVICE_TYPE, *key), device)
+                self._record_update(node, (DEVICE_TYPE, *key), device)
         self._record.commit()
         return [self._describe(node, key, self._inventory.devices.get(key)) for key in keys]
 
@@ -102,7 +102,7 @@ class Decisions:
             row = self._record.row(node, item)
             described = self._describe(node, item[1:], device or self._last.get(item))
             if device and row is None:
-                self._tell(node, item, device)
+                self._record_update(node, item, device)
                 added.append(described)
             elif device is None and row and not self._keeps(node, item):
                 removed.append(described)
@@ -120,7 +120,7 @@ class Decisions:
             return None
         is_known = row is not None and row.uid == uid_of(obj) and bool(row.seen)
         operation = messages.UPDATE if is_known else messages.INSERT
-        self._tell(node, item, obj)
+        self._record_update(node, item, obj)
         content = for_edge(item[0], obj)
         return Change(messages.change(node, operation, item[0], item[1:], content), state_of(obj))
 
@@ -219,7 +219,7 @@ class Decisions:
             each not in devices and self._record.row(node, (DEVICE_TYPE, *each)) for each in aside
         )
 
-    def _tell(self, node: str, item: Item, obj: Object) -> None:
+    def _record_update(self, node: str, item: Item, obj: Object) -> None:
         """Record what a node is about to get of an object, and how to have it deleted."""
         protocol = protocol_of(item[0], obj) or None
         row = self._record.row(node, item)

@@ -113,7 +113,7 @@ class DueSet:
 
         They stay due until `settle`, which is to be called for all before the next batch.
         """
-        while not (batch := self._take(size)):
+        while not (batch := self._next_batch(size)):
             self._filled = asyncio.get_running_loop().create_future()
             await self._filled
         return batch
@@ -133,7 +133,7 @@ class DueSet:
         if not self._counts[kind]:
             del self._counts[kind]
 
-    def _take(self, size: int) -> list[tuple[Target, Pending]]:
+    def _next_batch(self, size: int) -> list[tuple[Target, Pending]]:
         """Take a share of each node's targets; nodes without room are parked."""
         taken: list[tuple[Target, Pending]] = []
         while self._turns and not taken:

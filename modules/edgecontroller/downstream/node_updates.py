@@ -304,14 +304,14 @@ class NodeUpdater:
         """Record in the record what is about to be sent, and mark the lists it changes as stale."""
         for message in made:
             if message.operation != DELETE:
-                self._tell(target, message.content)
+                self._record_update(target, message.content)
             elif self._weaken:
                 self._state.record.acknowledge(target.node, target.item, "")
         if made and target.type in _IN_LISTS:
             whole = whole_of(target)
             self._state.record.doubt(whole.node, whole.item)
 
-    def _tell(self, target: Target, content: Any) -> None:
+    def _record_update(self, target: Target, content: Any) -> None:
         """Record in the record what the target's node has after this update."""
         record = self._state.record
         if not isinstance(content, list):
