@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -29,16 +28,15 @@ from modules.common.kube import (
     ready_meanwhile,
     synced,
 )
-from modules.common.kube.metrics import CACHED_OBJECTS
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_23
-from modules.devicecontroller import metrics
 from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges, keep_version
 from modules.devicecontroller.replica import Replica
+from modules.devicecontroller.report import Report
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.upstream import Upstream
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
@@ -55,12 +53,6 @@ if TYPE_CHECKING:
 
 #: Timeout in seconds for the messages in flight when the module is asked to stop.
 _DRAIN: Final = 3.0
-
-#: Seconds between updates of the details in `cloudcore status`.
-_REPORT: Final = 0.2
-
-#: Seconds between updates of the metrics.
-_MEASURE: Final = 1.0
 
 #: The records of what nodes have been told, of each API version.
 TOLD: Final = "told.jsonl"
@@ -91,12 +83,9 @@ class _Controller:
     ) -> None:
         told, delivered = records
         self._context = context
-        self._records = records
         self._config = config
         self._client = client
         self._namespace = settings.kubernetes.namespace or None
-        self._report_due = False
-        self._sent = 0
         self._recorder = EventRecorder(client, "devicecontroller")
         self._set_aside = set_aside = SetAside(self._recorder, client.module)
         self._definitions = Definitions(client, install=config.install_crds)
@@ -181,6 +170,17 @@ class _Controller:
             limit=config.update_device_status_buffer,
             replica=replica,
         )
+        self._report = Report(
+            context,
+            client,
+            self._watched,
+            self._alpha,
+            self._beta,
+            self._writer,
+            records,
+            self._record_in_api,
+            self._nodes.aside,
+        )
 
     async def run(self) -> None:
         """Run until asked to stop; messages in flight by then are still handled."""
@@ -189,7 +189,7 @@ class _Controller:
                 self._nodes.run(),
                 self._definitions.look(),
                 self._client.health.report_to(self._context),
-                self._measure(),
+                self._report.run(),
                 self._work(),
                 self._recorder.run(),
                 self._retry_after_outages(),
@@ -254,6 +254,9 @@ class _Controller:
             tasks.create_task(self._beta.run(self._config.update_device_status_workers))
             self._begun[DEVICES_V1BETA1.version].set()
 
+    def _report_soon(self) -> None:
+        self._report.soon()
+
     def _connected(self, node: str, generation: str) -> None:
         self._upstream.connected(node, generation)
 
@@ -280,7 +283,7 @@ class _Controller:
         for version, begun in self._begun.items():
             if self._definitions.serves(version):
                 await begun.wait()
-        self._report()
+        self._report.now()
         self._context.ready()
 
     def _watched(self) -> list[Reflector]:
@@ -311,47 +314,3 @@ class _Controller:
             self._alpha.node_sync.learn(node, V1_23)
         self._alpha.edge_changed(node)
         self._beta.edge_changed(node)
-
-    async def _measure(self) -> None:
-        """Update the metrics once a second."""
-        while True:
-            cached: Counter[str] = Counter()
-            for reflector in self._watched():
-                cached[reflector.resource.plural] += len(reflector.store)
-            for plural, number in cached.items():
-                CACHED_OBJECTS.labels(self._client.module, plural).set(number)
-            depths = Counter(self._alpha.queues()) + Counter(self._beta.queues())
-            depths["statuses"] += len(self._writer.queue)
-            depths["objectsyncs"] = len(self._record_in_api)
-            for name in metrics.QUEUES:
-                metrics.QUEUE_DEPTH.labels(name).set(depths[name])
-            metrics.REJECTED_DEVICES.set(self._count()["rejected_devices"])
-            sent = self._alpha.node_sync.sent + self._beta.delivery.sent
-            metrics.MESSAGES_SENT.inc(sent - self._sent)
-            self._sent = sent
-            self._flush_records()
-            await asyncio.sleep(_MEASURE)
-
-    def _flush_records(self) -> None:
-        for record in self._records:
-            record.flush()
-        reasons = [record.trouble.reason for record in self._records]
-        self._context.report(trouble=next(filter(None, reasons), ""))
-
-    def _report_soon(self) -> None:
-        if not self._report_due:
-            self._report_due = True
-            asyncio.get_running_loop().call_later(_REPORT, self._report)
-
-    def _report(self) -> None:
-        self._report_due = False
-        self._context.report(**self._count())
-
-    def _count(self) -> Counter[str]:
-        """Return the numbers for `cloudcore status`, of both versions."""
-        found: Counter[str] = Counter()
-        for counts in (self._alpha.count(), self._beta.count()):
-            for name, number in counts.items():
-                found[name] += number
-        found["set_aside"] += len(self._nodes.aside)
-        return found

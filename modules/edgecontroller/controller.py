@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
 from functools import partial
@@ -27,7 +26,7 @@ from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.sync.takeovers import Takeovers
-from modules.edgecontroller import messages, metrics
+from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
@@ -44,6 +43,7 @@ from modules.edgecontroller.downstream.state import (
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import RESOURCES, keeping
+from modules.edgecontroller.report import Report
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.calls import Calls
@@ -61,7 +61,6 @@ from supervisor.api import ModuleContext, ReplicasSettings, Settings
 #: Selects the pods that are bound to a node.
 _PLACED: Final = "spec.nodeName!="
 
-_REPORT_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -167,7 +166,16 @@ class Controller:
         else:
             self._record_in_api = replica
         self._reflectors = self._make_reflectors()
-        self._measured: Counter[str] = Counter()
+        self.report = Report(
+            context,
+            client,
+            self._state,
+            self._reflectors,
+            self._updater,
+            self._upstream,
+            self._cloudhub,
+            self._record_in_api,
+        )
 
     async def run(self) -> None:
         """Run all parts; if one fails, all are cancelled."""
@@ -177,7 +185,7 @@ class Controller:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._client.health.report_to(self._context))
             await synced(self._reflectors, self._client.health, self._context)
-            counts = " ".join(f"{kind}={count}" for kind, count in self._counts().items())
+            counts = " ".join(f"{kind}={count}" for kind, count in self.report.counts().items())
             log.info("caches synced from %s: %s", self._client.server, counts)
             # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
@@ -195,7 +203,7 @@ class Controller:
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._terminating.run())
-            tasks.create_task(self._report())
+            tasks.create_task(self.report.run())
             tasks.create_task(self._flush_record())
             self._context.ready()
 
@@ -289,56 +297,3 @@ class Controller:
         while True:
             self._state.record.flush()
             await asyncio.sleep(_FLUSH_SECONDS)
-
-    async def _report(self) -> None:
-        """Report the details for `cloudcore status` when they have changed."""
-        shown: dict[str, Any] = {}
-        while True:
-            self._measure()
-            details = self._details()
-            if details != shown:
-                self._context.report(**details)
-                shown = details
-            await asyncio.sleep(_REPORT_SECONDS)
-
-    def _measure(self) -> None:
-        """Update the metrics; hot paths count in plain integers, which are exported here."""
-        for reflector in self._reflectors:
-            reflector.measure()
-        self._updater.measure()
-        metrics.QUEUE_DEPTH.labels("outbox").set(len(self._state.due))
-        metrics.QUEUE_DEPTH.labels("objectsyncs").set(len(self._record_in_api))
-        for kind, queue in self._upstream.queues.items():
-            metrics.QUEUE_DEPTH.labels(kind).set(len(queue))
-            metrics.MESSAGES_HANDLED.labels(kind).inc(self._growth(kind, queue.handled))
-            dropped = self._growth(f"{kind} dropped", queue.dropped)
-            metrics.MESSAGES_DROPPED.labels(kind).inc(dropped)
-        metrics.MESSAGES_SENT.inc(self._growth("sent", self._cloudhub.sent))
-        metrics.CONNECTED_NODES.set(sum(self._state.connections.values()))
-
-    def _growth(self, name: str, count: int) -> int:
-        """Return by how much a count has grown since the last call."""
-        before, self._measured[name] = self._measured[name], count
-        return count - before
-
-    def _details(self) -> dict[str, Any]:
-        statistics = [reflector.statistics for reflector in self._reflectors]
-        return {
-            "server": self._client.server,
-            "cached": self._counts(),
-            "connected_nodes": sum(self._state.connections.values()),
-            "set_aside": sum(len(reflector.aside) for reflector in self._reflectors),
-            "told": len(self._state.record),
-            "trouble": self._state.record.trouble.reason,
-            "due": len(self._state.due),
-            "sent": self._cloudhub.sent,
-            "pending": self._upstream.pending,
-            "handled": self._upstream.handled,
-            "watch_restarts": sum(counts.watches for counts in statistics) - len(statistics),
-            "relists": sum(counts.lists for counts in statistics) - len(statistics),
-            "api_errors": dict(self._client.statistics.errors),
-            "api_away_seconds": round(self._client.health.failing_for),
-        }
-
-    def _counts(self) -> dict[str, int]:
-        return {reflector.resource.plural: len(reflector.store) for reflector in self._reflectors}

@@ -24,7 +24,7 @@ ways = st.sampled_from((("to",), ("from",), BOTH))
 Steps = st.SearchStrategy[tuple[Any, ...]]
 
 #: What is done to pods and what they need; a pod is what most of it turns on.
-of_pods: Final = st.one_of(
+_of_pods: Final = st.one_of(
     st.tuples(st.just("pod"), names, edges, names),
     st.tuples(st.just("pod"), names, edges, names),
     st.tuples(st.just("configmap"), names, values),
@@ -33,7 +33,7 @@ of_pods: Final = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.05, 0.3))),
 )
 people = st.one_of(
-    of_pods,
+    _of_pods,
     st.tuples(st.just("service"), names, values),
     st.tuples(st.just("device"), names, st.sampled_from(OLD_EDGES), values),
     st.tuples(st.just("todays_device"), names, new_edges, values, names),

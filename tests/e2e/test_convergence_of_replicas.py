@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from .histories import SOAK, histories, of_pods, of_replicas, tried
+from .histories import SOAK, histories, of_replicas, people, tried
 from .replicated_world import ReplicatedWorld, living_replicas
 
 
@@ -37,7 +37,7 @@ def world(runner: asyncio.Runner) -> Iterator[ReplicatedWorld]:
 
 
 @pytest.mark.timeout(300 if not SOAK else 0)
-@given(steps=histories(of_pods, of_replicas))
+@given(steps=histories(people, of_replicas))
 @tried(2)
 def test_every_edge_ends_with_what_the_api_says(
     runner: asyncio.Runner, world: ReplicatedWorld, steps: list[tuple[Any, ...]]

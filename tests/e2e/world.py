@@ -148,7 +148,8 @@ class World:
         if pid := await self._pid("apiserver"):
             os.kill(pid, signal.SIGSTOP)
             await asyncio.sleep(seconds)
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # the watchdog may have ended it
+                os.kill(pid, signal.SIGCONT)
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
