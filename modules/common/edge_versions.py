@@ -21,10 +21,13 @@ class EdgeVersion(NamedTuple):
     def of(cls, node: dict[str, Any]) -> Self | None:
         """Return what a Node says; None for one that says none.
 
-        That is a kubelet, an edge that has not reported yet, or a build without a version (v0.0).
+        That is a kubelet, an edge that has not reported yet, a build without a version (v0.0), or
+        a Node whose fields have other types.
         """
-        info = (node.get("status") or {}).get("nodeInfo") or {}
-        found = _KUBELET_VERSION.search(str(info.get("kubeletVersion") or ""))
+        status = node.get("status")
+        info = status.get("nodeInfo") if isinstance(status, dict) else None
+        version = info.get("kubeletVersion") if isinstance(info, dict) else None
+        found = _KUBELET_VERSION.search(str(version or ""))
         return cls(int(found[1]), int(found[2])) if found else None
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import pty
 import re
-import select
+import selectors
 import struct
 import sys
 import termios
@@ -168,11 +168,13 @@ class Terminal:
 
     def wait_for(self, pattern: str) -> str:
         deadline = time.monotonic() + DEADLINE
-        while not re.search(pattern, self.plain, re.DOTALL):
-            left = deadline - time.monotonic()
-            assert left > 0, f"{pattern!r} is not in {self.plain!r}"
-            if select.select([self._descriptor], [], [], left)[0]:
-                self.drawn += os.read(self._descriptor, 65536).decode("utf-8", "replace")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._descriptor, selectors.EVENT_READ)
+            while not re.search(pattern, self.plain, re.DOTALL):
+                left = deadline - time.monotonic()
+                assert left > 0, f"{pattern!r} is not in {self.plain!r}"
+                if selector.select(left):
+                    self.drawn += os.read(self._descriptor, 65536).decode("utf-8", "replace")
         return self.plain
 
     @property

@@ -11,10 +11,9 @@ import math
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
-
 from modules.cloudhub.replicas.credentials import Credentials
 from modules.cloudhub.replicas.roster import Peer
+from modules.common.http_library import aiohttp
 
 #: Seconds for the connection, TLS included.
 CONNECT: Final = 5.0
