@@ -261,7 +261,7 @@ class _Controller:
         self._upstream.connected(node, generation)
 
     def _unsure(self, node: str, item: Item) -> None:
-        self._beta.delivery.unsure(node, item)
+        self._beta.updater.unsure(node, item)
 
     def _read_again(self, node: str) -> None:
         """Begin anew with a node of which another replica has written the record."""

@@ -56,7 +56,7 @@ class Report:
             for name in metrics.QUEUES:
                 metrics.QUEUE_DEPTH.labels(name).set(depths[name])
             metrics.REJECTED_DEVICES.set(self._count()["rejected_devices"])
-            sent = self.alpha.node_sync.sent + self.beta.delivery.sent
+            sent = self.alpha.node_sync.sent + self.beta.updater.sent
             metrics.MESSAGES_SENT.inc(sent - self._sent)
             self._sent = sent
             self._flush_records()

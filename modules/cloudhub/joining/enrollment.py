@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from modules.cloudhub.joining.exchange import Refused
+from modules.cloudhub.joining.exchange import RequestRefused
 from modules.common.pki import signing
 from modules.common.pki.certificates import (
     NODE_PREFIX,
@@ -39,27 +39,27 @@ _LARGEST_EXPONENT: Final = 2**32
 
 
 def check_node(node: str) -> None:
-    """Raise Refused if the header NodeName names no node."""
+    """Raise RequestRefused if the header NodeName names no node."""
     if not node:
-        raise Refused(HTTPStatus.BAD_REQUEST, "the header NodeName is missing")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "the header NodeName is missing")
     try:
         check_node_name(node)
     except ValueError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from error
 
 
 def check_usages(header: str) -> None:
-    """Raise Refused if the header ExtKeyUsages, a JSON list, asks for more than clientAuth."""
+    """Raise RequestRefused if the header ExtKeyUsages, a JSON list, has more than clientAuth."""
     if not header:
         return
     try:
         usages = msgspec.json.decode(header, type=list[int])
     except msgspec.MsgspecError as error:
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.BAD_REQUEST, "the header ExtKeyUsages is not a JSON list of numbers"
         ) from error
     if usages != [_CLIENT_AUTH]:
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.BAD_REQUEST,
             f"an edge's certificate is for client authentication alone: ExtKeyUsages must be "
             f"[{_CLIENT_AUTH}], or absent",
@@ -69,12 +69,12 @@ def check_usages(header: str) -> None:
 def enroll(
     authority: signing.Authority, node: str, request: bytes, lifetime: timedelta
 ) -> x509.Certificate:
-    """Return the certificate for a node's request in DER; raises Refused."""
+    """Return the certificate for a node's request in DER; raises RequestRefused."""
     return sign_node(authority, node, _key_of(request, node), lifetime)
 
 
 def _key_of(data: bytes, node: str) -> signing.PublicKey:
-    """Return the public key of a request for the node; raises Refused, which says what is wrong."""
+    """Return the public key of a request for the node; RequestRefused says what is wrong."""
     if not data:
         raise _bad("there is none: the body must be the request in DER")
     try:
@@ -82,7 +82,7 @@ def _key_of(data: bytes, node: str) -> signing.PublicKey:
         _check_subject(request.subject, node)
         key = _check_key(request.public_key())
         signed = request.is_signature_valid
-    except Refused:
+    except RequestRefused:
         raise
     except Exception as error:  # cryptography has no common base of its exceptions
         raise _bad(f"it cannot be read as a request in DER ({type(error).__name__})") from error
@@ -114,5 +114,5 @@ def _check_key(key: object) -> signing.PublicKey:
     raise _bad("its key must be ECDSA (P-256, P-384, P-521) or RSA")
 
 
-def _bad(reason: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, f"cannot sign the certificate request: {reason}")
+def _bad(reason: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.BAD_REQUEST, f"cannot sign the certificate request: {reason}")

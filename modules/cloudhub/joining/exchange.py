@@ -25,7 +25,7 @@ _LINGER_BYTES: Final = 4 * 1024 * 1024
 _LINGER: Final = 1.0
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request is not granted; the text is the body of the answer."""
 
     def __init__(self, status: HTTPStatus, reason: str, **headers: str) -> None:
@@ -81,12 +81,12 @@ class Exchange:
     async def read_head(self) -> bool:
         """Read the request line and the headers; False if the client closes before.
 
-        Raises Refused for what is not HTTP.
+        Raises RequestRefused for what is not HTTP.
         """
         try:
             event = await self._next()
         except h11.RemoteProtocolError as error:
-            raise Refused(HTTPStatus(error.error_status_hint), _fault(error)) from error
+            raise RequestRefused(HTTPStatus(error.error_status_hint), _fault(error)) from error
         if not isinstance(event, h11.Request):
             return False
         self.method = event.method.decode()
@@ -95,17 +95,19 @@ class Exchange:
         return True
 
     def header(self, name: str) -> str:
-        """Return a header, empty if there is none; raises Refused if it is there twice."""
+        """Return a header, empty if there is none; raises RequestRefused if it is there twice."""
         key = name.lower().encode()
         values = [value for each, value in self._headers if each == key]
         if len(values) > 1:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"the header {name} is there {len(values)} times")
+            raise RequestRefused(
+                HTTPStatus.BAD_REQUEST, f"the header {name} is there {len(values)} times"
+            )
         return values[0].decode("latin-1") if values else ""
 
     async def read_body(self, most: int) -> bytes:
-        """Read the body; raises Refused if it has more than `most` bytes, or is cut off."""
+        """Read the body; raises RequestRefused if it has more than `most` bytes, or is cut off."""
         body = bytearray()
-        too_long = Refused(
+        too_long = RequestRefused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {most} bytes"
         )
         length = self.header("Content-Length")
@@ -119,13 +121,13 @@ class Exchange:
                 if isinstance(event, h11.EndOfMessage):
                     return bytes(body)
                 if not isinstance(event, h11.Data):
-                    raise Refused(HTTPStatus.BAD_REQUEST, "the body is cut off")
+                    raise RequestRefused(HTTPStatus.BAD_REQUEST, "the body is cut off")
                 body += event.data
                 if len(body) > most:
                     raise too_long
         except h11.RemoteProtocolError as error:
             reason = f"the body cannot be read: {_fault(error)}"
-            raise Refused(HTTPStatus.BAD_REQUEST, reason) from error
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, reason) from error
 
     async def answer(self, answer: Answer) -> None:
         """Send the answer, and let the client finish what it is sending."""

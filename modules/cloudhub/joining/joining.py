@@ -12,7 +12,7 @@ from typing import Final
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.joining.authority import authority_files
-from modules.cloudhub.joining.exchange import Refused
+from modules.cloudhub.joining.exchange import RequestRefused
 from modules.cloudhub.joining.routes import Routes
 from modules.cloudhub.joining.server import JoiningServer
 from modules.cloudhub.joining.shared_tokens import SharedTokens
@@ -98,14 +98,14 @@ class Nodes:
         self._room = asyncio.Semaphore(_QUESTIONS)
 
     async def exists(self, name: str) -> bool:
-        """Whether there is a Node; raises Refused while the API does not say."""
+        """Whether there is a Node; raises RequestRefused while the API does not say."""
         try:
             async with asyncio.timeout(_LOOK_UP), self._room:
                 await self._api.get(NODES, name)
         except NotFound:
             return False
         except (KubeError, TimeoutError) as error:
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the Kubernetes API does not say whether there is such a Node; try again",
                 Retry_After="5",

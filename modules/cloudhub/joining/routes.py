@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from modules.cloudhub.joining import enrollment
 from modules.cloudhub.joining.callers import Callers
-from modules.cloudhub.joining.exchange import Answer, Exchange, Refused
+from modules.cloudhub.joining.exchange import Answer, Exchange, RequestRefused
 from modules.cloudhub.metrics import JOIN_REQUESTS, JOINED, WRONG_TOKENS
 from modules.common.failure_log import FailureLog
 from modules.common.pki import signing
@@ -84,7 +84,7 @@ class Routes:
         route, answer = self._route(exchange)
         try:
             answered = await answer
-        except Refused as refused:
+        except RequestRefused as refused:
             answered = self.refusal(exchange.address, refused)
         except Exception:
             log.exception("%s %s: cannot answer a request", exchange.method, exchange.path)
@@ -94,7 +94,7 @@ class Routes:
         JOIN_REQUESTS.labels(route, str(answered.status.value)).inc()
         return answered
 
-    def refusal(self, address: str, refused: Refused) -> Answer:
+    def refusal(self, address: str, refused: RequestRefused) -> Answer:
         """Return the answer that refuses, and log why."""
         self._wrong_tokens.refused(address, str(refused))
         return Answer(f"{refused}\n".encode(), refused.status, headers=refused.headers)
@@ -129,7 +129,7 @@ class Routes:
     async def _enroll(self, exchange: Exchange) -> Answer:
         """GET /edge.crt: a certificate for a token, or another one for the present one."""
         if isinstance(self._ca, Path):
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.NOT_IMPLEMENTED,
                 "this cloudcore signs nothing: it has no key of the CA (modules.cloudhub.ca_key)",
             )
@@ -165,7 +165,7 @@ class Routes:
             yield
         except (OSError, ValueError) as error:
             self._failures.failed(key, str(error), f"edges cannot join: {error}")
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the CA or the tokens cannot be read: see cloudcore's log",
                 Retry_After="60",
@@ -175,7 +175,7 @@ class Routes:
     async def _authenticate(
         self, exchange: Exchange, authority: signing.Authority, node: str
     ) -> str:
-        """Return what lets the client have a certificate for the node; raises Refused."""
+        """Return what lets the client have a certificate for the node; raises RequestRefused."""
         shown = exchange.node
         if shown and shown == node:
             return "certificate"
@@ -184,11 +184,11 @@ class Routes:
             return await self._check_token(exchange.address, authority, token.strip())
         if exchange.certificate:
             whose = f"node {shown!r}" if shown else "no node"
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 f"the certificate shown is of {whose}, and asks for node {node!r}",
             )
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.UNAUTHORIZED,
             "there is no token: show one as Authorization: Bearer TOKEN (`cloudcore token create`)",
             WWW_Authenticate="Bearer",
@@ -196,13 +196,13 @@ class Routes:
 
     async def _check_token(self, address: str, authority: signing.Authority, token: str) -> str:
         if wait := self._wrong_tokens.wait(address):
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too many wrong tokens from this address",
                 Retry_After=str(math.ceil(wait)),
             )
         if not self.revocations_known():
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "which tokens are revoked is not known until the Kubernetes API answers; try again",
                 Retry_After="5",
@@ -213,7 +213,7 @@ class Routes:
         except InvalidToken as error:
             self._wrong_tokens.take(address)
             WRONG_TOKENS.inc()
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,
                 f"the token is not accepted: {error}",
                 WWW_Authenticate="Bearer",
@@ -223,7 +223,7 @@ class Routes:
     async def _node(self, exchange: Exchange, name: str) -> Answer:
         """GET /node/NAME: keadm from 1.20 on joins only if there is no such Node."""
         if wait := self._questions.wait(exchange.address):
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too many questions from this address",
                 Retry_After=str(math.ceil(wait)),
@@ -241,7 +241,7 @@ class Routes:
         try:
             report = msgspec.json.decode(body, type=_Report)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.BAD_REQUEST, f"the body is not a report of an upgrade: {error}"
             ) from error
         self._require_same(shown, report.node)
@@ -256,14 +256,14 @@ class Routes:
     def _require_node(exchange: Exchange) -> str:
         if node := exchange.node:
             return node
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.UNAUTHORIZED, "show the node's certificate: only the node itself may report"
         )
 
     @staticmethod
     def _require_same(shown: str, node: str) -> None:
         if shown != node:
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 f"a certificate of node {shown!r} does not speak for node {node!r}",
             )
@@ -274,12 +274,12 @@ class Routes:
             allowed = _METHODS.get(exchange.path) or (
                 "GET" if _NODE.fullmatch(exchange.path) else "POST"
             )
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.METHOD_NOT_ALLOWED,
                 f"method {exchange.method} not allowed for this path (allowed: {allowed})",
                 Allow=allowed,
             )
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.NOT_FOUND,
             "no such path; there are /ca.crt, /edge.crt, /node/NAME, /nodeupgrade and "
             "/task/TYPE/name/ID/node/NODE/status",
@@ -289,8 +289,8 @@ class Routes:
 _METHODS: Final = {"/ca.crt": "GET", "/edge.crt": "GET", "/nodeupgrade": "POST"}
 
 
-def _no_tasks() -> Refused:
-    return Refused(
+def _no_tasks() -> RequestRefused:
+    return RequestRefused(
         HTTPStatus.NOT_IMPLEMENTED,
         "this cloudcore manages no node tasks (upgrade, image prepull): the report is not kept",
     )

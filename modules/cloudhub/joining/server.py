@@ -9,7 +9,7 @@ import socket
 from typing import Final
 
 from modules.cloudhub.endpoint.tls import ServerTls, handshake_failure
-from modules.cloudhub.joining.exchange import Exchange, Refused
+from modules.cloudhub.joining.exchange import Exchange, RequestRefused
 from modules.cloudhub.joining.routes import Routes
 from modules.common.failure_log import FailureLog
 
@@ -128,7 +128,7 @@ class JoiningServer:
         try:
             if not await exchange.read_head():
                 return
-        except Refused as refused:
+        except RequestRefused as refused:
             await exchange.answer(self._routes.refusal(exchange.address, refused))
             return
         await exchange.answer(await self._routes.answer(exchange))

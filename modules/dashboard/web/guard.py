@@ -63,7 +63,7 @@ class Guard:
     def check(self, request: web.Request) -> None:
         """Refuse a request with an HTTP exception, or note who sends it."""
         if not self._hosts.allow(request.host):
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 f"this page is not served as {request.host!r}; use the address that `cloudcore "
                 "dashboard` prints, or add the name to modules.dashboard.names",
@@ -84,7 +84,9 @@ class Guard:
         if not request[TRUSTED]:
             raise _not_logged_in(request)
         if not by_token and not is_csrf_token(request.headers.get(CSRF_HEADER, ""), cookie):
-            raise Refused(HTTPStatus.FORBIDDEN, f"the header {CSRF_HEADER} is not this session's")
+            raise RequestRefused(
+                HTTPStatus.FORBIDDEN, f"the header {CSRF_HEADER} is not this session's"
+            )
 
     def _has_token(self, request: web.Request) -> bool:
         scheme, _, shown = request.headers.get(hdrs.AUTHORIZATION, "").strip().partition(" ")
@@ -96,12 +98,12 @@ class Guard:
         if origin is None and (request.method in _SAFE or by_token):
             return
         if origin is None or not same_origin(origin, request.host):
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN, f"cannot take a request of the origin {origin or 'unknown'}"
             )
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is answered with an error, for people."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -121,7 +123,7 @@ def guarding(guard: Guard) -> Middleware:
             raise
         except web.HTTPException as error:
             return _error(error.status, error.reason)
-        except (Refused, AdminRefused) as error:
+        except (RequestRefused, AdminRefused) as error:
             return _error(error.status, str(error))
         except AdminUnavailable as error:
             return _error(HTTPStatus.BAD_GATEWAY, str(error))
@@ -149,7 +151,7 @@ def _is_public(request: web.Request) -> bool:
 def _not_logged_in(request: web.Request) -> Exception:
     if request.path.startswith("/api/"):
         text = "not logged in; `cloudcore dashboard` prints a link that logs a browser in"
-        return Refused(HTTPStatus.UNAUTHORIZED, text)
+        return RequestRefused(HTTPStatus.UNAUTHORIZED, text)
     return web.HTTPSeeOther(LOGIN)
 
 

@@ -14,7 +14,7 @@ from modules.dashboard.access.admin_token import AdminToken
 from modules.dashboard.access.attempts import Attempts
 from modules.dashboard.access.links import LoginLinks
 from modules.dashboard.access.sessions import Sessions, csrf_token
-from modules.dashboard.web.guard import COOKIE, TRUSTED, Refused
+from modules.dashboard.web.guard import COOKIE, TRUSTED, RequestRefused
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ class Login:
     async def log_in(self, request: web.Request) -> web.Response:
         """Set the session's cookie for who shows a link's code or the admin token."""
         if self._attempts.exhausted:
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.TOO_MANY_REQUESTS, "too many failed logins; try again in a minute"
             )
         proof = await body(request, Proof)
         if not (self._links.use(proof.code) if proof.code else self._token.matches(proof.token)):
             self._attempts.failed()
             log.warning("a login from %s failed", request.remote)
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 "the link was used already or is older than 10 min; `cloudcore dashboard` prints "
                 "a new one"
@@ -88,15 +88,17 @@ class Login:
 
 
 async def body(request: web.Request, shape: type[Any]) -> Any:
-    """Return the decoded body of a request; raises Refused."""
+    """Return the decoded body of a request; raises RequestRefused."""
     if request.content_type != "application/json":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json"
+        )
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             content = await request.read()  # up to client_max_size
     except TimeoutError as error:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body has not come") from error
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the body has not come") from error
     try:
         return msgspec.json.decode(content or b"{}", type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"cannot read the body: {error}") from error
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"cannot read the body: {error}") from error

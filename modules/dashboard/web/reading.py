@@ -15,7 +15,7 @@ from modules.dashboard.history import History
 from modules.dashboard.sources.access import Access
 from modules.dashboard.sources.devices import Device, Devices, device_document
 from modules.dashboard.sources.one_edge import OneEdge
-from modules.dashboard.web.guard import Refused
+from modules.dashboard.web.guard import RequestRefused
 
 #: Devices and reports of one answer at most, and characters of a message's content.
 _MOST: Final = 500
@@ -49,7 +49,7 @@ class Reading:
         """Answer with the samples of the last hour, or of the last day."""
         span = request.query.get("span", "hour")
         if span not in {"hour", "day"}:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"span={span!r} (allowed: hour, day)")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, f"span={span!r} (allowed: hour, day)")
         return document(self._history.columns(span))
 
     async def edge(self, request: web.Request) -> web.Response:
@@ -57,7 +57,7 @@ class Reading:
         name = request.match_info["name"]
         found = await self._sources.edge.read(name)
         if found is None:
-            raise Refused(HTTPStatus.NOT_FOUND, f"there is no edge {name!r}")
+            raise RequestRefused(HTTPStatus.NOT_FOUND, f"there is no edge {name!r}")
         return document(found)
 
     async def devices(self, request: web.Request) -> web.Response:
@@ -107,7 +107,7 @@ async def _of_files(reading: Any) -> web.Response:
     try:
         return document(await reading)
     except (OSError, ValueError) as error:
-        raise Refused(HTTPStatus.CONFLICT, str(error)) from error
+        raise RequestRefused(HTTPStatus.CONFLICT, str(error)) from error
 
 
 def _content(letter: dict[str, Any]) -> str:

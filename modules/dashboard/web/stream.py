@@ -11,7 +11,7 @@ from modules.dashboard.access.sessions import Sessions
 from modules.dashboard.live.board import Board
 from modules.dashboard.live.logs import LogTails
 from modules.dashboard.live.viewers import TooManyViewers, Viewer, Viewers, event
-from modules.dashboard.web.guard import COOKIE, TRUSTED, Refused
+from modules.dashboard.web.guard import COOKIE, TRUSTED, RequestRefused
 
 TOPICS: Final = frozenset({"status", "changes", "edges", "sample"})
 #: Topic of the output of a module, or of all with an empty name: for those who have logged in.
@@ -43,19 +43,21 @@ class Live:
             with self._viewers.open(topics) as viewer:
                 return await self._serve(request, viewer)
         except TooManyViewers as error:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
 
     def _topics(self, request: web.Request) -> list[str]:
         topics = [topic for topic in request.query.get("topics", "").split(",") if topic]
         if len(topics) > _MOST:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"more than {_MOST} topics")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, f"more than {_MOST} topics")
         for topic in topics:
             if topic not in TOPICS and not topic.startswith(LOGS):
                 allowed = ", ".join(sorted(TOPICS))
                 text = f"no topic {topic!r} (allowed: {allowed}, {LOGS}MODULE)"
-                raise Refused(HTTPStatus.BAD_REQUEST, text)
+                raise RequestRefused(HTTPStatus.BAD_REQUEST, text)
             if topic.startswith(LOGS) and not request[TRUSTED]:
-                raise Refused(HTTPStatus.UNAUTHORIZED, "logs are for those who have logged in")
+                raise RequestRefused(
+                    HTTPStatus.UNAUTHORIZED, "logs are for those who have logged in"
+                )
         return topics
 
     async def _serve(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:

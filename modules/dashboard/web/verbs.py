@@ -10,7 +10,7 @@ from urllib.parse import quote
 from modules.common.http_library import web
 from modules.dashboard.admin import Admin
 from modules.dashboard.sources.access import Access
-from modules.dashboard.web.guard import Refused
+from modules.dashboard.web.guard import RequestRefused
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Verbs:
         verb, name = request.match_info["verb"], request.match_info["name"]
         if verb not in _MODULE_VERBS:
             allowed = ", ".join(_MODULE_VERBS)
-            raise Refused(HTTPStatus.NOT_FOUND, f"no verb {verb!r} (allowed: {allowed})")
+            raise RequestRefused(HTTPStatus.NOT_FOUND, f"no verb {verb!r} (allowed: {allowed})")
         return await self._carry_out(request, "POST", f"/modules/{_quoted(name)}/{verb}")
 
     async def reload(self, request: web.Request) -> web.Response:
@@ -54,7 +54,7 @@ class Verbs:
         try:
             await self._access.revoke(token_id)
         except (OSError, ValueError) as error:
-            raise Refused(HTTPStatus.CONFLICT, str(error)) from error
+            raise RequestRefused(HTTPStatus.CONFLICT, str(error)) from error
         log.info("revoked the token %s for a browser at %s", token_id, request.remote)
         return web.json_response({})
 

@@ -9,8 +9,8 @@ from modules.common.kube import Key, Object, WatchEvent, key_of
 from modules.common.sync.record import Record
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import Acceptance
-from modules.devicecontroller.v1beta1.delivery import Delivery
 from modules.devicecontroller.v1beta1.inventory import Inventory
+from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
 from modules.devicecontroller.v1beta1.objects import digest_of
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
 
@@ -24,7 +24,7 @@ class Changes:
         record: Record,
         edges: Edges,
         *,
-        delivery: Delivery,
+        updater: NodeUpdater,
         writer: StatusWriter,
         acceptance: Acceptance,
         on_change: Callable[[], None],
@@ -33,7 +33,7 @@ class Changes:
         self._inventory = inventory
         self._record = record
         self._edges = edges
-        self._delivery = delivery
+        self._updater = updater
         self._writer = writer
         self._acceptance = acceptance
         self._on_change = on_change
@@ -57,7 +57,7 @@ class Changes:
             if event.type != "DELETED":
                 self._mark(device)
         else:
-            self._delivery.keep_up(node_of(device), key)
+            self._updater.keep_up(node_of(device), key)
         self._on_change()
 
     def device_aside_changed(self, key: Key) -> None:
@@ -66,7 +66,7 @@ class Changes:
         if key not in self._inventory.aside:
             for node in self._record.nodes():
                 if self._record.row(node, (DEVICE_TYPE, *key)):
-                    self._delivery.mark(node, DEVICE_TYPE, key)
+                    self._updater.mark(node, DEVICE_TYPE, key)
         self._on_change()
 
     def model_changed(self, event: WatchEvent) -> None:
@@ -91,22 +91,22 @@ class Changes:
             self._edges.ask_if_unknown(node)
         if node and model:
             last_model = self._inventory.models.get(model) if last else None
-            self._delivery.mark(node, MODEL_TYPE, model, last_model)
+            self._updater.mark(node, MODEL_TYPE, model, last_model)
         if node:
-            self._delivery.mark(node, DEVICE_TYPE, key_of(device), last)
+            self._updater.mark(node, DEVICE_TYPE, key_of(device), last)
             self._check_namesakes(node, key_of(device))
 
     def _check_namesakes(self, node: str, device: Key) -> None:
         """Check the other devices of that name: an edge that knows names alone has one of them."""
         for key in self._inventory.namesakes(node, device[1]) - {device}:
             self._acceptance.enqueue(key)
-            self._delivery.mark(node, DEVICE_TYPE, key)
+            self._updater.mark(node, DEVICE_TYPE, key)
 
     def _mark_model(self, model: Key, last: Object | None = None) -> None:
         """Have a model compared with what the nodes of its devices have, and then the devices."""
         for key in self._inventory.using(model):
             self._acceptance.enqueue(key)
             if node := node_of(self._inventory.devices[key]):
-                self._delivery.mark(node, MODEL_TYPE, model, last)
-                self._delivery.mark(node, DEVICE_TYPE, key)
+                self._updater.mark(node, MODEL_TYPE, model, last)
+                self._updater.mark(node, DEVICE_TYPE, key)
         self._on_change()

@@ -32,9 +32,9 @@ from modules.devicecontroller.status.report_queue import Done
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.changes import Changes
-from modules.devicecontroller.v1beta1.delivery import Delivery
 from modules.devicecontroller.v1beta1.faults import fault_of
 from modules.devicecontroller.v1beta1.inventory import Inventory
+from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
 from modules.devicecontroller.v1beta1.objects import (
     RESOURCES,
     keep_status,
@@ -85,7 +85,7 @@ class Devices:
         def has_statuses() -> bool:
             return definitions.has_device_statuses
 
-        self.delivery = Delivery(
+        self.updater = NodeUpdater(
             context,
             inventory,
             record,
@@ -109,7 +109,7 @@ class Devices:
             inventory,
             record,
             edges,
-            delivery=self.delivery,
+            updater=self.updater,
             writer=self.writer,
             acceptance=self._acceptance,
             on_change=on_change,
@@ -163,10 +163,10 @@ class Devices:
     async def run(self, workers: int) -> None:
         """Reconcile until cancelled; call it when the caches are complete."""
         self.runs = True
-        self.delivery.begin()
+        self.updater.begin()
         self._ensure_statuses()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.delivery.run())
+            tasks.create_task(self.updater.run())
             tasks.create_task(self.writer.queue.run(workers))
             tasks.create_task(self._acceptance.queue.run())
             if not self._is_replica:
@@ -188,7 +188,7 @@ class Devices:
         self._acceptance.queue.retry_now()
 
     def stop(self) -> None:
-        self.delivery.stop()
+        self.updater.stop()
         self.writer.queue.stop()
         self._acceptance.queue.stop()
 
@@ -205,7 +205,7 @@ class Devices:
     def queues(self) -> dict[str, int]:
         """Return the depths of the queues, by their names in the metrics."""
         return {
-            "announcements": len(self.delivery),
+            "announcements": len(self.updater),
             "rejections": len(self._acceptance.queue),
             "statuses": len(self.writer.queue),
         }
@@ -218,27 +218,27 @@ class Devices:
         elif event.type == "ADDED":
             self._record.node_exists(node)
         else:
-            self.delivery.send_members(node)
+            self.updater.send_members(node)
         self.edge_changed(node)
 
     def connected(self, node: str) -> None:
         """Send a connected node what it has not acknowledged."""
-        self.delivery.restart(node)
+        self.updater.restart(node)
         self.edge_changed(node)
 
     def disconnected(self, node: str) -> None:
-        self.delivery.forget(node)
+        self.updater.forget(node)
 
     def edge_changed(self, node: str) -> None:
         """Have a node's devices checked, and sent if they are due."""
-        self.delivery.mark_all(node)
+        self.updater.mark_all(node)
         for key in self._inventory.on_node(node):
             self._acceptance.enqueue(key)
 
     def lost(self, node: str) -> None:
         """Send a node again all that it has acknowledged: it has lost its database."""
         log.info("node %s: all of its devices are sent again", node)
-        self.delivery.lost(node)
+        self.updater.lost(node)
 
     def answered(self, node: str, message: ipc.Message) -> None:
         """Take an edge's acknowledgement of a device or a model, or its refusal."""
@@ -248,9 +248,9 @@ class Devices:
             return
         item = about.type, about.namespace, about.name
         if message.operation == messages.RESPONSE:
-            self.delivery.acknowledged(node, item, message.parent_id)
+            self.updater.acknowledged(node, item, message.parent_id)
         else:
-            self.delivery.refused(node, item, str(message.content)[:_LONGEST])
+            self.updater.refused(node, item, str(message.content)[:_LONGEST])
 
     def report(self, node: str, about: str, message: ipc.Message, done: Done) -> bool:
         """Queue a report for writing; `done` is awaited when it is written.
@@ -280,9 +280,9 @@ class Devices:
             confirmation = messages.confirmation(node, message.id)
             if self._edges.is_other(node):
                 return [confirmation]  # it may have devices of a version that only Go's cloud tells
-            return [confirmation, messages.detail(node, self.delivery.members(node), event_id)]
+            return [confirmation, messages.detail(node, self.updater.members(node), event_id)]
 
-        self.delivery.answer(node, answers, done)
+        self.updater.answer(node, answers, done)
 
     def _has_node(self, node: str) -> bool:
         return ("", node) in self._inventory.known_nodes

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
-from modules.cloudhub.joining.exchange import Refused
+from modules.cloudhub.joining.exchange import RequestRefused
 from modules.cloudhub.joining.routes import Routes
 from modules.cloudhub.joining.server import JoiningServer
 from modules.common.pki.authority import load_authority
@@ -64,7 +64,7 @@ def open_door(pki: Pki, tmp_path: Path, nodes: Nodes) -> Callable[..., Any]:
 
         async def exists(name: str) -> bool:
             if nodes.get(name) is False:
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the API does not say")
+                raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the API does not say")
             return name in nodes
 
         routes = Routes(own.authority, TokenStore(tmp_path), exists, lifetime, own)

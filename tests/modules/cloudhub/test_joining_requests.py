@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.cloudhub.joining.enrollment import enroll
-from modules.cloudhub.joining.exchange import Refused
+from modules.cloudhub.joining.exchange import RequestRefused
 from modules.common.pki.authority import new_authority
 from tests.modules.cloudhub.joiner import EDGE_SUBJECT, csr, new_key
 
@@ -25,7 +25,7 @@ ORGANIZATION = (NameOID.ORGANIZATION_NAME, "system:nodes")
 
 
 def why_refused(request: bytes) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         enroll(CA, NODE, request, DAY)
     assert refused.value.status is HTTPStatus.BAD_REQUEST
     text = str(refused.value)

@@ -147,7 +147,7 @@ async def test_a_body_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, dial:
     monkeypatch.setattr(login, "_BODY_TIMEOUT", 0.3)
 
     async def read(request: web.Request) -> web.Response:
-        with pytest.raises(login.Refused, match="has not come") as refused:
+        with pytest.raises(login.RequestRefused, match="has not come") as refused:
             await login.body(request, dict)
         return web.Response(status=refused.value.status)
 

@@ -41,7 +41,7 @@ Answers = Callable[[], list[ipc.Message]]
 log = logging.getLogger(__name__)
 
 
-class Delivery:
+class NodeUpdater:
     """The only sender of devices of v1beta1, to one node after the other.
 
     As one of several replicas it serves several nodes at a time: before a message is sent, the
