@@ -11,7 +11,6 @@ from prometheus_client import REGISTRY
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, EVENTS, NODES, PODS
-from modules.edgecontroller import controller
 from tests.support.waiting import eventually
 
 from .cloud import Cloud
@@ -53,7 +52,7 @@ async def test_node_that_the_api_does_not_have_is_told_of_once(
 ) -> None:
     """Each time that there is none anew: an edge reports its status every 10 s."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(controller, "_REPORT_SECONDS", 0.01)
+    monkeypatch.setattr("modules.edgecontroller.report._REPORT_SECONDS", 0.01)
     status = {"Status": {"phase": "Running"}}
 
     async def handled() -> float:
