@@ -168,6 +168,15 @@ class Record:
             self.acknowledge(node, item, STALE)
             self._uncommitted = True
 
+    def about_to_delete(self, node: str, item: Item) -> None:
+        """Record that a node is about to be sent a deletion: it is not sure to have the object.
+
+        Should the node be to have it again before it has acknowledged that, it is sent once more.
+        """
+        if self.seen(node, item):
+            self.acknowledge(node, item, "")
+            self._uncommitted = True
+
     def commit(self) -> None:
         """Write the rows of what is about to be sent."""
         if self._uncommitted and self._journal.is_written:

@@ -57,16 +57,6 @@ class Decisions:
                 if row.seen and is_seen(obj, row.seen):
                     self._record.carry_over(node, item, state_of(obj))
 
-    def doubt(self, node: str, items: Iterable[Item]) -> None:
-        """Record that it is not sure whether a node has these, which it is told to delete."""
-        for item in items:
-            if self._wanted(node, item) is None or self._is_replaced(node, item):
-                self._record.acknowledge(node, item, "")
-
-    def _is_replaced(self, node: str, item: Item) -> bool:
-        obj, row = self._wanted(node, item), self._record.row(node, item)
-        return bool(obj and row and _is_another_device(item, obj, row))
-
     def remember(self, node: str, item: Item, last: Object) -> None:
         """Keep the last state of an object that a node may have to delete."""
         if self._record.row(node, item):
@@ -92,19 +82,31 @@ class Decisions:
         self._record.commit()
         return [self._describe(node, key, self._inventory.devices.get(key)) for key in keys]
 
+    def unsure_devices(self, node: str) -> list[Item]:
+        """Return the devices that a node was sent, or their deletions, and did not acknowledge."""
+        rows = self._record.items(node).items()
+        return [item for item, row in rows if item[0] == DEVICE_TYPE and not row.seen]
+
     def changed_members(
-        self, node: str, items: Iterable[Item]
+        self, node: str, items: Iterable[Item], unlisted: set[Item]
     ) -> tuple[list[Object], list[Object]]:
-        """Return which of these devices are new in a node's list, and which are gone from it."""
+        """Return which of these devices are new in a node's list, and which are gone from it.
+
+        `unlisted` are those that the list may lack although they have a row; it is kept up.
+        """
         added, removed = [], []
         for item in items:
             device = self._wanted(node, item)
             row = self._record.row(node, item)
             described = self._describe(node, item[1:], device or self._last.get(item))
-            if device and row is None:
-                self._record_update(node, item, device)
+            if device and (row is None or item in unlisted):
+                if row is None:
+                    self._record_update(node, item, device)
+                unlisted.discard(item)
                 added.append(described)
             elif device is None and row and not self._keeps(node, item):
+                self._record.about_to_delete(node, item)
+                unlisted.add(item)
                 removed.append(described)
         self._record.commit()
         return added, [each for each in removed if not self._is_listed(node, each["id"])]
@@ -112,9 +114,10 @@ class Decisions:
     def change(self, node: str, item: Item) -> Change | None:
         """Return what a node is to be sent about an object; None if nothing, or nothing yet."""
         obj, row = self._wanted(node, item), self._record.row(node, item)
-        if row and (obj is None or self._is_replaced(node, item)):
+        if row and (obj is None or _is_another_device(item, obj, row)):
             if obj is None and self._keeps(node, item):
                 return None
+            self._record.about_to_delete(node, item)
             return Change(self._deletion(node, item, row), "")
         if obj is None or self.is_current(node, item) or self.missing_model(node, item):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
@@ -25,15 +26,22 @@ class NodeInFlight:
         self._due: dict[str, dict[Item, None]] = {MODEL_TYPE: {}, DEVICE_TYPE: {}}
         self._window: Window[Sent] = Window(mark)
         #: The devices of which the node's list may change.
-        self.members: list[Item] = []
+        self.members: dict[Item, None] = {}
+        #: Those that the list may lack although they are recorded: their removal has been sent.
+        self.unlisted: set[Item] = set()
 
     def mark(self, item: Item, *, is_change: bool = True) -> None:
         """Make an item due; a change of a device may be one of the node's list too."""
-        due = self._due[item[0]]
-        if item not in due:
-            due[item] = None
-            if is_change and item[0] == DEVICE_TYPE:
-                self.members.append(item)
+        self._due[item[0]].setdefault(item)
+        if is_change and item[0] == DEVICE_TYPE:
+            self.members[item] = None
+
+    def next_members(self, most: int) -> list[Item]:
+        """Take the next devices of which the node's list may change."""
+        due = list(islice(self.members, most))
+        for item in due:
+            del self.members[item]
+        return due
 
     def next(self) -> Item | None:
         """Take the next due item; None if there is none, or no room in the window."""
@@ -59,6 +67,8 @@ class NodeInFlight:
         sent = self._window.get(item)
         if sent is None or sent.message_id != message_id:
             return None
+        if not sent.state:
+            self.unlisted.discard(item)  # without a row it is added like any other
         return self._window.remove(item)
 
     def forget(self, item: Item) -> None:

@@ -84,6 +84,8 @@ class NodeUpdater:
         """Compare what nodes have with what they are to have; the caches are complete."""
         for node in self._record.nodes():
             self._decisions.adopt(node)
+            # An edge that has stayed connected may have been sent the removal of one that is back.
+            self._node(node).unlisted.update(self._decisions.unsure_devices(node))
         for node in {*self._inventory.nodes(), *self._record.nodes()}:
             self.mark_all(node)
 
@@ -231,16 +233,19 @@ class NodeUpdater:
 
     async def _send_members(self, node: str, known: NodeInFlight) -> None:
         """Tell a node which devices it has got, and which it has no more, before the objects."""
-        while due := known.members[:_MOST_MEMBERS]:
-            added, removed = self._decisions.changed_members(node, due)
-            if self._weaken and removed:
-                self._decisions.doubt(node, due)
-            if added or removed:
-                if not await self._is_recorded(node):
-                    return
+        while due := known.next_members(_MOST_MEMBERS):
+            added, removed = self._decisions.changed_members(node, due, known.unlisted)
+            if not added and not removed:
+                continue
+            if not await self._is_recorded(node):
+                return
+            try:
                 await self._send(messages.membership(node, added, removed))
-                self._log(node, added, removed)
-            del known.members[: len(due)]
+            except ipc.ChannelError:
+                known.unlisted.update(due)  # the next attempt decides anew
+                known.members.update(dict.fromkeys(due))
+                raise
+            self._log(node, added, removed)
 
     async def _bring(self, node: str, known: NodeInFlight, item: Item) -> bool:
         """Send what a node is to be sent about an object, unless it is in flight.
@@ -257,8 +262,6 @@ class NodeUpdater:
             return True
         if known.has(item, change.state):
             return True
-        if self._weaken and not change.state:
-            self._decisions.doubt(node, [item])
         self._record.commit()
         if not await self._is_recorded(node):
             return False

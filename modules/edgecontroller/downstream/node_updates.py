@@ -305,8 +305,8 @@ class NodeUpdater:
         for message in made:
             if message.operation != DELETE:
                 self._record_update(target, message.content)
-            elif self._weaken:
-                self._state.record.acknowledge(target.node, target.item, "")
+            else:
+                self._state.record.about_to_delete(target.node, target.item)
         if made and target.type in _IN_LISTS:
             whole = whole_of(target)
             self._state.record.doubt(whole.node, whole.item)

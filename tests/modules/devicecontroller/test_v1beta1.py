@@ -276,6 +276,8 @@ async def test_a_restart_of_the_controller_alone_asks_who_is_connected(api: Api)
         await edge.connect()
         await edge.takes_device()
         await nothing_more(api, edge)
+        await controller.hear(NODE, "membership/detail", "{}", "get")
+        await edge.said("response", "twin")  # what it acknowledged before is recorded
     await api.client.patch(DEVICES_V1BETA1, LED, {"spec": device(value="ON")["spec"]}, "default")
     async with running(api.settings) as controller:
         controller.edges[NODE] = V1_23

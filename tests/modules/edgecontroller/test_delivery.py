@@ -141,6 +141,23 @@ async def test_a_restart_of_the_controller_sends_the_difference(cloud: Cloud) ->
         assert told(await cloud.drain()) == [("delete", "default/pod/gone")]
 
 
+async def test_what_is_needed_again_before_its_deletion_is_acknowledged_is_sent(
+    cloud: Cloud,
+) -> None:
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(CONFIGMAPS, configmap("c"), "default")
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
+        await cloud.api.create(PODS, pod("one", spec=using("c")), "default")
+        await acknowledge(cloud, await cloud.drain())
+        await cloud.api.delete(PODS, "one", "default", grace_period=0)
+        assert ("delete", "default/configmap/c") in told(await cloud.drain())
+    await cloud.api.create(PODS, pod("two", spec=using("c")), "default")
+    async with cloud.controller():
+        await cloud.connect(generation=V1_23)
+        assert "default/configmap/c" in [resource for _, resource in told(await cloud.drain())]
+
+
 async def test_the_second_refused_insert_of_a_node_shows_a_new_database(edge: Cloud) -> None:
     await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())

@@ -1,0 +1,87 @@
+"""What a node has to delete, and is to have again before it has acknowledged the deletion."""
+
+from __future__ import annotations
+
+from modules.common.kube import DEVICES_V1BETA1
+from modules.common.sync import window
+from modules.common.wire.generations import V1_23
+from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.beta import (
+    ID,
+    LED,
+    NODE,
+    Edge,
+    device,
+    make_device,
+    make_model,
+)
+from tests.modules.devicecontroller.controller import Controller, running
+
+DEVICE = f"default/device/{LED}"
+MODEL = "default/devicemodel/led-light"
+
+
+async def moves(api: Api, node: str) -> None:
+    await api.make_node(node)
+    await api.client.patch(DEVICES_V1BETA1, LED, {"spec": {"nodeName": node}}, "default")
+
+
+async def has_device(api: Api, controller: Controller) -> Edge:
+    edge = Edge(controller)
+    await make_model(api)
+    await make_device(api)
+    await edge.connect()
+    await edge.takes_device()
+    return edge
+
+
+async def leaves(edge: Edge) -> None:
+    """Be told that the device is gone, and acknowledge nothing."""
+    removed = await edge.said("update", "membership")
+    assert [each["id"] for each in removed.content["removed_devices"]] == [ID]
+    await edge.said("delete", MODEL)
+    await edge.said("delete", DEVICE)
+
+
+async def test_what_comes_back_while_its_deletion_is_in_flight_is_sent_as_new(
+    api: Api, controller: Controller
+) -> None:
+    edge = await has_device(api, controller)
+    await moves(api, "other")
+    await leaves(edge)
+    await moves(api, NODE)
+    await edge.takes_device()
+
+
+async def test_what_has_come_back_during_a_crash_is_sent_as_new(api: Api) -> None:
+    async with running(api.settings) as controller:
+        edge = await has_device(api, controller)
+        await moves(api, "other")
+        await leaves(edge)
+    await moves(api, NODE)
+    async with running(api.settings) as controller:
+        controller.edges[NODE] = V1_23  # connected all the time
+        await Edge(controller).takes_device()
+
+
+async def test_a_device_that_leaves_while_it_waits_for_room_leaves_the_list(
+    api: Api, controller: Controller
+) -> None:
+    edge = Edge(controller)
+    names = [f"device-{number:03}" for number in range(window.WINDOW + 1)]
+    await api.make_node(NODE)
+    await edge.connect()
+    for name in names:
+        await api.client.create(DEVICES_V1BETA1, device(name, deviceModelRef=None), "default")
+    added: set[str] = set()
+    sent = []
+    while len(added) < len(names) or len(sent) < window.WINDOW:
+        message = await controller.said()
+        if message.operation == "update":
+            added |= {each["id"] for each in message.content["added_devices"]}
+        else:
+            sent.append(message)
+    waiting = (set(names) - {each.resource.rpartition("/")[2] for each in sent}).pop()
+    await api.client.delete(DEVICES_V1BETA1, waiting, "default")
+    removed = await edge.said("update", "membership")
+    assert [each["id"] for each in removed.content["removed_devices"]] == [f"default/{waiting}"]
