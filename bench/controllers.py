@@ -26,6 +26,7 @@ from typing import Any
 
 import psutil
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
 
 from bench.edges import device_of
 from bench.figures import Figure, median, publish, say
@@ -135,6 +136,18 @@ def pids_of(status: dict[str, Any]) -> dict[str, int]:
 async def cpu_seconds(cloudcore: Cloudcore) -> dict[str, float]:
     """Return the CPU time so far of each process."""
     return {name: running_time(pid) for name, pid in pids_of(await cloudcore.status()).items()}
+
+
+def api_requests(cloudcore: Cloudcore, module: str = "") -> float:
+    """Return the requests to the API so far, of one module or of all; a watch is one."""
+    text = admin.text(cloudcore.settings.run_dir / "admin.sock", "/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "cloudcore_kube_api_requests_total"
+        and module in {"", sample.labels["module"]}
+    )
 
 
 # ------------------------------------------------------------------------ the cases

@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 from playwright.sync_api import Page, expect, sync_playwright
 
-from bench.figures import Figure, publish
+from bench.figures import Figure, publish, say
 from bench.usage import running_time
 from modules.common.kube import NODES, KubeClient
 from modules.common.pki.certificates import issue_node, write_node_files
@@ -203,7 +203,7 @@ class Bench:
         self._stalled(cookie)
 
     def _case(self, case: str, events: float, page: Page | None = None, path: str = "") -> None:
-        print(f"{case}: {self._seconds:g} s", flush=True)
+        say(f"{case}: {self._seconds:g} s")
         with self._edges.churning(events / 2, self._seconds + SETTLE):
             if page:
                 page.goto(f"http://{self._address}{path}")
@@ -226,7 +226,7 @@ class Bench:
     def _stalled(self, cookie: str) -> None:
         """Open streams that nobody reads: what they cost, and when they are disconnected."""
         case = f"{STALLED} streams that are not read"
-        print(case, flush=True)
+        say(case)
         before, began = self._memory(), time.monotonic()
         host, _, port = self._address.rpartition(":")
         request = (
@@ -262,7 +262,7 @@ class Bench:
         return sum(bool(each.raddr) and each.raddr[1] in mine for each in theirs)
 
     def _figure(self, case: str, metric: str, value: float, unit: str) -> None:
-        print(f"  {metric}: {value:.2f} {unit}", flush=True)
+        say(f"  {metric}: {value:.2f} {unit}")
         self.figures.append(Figure(case, SYSTEM, metric, round(value, 2), unit))
 
     def _cpu(self) -> float:
@@ -298,7 +298,7 @@ def main() -> None:
         edges = None
         try:
             cloud.wait()
-            print(f"{options.edges} edges and Nodes", flush=True)
+            say(f"{options.edges} edges and Nodes")
             asyncio.run(create_nodes(cloud.data_dir, options.edges))
             certs = base / "certs"
             certs.mkdir()

@@ -18,14 +18,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
-from bench.controllers import cloud, cpu_seconds, pids_of
-from bench.figures import Figure, publish
+from bench.controllers import api_requests, cloud, cpu_seconds, pids_of
+from bench.figures import Figure, publish, say
 from bench.rates import spent
 from modules.common.kube import NODES, KubeClient
 from modules.hollow.demo.harness import Cloudcore
-from supervisor import client
 
 MIB = 1024 * 1024
 #: Seconds in which all have to be Ready, and between two looks.
@@ -51,18 +49,6 @@ async def edges(cloudcore: Cloudcore, count: int) -> AsyncIterator[None]:
         await process.wait()
 
 
-def requests(cloudcore: Cloudcore) -> float:
-    """Return how many requests EdgeController has made of the API server."""
-    text = client.text(cloudcore.settings.run_dir / "admin.sock", "/metrics")
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "cloudcore_kube_api_requests_total"
-        and sample.labels["module"] == "edgecontroller"
-    )
-
-
 def is_ready(node: Any) -> bool:
     conditions = node.get("status", {}).get("conditions", [])
     return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
@@ -82,10 +68,10 @@ async def measure(count: int, seconds: float) -> list[Figure]:
     figures = []
 
     def note(metric: str, value: float, unit: str) -> None:
-        print(f"  {metric}: {value:.1f} {unit}", flush=True)
+        say(f"  {metric}: {value:.1f} {unit}")
         figures.append(Figure(f"{count} edges", "cloudcore", metric, round(value, 1), unit))
 
-    print(f"{count} edges", flush=True)
+    say(f"{count} edges")
     async with cloud("--set", f"modules.cloudhub.node_limit={count}") as (cloudcore, api):
         start = time.monotonic()
         before = await cpu_seconds(cloudcore)
@@ -95,16 +81,14 @@ async def measure(count: int, seconds: float) -> list[Figure]:
             for name, cpu in spent(before, await cpu_seconds(cloudcore)).items():
                 note(f"CPU until then, {name}", cpu, "s")
             await asyncio.sleep(seconds / 4)  # what follows a connect: certificates, first reports
-            start, before, made = (
-                time.monotonic(),
-                await cpu_seconds(cloudcore),
-                requests(cloudcore),
-            )
+            start, before = time.monotonic(), await cpu_seconds(cloudcore)
+            made = api_requests(cloudcore, "edgecontroller")
             await asyncio.sleep(seconds)
             used = spent(before, await cpu_seconds(cloudcore))
             took = time.monotonic() - start
             # Fewer than a tenth of the edges: the machine has no time for the edges themselves.
-            note("requests to the API when idle", (requests(cloudcore) - made) / took, "1/s")
+            made = api_requests(cloudcore, "edgecontroller") - made
+            note("requests to the API when idle", made / took, "1/s")
             for name, pid in pids_of(await cloudcore.status()).items():
                 note(f"resident, {name}", psutil.Process(pid).memory_info().rss / MIB, "MiB")
                 note(f"CPU when idle, {name}", used[name] / took * 100, "% of a core")

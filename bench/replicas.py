@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -26,20 +25,20 @@ import uvloop
 from bench.controllers import (
     OPTIONS,
     EdgeProcess,
+    api_requests,
     at_once,
     cpu_seconds,
     create_nodes,
     pids_of,
     settled,
 )
-from bench.figures import Figure, compared, percentile, publish
+from bench.figures import Figure, compared, percentile, publish, say
 from bench.rates import ours, spent
 from modules.common.kube import PODS, KubeClient
 from modules.common.pki import certificates
 from modules.common.wire import generations
 from modules.hollow import manifests
 from modules.hollow.demo.harness import Cloudcore, running
-from supervisor import client as admin
 from supervisor.api import KubernetesSettings
 
 #: Edges that dial per second when they move, so that they do not wait for one another's handshakes.
@@ -65,10 +64,6 @@ class Load:
     edges: int
     pods: int
     seconds: float
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 @asynccontextmanager
@@ -148,12 +143,7 @@ async def all_settled(cloudcores: Sequence[Cloudcore]) -> None:
 
 def requests(cloudcores: Sequence[Cloudcore]) -> float:
     """Return the requests to the API of all replicas so far, watches that begin included."""
-    found = 0.0
-    for cloudcore in cloudcores:
-        text = admin.text(cloudcore.settings.run_dir / "admin.sock", "/metrics")
-        counts = re.findall(r"^cloudcore_kube_api_requests_total\{.*\} (\S+)$", text, re.MULTILINE)
-        found += sum(map(float, counts))
-    return found
+    return sum(map(api_requests, cloudcores))
 
 
 async def cpu_of(cloudcores: Sequence[Cloudcore]) -> dict[str, float]:
