@@ -1,4 +1,4 @@
-"""Which certificates end soon, of cloudcore and of connected edges."""
+"""Which certificates expire soon, of cloudcore and of connected edges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED: Final = 10
 
 
 class CertificateBoard:
-    """The certificates that have ended, or will within 30 days."""
+    """The certificates that have expired, or will within 30 days."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -36,21 +36,21 @@ class CertificateBoard:
             await asyncio.sleep(_POLL)
 
     def summary(self, edges: Mapping[str, Edge]) -> dict[str, Any]:
-        """Return what the overview shows, those that end first at the head."""
+        """Return what the overview shows, those that expire first at the head."""
         connected = {edge.name: edge.certificate for edge in edges.values() if edge.certificate}
-        ending = [
+        expiring = [
             {"name": name, "kind": "edge", "expires": expires}
             for name, expires in connected.items()
             if _soon(expires)
         ]
-        ending += [
+        expiring += [
             {name: each[name] for name in ("name", "kind", "expires")}
             for each in self._files
             # The file of a node is a copy of what was issued; what it connects with counts.
             if _soon(each["expires"]) and not (each["kind"] == "node" and each["name"] in connected)
         ]
-        ending.sort(key=lambda each: (each["expires"], each["name"]))
-        return {"ending": len(ending), "soonest": ending[:_NAMED], "fault": self._fault}
+        expiring.sort(key=lambda each: (each["expires"], each["name"]))
+        return {"expiring": len(expiring), "soonest": expiring[:_NAMED], "fault": self._fault}
 
 
 def _soon(expires: float) -> bool:

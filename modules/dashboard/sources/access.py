@@ -1,4 +1,4 @@
-"""Certificates that end, and the tokens with which edges join."""
+"""Certificates and when they expire, and the tokens with which edges join."""
 
 from __future__ import annotations
 

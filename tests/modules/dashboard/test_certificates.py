@@ -1,4 +1,4 @@
-"""Which certificates end soon, as the overview says it."""
+"""Which certificates expire soon, as the overview says it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def edge(name: str, days: float) -> dict[str, Edge]:
     return join({name: session(name, certificate=certificate)}, [])
 
 
-async def test_those_that_end_within_30_days_the_first_one_at_the_head() -> None:
+async def test_those_that_expire_within_30_days_the_first_one_at_the_head() -> None:
     board = await board_of(Files(("ca", "ca", 3000), ("server", "server", 29), ("e1", "node", -1)))
     found = board.summary(edge("e2", 5) | edge("e3", 100))
-    assert found["ending"] == 3
+    assert found["expiring"] == 3
     names = [(each["name"], each["kind"]) for each in found["soonest"]]
     assert names == [("e1", "node"), ("e2", "edge"), ("server", "server")]
     assert found["fault"] == ""
@@ -57,14 +57,14 @@ async def test_those_that_end_within_30_days_the_first_one_at_the_head() -> None
 
 async def test_what_an_edge_connects_with_counts_and_not_the_copy_of_a_former_one() -> None:
     board = await board_of(Files(("e1", "node", 2)))
-    assert board.summary(edge("e1", 300))["ending"] == 0
-    assert board.summary({})["ending"] == 1
+    assert board.summary(edge("e1", 300))["expiring"] == 0
+    assert board.summary({})["expiring"] == 1
 
 
 async def test_all_are_counted_and_some_are_named() -> None:
     board = await board_of(Files(*((f"e{number:02}", "node", 1) for number in range(40))))
     found = board.summary({})
-    assert found["ending"] == 40
+    assert found["expiring"] == 40
     assert len(found["soonest"]) == 10
 
 
@@ -72,4 +72,4 @@ async def test_a_file_that_is_no_certificate_is_said() -> None:
     files = Files()
     files.error = ValueError("cannot read ca.crt: not a certificate")
     board = await board_of(files)
-    assert board.summary({}) == {"ending": 0, "soonest": [], "fault": str(files.error)}
+    assert board.summary({}) == {"expiring": 0, "soonest": [], "fault": str(files.error)}

@@ -116,7 +116,7 @@ function update(status) {
   setCount("/modules", countOf(of("module")), "bad");
   setCount("/edges", status.edges.total - status.edges.ready, "bad");
   setCount("/devices", status.devices.not_well, "warn");
-  setCount("/access", status.certificates.ending, "warn");
+  setCount("/access", status.certificates.expiring, "warn");
   setCount("/dead-letters", status.modules.reduce((sum, each) => sum + each.inbox.dead_letters, 0), "warn");
 }
 

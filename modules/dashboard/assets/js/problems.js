@@ -62,16 +62,16 @@ function devices(status) {
 }
 
 function certificates(status) {
-  const { ending, soonest } = status.certificates;
+  const { expiring, soonest } = status.certificates;
   return named(soonest.map((each) => ({
     kind: "certificate", what: each.kind === "edge" || each.kind === "node" ? `the certificate of ${each.name}` : `the certificate ${each.name}`,
     state: each.expires < now() ? "expired" : "expiring", since: null,
-    why: `${each.expires < now() ? "it ended on" : "it ends on"} ${day(each.expires)}; ${MENDS[each.kind] ?? MENDS.server}`,
+    why: `${each.expires < now() ? "it expired on" : "it expires on"} ${day(each.expires)}; ${REMEDIES[each.kind] ?? REMEDIES.server}`,
     href: "/access", bad: each.expires - now() < URGENT,
-  })), ending, { noun: "certificate", href: "/access", bad: false });
+  })), expiring, { noun: "certificate", href: "/access", bad: false });
 }
 
-const MENDS = {
+const REMEDIES = {
   ca: "every edge has to join again by then",
   admin: "`cloudcore certs renew admin` makes another one",
   server: "`cloudcore certs renew server` makes another one",

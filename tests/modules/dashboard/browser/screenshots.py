@@ -31,7 +31,7 @@ SHOTS = (
     ("edges-light", "/edges", "plant-3", "light", 1280),
     ("edge-dark", "/edges/plant-1", "default/camera", "dark", 1280),
 )
-#: A device that needs a look.
+#: A device that needs attention.
 ILL = """
 apiVersion: devices.kubeedge.io/v1beta1
 kind: Device

@@ -92,7 +92,7 @@ def test_the_overview_names_some_and_counts_all(tmp_path: Path, context: Browser
             tab.log_in()
             page = tab.page
             # There is no Kubernetes API: no edge has a Node, and that is said, too.
-            expect(page.get_by_text("1 002 things need a look")).to_be_visible()
+            expect(page.get_by_text("1 002 things need attention")).to_be_visible()
             expect(page.get_by_role("link", name="the certificate of edge-0003")).to_be_visible()
             expect(page.get_by_role("link", name="Access 1")).to_be_visible()
             assert page.locator(".problems li").count() == 8

@@ -17,6 +17,7 @@ from ipc import DeadLetterBox, Message
 from ipc.message import encode
 from tests.modules.dashboard.browser.cloud import EDGES, cloud
 from tests.modules.dashboard.browser.tab import Tab
+from tests.modules.dashboard.cloudcore import begin
 from tests.support.running import Running
 
 #: All modules and a browser start.
@@ -243,8 +244,6 @@ def test_the_keyboard_reaches_everything(tab: Tab) -> None:
 
 
 def test_who_may_only_look_has_no_verbs(tmp_path: Path, context: BrowserContext) -> None:
-    from tests.modules.dashboard.cloudcore import begin
-
     with begin(tmp_path, "good", sets=("modules.dashboard.open_to_read=true",)) as running:
         tab = Tab(running, context)
         page = tab.open("/modules")

@@ -1,4 +1,4 @@
-// Certificates that end, the tokens with which edges join, and the line for a new edge.
+// Certificates and when they expire, the tokens with which edges join, and the line for a new edge.
 
 import { mayControl, post, segment } from "../api.js";
 import { h, put } from "../dom.js";
@@ -10,12 +10,12 @@ import { table, tick } from "../table.js";
 import { confirm } from "../verbs.js";
 import { edgeLink } from "./edges.js";
 
-const left = (at) => (at > now() ? `${span(at - now())} left` : "ended");
+const left = (at) => (at > now() ? `${span(at - now())} left` : "expired");
 
 const CERTIFICATES = [
   { title: "Certificate", kind: "name", value: (each) => each.name, show: (each) => (each.kind === "edge" ? edgeLink(each.name) : each.name) },
   { title: "Of", value: (each) => each.kind, show: (each) => each.kind },
-  { title: "Ends", kind: "tight", value: (each) => each.expires, show: (each) => day(each.expires) },
+  { title: "Expires", kind: "tight", value: (each) => each.expires, show: (each) => day(each.expires) },
   { title: "Left", kind: "tight", value: (each) => each.expires, show: (each) => left(each.expires) },
   { title: "State", value: (each) => each.state, show: (each) => state(each.state) },
   { title: "Names", kind: "long", show: (each) => (each.names ?? []).join(", ") },
@@ -33,7 +33,7 @@ export function access() {
     columns: [
       { title: "Token", kind: "name", value: (each) => each.id, show: (each) => h("code", {}, each.id) },
       { title: "Made", value: (each) => each.created, show: (each) => moment(each.created) },
-      { title: "Ends", value: (each) => each.expires, show: (each) => `${moment(each.expires)} (${left(each.expires)})` },
+      { title: "Expires", value: (each) => each.expires, show: (each) => `${moment(each.expires)} (${left(each.expires)})` },
       { title: "State", value: (each) => each.state, show: (each) => state(each.state) },
       { title: "Verbs", quiet: true, kind: "tight", show: (each) => (each.state === "revoked" ? "" : revokeButton(each, () => tokenPoll.read())) },
     ],
@@ -92,7 +92,7 @@ function joinCard(made) {
       class: "button primary", type: "button", disabled: !mayControl(),
       onclick: () => confirm({
         title: "Make a token?",
-        text: "Whoever has the line with it can join as any node, until the token ends in 24 hours or is revoked.",
+        text: "Whoever has the line with it can join as any node, until the token expires in 24 hours or is revoked.",
         yes: "Make a token",
         act: async () => {
           const line = await post("join");

@@ -89,13 +89,13 @@ function connection({ edge: found, session }) {
     ["Last sign of life", since(session.keepalive)],
     ["Messages", `${number(session.messages_in)} from it, ${number(session.messages_out)} to it`],
     ["Waiting to be sent", plural(session.queue_messages, "message")],
-    ["Certificate", ending(session.certificate)],
+    ["Certificate", expiry(session.certificate)],
     ["Process", session.process],
   ]);
 }
 
-function ending({ common_name: owner, expires }) {
-  const text = `${owner}, until ${day(expires)} (${expires > now() ? `${span(expires - now())} left` : `ended ${ago(expires)}`})`;
+function expiry({ common_name: owner, expires }) {
+  const text = `${owner}, until ${day(expires)} (${expires > now() ? `${span(expires - now())} left` : `expired ${ago(expires)}`})`;
   return h("span", { class: expiringSoon(expires) ? "twin-differs" : "" }, text);
 }
 

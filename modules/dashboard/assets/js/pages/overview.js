@@ -63,7 +63,7 @@ function verdictPart() {
       const words = status.state === "starting" ? "cloudcore is starting"
         : status.state === "stopping" ? "cloudcore is stopping"
         : status.state === "unreachable" ? "The supervisor does not answer"
-        : count ? `${plural(count, "thing")} ${count === 1 ? "needs" : "need"} a look`
+        : count ? `${plural(count, "thing")} ${count === 1 ? "needs" : "need"} attention`
         : "All is well";
       attribute(node, "class", `card verdict ${kind}`);
       if (shown !== kind) put(mark, icon(kind === "good" ? "check" : "alert"));
@@ -108,8 +108,8 @@ function tilesPart() {
       edges.set(number(connected), `of ${number(total)}`, connected < total ? "bad" : "");
       const { total: known, not_well: ill } = status.devices;
       devices.set(number(known - ill), `of ${number(known)}`, ill ? "warn" : "");
-      const { ending } = status.certificates;
-      certificates.set(number(ending), "ending", ending ? "warn" : "");
+      const { expiring } = status.certificates;
+      certificates.set(number(expiring), "expiring", expiring ? "warn" : "");
       restarts.set(number(sum((each) => each.restarts)));
       const dead = sum((each) => each.inbox.dead_letters);
       letters.set(number(dead), "", dead ? "warn" : "");
@@ -136,7 +136,7 @@ function problemsPart() {
       },
     };
   });
-  const node = h("section", { class: "card hidden" }, h("h2", {}, "What needs a look"), list);
+  const node = h("section", { class: "card hidden" }, h("h2", {}, "What needs attention"), list);
   return {
     node,
     update: (problems) => {
