@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-#: Pages at most that are open at a time.
+#: Pages at most that are open at a time, and of these those of visitors who have not logged in:
+#: with `open_to_read` they cannot starve those who have.
 MOST: Final = 32
+MOST_UNTRUSTED: Final = 16
 #: Bytes that may wait for one page: a slower one is disconnected, and begins anew.
 _WAITING: Final = 1 << 20
 
@@ -23,8 +25,9 @@ class TooManyViewers(Exception):
 class Viewer:
     """One open page: the topics that it shows, and what waits to be sent to it."""
 
-    def __init__(self, topics: Collection[str]) -> None:
+    def __init__(self, topics: Collection[str], *, trusted: bool) -> None:
         self.topics = frozenset(topics)
+        self.trusted = trusted
         self.too_slow = False
         self._pieces: deque[bytes] = deque()
         self._bytes = 0
@@ -81,11 +84,17 @@ class Viewers:
         self._on_change.append(callback)
 
     @contextmanager
-    def open(self, topics: Collection[str]) -> Iterator[Viewer]:
-        """Open a page; raises TooManyViewers."""
+    def open(self, topics: Collection[str], *, trusted: bool) -> Iterator[Viewer]:
+        """Open a page of somebody who has logged in, or has not; raises TooManyViewers."""
         if len(self._open) >= MOST:
             raise TooManyViewers(f"{MOST} pages are open already; close one of them")
-        viewer = Viewer(topics)
+        untrusted = sum(not viewer.trusted for viewer in self._open)
+        if not trusted and untrusted >= MOST_UNTRUSTED:
+            raise TooManyViewers(
+                f"{MOST_UNTRUSTED} pages are open without a login already; log in, or close one "
+                "of them"
+            )
+        viewer = Viewer(topics, trusted=trusted)
         self._open.add(viewer)
         self._changed()
         try:

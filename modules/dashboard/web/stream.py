@@ -40,7 +40,7 @@ class Live:
         """Send what is known of the topics, and then each change, until the page closes."""
         topics = self._topics(request)
         try:
-            with self._viewers.open(topics) as viewer:
+            with self._viewers.open(topics, trusted=request[TRUSTED]) as viewer:
                 return await self._serve(request, viewer)
         except TooManyViewers as error:
             raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error

@@ -131,7 +131,7 @@ async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_
     before = join({"a": session("a"), "b": session("b")}, [node("a"), node("b"), node("c")])
     board.compare(before)
     assert not history.changes  # they are what there was at the start
-    with viewers.open(["edges"]) as viewer:
+    with viewers.open(["edges"], trusted=True) as viewer:
         assert board.snapshot()["all"] == list(before.values())
         board.compare(dict(before))
         assert await viewer.take(0) == b""
@@ -272,12 +272,12 @@ async def test_a_poll_is_due_when_somebody_begins_to_look_and_not_with_each_page
     pause = asyncio.create_task(pace.pause())
     done, _ = await asyncio.wait([pause], timeout=0.1)
     assert not done  # nobody looks
-    with viewers.open(["edges"]):
+    with viewers.open(["edges"], trusted=True):
         await asyncio.wait_for(pause, 5)
         began = time.monotonic()
         pause = asyncio.create_task(pace.pause())
         await asyncio.sleep(0)
-        with viewers.open(["edges"]):
+        with viewers.open(["edges"], trusted=True):
             await pause
         assert time.monotonic() - began >= 0.05
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from modules.dashboard.access.hosts import Hosts, same_origin
+from modules.dashboard.live.viewers import MOST_UNTRUSTED
 from modules.dashboard.web.application import PAGES
 from tests.modules.dashboard.cloudcore import TOKEN, begin
 from tests.modules.dashboard.visitor import Browser, expect
@@ -193,6 +195,20 @@ async def test_no_other_file_is_served(operator: Browser, path: str) -> None:
     url = yarl.URL(f"{operator.origin}{path}", encoded=True)
     async with operator.http.get(url) as answer:
         assert answer.status == 404
+
+
+async def test_who_may_only_look_cannot_take_all_streams(tmp_path: Path) -> None:
+    with begin(tmp_path, sets=("modules.dashboard.open_to_read=true",)) as running:
+        visitor, operator = Browser(running), Browser(running)
+        async with visitor.http, operator.http, AsyncExitStack() as pages:
+            for _ in range(MOST_UNTRUSTED):
+                await pages.enter_async_context(visitor.live("status"))
+            status, answer = await visitor.get("/api/live?topics=status")
+            assert status == 503
+            assert "without a login" in answer["error"]
+            await operator.log_in()
+            events = await pages.enter_async_context(operator.live("status"))
+            await expect(events, "status")
 
 
 async def test_who_may_only_look_cannot_control(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ async def test_the_output_of_a_module(cloudcore: Running, operator: Browser) -> 
 async def test_a_slow_page_is_dropped_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewers_module, "_WAITING", 1000)
     viewers = Viewers()
-    with viewers.open(["a"]) as slow, viewers.open(["a"]) as other:
+    with viewers.open(["a"], trusted=True) as slow, viewers.open(["a"], trusted=True) as other:
         for number in range(3):
             viewers.publish("a", {"text": "x" * 400, "number": number})
             assert await other.take(1)
@@ -95,7 +96,7 @@ async def test_a_slow_page_is_dropped_and_others_go_on(monkeypatch: pytest.Monke
 
 async def test_a_page_gets_its_topics_in_order_and_waits_for_more() -> None:
     viewers = Viewers()
-    with viewers.open(["a"]) as viewer:
+    with viewers.open(["a"], trusted=True) as viewer:
         viewers.publish("b", 1)
         viewers.publish("a", 1)
         viewers.publish("a", 2)
@@ -109,11 +110,30 @@ async def test_a_page_gets_its_topics_in_order_and_waits_for_more() -> None:
 
 def test_there_are_not_more_pages_than_may_be() -> None:
     viewers = Viewers()
-    open_ones = [viewers.open(["a"]) for _ in range(32)]
+    open_ones = [viewers.open(["a"], trusted=True) for _ in range(32)]
     for each in open_ones:
         each.__enter__()
-    with pytest.raises(TooManyViewers), viewers.open(["a"]):
+    with pytest.raises(TooManyViewers), viewers.open(["a"], trusted=True):
         pass
+
+
+def test_visitors_without_a_login_leave_room_for_those_who_have_logged_in() -> None:
+    viewers = Viewers()
+    with ExitStack() as pages:
+
+        def open_page(*, trusted: bool) -> None:
+            pages.enter_context(viewers.open(["a"], trusted=trusted))
+
+        for _ in range(16):
+            open_page(trusted=False)
+        with pytest.raises(TooManyViewers, match="16 pages are open without a login"):
+            open_page(trusted=False)
+        for _ in range(16):
+            open_page(trusted=True)
+        with pytest.raises(TooManyViewers, match="32 pages"):
+            open_page(trusted=True)
+    with viewers.open(["a"], trusted=False):
+        assert len(viewers) == 1
 
 
 def test_a_text_cannot_begin_another_event() -> None:
