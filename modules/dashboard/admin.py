@@ -58,9 +58,9 @@ class Admin:
         assert self._session
         await self._session.close()
 
-    async def get(self, target: str, **query: Any) -> Any:
+    async def get(self, target: str, *, timeout: float = _TIMEOUT, **query: Any) -> Any:
         """Return the JSON of an answer; raises AdminUnavailable and AdminRefused."""
-        return _json(await self._ask("GET", target, query, _TIMEOUT))
+        return _json(await self._ask("GET", target, query, timeout))
 
     async def send(self, method: str, target: str) -> Any:
         """Carry out a verb, and return the JSON of its answer; raises as `get` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,7 +11,7 @@ import msgspec
 
 from modules.common.kube import DEVICES, DEVICES_V1BETA1, DEVICESTATUSES, KubeError, NotFound
 from modules.dashboard.sources.cluster import Cluster
-from modules.dashboard.sources.edges import seconds
+from modules.dashboard.sources.fields import mapping, mappings, seconds
 
 #: Seconds for which a list serves all pages.
 _FRESH: Final = 4.0
@@ -80,6 +81,7 @@ class Devices:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._reading = asyncio.Lock()
         self._read_at = -_FRESH
         self._devices: list[Device] = []
         self.fault = ""
@@ -87,10 +89,11 @@ class Devices:
 
     async def read(self) -> list[Device]:
         """Return all devices, sorted by name."""
-        if time.monotonic() - self._read_at >= _FRESH:
-            self._read_at = time.monotonic()
-            self._devices = await self._list()
-        return self._devices
+        async with self._reading:
+            if time.monotonic() - self._read_at >= _FRESH:
+                self._devices = await self._list()
+                self._read_at = time.monotonic()
+            return self._devices
 
     async def _list(self) -> list[Device]:
         self.fault = ""
@@ -122,30 +125,30 @@ def device_document(device: Device) -> dict[str, Any]:
 
 def alpha(device: Object) -> Device:
     """Return a device of v1alpha1."""
-    spec, status = _map(device, "spec"), _map(device, "status")
+    spec, status = mapping(device, "spec"), mapping(device, "status")
     return Device(
         **_common(device, "v1alpha1"),
         node=_selected_node(spec),
-        protocol=next(iter(_map(spec, "protocol")), ""),
+        protocol=next(iter(mapping(spec, "protocol")), ""),
         state="",
         online="",
         twins=[
             _twin(each, _value(each, "desired"), _value(each, "reported"), each)
-            for each in _maps(status, "twins")
+            for each in mappings(status, "twins")
         ],
     )
 
 
 def beta(device: Object, status: Object) -> Device:
     """Return a device of v1beta1; its status is a DeviceStatus, or part of it up to 1.22."""
-    spec = _map(device, "spec")
-    state = _map(status, "status") or _map(device, "status")
-    twins = {str(each.get("propertyName", "")): each for each in _maps(state, "twins")}
-    properties = {str(each.get("name", "")): each for each in _maps(spec, "properties")}
+    spec = mapping(device, "spec")
+    state = mapping(status, "status") or mapping(device, "status")
+    twins = {str(each.get("propertyName", "")): each for each in mappings(state, "twins")}
+    properties = {str(each.get("name", "")): each for each in mappings(spec, "properties")}
     return Device(
         **_common(device, "v1beta1"),
         node=str(spec.get("nodeName") or ""),
-        protocol=str(_map(spec, "protocol").get("protocolName") or ""),
+        protocol=str(mapping(spec, "protocol").get("protocolName") or ""),
         state=str(state.get("state") or ""),
         online=str(state.get("lastOnlineTime") or ""),
         twins=[
@@ -166,9 +169,9 @@ def _common(device: Object, version: str) -> dict[str, Any]:
     return {
         "name": name,
         "namespace": namespace,
-        "model": str(_map(_map(device, "spec"), "deviceModelRef").get("name") or ""),
+        "model": str(mapping(mapping(device, "spec"), "deviceModelRef").get("name") or ""),
         "version": version,
-        **_fault(_maps(_map(device, "status"), "conditions")),
+        **_fault(mappings(mapping(device, "status"), "conditions")),
     }
 
 
@@ -183,8 +186,8 @@ def _fault(conditions: Iterable[Object]) -> dict[str, Any]:
 
 def _selected_node(spec: Object) -> str:
     """Return the node that a device of v1alpha1 names; it selects one by a label."""
-    for term in _maps(_map(spec, "nodeSelector"), "nodeSelectorTerms"):
-        for expression in _maps(term, "matchExpressions"):
+    for term in mappings(mapping(spec, "nodeSelector"), "nodeSelectorTerms"):
+        for expression in mappings(term, "matchExpressions"):
             values = expression.get("values")
             if isinstance(values, list) and values:
                 return str(values[0])
@@ -192,14 +195,14 @@ def _selected_node(spec: Object) -> str:
 
 
 def _twin(named: Object, desired: str, reported: str, twin: Object) -> Twin:
-    metadata = _map(_map(twin, "reported"), "metadata")
+    metadata = mapping(mapping(twin, "reported"), "metadata")
     return Twin(
         str(named.get("propertyName", "")), desired, reported, str(metadata.get("timestamp") or "")
     )
 
 
 def _value(holder: Object, name: str) -> str:
-    value = _map(holder, name).get("value")
+    value = mapping(holder, name).get("value")
     return "" if value is None else str(value)
 
 
@@ -210,14 +213,3 @@ def _key(obj: Object) -> tuple[str, str]:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("metadata"), dict)
-
-
-def _map(holder: Object, name: str) -> Object:
-    """Return a field that is to be an object, empty if it is none: objects may be malformed."""
-    value = holder.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _maps(holder: Object, name: str) -> list[Object]:
-    value = holder.get(name)
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

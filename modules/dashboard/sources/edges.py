@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +12,15 @@ from modules.common.edge_versions import EDGE_LABEL
 from modules.common.kube import NODES, KubeError
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.sources.cluster import Cluster
+from modules.dashboard.sources.fields import mapping, mappings, seconds
 
 #: A row of `cloudcore nodes -o json`.
 Row = dict[str, Any]
 
 #: The socket of CloudHub's first process, which knows the other replicas.
 _FIRST: Final = "cloudhub.sock"
+#: Seconds for the tables of the other replicas: CloudHub waits 15 s for one that is stuck.
+_REPLICAS_TIMEOUT: Final = 20.0
 
 _LEFT: Final = "its connection has ended; its Node is not due to report again yet"
 _NO_REPORT: Final = "it has not reported its status yet"
@@ -103,18 +105,28 @@ class Edges:
             async with Admin(path) as hub:
                 try:
                     rows = await hub.get("/nodes")
-                    others = await hub.get("/replicas") if self._asks(path) else []
                 except (AdminUnavailable, AdminRefused):
                     continue
+                others = await self._of_others(hub, faults) if self._asks(path) else {}
             known = True
-            for each in others:
-                found |= {row["node"]: row for row in each["nodes"]}
-                if error := each.get("error"):
-                    faults.append(f"replica {each['replica']}: {error}")
-            found |= {row["node"]: row for row in rows}
+            found |= others | {row["node"]: row for row in rows}
         if not known:
             faults.append("cloudhub does not answer")
         return Sessions(found, known, faults)
+
+    async def _of_others(self, hub: Admin, faults: list[str]) -> dict[str, Row]:
+        """Return the rows of the other replicas; adds to `faults` what is missing."""
+        try:
+            others = await hub.get("/replicas", timeout=_REPLICAS_TIMEOUT)
+        except (AdminUnavailable, AdminRefused) as error:
+            faults.append(f"the other replicas: {error}")
+            return {}
+        found: dict[str, Row] = {}
+        for each in others:
+            found |= {row["node"]: row for row in each["nodes"]}
+            if reason := each.get("error"):
+                faults.append(f"replica {each['replica']}: {reason}")
+        return found
 
     def _asks(self, path: Path) -> bool:
         """Whether this process of CloudHub is the one that asks the other replicas."""
@@ -130,15 +142,14 @@ def reduced(nodes: Iterable[Any]) -> dict[str, NodeState]:
     """Return what is shown of Nodes, by name."""
     found: dict[str, NodeState] = {}
     for node in nodes:
-        metadata = node.get("metadata") or {}
-        condition = _ready_condition(node)
-        info = (node.get("status") or {}).get("nodeInfo") or {}
+        metadata, status = mapping(node, "metadata"), mapping(node, "status")
+        condition = _ready_condition(status)
         found[str(metadata.get("name", ""))] = NodeState(
-            is_edge=EDGE_LABEL in (metadata.get("labels") or {}),
+            is_edge=EDGE_LABEL in mapping(metadata, "labels"),
             ready=condition.get("status") == "True",
             since=seconds(condition.get("lastTransitionTime")),
             why=str(condition.get("message") or condition.get("reason") or ""),
-            version=str(info.get("kubeletVersion", "")),
+            version=str(mapping(status, "nodeInfo").get("kubeletVersion") or ""),
         )
     return found
 
@@ -196,17 +207,6 @@ def _state(
     return "not ready", node.since, node.why or _NO_REPORT
 
 
-def _ready_condition(node: Any) -> dict[str, Any]:
-    conditions = (node.get("status") or {}).get("conditions") or []
-    for condition in conditions:
-        if isinstance(condition, dict) and condition.get("type") == "Ready":
-            return condition
-    return {}
-
-
-def seconds(timestamp: Any) -> float | None:
-    """Return a Kubernetes timestamp in seconds since the epoch; None if it is none."""
-    try:
-        return datetime.fromisoformat(str(timestamp)).timestamp()
-    except ValueError:
-        return None
+def _ready_condition(status: Any) -> dict[str, Any]:
+    conditions = mappings(status, "conditions")
+    return next((each for each in conditions if each.get("type") == "Ready"), {})

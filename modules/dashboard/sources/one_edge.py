@@ -7,7 +7,8 @@ from typing import Any, Final
 from modules.common.kube import NODES, KubeError
 from modules.dashboard.sources.cluster import Cluster
 from modules.dashboard.sources.devices import Devices, device_document
-from modules.dashboard.sources.edges import Edges, join, reduced, seconds
+from modules.dashboard.sources.edges import Edges, join, reduced
+from modules.dashboard.sources.fields import mapping, mappings, seconds
 from modules.dashboard.sources.pods import pods_of
 from modules.dashboard.sources.unacknowledged import Unacknowledged
 
@@ -59,18 +60,14 @@ class OneEdge:
         }
 
 
-def _node(node: dict[str, Any]) -> dict[str, Any]:
-    metadata, status = node.get("metadata") or {}, node.get("status") or {}
-    info = status.get("nodeInfo") or {}
+def _node(node: Any) -> dict[str, Any]:
+    status = mapping(node, "status")
+    info = mapping(status, "nodeInfo")
     return {
-        "created": seconds(metadata.get("creationTimestamp")),
-        "unschedulable": bool((node.get("spec") or {}).get("unschedulable")),
+        "created": seconds(mapping(node, "metadata").get("creationTimestamp")),
+        "unschedulable": bool(mapping(node, "spec").get("unschedulable")),
         "info": {name: str(info.get(name) or "") for name in _INFO},
-        "addresses": [
-            str(each.get("address", ""))
-            for each in status.get("addresses") or []
-            if isinstance(each, dict)
-        ],
+        "addresses": [str(each.get("address", "")) for each in mappings(status, "addresses")],
         "conditions": [
             {
                 "type": str(each.get("type", "")),
@@ -79,7 +76,6 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
                 "message": str(each.get("message") or ""),
                 "since": seconds(each.get("lastTransitionTime")),
             }
-            for each in status.get("conditions") or []
-            if isinstance(each, dict)
+            for each in mappings(status, "conditions")
         ],
     }

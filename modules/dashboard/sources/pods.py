@@ -6,7 +6,7 @@ from typing import Any
 
 from modules.common.kube import PODS
 from modules.dashboard.sources.cluster import Cluster
-from modules.dashboard.sources.edges import seconds
+from modules.dashboard.sources.fields import seconds
 
 
 async def pods_of(cluster: Cluster, node: str) -> list[dict[str, Any]]:

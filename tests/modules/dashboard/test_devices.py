@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class Served:
 
     async def list(self, resource: Any) -> list[Any]:
         self.asked += 1
+        await asyncio.sleep(0)  # others read meanwhile
         found = self.objects.get(resource)
         if found is None:
             raise NotFound(404, "NotFound", "no such resource")
@@ -117,6 +119,31 @@ async def test_without_crds_or_api_there_are_none() -> None:
     away = Devices(Served({DEVICES: Unreachable("nobody", request="list")}))  # type: ignore[arg-type]
     assert await away.read() == []
     assert "nobody" in away.fault
+
+
+async def test_who_asks_during_a_read_gets_what_it_finds() -> None:
+    cluster = Served({DEVICES: Unreachable("nobody", request="list")})
+    devices = Devices(cluster)  # type: ignore[arg-type]
+
+    async def read() -> tuple[list[str], str]:
+        return [each.name for each in await devices.read()], devices.fault
+
+    names, fault = await read()
+    assert not names
+    assert "nobody" in fault
+    cluster.objects = {DEVICES: [ALPHA]}
+    devices._read_at = -100.0  # the former list is not fresh any more
+    assert await asyncio.gather(read(), read()) == [(["old"], "")] * 2
+    assert cluster.asked == 6
+
+
+async def test_a_page_that_closes_during_a_read_leaves_no_old_list() -> None:
+    devices = Devices(Served({DEVICES: [ALPHA]}))  # type: ignore[arg-type]
+    reading = asyncio.create_task(devices.read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert [each.name for each in await devices.read()] == ["old"]
 
 
 def test_which_devices_are_not_well_since_when_and_why(tmp_path: Path) -> None:

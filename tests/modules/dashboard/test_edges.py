@@ -146,6 +146,22 @@ async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_
     assert troubled["since"] == history.changes[0].at  # nobody else knows since when
 
 
+def test_a_node_of_odd_types_is_shown_and_stops_no_other() -> None:
+    odd: list[Any] = [
+        {"metadata": {"name": "a"}, "status": {"nodeInfo": "x", "conditions": {"type": "Ready"}}},
+        {"metadata": {"name": "b", "labels": 1}, "status": "x"},
+        {"metadata": "c"},
+        "d",
+    ]
+    sessions = {name: session(name) for name in ("a", "b", "well")}
+    edges = join(sessions, [*odd, node("well")])
+    assert {name: (edge.state, edge.version) for name, edge in edges.items()} == {
+        "a": ("not ready", ""),
+        "b": ("not ready", ""),
+        "well": ("ready", edges["well"].version),
+    }
+
+
 class Away:
     """A Kubernetes API that does not answer."""
 
@@ -209,6 +225,16 @@ async def test_edges_of_all_replicas(tmp_path: Path) -> None:
     assert found["theirs"].address
     assert not found["held"].address
     assert edges.fault == "replica mute: no answer"
+
+
+async def test_replicas_that_cannot_be_asked_take_nothing_from_the_own_edges(
+    tmp_path: Path,
+) -> None:
+    edges = Edges(tmp_path, Served(node("mine")), replicas=True)  # type: ignore[arg-type]
+    async with hub(tmp_path, nodes=[session("mine", replica="us")]):
+        found = await edges.read()
+    assert (found["mine"].state, found["mine"].replica) == ("ready", "us")
+    assert edges.fault.startswith("the other replicas: ")
 
 
 async def test_a_single_cloudcore_asks_for_no_other(tmp_path: Path) -> None:
