@@ -61,11 +61,13 @@ class Reading:
         return document(found)
 
     async def devices(self, request: web.Request) -> web.Response:
-        """Answer with the devices that match, by words in their names, or that are not well."""
+        """Answer with the devices that match words; `only=not-well` leaves out the others."""
         words = request.query.get("search", "").lower().split()
-        ill = request.query.get("only") == "not-well"
+        only = request.query.get("only", "")
+        if only not in {"", "not-well"}:
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, f"only={only!r} (allowed: not-well)")
         devices = await self._sources.devices.read()
-        found = [each for each in devices if not (ill and each.well) and _matches(each, words)]
+        found = [each for each in devices if not (only and each.well) and _matches(each, words)]
         return document(
             {
                 "total": len(devices),

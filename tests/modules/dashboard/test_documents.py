@@ -76,6 +76,8 @@ async def test_what_does_not_exist(operator: Browser) -> None:
         assert status == 404, answer
     assert (await operator.get("/api/history?span=week"))[0] == 400
     assert (await operator.get("/api/history?span=day"))[0] == 200
+    assert (await operator.get("/api/devices?only=odd"))[0] == 400
+    assert (await operator.get("/api/devices?only=not-well"))[0] == 200
 
 
 async def test_devices_are_searched(operator: Browser) -> None:
