@@ -105,7 +105,7 @@ class History:
             },
         }
 
-    def last_changes(self, kind: str) -> dict[str, float]:
+    def changed_at(self, kind: str) -> dict[str, float]:
         """Return when each edge or device has last changed, by name."""
         return {change.name: change.at for change in self.changes if change.kind == kind}
 

@@ -77,7 +77,7 @@ class Board:
         """Return the status document: the supervisor's, with a summary of the fleet."""
         return self._status | {
             "edges": self._edges.summary(),
-            "devices": self._devices.summary,
+            "devices": self._devices.summary(),
             "certificates": self._certificates.summary(self._edges.edges),
         }
 

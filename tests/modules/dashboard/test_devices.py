@@ -156,8 +156,8 @@ def test_which_devices_are_not_well_since_when_and_why(tmp_path: Path) -> None:
     board.compare([well, faulty])
     assert not history.changes  # they are what there was at the start
     board.compare([faulty, offline])
-    assert (board.summary["total"], board.summary["not_well"]) == (2, 2)
-    assert board.summary["troubled"] == [
+    assert (board.summary()["total"], board.summary()["not_well"]) == (2, 2)
+    assert board.summary()["troubled"] == [
         {
             "name": "default/new",
             "state": "offline",
@@ -182,8 +182,16 @@ def test_devices_that_cannot_be_read_are_not_gone(tmp_path: Path) -> None:
     board.compare([alpha(ALPHA)])
     source.fault = "nobody is there"
     board.compare([])
-    assert board.summary["total"] == 1
+    assert board.summary()["total"] == 1
     assert not history.changes
+
+
+def test_what_edges_write_is_kept_up_to_a_length(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.json")
+    board = DeviceBoard(Devices(Served({})), history, Viewers())  # type: ignore[arg-type]
+    board.compare([beta(BETA, STATUS)])
+    board.compare([beta(BETA, {"status": {"state": "x" * 1_000_000}})])
+    assert history.changes[0].new == "x" * 400
 
 
 def test_since_when_is_what_the_dashboard_has_seen_if_nothing_else_says_so(tmp_path: Path) -> None:
@@ -191,4 +199,4 @@ def test_since_when_is_what_the_dashboard_has_seen_if_nothing_else_says_so(tmp_p
     board = DeviceBoard(Devices(Served({})), history, Viewers())  # type: ignore[arg-type]
     board.compare([beta(BETA, STATUS)])
     board.compare([beta(BETA, {"status": {"state": "unhealthy"}})])
-    assert board.summary["troubled"][0]["since"] == history.changes[0].at
+    assert board.summary()["troubled"][0]["since"] == history.changes[0].at

@@ -146,6 +146,21 @@ async def test_pages_get_what_has_changed_and_changes_of_state_are_recorded(tmp_
     assert troubled["since"] == history.changes[0].at  # nobody else knows since when
 
 
+async def test_pages_are_told_what_is_incomplete_though_no_edge_has_changed(tmp_path: Path) -> None:
+    source, viewers = Source(), Viewers()
+    board = EdgeBoard(source, History(tmp_path / "history.json"), viewers)
+    found = join({"a": session("a")}, [node("a")])
+    board.compare(found)
+    with viewers.open(["edges"], trusted=True) as viewer:
+        for fault in ("nobody is there", ""):
+            source.fault = fault
+            board.compare(found)
+            piece = (await viewer.take(0)).decode()
+            assert f'{{"changed":[],"removed":[],"fault":"{fault}"}}' in piece
+            board.compare(found)
+            assert await viewer.take(0) == b""
+
+
 def test_a_node_of_odd_types_is_shown_and_stops_no_other() -> None:
     odd: list[Any] = [
         {"metadata": {"name": "a"}, "status": {"nodeInfo": "x", "conditions": {"type": "Ready"}}},
