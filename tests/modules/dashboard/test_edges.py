@@ -22,6 +22,7 @@ from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.sources.devices import alpha
 from modules.dashboard.sources.edges import Edge, Edges, Sessions, reduced
 from modules.dashboard.sources.edges import join as join_reduced
+from modules.dashboard.sources.pods import pods_of
 from modules.dashboard.sources.unacknowledged import Unacknowledged
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord, Told
@@ -175,6 +176,35 @@ def test_a_node_of_odd_types_is_shown_and_stops_no_other() -> None:
         "b": ("not ready", ""),
         "well": ("ready", edges["well"].version),
     }
+
+
+class Pods:
+    """A Kubernetes API with pods."""
+
+    def __init__(self, *pods: Any) -> None:
+        self.pods = pods
+
+    async def list(self, *_: Any, **__: str) -> list[Any]:
+        return [*self.pods]
+
+
+async def test_a_pod_of_odd_types_is_shown_and_stops_no_other() -> None:
+    containers: list[Any] = [
+        {"ready": True, "restartCount": 2, "state": {"waiting": "x"}},
+        {"restartCount": "x", "state": 7},
+        "x",
+    ]
+    pods = Pods(
+        {"metadata": "x", "spec": "x", "status": "x"},
+        {"metadata": {"name": "p"}, "status": {"containerStatuses": containers}},
+        {"metadata": {"name": "q"}, "status": {"containerStatuses": 7, "reason": "Evicted"}},
+    )
+    found = await pods_of(pods, "e")  # type: ignore[arg-type]
+    assert [(each["name"], each["ready"], each["restarts"], each["why"]) for each in found] == [
+        ("", "0/0", 0, ""),
+        ("p", "1/0", 2, ""),
+        ("q", "0/0", 0, "Evicted"),
+    ]
 
 
 class Away:
