@@ -59,8 +59,12 @@ class Controller:
 
     async def stop(self) -> None:
         self.context.stop()
-        async with asyncio.timeout(TIMEOUT):
-            await self._task
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._task
+        finally:
+            for each in (self.cloudhub, self.context):
+                each.close()
 
     async def said(self) -> ipc.Message:
         """Return the next message to cloudhub; questions about connections are answered."""

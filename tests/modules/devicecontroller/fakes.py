@@ -46,7 +46,7 @@ class Context:
 class Bench(ControllerBench):
     """A running controller that knows NODE."""
 
-    def __init__(self, directory: Path, record: SyncRecord) -> None:
+    def __init__(self, directory: Path, records: tuple[SyncRecord, Record]) -> None:
         self.api, self.context = FakeKube("devicecontroller"), Context()
         metadata = {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
         self.api.lists[NODES.plural].append({"metadata": metadata})
@@ -55,7 +55,7 @@ class Bench(ControllerBench):
             DeviceControllerConfig(),
             Settings(directory, directory),
             cast("KubeClient", self.api),
-            (record, Record(directory / "delivered.jsonl")),
+            records,
         )
         task = asyncio.create_task(self.controller.run())
         super().__init__(task, self.context.inbox, self.context.is_ready)
@@ -86,8 +86,11 @@ class Bench(ControllerBench):
 @asynccontextmanager
 async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
     """Run a controller; `devices` are what there is when it starts."""
-    with closing(SyncRecord(directory / "told.jsonl")) as record:
-        bench = Bench(directory, record)
+    with (
+        closing(SyncRecord(directory / "told.jsonl")) as told,
+        closing(Record(directory / "delivered.jsonl")) as delivered,
+    ):
+        bench = Bench(directory, (told, delivered))
         bench.api.lists[DEVICES.plural].extend(devices)
         await bench.ready()
         await bench.settle()
