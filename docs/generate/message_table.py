@@ -19,12 +19,14 @@ from modules.devicecontroller.v1beta1 import messages as devices
 from modules.edgecontroller import messages
 
 V1_1: Final = "1.1"
-TODAY: Final = "1.19-1.23"
+TODAY: Final = "1.15-1.23"
 BOTH: Final = "all"
 
 _EDGE: Final = messages.SOURCE
 _DEVICE: Final = devices.SOURCE
 _HUB: Final = messages.CLOUDHUB
+
+_KEPT: Final = ", ".join(f"NS/{each}/NAME" for each in messages.KEPT_BY_NODES)
 
 _DECISIONS: Final = "modules/edgecontroller/downstream/decisions.py"
 _ALPHA: Final = "modules/devicecontroller/v1alpha1/sync/node_sync.py"
@@ -57,14 +59,14 @@ class Entry(NamedTuple):
 DOWN: Final = (
     Entry(
         _EDGE, messages.GROUP, f"{messages.INSERT}, {messages.UPDATE}",
-        ", ".join(f"NS/{each}/NAME" for each in messages.KEPT_BY_NODES), BOTH,
+        _KEPT, BOTH,
         (f"{_DECISIONS}:Decisions._decide_v1_1", f"{_DECISIONS}:Decisions._decide_today"),
         "metaManager: `response` `OK`; `error` if it could not store it",
         "an object that the node is to have, whole",
     ),
     Entry(
         _EDGE, messages.GROUP, messages.DELETE,
-        ", ".join(f"NS/{each}/NAME" for each in messages.KEPT_BY_NODES), BOTH,
+        _KEPT, BOTH,
         (f"{_DECISIONS}:_delete_v1_1", f"{_DECISIONS}:_delete_today",
         "modules/edgecontroller/upstream/pods.py:PodWriter._remove_from_node"),
         "metaManager: `response` `OK`", "an object that the node is not to have any more",
@@ -164,7 +166,7 @@ UP: Final = (
     ),
     Entry(
         "twin", "resource", "get", "membership/detail", BOTH, (),
-        "devicecontroller: `membership/detail`, and for 1.19-1.23 also `twin`",
+        "devicecontroller: `membership/detail`, and for 1.15-1.23 also `twin`",
         "the question for all devices of the node",
     ),
     Entry(

@@ -1,4 +1,4 @@
-"""A cloud that answers edges of 1.19 to 1.23 from a few objects, as EdgeController does."""
+"""A cloud that answers edges of 1.15 to 1.23 from a few objects, as EdgeController does."""
 
 from __future__ import annotations
 

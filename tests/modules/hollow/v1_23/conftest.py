@@ -1,4 +1,4 @@
-"""Fixtures: a cloud for edges of 1.19 to 1.23, and such an edge."""
+"""Fixtures: a cloud for edges of 1.15 to 1.23, and such an edge."""
 
 from __future__ import annotations
 
