@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from supervisor.config import Configuration, load
 from supervisor.config.references import bad_references, settings_of
 from supervisor.host.paths import Paths
 from tests.support.apiserver import embedded_apiserver
+from tests.support.kubectl import program
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy" / "kubernetes"
@@ -37,11 +37,8 @@ Object = dict[str, Any]
 
 
 def kubectl(*words: str | Path) -> str:
-    beside = Path(sys.executable).parent / "kubectl"
-    program = str(beside) if beside.exists() else shutil.which("kubectl")
-    assert program, "kubectl is missing: set up with `make kubectl`"
     done = subprocess.run(
-        [program, *words], capture_output=True, text=True, timeout=50, check=False
+        [program(), *words], capture_output=True, text=True, timeout=50, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -16,8 +16,8 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.api import Api, tls
-from tests.modules.apiserver.kubectl import Kubectl, runner
 from tests.support.apiserver import running_server
+from tests.support.kubectl import Kubectl, runner
 from tests.support.pki import copy_pki
 
 

@@ -18,7 +18,7 @@ from modules.apiserver.registry.certificate_signer import CLIENT, SERVING
 from modules.apiserver.registry.request_expiry import DECIDED_SECONDS, PENDING_SECONDS, remove_old
 from modules.common.pki.signing import issued_by
 from tests.modules.apiserver.api import Api
-from tests.modules.apiserver.kubectl import Kubectl
+from tests.support.kubectl import Kubectl
 from tests.support.waiting import until
 
 PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.modules.apiserver.api import Api
-from tests.modules.apiserver.kubectl import Kubectl
 from tests.modules.apiserver.samples import pod
+from tests.support.kubectl import Kubectl, program
 
 KINDS = [
     "nodes", "pods", "configmaps", "secrets", "services", "endpoints", "namespaces", "events",
@@ -244,10 +244,10 @@ async def test_pages_of_a_long_list(kubectl: Kubectl, api: Api) -> None:
         ("devices", "/apis/devices.kubeedge.io/v1alpha1/namespaces/default/devices"),
     ],
 )
-async def test_get_watch(kubectl: Kubectl, api: Api, tmp_path: Path, kind: str, path: str) -> None:
+async def test_get_watch(api: Api, tmp_path: Path, kind: str, path: str) -> None:
     await api.create(path, metadata={"name": "first"})
     process = await asyncio.create_subprocess_exec(
-        kubectl.program,  # type: ignore[attr-defined]
+        program(),
         "get", kind, "-w", "--output-watch-events",
         stdout=asyncio.subprocess.PIPE,
         env={

@@ -10,8 +10,8 @@ import pytest
 
 from modules.apiserver.http import openapi_v2
 from tests.modules.apiserver.api import Api
-from tests.modules.apiserver.kubectl import Kubectl
 from tests.modules.apiserver.samples import pod
+from tests.support.kubectl import Kubectl
 
 RBAC = Path(__file__).parents[3] / "deploy" / "rbac"
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.modules.apiserver.api import Api
-from tests.modules.apiserver.kubectl import Kubectl
+from tests.support.kubectl import Kubectl
 
 BASE = "/apis/storage.k8s.io/v1"
 CLASSES, DRIVERS = f"{BASE}/storageclasses", f"{BASE}/csidrivers"

@@ -22,8 +22,8 @@ from modules.apiserver.authentication.service_accounts import ISSUER
 from modules.apiserver.http.server import Server
 from modules.common.pki.signing import new_key
 from tests.modules.apiserver.api import Api, tls
-from tests.modules.apiserver.kubectl import Kubectl
 from tests.modules.apiserver.samples import pod
+from tests.support.kubectl import Kubectl
 
 DEFAULT = "/api/v1/namespaces/default"
 TOKEN = f"{DEFAULT}/serviceaccounts/default/token"

@@ -15,15 +15,21 @@ KUBECTL_SECONDS = 20
 Kubectl = Callable[..., Any]
 
 
+def program() -> str:
+    """Return the path of kubectl: the one that `make kubectl` has installed, or another one."""
+    beside = Path(sys.executable).parent / "kubectl"
+    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    assert found, "kubectl is missing: set up with `make kubectl`"
+    return found
+
+
 def runner(home: Path, kubeconfig: Path) -> Kubectl:
     """Return a function that runs kubectl, and returns its output, stderr included."""
-    beside = Path(sys.executable).parent / "kubectl"
-    program = str(beside) if beside.exists() else shutil.which("kubectl")
-    assert program, "kubectl is missing: set up with `make kubectl`"
+    path = program()
 
     async def run(*arguments: str, stdin: Any = None, expect: int = 0, editor: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
-            program,
+            path,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -46,5 +52,4 @@ def runner(home: Path, kubeconfig: Path) -> Kubectl:
         assert process.returncode == expect, output.decode()
         return output.decode()
 
-    run.program = program  # type: ignore[attr-defined]
     return run
