@@ -1,4 +1,4 @@
-"""Each message that a module builds in these tests has an entry in the reference of messages."""
+"""A check of all tests of modules, that the reference has each message; and what several need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import ipc.message
 from docs.generate import messages
 from ipc import Message
+from modules.common.sync import object_syncs
 from tests.docs.pages import ROOT
 
 #: What builds no message of cloudcore's own: simulated edges, and answers to CSI drivers.
@@ -41,3 +42,9 @@ def known_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     routes = {(each.source, each.group, each.operation, each.resource) for each in built}
     unknown = [route for route in routes if not messages.find(Message("", "", 0, False, *route))]
     assert not unknown, "docs/generate/message_table.py has no entry for these"
+
+
+@pytest.fixture
+def object_syncs_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ObjectSyncs written 0.1 s after what they are about."""
+    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)

@@ -17,6 +17,8 @@ Object = dict[str, Any]
 NODE = "edge-node-1"
 LED = "led-light-instance-01"
 ID = f"default/{LED}"
+#: The resources of the device and of its model, as an edge is told them.
+DEVICE, MODEL = f"default/device/{LED}", "default/devicemodel/led-light"
 CAPTURE = Path(__file__).parents[2] / "data" / "captures" / "v1.23-edge.jsonl"
 
 
@@ -112,7 +114,7 @@ class Edge:
         (added,) = message.content["added_devices"]
         assert added["id"] == f"default/{name}"
         if with_model:
-            await self.takes("insert", "default/devicemodel/led-light")
+            await self.takes("insert", MODEL)
         return await self.takes("insert", f"default/device/{name}")
 
     async def reports(self, resource: str, content: Any) -> ipc.Message:

@@ -14,7 +14,9 @@ from modules.common.kube.kinds import NAMESPACES
 from modules.hollow.versions import VERSIONS
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
+    DEVICE,
     LED,
+    MODEL,
     NODE,
     Edge,
     device,
@@ -25,8 +27,6 @@ from tests.modules.devicecontroller.beta import (
 )
 from tests.modules.devicecontroller.controller import Controller, running
 
-DEVICE = f"default/device/{LED}"
-MODEL = "default/devicemodel/led-light"
 QUESTION = "membership/detail"
 
 

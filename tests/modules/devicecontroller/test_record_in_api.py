@@ -13,10 +13,11 @@ from modules.common.kube import (
     DEVICESTATUSES,
     OBJECTSYNCS,
 )
-from modules.common.sync import object_syncs
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
+    DEVICE,
     LED,
+    MODEL,
     NODE,
     Edge,
     device,
@@ -29,13 +30,8 @@ from tests.support.waiting import eventually
 
 Json = dict[str, Any]
 
-DEVICE = f"default/device/{LED}"
-MODEL = "default/devicemodel/led-light"
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+pytestmark = pytest.mark.usefixtures("object_syncs_soon")
 
 
 async def kept(api: Api) -> dict[str, str]:

@@ -17,25 +17,27 @@ from modules.common.kube import (
     OBJECTSYNCS,
     NotFound,
 )
-from modules.common.sync import object_syncs
 from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
 from supervisor.api import KubernetesSettings, ReplicasSettings
 from tests.modules.devicecontroller import beta, samples
 from tests.modules.devicecontroller.api import Api
-from tests.modules.devicecontroller.beta import LED, NODE, Edge, make_device, make_model
+from tests.modules.devicecontroller.beta import (
+    DEVICE,
+    LED,
+    MODEL,
+    NODE,
+    Edge,
+    make_device,
+    make_model,
+)
 from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
 
-DEVICE = f"default/device/{LED}"
-MODEL = "default/devicemodel/led-light"
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+pytestmark = pytest.mark.usefixtures("object_syncs_soon")
 
 
 @asynccontextmanager

@@ -23,8 +23,10 @@ from modules.common.wire.generations import V1_1, V1_23
 from modules.devicecontroller.status import acceptance
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
+    DEVICE,
     ID,
     LED,
+    MODEL,
     NODE,
     Edge,
     device,
@@ -38,9 +40,6 @@ from tests.modules.devicecontroller.controller import Controller, running
 from tests.modules.devicecontroller.samples import device as old_device
 from tests.modules.devicecontroller.samples import model as old_model
 from tests.modules.devicecontroller.samples import shape
-
-DEVICE = f"default/device/{LED}"
-MODEL = "default/devicemodel/led-light"
 
 
 async def reported(api: Api, **wanted: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from modules.common.kube import NODES, OBJECTSYNCS, SERVICES
-from modules.common.sync import object_syncs
 from modules.common.wire.generations import V1_1
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually
@@ -18,10 +17,7 @@ from .objects import NODE, Json, node
 
 SERVICE: Json = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_syncs, "_PAUSE", 0.1)
+pytestmark = pytest.mark.usefixtures("object_syncs_soon")
 
 
 @pytest.fixture
