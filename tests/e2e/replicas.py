@@ -32,8 +32,8 @@ from tests.e2e.replica import Replica
 from tests.e2e.world import QUICK
 from tests.support.forwarder import Forwarder
 
-#: The kubeconfig of a cluster on this machine to use instead of an embedded API server. Namespaces,
-#: nodes and pods of these tests are made there, and removed.
+#: The kubeconfig of a cluster on this machine to use instead of an embedded API server. What these
+#: tests make there is removed, but for their namespace.
 CLUSTER: Final = os.environ.get("REPLICAS_KUBECONFIG", "")
 #: Of the Leases: a cluster may have others.
 NAMESPACE: Final = "cloudcore-replicas"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modules.apiserver.http.server import Server
+from modules.common.kube import KubeClient
 from modules.common.pki.certificates import Pki
+from supervisor.api import KubernetesSettings, Settings
 from tests.support.pki import copy_pki
 
 
@@ -50,3 +52,12 @@ async def embedded_apiserver(tmp_path: Path, pki: Pki) -> AsyncIterator[Embedded
         assert server.url
         without_tokens(server)
         yield Embedded(with_data / "kubeconfig", server.url)
+
+
+@asynccontextmanager
+async def embedded_api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
+    """Run a server, and connect a client that may ask as often as it likes."""
+    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
+        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
+        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
+            yield client

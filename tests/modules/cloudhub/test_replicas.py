@@ -21,9 +21,9 @@ from modules.cloudhub.replicas.membership import Membership
 from modules.cloudhub.replicas.presence import Presence
 from modules.common.kube import LEASES, KubeClient, Unreachable
 from modules.common.pki.certificates import Pki
-from supervisor.api import KubernetesSettings, ReplicasSettings, Settings, TemporaryFailure
+from supervisor.api import ReplicasSettings, TemporaryFailure
 from tests.modules.cloudhub.cloud import DEADLINE, Cloud, HubContext, Join
-from tests.support.apiserver import embedded_apiserver
+from tests.support.apiserver import embedded_api
 from tests.support.waiting import eventually, until
 
 NAMESPACE = "default"
@@ -36,10 +36,8 @@ TRY_AGAIN_LATER, SERVICE_RESTART = 1013, 1012
 
 @pytest.fixture
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
-        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
-            yield client
+    async with embedded_api(tmp_path, pki) as client:
+        yield client
 
 
 @asynccontextmanager

@@ -21,9 +21,8 @@ from modules.common.pki.authority import load_authority, new_authority
 from modules.common.pki.certificates import Pki
 from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken
-from supervisor.api import KubernetesSettings, Settings
 from tests.modules.cloudhub.door import NODE, nodes, open_door  # noqa: F401 - fixtures
-from tests.support.apiserver import embedded_apiserver
+from tests.support.apiserver import embedded_api
 from tests.support.waiting import eventually, until
 
 NAMESPACE = "default"
@@ -31,10 +30,8 @@ NAMESPACE = "default"
 
 @pytest.fixture
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
-        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
-            yield client
+    async with embedded_api(tmp_path, pki) as client:
+        yield client
 
 
 @asynccontextmanager

@@ -20,16 +20,13 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.common.pki.certificates import Pki
-from supervisor.api import KubernetesSettings, Settings
-from tests.support.apiserver import embedded_apiserver
+from tests.support.apiserver import embedded_api
 
 
 @pytest.fixture
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
-        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
-            yield client
+    async with embedded_api(tmp_path, pki) as client:
+        yield client
 
 
 def configmap(name: str, **data: str) -> dict[str, Any]:

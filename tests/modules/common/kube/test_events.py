@@ -21,8 +21,7 @@ from modules.common.kube import (
 )
 from modules.common.kube import events as events_module
 from modules.common.pki.certificates import Pki
-from supervisor.api import KubernetesSettings, Settings
-from tests.support.apiserver import embedded_apiserver
+from tests.support.apiserver import embedded_api
 from tests.support.fake_api_server import FakeServer, refuses, replies
 from tests.support.fakekube import FakeKube
 
@@ -33,10 +32,8 @@ ABOUT_POD, ABOUT_NODE = reference(PODS, POD), reference(NODES, NODE)
 
 @pytest.fixture
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
-        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
-            yield client
+    async with embedded_api(tmp_path, pki) as client:
+        yield client
 
 
 @asynccontextmanager

@@ -14,8 +14,7 @@ from modules.common.kube import LEASES, KubeClient, Unreachable
 from modules.common.pki.certificates import Pki
 from modules.common.replicas import election
 from modules.common.replicas.election import Election
-from supervisor.api import KubernetesSettings, Settings
-from tests.support.apiserver import embedded_apiserver
+from tests.support.apiserver import embedded_api
 from tests.support.waiting import until
 
 #: Seconds of a Lease in these tests.
@@ -52,10 +51,8 @@ class Candidate:
 
 @pytest.fixture
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
-    async with embedded_apiserver(tmp_path, pki) as (kubeconfig, _):
-        kubernetes = KubernetesSettings(kubeconfig=str(kubeconfig), qps=0)
-        async with KubeClient.connect(Settings(tmp_path, tmp_path, kubernetes)) as client:
-            yield client
+    async with embedded_api(tmp_path, pki) as client:
+        yield client
 
 
 async def lease(api: KubeClient) -> Any:
