@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -42,6 +43,13 @@ def known_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     routes = {(each.source, each.group, each.operation, each.resource) for each in built}
     unknown = [route for route in routes if not messages.find(Message("", "", 0, False, *route))]
     assert not unknown, "docs/generate/message_table.py has no entry for these"
+
+
+@pytest.fixture(autouse=True)
+def _thaw() -> Iterator[None]:
+    """Have collected what a test leaves: modules freeze at their start, and their process ends."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

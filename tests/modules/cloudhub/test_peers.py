@@ -29,7 +29,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.member import credentials_of
 from modules.cloudhub.module import CloudHub
 from modules.cloudhub.other_replicas import other_replicas
-from modules.cloudhub.replicas import peers
+from modules.cloudhub.replicas import peers, roster
 from modules.cloudhub.replicas.credentials import Credentials, replicas_authority
 from modules.cloudhub.replicas.peer_server import PeerServer
 from modules.common import times
@@ -481,8 +481,6 @@ async def test_silent_connections_keep_no_replica_out(pki: Pki) -> None:
 async def test_the_lease_of_a_replica_that_was_killed_is_removed_in_the_end(
     kubeconfig: Path, tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modules.cloudhub.replicas import roster
-
     monkeypatch.setattr(roster, "_GONE", 0.1)
     async with replica("a", kubeconfig, tmp_path, pki) as a:
         async with KubeClient.connect(a.settings) as api:

@@ -56,7 +56,7 @@ async def condition(api: Api, reason: str, namespace: str = "default") -> str:
 
 
 async def ask(edge: Edge) -> list[dict[str, Any]]:
-    """Ask for the list of devices; return it, or an empty one if it is only confirmed."""
+    """Ask for the list of devices, and return it."""
     asked = await edge.controller.hear(edge.node, QUESTION, '{"event_id": "e"}', "get")
     answer = await edge.said("response", "twin")
     assert (answer.parent_id, answer.content) == (asked.id, "OK")
