@@ -26,7 +26,7 @@ from modules.common.kube import (
 )
 from modules.common.replicas.leases import LABEL, OF_NODE, make, named
 from modules.common.sync.record import DROP_INTERVAL, EVERY_NODE, KEEP_ROWS
-from modules.common.sync.sync_form import NODE_LABEL, label_of, places, read_sync
+from modules.common.sync.sync_form import NODE_LABEL, label_of, number_of, places, read_sync
 
 #: The annotation of a node's Lease: since when it has had no Node, in seconds since the epoch.
 GONE_SINCE: Final = "cloudcore.kubeedge.io/gone-since"
@@ -82,9 +82,9 @@ class GoneNodes:
         if self._has_node(node):
             if since is not None:
                 await self._write(lease, None)
-        elif not (isinstance(since, str) and since.isdecimal()):
+        elif not (isinstance(since, str) and number_of(since)):
             await self._write(lease, str(int(time.time())))
-        elif time.time() >= int(since) + KEEP_ROWS:
+        elif time.time() >= number_of(since) + KEEP_ROWS:
             await self._remove_syncs(node)
             metadata = lease["metadata"]
             await self._client.delete(

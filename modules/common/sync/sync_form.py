@@ -28,6 +28,9 @@ SENT: Final = "cloudcore.kubeedge.io/sent"
 #: Stands for every node in the names and labels of ObjectSyncs.
 _ALL: Final = "every-node.cloudcore.kubeedge.io"
 
+#: Digits of the largest resourceVersion or time; of thousands, `int` would raise a ValueError.
+_MOST_DIGITS: Final = 20
+
 #: In the rows of a record: the namespace of what has none.
 NO_NAMESPACE: Final = "null"
 
@@ -120,11 +123,12 @@ def version_of(seen: str) -> str:
 
 def is_newer(version: str, other: str) -> bool:
     """Whether a resourceVersion is later than another; as in Go's cloud, they are numbers."""
-    return _number_of(version) > _number_of(other)
+    return number_of(version) > number_of(other)
 
 
-def _number_of(version: str) -> int:
-    return int(version) if version.isdecimal() else 0
+def number_of(text: str) -> int:
+    """Return a number that is written in digits; 0 for any other text, and for far too many."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def seen_of(item: Item, version: str) -> str:

@@ -76,3 +76,11 @@ async def test_nodes_of_a_time_without_replicas_are_found(cloud: Cloud, gone: Go
     found = await leases(cloud)
     assert GONE_SINCE in found["node.edge-before"]
     assert GONE_SINCE not in found[f"node.{GONE}"]  # its own is not touched
+
+
+async def test_a_time_of_far_too_many_digits_is_written_anew(cloud: Cloud, gone: GoneNodes) -> None:
+    lease = await cloud.api.get(LEASES, f"node.{GONE}", "default")
+    lease["metadata"]["annotations"] = {GONE_SINCE: "9" * 5000}
+    await cloud.api.replace(LEASES, lease, "default")
+    await gone.look()
+    assert int((await leases(cloud))[f"node.{GONE}"][GONE_SINCE]) <= time.time()

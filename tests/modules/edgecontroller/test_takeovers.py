@@ -12,7 +12,7 @@ import pytest
 from ipc import Message
 from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS
 from modules.common.sync import object_syncs, sync_form
-from modules.common.sync.sync_form import NODE_LABEL, label_of
+from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
 from supervisor.api import ReplicasSettings
@@ -198,3 +198,9 @@ def test_a_name_that_is_longer_than_a_label_has_a_label_too() -> None:
     long = "e" * 100
     assert len(label_of(long)) == sync_form._LABEL_ROOM
     assert label_of(long) != label_of(long + "e")
+
+
+def test_a_version_of_far_too_many_digits_is_older_than_any_other() -> None:
+    assert is_newer("1", "9" * 5000)
+    assert not is_newer("9" * 5000, "1")
+    assert is_newer(str(2**64 - 1), "1")
