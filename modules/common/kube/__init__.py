@@ -54,7 +54,7 @@ from modules.common.kube.kinds import (
 from modules.common.kube.reasons import Reason
 from modules.common.kube.reflector import Aside, Key, Reflector, ReflectorStatistics, key_of
 from modules.common.kube.responses import Page
-from modules.common.kube.retry import retry
+from modules.common.kube.retry import retry, retry_listing
 from modules.common.kube.shapes import (
     INT32,
     INT64,
@@ -135,6 +135,7 @@ __all__ = [
     "ready_meanwhile",
     "reference",
     "retry",
+    "retry_listing",
     "served_resources",
     "served_versions",
     "shape_of",

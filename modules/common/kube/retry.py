@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from modules.common.kube.backoff import Backoff
-from modules.common.kube.errors import ApiError, KubeError, TooManyRequests
+from modules.common.kube.errors import ApiError, Gone, KubeError, TooManyRequests
 from modules.common.kube.health import ApiHealth
 
 Result = TypeVar("Result")
@@ -45,3 +45,12 @@ async def retry(
             asked = error.retry_after if isinstance(error, ApiError) else None
             log.debug("%s; trying again in %.1f s", error, max(pause, asked or 0.0))
         await health.pause(pause, at_least=asked or 0.0)
+
+
+async def retry_listing(attempt: Callable[[], Awaitable[Result]], health: ApiHealth) -> Result:
+    """Do the same for an `attempt` that lists pages, also if the list expires between two."""
+    while True:
+        try:
+            return await retry(attempt, health)
+        except Gone as error:
+            log.debug("%s; listing again", error)

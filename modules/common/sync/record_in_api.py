@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from modules.common.kube import Gone, KubeClient, KubeError, Resource, retry
+from modules.common.kube import KubeClient, KubeError, Resource, retry_listing
 from modules.common.sync.object_syncs import ObjectSyncs
 from modules.common.sync.record import Record
 
@@ -46,7 +46,7 @@ class RecordInApi:
         Without the definitions or the rights the record is in its file alone.
         """
         try:
-            nodes = await retry(self._load, self._client.health)
+            nodes = await retry_listing(self._load, self._client.health)
         except KubeError as error:
             log.error(
                 "cannot read ObjectSyncs: %s; what nodes have is recorded in the file alone until "
@@ -61,11 +61,7 @@ class RecordInApi:
         self._syncs.compare()
 
     async def _load(self) -> set[str]:
-        while True:
-            try:
-                return await self._syncs.load(self._namespace)
-            except Gone as error:  # between two pages: the list is to begin anew
-                log.debug("%s; listing again", error)
+        return await self._syncs.load(self._namespace)
 
     async def run(self) -> None:
         """Write until cancelled."""

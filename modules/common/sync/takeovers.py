@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from modules.common.failure_log import FailureLog
-from modules.common.kube import Gone, KubeClient, KubeError, NotFound, Object, Resource, retry
+from modules.common.kube import KubeClient, KubeError, NotFound, Object, Resource, retry_listing
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import EVERY_NODE, Record
@@ -78,7 +78,7 @@ class Takeovers:
     async def open(self) -> None:
         """Bring what was recorded before there were replicas into their form."""
         try:
-            await retry(self._open, self._client.health)
+            await retry_listing(self._open, self._client.health)
         except KubeError as error:
             text = f"cannot bring the record of a time without replicas up to date: {error}"
             self._failures.failed("open", type(error).__name__, f"{text}; {error.hint}")
@@ -163,10 +163,8 @@ class Takeovers:
         while True:
             try:
                 async with self._room:
-                    await retry(lambda: self._load(node), self._client.health)
+                    await retry_listing(lambda: self._load(node), self._client.health)
                 break
-            except Gone as error:  # between two pages: the list is to begin anew
-                log.debug("%s; listing again", error)
             except KubeError as error:
                 text = f"cannot read what nodes have: {error}; {error.hint}"
                 self._failures.failed("", type(error).__name__, text)

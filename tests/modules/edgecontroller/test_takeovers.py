@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS
+from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS, Gone
+from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, sync_form
 from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
@@ -191,6 +192,23 @@ async def test_what_was_written_before_there_were_replicas_is_found(cloud: Cloud
     async with cloud.controller(record="objectsync"):
         await cloud.connect(generation=V1_23)
         await cloud.until("delete", f"node/{NODE}/default/pod/gone")
+
+
+async def test_a_list_that_expires_while_it_is_labelled_is_begun_anew(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send, failures = Transport.send, iter([Gone(410, "Expired", "too old")])
+
+    async def failing_once(transport: Transport, request: Request) -> Any:
+        is_list = request.method == "GET" and "objectsyncs" in request.path
+        if is_list and (failure := next(failures, None)):
+            raise failure
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing_once)
+    await test_what_was_written_before_there_were_replicas_is_found(cloud)
+    assert next(failures, None) is None
+    assert "up to date" not in caplog.text
 
 
 def test_a_name_that_is_longer_than_a_label_has_a_label_too() -> None:
