@@ -18,7 +18,9 @@ from modules.common.failure_log import FailureLog
 from modules.common.kube import (
     LEASES,
     AlreadyExists,
+    BadRequest,
     Conflict,
+    Invalid,
     KubeClient,
     KubeError,
     NotFound,
@@ -125,5 +127,8 @@ class GoneNodes:
         for node in gone:
             lease = make(OF_NODE, node, {"leaseTransitions": 0})
             lease["metadata"]["annotations"] = {GONE_SINCE: str(int(time.time()))}
-            with suppress(AlreadyExists):
-                await self._client.create(LEASES, lease, self._namespace)
+            try:
+                with suppress(AlreadyExists):
+                    await self._client.create(LEASES, lease, self._namespace)
+            except (BadRequest, Invalid) as error:  # a Lease cannot have every name
+                log.warning("node %s: what is left of it stays: %s", node, error)

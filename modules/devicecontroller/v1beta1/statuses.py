@@ -87,10 +87,10 @@ class StatusWriter:
 
     def ensure(self, device: Key) -> None:
         """Have the DeviceStatus of a device made or deleted, if it is not as it should be."""
-        status = self._inventory.statuses.get(device)
-        wanted = self._inventory.devices.get(device)
         if not self._duties.leads:
             return
+        status = self._inventory.statuses.get(device)
+        wanted = self._inventory.devices.get(device)
         if self._has_statuses() and (
             status is None or wanted is None or _owner_of(status) not in ("", uid_of(wanted))
         ):

@@ -84,3 +84,16 @@ async def test_a_time_of_far_too_many_digits_is_written_anew(cloud: Cloud, gone:
     await cloud.api.replace(LEASES, lease, "default")
     await gone.look()
     assert int((await leases(cloud))[f"node.{GONE}"][GONE_SINCE]) <= time.time()
+
+
+async def test_a_name_too_long_for_a_lease_stops_no_other_node(
+    cloud: Cloud, gone: GoneNodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = ".".join(["e" * 49] * 5)
+    metadata = {"name": f"{long}.u", "labels": {}}
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"}
+    await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
+    await sync(cloud, "edge-before")
+    await gone._note_those_without_lease()
+    assert GONE_SINCE in (await leases(cloud))["node.edge-before"]
+    assert f"node {long}: what is left of it stays" in caplog.text
