@@ -7,8 +7,10 @@ from modules.common.sync import window
 from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
+    DEVICE,
     ID,
     LED,
+    MODEL,
     NODE,
     Edge,
     device,
@@ -16,9 +18,6 @@ from tests.modules.devicecontroller.beta import (
     make_model,
 )
 from tests.modules.devicecontroller.controller import Controller, running
-
-DEVICE = f"default/device/{LED}"
-MODEL = "default/devicemodel/led-light"
 
 
 async def moves(api: Api, node: str) -> None:
