@@ -13,7 +13,7 @@ from modules.cloudhub.joining.rights import RIGHTS
 from modules.cloudhub.other_replicas import other_replicas
 from modules.cloudhub.replicas import rights as replicas_rights
 from modules.common.kube import KubeClient
-from modules.common.kube.api_checks import MORE_ROLES, api_check, rights_check
+from modules.common.kube.api_checks import api_check, replica_rights_check, rights_check
 from modules.common.kubeedge_secrets import CA_NAME, CA_SECRET, NAMESPACE, authority_of, read_secret
 from modules.common.pki import checks as pki_checks
 from modules.common.pki.authority import AuthorityFiles, fingerprint, load_authority
@@ -46,8 +46,7 @@ def checks(config: CloudHubConfig, settings: Settings, command: Command) -> list
         authority = authority_files(config, settings.data_dir)
         found.append(_authority_in_cluster(authority, settings))
     if settings.replicas.enabled:
-        what = "cloudhub as one of several replicas"
-        found.append(rights_check(what, settings, replicas_rights.RIGHTS, MORE_ROLES))
+        found.append(replica_rights_check("cloudhub", settings, replicas_rights.RIGHTS))
         found.append(other_replicas(config, settings))
     return found
 

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from modules.common.crds.device_versions import DeviceVersions
 from modules.common.kube import KubeClient
-from modules.common.kube.api_checks import MORE_ROLES, api_check, reachability, rights_check
+from modules.common.kube.api_checks import (
+    MORE_ROLES,
+    api_check,
+    reachability,
+    replica_rights_check,
+    rights_check,
+)
 from modules.common.sync.record_checks import record_checks
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.rights import FOR_CRDS, FOR_REPLICAS, RIGHTS
@@ -35,6 +41,5 @@ def checks(
     if config.record == "objectsync":
         found += record_checks("devicecontroller", settings, command)
     if settings.replicas.enabled:
-        what = "devicecontroller as one of several replicas"
-        found.append(rights_check(what, settings, FOR_REPLICAS, MORE_ROLES))
+        found.append(replica_rights_check("devicecontroller", settings, FOR_REPLICAS))
     return found

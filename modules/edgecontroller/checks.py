@@ -12,7 +12,12 @@ from modules.common.kube import (
     KubeClient,
     Object,
 )
-from modules.common.kube.api_checks import MORE_ROLES, api_check, reachability, rights_check
+from modules.common.kube.api_checks import (
+    api_check,
+    reachability,
+    replica_rights_check,
+    rights_check,
+)
 from modules.common.sync.record_checks import record_checks
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.rights import FOR_REPLICAS, RIGHTS
@@ -33,8 +38,7 @@ def checks(
     if config.record == "objectsync":
         found += record_checks("edgecontroller", settings, command)
     if settings.replicas.enabled:
-        what = "edgecontroller as one of several replicas"
-        found.append(rights_check(what, settings, FOR_REPLICAS, MORE_ROLES))
+        found.append(replica_rights_check("edgecontroller", settings, FOR_REPLICAS))
     return [*found, api_check("the edges", settings, edges)]
 
 

@@ -84,6 +84,16 @@ def rights_check(
     return api_check(f"the rights of {module}", settings, look)
 
 
+def replica_rights_check(module: str, settings: Settings, wanted: Iterable[Right]) -> Check:
+    """Return the check of the rights of a module as one of several replicas.
+
+    Those that are limited to a namespace are needed in that of `[replicas]`.
+    """
+    namespace = settings.replicas.namespace
+    needed = [each._replace(namespace=namespace) if each.namespace else each for each in wanted]
+    return rights_check(f"{module} as one of several replicas", settings, needed, MORE_ROLES)
+
+
 def _is_to_come(settings: Settings) -> bool:
     """Whether the kubeconfig is one that the embedded API server writes at its first start."""
     path = kubeconfig_path(settings)

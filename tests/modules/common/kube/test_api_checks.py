@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,10 +13,15 @@ import pytest
 from aiohttp import web
 
 from modules.common.kube import KubeClient
-from modules.common.kube.api_checks import api_check, reachability, rights_check
+from modules.common.kube.api_checks import (
+    api_check,
+    reachability,
+    replica_rights_check,
+    rights_check,
+)
 from modules.common.kube.rights import Right, describe, missing, rights
 from modules.common.pki.certificates import Pki
-from supervisor.api import Check, Finding, KubernetesSettings, Settings
+from supervisor.api import Check, Finding, KubernetesSettings, ReplicasSettings, Settings
 from tests.support.apiserver import embedded_apiserver
 from tests.support.fake_api_server import FakeServer, refuses, replies
 
@@ -138,6 +144,18 @@ async def test_rights_in_the_configured_namespace(server: FakeServer, client: Ku
     server.always = reviews(Right("get", "", "pods", "", "mine"))
     wanted = [Right("get", "", "pods"), Right("get", "", "leases", "", "theirs")]
     assert await missing(client, wanted, "mine") == wanted[1:]
+
+
+async def test_rights_of_replicas_in_their_namespace(server: FakeServer, tmp_path: Path) -> None:
+    for_all, there = Right("get", "a.b", "syncs"), Right("get", "a.b", "things", "x", "other")
+    server.always = reviews(for_all, there)
+    wanted = [for_all, there._replace(namespace="kubeedge")]
+    settings = replace(
+        server.settings(tmp_path), replicas=ReplicasSettings(True, namespace="other")
+    )
+    assert await found(replica_rights_check("a", settings, wanted)) == [
+        Finding.ok("a as one of several replicas has all 2 rights that it needs")
+    ]
 
 
 def test_rights_as_a_phrase() -> None:
