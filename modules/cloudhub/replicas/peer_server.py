@@ -139,7 +139,10 @@ class PeerServer:
             connection.setblocking(False)
             if len(server.connections) >= CONNECTIONS:
                 connection.close()
+                text = f"more than {CONNECTIONS} connections of replicas; further ones are closed"
+                self._failures.failed("connections", "", text)
                 return
+            self._failures.worked("connections")
             await asyncio.get_running_loop().connect_accepted_socket(
                 server,
                 connection,

@@ -29,7 +29,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.member import credentials_of
 from modules.cloudhub.module import CloudHub
 from modules.cloudhub.other_replicas import other_replicas
-from modules.cloudhub.replicas import peers, roster
+from modules.cloudhub.replicas import peer_server, peers, roster
 from modules.cloudhub.replicas.credentials import Credentials, replicas_authority
 from modules.cloudhub.replicas.peer_server import PeerServer
 from modules.common import times
@@ -476,6 +476,19 @@ async def test_silent_connections_keep_no_replica_out(pki: Pki) -> None:
         finally:
             for each in flood:
                 each.close()
+
+
+async def test_connections_beyond_the_bound_are_closed_and_logged_once(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(peer_server, "CONNECTIONS", 0)
+    mine = Credentials(load_authority(pki.authority), "a").client
+    async with serving(pki) as port:
+        for _ in range(2):
+            with pytest.raises(aiohttp.ClientError):
+                await fetch(port, mine)
+    said = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert said == ["more than 0 connections of replicas; further ones are closed"]
 
 
 async def test_the_lease_of_a_replica_that_was_killed_is_removed_in_the_end(
