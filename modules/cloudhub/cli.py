@@ -29,9 +29,7 @@ _HEADINGS: Final = (
     *("IN", "OUT", "QUEUE", "KEEPALIVE"),
 )
 #: Columns that are left out on a narrow terminal, in this order.
-_LESS_IMPORTANT: Final = (
-    *("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE"),
-)
+_LESS_IMPORTANT: Final = ("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE")
 
 
 def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
