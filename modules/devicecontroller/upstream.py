@@ -152,6 +152,7 @@ class Upstream:
             return
         self._disconnected(node)  # nothing is in flight on the new connection
         self._edges.arrives(node)
+        self._alpha.node_sync.learn(node, generation)  # what it asks for meanwhile waits
         self._replica.begin(node, generation, partial(self._serve, node, generation))
 
     def _serve(self, node: str, generation: str) -> None:

@@ -69,8 +69,8 @@ class Decisions:
         items += [(DEVICE_TYPE, *key) for key in self._inventory.on_node(node)]
         return items
 
-    def members(self, node: str) -> list[Object]:
-        """Return the list of a node's devices, and record that the node gets it."""
+    def members(self, node: str) -> list[Item]:
+        """Return the devices of a node's list, and record that the node gets them."""
         keys = dict.fromkeys(self._members(node))
         for item in self._record.items(node):
             if item[0] == DEVICE_TYPE and self._keeps(node, item):
@@ -80,43 +80,47 @@ class Decisions:
             if device and self._record.row(node, (DEVICE_TYPE, *key)) is None:
                 self._record_update(node, (DEVICE_TYPE, *key), device)
         self._record.commit()
-        return [self._describe(node, key, self._inventory.devices.get(key)) for key in keys]
+        return [(DEVICE_TYPE, *key) for key in keys]
 
-    def unsure_devices(self, node: str) -> list[Item]:
-        """Return the devices that a node was sent, or their deletions, and did not acknowledge."""
+    def acknowledged_devices(self, node: str) -> set[Item]:
+        """Return the devices that a node has stored for sure."""
         rows = self._record.items(node).items()
-        return [item for item, row in rows if item[0] == DEVICE_TYPE and not row.seen]
+        return {item for item, row in rows if item[0] == DEVICE_TYPE and row.seen}
 
     def changed_members(
-        self, node: str, items: Iterable[Item], unlisted: set[Item]
-    ) -> tuple[list[Object], list[Object]]:
+        self, node: str, items: Iterable[Item], listed: set[Item]
+    ) -> tuple[list[Item], list[Item]]:
         """Return which of these devices are new in a node's list, and which are gone from it.
 
-        `unlisted` are those that the list may lack although they have a row; it is kept up.
+        `listed` are those that the list has.
         """
         added, removed = [], []
         for item in items:
-            device = self._wanted(node, item)
-            row = self._record.row(node, item)
-            described = self._describe(node, item[1:], device or self._last.get(item))
-            if device and (row is None or item in unlisted):
-                if row is None:
-                    self._record_update(node, item, device)
-                unlisted.discard(item)
-                added.append(described)
-            elif device is None and row and not self._keeps(node, item):
+            device, row = self._wanted(node, item), self._record.row(node, item)
+            if self._is_to_go(node, item, device, row):
                 self._record.about_to_delete(node, item)
-                unlisted.add(item)
-                removed.append(described)
+                removed.append(item)
+            elif device and item not in listed:
+                self._record_update(node, item, device)
+                added.append(item)
         self._record.commit()
-        return added, [each for each in removed if not self._is_listed(node, each["id"])]
+        return added, removed
+
+    def describe(self, node: str, item: Item) -> Object:
+        """Return the entry of a device in a node's list."""
+        device = self._wanted(node, item) or self._last.get(item)
+        return messages.describe(self._edges.device_id(node, item[1:]), item[1:], device)
+
+    def gives_its_id(self, node: str, item: Item) -> bool:
+        """Whether the id of a device that is gone is that of another one, which has come."""
+        return self._edges.names_devices_alone(node) and bool(
+            self._inventory.namesakes(node, self._edges.device_id(node, item[1:]))
+        )
 
     def change(self, node: str, item: Item) -> Change | None:
         """Return what a node is to be sent about an object; None if nothing, or nothing yet."""
         obj, row = self._wanted(node, item), self._record.row(node, item)
-        if row and (obj is None or _is_another_device(item, obj, row)):
-            if obj is None and self._keeps(node, item):
-                return None
+        if row and self._is_to_go(node, item, obj, row):
             self._record.about_to_delete(node, item)
             return Change(self._deletion(node, item, row), "")
         if obj is None or self.is_current(node, item) or self.missing_model(node, item):
@@ -194,17 +198,14 @@ class Decisions:
         keys = self._inventory.on_node(node)
         return [key for key in keys if not self._name_is_taken(node, (DEVICE_TYPE, *key))]
 
-    def _is_listed(self, node: str, device_id: str) -> bool:
-        """Whether the id of a device that is gone is that of another one, which has come."""
-        return self._edges.names_devices_alone(node) and bool(
-            self._inventory.namesakes(node, device_id)
-        )
-
-    def _describe(self, node: str, key: Key, device: Object | None) -> Object:
-        return messages.describe(self._edges.device_id(node, key), key, device)
-
     def _store(self, type_: str) -> dict[Key, Object]:
         return self._inventory.models if type_ == MODEL_TYPE else self._inventory.devices
+
+    def _is_to_go(self, node: str, item: Item, obj: Object | None, row: Row | None) -> bool:
+        """Whether a node has to delete what it has by a name, maybe before it gets another one."""
+        if obj is None:
+            return row is not None and not self._keeps(node, item)
+        return row is not None and _is_another_device(item, obj, row)
 
     def _keeps(self, node: str, item: Item) -> bool:
         """Whether a node keeps what there is no usable object of.

@@ -32,6 +32,7 @@ from modules.devicecontroller.status.report_queue import Done
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.changes import Changes
+from modules.devicecontroller.v1beta1.device_lists import ListRequest
 from modules.devicecontroller.v1beta1.faults import fault_of
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
@@ -218,7 +219,7 @@ class Devices:
         elif event.type == "ADDED":
             self._record.node_exists(node)
         else:
-            self.updater.send_members(node)
+            self.updater.ids_changed(node)
         self.edge_changed(node)
 
     def connected(self, node: str) -> None:
@@ -227,7 +228,7 @@ class Devices:
         self.edge_changed(node)
 
     def disconnected(self, node: str) -> None:
-        self.updater.forget(node)
+        self.updater.disconnected(node)
 
     def edge_changed(self, node: str) -> None:
         """Have a node's devices checked, and sent if they are due."""
@@ -274,15 +275,8 @@ class Devices:
     def send_members(self, node: str, message: ipc.Message, done: Callable[[], None]) -> None:
         """Confirm a question for the list of devices, and send the list, which has no parent id."""
         self._hear_from(node)
-        event_id = event_id_of(message.content)
-
-        def answers() -> list[ipc.Message]:
-            confirmation = messages.confirmation(node, message.id)
-            if self._edges.is_other(node):
-                return [confirmation]  # it may have devices of a version that only Go's cloud tells
-            return [confirmation, messages.detail(node, self.updater.members(node), event_id)]
-
-        self.updater.answer(node, answers, done)
+        request = ListRequest(message.id, event_id_of(message.content), done)
+        self.updater.send_list(node, request)
 
     def _has_node(self, node: str) -> bool:
         return ("", node) in self._inventory.known_nodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -21,14 +21,17 @@ class Sent(NamedTuple):
 class NodeInFlight:
     """The due items of one node, models before devices, and its window of messages in flight."""
 
-    def __init__(self, mark: Callable[[Item], None]) -> None:
-        """Set up; `mark` is called with an item that is to be sent again."""
+    def __init__(self, mark: Callable[[Item], None], listed: set[Item]) -> None:
+        """Set up; `mark` is called with an item that is to be sent again.
+
+        `listed` are the devices in the list that the node has, as far as is known.
+        """
         self._due: dict[str, dict[Item, None]] = {MODEL_TYPE: {}, DEVICE_TYPE: {}}
         self._window: Window[Sent] = Window(mark)
         #: The devices of which the node's list may change.
         self.members: dict[Item, None] = {}
-        #: Those that the list may lack although they are recorded: their removal has been sent.
-        self.unlisted: set[Item] = set()
+        #: The devices in the list: those of the last answer, and of what was sent since.
+        self.listed = listed
 
     def mark(self, item: Item, *, is_change: bool = True) -> None:
         """Make an item due; a change of a device may be one of the node's list too."""
@@ -42,6 +45,11 @@ class NodeInFlight:
         for item in due:
             del self.members[item]
         return due
+
+    def list_changed(self, added: Iterable[Item], removed: Iterable[Item]) -> None:
+        """Note what the node's list has got, and what it has no more."""
+        self.listed.update(added)
+        self.listed.difference_update(removed)
 
     def next(self) -> Item | None:
         """Take the next due item; None if there is none, or no room in the window."""
@@ -67,8 +75,6 @@ class NodeInFlight:
         sent = self._window.get(item)
         if sent is None or sent.message_id != message_id:
             return None
-        if not sent.state:
-            self.unlisted.discard(item)  # without a row it is added like any other
         return self._window.remove(item)
 
     def forget(self, item: Item) -> None:

@@ -20,15 +20,12 @@ from modules.common.sync.journal import Item
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.sync.record import Record
 from modules.devicecontroller.edges import Edges
-from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.decisions import Decisions
+from modules.devicecontroller.v1beta1.device_lists import DeviceLists, ListRequest
 from modules.devicecontroller.v1beta1.in_flight import NodeInFlight, Sent
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import RESOURCES
 from supervisor.api import ModuleContext
-
-#: Limit of devices in one message that adds or removes them.
-_MOST_MEMBERS: Final = 100
 
 #: Nodes that are served at the same time while records are written to the API first.
 _AT_ONCE: Final = 16
@@ -36,7 +33,6 @@ _AT_ONCE: Final = 16
 _AGAIN: Final = 5.0
 
 Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[str]]]
-Answers = Callable[[], list[ipc.Message]]
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +69,14 @@ class NodeUpdater:
         self._decisions = Decisions(inventory, record, edges, has_statuses)
         self._nodes: dict[str, NodeInFlight] = {}
         self._queue: KeyedQueue[str] = KeyedQueue(self._handle, ipc.ChannelError, self._put_aside)
-        #: What each node is answered with, made when its turn comes, and what to call then.
-        self._answers: dict[str, list[tuple[Answers, Callable[[], None]]]] = {}
+        self._lists = DeviceLists(
+            self._decisions,
+            edges,
+            self._node,
+            send=self._send,
+            is_recorded=self._is_recorded,
+            put_aside=self._put_aside,
+        )
         self.sent = 0
 
     def __len__(self) -> int:
@@ -84,8 +86,6 @@ class NodeUpdater:
         """Compare what nodes have with what they are to have; the caches are complete."""
         for node in self._record.nodes():
             self._decisions.adopt(node)
-            # An edge that has stayed connected may have been sent the removal of one that is back.
-            self._node(node).unlisted.update(self._decisions.unsure_devices(node))
         for node in {*self._inventory.nodes(), *self._record.nodes()}:
             self.mark_all(node)
 
@@ -112,9 +112,12 @@ class NodeUpdater:
         """Take note of a device of which nothing has changed that is sent."""
         self._decisions.keep_up(node, (DEVICE_TYPE, *key))
 
-    def answer(self, node: str, answers: Answers, done: Callable[[], None]) -> None:
-        """Enqueue the answers to a message of a node; `done` is called when they are sent."""
-        self._answers.setdefault(node, []).append((answers, done))
+    def send_list(self, node: str, request: ListRequest) -> None:
+        """Enqueue the whole list of a node's devices, as they are when its turn comes.
+
+        With several replicas it waits until the node's record has been read.
+        """
+        self._lists.request(node, request)
         self._queue.add(node)
 
     def mark_all(self, node: str) -> None:
@@ -125,14 +128,20 @@ class NodeUpdater:
             self._node(node).mark(item)
         self._queue.add(node)
 
-    def send_members(self, node: str) -> None:
+    def ids_changed(self, node: str) -> None:
         """Make a node's list equal to what it is to have: its edge has another form of ids."""
         if self._takes(node):
-            self.answer(node, lambda: [messages.detail(node, self.members(node), "")], lambda: None)
+            self.send_list(node, ListRequest())
 
     def restart(self, node: str) -> None:
-        """Begin anew with a node that has connected: nothing is in flight to it."""
-        self.forget(node)
+        """Begin anew with a node that has connected: nothing is in flight to it.
+
+        It may have asked for its list before, and then has what it was answered.
+        """
+        before = self._nodes.get(node)
+        self._forget(node)
+        if before is not None:
+            self._node(node).listed = before.listed
         if self._weaken:
             self._decisions.adopt(node)  # its record has been read from the API
         self.mark_all(node)
@@ -151,10 +160,10 @@ class NodeUpdater:
         self._record.forget_seen(node)
         self.restart(node)
 
-    def forget(self, node: str) -> None:
-        """Forget what is in flight to a node: its connection has ended."""
-        if known := self._nodes.pop(node, None):
-            known.stop()
+    def disconnected(self, node: str) -> None:
+        """Forget what is in flight to a node, and what it has asked: its connection has ended."""
+        self._forget(node)
+        self._lists.drop(node)
 
     def acknowledged(self, node: str, item: Item, message_id: str) -> None:
         """Record that a node has stored, or deleted, what a message was about."""
@@ -175,16 +184,17 @@ class NodeUpdater:
         """Log that a node could not store an object; it is sent again as if not acknowledged."""
         log.warning("%s: node %s answers %r; it is sent again", "/".join(item), node, reason)
 
-    def members(self, node: str) -> list[Object]:
-        """Return the list of a node's devices, and record that the node gets it."""
-        return self._decisions.members(node)
+    def _forget(self, node: str) -> None:
+        if known := self._nodes.pop(node, None):
+            known.stop()
 
     def _takes(self, node: str) -> bool:
         return self._edges.are_of_today(node) and self._edges.are_connected(node)
 
     def _node(self, node: str) -> NodeInFlight:
         if node not in self._nodes:
-            self._nodes[node] = NodeInFlight(lambda item: self._again(node, item))
+            listed = self._decisions.acknowledged_devices(node)
+            self._nodes[node] = NodeInFlight(lambda item: self._again(node, item), listed)
         return self._nodes[node]
 
     def _again(self, node: str, item: Item) -> None:
@@ -194,11 +204,11 @@ class NodeUpdater:
             self._queue.add(node)
 
     async def _handle(self, node: str) -> None:
-        await self._answer(node)
+        await self._lists.answer(node)
         known = self._nodes.get(node)
         if known is None or not self._takes(node):
             return
-        await self._send_members(node, known)
+        await self._lists.update(node, known)
         while (item := known.next()) is not None:
             try:
                 if not await self._bring(node, known, item):
@@ -211,41 +221,6 @@ class NodeUpdater:
                 raise
             except Exception as error:
                 self._put_item_aside(item, error)
-
-    async def _answer(self, node: str) -> None:
-        waiting = self._answers.get(node, [])
-        while waiting:
-            answers, done = waiting[0]
-            try:
-                made = answers()
-                if await self._is_recorded(node):
-                    for message in made:
-                        await self._send(message)
-            except ipc.ChannelError as error:
-                if not isinstance(error, ipc.MessageTooLarge | ipc.NotAMessage):
-                    raise
-                self._put_aside(node, error)
-            except Exception as error:
-                self._put_aside(node, error)
-            waiting.pop(0)
-            done()
-        self._answers.pop(node, None)
-
-    async def _send_members(self, node: str, known: NodeInFlight) -> None:
-        """Tell a node which devices it has got, and which it has no more, before the objects."""
-        while due := known.next_members(_MOST_MEMBERS):
-            added, removed = self._decisions.changed_members(node, due, known.unlisted)
-            if not added and not removed:
-                continue
-            if not await self._is_recorded(node):
-                return
-            try:
-                await self._send(messages.membership(node, added, removed))
-            except ipc.ChannelError:
-                known.unlisted.update(due)  # the next attempt decides anew
-                known.members.update(dict.fromkeys(due))
-                raise
-            self._log(node, added, removed)
 
     async def _bring(self, node: str, known: NodeInFlight, item: Item) -> bool:
         """Send what a node is to be sent about an object, unless it is in flight.
@@ -286,12 +261,6 @@ class NodeUpdater:
     async def _send(self, message: ipc.Message) -> None:
         await self._context.send("cloudhub", message)
         self.sent += 1
-
-    def _log(self, node: str, added: Iterable[Object], removed: Iterable[Object]) -> None:
-        for device in added:
-            log.info("device %s: is added to node %s", device["id"], node)
-        for device in removed:
-            log.info("device %s: is gone from node %s", device["id"], node)
 
     def _put_item_aside(self, item: Item, error: Exception) -> None:
         type_, key = item[0], item[1:]

@@ -126,6 +126,12 @@ class Edge:
         return answer
 
 
+async def moves(api: Api, node: str) -> None:
+    """Have the device belong to another node."""
+    await api.make_node(node)
+    await api.client.patch(DEVICES_V1BETA1, LED, {"spec": {"nodeName": node}}, "default")
+
+
 async def make_device(api: Api, obj: Object | None = None) -> Object:
     """Create a device and its model, on a node that is there."""
     obj = obj or device()

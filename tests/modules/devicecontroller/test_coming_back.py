@@ -9,20 +9,15 @@ from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     DEVICE,
     ID,
-    LED,
     MODEL,
     NODE,
     Edge,
     device,
     make_device,
     make_model,
+    moves,
 )
 from tests.modules.devicecontroller.controller import Controller, running
-
-
-async def moves(api: Api, node: str) -> None:
-    await api.make_node(node)
-    await api.client.patch(DEVICES_V1BETA1, LED, {"spec": {"nodeName": node}}, "default")
 
 
 async def has_device(api: Api, controller: Controller) -> Edge:

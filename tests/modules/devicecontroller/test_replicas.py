@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from modules.common.kube import (
     OBJECTSYNCS,
     NotFound,
 )
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
 from supervisor.api import KubernetesSettings, ReplicasSettings
@@ -30,6 +32,7 @@ from tests.modules.devicecontroller.beta import (
     Edge,
     make_device,
     make_model,
+    moves,
 )
 from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
@@ -180,8 +183,81 @@ async def test_a_loss_while_the_record_is_read_is_not_forgotten(api: Api) -> Non
         moved = Edge(b)
         await moved.connect()
         await b.hear(NODE, "", None, "lost", "edgecontroller")
-        await moved.takes("insert", MODEL)
-        await moved.takes("insert", DEVICE)
+        await moved.takes_device()
+
+
+class Gate:
+    """Holds calls of a method of FencedObjectSyncs that are about NODE, until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.is_open = asyncio.Event()
+        self.is_reached = asyncio.Event()
+        original = getattr(FencedObjectSyncs, method)
+
+        async def held(syncs: FencedObjectSyncs, about: Any, *arguments: Any) -> Any:
+            about = about if isinstance(about, str) else list(about)
+            if NODE in ([about] if isinstance(about, str) else [node for node, _ in about]):
+                self.is_reached.set()
+                await self.is_open.wait()
+            return await original(syncs, about, *arguments)
+
+        monkeypatch.setattr(FencedObjectSyncs, method, held)
+
+
+async def asks(edge: Edge) -> None:
+    await edge.controller.hear(edge.node, "membership/detail", b"{}", "get")
+
+
+async def gets_list(edge: Edge) -> list[str]:
+    await edge.said("response", "twin")
+    answer = await edge.said("update", "membership/detail")
+    return [each["id"] for each in answer.content["devices"]]
+
+
+async def has_seen_all(api: Api, controller: Controller) -> None:
+    """Wait until a controller has handled all that was said and all that has changed before."""
+    other = Edge(controller, "another")
+    await other.connect()
+    await make_device(api, beta.device("marker", node=other.node, deviceModelRef=None))
+    await other.takes_device("marker", with_model=False)
+
+
+async def test_what_has_come_since_the_answer_is_added_to_the_list(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record has the device, as its deletion was not acknowledged, but the answer has not."""
+    async with two_replicas(api) as (a, b):
+        edge, _ = await has_device(api, a)
+        await edge.disconnect()
+        await moves(api, "other")
+        await has_seen_all(api, b)
+        writing = Gate(monkeypatch, "weaken")
+        moved = Edge(b)
+        await moved.connect()
+        await asks(moved)
+        await writing.is_reached.wait()
+        await moves(api, NODE)
+        await make_device(api, beta.device("second", node="another", deviceModelRef=None))
+        await Edge(b, "another").takes_device("second", with_model=False)
+        writing.is_open.set()
+        assert await gets_list(moved) == []
+        added = await moved.said("update", "membership")
+        assert [each["id"] for each in added.content["added_devices"]] == [beta.ID]
+
+
+async def test_who_asks_before_the_record_is_read_is_answered_after_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_replicas(api) as (a, b):
+        edge, _ = await has_device(api, a)
+        await edge.disconnect()
+        reading = Gate(monkeypatch, "load_node")
+        moved = Edge(b)
+        await moved.connect()
+        await asks(moved)
+        await has_seen_all(api, b)
+        reading.is_open.set()
+        assert await gets_list(moved) == [beta.ID]
 
 
 async def alpha_connects(controller: Controller) -> Json:

@@ -336,9 +336,12 @@ async def test_a_device_of_the_same_name_replaces_another(api: Api, controller: 
     made = await make_device(api, device(value="ON"))
     await reported(api)
     await edge.connect()
+    removed = await edge.said("update", "membership")  # the edge drops the values of the former
+    assert [each["id"] for each in removed.content["removed_devices"]] == [ID]
     gone = await edge.takes("delete", DEVICE)
     assert gone.content["metadata"]["uid"] != made["metadata"]["uid"]
-    await edge.said("update", "membership")
+    added = await edge.said("update", "membership")
+    assert [each["id"] for each in added.content["added_devices"]] == [ID]
     new = await edge.takes("insert", DEVICE)
     assert new.content["metadata"]["uid"] == made["metadata"]["uid"]
 
