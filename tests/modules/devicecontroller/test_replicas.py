@@ -187,16 +187,16 @@ async def test_a_loss_while_the_record_is_read_is_not_forgotten(api: Api) -> Non
 
 
 class Gate:
-    """Holds calls of a method of FencedObjectSyncs that are about NODE, until it is opened."""
+    """Holds calls of a method of FencedObjectSyncs that are about a node, until it is opened."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, node: str = NODE) -> None:
         self.is_open = asyncio.Event()
         self.is_reached = asyncio.Event()
         original = getattr(FencedObjectSyncs, method)
 
         async def held(syncs: FencedObjectSyncs, about: Any, *arguments: Any) -> Any:
             about = about if isinstance(about, str) else list(about)
-            if NODE in ([about] if isinstance(about, str) else [node for node, _ in about]):
+            if node in ([about] if isinstance(about, str) else [each[0] for each in about]):
                 self.is_reached.set()
                 await self.is_open.wait()
             return await original(syncs, about, *arguments)
@@ -243,6 +243,29 @@ async def test_what_has_come_since_the_answer_is_added_to_the_list(
         assert await gets_list(moved) == []
         added = await moved.said("update", "membership")
         assert [each["id"] for each in added.content["added_devices"]] == [beta.ID]
+
+
+async def test_an_edge_of_today_is_never_sent_the_devices_of_v1alpha1(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take them for its whole list, and drop its own."""
+    async with replica(api, "a") as a:
+        edge, _ = await has_device(api, a)
+        writing = Gate(monkeypatch, "write_first", "old")
+        await api.make_node("old")
+        await a.hear("old", "", tell(V1_1), "connected", "cloudhub")
+        await api.create(DEVICES, samples.device("old-device", node="old"))
+        await writing.is_reached.wait()
+        await edge.disconnect()  # what it has asked for is to be dropped, after that device
+        await edge.connect()
+        await has_seen_all(api, a)
+        writing.is_open.set()
+        old = await a.said()
+        assert old.resource == "node/old/membership"
+        await edge.disconnect()
+        await edge.connect()
+        await asks(edge)
+        assert await gets_list(edge) == [beta.ID]
 
 
 async def test_who_asks_before_the_record_is_read_is_answered_after_it(

@@ -239,17 +239,19 @@ class NodeSync:
         rows = [(node, *row_of(DeviceSlot(node, name), each)) for name, each in told.items()]
         return await self._takeovers.promise(rows) and bool(self._connected.get(node))
 
-    def _is_elsewhere(self, node: str) -> bool:
-        """Whether a node is not served here, or not yet; what it has asked for is dropped then."""
-        if self._takeovers is None or self._connected.get(node):
-            return False
-        if not self._takeovers.is_reading(node):
-            for request in self._requests.pop(node, ()):
-                request.done()
-        return True
+    def _is_answered(self, node: str) -> bool:
+        """Whether a node is sent its devices from here, and now; otherwise it asks elsewhere."""
+        if self.takes_devices(node):
+            if self._takeovers is None or self._connected.get(node):
+                return True
+            if self._takeovers.is_reading(node):
+                return False
+        for request in self._requests.pop(node, ()):
+            request.done()
+        return False
 
     async def _detail(self, node: str) -> None:
-        if self._is_elsewhere(node):
+        if not self._is_answered(node):
             return
         requests = self._requests.get(node) or [_UNASKED]
         known = self._record.of_node(node)
