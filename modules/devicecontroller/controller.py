@@ -310,6 +310,7 @@ class _Controller:
 
     def _edge_changed(self, node: str) -> None:
         """Handle what CloudHub has answered about a node."""
+        self._upstream.drop_if_elsewhere(node)
         if self._edges.are_of_today(node):
             self._alpha.node_sync.learn(node, V1_23)
         self._alpha.edge_changed(node)

@@ -21,6 +21,7 @@ from modules.common.wire.generations import V1_23, generation_of
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.replica import Replica
+from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
 from modules.devicecontroller.v1alpha1 import twin
 from modules.devicecontroller.v1alpha1.reported_values import Reports
@@ -142,6 +143,7 @@ class Upstream:
             self.connected(node, generation_of(message.content))
         elif message.operation == "disconnected":
             self._disconnected(node)
+            self.drop_if_elsewhere(node)
         elif message.operation == messages.LOST:
             self._beta.lost(node)
 
@@ -168,6 +170,12 @@ class Upstream:
         self._edges.disconnected(node)
         self._beta.disconnected(node)
 
+    def drop_if_elsewhere(self, node: str) -> None:
+        """Drop what a node has reported that has gone: another replica writes what it reports."""
+        if self._is_elsewhere(node):
+            self._alpha.writer.drop(node)
+            self._beta.writer.drop(node)
+
     def _of_today(self, node: str, about: str, delivery: ipc.Delivery) -> None:
         """Hand a message of an edge that knows devices of v1beta1 to these."""
         message = delivery.message
@@ -184,12 +192,9 @@ class Upstream:
 
     def _report(self, node: str, about: str, delivery: ipc.Delivery) -> None:
         """Queue a report for writing; one without anything to write is only acknowledged."""
-
-        async def done() -> None:
-            await self._confirm(node, delivery)
-
+        origin = self._origin(node, delivery)
         try:
-            is_queued = self._beta.report(node, about, delivery.message, done)
+            is_queued = self._beta.report(node, about, delivery.message, origin)
         except BadObject as error:
             self._put_aside(delivery.message, error)
             is_queued = False
@@ -213,11 +218,10 @@ class Upstream:
             self._put_aside(message, error)
         else:
             self._end_aside(message)
+        self._alpha.writer.write(DeviceSlot(node, device), reports, self._origin(node, delivery))
 
-        async def done() -> None:
-            await self._confirm(node, delivery)
-
-        self._alpha.writer.write(DeviceSlot(node, device), reports, done)
+    def _origin(self, node: str, delivery: ipc.Delivery) -> Origin:
+        return Origin(node, partial(self._confirm, node, delivery), partial(self._done, delivery))
 
     def _put_aside(self, message: ipc.Message, error: Exception) -> None:
         self._set_aside.put(_subject(message), error)

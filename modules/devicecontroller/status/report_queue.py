@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import ipc
@@ -11,7 +13,17 @@ from modules.common.sync.keyed_queue import KeyedQueue
 
 Device = TypeVar("Device", bound=Hashable)
 Report = TypeVar("Report")
-Done = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The message of a report: its node, and the two ends that it may have."""
+
+    node: str
+    confirm: Callable[[], Awaitable[None]]
+    """awaited when the report is written; may raise a ChannelError to be retried"""
+    drop: Callable[[], None]
+    """called instead when it is not to be written any more"""
 
 
 class ReportQueue(Generic[Device, Report]):
@@ -29,30 +41,62 @@ class ReportQueue(Generic[Device, Report]):
         """Set up; what `write` raises but a KubeError sets the device aside, and is not retried."""
         self._write = write
         self._put_aside = put_aside
-        self._pending: dict[Device, list[tuple[Report, Done]]] = {}
+        self._pending: dict[Device, list[tuple[Report, Origin]]] = {}
+        self._written: dict[Device, list[Origin]] = {}
+        """what is written, and not confirmed yet"""
+        self._writing: dict[Device, asyncio.Timeout] = {}
+        """what ends the writing of a device"""
         self.queue: KeyedQueue[Device] = KeyedQueue(
             self._handle, (KubeError, ipc.ChannelError), put_aside
         )
 
-    def add(self, device: Device, report: Report, done: Done) -> None:
-        """Enqueue a report; when it is written, `done()` is awaited.
-
-        `done` may raise a ChannelError to be retried.
-        """
-        self._pending.setdefault(device, []).append((report, done))
+    def add(self, device: Device, report: Report, origin: Origin) -> None:
+        """Enqueue a report."""
+        self._pending.setdefault(device, []).append((report, origin))
         self.queue.add(device)
 
+    def drop(self, node: str) -> None:
+        """Drop what a node has reported, what is being written too."""
+        for device, pending in list(self._pending.items()):
+            dropped = [item for item in pending if item[1].node == node]
+            for item in dropped:
+                pending.remove(item)
+                item[1].drop()
+            if not pending:
+                del self._pending[device]
+            if dropped and device in self._writing:
+                self._writing[device].reschedule(asyncio.get_running_loop().time())
+
     async def _handle(self, device: Device) -> None:
+        await self._confirm(device)
         batch = list(self._pending.get(device, ()))
+        writing = self._writing[device] = asyncio.timeout(None)
         try:
-            await self._write(device, [report for report, _ in batch])
+            async with writing:
+                await self._write(device, [report for report, _ in batch])
         except KubeError:
             raise
-        except Exception as error:  # the reports are acknowledged all the same
-            self._put_aside(device, error)
+        except Exception as error:
+            if writing.expired():
+                self.queue.add(device)  # what was not dropped is written anew
+                return
+            self._put_aside(device, error)  # the reports are acknowledged all the same
+        finally:
+            del self._writing[device]
+        self._note_written(device, batch)
+        await self._confirm(device)
+
+    def _note_written(self, device: Device, batch: list[tuple[Report, Origin]]) -> None:
+        pending = self._pending.get(device, [])
         for item in batch:
-            _, done = item
-            await done()
-            self._pending[device].remove(item)
-        if not self._pending.get(device):
+            if item in pending:  # otherwise it was dropped at the last moment
+                pending.remove(item)
+                self._written.setdefault(device, []).append(item[1])
+        if not pending:
             self._pending.pop(device, None)
+
+    async def _confirm(self, device: Device) -> None:
+        while written := self._written.get(device):
+            await written[0].confirm()
+            del written[0]
+        self._written.pop(device, None)

@@ -7,6 +7,7 @@ that somebody sets at the same moment in the same list.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from modules.common.kube import (
@@ -20,7 +21,7 @@ from modules.common.kube import (
     Subject,
 )
 from modules.devicecontroller.status.conditions import label
-from modules.devicecontroller.status.report_queue import Done, ReportQueue
+from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import (
     StatusPatcher,
 )
@@ -51,13 +52,13 @@ class StatusWriter:
         self._reports: ReportQueue[DeviceSlot, Reports] = ReportQueue(self._handle, self._put_aside)
         self.queue = self._reports.queue
 
-    def write(self, slot: DeviceSlot, reports: Reports, done: Done) -> None:
-        """Enqueue reports; when they are written, `done()` is awaited.
+    def write(self, slot: DeviceSlot, reports: Reports, origin: Origin) -> None:
+        """Enqueue reports. As in Go, those of an unknown device or property are dropped."""
+        self._reports.add(slot, reports, origin)
 
-        `done` may raise a ChannelError to be retried. As in Go, reports of an unknown device or
-        property are dropped.
-        """
-        self._reports.add(slot, reports, done)
+    def drop(self, node: str) -> None:
+        """Drop what a node has reported and is not written."""
+        self._reports.drop(node)
 
     def restore(self, slot: DeviceSlot, lost: dict[str, Object]) -> None:
         """Write reported values back that somebody has removed, unless there are new ones."""
@@ -97,7 +98,7 @@ class StatusWriter:
                 changes[name] = None if desired is None else {**reported, "desired": desired}
             if changes or applied is not None:
                 await self._write(device, changes)
-        except KubeError:
+        except (KubeError, asyncio.CancelledError):
             self._lost[slot] = lost | self._lost.get(slot, {})
             if applied is not None:
                 self._applied[slot] = applied | self._applied.get(slot, {})

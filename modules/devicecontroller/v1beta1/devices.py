@@ -28,7 +28,7 @@ from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import Acceptance
-from modules.devicecontroller.status.report_queue import Done
+from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.changes import Changes
@@ -253,11 +253,11 @@ class Devices:
         else:
             self.updater.refused(node, item, str(message.content)[:_LONGEST])
 
-    def report(self, node: str, about: str, message: ipc.Message, done: Done) -> bool:
-        """Queue a report for writing; `done` is awaited when it is written.
+    def report(self, node: str, about: str, message: ipc.Message, origin: Origin) -> bool:
+        """Queue a report for writing; return whether it was queued.
 
-        Returns whether it was queued: one about an unknown device, or about that of another node,
-        is dropped. Raises BadObject if it is malformed.
+        One about an unknown device, or about that of another node, is dropped. Raises BadObject if
+        it is malformed.
         """
         self._hear_from(node)
         subject = messages.subject_of(about)
@@ -269,7 +269,7 @@ class Devices:
             log.info("node %s: report about unknown device %s dropped", node, subject.device)
             return False
         read = messages.state if subject.is_state else messages.reports
-        self.writer.write(key, read(message.content), done)
+        self.writer.write(key, read(message.content), origin)
         return True
 
     def send_members(self, node: str, message: ipc.Message, done: Callable[[], None]) -> None:

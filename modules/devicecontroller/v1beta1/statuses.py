@@ -29,7 +29,7 @@ from modules.common.kube import (
 )
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
-from modules.devicecontroller.status.report_queue import Done, ReportQueue
+from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.messages import Report, State, Version
@@ -77,13 +77,13 @@ class StatusWriter:
         self._reports: ReportQueue[Key, Reports] = ReportQueue(self._handle, self._put_aside)
         self.queue = self._reports.queue
 
-    def write(self, device: Key, reports: Reports, done: Done) -> None:
-        """Enqueue reports; when they are written, `done()` is awaited.
+    def write(self, device: Key, reports: Reports, origin: Origin) -> None:
+        """Enqueue reports. As in Go, those of a property that the device lacks are dropped."""
+        self._reports.add(device, reports, origin)
 
-        `done` may raise a ChannelError to be retried. As in Go, reports of a property that the
-        device does not have are dropped.
-        """
-        self._reports.add(device, reports, done)
+    def drop(self, node: str) -> None:
+        """Drop what a node has reported and is not written."""
+        self._reports.drop(node)
 
     def ensure(self, device: Key) -> None:
         """Have the DeviceStatus of a device made or deleted, if it is not as it should be."""

@@ -112,3 +112,15 @@ def shape(content: Any) -> Any:
     if isinstance(content, list):
         return [shape(value) for value in content]
     return content
+
+
+def report(value: str, version: int, timestamp: int | None = None) -> bytes:
+    """What an edge of v1.1 reports of the led light's power-status."""
+    twin = {
+        "actual": {"value": value, "metadata": {"timestamp": timestamp or version}},
+        "optional": False,
+        "metadata": {"type": "string"},
+        "actual_version": {"cloud": 0, "edge": version},
+    }
+    content = {"event_id": "e", "timestamp": version, "twin": {"power-status": twin}}
+    return json.dumps(content).encode()

@@ -20,6 +20,7 @@ from tests.modules.devicecontroller.samples import (
     device,
     model,
     recorded,
+    report,
     shape,
     to_create,
 )
@@ -27,18 +28,6 @@ from tests.modules.devicecontroller.samples import (
 MEMBERSHIP = f"node/{NODE}/membership"
 CLOUD_UPDATED = f"device/{LED}/twin/cloud_updated"
 EDGE_UPDATED = f"device/{LED}/twin/edge_updated"
-
-
-def report(value: str, version: int, timestamp: int | None = None) -> bytes:
-    """What an edge of v1.1 reports of the led light's power-status."""
-    twin = {
-        "actual": {"value": value, "metadata": {"timestamp": timestamp or version}},
-        "optional": False,
-        "metadata": {"type": "string"},
-        "actual_version": {"cloud": 0, "edge": version},
-    }
-    content = {"event_id": "e", "timestamp": version, "twin": {"power-status": twin}}
-    return json.dumps(content).encode()
 
 
 def reported(found: dict[str, Any]) -> dict[str, Any]:

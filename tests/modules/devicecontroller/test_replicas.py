@@ -21,6 +21,7 @@ from modules.common.kube import (
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
+from modules.devicecontroller.status.status_patch import StatusPatcher
 from supervisor.api import KubernetesSettings, ReplicasSettings
 from tests.modules.devicecontroller import beta, samples
 from tests.modules.devicecontroller.api import Api
@@ -38,6 +39,8 @@ from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
+
+EDGE_UPDATED = f"device/{beta.ID}/twin/edge_updated"
 
 
 pytestmark = pytest.mark.usefixtures("object_syncs_soon")
@@ -303,6 +306,72 @@ async def test_a_property_that_goes_while_an_edge_of_v1_1_moves_is_removed_there
         await api.desire(LED, **{"power-status": "OFF"})
         described = (await alpha_connects(b))[LED]
         assert described["twin"]["old"]["metadata"]["type"] == "deleted"
+
+
+class Held:
+    """Patches of the API that have not got through yet."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = asyncio.Event()
+        self.given_up = asyncio.Event()
+        self._patch = StatusPatcher.patch
+        monkeypatch.setattr(StatusPatcher, "patch", self._hold)
+        self._monkeypatch = monkeypatch
+
+    async def _hold(self, *_: Any, **__: Any) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up.set()
+
+    def release(self) -> None:
+        self._monkeypatch.setattr(StatusPatcher, "patch", self._patch)
+
+
+def twin_of(obj: Json | None) -> str:
+    twins = ((obj or {}).get("status") or {}).get("twins") or [{}]
+    return str((twins[0].get("reported") or {}).get("value"))
+
+
+async def test_a_report_that_waits_is_dropped_when_its_node_goes_elsewhere(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_replicas(api) as (a, b):
+        edge, _ = await has_device(api, a)
+        await api.until(DEVICESTATUSES, LED, "default", lambda found: found is not None)
+        held = Held(monkeypatch)
+        await a.hear(NODE, EDGE_UPDATED, beta.twin_update(power_status="OLD"))
+        await held.begun.wait()
+        await edge.disconnect()
+        await held.given_up.wait()
+        held.release()
+        moved = Edge(b)
+        await moved.connect()
+        update = beta.twin_update(power_status="NEW")
+        await moved.reports(EDGE_UPDATED, update)
+        await edge.connect()  # the former holder goes on with other devices and nodes
+        await edge.reports(EDGE_UPDATED, beta.twin_update(power_status="LAST"))
+        await api.until(DEVICESTATUSES, LED, "default", lambda found: twin_of(found) == "LAST")
+
+
+async def test_a_report_of_v1alpha1_that_waits_is_dropped_when_its_node_goes_elsewhere(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replica(api, "a") as a:
+        await api.create(DEVICES, samples.device(twins={"power-status": "ON"}))
+        await alpha_connects(a)
+        await api.device(LED, lambda found: accepted(found) != "")
+        held = Held(monkeypatch)
+        await a.hear(NODE, f"device/{LED}/twin/edge_updated", samples.report("OLD", 1))
+        await held.begun.wait()
+        await a.hear(NODE, "", None, "disconnected", "cloudhub")
+        await held.given_up.wait()
+        held.release()
+        await alpha_connects(a)  # which is answered by no confirmation of what was dropped
+        sent = await a.hear(NODE, f"device/{LED}/twin/edge_updated", samples.report("NEW", 2))
+        assert (await a.said()).parent_id == sent.id
+        await api.device(LED, lambda found: twin_of(found) == "NEW")
 
 
 async def test_only_the_replica_with_the_edge_sends_devices_of_v1alpha1(api: Api) -> None:

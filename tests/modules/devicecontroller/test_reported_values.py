@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, key_of
+from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
@@ -70,7 +71,7 @@ async def written(writer: StatusWriter, **values: str) -> None:
         finished.set()
 
     reports = {name: Report(value, 5, "string", 1) for name, value in values.items()}
-    writer.write(HERE, reports, done)
+    writer.write(HERE, reports, Origin(NODE, done, pytest.fail))
     async with asyncio.timeout(10):
         await finished.wait()
 
@@ -185,7 +186,7 @@ async def test_done_that_fails_is_tried_again(api: Api) -> None:
         finished.set()
 
     async with writing(api.client, created) as writer:
-        writer.write(HERE, {"a": Report("x", 5, None, 1)}, done)
+        writer.write(HERE, {"a": Report("x", 5, None, 1)}, Origin(NODE, done, pytest.fail))
         async with asyncio.timeout(10):
             await finished.wait()
     assert len(attempts) == 2
