@@ -49,6 +49,11 @@ class EdgeVersion(NamedTuple):
         return self <= V1_15
 
     @property
+    def is_in_its_certificate(self) -> bool:
+        """Whether a certificate that KubeEdge gave an edge of this version names its node."""
+        return self > V1_15
+
+    @property
     def knows_object_syncs(self) -> bool:
         """Whether what such an edge has is recorded in ObjectSyncs: it acknowledges by version."""
         return self >= OLDEST_TODAY

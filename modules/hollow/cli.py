@@ -82,13 +82,13 @@ if TYPE_CHECKING:
         default=Timing().node_status,
         show_default=True,
         metavar="SECONDS",
-        help="Interval between two reports of the node's status; from 1.19 on, between two looks "
+        help="Interval between two reports of the node's status; from 1.15 on, between two looks "
         "at it: only a status that changed is reported.",
     ),
     option(
         "--report-events",
         is_flag=True,
-        help="Report Events of nodes and pods, from 1.19 on (edged.reportEvent).",
+        help="Report Events of nodes and pods, from 1.15 on (edged.reportEvent).",
     ),
 )
 @output_option("text", help="Format of the output, one line per event.")
@@ -112,7 +112,7 @@ def hollow(
 
     A hollow node speaks the protocol of its version of KubeEdge as a real one does: it reports its
     status, "runs" the pods bound to it, and has devices that do what is desired and report it. It
-    starts no container and needs only a network connection. From 1.19 on it registers itself; a
+    starts no container and needs only a network connection. From 1.15 on it registers itself; a
     node of 1.1 should exist in the Kubernetes API:
 
       kubectl create -f - <<< '{"apiVersion": "v1", "kind": "Node", "metadata":

@@ -149,7 +149,7 @@ class HollowEdge:
         """Return the object of a key (`default/pod/p1`); None if there is none.
 
         A device is that of the edge's list: `device/ID`, which is `device/NAME` or, from KubeEdge
-        1.19 on, `device/NAMESPACE/NAME`.
+        1.16 on, `device/NAMESPACE/NAME`.
         """
         kind, _, name = key.partition("/")
         return self.devices.get(name) if kind == "device" else self.objects.get(key)

@@ -1,4 +1,4 @@
-"""What is the own of an edge of KubeEdge 1.19 to 1.23, whose edged is a kubelet.
+"""What is the own of an edge of KubeEdge 1.15 to 1.23, whose edged is a kubelet.
 
 metamanager      stores pushes, asks the cloud, acknowledges   (edge/pkg/metamanager)
 client           the Kubernetes API as edged sees it           (edge/pkg/metamanager/client)

@@ -9,7 +9,7 @@ from typing import Final
 
 from modules.common.crds.device_versions import DeviceVersions
 from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, selected_node
-from modules.common.edge_versions import EdgeVersion
+from modules.common.edge_versions import V1_15, EdgeVersion
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
     CONFIGMAPS,
@@ -54,7 +54,8 @@ def checks(subject: Subject) -> list[Check]:
         return list(_devices(await DeviceVersions.read(client), found))
 
     async def edges(client: KubeClient) -> list[Finding]:
-        return list(_edges(subject, await _read_fleet(client, subject)))
+        fleet = await _read_fleet(client, subject)
+        return [*_edges(subject, fleet), *_certificates(subject, fleet.nodes)]
 
     return [
         subject.api_check("ObjectSyncs: KubeEdge's record of what edges have", records),
@@ -183,6 +184,30 @@ def _edges(subject: Subject, fleet: _Fleet) -> Iterator[Finding]:
         yield Finding.ok(text) if version and version.is_tried else Finding.note(text)
     if rest:
         yield Finding.ok(f"{rest['edges']} more edges are sent {rest['messages']} objects in all")
+
+
+def _certificates(subject: Subject, nodes: list[Object]) -> Iterator[Finding]:
+    """Say which edges have certificates that name no node, as far as their versions tell."""
+    versions = {node["metadata"]["name"]: EdgeVersion.of(node) for node in nodes}
+    if not (versions and subject.strict):
+        return
+    nameless = sorted(
+        name for name, version in versions.items() if version and not version.is_in_its_certificate
+    )
+    if nameless:
+        listed = ", ".join(nameless[:_LISTED]) + (" ..." if len(nameless) > _LISTED else "")
+        yield Finding.wrong(
+            f"certificates of edges up to KubeEdge {V1_15} name no node, and "
+            f'modules.cloudhub.authorization = "strict" refuses them: {len(nameless)} '
+            f"edge{'s' * (len(nameless) != 1)} ({listed}). Accept every certificate of the CA "
+            "until each has one of its own: by joining again, or from `cloudcore certs issue`",
+            subject.command("run", "--set", 'modules.cloudhub.authorization="any-trusted"'),
+        )
+    if len(nameless) < len(versions):
+        yield Finding.note(
+            f"an edge that joined with KubeEdge up to {V1_15}, and was upgraded since, has a "
+            "certificate that names no node unless it has got another one: it is refused, too"
+        )
 
 
 def _everything(node: str, fleet: _Fleet) -> str:

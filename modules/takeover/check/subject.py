@@ -48,6 +48,8 @@ class Subject:
     """whether this cloudcore keeps its record in ObjectSyncs"""
     records_devices: bool
     """whether it keeps that of devices there too"""
+    strict: bool
+    """whether the certificate of an edge has to name its node"""
     selector: str
     """which Nodes are edges"""
     command: Command
@@ -82,6 +84,7 @@ def subject(
         is_told_of_cluster=configuration.kubernetes.configured,
         records=controller.record == "objectsync",
         records_devices=modules["devicecontroller"].record == "objectsync",
+        strict=hub.authorization == "strict",
         selector=controller.edge_node_selector,
         command=command,
     )

@@ -31,6 +31,7 @@ async def cluster(tmp_path: Path, pki: Pki) -> AsyncIterator[Cluster]:
             is_told_of_cluster=True,
             records=True,
             records_devices=False,
+            strict=True,
             selector=SELECTOR,
             command=command,
         )

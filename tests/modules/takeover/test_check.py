@@ -413,6 +413,21 @@ async def test_edges_of_other_versions(cluster: Cluster) -> None:
     assert finding.mark == "note"
 
 
+async def test_edges_whose_certificates_name_no_node(cluster: Cluster) -> None:
+    for name, version in (("old", "1.1"), ("older", "1.15"), ("new", "1.16")):
+        await have_an_edge(cluster, name, version)
+    finding = await of(cluster, SENT, "refuses them: 2 edges (old, older)")
+    assert (finding.mark, "any-trusted" in finding.command) == ("wrong", True)
+    assert (await of(cluster, SENT, "was upgraded since")).mark == "note"
+    cluster.change(strict=False)
+    assert not [each for each in await cluster.findings(SENT) if "no node" in each.text]
+
+
+async def test_no_edge_has_a_certificate_that_names_no_node(cluster: Cluster) -> None:
+    await have_an_edge(cluster)
+    assert not [each for each in await cluster.findings(SENT) if "refuses them" in each.text]
+
+
 async def test_what_edges_are_sent_of_devices(cluster: Cluster) -> None:
     api = cluster.api
     await have_an_edge(cluster)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.modules.dashboard.cloudcore import begin
+from tests.support.kubectl import program
 from tests.support.running import Running
 from tests.support.waiting import block_until
 
@@ -84,10 +85,9 @@ def edges(running: Running) -> Iterator[None]:
 
 
 def kubectl(running: Running, *arguments: str) -> str:
-    program = Path(sys.executable).parent / "kubectl"
     config = running.base / "kubeconfig"
     done = subprocess.run(
-        [program, "--kubeconfig", config, *arguments],
+        [program(), "--kubeconfig", config, *arguments],
         capture_output=True,
         text=True,
         check=False,
