@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from tests.support.forwarder import Way
 from .fleet import FLEET
 from .replica import LEASE, Replica
 from .replicas import Fleet, three_replicas
-from .world import OPTIONS, World
+from .world import OPTIONS, World, send_signal
 
 #: Seconds for everything that is on its way to have happened.
 _OVER: Final = 120.0
@@ -48,7 +47,7 @@ class ReplicatedWorld(World):
         if replica not in self._suffering and (
             pid := (await replica.cloudcore.module(module))["pid"]
         ):
-            os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
 
     async def kill_api(self) -> None:
         await self.kill("apiserver")

@@ -64,6 +64,12 @@ OPTIONS: Final = (
 Json = dict[str, Any]
 
 
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Signal a module's process, which may have ended a moment ago."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 class World:
     """What may be done, and whether all edges have what the API says they are to have."""
 
@@ -141,15 +147,14 @@ class World:
 
     async def kill(self, module: str) -> None:
         if pid := await self._pid(module):
-            os.kill(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
 
     async def outage(self, seconds: float) -> None:
         """Stop the API server for a while: connections stand, and nobody answers."""
         if pid := await self._pid("apiserver"):
-            os.kill(pid, signal.SIGSTOP)
+            send_signal(pid, signal.SIGSTOP)
             await asyncio.sleep(seconds)
-            with suppress(ProcessLookupError):  # the watchdog may have ended it
-                os.kill(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
