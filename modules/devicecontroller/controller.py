@@ -258,15 +258,15 @@ class _Controller:
         self._report.soon()
 
     def _connected(self, node: str, generation: str) -> None:
-        self._upstream.connected(node, generation)
+        self._upstream.connected(node, generation, has_just=False)
 
     def _unsure(self, node: str, item: Item) -> None:
         self._beta.updater.unsure(node, item)
 
     def _read_again(self, node: str) -> None:
-        """Begin anew with a node of which another replica has written the record."""
+        """Begin anew with a node of which another replica has written the record, if it is here."""
         if self._edges.are_connected(node):
-            self._upstream.connected(node, self._edges.generation_of(node))
+            self._upstream.doubt(node)
 
     def _found_of_today(self, nodes: set[str]) -> None:
         """Note nodes that have ObjectSyncs of devices: their edges know those of v1beta1."""

@@ -69,6 +69,7 @@ class Edges:
             on_gone=self._gone,
             # A lost connection is followed by a new one, or by its absence; or elsewhere.
             asks_silent=on_connected is not None,
+            insists=on_connected is not None,
         )
 
     def are_of_today(self, node: str) -> bool:
@@ -101,10 +102,6 @@ class Edges:
         """Note nodes with records that only edges of today have, unless more is known of them."""
         for node in nodes:
             self._generations.setdefault(node, V1_23)
-
-    def generation_of(self, node: str) -> str:
-        """Return the protocol generation of a node's edge; empty if it is not known."""
-        return self._generations.get(node, "")
 
     def arrives(self, node: str) -> None:
         """Note a node that has connected, and is not served yet."""
@@ -161,9 +158,14 @@ class Edges:
                 self._connections[node] = False
             self._connectivity.ask(node)
 
+    def ask_again(self, node: str) -> None:
+        """Ask about a node of which another replica may have become the holder."""
+        if self._asks:
+            self._connectivity.ask(node)
+
     def _found(self, node: str, generation: str) -> None:
         if self._on_connected:
-            if generation and not self.are_connected(node):
+            if not self.are_connected(node):
                 self._on_connected(node, generation)
             return
         if generation:

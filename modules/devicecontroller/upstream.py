@@ -147,18 +147,27 @@ class Upstream:
         elif message.operation == messages.LOST:
             self._beta.lost(node)
 
-    def connected(self, node: str, generation: str) -> None:
-        """Serve a node that has connected; with several replicas, once its record is read."""
+    def doubt(self, node: str) -> None:
+        """Serve a node again when CloudHub has said that it is still connected."""
+        self._disconnected(node)
+        self._edges.ask_again(node)
+
+    def connected(self, node: str, generation: str, *, has_just: bool = True) -> None:
+        """Serve a connected node; with several replicas, once its record is read.
+
+        One that has just connected asks for its devices.
+        """
+        asks_within = _ASK_WITHIN if has_just else 0.0
         if self._replica is None:
-            self._serve(node, generation)
+            self._serve(node, generation, asks_within)
             return
         self._disconnected(node)  # nothing is in flight on the new connection
         self._edges.arrives(node)
         self._alpha.node_sync.learn(node, generation)  # what it asks for meanwhile waits
-        self._replica.begin(node, generation, partial(self._serve, node, generation))
+        self._replica.begin(node, generation, partial(self._serve, node, generation, asks_within))
 
-    def _serve(self, node: str, generation: str) -> None:
-        self._alpha.node_sync.connected(node, generation, _ASK_WITHIN)
+    def _serve(self, node: str, generation: str, asks_within: float) -> None:
+        self._alpha.node_sync.connected(node, generation, asks_within)
         self._edges.connected(node, generation)
         self._alpha.edge_changed(node)
         self._beta.connected(node)

@@ -51,14 +51,17 @@ class Connectivity:
         on_found: Callable[[str, str], None],
         on_gone: Callable[[str], None],
         asks_silent: bool = True,
+        insists: bool = False,
     ) -> None:
         """Set up; `sender` is the source and the group of the questions.
 
         The callbacks get the nodes that cloudhub has answered to be connected, or not. `on_found`
         gets the node's protocol generation too; empty if cloudhub has not told it.
         If cloudhub does not answer, the node counts as connected: messages to it wait in the
-        channel anyway. With `asks_silent`, cloudhub is asked about silent nodes too.
+        channel anyway. With `insists`, as one of several replicas, it is asked until it answers:
+        the node may be elsewhere. With `asks_silent`, it is asked about silent nodes too.
         """
+        self._insists = insists
         self._asks_silent = asks_silent
         self._connections = connections
         self._context = context
@@ -118,9 +121,13 @@ class Connectivity:
             del self._asking[node]
 
     async def _ask(self, node: str) -> None:
-        async with self._room:
-            asked = time.monotonic()
-            is_there, generation = await self._is_there(node)
+        while True:
+            async with self._room:
+                asked = time.monotonic()
+                is_there, generation = await self._is_there(node)
+            if is_there is not None or not self._insists:
+                break
+            await asyncio.sleep(_CHECK_INTERVAL)
         if self._heard.get(node, 0.0) > asked:
             is_there = True  # it has sent a message meanwhile
         elif is_there:

@@ -73,6 +73,7 @@ class NodeEventHandler:
             sender=(SOURCE, GROUP),
             on_found=self._found,
             on_gone=self._gone,
+            insists=takeovers is not None,
         )
 
     def handle(self, event: WatchEvent) -> None:
@@ -247,7 +248,7 @@ class NodeEventHandler:
 
     def _found(self, node: str, generation: str) -> None:
         if self._takeovers is not None and not self._state.connections.get(node):
-            if generation:  # otherwise cloudhub has not answered, and tells it later
+            if generation:  # cloudhub tells it of each node that is here
                 self.connected(node, generation)
             return
         if generation:

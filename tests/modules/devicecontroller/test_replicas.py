@@ -18,13 +18,15 @@ from modules.common.kube import (
     OBJECTSYNCS,
     NotFound,
 )
+from modules.common.sync.connectivity import REQUEST_EXIST
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
+from modules.devicecontroller import upstream
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from supervisor.api import KubernetesSettings, ReplicasSettings
 from tests.modules.devicecontroller import beta, samples
-from tests.modules.devicecontroller.api import Api
+from tests.modules.devicecontroller.api import TIMEOUT, Api
 from tests.modules.devicecontroller.beta import (
     DEVICE,
     LED,
@@ -306,6 +308,47 @@ async def test_a_property_that_goes_while_an_edge_of_v1_1_moves_is_removed_there
         await api.desire(LED, **{"power-status": "OFF"})
         described = (await alpha_connects(b))[LED]
         assert described["twin"]["old"]["metadata"]["type"] == "deleted"
+
+
+async def is_asked(controller: Controller) -> None:
+    """Be asked whether the edge is connected, as the next thing, and deny it."""
+    question = await controller.cloudhub.receive(timeout=TIMEOUT)
+    assert (question.operation, question.resource) == (REQUEST_EXIST, f"node/{NODE}"), question
+    denial = question.error("not connected", source="cloudhub")
+    await controller.cloudhub.send_resp(denial)
+
+
+async def test_a_replica_whose_row_another_one_has_written_asks_whether_the_edge_is_here(
+    api: Api,
+) -> None:
+    """Its CloudHub may have crashed, and the edge has dialled another replica since."""
+    async with two_replicas(api) as (a, b):
+        await api.create(DEVICES, samples.device(twins={"power-status": "OFF"}))
+        await alpha_connects(a)
+        await alpha_connects(b)
+        await api.desire(LED, **{"power-status": "ON"})
+        changed = await b.said()
+        assert changed.resource == f"node/{NODE}/device/{LED}/twin/cloud_updated"
+        await is_asked(a)
+        await api.desire(LED, **{"power-status": "OFF"})
+        assert (await b.said()).resource == changed.resource
+        await a.hear("other", "", tell(V1_1), "connected", "cloudhub")
+        await a.hear("other", "membership/detail", b"{}", "get")
+        assert (await a.said()).resource == "node/other/membership/detail"
+
+
+async def test_an_edge_of_v1_1_that_a_restarted_replica_finds_is_sent_its_devices_unasked(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "_ASK_WITHIN", 1000.0)  # what one that has connected is given
+    await api.create(DEVICES, samples.device())
+    async with replica(api, "a") as a:
+        await alpha_connects(a)
+    async with replica(api, "a") as a:
+        a.edges[NODE] = V1_1
+        answer = await a.said()
+        assert answer.resource == f"node/{NODE}/membership/detail"
+        assert [each["id"] for each in answer.content["devices"]] == [LED]
 
 
 class Held:

@@ -7,10 +7,12 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
-from ipc import Message, MessageTooLarge
+from ipc import Message, MessageTooLarge, Timeout
 from modules.common import times
 from modules.common.kube import ApiError
+from modules.common.sync import connectivity
 from modules.common.sync.connectivity import Connectivity
+from modules.common.wire.generations import V1_23, tell
 from modules.edgecontroller import EdgeController
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -363,15 +365,44 @@ async def test_what_asking_about_a_node_raises_ends_the_asking() -> None:
     def fail(node: str, generation: str = "") -> None:
         raise ZeroDivisionError(node, generation)
 
-    connectivity = Connectivity(
+    asking = Connectivity(
         {}, cast("Any", Context()), sender=("s", "g"), on_found=fail, on_gone=fail
     )
-    running = asyncio.create_task(connectivity.run())
+    running = asyncio.create_task(asking.run())
     await asyncio.sleep(0)
-    connectivity.ask("n")
+    asking.ask("n")
     with pytest.raises(ExceptionGroup) as caught:
         await running
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_cloudhub_is_asked_until_it_answers_whether_a_node_is_at_this_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connectivity, "_CHECK_INTERVAL", 0.0)
+    answers = [Timeout("cloudhub is busy"), Timeout("cloudhub is busy"), tell(V1_23)]
+    found = asyncio.Queue[tuple[str, str]]()
+
+    class Context:
+        async def send_sync(self, _: str, question: Message, *__: Any) -> Message:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return question.response(answer, source="cloudhub")
+
+    asking = Connectivity(
+        {},
+        cast("Any", Context()),
+        sender=("s", "g"),
+        on_found=lambda *what: found.put_nowait(what),
+        on_gone=lambda _: None,
+        insists=True,
+    )
+    running = asyncio.create_task(asking.run())
+    await asyncio.sleep(0)
+    asking.ask("n")
+    assert await found.get() == ("n", V1_23)
+    running.cancel()
 
 
 async def test_outbox_knows_what_types_are_due_to_whom() -> None:
