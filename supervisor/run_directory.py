@@ -80,7 +80,8 @@ class RunDirectory:
             self._metrics_dir.mkdir(mode=0o700)
             restored.append(self._metrics_dir.name)
         if restored:
-            log.warning("the run directory was removed, or files in it: restored %s", restored)
+            listed = ", ".join(restored)
+            log.warning("the run directory was removed, or files in it: restored %s", listed)
 
     def _release(self) -> None:
         self._held.close()

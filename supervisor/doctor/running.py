@@ -57,12 +57,16 @@ def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str])
             )
         late = [each for each in status["modules"] if each["enabled"] and each["state"] != "ready"]
         yield from (_not_ready(module, command) for module in late)
+        troubled = [each for each in status["modules"] if each["state"] == "ready" and _why(each)]
+        for module in troubled:
+            text = f"module {module['name']} is ready, but {_why(module)}"
+            yield Finding.wrong(text, command("logs", module["name"]))
         dead = [each for each in status["modules"] if each["inbox"]["dead_letters"]]
         for module in dead:
             count = module["inbox"]["dead_letters"]
             text = f"{module['name']} has {count} dead letters: messages that could not be handled"
             yield Finding.wrong(text, command("dead-letters", "list"))
-        if not late:
+        if not late and not troubled:
             yield Finding.ok(f"cloudcore runs as process {status['pid']}, all modules are ready")
 
     return [Check("the running cloudcore", look)]
@@ -72,6 +76,13 @@ def _not_ready(module: dict[str, Any], command: Callable[..., str]) -> Finding:
     name, state = module["name"], module["state"]
     why = module.get("reason") or (module["last_exit"] or {}).get("reason") or ""
     text = f"module {name} is {state}{f': {why}' if why else ''}"
+    if state == "stopped":
+        return Finding.wrong(text, command("start", name))
     if module["last_exit"]:
         return Finding.wrong(text, command("crashes", name, "--last"))
     return Finding.wrong(text, command("logs", name))
+
+
+def _why(module: dict[str, Any]) -> str:
+    """Return what is wrong with a module that is ready: it is suspended, its disk is full."""
+    return str(module.get("reason") or module["details"].get("trouble") or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -78,11 +79,22 @@ def _open(name: str, address: str, port: int, kind: str) -> socket.socket:
             _datagrams(family, address, port) if kind == "udp" else _streams(family, address, port)
         )
     except (OSError, UnicodeError, OverflowError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = _reason(error)
         text = f"cannot listen on {address}:{port} for {name}: {why}"
         raise OSError(getattr(error, "errno", None), text) from error
     opened.setblocking(False)
     return opened
+
+
+def _reason(error: Exception) -> str:
+    """Return why there is no socket, without the address, which socket.create_server adds."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno == errno.EADDRINUSE:
+        return f"{os.strerror(error.errno)}; `cloudcore doctor` names the process that uses it"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror or error)
+    return os.strerror(error.errno)
 
 
 def _streams(family: int, address: str, port: int) -> socket.socket:

@@ -226,6 +226,18 @@ def test_the_running_cloudcore(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
             "wrong: module plain is failed: no key $ cloudcore crashes plain --last",
         ),
         (
+            running("stopped", reason="did not stop within 10 s", last_exit={"reason": "killed"}),
+            "wrong: module plain is stopped: did not stop within 10 s $ cloudcore start plain",
+        ),
+        (
+            running(reason="process 8 is suspended"),
+            "wrong: module plain is ready, but process 8 is suspended $ cloudcore logs plain",
+        ),
+        (
+            running(details={"trouble": "disk full"}),
+            "wrong: module plain is ready, but disk full $ cloudcore logs plain",
+        ),
+        (
             running(dead_letters=2),
             (
                 "wrong: plain has 2 dead letters: messages that could not be handled "

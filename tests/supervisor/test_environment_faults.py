@@ -101,7 +101,7 @@ def test_a_run_directory_that_goes_away_is_made_again_with_all_in_it(tmp_path: P
         starts = counted(running)
         assert starts == 2
         remove(run)
-        running.wait_for(r"the run directory was removed.*restored .*/run.*metrics")
+        running.wait_for(r"the run directory was removed.*restored /.*/run, .*metrics")
         running.wait_for("the admin socket was removed: listening on .* again")
         assert run.stat().st_mode & 0o777 == 0o700
         assert (run / "cloudcore.pid").read_text() == f"{running.process.pid}\n"

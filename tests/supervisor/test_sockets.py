@@ -128,3 +128,14 @@ def test_a_stopped_module_refuses_and_a_started_one_accepts(tmp_path: Path) -> N
         running.cli("start", "listening")
         with connect((host, int(port))) as connection:
             assert int(connection.recv(100)) == running.module("listening")["pid"]
+
+
+def test_a_port_that_is_taken_has_a_reason_of_one_line_without_the_address_twice() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="cannot listen") as raised:
+            sockets.open_all({"door": Listener("127.0.0.1", port)})
+    assert raised.value.strerror == (
+        f"cannot listen on 127.0.0.1:{port} for door: Address already in use; "
+        "`cloudcore doctor` names the process that uses it"
+    )
