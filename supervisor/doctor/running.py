@@ -76,6 +76,8 @@ def _not_ready(module: dict[str, Any], command: Callable[..., str]) -> Finding:
     name, state = module["name"], module["state"]
     why = module.get("reason") or (module["last_exit"] or {}).get("reason") or ""
     text = f"module {name} is {state}{f': {why}' if why else ''}"
+    if why.startswith("waits for "):  # what it waits for has a finding of its own
+        return Finding.wrong(text)
     if state == "stopped":
         return Finding.wrong(text, command("start", name))
     if module["last_exit"]:

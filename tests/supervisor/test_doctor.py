@@ -230,6 +230,10 @@ def test_the_running_cloudcore(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
             "wrong: module plain is stopped: did not stop within 10 s $ cloudcore start plain",
         ),
         (
+            running("stopped", reason="waits for door, which is failed"),
+            "wrong: module plain is stopped: waits for door, which is failed",
+        ),
+        (
             running(reason="process 8 is suspended"),
             "wrong: module plain is ready, but process 8 is suspended $ cloudcore logs plain",
         ),
