@@ -70,13 +70,24 @@ class GoneNodes:
             await asyncio.sleep(DROP_INTERVAL)
 
     async def look(self) -> None:
-        """Look at the Leases of all nodes once; raises a KubeError."""
+        """Look at the Leases of all nodes once; raises a KubeError that is not about one alone."""
+        all_worked = True
         pages = self._client.pages(LEASES, self._namespace, label_selector=f"{LABEL}={OF_NODE}")
         async for page in pages:
             for lease in page.items:
                 # A claim may have written the Lease meanwhile.
-                with suppress(Conflict, NotFound):
-                    await self._look_at(lease)
+                try:
+                    with suppress(Conflict, NotFound):
+                        await self._look_at(lease)
+                except KubeError as error:
+                    if error.retriable:
+                        raise
+                    all_worked = False
+                    name = lease["metadata"]["name"]
+                    text = f"Lease {name}: what is left of its node stays: {error}; {error.hint}"
+                    self._failures.failed("one", type(error).__name__, text)
+        if all_worked:
+            self._failures.worked("one")
 
     async def _look_at(self, lease: Object) -> None:
         node = named(OF_NODE, lease["metadata"]["name"])

@@ -11,12 +11,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from modules.common.failure_log import FailureLog
-from modules.common.kube import KubeClient, KubeError, NotFound, Object, Resource, retry_listing
+from modules.common.kube import (
+    BadRequest,
+    Invalid,
+    KubeClient,
+    KubeError,
+    NotFound,
+    Object,
+    Resource,
+    retry_listing,
+)
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import EVERY_NODE, Record
@@ -90,7 +100,7 @@ class Takeovers:
         for first in range(0, len(rows), _AT_ONCE):
             # Not a group of tasks: what fails is to be a KubeError, which is retried.
             some = rows[first : first + _AT_ONCE]
-            await asyncio.gather(*(self._syncs.publish(*each) for each in some))
+            await asyncio.gather(*(self._publish(*each) for each in some))
         for node in self._record.nodes():
             self._record.replace_rows(node, {}, self._kinds)
         await self._syncs.load_node(EVERY_NODE, self._namespace)
@@ -115,8 +125,19 @@ class Takeovers:
         if sync is None:
             return
         patch = {"metadata": {"labels": {NODE_LABEL: label_of(sync.node)}}}
-        with suppress(NotFound):
-            await self._client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
+        name, namespace = metadata["name"], metadata.get("namespace")
+        try:
+            with suppress(NotFound):
+                await self._client.patch(resource, name, patch, namespace)
+        except (BadRequest, Invalid) as error:  # this one alone
+            what = resource.describe(namespace or "", name)
+            log.warning("%s: is not found when its node connects: %s", what, error)
+
+    async def _publish(self, node: str, item: Item, row: Row) -> None:
+        try:
+            await self._syncs.publish(node, item, row)
+        except (BadRequest, Invalid) as error:  # this one alone
+            log.warning("node %s: has %s, which cannot be written: %s", node, "/".join(item), error)
 
     async def run(self) -> None:
         """Write, and forget the records of nodes that have gone, until cancelled."""
@@ -133,7 +154,8 @@ class Takeovers:
         self.give_up(node)
         self._gone.pop(node, None)
         self._lost.discard(node)
-        self._reading[node] = asyncio.create_task(self._read(node, then))
+        self._reading[node] = reading = asyncio.create_task(self._read(node, then))
+        reading.add_done_callback(partial(_report_failure, node))
 
     def is_reading(self, node: str) -> bool:
         """Whether the record of a node is being read."""
@@ -191,3 +213,8 @@ class Takeovers:
             for node in [node for node, since in self._gone.items() if since < before]:
                 if self._syncs.forget_node(node):
                     del self._gone[node]
+
+
+def _report_failure(node: str, reading: asyncio.Task[None]) -> None:
+    if not reading.cancelled() and (error := reading.exception()):
+        log.error("node %s: is not served until it connects again", node, exc_info=error)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import LEASES, NODES, OBJECTSYNCS
+from modules.common.kube import LEASES, NODES, OBJECTSYNCS, Forbidden
+from modules.common.kube.transport import Request, Transport
 from modules.common.replicas.leases import OF_NODE, make
 from modules.common.sync.gone_nodes import GONE_SINCE, GoneNodes
 from modules.common.sync.record import KEEP_ROWS
@@ -61,6 +62,24 @@ async def test_what_is_left_stays_for_a_day(
     await gone.look()
     assert set(await leases(cloud)) == {f"node.{HERE}"}
     assert await syncs(cloud) == {HERE}
+
+
+async def test_a_lease_that_is_refused_keeps_no_other_from_being_looked_at(
+    cloud: Cloud, gone: GoneNodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = Transport.send
+
+    async def refusing(transport: Transport, request: Request) -> Any:
+        if request.method == "PUT" and request.path.endswith(f"node.{GONE}"):
+            raise Forbidden(403, "Forbidden", "not this one")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", refusing)
+    lease = make(OF_NODE, "edge-later", {"holderIdentity": "a", "leaseTransitions": 1})
+    await cloud.api.create(LEASES, lease, "default")
+    await gone.look()
+    assert GONE_SINCE in (await leases(cloud))["node.edge-later"]
+    assert f"node.{GONE}: what is left of its node stays" in caplog.text
 
 
 async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: GoneNodes) -> None:

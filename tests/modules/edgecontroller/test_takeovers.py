@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS, Gone
+from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS, Gone, Invalid
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, sync_form
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
 from supervisor.api import ReplicasSettings
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 from .cloud import Cloud
 from .objects import BARRIER, NODE, Json, node, pod
@@ -209,6 +210,36 @@ async def test_a_list_that_expires_while_it_is_labelled_is_begun_anew(
     await test_what_was_written_before_there_were_replicas_is_found(cloud)
     assert next(failures, None) is None
     assert "up to date" not in caplog.text
+
+
+async def test_an_objectsync_that_is_refused_keeps_no_other_from_being_labelled(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = Transport.send
+
+    async def refusing(transport: Transport, request: Request) -> Any:
+        if request.method == "PATCH" and request.path.endswith(f"{NODE}.u-0"):
+            raise Invalid(422, "Invalid", "no such label")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", refusing)
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "refused"}
+    await cloud.api.create(
+        OBJECTSYNCS, {"metadata": {"name": f"{NODE}.u-0"}, "spec": spec}, "default"
+    )
+    await test_what_was_written_before_there_were_replicas_is_found(cloud)
+    assert f"{NODE}.u-0: is not found when its node connects" in caplog.text
+
+
+async def test_what_ends_the_reading_of_a_record_is_reported(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(FencedObjectSyncs, "load_node", fails)
+    await replica.connect(generation=V1_23)
+    await until(lambda: f"node {NODE}: is not served until it connects again" in caplog.text)
 
 
 def test_a_name_that_is_longer_than_a_label_has_a_label_too() -> None:
