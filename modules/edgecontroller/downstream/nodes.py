@@ -151,6 +151,8 @@ class NodeEventHandler:
 
     def connected(self, node: str, generation: str) -> None:
         """Serve a connected node; with several replicas, once its record has been read."""
+        if generation == V1_23:
+            self.registrations.connected(node)  # it may insert its Node before that
         if self._takeovers is None:
             self._serve(node, generation)
             return
@@ -172,7 +174,6 @@ class NodeEventHandler:
         self.connectivity.connected(node)
         today = generation == V1_23
         if today:
-            self.registrations.connected(node)
             self._updater.disconnected(node)  # nothing is in flight on the new connection
         else:
             self._state.record.forget_seen(node)

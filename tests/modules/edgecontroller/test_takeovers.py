@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import count
@@ -133,7 +134,7 @@ async def test_an_object_is_in_the_record_before_it_is_sent(replica: Cloud) -> N
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid = created["metadata"]["uid"]
-    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
+    sent = await replica.until("update", f"node/{NODE}/default/pod/p")
     sync = await sync_of(replica, uid)
     assert sync["metadata"]["labels"] == {NODE_LABEL: NODE}
     await replica.acknowledge(sent)
@@ -144,7 +145,7 @@ async def test_a_deletion_is_in_the_record_before_it_is_sent(replica: Cloud) -> 
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid = created["metadata"]["uid"]
-    await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
+    await replica.acknowledge(await replica.until("update", f"node/{NODE}/default/pod/p"))
     await recorded(replica, uid, created["metadata"]["resourceVersion"])
     await replica.api.delete(PODS, "p", "default", grace_period=0)
     deleted = await replica.until("delete", f"node/{NODE}/default/pod/p")
@@ -159,7 +160,7 @@ async def test_an_answer_does_not_count_if_another_replica_has_written_the_recor
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
-    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
+    sent = await replica.until("update", f"node/{NODE}/default/pod/p")
     await set_version(replica, uid, "1")
     await replica.acknowledge(sent)
     again = await replica.until("update", f"node/{NODE}/default/pod/p")
@@ -229,6 +230,30 @@ async def test_an_objectsync_that_is_refused_keeps_no_other_from_being_labelled(
     )
     await test_what_was_written_before_there_were_replicas_is_found(cloud)
     assert f"{NODE}.u-0: is not found when its node connects" in caplog.text
+
+
+async def test_a_loss_of_which_half_is_seen_while_the_record_is_read_is_noticed(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An edge that starts without its Node inserts it twice, within 100 ms."""
+    load_node, is_open = FencedObjectSyncs.load_node, asyncio.Event()
+
+    async def waits(*arguments: Any) -> None:
+        await is_open.wait()
+        await load_node(*arguments)
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(registrations, "HOLD", 15.0)
+    monkeypatch.setattr(registrations, "SETTLE", 15.0)
+    created = await replica.api.create(PODS, pod("p", NODE), "default")
+    await write_sync(replica, "p", created["metadata"]["uid"], "1")
+    monkeypatch.setattr(FencedObjectSyncs, "load_node", waits)
+    await replica.connect(generation=V1_23)
+    await replica.call("insert", f"null/node/{NODE}", node())
+    is_open.set()
+    await replica.until("update", f"node/{NODE}/default/pod/p")
+    await replica.call("insert", f"null/node/{NODE}", node())
+    assert f"node {NODE}: is sent everything" in caplog.text
 
 
 async def test_what_ends_the_reading_of_a_record_is_reported(
