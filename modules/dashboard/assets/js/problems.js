@@ -24,6 +24,12 @@ function modules(status) {
         bad: ["crashed", "failed", "backoff"].includes(module.state),
       }];
     }
+    const trouble = module.reason || module.details?.trouble; // suspended; a full disk
+    if (trouble) {
+      return [{
+        kind: "module", what: module.name, state: "in trouble", since: null, why: trouble, href, bad: true,
+      }];
+    }
     const waiting = module.details?.waiting_for;
     return waiting ? [{
       kind: "module", what: module.name, state: "waiting", since: module.since,

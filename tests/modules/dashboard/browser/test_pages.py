@@ -151,6 +151,18 @@ def test_a_module_is_killed_while_one_looks(tab: Tab) -> None:
     expect(page.get_by_role("main")).to_contain_text("Last lines of output")
 
 
+def test_a_module_that_is_suspended_is_not_well(tab: Tab) -> None:
+    page = tab.open("/")
+    expect(page.get_by_text("All is well")).to_be_visible()
+    pid = tab.running.module("devicecontroller")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        expect(page.locator(".problems")).to_contain_text(f"process {pid} is suspended")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(page.get_by_text("All is well")).to_be_visible()
+
+
 def test_the_dashboard_is_killed_while_one_looks(tab: Tab) -> None:
     page = tab.open("/")
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
