@@ -37,6 +37,8 @@ class Row(NamedTuple):
     payload: Any = None
     #: Whether a second store is known to have had the row, too.
     in_second: bool = False
+    #: The version that was acknowledged before that became unsure: the second store may say it yet.
+    doubted: str = ""
 
 
 class _Line(msgspec.Struct, array_like=True):
@@ -50,6 +52,7 @@ class _Line(msgspec.Struct, array_like=True):
     seen: str
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     in_second: bool = False
+    doubted: str = ""
 
 
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -62,8 +65,10 @@ def line(node: str, item: Item, row: Row | None) -> Line:
     """Return what is written for a row; None: the node has no such object any more."""
     if row is None:
         return (node, *item, None, "")
-    if row.in_second:
+    if row.doubted:
         return (node, *item, *row)
+    if row.in_second:
+        return (node, *item, *row[:-1])
     rest = () if row.payload is None else (row.payload,)
     return (node, *item, row.uid, row.seen, *rest)
 
@@ -159,9 +164,8 @@ class Journal:
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     self._set_aside(number, error)
                     return
-                row = (
-                    None if read.uid is None else Row(read.uid, read.seen, payload, read.in_second)
-                )
+                rest = (read.seen, payload, read.in_second, read.doubted)
+                row = None if read.uid is None else Row(read.uid, *rest)
                 yield read.node, (read.type, read.namespace, read.name), row
 
     def _payload(self, read: _Line) -> Any:

@@ -173,8 +173,9 @@ class Record:
 
         Should the node be to have it again before it has acknowledged that, it is sent once more.
         """
-        if self.seen(node, item):
-            self.acknowledge(node, item, "")
+        row = self.row(node, item)
+        if row is not None and row.seen:
+            self._set(node, item, _unsure(row))
             self._uncommitted = True
 
     def commit(self) -> None:
@@ -186,7 +187,7 @@ class Record:
         """Record the version that a node has acknowledged; a later `flush` writes it."""
         row = self.row(node, item)
         if row is not None and row.seen != version:
-            self._set(node, item, row._replace(seen=version))
+            self._set(node, item, row._replace(seen=version, doubted=""))
 
     def carry_over(self, node: str, item: Item, version: str) -> None:
         """Record that a newer version is no other to a node, which has acknowledged an older one.
@@ -214,7 +215,7 @@ class Record:
         self.on_forget(node)
         for item, row in self.items(node).items():
             if row.seen:
-                self._set(node, item, row._replace(seen=""))
+                self._set(node, item, _unsure(row))
 
     def note_row(self, node: str, item: Item, row: Row) -> None:
         """Record a row, if there is none of the item, without a word to the second store."""
@@ -272,6 +273,10 @@ class Record:
         for node, rows in self._rows.items():
             for item, row in rows.items():
                 yield node, item, row
+
+
+def _unsure(row: Row) -> Row:
+    return row._replace(seen="", doubted=row.seen)
 
 
 async def drop_rows_of_gone_nodes(record: Record, has_node: Callable[[str], bool]) -> None:

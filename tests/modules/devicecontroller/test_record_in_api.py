@@ -13,6 +13,8 @@ from modules.common.kube import (
     DEVICESTATUSES,
     OBJECTSYNCS,
 )
+from modules.common.sync import object_syncs
+from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     DEVICE,
@@ -24,6 +26,7 @@ from tests.modules.devicecontroller.beta import (
     make_device,
     make_model,
     model,
+    moves,
 )
 from tests.modules.devicecontroller.controller import Controller, running
 from tests.support.waiting import eventually
@@ -41,6 +44,10 @@ async def kept(api: Api) -> dict[str, str]:
         each["metadata"]["name"]: each.get("status", {}).get("objectResourceVersion", "")
         for each in page.items
     }
+
+
+def all_sure(found: dict[str, str]) -> bool:
+    return not {"", "0"} & set(found.values())
 
 
 async def becomes(api: Api, *objects: Json) -> None:
@@ -186,6 +193,29 @@ async def test_edges_without_a_change_are_told_nothing_after_the_file_is_lost(ap
         edge = Edge(controller)
         await edge.connect()
         await edge.takes("update", MODEL)
+
+
+async def test_what_became_unsure_before_a_crash_is_not_taken_for_sure_from_an_objectsync(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has it at once, the API a moment later, which may be too late."""
+    its_model, its_device = await make_model(api), await make_device(api)
+    async with running(api.settings, record="objectsync") as controller:
+        edge = Edge(controller)
+        await edge.connect()
+        await edge.takes_device()
+        await eventually(lambda: kept(api), lambda found: len(found) == 2 and all_sure(found))
+        monkeypatch.setattr(object_syncs, "_PAUSE", 1000.0)
+        await moves(api, "other")
+        await edge.said("update", "membership")
+        await edge.said("delete", MODEL)
+        await edge.said("delete", DEVICE)
+    assert set(await kept(api)) == {name_of(its_model), name_of(its_device)}
+    assert all_sure(await kept(api))
+    await moves(api, NODE)
+    async with running(api.settings, record="objectsync") as controller:
+        controller.edges[NODE] = V1_23  # connected all the time
+        await Edge(controller).takes_device()
 
 
 async def test_without_the_definitions_the_file_is_used(
