@@ -19,7 +19,7 @@ from modules.common.sync.in_flight import InFlight
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23, generation_of
 from modules.devicecontroller.edge_messages import event_id_of
-from modules.devicecontroller.edges import Edges
+from modules.devicecontroller.edges import SOURCE, Edges
 from modules.devicecontroller.replica import Replica
 from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
@@ -66,6 +66,7 @@ class Upstream:
         self._edges = edges
         self._set_aside = set_aside
         self._in_flight = InFlight(limit)
+        self._writing: set[asyncio.Task[None]] = set()
         #: Messages that have nothing to be written, by their ids: they are only acknowledged.
         self._empty: dict[str, ipc.Delivery] = {}
         self._confirmations: KeyedQueue[str] = KeyedQueue(
@@ -146,6 +147,22 @@ class Upstream:
             self.drop_if_elsewhere(node)
         elif message.operation == messages.LOST:
             self._beta.lost(node)
+            if message.reply_to:
+                writing = asyncio.create_task(self._write_loss(node, message))
+                self._writing.add(writing)
+                writing.add_done_callback(self._writing.discard)
+
+    async def _write_loss(self, node: str, question: ipc.Message) -> None:
+        """Answer EdgeController of this replica whether the API knows what a node has lost."""
+        is_reading = self._replica is not None and self._replica.is_reading(node)
+        if not is_reading and await self._beta.updater.write_loss(node):
+            answer = question.response("OK", source=SOURCE)
+        else:
+            answer = question.error("what it has is not written", source=SOURCE)
+        try:
+            await self._context.send_resp(answer)
+        except ipc.ChannelError as error:
+            log.debug("node %s: cannot answer what it has lost: %s", node, error)
 
     def doubt(self, node: str) -> None:
         """Serve a node again when CloudHub has said that it is still connected."""

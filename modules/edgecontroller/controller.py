@@ -230,7 +230,7 @@ class Controller:
                     answers,
                     state,
                     self._config.node_update_frequency,
-                    self._nodes.registrations.registered,
+                    self._nodes.registered,
                 ),
                 PodWriter(client, self._cloudhub, state, rights),
                 LeaseKeeper(client),

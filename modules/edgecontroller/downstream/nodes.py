@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from ipc import ChannelError, ChannelFull, ModuleUnavailable
+from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.kube import (
     NODES,
@@ -16,6 +17,7 @@ from modules.common.kube import (
     Reason,
     SetAside,
     Subject,
+    Unreachable,
     WatchEvent,
     reference,
 )
@@ -37,6 +39,8 @@ _OP_LOST: Final = "lost"
 
 #: Seconds until it is told again, while DeviceController is stopped.
 _TELL_AGAIN: Final = 5.0
+#: Seconds in which DeviceController writes to the API what a node has lost.
+_LOSS_TIMEOUT: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +140,42 @@ class NodeEventHandler:
                 self._any_lost.clear()
 
     def _has_lost(self, node: str) -> None:
+        if self._takeovers is None:
+            self._tell_later(node)
+
+    def _tell_later(self, node: str) -> None:
         self._lost[node] = None
         self._any_lost.set()
+
+    async def registered(self, node: str, namespace: str, *, exists: bool) -> None:
+        """Note that a node has inserted its Node; it is answered when this returns.
+
+        With several replicas, what it has lost is written to the API by then: whoever takes it over
+        from now on cannot know it otherwise. Raises Unreachable if it cannot be written in time.
+        """
+        if self._takeovers is None:
+            self.registrations.registered(node, namespace, exists=exists)
+            return
+        if self._takeovers.is_reading(node):
+            raise Unreachable(f"node {node}: what it has is being read")
+        if not self.registrations.registered(node, namespace, exists=exists):
+            return
+        rows = [(node, item) for item in self._state.record.items(node)]
+        if await self._takeovers.weaken(rows) or not await self._devices_are_lost(node):
+            raise Unreachable(f"node {node}: what it has lost cannot be written in time")
+
+    async def _devices_are_lost(self, node: str) -> bool:
+        """Tell DeviceController of a loss, and return whether it has written that."""
+        message = change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
+        try:
+            answers = await self._context.send_to_group_sync(
+                _DEVICE_CONTROLLER, message, _LOSS_TIMEOUT
+            )
+        except ChannelError as error:  # it is down, and is told when it is not
+            log.debug("node %s: devicecontroller is told later that it starts: %s", node, error)
+            self._tell_later(node)
+            return True
+        return all(answer.operation != OP_ERROR for answer in answers)
 
     def has_node(self, node: str) -> bool:
         """Whether there is a Node of a name, as far as is known here."""

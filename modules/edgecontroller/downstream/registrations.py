@@ -50,13 +50,13 @@ class Registrations:
         self._state.sent_own_node.discard(node)
         self._state.node_held_until[node] = time.monotonic() + HOLD
 
-    def registered(self, node: str, namespace: str, *, exists: bool) -> None:
+    def registered(self, node: str, namespace: str, *, exists: bool) -> bool:
         """Handle an insert, which is to be answered: `exists` if there was a Node.
 
-        `namespace` is that of its resource.
+        `namespace` is that of its resource. Returns whether the node's database may be empty.
         """
         if namespace == NULL_NAMESPACE and not self._shows_a_loss(node, exists):
-            return
+            return False
         if node not in self._repaired:
             log.info("node %s: is sent everything, for its database may be empty", node)
             if namespace == NULL_NAMESPACE:
@@ -64,6 +64,7 @@ class Registrations:
             self._state.record.forget_seen(node)
             self._state.mark_all(node)
             self._on_loss(node)
+        return True
 
     def patches_its_node(self, node: str, namespace: str) -> None:
         """Note that a node has its Node: its kubelet patches it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -44,7 +44,7 @@ class NodeWriter:
         answers: Answers,
         state: State,
         update_frequency: float,
-        registered: Callable[..., None],
+        registered: Callable[..., Awaitable[None]],
     ) -> None:
         """Set up; `registered` is NodeEventHandler's."""
         self._client = client
@@ -70,10 +70,10 @@ class NodeWriter:
             created = await ask(lambda: self._client.create(NODES, node), self._client.health)
         except AlreadyExists:
             self._check_known(name)
-            self._registered(name, about.namespace, exists=True)
+            await self._registered(name, about.namespace, exists=True)
             raise
         log.info("node %s: registered", name)
-        self._registered(name, about.namespace, exists=False)
+        await self._registered(name, about.namespace, exists=False)
         return created
 
     async def register_if_absent(self, question: Message, about: ObjectResource) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import ipc
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
     DEVICES,
@@ -286,6 +287,19 @@ async def test_who_asks_before_the_record_is_read_is_answered_after_it(
         await has_seen_all(api, b)
         reading.is_open.set()
         assert await gets_list(moved) == [beta.ID]
+
+
+async def test_what_an_edge_has_lost_is_in_the_record_before_edgecontroller_is_answered(
+    api: Api,
+) -> None:
+    async with replica(api, "a") as a:
+        _, device = await has_device(api, a)
+        lost = ipc.Message.build("edgecontroller", "resource", "lost", f"node/{NODE}", None)
+        (answer,) = await a.cloudhub.send_to_group_sync("devicecontroller", lost)
+        assert answer.operation == "response"
+        sync = await sync_of(api, device)
+        assert sync
+        assert sync["status"]["objectResourceVersion"] == "0"
 
 
 async def alpha_connects(controller: Controller) -> Json:

@@ -31,6 +31,7 @@ class ModuleContext:
         self.send_resp = context.send_resp
         self.send_sync = context.send_sync
         self.send_to_group = context.send_to_group
+        self.send_to_group_sync = context.send_to_group_sync
         self.take = context.take
         self.stopped = context.stopped
         self.is_ready = asyncio.Event()

@@ -232,7 +232,18 @@ async def test_an_objectsync_that_is_refused_keeps_no_other_from_being_labelled(
     assert f"{NODE}.u-0: is not found when its node connects" in caplog.text
 
 
-async def test_a_loss_of_which_half_is_seen_while_the_record_is_read_is_noticed(
+async def registers(replica: Cloud, namespace: str) -> None:
+    """Insert the Node, which is there, until the record of the node has been read."""
+
+    async def code() -> int:
+        answer = await replica.call("insert", f"{namespace}/node/{NODE}", node())
+        code: int = answer.content["Err"]["ErrStatus"]["code"]
+        return code
+
+    assert await eventually(code, lambda found: found != 503) == 409
+
+
+async def test_a_loss_that_is_shown_while_the_record_is_read_is_noticed(
     replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An edge that starts without its Node inserts it twice, within 100 ms."""
@@ -249,11 +260,26 @@ async def test_a_loss_of_which_half_is_seen_while_the_record_is_read_is_noticed(
     await write_sync(replica, "p", created["metadata"]["uid"], "1")
     monkeypatch.setattr(FencedObjectSyncs, "load_node", waits)
     await replica.connect(generation=V1_23)
-    await replica.call("insert", f"null/node/{NODE}", node())
+    first = await replica.call("insert", f"null/node/{NODE}", node())
+    assert first.content["Err"]["ErrStatus"]["code"] == 503
     is_open.set()
-    await replica.until("update", f"node/{NODE}/default/pod/p")
-    await replica.call("insert", f"null/node/{NODE}", node())
+    for _ in range(2):
+        await registers(replica, "null")
     assert f"node {NODE}: is sent everything" in caplog.text
+
+
+async def test_what_an_edge_has_lost_is_in_the_record_before_it_is_answered(
+    replica: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever takes it over from then on cannot know it otherwise."""
+    caplog.set_level("INFO")
+    created = await replica.api.create(PODS, pod("p", NODE), "default")
+    uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+    await write_sync(replica, "p", uid, version)
+    await replica.connect(generation=V1_23)
+    await registers(replica, "kubeedge")  # as an edge up to 1.22
+    assert f"node {NODE}: is sent everything" in caplog.text
+    assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
 
 
 async def test_what_ends_the_reading_of_a_record_is_reported(
