@@ -229,8 +229,15 @@ INSIDE: Final = (
     ),
     Entry(
         _EDGE, messages.GROUP, devices.LOST, "", "",
-        ("modules/edgecontroller/downstream/nodes.py:NodeEventHandler._tell_what_is_lost",),
-        "devicecontroller: no answer", "a node's edge may have lost its database",
+        ("modules/edgecontroller/downstream/nodes.py:NodeEventHandler._tell_what_is_lost",
+        "modules/edgecontroller/downstream/nodes.py:NodeEventHandler._devices_are_lost"),
+        "devicecontroller: no answer; of several replicas, `response` or `error`",
+        "a node's edge may have lost its database",
+    ),
+    Entry(
+        _DEVICE, messages.GROUP, f"response, {OP_ERROR}", "", "",
+        ("modules/devicecontroller/upstream.py:Upstream._write_loss",),
+        "edgecontroller", "what an edge has lost is written to the API, or cannot be in time",
     ),
     Entry(
         _HUB, protocol.GROUP,
