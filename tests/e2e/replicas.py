@@ -185,7 +185,8 @@ class Fleet:
             selector = f"spec.nodeName={name}"
             for pod in (await self.api.list(PODS, "default", field_selector=selector)).items:
                 await self.api.delete(PODS, pod["metadata"]["name"], "default", grace_period=0)
-            await self.api.delete(NODES, name)
+            with suppress(NotFound):
+                await self.api.delete(NODES, name)
         for lease in (await self.api.list(LEASES, NAMESPACE)).items:
             with suppress(NotFound):
                 await self.api.delete(LEASES, lease["metadata"]["name"], NAMESPACE)
