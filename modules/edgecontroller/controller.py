@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from modules.common.kube import (
     EventRecorder,
@@ -33,6 +33,7 @@ from modules.edgecontroller.downstream.configuration import ConfigurationEventHa
 from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
+from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
 from modules.edgecontroller.downstream.record_in_api import record_in_api, takeovers
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
@@ -62,6 +63,8 @@ from supervisor.api import ModuleContext, ReplicasSettings, Settings
 _PLACED: Final = "spec.nodeName!="
 
 _FLUSH_SECONDS: Final = 1.0
+
+Kind = TypeVar("Kind", bound=Reflector)
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +123,14 @@ class Controller:
         self._recorder = EventRecorder(client, messages.SOURCE)
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
+        self._pods = PodEventHandler(self._state)
         replica: Takeovers | None = None
+        own_pods: OwnPods | None = None
         self._replicas = replicas
         if replicas.enabled:
-            self._state.is_replica = True
-            replica = takeovers(client, self._state, self._namespace, self._unsure)
+            own_pods = self._reflector(OwnPods, messages.POD, self._pods.handle)
+            self._state.is_replica, self._state.pods_known = True, own_pods.known
+            replica = takeovers(client, self._state, self._namespace, self._unsure, own_pods.forget)
         self._updater = NodeUpdater(
             self._state,
             self._cloudhub,
@@ -139,6 +145,7 @@ class Controller:
             context,
             self._set_aside,
             takeovers=replica,
+            own_pods=own_pods,
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
@@ -152,7 +159,6 @@ class Controller:
             config=config,
             on_report=self._lifecycle.reported,
         )
-        self._pods = PodEventHandler(self._state)
         self._terminating = Terminating(
             self._state,
             self._pods.handle,
@@ -165,7 +171,7 @@ class Controller:
             self._record_in_api = record_in_api(client, self._state, self._namespace)
         else:
             self._record_in_api = replica
-        self._reflectors = self._make_reflectors()
+        self._reflectors = self._make_reflectors(own_pods)
         self.report = Report(
             context,
             client,
@@ -241,32 +247,32 @@ class Controller:
             )
         )
 
-    def _make_reflectors(self) -> list[Reflector]:
+    def _make_reflectors(self, own_pods: OwnPods | None) -> list[Reflector]:
         state = self._state
         selector = self._config.edge_node_selector
-        reflect = self._reflector
+        reflect = partial(self._reflector, Reflector)
         return [
-            reflect(messages.NODE, state.nodes, self._nodes.handle, label_selector=selector),
-            reflect(messages.POD, None, self._pods.handle, field_selector=_PLACED),
+            reflect(messages.NODE, self._nodes.handle, store=state.nodes, label_selector=selector),
+            own_pods or reflect(messages.POD, self._pods.handle),
             *(
-                reflect(type_, None, ConfigurationEventHandler(state, type_).handle)
+                reflect(type_, ConfigurationEventHandler(state, type_).handle)
                 for type_ in (messages.CONFIGMAP, messages.SECRET)
             ),
-            reflect(messages.SERVICE, None, ServiceEventHandler(state).handle),
-            reflect(messages.ENDPOINTS, None, EndpointsEventHandler(state).handle),
+            reflect(messages.SERVICE, ServiceEventHandler(state).handle),
+            reflect(messages.ENDPOINTS, EndpointsEventHandler(state).handle),
         ]
 
     def _reflector(
         self,
+        kind: type[Kind],
         type_: str,
-        store: Store | None,
         handle: Callable[[WatchEvent], None],
         *,
+        store: Store | None = None,
         label_selector: str = "",
-        field_selector: str = "",
-    ) -> Reflector:
+    ) -> Kind:
         resource = RESOURCES[type_]
-        reflector = Reflector(
+        reflector = kind(
             self._client,
             resource,
             handle,
@@ -274,9 +280,9 @@ class Controller:
             keep=keeping(resource),
             resync=self._config.resync,
             store=self._state.stores[type_] if store is None else store,
-            label_selector=label_selector,
-            field_selector=field_selector,
             set_aside=self._set_aside,
+            label_selector=label_selector,
+            field_selector=_PLACED if type_ == messages.POD else "",
             on_aside=partial(self._aside_changed, type_),
         )
         self._state.aside[type_] = reflector.aside

@@ -153,13 +153,15 @@ class KubeClient:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        page_size: int = PAGE_SIZE,
     ) -> AsyncGenerator[Page]:
-        """Iterate over the pages of a list that is too large for memory.
+        """Iterate over the pages of a list that is too large for memory; of size 0: one page.
 
         Raises Gone if the list's version expires on the server meanwhile.
         """
         query = _query(labelSelector=label_selector, fieldSelector=field_selector)
-        query["limit"] = str(PAGE_SIZE)
+        if page_size:
+            query["limit"] = str(page_size)
         request = Request(
             "GET", resource.path(namespace), f"list {resource.describe(namespace)}", query
         )

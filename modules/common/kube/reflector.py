@@ -212,14 +212,22 @@ class Reflector:
             self.statistics.bookmarks += 1
         else:
             self.statistics.events += 1
-            key, kept = self._read(event.object)
-            if event.type == "DELETED" or kept is None:
-                self._remove(key, None if isinstance(kept, Aside) else kept)
-            elif isinstance(kept, Aside):
-                self._put_aside(key, kept)
-            else:
-                self._put(key, kept)
+            self._change(event)
         self._version = event.resource_version or self._version
+
+    def _change(self, event: WatchEvent) -> None:
+        """Do to the store what an event of the watch says."""
+        key, kept = self._read(event.object)
+        if event.type == "DELETED" or kept is None:
+            self._remove(key, None if isinstance(kept, Aside) else kept)
+        else:
+            self._keep_read(key, kept)
+
+    def _keep_read(self, key: Key, kept: Object | Aside) -> None:
+        if isinstance(kept, Aside):
+            self._put_aside(key, kept)
+        else:
+            self._put(key, kept)
 
     def _read(self, obj: Any) -> tuple[Key, Object | Aside | None]:
         """Return the reduced object, or an `Aside` if it cannot be used."""

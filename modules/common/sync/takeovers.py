@@ -42,7 +42,7 @@ _LOOK: Final = 60.0
 
 log = logging.getLogger(__name__)
 
-Load = Callable[[str], Awaitable[None]]
+Load = Callable[[], Awaitable[None]]
 
 
 class Takeovers:
@@ -58,17 +58,14 @@ class Takeovers:
         versions_count: Callable[[str], bool],
         on_foreign: Callable[[str, Item], None],
         decode: Callable[[bytes], Any] = msgspec.json.decode,
-        load: Load | None = None,
+        on_forgotten: Callable[[set[str]], None] = lambda _: None,
     ) -> None:
-        """Set up; the arguments are those of FencedObjectSyncs.
-
-        `load` reads what else is to be known of a node before it is served; it raises KubeErrors.
-        """
+        """Set up; `on_forgotten` gets nodes that have gone for long, the rest FencedObjectSyncs."""
         self._client = client
         self._record = record
         self._kinds = kinds
         self._namespace = namespace
-        self._load_more = load
+        self._on_forgotten = on_forgotten
         self._syncs = FencedObjectSyncs(
             client, record, kinds, versions_count, on_foreign, decode=decode
         )
@@ -149,12 +146,15 @@ class Takeovers:
             for task in self._reading.values():
                 task.cancel()
 
-    def begin(self, node: str, then: Callable[[], None]) -> None:
-        """Read the record of a node that has connected, and call `then`."""
+    def begin(self, node: str, then: Callable[[], None], load: Load | None = None) -> None:
+        """Read the record of a node that has connected, and call `then`.
+
+        `load` reads what else is to be known of the node before that; it raises KubeErrors.
+        """
         self.give_up(node)
         self._gone.pop(node, None)
         self._lost.discard(node)
-        self._reading[node] = reading = asyncio.create_task(self._read(node, then))
+        self._reading[node] = reading = asyncio.create_task(self._read(node, then, load))
         reading.add_done_callback(partial(_report_failure, node))
 
     def is_reading(self, node: str) -> bool:
@@ -181,11 +181,11 @@ class Takeovers:
         """
         return not await self._syncs.write_first(rows)
 
-    async def _read(self, node: str, then: Callable[[], None]) -> None:
+    async def _read(self, node: str, then: Callable[[], None], load: Load | None) -> None:
         while True:
             try:
                 async with self._room:
-                    await retry_listing(lambda: self._load(node), self._client.health)
+                    await retry_listing(lambda: self._load(node, load), self._client.health)
                 break
             except KubeError as error:
                 text = f"cannot read what nodes have: {error}; {error.hint}"
@@ -201,18 +201,20 @@ class Takeovers:
         if node in self._reading:
             self._lost.add(node)
 
-    async def _load(self, node: str) -> None:
+    async def _load(self, node: str, load: Load | None) -> None:
         await self._syncs.load_node(node, self._namespace)
-        if self._load_more:
-            await self._load_more(node)
+        if load:
+            await load()
 
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(_LOOK)
             before = time.monotonic() - _KEPT
-            for node in [node for node, since in self._gone.items() if since < before]:
-                if self._syncs.forget_node(node):
-                    del self._gone[node]
+            gone = [node for node, since in self._gone.items() if since < before]
+            forgotten = {node for node in gone if self._syncs.forget_node(node)}
+            for node in forgotten:
+                del self._gone[node]
+            self._on_forgotten(forgotten)
 
 
 def _report_failure(node: str, reading: asyncio.Task[None]) -> None:

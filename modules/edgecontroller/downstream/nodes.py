@@ -27,6 +27,7 @@ from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
+from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.registrations import Registrations
 from modules.edgecontroller.downstream.state import State, node_item
 from modules.edgecontroller.messages import DELETED, GROUP, SOURCE, change
@@ -57,9 +58,11 @@ class NodeEventHandler:
         set_aside: SetAside,
         *,
         takeovers: Takeovers | None = None,
+        own_pods: OwnPods | None = None,
     ) -> None:
-        """Set up; with several replicas, nodes are served after `takeovers` has read their rows."""
+        """Set up; with several replicas, nodes are served after these have read what is theirs."""
         self._takeovers = takeovers
+        self._own_pods = own_pods
         self._set_aside = set_aside
         self._state = state
         self._cloudhub = cloudhub
@@ -196,7 +199,10 @@ class NodeEventHandler:
             return
         self._state.connections[node] = False
         self._updater.disconnected(node)  # nothing is in flight on the new connection
-        self._takeovers.begin(node, partial(self._serve, node, generation))
+        load = None
+        if self._own_pods is not None:
+            load = partial(self._own_pods.load, node, is_of_v1_1=generation != V1_23)
+        self._takeovers.begin(node, partial(self._serve, node, generation), load)
 
     def _serve(self, node: str, generation: str) -> None:
         """Send a connected node what it has not acknowledged, or everything to one of v1.1.

@@ -41,6 +41,7 @@ def takeovers(
     state: State,
     namespace: str | None,
     on_foreign: Callable[[str, Item], None],
+    on_forgotten: Callable[[set[str]], None],
 ) -> Takeovers:
     """Return what keeps the record of one of several replicas.
 
@@ -53,4 +54,5 @@ def takeovers(
         namespace=namespace,
         versions_count=lambda node: state.generations.get(node) == V1_23,
         on_foreign=on_foreign,
+        on_forgotten=on_forgotten,
     )

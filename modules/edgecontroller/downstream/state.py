@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -50,6 +50,10 @@ _ASKED_FOR: Final = (PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM)
 _MAX_TOMBSTONES = 1000
 
 
+async def at_once(_: str) -> None:
+    """Wait for nothing: the store has the pods of all nodes."""
+
+
 @dataclass
 class State:
     """The shared state. `stores`, by message type, and `nodes` (edge nodes) are the reflectors'.
@@ -84,6 +88,9 @@ class State:
     live: bool = False
     #: Whether this is one of several replicas.
     is_replica: bool = False
+    #: Waits until the pods of a node are in the store; as one of several replicas it may be that
+    #: they are still being read. Raises Unreachable if that takes long.
+    pods_known: Callable[[str], Awaitable[None]] = at_once
     #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
     _computed: dict[Hashable, Any] = field(default_factory=dict)

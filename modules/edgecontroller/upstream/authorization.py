@@ -67,6 +67,7 @@ class Rights:
         """
         if ("", about.node) not in self._state.nodes and about.type != messages.NODE:
             raise Denied(f"there is no edge node {about.node} in the cluster")
+        await self._state.pods_known(about.node)
         rule = self._rules.get(about.type)
         if rule is None or not await rule(about):
             raise Denied(f"no relationship found between node {about.node} and this object")
@@ -114,6 +115,7 @@ class Rights:
         bound_to = spec.bound_object_ref
         if not bound_to or (bound_to.kind, bound_to.api_version) != ("Pod", "v1"):
             raise Denied("a token for a node is to be bound to a pod")
+        await self._state.pods_known(about.node)
         pod = self._state.stores[messages.POD].get((about.namespace, bound_to.name))
         if (
             pod is None

@@ -100,6 +100,7 @@ class PodWriter:
         message = messages[-1]
         about = message_resource.parse(message.resource)
         reported: PodStatusRequest = message.content
+        await self._state.pods_known(about.node)
         pod = self._known(about, reported.uid) or await self._read(about)
         if pod is None or not may_report(about.node, pod):
             await self._remove_from_node(about)
