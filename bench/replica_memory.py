@@ -1,0 +1,143 @@
+"""What the pods of a fleet take in the memory of one EdgeController, alone and as one of several.
+
+Each case runs in a process of its own, on pods of a Deployment, which are
+made when they are listed: python -m bench.replica_memory [PODS].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import msgspec
+import psutil
+
+from modules.common.kube import PODS, KubeClient, Page, Reflector
+from modules.common.sync.record import Record
+from modules.edgecontroller.downstream.own_pods import OwnPods
+from modules.edgecontroller.downstream.pods import PodEventHandler
+from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.messages import POD
+from modules.edgecontroller.objects import keeping
+
+_ON_A_NODE: Final = 10
+_PAGE: Final = 500
+
+
+class Api:
+    """Lists pods, of which none is kept here."""
+
+    module = "edgecontroller"
+    health = SimpleNamespace(served=lambda _: None)
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def pages(
+        self, *_: Any, field_selector: str = "", page_size: int = _PAGE, **__: Any
+    ) -> AsyncGenerator[Page]:
+        first, last = 0, self._count
+        if field_selector.startswith("spec.nodeName="):
+            first = int(field_selector.rpartition("-")[2]) * _ON_A_NODE
+            last = first + _ON_A_NODE
+        for start in range(first, last, page_size or last):
+            numbers = range(start, min(last, start + (page_size or last)))
+            text = msgspec.json.encode([_pod(number) for number in numbers])
+            yield Page(msgspec.json.decode(text), "1000000000")
+
+    async def follow(self, *_: Any, **options: Any) -> None:
+        options["on_open"]()
+        await asyncio.Event().wait()
+
+
+def _pod(number: int) -> Any:
+    """Return a pod as it is after it was admitted, bound and started."""
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}
+    container = {
+        "name": "web",
+        "image": "nginx:1.27",
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+        "env": [{"name": "MODE", "value": "edge"}],
+        "volumeMounts": [{"name": "api", "mountPath": "/var/run/secrets", "readOnly": True}],
+        "terminationMessagePath": "/dev/termination-log",
+        "imagePullPolicy": "IfNotPresent",
+    }
+    return {
+        "metadata": {
+            "name": f"web-7d4b9c-{number}",
+            "namespace": "default",
+            "uid": f"5c0e2d9a-1111-4222-8333-{number:012}",
+            "resourceVersion": str(1000 + number),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"app": "web", "pod-template-hash": "7d4b9c"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"}],
+        },
+        "spec": {
+            "nodeName": f"edge-{number // _ON_A_NODE}",
+            "containers": [container],
+            "volumes": [{"name": "api", "projected": {"defaultMode": 420, "sources": [token]}}],
+            "tolerations": [
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+                for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+            ],
+        },
+        "status": {
+            "phase": "Running",
+            "conditions": [
+                {"type": type_, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+                for type_ in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+            ],
+            "containerStatuses": [{"name": "web", "ready": True, "image": "nginx:1.27"}],
+        },
+    }
+
+
+async def _measure(case: str, count: int) -> None:
+    state = State(cast("Record", None))
+    before = _resident()
+    kind: Callable[..., Reflector] = Reflector if case == "all" else OwnPods
+    reflector = kind(
+        cast("KubeClient", Api(count)),
+        PODS,
+        PodEventHandler(state).handle,
+        keep=keeping(PODS),
+        store=state.stores[POD],
+        field_selector="spec.nodeName!=",
+    )
+    running = asyncio.create_task(reflector.run())
+    await reflector.synced()
+    if isinstance(reflector, OwnPods):
+        nodes = [f"edge-{number}" for number in range(0, count // _ON_A_NODE, 3)]
+        if case != "none":
+            for node in nodes:
+                await reflector.load(node, is_of_v1_1=False)
+        if case == "gone":
+            reflector.forget(nodes)
+    gc.collect()
+    kept = len(reflector.store)
+    print(f"{case:6} {kept:>8,} pods kept {(_resident() - before) / 2**20:>8.1f} MiB", flush=True)
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+def _resident() -> int:
+    resident: int = psutil.Process().memory_info().rss
+    return resident
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        asyncio.run(_measure(sys.argv[1], int(sys.argv[2])))
+        return
+    count = sys.argv[1] if len(sys.argv) > 1 else "20000"
+    for case in ("all", "third", "none", "gone"):
+        subprocess.run([sys.executable, "-m", "bench.replica_memory", case, count], check=True)
+
+
+if __name__ == "__main__":
+    main()
