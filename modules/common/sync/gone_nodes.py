@@ -71,23 +71,19 @@ class GoneNodes:
 
     async def look(self) -> None:
         """Look at the Leases of all nodes once; raises a KubeError that is not about one alone."""
-        all_worked = True
         pages = self._client.pages(LEASES, self._namespace, label_selector=f"{LABEL}={OF_NODE}")
         async for page in pages:
             for lease in page.items:
-                # A claim may have written the Lease meanwhile.
+                name = lease["metadata"]["name"]
                 try:
-                    with suppress(Conflict, NotFound):
+                    with suppress(Conflict, NotFound):  # a claim may have written it meanwhile
                         await self._look_at(lease)
+                    self._failures.worked(name)
                 except KubeError as error:
                     if error.retriable:
                         raise
-                    all_worked = False
-                    name = lease["metadata"]["name"]
                     text = f"Lease {name}: what is left of its node stays: {error}; {error.hint}"
-                    self._failures.failed("one", type(error).__name__, text)
-        if all_worked:
-            self._failures.worked("one")
+                    self._failures.failed(name, type(error).__name__, text)
 
     async def _look_at(self, lease: Object) -> None:
         node = named(OF_NODE, lease["metadata"]["name"])

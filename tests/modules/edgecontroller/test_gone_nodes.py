@@ -70,16 +70,18 @@ async def test_a_lease_that_is_refused_keeps_no_other_from_being_looked_at(
     send = Transport.send
 
     async def refusing(transport: Transport, request: Request) -> Any:
-        if request.method == "PUT" and request.path.endswith(f"node.{GONE}"):
+        if request.method == "PUT" and "edge-later" not in request.path:
             raise Forbidden(403, "Forbidden", "not this one")
         return await send(transport, request)
 
     monkeypatch.setattr(Transport, "send", refusing)
-    lease = make(OF_NODE, "edge-later", {"holderIdentity": "a", "leaseTransitions": 1})
-    await cloud.api.create(LEASES, lease, "default")
+    for name in ("edge-gone-too", "edge-later"):
+        lease = make(OF_NODE, name, {"holderIdentity": "a", "leaseTransitions": 1})
+        await cloud.api.create(LEASES, lease, "default")
     await gone.look()
     assert GONE_SINCE in (await leases(cloud))["node.edge-later"]
-    assert f"node.{GONE}: what is left of its node stays" in caplog.text
+    for name in (GONE, "edge-gone-too"):
+        assert f"node.{name}: what is left of its node stays" in caplog.text
 
 
 async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: GoneNodes) -> None:
