@@ -183,9 +183,9 @@ class Reflector:
         for key in (self.store.keys() | self.aside.keys()) - listed.keys() - aside.keys():
             self._remove(key)
         for key, each in aside.items():
-            self._put_aside(key, each)
+            self._keep_read(key, each)
         for key, obj in listed.items():
-            self._put(key, obj)
+            self._keep_read(key, obj)
         self._version = version
         self._synced.set()
 

@@ -105,7 +105,6 @@ class OwnPods(Reflector):
         self._list_now.clear()
         try:
             await super()._list()
-            self._drop_others()  # what was read before its node was forgotten
             for share in self._shares.values():
                 share.held.clear()
                 self._completed(share, self._version)
@@ -134,6 +133,11 @@ class OwnPods(Reflector):
         if seen and not self._keeps(seen.node):
             return seen.key, None
         return super()._read(obj)
+
+    def _keep_read(self, key: Key, kept: Object | Aside) -> None:
+        seen = _seen(kept.object if isinstance(kept, Aside) else kept)
+        if seen is None or self._keeps(seen.node):  # it may have been forgotten since it was read
+            super()._keep_read(key, kept)
 
     def _change(self, event: WatchEvent) -> None:
         seen = _seen(event.object)
