@@ -88,11 +88,11 @@ class KeyedQueue(Generic[Item]):
             try:
                 await self._handle(item)
             except (MessageTooLarge, NotAMessage, BadRequest, Invalid) as error:
-                self._put_aside(item, error)  # a retry would fail in the same way
+                self._give_up(item, error)  # a retry would fail in the same way
             except self._expected as error:
                 self._failed(item, error)
             except Exception as error:
-                self._put_aside(item, error)
+                self._give_up(item, error)
             else:
                 self._failures.pop(item, None)
             finally:
@@ -108,6 +108,10 @@ class KeyedQueue(Generic[Item]):
         item = next(iter(self._waiting))
         del self._waiting[item]
         return item
+
+    def _give_up(self, item: Item, error: Exception) -> None:
+        self._failures.pop(item, None)
+        self._put_aside(item, error)
 
     def _failed(self, item: Item, error: Exception) -> None:
         backoff = self._failures.get(item)

@@ -106,6 +106,7 @@ class MessageQueue:
         """Drop the messages of some objects, one that is being handled too."""
         for key in [key for key in self._waiting if belongs(key)]:
             self._replaced.pop(key, None)
+            self._forget_failure(key)
             for queued in self._waiting.pop(key):
                 queued.done()
                 self.dropped += 1
@@ -147,16 +148,18 @@ class MessageQueue:
             try:
                 async with handling:
                     await self._handle(batch)
-            except KubeError as error:
-                self._put_back(key, queued, batch, error)
-                continue
-            except TimeoutError:
-                if not handling.expired():
-                    raise
+            except (KubeError, TimeoutError) as error:
+                if handling.when() is None:  # it is not dropped
+                    if not isinstance(error, KubeError):
+                        raise
+                    self._put_back(key, queued, batch, error)
+                    continue
                 self.dropped += 1
+                self._forget_failure(key)
             else:
                 self.handled += 1
-                self._succeeded(key)
+                if self._forget_failure(key):
+                    log.info("the Kubernetes API accepts all writes again that it had failed")
             finally:
                 del self._handling[key]
             queued.done()
@@ -180,10 +183,12 @@ class MessageQueue:
         pause = self._failing.setdefault(key, Backoff()).next()
         asyncio.get_running_loop().call_later(pause, self._ready.put_nowait, key)
 
-    def _succeeded(self, key: Hashable) -> None:
-        if self._failing.pop(key, None) and not self._failing:
-            self._logged.clear()
-            log.info("the Kubernetes API accepts all writes again that it had failed")
+    def _forget_failure(self, key: Hashable) -> bool:
+        """Forget that messages of an object have failed; whether no other object fails now."""
+        if self._failing.pop(key, None) is None or self._failing:
+            return False
+        self._logged.clear()
+        return True
 
     def _log_failure(self, error: KubeError) -> None:
         """Log each kind of failure once, until no object fails any more."""

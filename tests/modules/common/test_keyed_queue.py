@@ -168,6 +168,27 @@ async def test_retry_now_ends_the_pauses_of_what_has_failed(
         assert len(queue) == 1  # what is due later for another reason waits on
 
 
+async def test_what_is_put_aside_has_no_failures_any_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it is added again, its next failure is the first."""
+    monkeypatch.setattr(keyed_queue, "Backoff", partial(Backoff, initial=0.001, maximum=0.001))
+    errors = [Broken("busy"), ZeroDivisionError(), Broken("busy again")]
+    done = asyncio.Event()
+
+    async def handle(item: str) -> None:
+        if errors:
+            raise errors.pop(0)
+        done.set()
+
+    queue = KeyedQueue(handle, Broken, lambda item, _: queue.add(item))
+    queue.add("a")
+    async with running(queue):
+        await done.wait()
+    said = [f"{what}; retrying until it works" for what in ("busy", "busy again")]
+    assert caplog.messages == said
+
+
 async def test_what_the_api_refuses_however_often_it_is_tried_is_put_aside() -> None:
     aside = asyncio.Queue[tuple[str, Exception]]()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from ipc import Message
-from modules.common.kube import NODES, PODS
+from modules.common.kube import NODES, PODS, Unreachable
 from modules.common.wire.generations import V1_1
 from modules.edgecontroller.upstream.message_queue import MessageQueue
 from supervisor.api import ReplicasSettings
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 from .cloud import Cloud
 from .objects import NODE, node, pod
@@ -44,6 +46,40 @@ async def test_what_waits_and_what_is_being_handled_is_dropped() -> None:
     await eventually(lambda: asyncio.sleep(0, done), lambda found: "later" in found)
     assert handled == ["hangs", "other", "later"]
     assert queue.dropped == 2
+    running.cancel()
+
+
+def status(node: str) -> Message:
+    return Message.build("edge", "resource", "update", f"node/{node}/x")
+
+
+async def test_a_failure_of_what_is_dropped_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """The next one of its kind is logged, as the first."""
+
+    async def handle(_: list[Message]) -> None:
+        raise Unreachable("no answer")
+
+    queue = MessageQueue(handle, 1)
+    running = asyncio.create_task(queue.run())
+    for number, name in enumerate(("gone", "stays"), start=1):
+        queue.put((name, "x"), status(name), lambda: None)
+        await until(lambda number=number: caplog.text.count("no answer") == number)
+        queue.drop(lambda key: key == ("gone", "x"))
+    running.cancel()
+
+
+async def test_what_fails_while_it_is_dropped_is_not_tried_again() -> None:
+    done: list[str] = []
+
+    async def handle(_: list[Message]) -> None:
+        queue.drop(lambda _: True)
+        raise Unreachable("no answer")
+
+    queue = MessageQueue(handle, 1)
+    running = asyncio.create_task(queue.run())
+    queue.put(("gone", "x"), status("gone"), lambda: done.append("dropped"))
+    await until(lambda: done)
+    assert (queue.dropped, len(queue)) == (1, 0)
     running.cancel()
 
 
