@@ -229,8 +229,7 @@ INSIDE: Final = (
     ),
     Entry(
         _EDGE, messages.GROUP, devices.LOST, "", "",
-        ("modules/edgecontroller/downstream/nodes.py:NodeEventHandler._tell_what_is_lost",
-        "modules/edgecontroller/downstream/nodes.py:NodeEventHandler._devices_are_lost"),
+        ("modules/edgecontroller/downstream/nodes.py:_loss",),
         "devicecontroller: no answer; of several replicas, `response` or `error`",
         "a node's edge may have lost its database",
     ),

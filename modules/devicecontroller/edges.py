@@ -165,7 +165,9 @@ class Edges:
 
     def _found(self, node: str, generation: str) -> None:
         if self._on_connected:
-            if not self.are_connected(node):
+            if generation and not self.are_connected(
+                node
+            ):  # cloudhub tells it of each that is here
                 self._on_connected(node, generation)
             return
         if generation:

@@ -66,7 +66,8 @@ class Upstream:
         self._edges = edges
         self._set_aside = set_aside
         self._in_flight = InFlight(limit)
-        self._writing: set[asyncio.Task[None]] = set()
+        #: What writes to the API that edges have lost their database.
+        self._losses: set[asyncio.Task[None]] = set()
         #: Messages that have nothing to be written, by their ids: they are only acknowledged.
         self._empty: dict[str, ipc.Delivery] = {}
         self._confirmations: KeyedQueue[str] = KeyedQueue(
@@ -81,6 +82,8 @@ class Upstream:
         finally:
             confirming.cancel()
             self._confirmations.stop()
+            for writing in self._losses:
+                writing.cancel()
 
     async def drain(self) -> None:
         """Wait until no message is in flight."""
@@ -149,8 +152,8 @@ class Upstream:
             self._beta.lost(node)
             if message.reply_to:
                 writing = asyncio.create_task(self._write_loss(node, message))
-                self._writing.add(writing)
-                writing.add_done_callback(self._writing.discard)
+                self._losses.add(writing)
+                writing.add_done_callback(self._losses.discard)
 
     async def _write_loss(self, node: str, question: ipc.Message) -> None:
         """Answer EdgeController of this replica whether the API knows what a node has lost."""

@@ -138,7 +138,7 @@ class Fleet:
         try:
             listening = sockets.open_all(spec.cls.listeners(spec.config, self.settings))
         except OSError as error:
-            raise CannotRun(f"module {spec.name}: {error.strerror}") from error
+            raise CannotRun(f"module {spec.name}: {error.strerror or error}") from error
         self.add(spec, listening)
 
     def add(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:

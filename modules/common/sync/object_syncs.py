@@ -119,7 +119,7 @@ class ObjectSyncs:
         Another cloud may have served since the record was written. So of an ObjectSync for another
         object, or with a newer version, the record takes what it says; and a row of which there
         was an ObjectSync and is none any more is of an object that the other cloud has deleted. A
-        version that had become unsure when this process ended was not to be written any more.
+        version that had become unsure before is not taken for sure again.
         Raises a KubeError.
         """
         self._written.clear()
@@ -130,15 +130,10 @@ class ObjectSyncs:
         for (node, item), uids in found.items():
             row = self._record.row(node, item)
             uid = row.uid if row and row.uid in uids else next(iter(uids))
-            known = version_of(row.seen or row.doubted) if row else ""
-            if row is None or row.uid != uid or is_newer(uids[uid], known):
+            same = row if row and row.uid == uid else None
+            if same is None or is_newer(uids[uid], version_of(same.seen or same.doubted)):
                 seen = "" if uids[uid] == UNSEEN else seen_of(item, uids[uid])
-                new = (
-                    row._replace(seen=seen, doubted="")
-                    if row and row.uid == uid
-                    else Row(uid, seen)
-                )
-                self._record.put(node, item, new)
+                self._record.put(node, item, (same or Row(uid))._replace(seen=seen, doubted=""))
             self._record.note_second(node, item, uid)
             for other in uids.keys() - {uid}:
                 self._want(self._key(node, item, other), None)

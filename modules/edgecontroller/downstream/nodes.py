@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import Final
 
-from ipc import ChannelError, ChannelFull, ModuleUnavailable
+from ipc import ChannelError, ChannelFull, Message, ModuleUnavailable
 from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.kube import (
@@ -129,9 +129,8 @@ class NodeEventHandler:
         while True:
             await self._any_lost.wait()
             node = next(iter(self._lost))
-            message = change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
             try:
-                await self._context.send_to_group(_DEVICE_CONTROLLER, message)
+                await self._context.send_to_group(_DEVICE_CONTROLLER, _loss(node))
             except (ChannelFull, ModuleUnavailable) as error:
                 log.debug("node %s: devicecontroller is told later that it starts: %s", node, error)
                 await asyncio.sleep(_TELL_AGAIN)
@@ -169,10 +168,9 @@ class NodeEventHandler:
 
     async def _devices_are_lost(self, node: str) -> bool:
         """Tell DeviceController of a loss, and return whether it has written that."""
-        message = change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
         try:
             answers = await self._context.send_to_group_sync(
-                _DEVICE_CONTROLLER, message, _LOSS_TIMEOUT
+                _DEVICE_CONTROLLER, _loss(node), _LOSS_TIMEOUT
             )
         except ChannelError as error:  # it is down, and is told when it is not
             log.debug("node %s: devicecontroller is told later that it starts: %s", node, error)
@@ -310,6 +308,11 @@ class NodeEventHandler:
         state = self._state
         if state.live and state.reachable(node) and not state.connections.get(node):
             state.mark_lists(node)
+
+
+def _loss(node: str) -> Message:
+    """Return the message that a node may have lost its database."""
+    return change(_OP_LOST, f"{message_resource.NODE}/{node}", None)
 
 
 def _subject(node: str) -> Subject:
