@@ -134,7 +134,7 @@ async def test_an_object_is_in_the_record_before_it_is_sent(replica: Cloud) -> N
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid = created["metadata"]["uid"]
-    sent = await replica.until("update", f"node/{NODE}/default/pod/p")
+    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
     sync = await sync_of(replica, uid)
     assert sync["metadata"]["labels"] == {NODE_LABEL: NODE}
     await replica.acknowledge(sent)
@@ -145,7 +145,7 @@ async def test_a_deletion_is_in_the_record_before_it_is_sent(replica: Cloud) -> 
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid = created["metadata"]["uid"]
-    await replica.acknowledge(await replica.until("update", f"node/{NODE}/default/pod/p"))
+    await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
     await recorded(replica, uid, created["metadata"]["resourceVersion"])
     await replica.api.delete(PODS, "p", "default", grace_period=0)
     deleted = await replica.until("delete", f"node/{NODE}/default/pod/p")
@@ -160,7 +160,7 @@ async def test_an_answer_does_not_count_if_another_replica_has_written_the_recor
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
-    sent = await replica.until("update", f"node/{NODE}/default/pod/p")
+    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
     await set_version(replica, uid, "1")
     await replica.acknowledge(sent)
     again = await replica.until("update", f"node/{NODE}/default/pod/p")
