@@ -26,11 +26,11 @@ from picows import (
     WSListener,
     WSMsgType,
     WSTransport,
-    ws_connect,
 )
 
 from ipc import Message
 from modules.common.wire import WireError, generations, json_form, packed
+from modules.hollow.dial import dial
 from modules.hollow.events import Emit
 from modules.hollow.timing import Timing
 
@@ -143,7 +143,7 @@ class Link:
 
     async def _dial(self) -> bool:
         try:
-            transport, _ = await ws_connect(
+            transport = await dial(
                 lambda: _Connection(self),
                 self.url,
                 ssl_context=self.tls,

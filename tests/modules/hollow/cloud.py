@@ -132,7 +132,7 @@ async def serving(
     context: ssl.SSLContext | None = None, generation: str = generations.V1_1
 ) -> AsyncIterator[Cloud]:
     cloud = Cloud(FORMS[generation])
-    server = await ws_create_server(cloud.accept, "127.0.0.1", 0, ssl=context)
+    server = await ws_create_server(cloud.accept, "127.0.0.1", 0, ssl=context, use_aiofastnet=False)
     host, port = server.sockets[0].getsockname()
     cloud.url = f"{'wss' if context else 'ws'}://{host}:{port}"
     try:

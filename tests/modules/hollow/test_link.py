@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from picows import WSMsgType, WSUpgradeResponse
 
 from ipc import Message
@@ -96,6 +98,26 @@ async def test_a_cloud_of_another_ca_is_not_trusted(tls_cloud: Cloud, tmp_path: 
     assert {event.kind for event in events} == {"unreachable"}
     assert "CERTIFICATE_VERIFY_FAILED" in events[0].detail
     assert not tls_cloud.sessions
+
+
+async def test_an_edge_that_ends_at_any_step_of_its_dial_leaves_no_socket(
+    tls_cloud: Cloud, edge_tls: ssl.SSLContext
+) -> None:
+    process = psutil.Process()
+    open_before = len(process.net_connections())
+    connected = False
+    steps = 0
+    while not connected:
+        async with HollowEdge("edge-1", tls_cloud.url, edge_tls, kubeedge="1.1", timing=QUICK) as e:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            connected = e.connected
+        async with asyncio.timeout(5):
+            while len(process.net_connections()) > open_before:
+                await asyncio.sleep(0)
+        gc.collect()  # a transport that is left open warns
+        steps += 1
+    assert steps > 5
 
 
 async def test_a_refusal_says_why_and_is_tried_again(cloud: Cloud) -> None:
