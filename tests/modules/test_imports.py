@@ -74,4 +74,5 @@ def test_no_module_reads_the_authorities_of_the_system(module: type[Module]) -> 
 def test_a_process_of_cloudhub_imports_what_it_does_without_joining() -> None:
     names = set(run(NAMES, "modules.cloudhub.main"))
     assert not {"aiohttp", "lightkube", "modules.common.kube", "modules.cloudhub.csi"} & names
+    assert "modules.common.wire.message_pb2" not in names  # for the messages of v1.1 alone
     assert "modules.cloudhub.endpoint.websocket" in names

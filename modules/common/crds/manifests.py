@@ -5,8 +5,11 @@ PyYAML is imported only when a file is read.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 #: Those that DeviceController needs, of devices.kubeedge.io.
 NAMES: Final = ("devices", "devicemodels", "devicestatuses")
@@ -32,15 +35,21 @@ def text(plural: str) -> str:
 
 def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
     """Return one CRD; one of devices without its status subresource if requested."""
-    import yaml
-
-    # The loader of libyaml, if there is one, takes a twentieth of the time.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    crd: dict[str, Any] = yaml.load(text(plural), loader)  # noqa: S506
+    crd: dict[str, Any] = msgspec.json.decode(_as_json(plural))
     if not status_subresource:
         for version in crd["spec"]["versions"]:
             version.pop("subresources", None)
     return crd
+
+
+@cache
+def _as_json(plural: str) -> bytes:
+    """Return one CRD in JSON, which is decoded in a fiftieth of the time that its YAML takes."""
+    import yaml
+
+    # The loader of libyaml, if there is one, takes a twentieth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return msgspec.json.encode(yaml.load(text(plural), loader))  # noqa: S506
 
 
 def manifest(*, status_subresource: bool = True) -> str:

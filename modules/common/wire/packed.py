@@ -15,13 +15,17 @@ writes exactly two and always both sub-messages, and `Decoder` refuses those thr
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
 from ipc import Message
-from modules.common.wire import gojson, message_pb2
+from modules.common.wire import gojson
 from modules.common.wire.errors import WireError
+
+if TYPE_CHECKING:
+    from modules.common.wire import message_pb2
 
 VERSION: Final = b"\x01\x01\x01\x00"
 TYPE_MESSAGE: Final = 1
@@ -43,7 +47,7 @@ def encode(message: Message) -> tuple[bytes, bytes]:
     Raises WireError, which names the message, if its content or fields cannot be encoded.
     """
     try:
-        packed = message_pb2.Message(content=_content(message.content))
+        packed = _payload_type()(content=_content(message.content))
         # Built in place: sub-messages that are built separately would be copied.
         header, router = packed.header, packed.router
         header.id = message.id
@@ -161,6 +165,14 @@ def _check_start(header: bytes | bytearray | memoryview) -> int:
     return int(length)
 
 
+@cache
+def _payload_type() -> type[message_pb2.Message]:
+    """Return the class of payloads, imported for the first: most clouds have no edge of v1.1."""
+    from modules.common.wire import message_pb2
+
+    return message_pb2.Message
+
+
 def _rest_of(payload: bytes) -> bytes:
     """Return the payload after a short header at its start; empty if there is none."""
     short = payload[0] == _HEADER_FIELD and payload[1] < _LONG
@@ -169,7 +181,7 @@ def _rest_of(payload: bytes) -> bytes:
 
 def _parse(payload: bytes) -> Message:
     try:
-        packed = message_pb2.Message.FromString(payload)
+        packed = _payload_type().FromString(payload)
     except DecodeError as error:
         raise WireError(f"payload of {len(payload)} bytes is no protobuf message") from error
     for part in ("header", "router"):
