@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 
 import pytest
@@ -18,7 +19,7 @@ from modules.hollow.demo.walk import OLD, walking
 from modules.hollow.timing import Timing
 
 COUNT = 12
-LARGE = 500_000  # bytes of each config map: together more than sockets' buffers take
+LARGE = 900_000  # bytes of each config map: together more than sockets' buffers take
 
 
 async def command(cloudcore: Cloudcore, *words: str) -> bytes:
@@ -66,6 +67,8 @@ async def test_nothing_that_was_queued_is_lost_in_the_end(
             transport = walk.old.link._transport
             assert transport is not None
             transport.underlying_transport.pause_reading()
+            sock = transport.underlying_transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # or it would grow
             for each in range(COUNT):
                 large = manifests.configmap(f"c{each}", data="x" * LARGE)
                 await walk.api.create(CONFIGMAPS, large, "default")
