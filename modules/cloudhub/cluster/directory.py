@@ -83,20 +83,26 @@ class Directory:
             del self._holders[node]
             self._publish_disconnected(node)
 
-    def adopt(self, unit: str, sessions: Iterable[tuple[str, int, str]]) -> None:
+    def adopt(self, unit: str, sessions: Iterable[tuple[str, int, str]]) -> list[str]:
         """Record what a process holds: (node, serial, generation) of all its sessions.
 
-        The limit does not apply: these sessions were granted before.
+        The limit does not apply: these sessions were granted before. Return the nodes that the
+        process was known to hold, and does not.
         """
         held = {node: (Holder(unit, serial), generation) for node, serial, generation in sessions}
-        for node, holder in list(self._holders.items()):
-            if holder.unit == unit and node not in held:
-                self.release(node, holder)
+        gone = [
+            (node, holder)
+            for node, holder in self._holders.items()
+            if holder.unit == unit and node not in held
+        ]
+        for node, holder in gone:
+            self.release(node, holder)
         for node, (holder, generation) in held.items():
             if self._holders.get(node) != holder:
                 self._assign(node, holder)
             if generation:
                 self.enroll(node, holder, generation)
+        return [node for node, _ in gone]
 
     def _assign(self, node: str, holder: Holder) -> None:
         other = self._holders.get(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -67,7 +67,8 @@ class Leader:
         self._directory = Directory(limit, publish=publish, evict=self._evict)
         self._senders = {unit: self._make_sender(context, unit) for unit in others}
         self._missing = set(others)
-        self._claims: list[tuple[str, Holder]] = []
+        self._claims: dict[tuple[str, Holder], None] = {}
+        """claims of followers that wait for the rosters, in the order of their arrival"""
         self._all_known = asyncio.Event()
         if not others:
             self._all_known.set()
@@ -91,9 +92,9 @@ class Leader:
         except TimeoutError:
             log.info("no roster yet from: %s", ", ".join(sorted(self._missing)))
         self._all_known.set()
-        for node, holder in self._claims:
+        claims, self._claims = self._claims, {}
+        for node, holder in claims:
             self._answer_claim(node, holder)
-        self._claims.clear()
 
     async def drained(self) -> None:
         for sender in self._senders.values():
@@ -121,23 +122,28 @@ class Leader:
     # Followers
 
     def handle(self, message: Message) -> None:
+        unit: str = message.content[0]
+        if unit not in self._senders:
+            # It waited in the channel when the number of processes became smaller.
+            log.debug("process %s is none of this cloudhub: %s ignored", unit, message.operation)
+            return
         if message.operation == protocol.ROSTER:
-            unit, held = message.content
-            self._directory.adopt(unit, held)
-            self._heard_from(unit)
+            _, held = message.content
+            self._adopt(unit, held)
             for node, serial, _ in held:
                 holder = Holder(unit, serial)
                 self._own(node, holder, partial(self._evict_unless_owned, node, holder))
             return
-        unit, serial, generation = message.content
+        _, serial, generation = message.content
         node, holder = node_of(message.resource), Holder(unit, serial)
         if message.operation == protocol.CLAIM and not self._all_known.is_set():
-            self._claims.append((node, holder))
+            self._claims[node, holder] = None
         elif message.operation == protocol.CLAIM:
             self._answer_claim(node, holder)
         elif message.operation == protocol.ENROLL:
             self._directory.enroll(node, holder, generation)
         elif message.operation == protocol.RELEASE:
+            self._claims.pop((node, holder), None)
             self._release(node, holder)
 
     def lost(self, node: str) -> None:
@@ -195,6 +201,10 @@ class Leader:
 
     def _release(self, node: str, holder: Holder) -> None:
         self._directory.release(node, holder)
+        self._let_go(node)
+
+    def _let_go(self, node: str) -> None:
+        """Have this replica hold a node no more, if no session does."""
         if self._ownership is not None and self._directory.holder(node) is None:
             self._ownership.left(node)
 
@@ -206,7 +216,11 @@ class Leader:
         if session is not None and session.serial == holder.serial:
             session.replaced()
 
-    def _heard_from(self, unit: str) -> None:
+    def _adopt(self, unit: str, held: Iterable[tuple[str, int, str]]) -> None:
+        """Record all that a process holds; what it claimed before, it claims again."""
+        self._claims = {claim: None for claim in self._claims if claim[1].unit != unit}
+        for node in self._directory.adopt(unit, held):
+            self._let_go(node)
         self._missing.discard(unit)
         if not self._missing:
             self._all_known.set()
@@ -237,8 +251,7 @@ class Leader:
 
     def _forget(self, unit: str) -> None:
         """Record that a process that accepts no messages holds no node."""
-        self._directory.adopt(unit, ())
-        self._heard_from(unit)
+        self._adopt(unit, ())
 
 
 def _decide(session: ClusterSession, reason: str) -> None:

@@ -108,8 +108,8 @@ class NodeLeases:
             return False
         if self._holdings.dialed(node) is None:
             return True
-        self._waiting[node] = [done]
-        claim = asyncio.create_task(self._claim(node))
+        waiting = self._waiting[node] = [done]
+        claim = asyncio.create_task(self._claim(node, waiting))
         self._claims.add(claim)
         claim.add_done_callback(self._claims.discard)
         return False
@@ -120,8 +120,8 @@ class NodeLeases:
         self._waiting.pop(node, None)
         self._holdings.left(node)
 
-    async def _claim(self, node: str) -> None:
-        mine = self._waiting[node]
+    async def _claim(self, node: str, mine: list[Done]) -> None:
+        """Claim a node for those who wait; they are not called once the node has been left."""
         async with self._room:
             try:
                 async with asyncio.timeout(_TIMEOUT):

@@ -7,15 +7,17 @@ to; tests/modules/cloudhub/test_processes_killed.py has real processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from ipc import ChannelState, Message, open_contexts
-from modules.cloudhub.cluster import leader
+from modules.cloudhub.cluster import leader, protocol
 from modules.cloudhub.cluster.directory import Directory, Holder
 from modules.cloudhub.cluster.leader import Leader
+from modules.cloudhub.cluster.protocol import process_message
 from modules.cloudhub.endpoint.identity import HandshakeRefused
 from modules.common.wire.generations import V1_1, V1_23, generation_of
 from tests.modules.cloudhub.cloud import DEADLINE, HubContext, Join
@@ -260,6 +262,57 @@ def test_a_roster_does_not_take_from_a_newer_session() -> None:
     told.directory.adopt("b", [("n", 10, V1_1)])
     assert told.directory.holder("n") == Holder("a", 20)
     assert told.evicted == [("b", 10)]
+
+
+@contextmanager
+def leader_of(*others: str) -> Iterator[Leader]:
+    """Yield a leader that is given the messages of other processes, and sends none."""
+    contexts = open_contexts({"cloudhub": "cloudhub"} | dict.fromkeys(others, ""))
+    context: Any = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    yield Leader(context, others, 10, {}, publish=lambda *_: None)
+    for each in (*contexts.values(), context):
+        each.close()
+
+
+async def test_a_claim_that_is_released_before_the_rosters_are_there_is_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a session that is over would hold the node, and a place of the limit."""
+    monkeypatch.setattr(leader, "_ROSTER", 0.0)
+    with leader_of("cloudhub-2") as first:
+        for operation in (protocol.CLAIM, protocol.RELEASE):
+            first.handle(process_message(operation, ["cloudhub-2", 7, ""], "n"))
+        await first.joined()
+        assert len(first) == 0
+
+
+async def test_a_claim_of_before_a_roster_is_void() -> None:
+    """Its process has been killed since, or claims the node again after the roster."""
+    with leader_of("cloudhub-2", "cloudhub-3") as first:
+        first.handle(process_message(protocol.CLAIM, ["cloudhub-2", 7, ""], "gone"))
+        first.handle(process_message(protocol.CLAIM, ["cloudhub-3", 8, ""], "there"))
+        first.handle(process_message(protocol.ROSTER, ["cloudhub-2", []]))
+        first.handle(process_message(protocol.CLAIM, ["cloudhub-2", 9, ""], "again"))
+        first._missing.clear()
+        first._all_known.set()
+        await first.joined()
+        assert [first._directory.holder(node) for node in ("gone", "there", "again")] == [
+            None,
+            Holder("cloudhub-3", 8),
+            Holder("cloudhub-2", 9),
+        ]
+
+
+async def test_messages_of_a_process_that_is_none_any_more_are_ignored() -> None:
+    """They were in the channel when `processes` became less."""
+    with leader_of("cloudhub-2") as first:
+        first.handle(process_message(protocol.CLAIM, ["cloudhub-3", 7, ""], "claimed"))
+        first.handle(process_message(protocol.ROSTER, ["cloudhub-3", [["held", 8, V1_23]]]))
+        first.handle(process_message(protocol.ROSTER, ["cloudhub-2", []]))
+        await first.joined()
+        assert len(first) == 0
+        message = Message.build("edgecontroller", "resource", "update", "node/held/default/pod/p")
+        assert not first.forward(message, "held")
 
 
 async def test_a_question_about_a_node_of_an_unknown_process_is_not_put_to_all_of_them() -> None:

@@ -13,17 +13,20 @@ import pytest
 
 from ipc import open_contexts
 from modules.cloudhub.cluster.leader import Leader
+from modules.cloudhub.cluster.protocol import ROSTER, process_message
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
 from modules.cloudhub.hub import Hub
 from modules.cloudhub.replicas import suspension
 from modules.cloudhub.replicas.membership import Membership
+from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
-from modules.common.kube import LEASES, KubeClient, Unreachable
+from modules.common.kube import LEASES, KubeClient, NotFound, Unreachable
 from modules.common.pki.certificates import Pki
 from supervisor.api import ReplicasSettings, TemporaryFailure
 from tests.modules.cloudhub.cloud import DEADLINE, Cloud, HubContext, Join
 from tests.support.apiserver import embedded_api
+from tests.support.aside import make_set_aside
 from tests.support.waiting import eventually, until
 
 NAMESPACE = "default"
@@ -219,6 +222,31 @@ class Member:
 
     def start_over(self, reason: str) -> None:
         self.heard.append(reason)
+
+
+async def test_a_node_that_leaves_before_its_claim_begins_is_not_claimed(api: KubeClient) -> None:
+    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
+    assert not leases.claim(NODE, pytest.fail)
+    (claim,) = leases._claims
+    leases.left(NODE)
+    await claim
+    assert len(leases) == 0
+    with pytest.raises(NotFound):
+        await lease(api)
+
+
+def test_nodes_of_a_process_that_holds_them_no_more_are_let_go() -> None:
+    """It was killed, and says so with a roster; its edges may have dialed another replica."""
+    ownership = Ownership()
+    contexts = open_contexts({"cloudhub": "cloudhub", "cloudhub-2": ""})
+    context: Any = HubContext(contexts["cloudhub"].registry, "cloudhub")
+    first = Leader(context, ("cloudhub-2",), 10, {}, publish=lambda *_: None, ownership=ownership)
+    first.handle(process_message(ROSTER, ["cloudhub-2", [[NODE, 7, ""]]]))
+    assert (list(ownership.claims), ownership.gone) == ([NODE], [])
+    first.handle(process_message(ROSTER, ["cloudhub-2", []]))
+    assert ownership.gone == [NODE]
+    for each in (*contexts.values(), context):
+        each.close()
 
 
 def test_only_the_newest_session_gets_the_decision() -> None:
