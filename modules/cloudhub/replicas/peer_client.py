@@ -69,7 +69,7 @@ class PeerClient:
                 ) as response,
             ):
                 return response.status, await _read(response, most)
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             reason = f"cannot connect to {peer.address}: {_reason(error)}"
             raise Unreachable(reason, sent=False) from error
         except aiohttp.ConnectionTimeoutError as error:

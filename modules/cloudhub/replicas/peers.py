@@ -68,7 +68,7 @@ class Peers:
             QUESTIONS.labels("refused").inc()
             raise
         finally:
-            self._in_flight[replica] -= 1
+            self._in_flight -= Counter((replica,))  # which forgets a replica without any
         QUESTIONS.labels("answered").inc()
         return answer
 

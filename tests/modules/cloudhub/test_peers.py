@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -31,6 +32,7 @@ from modules.cloudhub.module import CloudHub
 from modules.cloudhub.other_replicas import other_replicas
 from modules.cloudhub.replicas import peer_server, peers, roster
 from modules.cloudhub.replicas.credentials import Credentials, replicas_authority
+from modules.cloudhub.replicas.peer_client import PeerClient, Unreachable
 from modules.cloudhub.replicas.peer_server import PeerServer
 from modules.common import times
 from modules.common.kube import LEASES, AlreadyExists, KubeClient
@@ -186,6 +188,24 @@ async def test_a_holder_that_is_gone_or_cannot_be_reached(
             assert done.stdout.splitlines()[1].split() == [NODE, "ghost", *["-"] * 9]
         await eventually(lambda: nodes(a, "--all"), lambda found: found == (0, [], ""))
         failed(await ask(a.csi, request()), "replica ghost, which held it last, has stopped")
+
+
+async def test_replicas_that_were_asked_once_are_forgotten() -> None:
+    """Pods have a new name each time."""
+    nobody: Any = SimpleNamespace(get=lambda _: None)
+    others = peers.Peers(nobody, nobody, nobody)
+    question = Message.build("cloudhub", "resource", "createvolume", f"node/{NODE}/x/volume/v")
+    for replica_name in ("cloudcore-abc", "cloudcore-xyz"):
+        with pytest.raises(questions.NoAnswer, match="has stopped"):
+            await others.ask(replica_name, NODE, question, 1.0)
+    assert not others._in_flight
+
+
+async def test_an_address_that_is_none_has_not_got_the_question(pki: Pki) -> None:
+    client = PeerClient(Credentials(load_authority(pki.authority), "a"))
+    with pytest.raises(Unreachable, match="cannot connect to b:port") as raised:
+        await client.send(roster.Peer("b", "b:port", 3.0, "1", 0.0), "GET", "/", most=1, seconds=5)
+    assert not raised.value.sent
 
 
 async def test_questions_in_flight_to_one_replica_are_bounded(
