@@ -42,7 +42,7 @@ async def read(reader: asyncio.StreamReader) -> Message | None:
     attempts = 0
     while piece := await reader.read(_PIECE):
         data += piece
-        if len(data) <= LONGEST_REQUEST and not data.rstrip().endswith(b"}"):
+        if len(data) <= LONGEST_REQUEST and not piece.rstrip().endswith(b"}"):
             continue
         try:
             return decoder.feed(data)[0]

@@ -213,6 +213,18 @@ async def test_a_request_is_not_decoded_anew_for_each_piece() -> None:
         await reading
 
 
+async def test_a_request_may_end_in_any_number_of_pieces_of_white_space() -> None:
+    """None of them looks like its end, whatever was before."""
+    reader = asyncio.StreamReader()
+    reading = asyncio.create_task(requests.read(reader))
+    for piece in (b'{"header":{"msg_id":"a"}', *[b" "] * 30, b"}"):
+        reader.feed_data(piece)
+        await asyncio.wait((reading,), timeout=0.005)
+    message = await reading
+    assert message is not None
+    assert message.id == "a"
+
+
 async def test_requests_in_flight_end_when_cloudhub_stops(
     cloud: Cloud, edge: Edge, tmp_path: Path
 ) -> None:
