@@ -30,6 +30,7 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining.join_line import Ports, make_join_line
 from modules.cloudhub.nodes import NodesServer, read_rows, socket_of
 from modules.cloudhub.questions import Questions
+from modules.common.failure_log import FailureLog
 from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, ModuleContext, Settings
 
@@ -45,6 +46,8 @@ _GLANCE: Final = 5.0
 _ADDRESSES: Final = 60.0
 #: Seconds by which the clock must jump to count as set, and not as slewed.
 _JUMP: Final = 60.0
+
+_failures: Final = FailureLog(log)
 
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
@@ -177,7 +180,7 @@ async def _due() -> None:
     """
     began = looked = time.monotonic()
     ahead = time.time() - began
-    named = own_names()
+    named = _names()
     while (now := time.monotonic()) - began < _RENEWAL:
         await asyncio.sleep(min(_GLANCE, _RENEWAL))
         jump = time.time() - time.monotonic() - ahead
@@ -186,6 +189,19 @@ async def _due() -> None:
             return
         if now - looked >= _ADDRESSES:
             looked = now
-            if own_names() != named:
+            found = _names()
+            if found and found != named:
                 log.info("this host has other names or addresses: checking the certificates")
                 return
+
+
+def _names() -> list[str]:
+    """Return the host's names and addresses; none while it cannot be asked for them."""
+    try:
+        found = own_names()
+    except OSError as error:  # of a netlink socket: no descriptor is left
+        text = f"cannot look at this host's addresses: {error}; trying again"
+        _failures.failed("addresses", str(error), text)
+        return []
+    _failures.worked("addresses", "this host's addresses are looked at again")
+    return found

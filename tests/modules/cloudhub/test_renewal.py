@@ -72,3 +72,18 @@ async def test_another_address_of_the_host_makes_it_look(
         await waiting
     assert clocks.seconds < main._RENEWAL
     assert "other names or addresses" in caplog.text
+
+
+async def test_a_host_that_does_not_say_its_addresses_ends_no_look(
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when no descriptor is left: the certificate would not be renewed any more."""
+
+    def own_names() -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(main, "own_names", own_names)
+    async with asyncio.timeout(20):
+        await main._due()
+    assert clocks.seconds >= main._RENEWAL
+    assert caplog.text.count("cannot look at this host's addresses") == 1
