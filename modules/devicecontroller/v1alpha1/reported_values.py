@@ -84,7 +84,7 @@ class StatusWriter:
         if device:
             await self._update(slot, device, batch)
             return
-        self._latest.pop(slot, None)
+        self.forget(slot)
         if any(batch):
             log.info("node %s: report about unknown device %s dropped", slot.node, slot.name)
 
@@ -99,10 +99,24 @@ class StatusWriter:
             if changes or applied is not None:
                 await self._write(device, changes)
         except (KubeError, asyncio.CancelledError):
-            self._lost[slot] = lost | self._lost.get(slot, {})
-            if applied is not None:
-                self._applied[slot] = applied | self._applied.get(slot, {})
+            self._keep(slot, device, lost, applied)
             raise
+
+    def _keep(
+        self,
+        slot: DeviceSlot,
+        device: Object,
+        lost: dict[str, Object],
+        applied: dict[str, Object | None] | None,
+    ) -> None:
+        """Keep what could not be written for the retry, unless its device is gone by now."""
+        present = self._inventory.at(slot)
+        if present is None or present["metadata"].get("uid") != device["metadata"].get("uid"):
+            return
+        if lost:
+            self._lost[slot] = lost | self._lost.get(slot, {})
+        if applied is not None:
+            self._applied[slot] = applied | self._applied.get(slot, {})
 
     def _news(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> Changes:
         """Return the latest report of each property that the device has."""

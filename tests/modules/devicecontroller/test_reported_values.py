@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, key_of
+from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, Unreachable, key_of
 from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import keep_device
@@ -19,6 +19,7 @@ from modules.devicecontroller.v1alpha1.twin import Report
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
+from tests.support.waiting import until
 
 HERE = DeviceSlot(NODE, LED)
 
@@ -94,6 +95,29 @@ async def test_desired_value_set_meanwhile_stays(api: Api) -> None:
     async with writing(api.client, stale) as writer:
         await written(writer, a="reported")
     assert await twins(api) == {"a": ("2", "reported"), "b": ("1", None), "c": ("3", None)}
+
+
+async def test_what_waits_for_a_device_is_not_written_into_its_successor(api: Api) -> None:
+    """The device is deleted, and another one of its name made, while a write of it fails."""
+    created = await api.create(DEVICES, device(twins={"a": "1"}))
+    client = Client(api)
+    async with writing(client, created) as writer:
+        inventory, former = writer._inventory, keep_device(created)
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            del client.patch  # the next one goes to the API
+            inventory.remove(former)
+            writer.forget(HERE)
+            successor = former | {"metadata": former["metadata"] | {"uid": "another"}}
+            inventory.devices[key_of(successor)] = successor
+            inventory.add(successor)
+            raise Unreachable("no answer")
+
+        client.patch = fail  # type: ignore[method-assign]
+        writer.adopt(HERE, {"a": {"value": "2", "metadata": {"type": "string"}}})
+        await until(lambda: not len(writer.queue))
+    assert client.patched == []
+    assert "status" not in await api.client.get(DEVICES, LED, "default")
 
 
 async def test_status_subresource_is_kept_to(api: Api) -> None:
