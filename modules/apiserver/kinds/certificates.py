@@ -26,6 +26,7 @@ from modules.apiserver.meta.status import (
     required,
 )
 from modules.apiserver.meta.users import ADMINISTRATORS, User
+from modules.common.pki.requests import read_request
 from modules.common.times import format_now
 
 APPROVED: Final = "Approved"
@@ -88,15 +89,7 @@ def parse(text: Any) -> x509.CertificateSigningRequest:
         raise ValueError("must be base64") from error
     if _PEM_REQUEST not in pem:
         raise ValueError("PEM block type must be CERTIFICATE REQUEST")
-    try:
-        csr = x509.load_pem_x509_csr(pem)
-        list(csr.extensions)
-        signed = csr.is_signature_valid
-    except Exception as error:  # of any class: UnsupportedAlgorithm and others are no ValueError
-        raise ValueError(f"it cannot be read: {error}") from error
-    if not signed:
-        raise ValueError("it is not signed by its own key")
-    return csr
+    return read_request(pem)
 
 
 def validate(request: Json) -> list[Cause]:
@@ -244,7 +237,7 @@ def _certificate_faults(text: str | None) -> list[Cause]:
         return []
     try:
         x509.load_pem_x509_certificates(base64.b64decode(text, validate=True))
-    except Exception as error:  # of any class, as in parse
+    except Exception as error:  # of any class, as in read_request
         return [invalid_value("status.certificate", "<certificate data>", str(error))]
     return []
 

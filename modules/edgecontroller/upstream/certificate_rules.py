@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from modules.common.kube import BadObject
+from modules.common.pki.requests import read_request
 from modules.edgecontroller.upstream.authorization import Denied
 
 SERVING: Final = "kubernetes.io/kubelet-serving"
@@ -29,14 +30,9 @@ _FOR_RSA: Final = {"key encipherment"}
 def read(pem: bytes) -> x509.CertificateSigningRequest:
     """Return a request for a certificate; raises BadObject if it is none, or is not signed."""
     try:
-        csr = x509.load_pem_x509_csr(pem)
-        list(csr.extensions)
-        signed = csr.is_signature_valid
-    except Exception as error:  # of any class: UnsupportedAlgorithm and others are no ValueError
-        raise BadObject("spec.request", f"it is no request for a certificate: {error}") from error
-    if not signed:
-        raise BadObject("spec.request", "it is not signed by its own key")
-    return csr
+        return read_request(pem)
+    except ValueError as error:
+        raise BadObject("spec.request", str(error)) from error
 
 
 def check(csr: x509.CertificateSigningRequest, node: str, signer: str, usages: set[str]) -> None:
