@@ -22,6 +22,7 @@ from modules.apiserver.meta.objects import Entry, Json, dig
 from modules.apiserver.meta.status import ApiError
 from modules.apiserver.registry.registry import Registry
 from modules.apiserver.turns import Turn
+from modules.common.failure_log import FailureLog
 from modules.common.pki import signing
 from supervisor.api import TemporaryFailure
 
@@ -46,8 +47,8 @@ class CertificateSigner:
         """`authority` reads the CA; it raises OSError and ValueError."""
         self._registry = registry
         self._authority = authority
-        # Requests that nobody signs here, by uid: logged once.
-        self._others: set[str] = set()
+        self._others = FailureLog(log)
+        """requests that nobody signs here, by their uid"""
 
     async def run(self) -> None:
         """Sign until cancelled."""
@@ -72,13 +73,11 @@ class CertificateSigner:
             return
         name, signer = entry.key[1], request["spec"].get("signerName")
         if signer not in _PURPOSES:
-            if request["metadata"]["uid"] not in self._others:
-                self._others.add(request["metadata"]["uid"])
-                log.warning(
-                    "certificatesigningrequest %s: approved, but this server signs for %s and %s "
-                    "alone, not for %r",
-                    name, SERVING, CLIENT, signer,
-                )  # fmt: skip
+            text = (
+                f"certificatesigningrequest {name}: approved, but this server signs for "
+                f"{SERVING} and {CLIENT} alone, not for {signer!r}"
+            )
+            self._others.failed(request["metadata"]["uid"], "", text)
             return
         try:
             certificate = self._sign(request)

@@ -52,8 +52,9 @@ class NodeWriter:
         self._state = state
         self._update_frequency = update_frequency
         self._registered = registered
-        self._unknown: set[str] = set()
         self._trouble = FailureLog(log)
+        self._unknown = FailureLog(log)
+        """nodes that report and have no Node object: each does so every 10 s"""
 
     async def register(self, question: Message, about: ObjectResource) -> Object:
         """Create the Node of an edge; one that exists is not changed.
@@ -110,13 +111,13 @@ class NodeWriter:
                 self._client.health,
             )
         except NotFound:
-            self._log_unknown(name)
+            what = f"node {name}: connected, but the Kubernetes API has no node of that name"
+            self._unknown.failed(name, "", f"{what}; {_create(name)}")
             text = f"there is no Node {name} in the cluster: {_create(name)}"
             await self._answers.error(message, text)
             return
-        if name in self._unknown:
-            self._unknown.discard(name)
-            log.info("node %s: exists in the Kubernetes API now, its status is written", name)
+        text = f"node {name}: exists in the Kubernetes API now, its status is written"
+        self._unknown.worked(name, text)
         for each in messages:
             await self._answers.acknowledge(each, version_of(written))
 
@@ -128,16 +129,6 @@ class NodeWriter:
                 f"give it the label: kubectl label node {name} {EDGE_LABEL}="
             )
             self._trouble.failed(name, "no edge node", text)
-
-    def _log_unknown(self, name: str) -> None:
-        """Log once that a node reports without a Node object: it does so every 10 s."""
-        if name not in self._unknown:
-            self._unknown.add(name)
-            log.warning(
-                "node %s: connected, but the Kubernetes API has no node of that name; %s",
-                name,
-                _create(name),
-            )
 
     async def update(self, messages: list[Message]) -> None:
         """Merge the annotations that an edge has put on its node, and labels if it may."""
