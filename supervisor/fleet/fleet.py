@@ -14,8 +14,9 @@ from typing import Final, Protocol
 import msgspec
 
 from ipc import ChannelRegistry, ChannelState, DeadLetterBox
-from supervisor.api import Settings
-from supervisor.config import Configuration, ModuleSpec, references
+from supervisor.api import Module, Settings
+from supervisor.config import ConfigError, Configuration, ModuleSpec, references
+from supervisor.fleet import making
 from supervisor.fleet.restart_strategies import RestartStrategies
 from supervisor.fleet.start_order import StartOrder
 from supervisor.host import sockets
@@ -128,7 +129,7 @@ class Fleet:
         """Create a module's channels and units, and open its listening sockets.
 
         A disabled module still gets a channel, so that sending to it can be told apart from a
-        misspelt name. Raises CannotRun if a socket cannot be opened.
+        misspelt name. Raises CannotRun if a socket cannot be opened, or the module not be made.
         """
         reason = self.why_disabled(spec)
         if reason:
@@ -136,12 +137,17 @@ class Fleet:
             self.disable(spec, reason)
             return
         try:
+            module = making.make(spec, self.configuration, self.settings)
             listening = sockets.open_all(spec.cls.listeners(spec.config, self.settings))
+        except ConfigError as error:
+            raise CannotRun(str(error)) from error
         except OSError as error:
             raise CannotRun(f"module {spec.name}: {error.strerror or error}") from error
-        self.add(spec, listening)
+        self.add(spec, module, listening)
 
-    def add(self, spec: ModuleSpec, listening: sockets.Sockets, first: int = 1) -> list[Unit]:
+    def add(
+        self, spec: ModuleSpec, module: Module, listening: sockets.Sockets, first: int = 1
+    ) -> list[Unit]:
         """Create the units of a module, one for each of its processes from number `first` on."""
         self.disabled.pop(spec.name, None)
         units = []
@@ -150,7 +156,7 @@ class Fleet:
             self.registry.add_module(name, spec.cls.group if number == 1 else "")
             unit = Unit(
                 name=name,
-                module=spec.cls(spec.config, self.settings),
+                module=module,
                 supervision=spec.supervision,
                 mailbox=self.registry.mailbox(name),
                 sockets=listening,

@@ -12,9 +12,10 @@ from functools import partial
 import msgspec
 
 from ipc import ChannelState
-from supervisor.api import Settings
+from supervisor.api import Module, Settings
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.fleet.fleet import Fleet
+from supervisor.fleet.making import make
 from supervisor.host import sockets
 from supervisor.unit.restart_policy import Cause, Restart
 from supervisor.unit.states import State
@@ -46,15 +47,17 @@ class _Plan:
     unchanged: list[str]
     unknown: list[str]
     """modules installed since cloudcore was started: running modules have no channel to them"""
+    modules: dict[str, Module]
     sockets: dict[str, sockets.Sockets]
+    """of those that are started or restarted, as are `modules`"""
 
 
 async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
     """Put the configuration in force.
 
     Newly enabled modules start, modules no longer enabled stop and clean up, changed ones restart,
-    and the others keep their process. Raises OSError, before anything has changed, if a socket
-    cannot be opened.
+    and the others keep their process. Raises OSError or ConfigError, before anything has changed,
+    if a socket cannot be opened or a module not be made of its configuration.
     """
     plan = _plan(fleet, configuration)
     needs_restart = configuration.fixed_keys_changed(fleet.configuration)
@@ -62,10 +65,10 @@ async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
     for spec in reversed(plan.stopped):
         await _stop(fleet, spec)
     for spec in plan.restarted:
-        await _restart(fleet, spec, plan.sockets[spec.name])
+        await _restart(fleet, spec, plan.modules[spec.name], plan.sockets[spec.name])
     fleet.check_not_stopping()
     for spec in plan.started:
-        for unit in fleet.add(spec, plan.sockets[spec.name]):
+        for unit in fleet.add(spec, plan.modules[spec.name], plan.sockets[spec.name]):
             fleet.start_in_turn(unit)
     fleet.sort()
     return Changes(
@@ -88,7 +91,7 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
     settings = fleet.settings_of(new)
     shared_changed = _shared(old) != _shared(new)
     before = {spec.name: spec for spec in old.modules}
-    plan = _Plan([], [], [], [], [], {})
+    plan = _Plan([], [], [], [], [], {}, {})
     known = {spec.name for spec in new.modules}
     plan.stopped.extend(spec for spec in old.modules if spec.name not in known)
     for spec in new.modules:
@@ -105,6 +108,8 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
             plan.restarted.append(spec)
         else:
             plan.unchanged.append(spec.name)
+    for spec in (*plan.restarted, *plan.started):
+        plan.modules[spec.name] = make(spec, new, settings)
     _open_sockets(fleet, plan, before, settings)
     return plan
 
@@ -143,7 +148,7 @@ async def _stop(fleet: Fleet, spec: ModuleSpec) -> None:
     fleet.disable(spec, reason)
 
 
-async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None:
+async def _restart(fleet: Fleet, spec: ModuleSpec, module: Module, new: sockets.Sockets) -> None:
     """Restart a module's processes with its new configuration."""
     units = fleet.units_of(spec.name)
     number = spec.cls.processes(spec.config)
@@ -152,7 +157,7 @@ async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None
         await fleet.remove(surplus)
         fleet.registry.set_state(surplus.name, ChannelState.DISABLED)
     for unit in units[:number]:
-        prepare = partial(_adopt, fleet, unit, spec, new)
+        prepare = partial(_adopt, unit, module, spec, new)
         gate = partial(fleet.state_changes.until, partial(_all_tried, fleet, unit))
         if unit.living:
             await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
@@ -161,14 +166,14 @@ async def _restart(fleet: Fleet, spec: ModuleSpec, new: sockets.Sockets) -> None
         prepare()
         if begins:  # a stopped unit stays stopped
             fleet.start_in_turn(unit, Cause.RELOAD if unit.first_started else None)
-    for unit in fleet.add(spec, new, first=len(units) + 1):
+    for unit in fleet.add(spec, module, new, first=len(units) + 1):
         fleet.start_in_turn(unit)
     fleet.check_not_stopping()
     sockets.close_all({name: sock for name, sock in held.items() if sock is not new.get(name)})
 
 
-def _adopt(fleet: Fleet, unit: Unit, spec: ModuleSpec, new: sockets.Sockets) -> None:
-    unit.module = spec.cls(spec.config, fleet.settings)
+def _adopt(unit: Unit, module: Module, spec: ModuleSpec, new: sockets.Sockets) -> None:
+    unit.module = module
     unit.supervision = spec.supervision
     unit.sockets = new
 

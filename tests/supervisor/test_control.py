@@ -171,6 +171,33 @@ def test_an_address_that_is_taken_changes_nothing_either(tmp_path: Path) -> None
         assert pids(running, "good", "listening") == before
 
 
+def test_a_module_that_cannot_be_made_of_its_configuration_keeps_the_former(tmp_path: Path) -> None:
+    configure(tmp_path, enabled='"good", "picky"')
+    with Running(tmp_path, "-") as running:
+        running.ready("good", "picky")
+        before = pids(running, "good", "picky")
+        sour = 'modules.picky.taste = "sour"'
+        slow = "modules.good.supervision.stop_timeout = 3.0"
+        configure(tmp_path, sour, slow, enabled='"good", "picky"')
+        done = running.cli("reload")
+        assert done.returncode == 1
+        assert "nothing has changed: " in done.stderr
+        assert "the constructor of module picky fails: ValueError: sour is not" in done.stderr
+        assert pids(running, "good", "picky") == before
+        configure(tmp_path, slow, enabled='"good"')
+        assert running.cli("reload").stdout == "restarted: good\nstopped: picky\n"
+        configure(tmp_path, sour, slow, enabled='"good", "picky"')
+        assert "sour is not to its taste; correct its table" in running.cli("reload").stderr
+        configure(tmp_path, slow, enabled='"good", "picky"')
+        assert running.cli("reload").stdout == "started: picky\nunchanged: good\n"
+
+
+def test_a_module_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:
+    with Running(tmp_path, "picky", sets=('modules.picky.taste="sour"',)) as running:
+        running.wait_for(r"modules\.picky: the constructor of module picky fails: ValueError: sour")
+        assert running.process.wait(20) == 1
+
+
 def test_a_changed_address_is_a_new_socket_and_the_old_one_is_closed(tmp_path: Path) -> None:
     configure(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any
 
-from supervisor.api import CannotStart, Module, ModuleConfig
+from supervisor.api import CannotStart, Module, ModuleConfig, Settings
 from tests.support.goodmodules import Listening, Noting
 
 
@@ -43,6 +43,26 @@ class Refusing(Noting):
     async def start(self, context: Any) -> None:
         self.note("start")
         raise CannotStart("the certificate is not for this key")
+
+
+class Picky(Noting):
+    """Cannot be made of every configuration."""
+
+    name = "picky"
+
+    class Config(ModuleConfig):
+        taste: str = "sweet"
+
+    def __init__(self, config: Any, settings: Settings) -> None:
+        super().__init__(config, settings)
+        if config.taste != "sweet":
+            raise ValueError(f"{config.taste} is not to its taste")
+
+    def start(self, context: Any) -> None:
+        self.note(self.config.taste)
+        context.ready()
+        for _ in context:
+            pass
 
 
 class Crowded(Noting):
@@ -265,5 +285,5 @@ class Orphaning(Noting):
 BAD: tuple[type[Module], ...] = (
     *(Raising, Returning, Refusing, Crowded, Slow, Deaf, Seized),
     *(Hanging, Stuck, Greedy, Segfaulting, Allergic, Chatty, Hearing),
-    *(Lingering, Orphaning, Fragile, Stubborn),
+    *(Lingering, Orphaning, Fragile, Stubborn, Picky),
 )

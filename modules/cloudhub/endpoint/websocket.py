@@ -31,6 +31,7 @@ from modules.cloudhub.endpoint.tls import (
     handshake_failure,
 )
 from modules.cloudhub.metrics import HubStatistics
+from modules.cloudhub.refusals import Refusals
 from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ _PATIENCE: Final = 3.0
 _ACCEPT_PAUSE: Final = 1.0
 #: Seconds for the TLS shutdown of a closed connection.
 _SHUTDOWN: Final = 3.0
+#: Log lines a minute about refused connections of one address: some edges may share it.
+_REFUSALS_LOGGED: Final = 10
 #: Initial size: most edges are idle, and picows doubles a full buffer.
 _READ_BUFFER: Final = 2048
 
@@ -74,6 +77,7 @@ class Server:
         self._accepting = False
         self._stopped = False
         self._failures = FailureLog(log, logging.ERROR)
+        self._refusals = Refusals(_REFUSALS_LOGGED)
 
     def start(self) -> None:
         # Connections without data stay in the kernel, and do not count as handshakes.
@@ -89,9 +93,10 @@ class Server:
             handshake.cancel("cloudcore is stopping")
 
     def refuse(self, address: str, cause: str, reason: str) -> None:
-        """Count and log a connection that gets no session."""
+        """Count a connection that gets no session, and log the first of its host in a minute."""
         self.owner.statistics.refused[cause] += 1
-        log.warning("connection from %s refused: %s", address, reason)
+        host = address.rpartition(":")[0].strip("[]")
+        self._refusals.put(host, f"connection from {address} refused: {reason}")
 
     def _resume_accepting(self) -> None:
         if not self._stopped:

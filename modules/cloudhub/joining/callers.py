@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-log = logging.getLogger(__name__)
+from modules.cloudhub.refusals import Refusals, network_of
 
 #: Addresses that are remembered; beyond that, the one that called longest ago is forgotten.
 _REMEMBERED: Final = 4096
-#: Seconds between two log lines about one address.
-_LOG_EVERY: Final = 60.0
-#: An IPv6 host has all addresses of its network.
-_IPV6_NETWORK: Final = 64
 
 
 @dataclass(slots=True)
 class _Caller:
     tokens: float
     at: float
-    logged: float = -_LOG_EVERY
-    unlogged: int = 0
 
 
 class Callers:
@@ -36,6 +28,7 @@ class Callers:
         self._burst = burst
         self._now = now
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
+        self._refusals = Refusals(lines=1, now=now)
 
     def wait(self, address: str) -> float:
         """Return the seconds until the address has something left; 0 if it has."""
@@ -47,17 +40,11 @@ class Callers:
 
     def refused(self, address: str, reason: str) -> None:
         """Log a refusal, unless there was a line about this address within the last minute."""
-        caller = self._caller(address)
-        if caller.at < caller.logged + _LOG_EVERY:
-            caller.unlogged += 1
-            return
-        more = f" (and {caller.unlogged} more in the time before)" if caller.unlogged else ""
-        log.warning("request from %s refused: %s%s", address, reason, more)
-        caller.logged, caller.unlogged = caller.at, 0
+        self._refusals.put(address, f"request from {address} refused: {reason}")
 
     def _caller(self, address: str) -> _Caller:
         """Return the record of an address, brought up to now."""
-        key, now = _key(address), self._now()
+        key, now = network_of(address), self._now()
         caller = self._callers.pop(key, None) or _Caller(self._burst, now)
         self._callers[key] = caller
         if len(self._callers) > _REMEMBERED:
@@ -65,13 +52,3 @@ class Callers:
         caller.tokens = min(self._burst, caller.tokens + (now - caller.at) * self._rate)
         caller.at = now
         return caller
-
-
-def _key(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped:
-        return address
-    return str(ipaddress.ip_network((int(found), _IPV6_NETWORK), strict=False))

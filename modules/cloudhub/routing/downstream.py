@@ -23,10 +23,12 @@ from modules.cloudhub.metrics import HubStatistics
 from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.session import Session
+from modules.common.failure_log import FailureLog
 from modules.common.message_resource import (
     BadResource,
     split,
 )
+from modules.common.wire import WireError
 from modules.common.wire.generations import tell
 from supervisor.api import ModuleContext
 
@@ -60,6 +62,7 @@ class Downstream:
         self._cluster = cluster
         self._upstream = upstream
         self._statistics = statistics
+        self._failures = FailureLog(log, logging.ERROR)
 
     async def run(self, context: ModuleContext) -> None:
         """Dispatch until the module is asked to stop.
@@ -95,13 +98,31 @@ class Downstream:
             reason = f"node {node} was stopped or deleted"
             session.end(WSCloseCode.OK, "stopped", reason)
         elif _is_for_edge(message, at_edge):
-            if message.reply_to:
-                session.await_answer(message)
-            # As in Go: `sync` is never set on the wire.
-            message.sync = False
-            # The resource of a message about the node itself is kept, as in trimMessage.
-            message.resource = at_edge or message.resource
+            self._send(message, session, at_edge)
+
+    def _send(self, message: Message, session: Session, at_edge: str) -> None:
+        """Send a message; one that cannot be encoded is set aside, and its sender is told."""
+        resource = message.resource
+        if message.reply_to:
+            session.await_answer(message)
+        # As in Go: `sync` is never set on the wire.
+        message.sync = False
+        # The resource of a message about the node itself is kept, as in trimMessage.
+        message.resource = at_edge or resource
+        try:
             session.send(message)
+        except WireError as error:
+            message.resource = resource
+            self._statistics.undeliverable_down += 1
+            text = f"{resource}: {message.operation} is set aside: {error}"
+            self._failures.failed(resource, str(error.__cause__), text)
+            answer = message.error(str(error), source="cloudhub")  # as from an edge
+            if session.takes_answer(answer):
+                self._upstream.answer(answer)
+            else:
+                self._upstream.send_own(answer)
+        else:
+            self._failures.worked(resource)
 
     def _answer_question(self, message: Message, session: Session) -> None:
         message.parent_id, message.id = message.id, new_id()

@@ -7,7 +7,6 @@ Connection (interfaces.py).
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Final
 
@@ -24,9 +23,6 @@ from modules.cloudhub.session.write_queue import (
     WriteQueue,
     is_state,
 )
-from modules.common.wire import WireError
-
-log = logging.getLogger(__name__)
 
 #: Seconds added to each pause of the rate limit, so that pauses are few.
 _RATE_PAUSE: Final = 0.1
@@ -125,19 +121,14 @@ class Session:
         """Write a message, or queue it while writing is paused.
 
         An edge whose queue is full is disconnected: the controllers resend its state when it
-        reconnects.
+        reconnects. Raises WireError if the message cannot be encoded; the session goes on.
         """
         if self.over or self.generation is None:
             return
         waits = self.write_paused_at is not None  # as do all messages before it
-        try:
-            if waits:
-                message.operation = self.queue.operation_of(message)
-            frames = self.generation.encode(message)
-        except WireError as error:
-            self._owner.statistics.undeliverable_down += 1
-            log.error("node %s: cannot send a message: %s", self.node, error)
-            return
+        if waits:
+            message.operation = self.queue.operation_of(message)
+        frames = self.generation.encode(message)
         if not waits:
             self._write(frames, text=self.generation.text)
             if is_state(message):
@@ -153,6 +144,10 @@ class Session:
         """Record who sent a question, so that the edge's answer can be routed back."""
         self._pending_replies = self._pending_replies or PendingReplies()
         self._pending_replies.add(message, self._loop.time())
+
+    def takes_answer(self, answer: Message) -> bool:
+        """Whether a message answers a question; then its reply_to says who has asked."""
+        return self._pending_replies is not None and self._pending_replies.take(answer)
 
     def _flush(self) -> None:
         text = self.generation is not None and self.generation.text
@@ -201,7 +196,7 @@ class Session:
             if message.operation == generation.keepalive:
                 self._owner.statistics.keepalives += 1
                 self.last_keepalive = self._loop.time()
-            elif self._pending_replies and self._pending_replies.take(message):
+            elif self.takes_answer(message):
                 self._owner.upstream.answer(message, self)
             else:
                 self._owner.upstream.receive(message, self)

@@ -49,9 +49,15 @@ class _Observed(NamedTuple):
     since: float
 
     @property
+    def spec(self) -> Object:
+        """The Lease's spec; empty if somebody has made it something else."""
+        spec = self.lease.get("spec")
+        return spec if isinstance(spec, dict) else {}
+
+    @property
     def holder(self) -> str:
-        holder: str = (self.lease.get("spec") or {}).get("holderIdentity") or ""
-        return holder
+        holder = self.spec.get("holderIdentity")
+        return holder if isinstance(holder, str) else ""
 
     @property
     def version(self) -> str:
@@ -154,7 +160,7 @@ class Election:
                 lease = self._lease("", None)
                 written = await self._client.create(LEASES, lease, self._namespace)
             else:
-                lease = self._lease(found.version, found.lease.get("spec") or {})
+                lease = self._lease(found.version, found.spec)
                 written = await self._client.replace(LEASES, lease, self._namespace)
         except (AlreadyExists, Conflict, NotFound):
             self._observed = None  # somebody else was faster, or it was deleted
@@ -183,8 +189,7 @@ class Election:
         now = micro_time(times.now())
         spec = former or {}
         if spec.get("holderIdentity") != self._replica:
-            transitions = (spec.get("leaseTransitions") or 0) + 1 if former is not None else 0
-            spec = {"acquireTime": now, "leaseTransitions": transitions}
+            spec = {"acquireTime": now, "leaseTransitions": _next_transition(former)}
         spec = spec | {
             "holderIdentity": self._replica,
             "leaseDurationSeconds": max(1, round(self._duration)),
@@ -198,8 +203,16 @@ class Election:
         if found is None or found.holder != self._replica or not self.leads:
             return
         self._until = 0.0
-        spec = (found.lease.get("spec") or {}) | {"holderIdentity": ""}
+        spec = found.spec | {"holderIdentity": ""}
         with suppress(KubeError, TimeoutError):
             async with asyncio.timeout(_RELEASE):
                 lease = make(OF_LEADER, self._what, spec, found.version)
                 await self._client.replace(LEASES, lease, self._namespace)
+
+
+def _next_transition(former: Object | None) -> int:
+    """Return the number of a new leader; it begins anew after what is no number."""
+    if former is None:
+        return 0
+    last = former.get("leaseTransitions")
+    return last + 1 if isinstance(last, int) else 1

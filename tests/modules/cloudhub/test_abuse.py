@@ -108,6 +108,18 @@ async def test_one_that_the_end_breaks_off_just_when_it_is_done_is_a_line_too(
     assert cloud.hub.statistics.refused == {"tls": 1}
 
 
+async def test_who_dials_in_a_loop_does_not_fill_the_log(
+    run_hub: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run_hub() as cloud:
+        for number in range(1, 41):
+            async with strangers(cloud, 1, b"GET / HTTP/1.1\r\n\r\n") as (plain,):
+                await plain.gone()
+            await until(lambda: cloud.hub.statistics.refused == {"tls": number})  # noqa: B023
+    lines = [each for each in caplog.messages if each.startswith("connection from 127.0.0.1:")]
+    assert len(lines) == 10
+
+
 async def test_what_is_no_tls_is_refused(cloud: Cloud, join: Join) -> None:
     async with strangers(cloud, 1, b"GET /p/edge-1/events HTTP/1.1\r\n\r\n") as plain:
         await plain[0].gone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -148,6 +149,29 @@ async def test_a_message_for_no_node_is_dropped(
     await cloud.send("edge-1", "default/pod/p")
     await edge.receive()
     assert "does not start with node/{node}" in caplog.text
+
+
+async def test_what_cannot_be_encoded_is_set_aside_and_its_sender_told(
+    cloud: Cloud, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge = await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    for _ in range(3):
+        bad = await cloud.send("edge-1", "default/pod/p", content={"n": math.nan})
+        refusal = await cloud.next()
+        assert (refusal.operation, refusal.parent_id) == ("error", bad)
+        assert refusal.resource == "node/edge-1/default/pod/p"
+        assert "NaN and infinity are no values of JSON" in refusal.content
+    asked = Message.build(
+        "edgecontroller", "resource", "query", "node/edge-1/default/pod/p", math.inf
+    )
+    answer = await cloud.edgecontroller.send_sync("cloudhub", asked, DEADLINE)
+    assert (answer.operation, answer.parent_id) == ("error", asked.id)
+    (line,) = [each for each in caplog.messages if "is set aside" in each]
+    assert line.startswith("node/edge-1/default/pod/p: update is set aside: message ")
+    assert cloud.hub.statistics.undeliverable_down == 4
+    await cloud.send("edge-1", "default/pod/p")
+    assert (await edge.receive()).resource == "default/pod/p"
 
 
 async def test_an_edge_that_does_not_read_harms_only_itself(run_hub: Callable, join: Join) -> None:

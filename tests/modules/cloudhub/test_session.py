@@ -254,12 +254,12 @@ def test_a_write_that_takes_too_long_ends_the_session(world: World) -> None:
     assert world.told[-1] == "ended: write"
 
 
-def test_what_cannot_be_encoded_is_left_out(world: World) -> None:
+def test_what_cannot_be_encoded_is_refused_and_the_session_goes_on(world: World) -> None:
     world.sends(KEEPALIVE)
-    for message in (pod("bad", content=float("nan")), pod("good")):
-        world.session.send(message)
+    with pytest.raises(WireError):
+        world.session.send(pod("bad", content=float("nan")))
+    world.session.send(pod("good"))
     assert [each.resource for each in world.sent()] == ["default/pod/good"]
-    assert world.statistics.undeliverable_down == 1
 
 
 def test_an_answer_goes_to_who_asked_and_an_acknowledgement_up(world: World) -> None:

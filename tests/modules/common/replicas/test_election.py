@@ -14,6 +14,7 @@ from modules.common.kube import LEASES, KubeClient, Unreachable
 from modules.common.pki.certificates import Pki
 from modules.common.replicas import election
 from modules.common.replicas.election import Election
+from modules.common.replicas.leases import OF_LEADER, make
 from tests.support.apiserver import embedded_api
 from tests.support.waiting import until
 
@@ -157,6 +158,28 @@ async def test_a_deleted_lease_is_made_again(api: KubeClient) -> None:
             while not await is_back():
                 await asyncio.sleep(0.01)
         assert first.working
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"holderIdentity": "", "leaseTransitions": "many"},
+        {"holderIdentity": ["a", "b"], "leaseTransitions": {}},
+        {"holderIdentity": "", "leaseTransitions": 3},
+    ],
+)
+async def test_a_lease_that_somebody_has_made_something_else_is_taken(
+    api: KubeClient, spec: dict[str, Any]
+) -> None:
+    await api.create(LEASES, make(OF_LEADER, "test", spec), NAMESPACE)
+    first = Candidate(api, "a")
+    async with first.running():
+        await until(lambda: first.working)
+        assert first.leaders == ["a"]
+        taken = await lease(api)
+    last = spec["leaseTransitions"]
+    assert taken["holderIdentity"] == "a"
+    assert taken["leaseTransitions"] == (last + 1 if isinstance(last, int) else 1)
 
 
 async def test_what_the_work_raises_is_raised(api: KubeClient) -> None:
