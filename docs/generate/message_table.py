@@ -223,6 +223,11 @@ INSIDE: Final = (
         "the module that asks", "the node of a question is not connected, or not any more",
     ),
     Entry(
+        _HUB, "GROUP", OP_ERROR, ", RESOURCE", "",
+        ("modules/cloudhub/routing/downstream.py:Downstream._set_aside",),
+        "the sender, as from the edge", "a message cannot be written in the edge's form",
+    ),
+    Entry(
         _EDGE, messages.GROUP, messages.DELETED, "", "",
         ("modules/edgecontroller/downstream/nodes.py:NodeEventHandler._close_sessions",),
         "cloudhub, which ends the session: no answer", "a Node was deleted",

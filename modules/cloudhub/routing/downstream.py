@@ -113,16 +113,20 @@ class Downstream:
             session.send(message)
         except WireError as error:
             message.resource = resource
-            self._statistics.undeliverable_down += 1
-            text = f"{resource}: {message.operation} is set aside: {error}"
-            self._failures.failed(resource, str(error.__cause__), text)
-            answer = message.error(str(error), source="cloudhub")  # as from an edge
-            if session.takes_answer(answer):
-                self._upstream.answer(answer)
-            else:
-                self._upstream.send_own(answer)
+            self._set_aside(message, session, error)
         else:
             self._failures.worked(resource)
+
+    def _set_aside(self, message: Message, session: Session, error: WireError) -> None:
+        """Refuse a message as an edge does that cannot use it."""
+        self._statistics.undeliverable_down += 1
+        text = f"{message.resource}: {message.operation} is set aside: {error}"
+        self._failures.failed(message.resource, str(error.__cause__), text)
+        refusal = message.error(str(error), source="cloudhub")
+        if session.takes_answer(refusal):
+            self._upstream.answer(refusal)
+        else:
+            self._upstream.send_own(refusal)
 
     def _answer_question(self, message: Message, session: Session) -> None:
         message.parent_id, message.id = message.id, new_id()
