@@ -82,6 +82,8 @@ class NodeUpdater:
         self._unsent: set[Target] = set()
         self._decisions = Decisions(state, read_node)
         self._unacknowledged = Unacknowledged(state)
+        #: Nodes whose connection has ended since the present batch was decided.
+        self._ended: set[str] = set()
         self._latencies: list[float] = []
         self._refusals = Refusals(state)
 
@@ -90,12 +92,14 @@ class NodeUpdater:
         due = self._state.due
         while True:
             batch = await due.batch(_BATCH)
+            self._ended.clear()
             decided = [(*each, self._prepare(*each)) for each in batch]
             self._state.record.commit()
             if self._weaken:
                 decided = await self._recorded(self._weaken, decided)
             for number, (target, pending, made) in enumerate(decided, 1):
-                await self._send(target, pending, made)
+                if target.node not in self._ended:
+                    await self._send(target, pending, made)
                 due.settle(target, pending)
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
@@ -217,7 +221,8 @@ class NodeUpdater:
         asyncio.get_running_loop().call_later(_KEPT, state.due.mark, target)
 
     def disconnected(self, node: str) -> None:
-        """Forget the messages in flight to a node."""
+        """Forget the messages in flight to a node, and send none that was decided before."""
+        self._ended.add(node)
         self._unacknowledged.forget(node)
         self._refusals.disconnected(node)
 

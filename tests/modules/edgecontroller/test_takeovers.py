@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from ipc import Message
-from modules.common.kube import CLUSTEROBJECTSYNCS, NODES, OBJECTSYNCS, PODS, Gone, Invalid
+from modules.common.kube import (
+    CLUSTEROBJECTSYNCS,
+    EVENTS,
+    NODES,
+    OBJECTSYNCS,
+    PODS,
+    Gone,
+    Invalid,
+)
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, sync_form
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
@@ -280,6 +288,33 @@ async def test_what_an_edge_has_lost_is_in_the_record_before_it_is_answered(
     await registers(replica, "kubeedge")  # as an edge up to 1.22
     assert f"node {NODE}: is sent everything" in caplog.text
     assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
+
+
+async def test_what_was_decided_for_a_connection_is_not_sent_after_its_end(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for an answer that cannot come, and be sent on a new connection too early."""
+    weaken, asked, is_open = FencedObjectSyncs.weaken, asyncio.Event(), asyncio.Event()
+
+    async def waits(*arguments: Any) -> set[str]:
+        asked.set()
+        await is_open.wait()
+        return await weaken(*arguments)
+
+    await replica.connect(generation=V1_23)
+    await drain(replica)
+    monkeypatch.setattr(FencedObjectSyncs, "weaken", waits)
+    await replica.api.create(PODS, pod("p"), "default")
+    await asked.wait()
+    await replica.connect(connected=False)
+    await eventually(
+        lambda: replica.api.list(EVENTS, "default"),
+        lambda found: any(each["reason"] == "EdgeDisconnected" for each in found.items),
+    )
+    is_open.set()
+    assert about_pods(await drain(replica)) == []
+    await replica.connect(generation=V1_23)
+    await replica.until("update", f"node/{NODE}/default/pod/p")
 
 
 async def test_what_ends_the_reading_of_a_record_is_reported(
