@@ -310,6 +310,10 @@ class Channel:
         """Whether a sender has no room left for even a small message."""
         return statistics.longest_wait(self._segment) > self.capacity - _SMALL
 
+    def fill(self) -> float:
+        """Return the share of its room that the sender with most bytes in the channel has used."""
+        return statistics.longest_wait(self._segment) / self.capacity
+
     def statistics(self) -> ChannelStatistics:
         """Read the counters in shared memory; any process may, at any time, and delays nobody."""
         return statistics.read(self._segment, self.capacity)

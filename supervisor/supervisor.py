@@ -22,6 +22,7 @@ from supervisor.config import Configuration
 from supervisor.fleet.control import Control, Loader
 from supervisor.fleet.fleet import CannotRun, Fleet
 from supervisor.fleet.shutdown import Shutdown
+from supervisor.fleet.trouble_watch import watched
 from supervisor.host import orphans
 from supervisor.host.paths import Paths
 from supervisor.host.systemd import Systemd
@@ -67,7 +68,8 @@ class Supervisor:
         except (OSError, ValueError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CannotRun(f"cannot start the admin interface: {reason}") from error
-        async with admin, run_directory.kept(self._run_directory, fleet, admin):
+        kept = run_directory.kept(self._run_directory, fleet, admin)
+        async with admin, kept, watched(fleet.units):
             self._systemd.keep_alive(asyncio.get_running_loop())
             uncleaned = await fleet.run_records.end_leftovers(configuration.stop_timeout)
             for spec in configuration.modules:

@@ -337,7 +337,7 @@ class Unit(UnitStatus):
     def _to(self, state: State, reason: str) -> None:
         states.check(self.name, self.state, state)
         old, self.state = self.state, state
-        self._reason, self.since = reason, time.time()
+        self._reason, self.since, self.full_since = reason, time.time(), None
         self.transitions[state] += 1
         if state in {State.CRASHED, State.READY}:
             self._died = state is State.CRASHED

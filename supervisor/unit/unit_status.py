@@ -20,6 +20,8 @@ from supervisor.unit.states import State
 
 #: Seconds of backoff during which connections are refused instead of kept in the backlog.
 _LONG_BACKOFF: Final = 1.0
+#: Seconds for which a channel has to be full before that is told: a burst is no trouble.
+FULL_LASTING: float = 10.0
 
 
 @dataclass(eq=False)
@@ -44,6 +46,8 @@ class UnitStatus:
     """on the monotonic clock; units are stopped in reverse order of their first start"""
     repeats: bool = False
     """it fails because of the same temporary condition as before: transitions are not logged"""
+    full_since: float | None = None
+    """since when its channel is full, on the monotonic clock; None if it is not"""
     _living: bool = False
     _died: bool = False
     """since it was last ready, or was last started on request"""
@@ -56,10 +60,24 @@ class UnitStatus:
         """Why it is in its state; empty if the state says it all."""
         if self.waits_for:
             return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
-        if self.process and self.process.suspended:
-            suspended = suspension(self.process.pid)
-            return f"{self._reason}; {suspended}" if self._reason else suspended
-        return self._reason
+        reasons = (
+            self._reason,
+            suspension(self.process.pid) if self.process and self.process.suspended else "",
+            self.full_channel,
+        )
+        return "; ".join(filter(None, reasons))
+
+    @property
+    def full_channel(self) -> str:
+        """Since when its channel is full, and what that means; empty if it is not."""
+        seconds = time.monotonic() - self.full_since if self.full_since is not None else 0.0
+        if seconds < FULL_LASTING:
+            return ""
+        waiting = self.mailbox.inbox.qsize()
+        return (
+            f"its channel has been full for {seconds:.0f} s: messages={waiting}; senders wait, "
+            "and it does not keep up; `cloudcore top --view channels` shows how fast it is"
+        )
 
     @property
     def living(self) -> bool:

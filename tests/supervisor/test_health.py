@@ -48,6 +48,40 @@ def test_a_hung_process_that_cannot_even_abort_is_killed(tmp_path: Path) -> None
         assert running.module("good")["last_exit"]["signal"] == "SIGKILL"
 
 
+def test_a_module_that_does_not_keep_up_is_in_trouble_until_it_does(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "flooding", sets=("supervisor.watchdog=0",)) as running:
+        running.ready("good", "flooding")
+        pid = running.module("good")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        running.wait_for(f"module good: process {pid} is suspended")
+        running.wait_for(r"module good: its channel has been full for \d s: messages=\d+; senders")
+        status = running.module("good")
+        assert status["state"] == "ready"
+        assert re.search(r"is suspended .*; its channel has been full for \d+ s", status["reason"])
+        assert "`cloudcore top --view channels` shows" in running.cli("status").stdout
+        assert running.cli("stop", "flooding").returncode == 0
+        os.kill(pid, signal.SIGCONT)
+        running.wait_for(f"module good: process {pid} goes on")
+        running.wait_for("module good: its channel has room again")
+        assert running.module("good")["reason"] == ""
+        assert running.log.count("its channel has been full") == 1
+
+
+def test_a_channel_that_was_full_is_no_trouble_of_the_next_process(tmp_path: Path) -> None:
+    with Running(tmp_path, "good", "flooding", sets=("supervisor.watchdog=0",)) as running:
+        running.ready("good", "flooding")
+        pid = running.module("good")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        running.wait_for("module good: its channel has been full for")
+        running.cli("stop", "flooding")
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for(r"good: ready -> crashed \(killed by SIGKILL\)\n")
+        running.wait_for(r"good: starting -> ready\n")
+        running.detail("good", "answered")  # it has handled something
+        assert running.module("good")["reason"] == ""
+        assert running.log.count("its channel has been full") == 1
+
+
 def test_a_blocking_module_that_hangs_in_a_message_is_aborted(tmp_path: Path) -> None:
     sets = telling(3600, alive=False)
     with Running(tmp_path, "stuck", "telling", sets=sets) as running:

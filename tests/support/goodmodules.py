@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
 
-from ipc import Message
+from ipc import ChannelFull, Message
 from supervisor.api import Listener, Module, ModuleConfig, Settings
 
 
@@ -82,6 +83,25 @@ class Telling(Noting):
         answer = await context.send_sync(self.config.to, message, 30)
         context.report(answer=answer.content)
         await context.stopped()
+
+
+class Flooding(Noting):
+    """Sends to another module until its channel is full, and goes on as soon as there is room."""
+
+    name = "flooding"
+
+    class Config(ModuleConfig):
+        to: str = "good"
+
+    config: Config
+
+    async def start(self, context: Any) -> None:
+        context.ready()
+        content = b"x" * 100_000
+        while not context.stopping:
+            message = Message.build("flooding", "test", "update", "r", content)
+            with suppress(ChannelFull):
+                await context.send(self.config.to, message, 1)
 
 
 class Parent(Noting):
@@ -196,5 +216,5 @@ class Heavy(Noting):
 
 GOOD: tuple[type[Module], ...] = (
     *(Good, Asking, Telling, Parent, Listening),
-    *(Several, Measured, Environment, Heavy),
+    *(Several, Measured, Environment, Heavy, Flooding),
 )

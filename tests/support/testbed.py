@@ -15,8 +15,10 @@ from pathlib import Path
 from supervisor import run_directory
 from supervisor.api import Module
 from supervisor.config import installed, load
+from supervisor.fleet import trouble_watch
 from supervisor.host.paths import resolve
 from supervisor.main import run
+from supervisor.unit import unit_status
 from tests.support.badmodules import BAD
 from tests.support.chaosmodules import CHAOTIC
 from tests.support.goodmodules import GOOD
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     names = ", ".join(f'"{name}"' for name in enabled.split(","))
     os.umask(0o022)
     run_directory.CHECK_INTERVAL = float(os.environ.get("TESTBED_LOOK", "0.1"))
+    trouble_watch.INTERVAL, unit_status.FULL_LASTING = 0.1, 0.3
     file = Path(base) / "cloudcore.toml"
     load_again = partial(
         load,
