@@ -8,21 +8,24 @@ number is not limited: each one costs `max_deliveries` crashes of a module with 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
-from ipc.errors import ChannelError, UnknownDeadLetter
+from ipc.errors import ChannelError, NotAMessage, UnknownDeadLetter
 from ipc.files import replace_file
 from ipc.message import Message, decode, decode_envelope
 from ipc.ring.layout import SLOTS
 
 #: The slot that a replay sends through: the last one that a module would claim.
 _SLOT: Final = SLOTS - 1
+_FILES: Final = "[!.]*.json"
 
 
 class ReplayTarget(Protocol):
@@ -41,7 +44,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     `id` is derived from the channel and the encoded message: a message that is set aside twice has
     the same id. `at` is in seconds since the epoch, `deliveries` the number of processes that
     died with it, `size` the bytes of the encoded message, and `payload` that message in base64. The
-    strings from `message_id` on are empty if the message cannot be decoded.
+    strings from `message_id` on are empty if the message cannot be decoded. So is the payload if
+    the letter's file is damaged; then `at` is when that was written.
     """
 
     id: str
@@ -59,7 +63,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     def message(self) -> Message:
         """Decode the message. Raises NotAMessage if it cannot be decoded."""
-        return decode(base64.b64decode(self.payload))
+        try:
+            return decode(base64.b64decode(self.payload, validate=True))
+        except binascii.Error as error:
+            raise NotAMessage(f"cannot decode its payload: {error}") from error
 
 
 class DeadLetterBox:
@@ -89,9 +96,13 @@ class DeadLetterBox:
         replace_file(self._path(letter.id), msgspec.json.encode(letter))
         return letter
 
+    def counts(self) -> Counter[str]:
+        """Return the number of letters by channel, from the names of the files alone."""
+        return Counter(map(_channel_of, self.directory.glob(_FILES)))
+
     def letters(self) -> list[DeadLetter]:
-        """Return all letters, oldest first. Raises ChannelError for a damaged file."""
-        found = [_read(path) for path in self.directory.glob("[!.]*.json")]
+        """Return all letters, oldest first; a damaged file is a letter whose reason says so."""
+        found = [_read(path) for path in self.directory.glob(_FILES)]
         return sorted(
             (letter for letter in found if letter is not None), key=lambda letter: letter.at
         )
@@ -151,5 +162,19 @@ def _read(path: Path) -> DeadLetter | None:
         return msgspec.json.decode(path.read_bytes(), type=DeadLetter)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
-        raise ChannelError(f"cannot read dead letter {path}: {error}; remove the file") from error
+    except (msgspec.MsgspecError, OSError) as error:
+        return _damaged(path, getattr(error, "strerror", None) or str(error))
+
+
+def _damaged(path: Path, reason: str) -> DeadLetter | None:
+    """Return what is left of a letter whose file cannot be read, so that it can be dropped."""
+    try:
+        at = path.lstat().st_mtime
+    except FileNotFoundError:
+        return None
+    text = f"cannot read {path}: {reason}; drop it"
+    return DeadLetter(path.stem, _channel_of(path), at, 0, text, "", "", "", "", "", 0, "")
+
+
+def _channel_of(path: Path) -> str:
+    return path.stem.rpartition("-")[0]

@@ -13,7 +13,7 @@ from modules.common.kube.api_checks import (
     replica_rights_check,
     rights_check,
 )
-from modules.common.sync.record_checks import record_checks
+from modules.common.sync.record_checks import file_check, record_checks
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.rights import FOR_CRDS, FOR_REPLICAS, RIGHTS
 from supervisor.api import Check, Finding, Settings
@@ -34,6 +34,7 @@ def checks(
         reachability(settings, command),
         rights_check("devicecontroller", settings, RIGHTS),
         api_check("the CRDs of devices", settings, definitions),
+        file_check("devicecontroller", settings),
     ]
     if config.install_crds:
         what = "devicecontroller with install_crds"

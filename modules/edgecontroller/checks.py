@@ -18,7 +18,7 @@ from modules.common.kube.api_checks import (
     replica_rights_check,
     rights_check,
 )
-from modules.common.sync.record_checks import record_checks
+from modules.common.sync.record_checks import file_check, record_checks
 from modules.edgecontroller.config import EdgeControllerConfig
 from modules.edgecontroller.rights import FOR_REPLICAS, RIGHTS
 from supervisor.api import Check, Finding, Settings
@@ -34,7 +34,11 @@ def checks(
         page = await client.list(NODES, label_selector=config.edge_node_selector)
         return _edges(page.items, config.edge_node_selector)
 
-    found = [reachability(settings, command), rights_check("edgecontroller", settings, RIGHTS)]
+    found = [
+        reachability(settings, command),
+        rights_check("edgecontroller", settings, RIGHTS),
+        file_check("edgecontroller", settings),
+    ]
     if config.record == "objectsync":
         found += record_checks("edgecontroller", settings, command)
     if settings.replicas.enabled:

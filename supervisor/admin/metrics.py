@@ -131,7 +131,7 @@ _OF_INBOXES: Final = [
     ("channel_sent", "Messages that were sent to the module.", "sent_total"),
     ("channel_redelivered", "Messages delivered again after a crash.", "redelivered_total"),
     ("channel_unanswered", "Calls of send_sync without an answer in time.", "unanswered_total"),
-    ("channel_dead_letters", "Messages that were set aside.", "dead_letters"),
+    ("channel_dead_letters", "Messages that were set aside.", "set_aside_total"),
 ]
 
 Kind = type[GaugeMetricFamily] | type[CounterMetricFamily]

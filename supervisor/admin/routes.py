@@ -152,9 +152,7 @@ async def _replay(backend: Backend, request: Request) -> Answer:
 
 
 async def _drop(backend: Backend, request: Request) -> Answer:
-    letter = backend.fleet.dead_letters.get(request.names["id"])
-    backend.fleet.dead_letters.drop(letter.id)
-    return Answer(letter)
+    return Answer(await backend.control(request).drop(request.names["id"]))
 
 
 def _verb(name: str) -> Handler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,8 +44,10 @@ class InboxStatus(msgspec.Struct, frozen=True):
     redelivered_total: int
     unanswered_total: int
     """calls of send_sync to the module that got no answer in time"""
+    set_aside_total: int
+    """messages that became dead letters"""
     dead_letters: int
-    """messages that were set aside"""
+    """those that were neither replayed nor dropped, of earlier runs too"""
 
 
 class ModuleStatus(msgspec.Struct, frozen=True):
@@ -92,6 +95,7 @@ class Status(msgspec.Struct, frozen=True):
 def render(fleet: Fleet) -> Status:
     """Return the status document of this moment."""
     units = fleet.units.values()
+    letters = fleet.dead_letters.counts()
     return Status(
         version=version.current(),
         pid=os.getpid(),
@@ -100,9 +104,9 @@ def render(fleet: Fleet) -> Status:
         uptime_seconds=round(time.monotonic() - fleet.began, 3),
         state=overall_state(fleet),
         modules=[
-            *(_module(unit) for unit in units),
+            *(_module(unit, letters) for unit in units),
             *(
-                _disabled(spec, reason, fleet.registry.mailbox(spec.name).inbox)
+                _disabled(spec, reason, _inbox(fleet.registry.mailbox(spec.name).inbox, letters))
                 for spec, reason in fleet.disabled.values()
             ),
         ],
@@ -143,7 +147,7 @@ def timestamp(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def _module(unit: Unit) -> ModuleStatus:
+def _module(unit: Unit, letters: Mapping[str, int]) -> ModuleStatus:
     process = unit.process
     usage = process.usage() if process else Usage()
     return ModuleStatus(
@@ -159,13 +163,13 @@ def _module(unit: Unit) -> ModuleStatus:
         restarts=unit.restarts.total(),
         restarts_by_cause=dict(unit.restarts),
         last_exit=_exit(unit),
-        inbox=_inbox(unit.mailbox.inbox),
+        inbox=_inbox(unit.mailbox.inbox, letters),
         details=unit.details(),
         **msgspec.structs.asdict(usage),
     )
 
 
-def _disabled(spec: ModuleSpec, reason: str, inbox: Channel) -> ModuleStatus:
+def _disabled(spec: ModuleSpec, reason: str, inbox: InboxStatus) -> ModuleStatus:
     return ModuleStatus(
         name=spec.name,
         group=spec.cls.group,
@@ -179,7 +183,7 @@ def _disabled(spec: ModuleSpec, reason: str, inbox: Channel) -> ModuleStatus:
         restarts=0,
         restarts_by_cause={},
         last_exit=None,
-        inbox=_inbox(inbox),
+        inbox=inbox,
         details={},
         **msgspec.structs.asdict(Usage()),
     )
@@ -200,7 +204,7 @@ def _exit(unit: Unit) -> ExitStatus | None:
     )
 
 
-def _inbox(inbox: Channel) -> InboxStatus:
+def _inbox(inbox: Channel, letters: Mapping[str, int]) -> InboxStatus:
     statistics = inbox.statistics()
     return InboxStatus(
         messages=statistics.messages,
@@ -210,5 +214,6 @@ def _inbox(inbox: Channel) -> InboxStatus:
         received_total=statistics.received_total,
         redelivered_total=statistics.redelivered_total,
         unanswered_total=statistics.unanswered_total,
-        dead_letters=statistics.dead_letters,
+        set_aside_total=statistics.dead_letters,
+        dead_letters=letters.get(inbox.name, 0),
     )

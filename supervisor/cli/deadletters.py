@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +13,7 @@ import click
 from supervisor import client
 from supervisor.cli import words
 from supervisor.cli.asking import (
+    EXIT_FAILED,
     asking,
     from_running,
     print_json,
@@ -87,7 +90,8 @@ def show(options: Globals, letter_id: str, output: str) -> None:
 @click.pass_obj
 def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) -> None:
     """Send dead letters to their module again, as if for the first time."""
-    for letter_id in ids:
+
+    def replay_one(letter_id: str) -> None:
         target = f"/dead-letters/{quote(letter_id, safe='')}/replay"
         with asking():
             letter = client.request(socket_of(options), "POST", target, timeout=timeout)
@@ -95,6 +99,8 @@ def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) 
             print_json(letter)
         else:
             click.echo(f"{letter_id}: sent to {letter['channel']}")
+
+    _each(ids, replay_one)
 
 
 @dead_letters.command()
@@ -104,12 +110,28 @@ def replay(options: Globals, ids: tuple[str, ...], timeout: float, output: str) 
 @click.pass_obj
 def drop(options: Globals, ids: tuple[str, ...], output: str) -> None:
     """Delete dead letters."""
-    for letter_id in ids:
+
+    def drop_one(letter_id: str) -> None:
         letter = _drop(options, letter_id)
         if output == "json":
             print_json(_document(letter))
         else:
             click.echo(f"{letter_id}: dropped")
+
+    _each(ids, drop_one)
+
+
+def _each(ids: tuple[str, ...], act: Callable[[str], None]) -> None:
+    """Do something with each letter; one with which it cannot be done stops no other."""
+    failed = False
+    for letter_id in ids:
+        try:
+            act(letter_id)
+        except click.ClickException as error:
+            error.show()
+            failed = True
+    if failed:
+        sys.exit(EXIT_FAILED)
 
 
 def _box(options: Globals) -> Any:

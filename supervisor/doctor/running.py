@@ -37,7 +37,7 @@ class RunningCloudcore:
 
 
 def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str]) -> list[Check]:
-    """Return the check whether cloudcore runs, and all its modules are ready."""
+    """Return the checks whether cloudcore runs with all its modules, and of dead letters."""
 
     def look() -> Iterator[Finding]:
         try:
@@ -61,15 +61,18 @@ def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str])
         for module in troubled:
             text = f"module {module['name']} is ready, but {_why(module)}"
             yield Finding.wrong(text, command("logs", module["name"]))
-        dead = [each for each in status["modules"] if each["inbox"]["dead_letters"]]
-        for module in dead:
-            count = module["inbox"]["dead_letters"]
-            text = f"{module['name']} has {count} dead letters: messages that could not be handled"
-            yield Finding.wrong(text, command("dead-letters", "list"))
         if not late and not troubled:
             yield Finding.ok(f"cloudcore runs as process {status['pid']}, all modules are ready")
 
-    return [Check("the running cloudcore", look)]
+    def dead_letters() -> Iterator[Finding]:
+        from ipc import DeadLetterBox
+
+        for module, count in sorted(DeadLetterBox(paths.dead_letters_dir).counts().items()):
+            letters = f"{count} dead {'letter' if count == 1 else 'letters'}"
+            text = f"{module} has {letters}: messages that could not be handled"
+            yield Finding.wrong(text, command("dead-letters", "list"))
+
+    return [Check("the running cloudcore", look), Check("the dead letters", dead_letters)]
 
 
 def _not_ready(module: dict[str, Any], command: Callable[..., str]) -> Finding:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from ipc import DeadLetter
+from ipc import ChannelError, DeadLetter, ModuleUnavailable, NotAMessage
 from supervisor.config import Configuration, ModuleSpec
 from supervisor.fleet import reload as reloading
 from supervisor.fleet.fleet import Fleet, Interrupted
@@ -119,14 +119,34 @@ class Control:
     async def replay(self, letter_id: str) -> DeadLetter:
         """Put a dead letter's message back into the channel that it came from.
 
-        Raises UnknownDeadLetter, and what `Channel.put` raises; then the letter stays.
+        Raises UnknownDeadLetter, or NotPossible; then the letter stays.
         """
         async with self._turn():
             box = self._fleet.dead_letters
             letter = box.get(letter_id)
-            inbox = self._fleet.registry.mailbox(letter.channel).inbox
-            box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
-            return letter
+            try:
+                inbox = self._fleet.registry.mailbox(letter.channel).inbox
+                box.replay(letter_id, inbox, timeout=0)  # the supervisor waits for no channel
+            except ChannelError as error:
+                text = f"cannot replay dead letter {letter_id}: {error}"
+                raise NotPossible(text + self._hint(letter, error)) from error
+        log.info("dead letter %s: sent to %s again", letter_id, letter.channel)
+        return letter
+
+    def _hint(self, letter: DeadLetter, error: ChannelError) -> str:
+        if isinstance(error, NotAMessage):
+            return f"; `cloudcore dead-letters drop {letter.id}` deletes it"
+        if isinstance(error, ModuleUnavailable):
+            verb = "enable" if letter.channel in self._fleet.disabled else "start"
+            return f"; `cloudcore {verb} {letter.channel}` first"
+        return ""
+
+    async def drop(self, letter_id: str) -> DeadLetter:
+        """Delete a dead letter. Raises UnknownDeadLetter."""
+        letter = self._fleet.dead_letters.get(letter_id)
+        self._fleet.dead_letters.drop(letter_id)
+        log.info("dead letter %s for %s: dropped", letter_id, letter.channel)
+        return letter
 
     async def _switch(self, name: str, *, on: bool) -> Changes:
         async with self._turn():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ipc import DeadLetterBox, Message
+from ipc.message import encode
 from tests.support.running import Running
 
 POISON = (
@@ -78,7 +80,8 @@ def test_one_for_a_module_that_takes_nothing_stays(tmp_path: Path) -> None:
         running.cli("stop", "allergic")
         done = running.cli("dead-letters", "replay", letter_id)
         assert done.returncode == 1
-        assert "cannot send to 'allergic': the module is stopped" in done.stderr
+        why = "cannot send to 'allergic': the module is stopped; `cloudcore start allergic` first"
+        assert f"cannot replay dead letter {letter_id}: {why}" in done.stderr
         assert letter_id in running.cli("dead-letters", "list").stdout
 
 
@@ -89,5 +92,31 @@ def test_drop_refuses_ids_that_do_not_exist(tmp_path: Path) -> None:
             done = running.cli("dead-letters", *arguments)
             assert done.returncode == 1
             assert repr(arguments[1]) in done.stderr
-        assert running.cli("dead-letters", "drop", letter_id).stdout == f"{letter_id}: dropped\n"
+        done = running.cli("dead-letters", "drop", "none", letter_id)
+        assert (done.returncode, done.stdout) == (1, f"{letter_id}: dropped\n")
+        running.wait_for(f"dead letter {letter_id} for allergic: dropped")
+        inbox = running.module("allergic")["inbox"]
+        assert (inbox["set_aside_total"], inbox["dead_letters"]) == (1, 0)
+        assert running.cli("dead-letters", "list").stdout == "no dead letters\n"
+
+
+def test_a_damaged_file_is_listed_with_the_others_and_can_be_dropped(tmp_path: Path) -> None:
+    box = DeadLetterBox(tmp_path / "dead-letters")
+    good = box.put("good", encode(Message.build("a", "b", "c", "d")), deliveries=3, reason="x")
+    bad = box.put("good", b"e", deliveries=3, reason="y")
+    (box.directory / f"{bad.id}.json").write_text('{"id"')
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        listed = running.cli("dead-letters", "list").stdout
+        assert good.id in listed
+        assert bad.id in listed
+        assert "JSON is malformed" not in running.cli("dead-letters", "list").stderr
+        assert "cannot read" in running.cli("dead-letters", "show", bad.id).stdout
+        done = running.cli("dead-letters", "replay", bad.id, good.id)
+        assert (done.returncode, done.stdout) == (1, f"{good.id}: sent to good\n")
+        hint = f"`cloudcore dead-letters drop {bad.id}` deletes it"
+        assert f"cannot replay dead letter {bad.id}: " in done.stderr
+        assert hint in done.stderr
+        running.wait_for(f"dead letter {good.id}: sent to good again")
+        assert running.cli("dead-letters", "drop", bad.id).stdout == f"{bad.id}: dropped\n"
         assert running.cli("dead-letters", "list").stdout == "no dead letters\n"

@@ -135,11 +135,30 @@ def test_what_cannot_be_read_can_be_listed_and_dropped_but_not_replayed(
     assert box.letters() == []
 
 
-def test_a_file_that_is_no_letter_is_named(box: DeadLetterBox) -> None:
-    put(box, a_message())
-    (box.directory / "strange.json").write_text("{}")
-    with pytest.raises(ChannelError, match=r"letter .*strange\.json: .*remove the file"):
-        box.letters()
+@pytest.mark.parametrize("damage", [b"{}", b'{"id": "clou', b"\xff\xfe", b""])
+def test_a_damaged_file_hides_no_other_and_can_be_dropped(
+    box: DeadLetterBox, damage: bytes
+) -> None:
+    good, bad = put(box, a_message()), put(box, a_message("broken"))
+    (box.directory / f"{bad.id}.json").write_bytes(damage)
+    assert box.counts() == {"cloudhub": 2}
+    found = {letter.id: letter for letter in box.letters()}
+    assert found.keys() == {good.id, bad.id}
+    assert found[bad.id].channel == "cloudhub"
+    assert f"cannot read {box.directory}/{bad.id}.json: " in found[bad.id].reason
+    with pytest.raises(NotAMessage):
+        box.replay(bad.id, Channel("cloudhub"))
+    box.drop(bad.id)
+    assert box.letters() == [good]
+    assert box.counts() == {"cloudhub": 1}
+
+
+def test_a_payload_that_is_damaged_is_no_message(box: DeadLetterBox) -> None:
+    letter = put(box, a_message())
+    path = box.directory / f"{letter.id}.json"
+    path.write_bytes(path.read_bytes().replace(b'"payload":"', b'"payload":"?'))
+    with pytest.raises(NotAMessage, match="cannot decode its payload"):
+        box.get(letter.id).message()
 
 
 def test_a_channel_s_name_leads_nowhere(box: DeadLetterBox) -> None:

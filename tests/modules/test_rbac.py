@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from modules.cloudhub.joining import rights as joining_rights
+from modules.cloudhub.module import CloudHub
 from modules.cloudhub.replicas import rights as replicas_rights
 from modules.common.crds import manifests
 from modules.common.kube import (
@@ -29,15 +30,19 @@ from modules.common.kube import (
     PODS,
     SERVICEACCOUNTS,
 )
+from modules.common.kube.api_checks import NAMESPACE
 from modules.common.kube.rights import Right as NamedRight
 from modules.common.kube.transport import Request, Transport
 from modules.common.pki.certificates import Pki
 from modules.common.sync import object_syncs
 from modules.common.sync.record_checks import FOR_OBJECTSYNCS
 from modules.common.wire.generations import V1_23
+from modules.devicecontroller import DeviceController
 from modules.devicecontroller import rights as device_rights
+from modules.edgecontroller import EdgeController
 from modules.edgecontroller import rights as edge_rights
 from modules.edgecontroller.downstream import registrations
+from supervisor.api import Module, ReplicasSettings, Settings
 from tests.modules.devicecontroller import beta
 from tests.modules.devicecontroller.api import Api, running_api
 from tests.modules.devicecontroller.controller import Controller, running
@@ -51,9 +56,11 @@ from tests.modules.edgecontroller.test_events_of_edges import event
 from tests.modules.edgecontroller.test_mirror_pods import mirror
 from tests.modules.edgecontroller.today import with_token
 from tests.support.apiserver import embedded_apiserver
+from tests.support.checking import command
 from tests.support.waiting import eventually
 
-RBAC = Path(__file__).parents[2] / "deploy" / "rbac"
+ROOT = Path(__file__).parents[2]
+RBAC = ROOT / "deploy" / "rbac"
 MODULES = {"edgecontroller", "devicecontroller"}
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -322,6 +329,31 @@ def test_the_doctor_asks_for_the_rights_that_are_granted() -> None:
     assert listed(device_rights.FOR_CRDS) == granted(
         "optional/rights.yaml", "cloudcore-install-crds"
     )
+
+
+def test_every_module_with_rights_of_replicas_has_them_checked(tmp_path: Path) -> None:
+    modules = ROOT / "modules"
+    tables = (*modules.glob("*/rights.py"), *modules.glob("*/replicas/rights.py"))
+    of_replicas = {
+        path.relative_to(modules).parts[0]
+        for path in tables
+        if path.parent.name == "replicas" or "FOR_REPLICAS" in path.read_text()
+    }
+    classes: list[type[Module]] = [CloudHub, EdgeController, DeviceController]
+    assert of_replicas == {cls.name for cls in classes}
+    for cls in classes:
+        for enabled in (True, False):
+            settings = Settings(tmp_path, tmp_path, replicas=ReplicasSettings(enabled))
+            titles = [check.title for check in cls.checks(cls.Config(), settings, command)]
+            title = f"the rights of {cls.name} as one of several replicas"
+            assert (title in titles) is enabled
+
+
+def test_the_roles_are_in_the_namespace_that_the_doctor_names() -> None:
+    for file in ("cloudcore.yaml", "optional/rights.yaml"):
+        for document in yaml.safe_load_all((RBAC / file).read_text()):
+            if document["kind"] in {"Role", "RoleBinding"}:
+                assert document["metadata"]["namespace"] == NAMESPACE
 
 
 def test_every_role_is_bound_to_the_service_account() -> None:

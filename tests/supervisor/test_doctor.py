@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ipc import DeadLetterBox
 from supervisor.api import Check, Finding, Listener, Module, Settings
 from supervisor.cli.app import cloudcore
 from supervisor.config import installed, load
@@ -198,13 +199,12 @@ def test_the_kernels_clock(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Non
     assert line.endswith("$ timedatectl set-ntp true")
 
 
-def running(state: str = "ready", dead_letters: int = 0, **more: Any) -> dict[str, Any]:
+def running(state: str = "ready", **more: Any) -> dict[str, Any]:
     module = {
         "name": "plain",
         "enabled": True,
         "state": state,
         "details": {"listen": {"door": "127.0.0.1:1"}},
-        "inbox": {"dead_letters": dead_letters},
         "last_exit": None,
         **more,
     }
@@ -241,19 +241,27 @@ def test_the_running_cloudcore(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
             running(details={"trouble": "disk full"}),
             "wrong: module plain is ready, but disk full $ cloudcore logs plain",
         ),
-        (
-            running(dead_letters=2),
-            (
-                "wrong: plain has 2 dead letters: messages that could not be handled "
-                "$ cloudcore dead-letters list"
-            ),
-        ),
     ):
         answers[:] = [document]
         assert expected in examined(paths, Plain)
     answers[:] = [running() | {"data_dir": "/elsewhere"}]
     [line] = bad(examined(paths, Plain))
     assert "uses the data directory /elsewhere" in line
+
+
+def test_dead_letters_are_named_until_they_are_dropped(paths: Paths) -> None:
+    box = DeadLetterBox(paths.dead_letters_dir)
+    two = [box.put("plain", text, deliveries=3, reason="") for text in (b"a", b"b")]
+    box.put("gone", b"c", deliveries=3, reason="")
+    lines = [line for line in bad(examined(paths, Plain)) if "dead" in line]
+    why = "messages that could not be handled $ cloudcore dead-letters list"
+    assert lines == [
+        f"wrong: gone has 1 dead letter: {why}",
+        f"wrong: plain has 2 dead letters: {why}",
+    ]
+    for letter in two:
+        box.drop(letter.id)
+    assert not any("plain has" in line for line in examined(paths, Plain))
 
 
 def test_one_that_does_not_answer(paths: Paths) -> None:

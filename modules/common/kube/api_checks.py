@@ -25,6 +25,8 @@ _SKEW: Final = 20.0
 #: Where the rights are granted, and those for single settings.
 ROLES: Final = "kubectl apply -f deploy/rbac/cloudcore.yaml"
 MORE_ROLES: Final = "kubectl apply -k deploy/rbac/optional"
+#: The namespace of the Roles there.
+NAMESPACE: Final = "kubeedge"
 
 
 def reachability(settings: Settings, command: Callable[..., str]) -> Check:
@@ -69,15 +71,18 @@ def api_check(title: str, settings: Settings, look: Look, *, rights: str = ROLES
 
 
 def rights_check(
-    module: str, settings: Settings, wanted: Iterable[Right], roles: str = ROLES
+    module: str, settings: Settings, wanted: Iterable[Right], roles: str = ROLES, hint: str = ""
 ) -> Check:
-    """Return the check whether a module has its rights; `roles` is the command that grants them."""
+    """Return the check whether a module has its rights; `roles` is the command that grants them.
+
+    `hint` says what is to be done before that command.
+    """
     needed = list(wanted)
 
     async def look(client: KubeClient) -> list[Finding]:
         lacking = await missing(client, needed, settings.kubernetes.namespace)
         if lacking:
-            text = f"{module} may not {describe(lacking)}: grant these rights"
+            text = f"{module} may not {describe(lacking)}: grant these rights{hint}"
             return [Finding.wrong(text, roles)]
         return [Finding.ok(f"{module} has all {len(needed)} rights that it needs")]
 
@@ -91,7 +96,14 @@ def replica_rights_check(module: str, settings: Settings, wanted: Iterable[Right
     """
     namespace = settings.replicas.namespace
     needed = [each._replace(namespace=namespace) if each.namespace else each for each in wanted]
-    return rights_check(f"{module} as one of several replicas", settings, needed, MORE_ROLES)
+    hint = ""
+    if namespace != NAMESPACE:
+        hint = (
+            f"; deploy/rbac/optional/rights.yaml has them in {NAMESPACE}, and replicas.namespace "
+            f"is {namespace}: change it there in the Role and the RoleBinding cloudcore-replicas"
+        )
+    what = f"{module} as one of several replicas"
+    return rights_check(what, settings, needed, MORE_ROLES, hint)
 
 
 def _is_to_come(settings: Settings) -> bool:

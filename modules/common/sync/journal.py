@@ -20,6 +20,9 @@ from modules.common.disk_failures import Trouble, temporary
 #: (type, namespace, name)
 Item = tuple[str, str, str]
 
+#: The ending of the name of a damaged file, which is kept for the operator.
+UNUSABLE: Final = ".unusable"
+
 #: The file is compacted when it has more lines than four per row and this.
 _SLACK: Final = 10_000
 
@@ -174,7 +177,7 @@ class Journal:
         return self._decode_payload(read.payload)
 
     def _set_aside(self, number: int, error: Exception) -> None:
-        aside = self._path.with_name(self._path.name + ".unusable")
+        aside = self._path.with_name(self._path.name + UNUSABLE)
         log.error(
             "%s is damaged in line %d (%s): kept as %s; deletions of objects recorded from there "
             "on may not be sent",

@@ -11,6 +11,10 @@ import pytest
 
 from modules.common.sync.journal import Row
 from modules.common.sync.record import EVERY_NODE, Record
+from modules.devicecontroller import DeviceController
+from modules.edgecontroller import EdgeController
+from supervisor.api import Finding, Settings
+from tests.support.checking import command, performed
 
 CM = ("configmap", "ns", "cm")
 SECRET = ("secret", "ns", "s")
@@ -82,6 +86,26 @@ def test_damaged_record_is_set_aside(tmp_path: Path) -> None:
     again = Record(path)
     assert again.uid("n", CM) == "1"
     again.close()
+
+
+async def test_the_doctor_names_a_record_that_was_set_aside(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "data dir", tmp_path)
+
+    async def found(cls: type[EdgeController] | type[DeviceController]) -> list[Finding]:
+        checks = cls.checks(cls.Config(), settings, command)
+        return await performed(checks, f"the files of the record of {cls.name}")
+
+    for cls in (DeviceController, EdgeController):
+        assert await found(cls) == []
+        path = settings.data_dir / cls.name / "told.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b'["n","configmap","ns')
+        Record(path).close()
+        [finding] = await found(cls)
+        assert finding.mark == "wrong"
+        text = f"{cls.name}'s record of what edges have was damaged, and set aside at "
+        assert finding.text.startswith(text + time.strftime("%Y-"))
+        assert finding.command == f"rm '{path}.unusable'"
 
 
 def full(*_: object, **__: object) -> int:

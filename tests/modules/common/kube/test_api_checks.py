@@ -158,6 +158,24 @@ async def test_rights_of_replicas_in_their_namespace(server: FakeServer, tmp_pat
     ]
 
 
+async def test_rights_of_replicas_that_deploy_rbac_does_not_grant_there(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.always = reviews()
+    wanted = [Right("get", "", "leases", "", "kubeedge")]
+
+    async def text(namespace: str) -> str:
+        replicas = ReplicasSettings(True, namespace=namespace)
+        settings = replace(server.settings(tmp_path), replicas=replicas)
+        [finding] = await found(replica_rights_check("a", settings, wanted))
+        assert finding.mark == "wrong"
+        return finding.text
+
+    assert (await text("kubeedge")).endswith(": grant these rights")
+    moved = await text("other")
+    assert "has them in kubeedge, and replicas.namespace is other: change it there" in moved
+
+
 def test_rights_as_a_phrase() -> None:
     assert describe(RIGHTS) == "list, watch pods, nodes/status; get things x in ns"
 
