@@ -1,6 +1,6 @@
 """The CustomResourceDefinitions that cloudcore uses: the files of deploy/crds.
 
-PyYAML is imported only when a file is read.
+PyYAML and msgspec are imported only when a file is read.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 #: Those that DeviceController needs, of devices.kubeedge.io.
 NAMES: Final = ("devices", "devicemodels", "devicestatuses")
@@ -35,6 +33,8 @@ def text(plural: str) -> str:
 
 def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
     """Return one CRD; one of devices without its status subresource if requested."""
+    import msgspec
+
     crd: dict[str, Any] = msgspec.json.decode(_as_json(plural))
     if not status_subresource:
         for version in crd["spec"]["versions"]:
@@ -45,6 +45,7 @@ def load(plural: str, *, status_subresource: bool = True) -> dict[str, Any]:
 @cache
 def _as_json(plural: str) -> bytes:
     """Return one CRD in JSON, which is decoded in a fiftieth of the time that its YAML takes."""
+    import msgspec
     import yaml
 
     # The loader of libyaml, if there is one, takes a twentieth of the time.
