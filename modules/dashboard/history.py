@@ -75,9 +75,12 @@ class History:
         now = self._now()
         if self.hour and 0 <= now - self.hour[-1].at < HOUR_STEP:
             return None
+        for samples in (self.hour, self.day):
+            while samples and samples[-1].at >= int(now):  # the clock was set back
+                samples.pop()
         sample = Sample(int(now), dict(list(modules.items())[:_MODULES]), ready, edges)
         self.hour.append(sample)
-        if not self.day or not 0 <= now - self.day[-1].at < DAY_STEP:
+        if not self.day or now - self.day[-1].at >= DAY_STEP:
             self.day.append(_peak([each for each in self.hour if each.at > now - DAY_STEP]))
         return sample
 

@@ -51,12 +51,17 @@ class LoginLinks:
             path.unlink()
         except FileNotFoundError:
             return False
-        return time.time() - made < LIFETIME
+        return not _is_old(made)
 
     def _drop_old(self) -> None:
         for path in self._directory.iterdir():
             try:
-                if time.time() - path.stat().st_mtime >= LIFETIME:
+                if _is_old(path.stat().st_mtime):
                     path.unlink()
             except FileNotFoundError:
                 continue
+
+
+def _is_old(made: float) -> bool:
+    """Whether a link is good no more; nor is one that was made before the clock was set back."""
+    return abs(time.time() - made) >= LIFETIME

@@ -49,8 +49,11 @@ class Sessions:
         return cookie
 
     def has(self, cookie: str) -> bool:
-        """Whether a cookie is that of a session that has not ended."""
-        return self._ends.get(digest(cookie), 0.0) > time.time()
+        """Whether a cookie is that of a session that has not ended.
+
+        If the clock was set back by more than its lifetime, a session ends as well.
+        """
+        return 0 < self._ends.get(digest(cookie), 0.0) - time.time() < 2 * self._seconds
 
     def end(self, cookie: str) -> None:
         """End a session, if there is one."""

@@ -74,6 +74,21 @@ def test_a_peak_stands_out_in_the_day(tmp_path: Path) -> None:
     assert history.columns("day")["modules"]["m"]["cpu"] == (1.0, 90.0)
 
 
+def test_samples_are_in_order_after_the_clock_was_set(tmp_path: Path) -> None:
+    clock = Clock()
+    history = filled(tmp_path / "history.json", clock, 100)
+    for jump in (-700, 3000, -86400, -5):
+        clock.seconds += jump
+        for _ in range(40):
+            clock.seconds += 10
+            history.add({}, 1, 1)
+        for samples in (history.hour, history.day):
+            times = [sample.at for sample in samples]
+            assert times == sorted(set(times))
+            assert times[-1] <= clock.seconds
+    assert len(history.hour) == 79
+
+
 def test_what_is_old_is_not_shown(tmp_path: Path) -> None:
     clock = Clock()
     history = filled(tmp_path / "history.json", clock, 10)

@@ -62,6 +62,10 @@ def test_a_link_is_good_for_ten_minutes_and_old_ones_leave_nothing(tmp_path: Pat
     assert not links.use(old)
     assert links.use(good)
     assert not links.use(good)
+    ahead = time.time() + LIFETIME + 1  # the clock was set back since
+    early = links.create()
+    os.utime(tmp_path / "dashboard" / "links" / digest(early), (ahead, ahead))
+    assert not links.use(early)
     os.utime(tmp_path / "dashboard" / "links" / digest(links.create()), (past, past))
     links.create()
     assert len(list(path.parent.iterdir())) == 1
@@ -176,3 +180,14 @@ async def test_after_ten_failures_even_the_right_token_waits(tmp_path: Path) -> 
     assert "try again" in answer["error"]
     assert "wrong" not in running.log
     assert TOKEN not in running.log
+
+
+def test_a_session_is_not_made_longer_by_a_clock_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(tmp_path, 1)
+    cookie, now = sessions.begin(), time.time()
+    for hours, good in ((0, True), (-0.5, True), (-1.1, False), (1.1, False), (0.9, True)):
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda hours=hours: now + hours * 3600)
+            assert sessions.has(cookie) is good
