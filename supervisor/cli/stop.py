@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from typing import Any
+import time
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -20,6 +22,9 @@ from supervisor.cli.asking import (
 from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
 from supervisor.cli.progress import Progress
+
+#: Seconds between two looks at what still runs.
+_LOOK: Final = 1.0
 
 
 @click.command(cls=Command)
@@ -55,13 +60,8 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     except client.AdminError as error:
         raise click.ClickException(str(error)) from error
     pid = int(answer["pid"])
-    with Progress(f"waiting for cloudcore, process {pid}, to exit", output):
-        ended = _ended(pid, timeout)
-    if not ended:
-        raise click.ClickException(
-            f"process {pid} did not exit within {timeout:g} s; `cloudcore status` shows which "
-            "module still runs, and a second SIGTERM kills it"
-        )
+    with Progress(f"waiting for cloudcore, process {pid}, to exit", output) as progress:
+        _wait(pid, timeout, socket_of(options), progress)
     _print_stopped({"pid": pid}, output)
 
 
@@ -77,6 +77,29 @@ def _print_waiting(stopped: list[dict[str, Any]]) -> None:
         if waiting := module["inbox"]["messages"]:
             name, noun = module["name"], "message" if waiting == 1 else "messages"
             click.echo(f"{name}: {waiting} {noun} in its channel, kept until it is started")
+
+
+def _wait(pid: int, timeout: float, socket: Path, progress: Progress) -> None:
+    """Wait until the process has exited, and say meanwhile for which module it waits."""
+    text, deadline = progress.text, time.monotonic() + timeout
+    while not _ended(pid, min(_LOOK, max(0.0, deadline - time.monotonic()))):
+        which = _stopping(socket)
+        if time.monotonic() >= deadline:
+            raise click.ClickException(
+                f"process {pid} did not exit within {timeout:g} s{which}; `cloudcore status` shows "
+                "which module still runs, and a second SIGTERM kills it"
+            )
+        progress.text = text + which
+
+
+def _stopping(socket: Path) -> str:
+    """Return which modules are stopping, as the end of a sentence; empty if that is not known."""
+    try:
+        status = client.request(socket, "GET", "/status", timeout=_LOOK)
+    except (client.NotRunning, client.AdminError):
+        return ""
+    names = [each["name"] for each in status.get("modules", ()) if each["state"] == "stopping"]
+    return f": {', '.join(names)} is stopping" if names else ""
 
 
 def _ended(pid: int, timeout: float) -> bool:

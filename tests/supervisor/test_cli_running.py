@@ -289,6 +289,20 @@ def test_stop_says_when_it_has_waited_long_enough(tmp_path: Path) -> None:
     assert f"process {os.getpid()} did not exit within 0.1 s" in result.stderr
 
 
+def test_stop_names_the_module_that_it_waits_for(tmp_path: Path) -> None:
+    def answer(asked: str) -> tuple[int, bytes]:
+        if asked == "POST /stop":
+            return 202, json.dumps({"pid": os.getpid()}).encode()
+        return 200, json.dumps(document(state="stopping")).encode()
+
+    with supervisor(tmp_path, answer):
+        result = run(tmp_path, "stop", "--timeout", "2.5")
+    assert result.returncode == 1
+    waits = f"waiting for cloudcore, process {os.getpid()}, to exit: cloudhub is stopping ..."
+    assert waits in result.stderr.splitlines()
+    assert "did not exit within 2.5 s: cloudhub is stopping; `cloudcore status`" in result.stderr
+
+
 def test_stop_of_nothing_is_done_at_once(tmp_path: Path) -> None:
     result = run(tmp_path, "stop")
     assert result.returncode == 0
