@@ -27,6 +27,10 @@ _MODULES: Final = {
 }
 
 
+#: Why a key is left out that no rule knows.
+UNKNOWN: Final = "it is no key of KubeEdge 1.1 or 1.19 to 1.23"
+
+
 @dataclass
 class _Result:
     """What becomes of the keys: values of ours, and comments."""
@@ -79,7 +83,7 @@ def _convert_keys(
         elif isinstance(rule, Without):
             result.without.append((key, short(value), rule.why))
         elif rule is None:
-            result.without.append((key, short(value), "KubeEdge does not know it either"))
+            result.without.append((key, short(value), UNKNOWN))
     if not known:
         raise CannotConvert(
             f"{name} has no key of KubeEdge's configuration: give cloudcore.yaml, or "

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from modules.common.edge_versions import NEWEST, OLDEST_TODAY
 from tests.docs.pages import ROOT, Machine, can_be_made, matches, read
 
 #: Their commands and code are tested in tests/test_tutorial.py and tests/test_howto_takeover.py.
@@ -56,3 +57,9 @@ def test_the_commands_do_what_the_page_says(name: str) -> None:
 )
 def test_output_is_compared_in_form(expected: list[str], printed: list[str], same: bool) -> None:
     assert matches(expected, printed) == same
+
+
+@pytest.mark.parametrize("name", ["README", "tutorial/real-edge", "howto/takeover", "howto/tuning"])
+def test_a_page_names_the_edges_that_are_served(name: str) -> None:
+    path = ROOT / "README.md" if name == "README" else ROOT / "docs" / f"{name}.md"
+    assert f"{OLDEST_TODAY} to {NEWEST}" in " ".join(path.read_text().split())

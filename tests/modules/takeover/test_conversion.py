@@ -76,7 +76,7 @@ def test_what_has_no_equivalent_is_a_comment_with_the_reason() -> None:
         ("modules.cloudHub.quic.enable = true", "websocket.enable on the edges"),
         ("modules.cloudStream.streamPort = 10003", "kubectl logs"),
         ("modules.edgeController.buffer.podEvent = 1", "goroutines"),
-        ("modules.somethingNew.a = 1", "does not know it either"),
+        ("modules.somethingNew.a = 1", "it is no key of KubeEdge 1.1 or 1.19 to 1.23"),
     ):
         before, _, _ = text.partition(f"#   {key}\n")
         assert before != text, key
