@@ -20,13 +20,11 @@ from modules.cloudhub.cluster.protocol import Cluster
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.ack_coalescing import AckCoalescing
 from modules.cloudhub.endpoint.edge_connection import EdgeConnection
-from modules.cloudhub.endpoint.identity import (
-    HandshakeRefused,
-    Identity,
-)
+from modules.cloudhub.endpoint.identity import HandshakeRefused, Identity
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter, HubStatistics
+from modules.cloudhub.refusals import Refusals
 from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
@@ -52,6 +50,8 @@ _STOPPING: Final = 3.0
 _CLOSED_PER_SECOND: Final = 100
 #: Seconds between two checks of the certificate files, and two updates of the gauges.
 _REFRESH: Final = 5.0
+#: Log lines a minute about refused connections of one address: some edges may share it.
+_REFUSALS_LOGGED: Final = 10
 #: Seconds between two checks of all edges' certificates for the metrics.
 _CERTIFICATES: Final = 60.0
 
@@ -78,6 +78,7 @@ class Hub:
         self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
         self.burst_time = config.rate_burst * self.message_time
         self.statistics = HubStatistics()
+        self._refusals = Refusals(_REFUSALS_LOGGED)
         self.sessions: dict[str, Session] = {}
         """node -> session of this process that is not over"""
         self.suspension = Suspension(longest_stop, self._start_over) if longest_stop else None
@@ -153,6 +154,12 @@ class Hub:
 
     # Called by the server
 
+    def refuse(self, address: str, cause: str, reason: str) -> None:
+        """Count a connection that gets no session, and log it unless its host has had its lines."""
+        self.statistics.refused[cause] += 1
+        host = address.rpartition(":")[0].strip("[]")
+        self._refusals.put(host, f"connection from {address} refused: {reason}")
+
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> EdgeConnection:
         """Return a new session's connection; HandshakeRefused at the node limit, when stopping."""
         if self._context.stopping:
@@ -183,8 +190,7 @@ class Hub:
 
     def ended(self, session: Session, cause: str, reason: str) -> None:
         if session.pending:
-            self.statistics.refused[cause] += 1
-            log.warning("connection from %s refused: %s", session.address, reason)
+            self.refuse(session.address, cause, reason)
         else:
             self.statistics.ended[cause] += 1
             self.statistics.superseded += session.queue.superseded

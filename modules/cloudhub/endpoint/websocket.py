@@ -30,8 +30,6 @@ from modules.cloudhub.endpoint.tls import (
     ServerTls,
     handshake_failure,
 )
-from modules.cloudhub.metrics import HubStatistics
-from modules.cloudhub.refusals import Refusals
 from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)
@@ -45,8 +43,6 @@ _PATIENCE: Final = 3.0
 _ACCEPT_PAUSE: Final = 1.0
 #: Seconds for the TLS shutdown of a closed connection.
 _SHUTDOWN: Final = 3.0
-#: Log lines a minute about refused connections of one address: some edges may share it.
-_REFUSALS_LOGGED: Final = 10
 #: Initial size: most edges are idle, and picows doubles a full buffer.
 _READ_BUFFER: Final = 2048
 
@@ -60,8 +56,8 @@ class ServerOwner(Protocol):
     """What the server needs of the hub."""
 
     config: CloudHubConfig
-    statistics: HubStatistics
 
+    def refuse(self, address: str, cause: str, reason: str) -> None: ...
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> WSListener: ...
 
 
@@ -77,7 +73,6 @@ class Server:
         self._accepting = False
         self._stopped = False
         self._failures = FailureLog(log, logging.ERROR)
-        self._refusals = Refusals(_REFUSALS_LOGGED)
 
     def start(self) -> None:
         # Connections without data stay in the kernel, and do not count as handshakes.
@@ -91,12 +86,6 @@ class Server:
         self._pause_accepting()
         for handshake in list(self._handshakes):
             handshake.cancel("cloudcore is stopping")
-
-    def refuse(self, address: str, cause: str, reason: str) -> None:
-        """Count a connection that gets no session, and log the first of its host in a minute."""
-        self.owner.statistics.refused[cause] += 1
-        host = address.rpartition(":")[0].strip("[]")
-        self._refusals.put(host, f"connection from {address} refused: {reason}")
 
     def _resume_accepting(self) -> None:
         if not self._stopped:
@@ -161,10 +150,10 @@ class Server:
                 ssl_shutdown_timeout=_SHUTDOWN,
             )
         except OSError as error:
-            self.refuse(address, "tls", handshake_failure(error))
+            self.owner.refuse(address, "tls", handshake_failure(error))
         except asyncio.CancelledError as cancelled:
             made.refused()
-            self.refuse(address, "tls", f"{cancelled}")
+            self.owner.refuse(address, "tls", f"{cancelled}")
             raise
 
 
@@ -203,7 +192,9 @@ class _Connection(WSProtocol):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._answered:
-            self._server.refuse(self._address, "request", "it made no valid websocket request")
+            self._server.owner.refuse(
+                self._address, "request", "it made no valid websocket request"
+            )
         super().connection_lost(exc)
 
     def _answer(
@@ -217,7 +208,7 @@ class _Connection(WSProtocol):  # type: ignore[misc]
             identity = identify(request.path, request.headers, certificate, strict=strict)
             session = owner.admit(identity, self._address, self._socket)
         except HandshakeRefused as refused:
-            self._server.refuse(self._address, refused.cause, str(refused))
+            owner.refuse(self._address, refused.cause, str(refused))
             retry = (
                 {"Retry-After": "60"} if refused.status is HTTPStatus.SERVICE_UNAVAILABLE else {}
             )

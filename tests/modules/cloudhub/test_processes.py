@@ -93,6 +93,20 @@ async def test_a_newer_connection_takes_over_from_another_process(
         assert sum(len(cloud.hub.sessions) for cloud in clouds) == 1
 
 
+async def test_who_is_refused_by_the_leader_does_not_fill_the_log(
+    run_hubs: Callable, join: Join, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with run_hubs(2, node_limit=1) as clouds:
+        await join(clouds[0], "edge-0")
+        await clouds[0].expect("edge-0", "connected")
+        for _ in range(12):
+            refused = await join(clouds[1], "edge-9")
+            assert (await refused.closed())[0] == 1013
+        assert clouds[1].hub.statistics.refused == {"limit": 12}
+    lines = [each for each in caplog.messages if "one more than node_limit" in each]
+    assert len(lines) == 10
+
+
 async def test_the_limit_is_exact_over_all(run_hubs: Callable, join: Join) -> None:
     async with run_hubs(3, node_limit=4) as clouds:
         for number in range(4):
