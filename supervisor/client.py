@@ -26,6 +26,8 @@ _BAD_REQUEST: Final = 400
 #: Bytes of a line of the head, and headers; as http.client has them.
 _LONGEST_LINE: Final = 65536
 _MOST_HEADERS: Final = 100
+#: struct ucred: the ids of a process, its user and its group.
+_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class NotRunning(Exception):
@@ -129,9 +131,11 @@ def text(path: Path, target: str, *, timeout: float = 5.0) -> str:
 def _exchange(path: Path, method: str, target: str, timeout: float) -> Iterator[_Response]:
     """Send a request and yield the response; turn every failure into NotRunning or AdminError."""
     _check(path)
+    listener = 0
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             _connect(connection, path, timeout)
+            listener = _listener(connection)
             head = f"{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
             connection.sendall(head.encode("ascii"))
             with connection.makefile("rb") as file:
@@ -139,7 +143,10 @@ def _exchange(path: Path, method: str, target: str, timeout: float) -> Iterator[
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"cloudcore is not running: no process listens on {path}") from error
     except TimeoutError as error:
-        raise AdminError(f"no answer from {path} within {timeout:g} s") from error
+        from supervisor.host.suspension import suspension  # of no use to a command that is answered
+
+        why = f": {suspended}" if (suspended := suspension(listener)) else ""
+        raise AdminError(f"no answer from {path} within {timeout:g} s{why}") from error
     except OSError as error:
         _check_length(path)
         raise AdminError(f"cannot send a request to {path}: {error.strerror or error}") from error
@@ -161,6 +168,13 @@ def _connect(connection: socket.socket, path: Path, timeout: float) -> None:
     except BlockingIOError as error:
         raise TimeoutError from error
     connection.settimeout(timeout)
+
+
+def _listener(connection: socket.socket) -> int:
+    """Return the process that listens at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return pid
 
 
 def _check(path: Path) -> None:

@@ -17,13 +17,21 @@ class RunningCloudcore:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    @cached_property
+    @property
     def status(self) -> dict[str, Any] | None:
         """The status document; None if cloudcore is not running. Raises AdminError."""
+        if isinstance(self._answer, client.AdminError):
+            raise self._answer
+        return self._answer
+
+    @cached_property
+    def _answer(self) -> dict[str, Any] | client.AdminError | None:
         try:
             document: dict[str, Any] = client.request(self._paths.admin_socket, "GET", "/status")
         except client.NotRunning:
             return None
+        except client.AdminError as error:
+            return error
         return document
 
     def listening(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from supervisor.unit.process import suspension
+from supervisor.host.suspension import suspension
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
 

@@ -10,10 +10,8 @@ from typing import Final
 import psutil
 
 from ipc import Channel
-from supervisor.unit.process import (
-    ModuleProcess,
-    suspension,
-)
+from supervisor.host.suspension import suspension
+from supervisor.unit.process import ModuleProcess
 from supervisor.unit.restart_policy import Supervision
 
 #: Checks within the time that a fault has to last.

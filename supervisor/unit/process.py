@@ -15,6 +15,7 @@ import msgspec
 import multiprocess.process
 import psutil
 
+from supervisor.host.suspension import suspension
 from supervisor.unit.launch import LaunchSpec
 
 _fork = multiprocess.get_context("fork")
@@ -24,11 +25,6 @@ _ABORTING: Final = 5.0
 
 #: Pids of the processes of modules that have not been reaped.
 living: set[int] = set()
-
-
-def suspension(pid: int) -> str:
-    """Return the text that a process is suspended, and how to continue it."""
-    return f"process {pid} is suspended (SIGSTOP, or a debugger); `kill -CONT {pid}` continues it"
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -124,10 +120,7 @@ class ModuleProcess:
     @property
     def suspended(self) -> bool:
         """Whether a signal (SIGSTOP) or a debugger has stopped it: it neither runs nor exits."""
-        try:
-            return self.usage_of.status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
-        except psutil.Error:
-            return False
+        return bool(suspension(self.pid))
 
     def _read_notice(self) -> None:
         os.eventfd_read(self.shared_state.notice)

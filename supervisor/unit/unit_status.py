@@ -12,9 +12,10 @@ from typing import Any, Final
 from ipc.registry import Mailbox
 from supervisor.api import Module
 from supervisor.host import sockets
+from supervisor.host.suspension import suspension
 from supervisor.telemetry.crash_reports import CrashReport
 from supervisor.telemetry.output import ModuleOutput
-from supervisor.unit.process import ModuleProcess, suspension
+from supervisor.unit.process import ModuleProcess
 from supervisor.unit.restart_policy import Supervision
 from supervisor.unit.states import State
 
@@ -62,7 +63,7 @@ class UnitStatus:
             return f"waits for {self.waits_for.name}, which is {self.waits_for.state}"
         reasons = (
             self._reason,
-            suspension(self.process.pid) if self.process and self.process.suspended else "",
+            suspension(self.process.pid) if self.process else "",
             self.full_channel,
         )
         return "; ".join(filter(None, reasons))

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from ipc import DeadLetterBox
+from supervisor import client
 from supervisor.api import Check, Finding, Listener, Module, Settings
 from supervisor.cli.app import cloudcore
 from supervisor.config import installed, load
@@ -279,6 +280,22 @@ def test_one_that_does_not_answer(paths: Paths) -> None:
         hanging_up.join()
     assert lines[0].startswith("wrong: the running cloudcore does not answer: cannot send")
     assert "note: cloudcore is not running $ cloudcore run" in examined(paths, Plain)
+
+
+def test_one_that_does_not_answer_is_asked_once(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def request(_path: Path, _method: str, target: str) -> Any:
+        asked.append(target)
+        raise client.AdminError("no answer within 5 s: process 8 is suspended")
+
+    monkeypatch.setattr(client, "request", request)
+    lines = bad(examined(paths, Plain))
+    text = "no answer within 5 s: process 8 is suspended"
+    assert f"wrong: the running cloudcore does not answer: {text}" in lines
+    assert asked == ["/status"]
 
 
 @pytest.fixture

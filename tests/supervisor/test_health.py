@@ -7,6 +7,9 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
+from supervisor import client
 from tests.support.running import Running
 
 WATCHDOG = ("supervisor.watchdog=0.6",)
@@ -65,6 +68,18 @@ def test_a_module_that_does_not_keep_up_is_in_trouble_until_it_does(tmp_path: Pa
         running.wait_for("module good: its channel has room again")
         assert running.module("good")["reason"] == ""
         assert running.log.count("its channel has been full") == 1
+
+
+def test_a_supervisor_that_is_suspended_is_named(tmp_path: Path) -> None:
+    with Running(tmp_path, "good") as running:
+        running.ready("good")
+        pid = running.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        why = rf"within 0\.2 s: process {pid} is suspended .*; `kill -CONT {pid}` continues it"
+        with pytest.raises(client.AdminError, match=why):
+            client.request(running.admin_socket, "GET", "/status", timeout=0.2)
+        os.kill(pid, signal.SIGCONT)
+        assert running.status()["pid"] == pid
 
 
 def test_a_channel_that_was_full_is_no_trouble_of_the_next_process(tmp_path: Path) -> None:
