@@ -292,7 +292,9 @@ def test_one_that_does_not_answer_is_asked_once(
         raise client.AdminError("no answer within 5 s: process 8 is suspended")
 
     monkeypatch.setattr(client, "request", request)
-    lines = bad(examined(paths, Plain))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(Plain, "port", taken.getsockname()[1])
+        lines = bad(examined(paths, Plain))
     text = "no answer within 5 s: process 8 is suspended"
     assert f"wrong: the running cloudcore does not answer: {text}" in lines
     assert asked == ["/status"]
