@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from modules.common.kube import (
     EventRecorder,
@@ -16,7 +16,6 @@ from modules.common.kube import (
     KubeClient,
     Reflector,
     SetAside,
-    WatchEvent,
     ready_meanwhile,
     synced,
 )
@@ -29,7 +28,7 @@ from modules.common.sync.takeovers import Takeovers
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
+from modules.edgecontroller.downstream.caches import PLACED, Caches
 from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
@@ -39,11 +38,9 @@ from modules.edgecontroller.downstream.record_in_api import record_in_api, takeo
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
-    Store,
 )
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
-from modules.edgecontroller.objects import RESOURCES, keeping
 from modules.edgecontroller.report import Report
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
@@ -59,12 +56,7 @@ from modules.edgecontroller.upstream.rows import Handlers, Rows, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext, ReplicasSettings, Settings
 
-#: Selects the pods that are bound to a node.
-_PLACED: Final = "spec.nodeName!="
-
 _FLUSH_SECONDS: Final = 1.0
-
-Kind = TypeVar("Kind", bound=Reflector)
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +118,17 @@ class Controller:
         self._pods = PodEventHandler(self._state)
         replica: Takeovers | None = None
         own_pods: OwnPods | None = None
+        self._caches = Caches(
+            client,
+            self._state,
+            self._set_aside,
+            self._aside_changed,
+            namespace=self._namespace,
+            resync=config.resync,
+        )
         self._replicas = replicas
         if replicas.enabled:
-            own_pods = self._reflector(OwnPods, messages.POD, self._pods.handle)
+            own_pods = self._caches.keep_own(self._pods.handle)
             self._state.is_replica, self._state.pods_known = True, own_pods.known
             replica = takeovers(client, self._state, self._namespace, self._unsure, own_pods.forget)
         self._updater = NodeUpdater(
@@ -136,7 +136,8 @@ class Controller:
             self._cloudhub,
             self._set_aside,
             self._node_reader.add,
-            replica.weaken if replica is not None else None,
+            read_whole=self._caches.read_whole,
+            weaken=replica.weaken if replica is not None else None,
         )
         self._nodes = NodeEventHandler(
             self._state,
@@ -248,45 +249,15 @@ class Controller:
         )
 
     def _make_reflectors(self, own_pods: OwnPods | None) -> list[Reflector]:
-        state = self._state
+        state, reflect = self._state, self._caches.reflect
         selector = self._config.edge_node_selector
-        reflect = partial(self._reflector, Reflector)
         return [
             reflect(messages.NODE, self._nodes.handle, store=state.nodes, label_selector=selector),
-            own_pods or reflect(messages.POD, self._pods.handle),
-            *(
-                reflect(type_, ConfigurationEventHandler(state, type_).handle)
-                for type_ in (messages.CONFIGMAP, messages.SECRET)
-            ),
+            own_pods or reflect(messages.POD, self._pods.handle, field_selector=PLACED),
+            *self._caches.configuration(),
             reflect(messages.SERVICE, ServiceEventHandler(state).handle),
             reflect(messages.ENDPOINTS, EndpointsEventHandler(state).handle),
         ]
-
-    def _reflector(
-        self,
-        kind: type[Kind],
-        type_: str,
-        handle: Callable[[WatchEvent], None],
-        *,
-        store: Store | None = None,
-        label_selector: str = "",
-    ) -> Kind:
-        resource = RESOURCES[type_]
-        reflector = kind(
-            self._client,
-            resource,
-            handle,
-            namespace=self._namespace if resource.namespaced else None,
-            keep=keeping(resource),
-            resync=self._config.resync,
-            store=self._state.stores[type_] if store is None else store,
-            set_aside=self._set_aside,
-            label_selector=label_selector,
-            field_selector=_PLACED if type_ == messages.POD else "",
-            on_aside=partial(self._aside_changed, type_),
-        )
-        self._state.aside[type_] = reflector.aside
-        return reflector
 
     def _unsure(self, node: str, item: Item) -> None:
         self._updater.unsure(node, item)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from modules.common.kube import WatchEvent, key_of
+from modules.common.kube import Key, WatchEvent, key_of
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
+from modules.edgecontroller.messages import POD
 
 
 class ConfigurationEventHandler:
@@ -13,6 +14,20 @@ class ConfigurationEventHandler:
     def __init__(self, state: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
         self._state = state
         self._type = type
+
+    def is_needed(self, key: Key) -> bool:
+        return bool(self._state.locations.nodes_of((self._type, *key)))
+
+    def read(self, key: Key) -> None:
+        """Make an object that was read whole due to its nodes, then pods that waited for it."""
+        state, item = self._state, (self._type, *key)
+        for node in state.locations.nodes_of(item):
+            if state.live and state.reachable(node):
+                state.due.mark(Target(node, *item), unless_seen=True)
+                for pod in state.locations.pods_with(node, item):
+                    target = Target(node, POD, *pod)
+                    if not state.unread(target):  # or it would be before what it waits for
+                        state.due.mark(target, unless_seen=True)
 
     def handle(self, event: WatchEvent) -> None:
         state = self._state

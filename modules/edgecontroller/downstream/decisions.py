@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ipc import Message
 from modules.common.kube import Object
+from modules.common.sync.journal import Item
 from modules.common.sync.record import EVERY_NODE
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller import messages
@@ -27,16 +28,25 @@ _SENT_TODAY = frozenset((*messages.KEPT_BY_NODES, NODE))
 
 
 class Decisions:
-    """Decides on the messages that bring a node up to date; `read_node` has its Node read."""
+    """Decides on the messages that bring a node up to date.
 
-    def __init__(self, state: State, read_node: Callable[[str], None]) -> None:
+    `read_node` has its Node read, and `read_whole` a configmap or secret of which there is an
+    outline; what waits for these is made due again then.
+    """
+
+    def __init__(
+        self, state: State, read_node: Callable[[str], None], read_whole: Callable[[Item], None]
+    ) -> None:
         self._state = state
         self._read_node = read_node
+        self._read_whole = read_whole
 
     def decide(self, target: Target, pending: Pending) -> list[Message]:
         """Return the messages that bring a node up to date with a target."""
         state = self._state
         if not state.reachable(target.node) or (pending.unless_seen and self.has_seen(target)):
+            return []
+        if target.type in messages.KEPT_BY_NODES and self._waits(target):
             return []
         if state.generations.get(target.node) == V1_23:
             return self._decide_today(target, pending)
@@ -49,6 +59,15 @@ class Decisions:
             pods = state.pods_of_service(target.namespace, target.name)
             return [] if pods is None else [messages.change(UPDATE, target.resource, pods)]
         return self._decide_v1_1(target, pending)
+
+    def _waits(self, target: Target) -> bool:
+        """Whether a node is sent an object only when more has been read."""
+        if self._state.desired(target) is None:
+            return False
+        unread = self._state.unread(target)
+        for item in unread:
+            self._read_whole(item)
+        return bool(unread)
 
     def form(self, node: str) -> Callable[[str, Object], Object]:
         """Return the function that makes of a cached object what a node gets."""

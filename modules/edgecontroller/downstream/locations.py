@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from modules.common.kube import Key, Object
 from modules.common.pod_references import references
@@ -17,6 +18,8 @@ class LocationCache:
     """The needs of nodes, updated on each pod event; unlike in KubeEdge, needs end with pods."""
 
     def __init__(self) -> None:
+        self.on_unneeded: Callable[[Item], None] = lambda _: None
+        """called with what no node needs any more"""
         self._needs: dict[Key, frozenset[Need]] = {}
         self._pods: defaultdict[str, set[Key]] = defaultdict(set)
         self._users: defaultdict[Item, Counter[str]] = defaultdict(Counter)
@@ -48,6 +51,14 @@ class LocationCache:
     def needs(self, node: str, item: Item) -> bool:
         return item in self._users and node in self._users[item]
 
+    def needed_by(self, pod: Key) -> list[Item]:
+        """Return all configmaps and secrets that a pod needs."""
+        return [item for _, item in self._needs.get(pod, ())]
+
+    def pods_with(self, node: str, item: Item) -> list[Key]:
+        """Return the pods on a node that need a configmap or secret."""
+        return [pod for pod in self.pods_on(node) if (node, item) in self._needs[pod]]
+
     def pods_on(self, node: str) -> list[Key]:
         return sorted(self._pods.get(node, ()))
 
@@ -68,4 +79,5 @@ class LocationCache:
             del users[node]
         if not users:
             del self._users[item]
+            self.on_unneeded(item)
         return left

@@ -67,9 +67,11 @@ class NodeUpdater:
         cloudhub: CloudHubClient,
         set_aside: SetAside,
         read_node: Callable[[str], None] = lambda _: None,
+        *,
+        read_whole: Callable[[Item], None] = lambda _: None,
         weaken: Weaken | None = None,
     ) -> None:
-        """Set up; `read_node` is called for a node that is to be sent its Node.
+        """Set up; `read_node` and `read_whole` are those of Decisions.
 
         With several replicas, `weaken` writes the record in the API before messages are sent, and
         returns the nodes for which that has failed.
@@ -80,7 +82,7 @@ class NodeUpdater:
         self._set_aside = set_aside
         #: Targets that have been set aside; they are retried when they are due again.
         self._unsent: set[Target] = set()
-        self._decisions = Decisions(state, read_node)
+        self._decisions = Decisions(state, read_node, read_whole)
         self._unacknowledged = Unacknowledged(state)
         #: Nodes whose connection has ended since the present batch was decided.
         self._ended: set[str] = set()

@@ -32,7 +32,15 @@ from modules.edgecontroller.messages import (
     SERVICE,
     SERVICELIST,
 )
-from modules.edgecontroller.objects import for_v1_1, node_of, part_of, selects, uid_of, version_of
+from modules.edgecontroller.objects import (
+    Outline,
+    for_v1_1,
+    node_of,
+    part_of,
+    selects,
+    uid_of,
+    version_of,
+)
 
 Store = dict[Key, Object]
 Value = TypeVar("Value")
@@ -132,6 +140,18 @@ class State:
         """Whether an object is set aside; nodes that have it keep their state of it."""
         type_, *key = item
         return tuple(key) in self.aside.get(type_, ())
+
+    def unread(self, target: Target) -> list[Item]:
+        """Return what is to be read before a node is sent an object: it, or what a pod needs."""
+        if target.type == POD:
+            items = self.locations.needed_by((target.namespace, target.name))
+        else:
+            items = [target.item]
+        return [
+            item
+            for item in items
+            if isinstance(self.stores[item[0]].get(item[1:]), Outline) and not self.is_aside(item)
+        ]
 
     def is_fresh(self, type_: str, event: WatchEvent) -> bool:
         """Whether the API has just created an object, so that no node can have it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import count
@@ -13,10 +14,12 @@ import pytest
 from ipc import Message
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
+    CONFIGMAPS,
     EVENTS,
     NODES,
     OBJECTSYNCS,
     PODS,
+    SECRETS,
     Gone,
     Invalid,
 )
@@ -26,11 +29,12 @@ from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
+from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually, until
 
 from .cloud import Cloud
-from .objects import BARRIER, NODE, Json, node, pod
+from .objects import BARRIER, NODE, Json, configmap, node, pod, using
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +84,14 @@ async def sync_of(cloud: Cloud, uid: str) -> Json:
     return await cloud.api.get(OBJECTSYNCS, f"{NODE}.{uid}", "default")
 
 
-async def write_sync(cloud: Cloud, name: str, uid: str, version: str) -> None:
-    """Write what another replica would: that the node has acknowledged a pod."""
+async def write_sync(cloud: Cloud, name: str, uid: str, version: str, *, kind: str = "Pod") -> None:
+    """Write what another replica would: that the node has acknowledged an object."""
     metadata = {
         "name": f"{NODE}.{uid}",
         "namespace": "default",
         "labels": {NODE_LABEL: label_of(NODE)},
     }
-    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": name}
+    spec = {"objectAPIVersion": "v1", "objectKind": kind, "objectName": name}
     await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
     await set_version(cloud, uid, version)
 
@@ -339,3 +343,53 @@ def test_a_version_of_far_too_many_digits_is_older_than_any_other() -> None:
     assert is_newer("1", "9" * 5000)
     assert not is_newer("9" * 5000, "1")
     assert is_newer(str(2**64 - 1), "1")
+
+
+def needing(name: str) -> Json:
+    return {**using(name), "imagePullSecrets": [{"name": name}]}
+
+
+async def make_configuration(cloud: Cloud, *names: str) -> None:
+    """Make a configmap and a secret of each name, and wait until the controller knows them."""
+    for name in (*names, "last"):
+        metadata = {"name": name, "namespace": "default"}
+        data = {"key": base64.b64encode(name.encode()).decode()}
+        await cloud.api.create(SECRETS, {"metadata": metadata, "data": data}, "default")
+        await cloud.api.create(CONFIGMAPS, configmap(name, key=name), "default")
+    await cloud.api.create(PODS, pod("last", BARRIER, spec=needing("last")), "default")
+    awaited = {"configmap/last", "secret/last"}
+    while awaited:
+        message = await cloud._receive()
+        awaited.discard(message.resource.rpartition("default/")[2])
+
+
+async def test_configuration_is_read_before_the_pod_that_needs_it_is_sent(replica: Cloud) -> None:
+    await make_configuration(replica, "needed", "other")
+    await replica.connect(generation=V1_23)
+    await replica.api.create(PODS, pod("p", spec=needing("needed")), "default")
+    sent = [await replica.next() for _ in range(3)]
+    contents = {each.resource.rpartition("default/")[2]: each.content for each in sent}
+    assert sorted(list(contents)[:2]) == ["configmap/needed", "secret/needed"]
+    assert list(contents)[2] == "pod/p"
+    assert contents["configmap/needed"]["data"] == {"key": "needed"}
+    assert contents["secret/needed"]["data"] == {"key": "bmVlZGVk"}
+
+
+async def test_configuration_that_a_node_has_is_not_read(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that comes from another replica has most of what it needs."""
+    found = await replica.api.create(CONFIGMAPS, configmap("c", key="value"), "default")
+    has = await replica.api.create(PODS, pod("p", spec=using("c")), "default")
+    for obj, kind in ((found, "ConfigMap"), (has, "Pod")):
+        await write_sync(
+            replica,
+            obj["metadata"]["name"],
+            obj["metadata"]["uid"],
+            obj["metadata"]["resourceVersion"],
+            kind=kind,
+        )
+    await drain(replica)
+    monkeypatch.setattr(OwnConfiguration, "want", pytest.fail)
+    await replica.connect(generation=V1_23)
+    assert about_pods(await drain(replica)) == []

@@ -1,0 +1,374 @@
+"""The ConfigMaps and Secrets of a replica: whole if a node needs them, else an outline.
+
+What the store says of an object never goes back, whichever comes first, what was read or the watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modules.common.kube import CONFIGMAPS, Gone, Key, KubeClient, NotFound, Page, WatchEvent
+from modules.edgecontroller.downstream import own_configuration
+from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
+from modules.edgecontroller.objects import Outline, keeping, version_of
+from tests.support.aside import make_set_aside
+
+from .objects import Json, configmap
+
+NAMES = ("a", "b")
+
+#: Turns of the event loop after which nothing more happens by itself.
+_TURNS = 16
+
+
+class Read:
+    """A request for one object, answered as of one time; the answer arrives at another."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.answer: Json | None = None
+        self.is_answered = False
+        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class World:
+    """An API whose answers and watch the test lets arrive, and what nodes need of it."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.objects: dict[Key, Json] = {}
+        self.log: list[tuple[int, WatchEvent]] = []
+        self.position = 1
+        self.watch: asyncio.Future[None] | None = None
+        self.on_event: Callable[[WatchEvent], None]
+        self.reads: list[Read] = []
+        self.needed: set[Key] = set()
+        self.waiting: set[Key] = set()
+        """what was wanted and not read yet"""
+        self.told: list[tuple[str, str]] = []
+        self.gone: set[str] = set()
+        self.faults: list[str] = []
+        self.module = "edgecontroller"
+        self.health = SimpleNamespace(
+            pause=self._pause, served=lambda _: None, failed=lambda *_: None
+        )
+        self.set_aside = make_set_aside()
+        self.own = OwnConfiguration(
+            cast("KubeClient", self),
+            CONFIGMAPS,
+            self._told,
+            keep=keeping(CONFIGMAPS),
+            is_needed=self.needed.__contains__,
+            on_read=self._on_read,
+            set_aside=self.set_aside,
+            backoff=cast("Any", SimpleNamespace(next=lambda: 0.0, reset=lambda: None)),
+        )
+
+    async def _pause(self, *_: Any, **__: Any) -> None:
+        await asyncio.sleep(0)
+
+    def _told(self, event: WatchEvent) -> None:
+        uid, version = event.object["metadata"]["uid"], version_of(event.object)
+        self.told.append((event.type, version))
+        if event.type == "DELETED":
+            self.gone.add(uid)
+        elif uid in self.gone:
+            self.faults.append(f"{uid} has ended, and comes again")
+        elif event.old is not None and int(version_of(event.old)) >= int(version):
+            self.faults.append(f"{uid} goes back to {version}")
+
+    def _on_read(self, key: Key) -> None:
+        """Decide again, as nodes do that wait."""
+        self.waiting.discard(key)
+        self.decide(key)
+
+    def decide(self, key: Key) -> None:
+        waits = isinstance(self.own.store.get(key), Outline) and key not in self.own.aside
+        if key in self.needed and waits:
+            self.waiting.add(key)
+            self.own.want(key)
+
+    # The client
+
+    async def pages(self, *_: Any, **__: Any) -> AsyncGenerator[Page]:
+        yield Page(list(self.objects.values()), str(self.revision))
+
+    async def follow(
+        self, _: Any, __: Any, on_event: Callable[[WatchEvent], None], **options: Any
+    ) -> None:
+        self.position = int(options["resource_version"])
+        self.on_event = on_event
+        self.watch = asyncio.get_running_loop().create_future()
+        try:
+            await self.watch
+        finally:
+            self.watch = None
+
+    async def get(self, _: Any, name: str, namespace: str) -> Json:
+        read = Read((namespace, name))
+        self.reads.append(read)
+        await read.arrived
+        if read.answer is None:
+            raise NotFound(404, "NotFound", f"configmaps {name}")
+        return read.answer
+
+    # What happens
+
+    def change(self, name: str, *, delete: bool = False, **more: Any) -> None:
+        key = "default", name
+        self.revision += 1
+        before = self.objects.pop(key, None)
+        made = configmap(name, v=str(self.revision), **more)
+        uid = before["metadata"]["uid"] if before else f"u{self.revision}"
+        made["metadata"] |= {"uid": uid, "resourceVersion": str(self.revision)}
+        type_: Any = "DELETED" if delete else "MODIFIED" if before else "ADDED"
+        if delete and before is None:
+            return
+        if not delete:
+            self.objects[key] = made
+        self.log.append((self.revision, WatchEvent(type_, made)))
+
+    def delete(self, name: str) -> None:
+        self.change(name, delete=True)
+
+    def need(self, name: str) -> None:
+        self.needed.add(("default", name))
+        self.decide(("default", name))
+
+    def need_no_more(self, name: str) -> None:
+        key = "default", name
+        if key in self.needed:
+            self.needed.discard(key)
+            self.own.reduce(key)
+
+    def answer(self, number: int) -> None:
+        """Read what was asked for, as it is now."""
+        waiting = [read for read in self.reads if not read.is_answered]
+        if waiting:
+            read = waiting[number % len(waiting)]
+            read.answer, read.is_answered = self.objects.get(read.key), True
+
+    def arrive(self, number: int) -> None:
+        answered = [read for read in self.reads if read.is_answered]
+        if answered:
+            read = answered[number % len(answered)]
+            self.reads.remove(read)
+            read.arrived.set_result(None)
+
+    def show(self, count: int) -> None:
+        """Let the watch show some events."""
+        for revision, event in self.log:
+            if self.watch and self.position < revision and count:
+                self.position = revision
+                count -= 1
+                self.on_event(event)
+
+    def expire(self) -> None:
+        if self.watch and not self.watch.done():
+            self.watch.set_exception(Gone(410, "Expired", "too old"))
+
+    # What is to be
+
+    def check(self) -> None:
+        assert not self.faults
+        for key, obj in self.own.store.items():
+            if isinstance(obj, Outline):
+                assert key not in self.needed or key in self.waiting or key in self.own.aside
+            else:
+                assert key in self.needed, f"{key} is whole for nobody"
+                assert obj["data"]["v"] == version_of(obj)
+
+    async def settle(self) -> None:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Let everything arrive; then the store is what the API has."""
+        self.show(len(self.log))
+        async with asyncio.timeout(2):
+            await self.settle()
+            while self.reads or self.waiting:
+                self.answer(0)
+                self.arrive(0)
+                await asyncio.sleep(0)
+        self.check()
+        found = {key: version_of(obj) for key, obj in self.own.store.items()}
+        assert found == {key: version_of(obj) for key, obj in self.objects.items()}
+        whole = {key for key, obj in self.own.store.items() if not isinstance(obj, Outline)}
+        assert whole == self.needed & self.objects.keys()
+
+
+async def live(steps: list[tuple[Any, ...]]) -> World:
+    world = World()
+    running = asyncio.create_task(world.own.run())
+    try:
+        await world.settle()
+        for step, *arguments in steps:
+            getattr(world, step)(*arguments)
+            await world.settle()
+            assert not running.done(), running.exception()
+            world.check()
+        await world.finish()
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
+    return world
+
+
+numbers = st.integers(0, 3)
+names = st.sampled_from(NAMES)
+happening = st.one_of(
+    st.tuples(st.just("change"), names),
+    st.tuples(st.just("change"), names),
+    st.tuples(st.just("delete"), names),
+    st.tuples(st.just("need"), names),
+    st.tuples(st.just("need"), names),
+    st.tuples(st.just("need_no_more"), names),
+    st.tuples(st.just("answer"), numbers),
+    st.tuples(st.just("arrive"), numbers),
+    st.tuples(st.just("arrive"), numbers),
+    st.tuples(st.just("show"), st.integers(1, 4)),
+    st.tuples(st.just("show"), st.integers(1, 4)),
+    st.tuples(st.just("expire")),
+)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_configuration, "_AGAIN", 0.0)
+
+
+@given(steps=st.lists(happening, min_size=5, max_size=60))
+@settings(max_examples=400, deadline=None)
+def test_whatever_comes_first_the_store_does_not_go_back(
+    runner: asyncio.Runner, steps: list[tuple[Any, ...]]
+) -> None:
+    runner.run(live(steps))
+
+
+CHANGED, GONE, NEEDED = ("change", "a"), ("delete", "a"), ("need", "a")
+ANSWERED, ARRIVES, SHOWN = ("answer", 0), ("arrive", 0), ("show", 1)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([CHANGED, NEEDED, SHOWN], id="what-is-needed-comes-whole-with-the-watch"),
+        pytest.param([CHANGED, SHOWN, NEEDED, ANSWERED, ARRIVES], id="it-is-read"),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, CHANGED, CHANGED, ANSWERED, ARRIVES, SHOWN, SHOWN],
+            id="what-was-read-is-ahead-of-the-watch",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, ANSWERED, CHANGED, SHOWN, ARRIVES],
+            id="the-watch-is-ahead-of-what-was-read",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, GONE, CHANGED, ANSWERED, ARRIVES, SHOWN, SHOWN],
+            id="its-successor-was-read",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, CHANGED, GONE, ANSWERED, ARRIVES, SHOWN, SHOWN],
+            id="it-is-gone-when-it-is-read",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, ANSWERED, GONE, SHOWN, ARRIVES], id="it-is-gone-when-it-comes"
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, ANSWERED, ("need_no_more", "a"), ARRIVES],
+            id="it-is-needed-no-more-when-it-comes",
+        ),
+        pytest.param(
+            [NEEDED, CHANGED, SHOWN, ("need_no_more", "a")], id="what-is-needed-no-more-is-reduced"
+        ),
+    ],
+)
+async def test_each_order(steps: list[tuple[Any, ...]]) -> None:
+    await live(steps)
+
+
+async def test_each_change_is_told_once(runner: asyncio.Runner) -> None:
+    world = await live([CHANGED, SHOWN, NEEDED, CHANGED, ANSWERED, ARRIVES, SHOWN, CHANGED, SHOWN])
+    assert world.told == [("ADDED", "2"), ("MODIFIED", "3"), ("MODIFIED", "4")]
+
+
+@pytest.fixture
+async def world() -> Any:
+    world = World()
+    running = asyncio.create_task(world.own.run())
+    await world.settle()
+    yield world
+    running.cancel()
+    await asyncio.wait((running,))
+
+
+A = "default", "a"
+
+
+async def test_what_cannot_be_used_is_set_aside_and_waited_for_no_longer(world: World) -> None:
+    world.change("a", bad=5)
+    world.show(1)
+    assert world.set_aside.count == 0, "nobody needs it"
+    world.need("a")
+    await world.settle()
+    world.answer(0)
+    world.arrive(0)
+    await world.settle()
+    assert world.set_aside.count == 1
+    assert A not in world.waiting
+    world.change("a")
+    world.show(1)
+    assert world.set_aside.count == 0
+    assert world.own.store[A]["data"] == {"v": "3"}
+
+
+async def test_a_read_that_cannot_succeed_is_set_aside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> Json:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world, "get", fail)
+    world.change("a")
+    world.show(1)
+    world.need("a")
+    await world.settle()
+    assert A in world.own.aside
+    assert A not in world.waiting
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, [], {"name": 5}, {"name": ["a"], "resourceVersion": {}}, {"uid": 7}]
+)
+async def test_a_malformed_object_that_nobody_needs_is_set_aside(
+    world: World, metadata: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.change("a")
+    world.log.append((3, WatchEvent("ADDED", {"metadata": metadata})))
+    world.revision = 3
+    world.change("b")
+    world.show(3)
+    assert "metadata" in caplog.text
+    assert "bug" not in caplog.text
+    assert set(world.own.store) == {A, ("default", "b")}
+
+
+async def test_an_outline_has_nothing_of_the_content(world: World) -> None:
+    world.change("a", password="hidden")
+    world.show(1)
+    assert world.own.store[A] == {
+        "metadata": {"namespace": "default", "name": "a", "uid": "u2", "resourceVersion": "2"}
+    }
