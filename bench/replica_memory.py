@@ -1,7 +1,7 @@
-"""What the pods of a fleet take in the memory of one EdgeController, alone and as one of several.
+"""What a fleet's pods and Secrets take in one EdgeController, alone and as one of several.
 
-Each case runs in a process of its own, on pods of a Deployment, which are
-made when they are listed: python -m bench.replica_memory [PODS].
+Each case runs in a process of its own, on pods of a Deployment, and on Secrets of 4 kB of which no
+pod needs any, which are made when they are listed: python -m bench.replica_memory [PODS].
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, Final, cast
 import msgspec
 import psutil
 
-from modules.common.kube import PODS, KubeClient, Page, Reflector
+from modules.common.kube import PODS, SECRETS, KubeClient, Page, Reflector, Resource
 from modules.common.sync.record import Record
+from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
 from modules.edgecontroller.downstream.state import State
@@ -26,11 +27,12 @@ from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import keeping
 
 _ON_A_NODE: Final = 10
+_OF_SECRETS: Final = ("whole", "outlines")
 _PAGE: Final = 500
 
 
 class Api:
-    """Lists pods, of which none is kept here."""
+    """Lists pods or Secrets, of which none is kept here."""
 
     module = "edgecontroller"
     health = SimpleNamespace(served=lambda _: None)
@@ -39,7 +41,12 @@ class Api:
         self._count = count
 
     async def pages(
-        self, *_: Any, field_selector: str = "", page_size: int = _PAGE, **__: Any
+        self,
+        resource: Resource,
+        *_: Any,
+        field_selector: str = "",
+        page_size: int = _PAGE,
+        **__: Any,
     ) -> AsyncGenerator[Page]:
         first, last = 0, self._count
         if field_selector.startswith("spec.nodeName="):
@@ -47,7 +54,8 @@ class Api:
             last = first + _ON_A_NODE
         for start in range(first, last, page_size or last):
             numbers = range(start, min(last, start + (page_size or last)))
-            text = msgspec.json.encode([_pod(number) for number in numbers])
+            make = _pod if resource is PODS else _secret
+            text = msgspec.json.encode([make(number) for number in numbers])
             yield Page(msgspec.json.decode(text), "1000000000")
 
     async def follow(self, *_: Any, **options: Any) -> None:
@@ -97,6 +105,40 @@ def _pod(number: int) -> Any:
     }
 
 
+def _secret(number: int) -> Any:
+    metadata = {
+        "name": f"token-{number}",
+        "namespace": "default",
+        "uid": f"6d1e2d9a-1111-4222-8333-{number:012}",
+        "resourceVersion": str(1000 + number),
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "type": "Opaque", "data": {"key": f"{number:04000}"}}
+
+
+async def _measure_secrets(case: str, count: int) -> None:
+    before = _resident()
+    api = cast("KubeClient", Api(count))
+    if case == "whole":
+        reflector = Reflector(api, SECRETS, keep=keeping(SECRETS))
+    else:
+        reflector = OwnConfiguration(
+            api,
+            SECRETS,
+            keep=keeping(SECRETS),
+            is_needed=lambda _: False,
+            on_read=lambda _: None,
+        )
+    running = asyncio.create_task(reflector.run())
+    await reflector.synced()
+    gc.collect()
+    kept = len(reflector.store)
+    mib = (_resident() - before) / 2**20
+    print(f"{case:8} {kept:>8,} Secrets kept {mib:>8.1f} MiB", flush=True)
+    running.cancel()
+    await asyncio.wait((running,))
+
+
 async def _measure(case: str, count: int) -> None:
     state = State(cast("Record", None))
     before = _resident()
@@ -120,7 +162,7 @@ async def _measure(case: str, count: int) -> None:
             reflector.forget(nodes)
     gc.collect()
     kept = len(reflector.store)
-    print(f"{case:6} {kept:>8,} pods kept {(_resident() - before) / 2**20:>8.1f} MiB", flush=True)
+    print(f"{case:8} {kept:>8,} pods kept {(_resident() - before) / 2**20:>8.1f} MiB", flush=True)
     running.cancel()
     await asyncio.wait((running,))
 
@@ -132,10 +174,12 @@ def _resident() -> int:
 
 def main() -> None:
     if len(sys.argv) == 3:
-        asyncio.run(_measure(sys.argv[1], int(sys.argv[2])))
+        case, number = sys.argv[1], int(sys.argv[2])
+        measure = _measure_secrets if case in _OF_SECRETS else _measure
+        asyncio.run(measure(case, number))
         return
     count = sys.argv[1] if len(sys.argv) > 1 else "20000"
-    for case in ("all", "third", "none", "gone"):
+    for case in ("all", "third", "none", "gone", *_OF_SECRETS):
         subprocess.run([sys.executable, "-m", "bench.replica_memory", case, count], check=True)
 
 
