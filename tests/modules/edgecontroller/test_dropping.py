@@ -98,10 +98,11 @@ async def test_a_status_of_a_node_that_is_elsewhere_is_not_written(cloud: Cloud)
 
     async with cloud.controller(record="objectsync"):
         await cloud.connect(generation=V1_1)
+        await cloud.until("insert", f"node/{NODE}/default/pod/p")
         await report("Running")
         await eventually(phase, lambda found: found == "Running")
         await cloud.connect(connected=False)
         await report("Failed")  # it was still in the channel
         await cloud.connect(generation=V1_1)
-        await cloud.until("insert", f"node/{NODE}/default/pod/p")
+        await cloud.until("update", f"node/{NODE}/default/pod/p")
         assert await phase() == "Running"
