@@ -24,6 +24,7 @@ _CUT_SHORT: Final = r"module (\w+): the cleanup (was interrupted|failed|took mor
 _EXPECTED: Final = re.compile(
     r"module \w+: \w+ -> crashed"
     r"|module \w+: hung: no sign of life"
+    r"|module \w+: process \d+ is suspended \(SIGSTOP"
     r"|module \w+: .* over max_(rss|fds)"
     r"|module \w+ did not stop (within [\d.]+ s|in time): killing it"
     rf"|{_CUT_SHORT}"
