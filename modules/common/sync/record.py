@@ -178,6 +178,17 @@ class Record:
             self._set(node, item, _unsure(row))
             self._uncommitted = True
 
+    def about_to_change(self, node: str, item: Item) -> None:
+        """Record that a node is about to be sent another state of an object that it has.
+
+        Its state before, should the object have that again, is sent once more. It is for states
+        that can come again, as hashes can; a second store has versions, which cannot.
+        """
+        row = self.row(node, item)
+        if row is not None and row.seen not in ("", STALE):
+            self.replace_rows(node, {item: row._replace(seen=STALE)}, ())
+            self._uncommitted = True
+
     def commit(self) -> None:
         """Write the rows of what is about to be sent."""
         if self._uncommitted and self._journal.is_written:

@@ -128,6 +128,7 @@ class Decisions:
         is_known = row is not None and row.uid == uid_of(obj) and bool(row.seen)
         operation = messages.UPDATE if is_known else messages.INSERT
         self._record_update(node, item, obj)
+        self._record.about_to_change(node, item)
         content = for_edge(item[0], obj)
         return Change(messages.change(node, operation, item[0], item[1:], content), state_of(obj))
 

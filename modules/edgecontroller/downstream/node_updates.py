@@ -323,6 +323,8 @@ class NodeUpdater:
         record = self._state.record
         if not isinstance(content, list):
             record.tell(holder_of(target), target.item, uid_of(content))
+            if target.type == NODE:  # whose hash may be that of an earlier state
+                record.about_to_change(target.node, target.item)
             return
         record.tell(target.node, target.item, _A_LIST)
         if listed := LISTED.get(target.type):

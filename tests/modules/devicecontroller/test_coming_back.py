@@ -1,8 +1,8 @@
-"""What a node has to delete, and is to have again before it has acknowledged the deletion."""
+"""What a node is to have again as it was before it has acknowledged a deletion or a change."""
 
 from __future__ import annotations
 
-from modules.common.kube import DEVICES_V1BETA1
+from modules.common.kube import DEVICEMODELS_V1BETA1, DEVICES_V1BETA1
 from modules.common.sync import window
 from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.api import Api
@@ -15,6 +15,7 @@ from tests.modules.devicecontroller.beta import (
     device,
     make_device,
     make_model,
+    model,
     moves,
 )
 from tests.modules.devicecontroller.controller import Controller, running
@@ -79,3 +80,39 @@ async def test_a_device_that_leaves_while_it_waits_for_room_leaves_the_list(
     await api.client.delete(DEVICES_V1BETA1, waiting, "default")
     removed = await edge.said("update", "membership")
     assert [each["id"] for each in removed.content["removed_devices"]] == [f"default/{waiting}"]
+
+
+async def set_protocol(api: Api, protocol: str) -> None:
+    """Change the model, of which the node has another state then."""
+    patch = {"spec": {"protocol": protocol}}
+    await api.client.patch(DEVICEMODELS_V1BETA1, "led-light", patch, "default")
+
+
+async def test_what_changes_back_while_the_change_is_in_flight_is_sent_again(
+    api: Api, controller: Controller
+) -> None:
+    """The edge stores the change, of which it has the state before by the last acknowledgement."""
+    edge = await has_device(api, controller)
+    before = model()["spec"]["protocol"]
+    await set_protocol(api, "opcua")
+    late = await edge.said("update", MODEL)
+    await set_protocol(api, before)
+    again = await edge.said("update", MODEL)
+    assert again.content["spec"]["protocol"] == before
+    await edge.acknowledge(late)
+    await edge.acknowledge(again)
+    await make_device(api, device("marker"))
+    await edge.takes_device("marker", with_model=False)
+
+
+async def test_what_has_changed_back_during_a_crash_is_sent_again(api: Api) -> None:
+    before = model()["spec"]["protocol"]
+    async with running(api.settings) as controller:
+        edge = await has_device(api, controller)
+        await set_protocol(api, "opcua")
+        await edge.said("update", MODEL)
+    await set_protocol(api, before)
+    async with running(api.settings) as controller:
+        controller.edges[NODE] = V1_23  # connected all the time
+        again = await Edge(controller).takes("update", MODEL)
+        assert again.content["spec"]["protocol"] == before

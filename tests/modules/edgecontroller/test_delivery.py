@@ -263,6 +263,16 @@ async def test_each_insert_of_a_node_that_it_reads_remotely_sends_everything(edg
     assert told(await edge.drain()) == [("update", "default/pod/p")]
 
 
+async def test_a_node_that_has_changed_back_is_sent_until_that_is_acknowledged(edge: Cloud) -> None:
+    """The node may have stored the change alone, and has acknowledged the state before it."""
+    await register(edge)
+    await acknowledge(edge, await edge.drain())
+    for value in ("one", None):
+        await edge.api.patch(NODES, NODE, {"metadata": {"labels": {"new": value}}})
+        assert told(await edge.drain()) == [("update", f"null/node/{NODE}")]
+    assert told(await reconnect(edge)) == [("update", f"null/node/{NODE}")]
+
+
 async def test_a_node_gets_its_node_when_others_have_changed_it(edge: Cloud) -> None:
     await register(edge)
     await acknowledge(edge, await edge.drain())
