@@ -176,9 +176,10 @@ class NodeUpdater:
         """Record that a node has stored, or deleted, what a message was about."""
         known = self._nodes.get(node)
         sent = known.acknowledged(item, message_id) if known else None
-        if sent is None:
+        if known is None or sent is None:
             return
-        self._decisions.acknowledged(node, item, sent.state)
+        if sent.state or item not in known.listed:  # its list has what has come back meanwhile
+            self._decisions.acknowledged(node, item, sent.state)
         # What has got the name of a deleted object, and the devices that waited for a model.
         self.mark(node, item[0], item[1:])
         if item[0] == MODEL_TYPE:

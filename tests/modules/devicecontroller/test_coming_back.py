@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipc
 from modules.common.kube import DEVICEMODELS_V1BETA1, DEVICES_V1BETA1
 from modules.common.sync import window
 from modules.common.wire.generations import V1_23
@@ -30,12 +31,12 @@ async def has_device(api: Api, controller: Controller) -> Edge:
     return edge
 
 
-async def leaves(edge: Edge) -> None:
-    """Be told that the device is gone, and acknowledge nothing."""
+async def leaves(edge: Edge) -> ipc.Message:
+    """Be told that the device is gone, and acknowledge nothing; return its deletion."""
     removed = await edge.said("update", "membership")
     assert [each["id"] for each in removed.content["removed_devices"]] == [ID]
     await edge.said("delete", MODEL)
-    await edge.said("delete", DEVICE)
+    return await edge.said("delete", DEVICE)
 
 
 async def test_what_comes_back_while_its_deletion_is_in_flight_is_sent_as_new(
@@ -46,6 +47,21 @@ async def test_what_comes_back_while_its_deletion_is_in_flight_is_sent_as_new(
     await leaves(edge)
     await moves(api, NODE)
     await edge.takes_device()
+
+
+async def test_what_leaves_again_when_its_first_deletion_was_acknowledged_leaves_the_list(
+    api: Api, controller: Controller
+) -> None:
+    edge = await has_device(api, controller)
+    await moves(api, "other")
+    deletion = await leaves(edge)
+    await moves(api, NODE)
+    await edge.said("update", "membership")
+    await edge.said("insert", MODEL)  # for which the device waits
+    await edge.acknowledge(deletion)
+    await moves(api, "other")
+    removed = await edge.said("update", "membership")
+    assert [each["id"] for each in removed.content["removed_devices"]] == [ID]
 
 
 async def test_what_has_come_back_during_a_crash_is_sent_as_new(api: Api) -> None:
