@@ -23,6 +23,7 @@ from modules.common.kube import (
     NODES,
     KubeClient,
 )
+from modules.common.sync.sync_form import number_of
 from modules.devicecontroller.controller import DELIVERED
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running
@@ -175,7 +176,7 @@ class Story:
         namespace, type_, name = key.split("/")
         seen = [row[5] for row in rows if row[1:4] == [type_, namespace, name]][-1]
         version = edge.get(key)["metadata"]["resourceVersion"]
-        return int(seen.rpartition("@")[2] or 0) >= int(version)  # our condition is a newer one
+        return number_of(seen.rpartition("@")[2]) >= int(version)  # our condition is a newer one
 
     async def change(self, resource: Any, name: str, spec: Json) -> None:
         await self.api.patch(resource, name, {"spec": spec}, "default")

@@ -31,6 +31,11 @@ _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 log = logging.getLogger(__name__)
 
 
+#: The version of what was sent in another state after the node had acknowledged it; of a list, of
+#: which a member was sent.
+STALE: Final = "-"
+
+
 class Row(NamedTuple):
     """An object that a node may have; `seen` is the version it has acknowledged, or ""."""
 

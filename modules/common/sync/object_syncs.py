@@ -131,7 +131,7 @@ class ObjectSyncs:
             row = self._record.row(node, item)
             uid = row.uid if row and row.uid in uids else next(iter(uids))
             same = row if row and row.uid == uid else None
-            if same is None or is_newer(uids[uid], version_of(same.seen or same.doubted)):
+            if same is None or is_newer(uids[uid], version_of(same.doubted or same.seen)):
                 seen = "" if uids[uid] == UNSEEN else seen_of(item, uids[uid])
                 self._record.put(node, item, (same or Row(uid))._replace(seen=seen, doubted=""))
             self._record.note_second(node, item, uid)

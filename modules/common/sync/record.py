@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from modules.common.disk_failures import Trouble
-from modules.common.sync.journal import Item, Journal, Row
+from modules.common.sync.journal import STALE, Item, Journal, Row
 
 #: Seconds for which the rows of a node without a Node are kept, and between looks for them.
 KEEP_ROWS: Final = 86_400.0
@@ -35,9 +35,6 @@ EVERY_NODE: Final = "*"
 
 #: Stands for the uid of an object that a node was denied, and may have stored as empty.
 DENIED: Final = "denied"
-
-#: The version of a list of which a member was sent after the node had acknowledged the list.
-STALE: Final = "-"
 
 #: The rows about a node itself: the protocol generation of its edge, and since when (in seconds
 #: since the epoch) it has had no Node; both are in the place of the uid.
@@ -186,7 +183,7 @@ class Record:
         """
         row = self.row(node, item)
         if row is not None and row.seen not in ("", STALE):
-            self.replace_rows(node, {item: row._replace(seen=STALE)}, ())
+            self.replace_rows(node, {item: row._replace(seen=STALE, doubted=row.seen)}, ())
             self._uncommitted = True
 
     def commit(self) -> None:
@@ -287,7 +284,7 @@ class Record:
 
 
 def _unsure(row: Row) -> Row:
-    return row._replace(seen="", doubted=row.seen)
+    return row._replace(seen="", doubted=row.doubted if row.seen == STALE else row.seen)
 
 
 async def drop_rows_of_gone_nodes(record: Record, has_node: Callable[[str], bool]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from modules.common.kube import CLUSTEROBJECTSYNCS, OBJECTSYNCS, Object, Resource
-from modules.common.sync.journal import Item
+from modules.common.sync.journal import STALE, Item
 from modules.common.sync.record import EVERY_NODE
 
 #: The version of an object that a node has not acknowledged, as Go's cloud writes it.
@@ -118,7 +118,7 @@ def write_sent(payload: Any) -> str:
 
 def version_of(seen: str) -> str:
     """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
-    return seen.rpartition("@")[2] or UNSEEN
+    return UNSEEN if seen == STALE else seen.rpartition("@")[2] or UNSEEN
 
 
 def is_newer(version: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from modules.common.kube import (
     OBJECTSYNCS,
 )
 from modules.common.sync import object_syncs
+from modules.common.sync.journal import STALE
 from modules.common.wire.generations import V1_23
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
@@ -216,6 +218,26 @@ async def test_what_became_unsure_before_a_crash_is_not_taken_for_sure_from_an_o
     async with running(api.settings, record="objectsync") as controller:
         controller.edges[NODE] = V1_23  # connected all the time
         await Edge(controller).takes_device()
+
+
+async def test_a_change_in_flight_at_a_crash_leaves_what_was_before_unsure(api: Api) -> None:
+    """The ObjectSync has the version before, which an API that is restored may have again."""
+    await make_model(api)
+    await make_device(api)
+    async with running(api.settings, record="objectsync") as controller:
+        edge = Edge(controller)
+        await edge.connect()
+        await edge.takes_device()
+        await eventually(lambda: kept(api), lambda found: len(found) == 2 and all_sure(found))
+        spec = {"spec": model(protocol="opcua")["spec"]}
+        await api.client.patch(DEVICEMODELS_V1BETA1, "led-light", spec, "default")
+        await edge.said("update", MODEL)
+    assert all_sure(await kept(api))
+    async with running(api.settings, record="objectsync"):
+        pass
+    written = (api.settings.data_dir / "devicecontroller" / "delivered.jsonl").read_text()
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert [row[5] for row in rows if row[1] == "devicemodel"][-1] == STALE
 
 
 async def test_without_the_definitions_the_file_is_used(
