@@ -20,6 +20,8 @@ from tests.modules.cloudhub.joiner import EDGE_SUBJECT, csr, new_key
 NODE = "edge-1"
 CA = new_authority()
 GOOD = csr(NODE)
+#: The place of the number of unused bits in the signature, of which readers take no notice.
+UNUSED_BITS = len(GOOD) - len(x509.load_der_x509_csr(GOOD).signature) - 1
 DAY = timedelta(days=1)
 ORGANIZATION = (NameOID.ORGANIZATION_NAME, "system:nodes")
 
@@ -107,7 +109,7 @@ def test_what_is_no_request_of_the_node_is_refused(request_: bytes, reason: str)
     assert reason in why_refused(request_)
 
 
-@given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
+@given(st.integers(0, len(GOOD) - 1).filter(lambda at: at != UNUSED_BITS), st.integers(1, 255))
 def test_no_changed_byte_gets_past_the_signature(at: int, change: int) -> None:
     changed = bytearray(GOOD)
     changed[at] ^= change
