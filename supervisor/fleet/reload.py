@@ -44,6 +44,8 @@ class _Plan:
     started: list[ModuleSpec]
     restarted: list[ModuleSpec]
     stopped: list[ModuleSpec]
+    disabled: list[tuple[ModuleSpec, str]]
+    """those that do not run, and why they will not either"""
     unchanged: list[str]
     unknown: list[str]
     """modules installed since cloudcore was started: running modules have no channel to them"""
@@ -62,6 +64,8 @@ async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
     plan = _plan(fleet, configuration)
     needs_restart = configuration.fixed_keys_changed(fleet.configuration)
     fleet.adopt(configuration)
+    for spec, reason in plan.disabled:
+        fleet.disable(spec, reason)
     for spec in reversed(plan.stopped):
         await _stop(fleet, spec)
     for spec in plan.restarted:
@@ -91,7 +95,7 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
     settings = fleet.settings_of(new)
     shared_changed = _shared(old) != _shared(new)
     before = {spec.name: spec for spec in old.modules}
-    plan = _Plan([], [], [], [], [], {}, {})
+    plan = _Plan([], [], [], [], [], [], {}, {})
     known = {spec.name for spec in new.modules}
     plan.stopped.extend(spec for spec in old.modules if spec.name not in known)
     for spec in new.modules:
@@ -101,7 +105,7 @@ def _plan(fleet: Fleet, new: Configuration) -> _Plan:
         runs = bool(fleet.units_of(spec.name))
         reason = fleet.why_disabled(spec, settings)
         if reason:
-            fleet.disable(spec, reason) if not runs else plan.stopped.append(spec)
+            plan.stopped.append(spec) if runs else plan.disabled.append((spec, reason))
         elif not runs:
             plan.started.append(spec)
         elif shared_changed or spec != before[spec.name]:
@@ -134,7 +138,7 @@ def _open_sockets(
             missing = {name: at for name, at in wanted.items() if name not in kept}
             opened.append(sockets.open_all(missing))
             plan.sockets[spec.name] = {**kept, **opened[-1]}
-    except OSError:
+    except BaseException:  # that of a module's `listeners` as well
         for each in opened:
             sockets.close_all(each)
         raise

@@ -192,6 +192,21 @@ def test_a_module_that_cannot_be_made_of_its_configuration_keeps_the_former(tmp_
         assert running.cli("reload").stdout == "started: picky\nunchanged: good\n"
 
 
+def test_a_refused_reload_leaves_the_reason_of_a_disabled_module(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with Running(tmp_path, "-") as running:
+        running.ready("good", "listening")
+        running.cli("disable", "good")
+        reason = running.module("good")["reason"]
+        assert reason.startswith("disabled by `cloudcore disable`")
+        configure(tmp_path, 'modules.picky.taste = "sour"', enabled='"listening", "picky"')
+        assert "nothing has changed: " in running.cli("reload").stderr
+        assert running.module("good")["reason"] == reason
+        configure(tmp_path, enabled='"listening"')
+        assert running.cli("reload").stdout == "unchanged: listening\n"
+        assert running.module("good")["reason"] == "modules.enabled does not name it"
+
+
 def test_a_module_that_cannot_be_made_is_named_at_the_start(tmp_path: Path) -> None:
     with Running(tmp_path, "picky", sets=('modules.picky.taste="sour"',)) as running:
         running.wait_for(r"modules\.picky: the constructor of module picky fails: ValueError: sour")
