@@ -27,11 +27,13 @@ from supervisor.config.layers import (
     read_set,
 )
 from supervisor.config.tables import (
+    REPLICA_RULE,
     AdminTable,
     KubernetesTable,
     LogSettings,
     ReplicasTable,
     SupervisorTable,
+    is_replica,
 )
 from supervisor.unit.restart_policy import Supervision
 
@@ -155,7 +157,7 @@ class _Loading:
         logs = self._table(LogSettings, ("log",))
         admin = self._admin(directory)
         kubernetes = self._kubernetes(directory)
-        replicas = self._table(ReplicasTable, ("replicas",))
+        replicas = self._replicas()
         modules = self._modules(supervisor or SupervisorTable())
         self._check_order(modules)
         if supervisor is None or logs is None or admin is None or kubernetes is None:
@@ -167,7 +169,7 @@ class _Loading:
             logs,
             admin,
             kubernetes,
-            ReplicasSettings(**replicas.model_dump()),
+            replicas,
             tuple(modules),
             self.layers,
         )
@@ -188,6 +190,16 @@ class _Loading:
             key = ("kubernetes", "kubeconfig")
             settings["kubeconfig"] = self._file(key, table.kubeconfig, directory)
         return KubernetesSettings(**settings)
+
+    def _replicas(self) -> ReplicasSettings | None:
+        table = self._table(ReplicasTable, ("replicas",))
+        if table is None:
+            return None
+        settings = ReplicasSettings(**table.model_dump())
+        if settings.enabled and not is_replica(settings.identity):
+            allowed = f"{REPLICA_RULE}; the name of this host, {settings.identity!r}, is none"
+            self._fault(("replicas", "name"), settings.name, allowed)
+        return settings
 
     def _file(self, key: Key, value: str, directory: Path) -> str:
         """Return the path of a file that the configuration names.

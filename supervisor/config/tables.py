@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+import re
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from supervisor.unit.restart_policy import Supervision
 
@@ -50,6 +51,35 @@ class AdminTable(Table):
     token_file: str = ""
 
 
+#: A DNS label and a DNS subdomain (RFC 1123), of which Kubernetes makes names.
+_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SUBDOMAIN: Final = rf"{_LABEL}(\.{_LABEL})*"
+_LONGEST_REPLICA: Final = 200
+_LETTERS: Final = "lower-case letters, digits and -, with a letter or digit at both ends"
+
+
+def is_replica(name: str) -> bool:
+    """Whether a replica can have this name, which is in those of its Lease and certificate."""
+    return len(name) <= _LONGEST_REPLICA and re.fullmatch(_SUBDOMAIN, name) is not None
+
+
+#: What `is_replica` allows.
+REPLICA_RULE: Final = f"a DNS name: labels of up to 63 {_LETTERS}, {_LONGEST_REPLICA} in all"
+
+
+def _replica(name: str) -> str:
+    if name and not is_replica(name):
+        raise ValueError(REPLICA_RULE)
+    return name
+
+
+def _namespace(name: str) -> str:
+    """Raise ValueError if no namespace can have this name; an empty one is no name."""
+    if name and not re.fullmatch(_LABEL, name):
+        raise ValueError(f"a name of a namespace: up to 63 {_LETTERS}")
+    return name
+
+
 class KubernetesTable(Table):
     """`[kubernetes]`: becomes `supervisor.api.KubernetesSettings`."""
 
@@ -57,7 +87,7 @@ class KubernetesTable(Table):
     context: str = ""
     master: str = Field("", pattern=r"^(https?://.+)?$")
     in_cluster: bool = False
-    namespace: str = ""
+    namespace: Annotated[str, AfterValidator(_namespace)] = ""
     qps: float = Field(500.0, gt=0)
     burst: int = Field(1000, ge=1)
 
@@ -70,16 +100,12 @@ class KubernetesTable(Table):
         return self
 
 
-_LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-
-
 class ReplicasTable(Table):
     """`[replicas]`: becomes `supervisor.api.ReplicasSettings`."""
 
     enabled: bool = False
-    name: str = Field("", max_length=200, pattern=rf"^({_LABEL}(\.{_LABEL})*)?$")
-    """part of the name of a Lease, and the DNS name of a certificate"""
-    namespace: str = Field("kubeedge", min_length=1)
+    name: Annotated[str, AfterValidator(_replica)] = ""
+    namespace: Annotated[str, AfterValidator(_namespace)] = Field("kubeedge", min_length=1)
     lease_duration: float = Field(15.0, ge=1)
     address: str = Field("0.0.0.0", min_length=1)
     port: int = Field(10007, ge=0, le=65535)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from supervisor.api import Module, ModuleConfig
 from supervisor.config import ConfigError, Fault, load
 from supervisor.config.faults import describe
+from supervisor.config.tables import REPLICA_RULE
 
 
 class Workers(BaseModel):
@@ -83,6 +84,12 @@ def all_of(
     return caught.value.faults
 
 
+NAMESPACES = (
+    "a name of a namespace: up to 63 lower-case letters, digits and -, with a letter or digit at "
+    "both ends"
+)
+
+
 @pytest.mark.parametrize(
     ("said", "found", "allowed"),
     [
@@ -110,6 +117,14 @@ def all_of(
         ("log.format=xml", '"xml"', '"text" or "json"'),
         ("kubernetes.qps=0", "0", "a number, above 0"),
         ("kubernetes.in_cluster=1", "1", "true or false"),
+        *(
+            (f'{key}="{name}"', f'"{name}"', NAMESPACES)
+            for key in ("replicas.namespace", "kubernetes.namespace")
+            for name in ("Kube", "kube.edge", "../nodes", "-a", "a\\n", "a" * 57 + "-")
+        ),
+        ('replicas.namespace=""', '""', "a string that is not empty"),
+        ('replicas.name="cloud_1"', '"cloud_1"', REPLICA_RULE),
+        (f'replicas.name="{"a." * 28}-"', f'"{"a." * 28}-"', REPLICA_RULE),
         ("supervisor.jitter=2", "2", "a number from 0 to 1"),
         ("supervisor.max_deliveries=0", "0", "an integer, at least 1"),
     ],
@@ -117,6 +132,25 @@ def all_of(
 def test_a_value_that_is_not_allowed(said: str, found: str, allowed: str) -> None:
     key = said.partition("=")[0]
     assert all_of(said) == (Fault("--set", key, found, allowed),)
+
+
+def test_the_longest_names_are_allowed() -> None:
+    name = ".".join(["a" * 49] * 4)
+    allowed = [f'replicas.namespace="{"a" * 63}"', f'replicas.name="a{name}"']
+    assert load(None, allowed, {}, modules=MODULES).replicas.name == f"a{name}"
+    longer = [f'replicas.namespace="{"a" * 64}"', f'replicas.name="aa{name}"']
+    assert [fault.key for fault in all_of(*longer)] == ["replicas.name", "replicas.namespace"]
+
+
+def test_a_host_without_a_usable_name_needs_one_for_the_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "Cloud_1")
+    (fault,) = all_of("replicas.enabled=true")
+    assert (fault.key, fault.found) == ("replicas.name", '""')
+    assert "the name of this host, 'cloud_1', is none" in fault.allowed
+    load(None, ["replicas.enabled=true", "replicas.name=cloud-1"], {}, modules=MODULES)
+    load(None, [], {}, modules=MODULES)
 
 
 @pytest.mark.parametrize(
