@@ -24,6 +24,7 @@ from lightkube.config.models import NameValue, User, UserExec
 from lightkube.core.exceptions import ConfigError
 
 from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
+from modules.common.kube.proxies import Proxy, proxy_for
 from supervisor.api import Settings
 
 #: A file's inode, time of modification in nanoseconds, and size.
@@ -100,6 +101,7 @@ class Access:
     authenticator: Authenticator
     #: The certificates of the server's CA in PEM; empty if the kubeconfig names none.
     authority: str = ""
+    proxy: Proxy | None = None
     #: The kubeconfig and the files that it refers to, with their versions.
     sources: tuple[Path, ...] = ()
     versions: tuple[FileVersion | None, ...] = ()
@@ -136,7 +138,9 @@ def load_access(settings: Settings) -> Access:
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
         authenticator = Authenticator(user_auth(user))
         authority = _authority(config)
-        return Access(server.rstrip("/"), tls, authenticator, authority, paths + named, versions)
+        proxy = proxy_for(server)
+        server = server.rstrip("/")
+        return Access(server, tls, authenticator, authority, proxy, paths + named, versions)
     except UNUSABLE as error:
         raise ConfigurationError(f"cannot use {name(settings)}: {describe(error)}") from error
 

@@ -13,10 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any, Final
-
-from yarl import URL
 
 from modules.common.http_library import aiohttp
 from modules.common.kube import metrics
@@ -33,6 +30,7 @@ from modules.common.kube.errors import (
     error_from_body,
 )
 from modules.common.kube.health import REQUESTS, ApiHealth
+from modules.common.kube.proxies import is_loopback
 from modules.common.kube.ratelimit import TokenBucket
 from supervisor.api import Settings
 
@@ -169,7 +167,9 @@ class Transport:
         """Return the error of a request without a whole response, and reload a new kubeconfig."""
         self._silent_at = time.monotonic()
         self._count_error("unreachable")
-        cause = f"no answer from {self.server}: {_describe_failure(error)}"
+        proxy = self._access and self._access.proxy
+        way = f" through the proxy {proxy.url}" if proxy else ""
+        cause = f"no answer from {self.server}{way}: {_describe_failure(error)}"
         self._reload()
         return Unreachable(cause, request=request.what)
 
@@ -194,6 +194,9 @@ class Transport:
             headers["Authorization"] = authorization
         if request.data is not None:
             headers["Content-Type"] = request.content_type
+        proxy = access.proxy
+        if proxy and access.tls is None:
+            headers |= proxy.headers  # otherwise they belong to CONNECT
         self.statistics.requests[request.method] += 1
         metrics.API_REQUESTS.labels(self.module, request.method).inc()
         session = self._session = self._session or self._new_session(access)
@@ -207,6 +210,8 @@ class Transport:
                     data=request.data,
                     headers=headers,
                     ssl=access.tls or True,
+                    proxy=proxy and proxy.url,
+                    proxy_headers=proxy and proxy.headers,
                     timeout=request.timeout,
                     allow_redirects=False,
                 )
@@ -272,13 +277,10 @@ class Transport:
         return True
 
     def _new_session(self, access: Access) -> aiohttp.ClientSession:
-        # As in client-go: a proxy from the environment, but not for loopback addresses.
-        trust_env = not _is_loopback(access.server)
-        tls = access.tls or (ssl.create_default_context() if trust_env else True)
+        tls = access.tls or (True if is_loopback(access.server) else ssl.create_default_context())
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_POOL_SIZE, socket_factory=_make_socket, ssl=tls),
             headers={"Accept": JSON, "User-Agent": self._user_agent},
-            trust_env=trust_env,
         )
 
 
@@ -302,14 +304,6 @@ def _describe_failure(error: Exception) -> str:
     if number in errno.errorcode and not isinstance(cause, ssl.SSLError):
         return os.strerror(number)  # asyncio's own text repeats the address
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-
-
-def _is_loopback(server: str) -> bool:
-    host = URL(server).host or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _make_socket(address: Any) -> socket.socket:
