@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
+import threading
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,8 @@ from supervisor.cli.progress import Progress
 
 #: Seconds between two looks at what still runs.
 _LOOK: Final = 1.0
+#: Seconds until state changes are followed, and for the last ones of a process that has exited.
+_FOLLOWED: Final = 2.0
 
 
 @click.command(cls=Command)
@@ -37,7 +41,8 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     """Stop cloudcore in order, and wait until it has exited.
 
     With MODULE, stop only these modules until they are started again; meanwhile sending to them is
-    an error. Exit status: 0 if all is stopped or was not running, 1 if not.
+    an error. A module that had to be killed is named. Exit status: 0 if all is stopped, even so, or
+    was not running, 1 if not.
     """
     if modules:
         from supervisor.cli.control import verb
@@ -51,7 +56,9 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
         _print_stopped(done, output)
         if output != "json":
             _print_waiting(done)
+            _print_disorders({each["name"]: each["reason"] for each in done})
         return
+    changes = _StateChanges(socket_of(options))
     try:
         answer = client.request(socket_of(options), "POST", "/stop")
     except client.NotRunning as error:
@@ -62,7 +69,44 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     pid = int(answer["pid"])
     with Progress(f"waiting for cloudcore, process {pid}, to exit", output) as progress:
         _wait(pid, timeout, socket_of(options), progress)
-    _print_stopped({"pid": pid}, output)
+    disorders = changes.disorders()
+    _print_stopped({"pid": pid, "not_in_order": disorders}, output)
+    if output != "json":
+        _print_disorders(disorders)
+
+
+class _StateChanges:
+    """The state changes of a cloudcore from now until it exits; afterwards it cannot be asked."""
+
+    def __init__(self, socket: Path) -> None:
+        self._lines: list[str] = []
+        self._follows = threading.Event()
+        self._thread = threading.Thread(target=self._collect, args=(socket,), daemon=True)
+        self._thread.start()
+        self._follows.wait(_FOLLOWED)
+
+    def disorders(self) -> dict[str, str]:
+        """Return what went wrong by module, once cloudcore has exited."""
+        self._thread.join(_FOLLOWED)
+        changes = [json.loads(line) for line in self._lines[1:]]
+        return {
+            change["module"]: change["reason"]
+            for change in changes
+            if (change["old"], change["new"]) == ("stopping", "stopped") and change["reason"]
+        }
+
+    def _collect(self, socket: Path) -> None:
+        try:
+            past = client.request(socket, "GET", "/events")
+            last = past[-1]["number"] if past else 1
+            # The last one comes at once: then those that follow come, too.
+            for line in client.stream(socket, f"/events?since={last - 1}&follow=true"):
+                self._lines.append(line)
+                self._follows.set()
+        except (client.NotRunning, client.AdminError, LookupError, TypeError):
+            pass  # it stops all the same
+        finally:
+            self._follows.set()
 
 
 def _print_stopped(stopped: Any, output: str) -> None:
@@ -77,6 +121,13 @@ def _print_waiting(stopped: list[dict[str, Any]]) -> None:
         if waiting := module["inbox"]["messages"]:
             name, noun = module["name"], "message" if waiting == 1 else "messages"
             click.echo(f"{name}: {waiting} {noun} in its channel, kept until it is started")
+
+
+def _print_disorders(disorders: dict[str, str]) -> None:
+    for name, reason in disorders.items():
+        if reason:
+            see = f"what it was doing then was cut off, see `cloudcore crashes {name} --last`"
+            click.echo(f"{name} did not stop in order: {reason}; {see}", err=True)
 
 
 def _wait(pid: int, timeout: float, socket: Path, progress: Progress) -> None:

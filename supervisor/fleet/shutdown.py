@@ -45,6 +45,8 @@ class Shutdown:
         self._exit_status = 0
         self._seen: set[int] = set()
         self._insisted = False
+        self._disorders: dict[str, str] = {}
+        """what went wrong in modules that did not stop in order"""
 
     @property
     def begun(self) -> bool:
@@ -93,7 +95,11 @@ class Shutdown:
             if waiting := unit.mailbox.inbox.statistics().messages:
                 text = "module %s: messages=%d in its channel were not handled and are dropped"
                 log.warning(text, unit.name, waiting)
-        log.info("all modules have stopped")
+        if self._disorders:
+            told = ", ".join(f"{name} ({what})" for name, what in self._disorders.items())
+            log.warning("all modules have stopped, but not in order: %s", told)
+        else:
+            log.info("all modules have stopped")
 
     def _running(self) -> list[Unit]:
         """Return the living units, in order of start."""
@@ -104,6 +110,8 @@ class Shutdown:
         timeout = min(left, unit.supervision.stop_timeout)
         cleanup = min(max(left, _LAST_CLEANUP), unit.supervision.stop_timeout)
         await unit.stop(number, timeout, cleanup_timeout=cleanup)
+        if unit.disorder:
+            self._disorders[unit.name] = unit.disorder
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name

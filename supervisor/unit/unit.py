@@ -78,6 +78,8 @@ class Unit(UnitStatus):
     _condition: str = ""
     """the temporary failure for which it is not ready, shown until it is"""
     _kill_reason: str = ""
+    disorder: str = ""
+    """what went wrong when its process was last asked to stop; empty if it stopped in order"""
     _stop_signal: int | None = None
     _again: Restart | None = None
     _cleanup_timeout: float | None = None
@@ -161,6 +163,7 @@ class Unit(UnitStatus):
             self.process.kill()
 
     def _ask_to_stop(self, number: int, why: str) -> None:
+        self.disorder = ""
         self._stop_signal = number
         self._stop_asked.set()
         if self.process and self.state in {State.STARTING, State.READY}:
@@ -180,7 +183,7 @@ class Unit(UnitStatus):
             while self._stop_signal is not None:
                 again, self._again = self._again, None
                 if again is None:
-                    self._to(State.STOPPED, "")
+                    self._to(State.STOPPED, self.disorder)
                     return
                 cause = again.cause
                 await self._between(again)
@@ -207,7 +210,7 @@ class Unit(UnitStatus):
     async def _live_once(self) -> End:
         """Supervise one process from its launch to the end of its cleanup."""
         output_since = self.output.recent.end
-        self._kill_reason = ""
+        self._kill_reason = self.disorder = ""
         try:
             sockets.accept_again(self.sockets)
             process = self.process = self._new_process(run_module)
@@ -229,15 +232,20 @@ class Unit(UnitStatus):
             self.last_exit = report
         if self._stop_signal is None and self.state is not State.STOPPING:
             self._to(State.CRASHED, report.reason if report else "")
+        uncleaned = ""
         if not process.shared_state.cleaned:
             if process.shared_state.cleaning:
                 log.error("module %s: the cleanup was interrupted", self.name)
+                uncleaned = "its cleanup was interrupted"
             else:
-                await self.clean_up()
+                uncleaned = await self.clean_up()
             self.host.run_records.end(self.name)
         process.shared_state.close()
         self.process = None
         why = report.reason if report else ""
+        if self.state is State.STOPPING:
+            ended = f"{'killed' if self._kill_reason else 'crashed'}: {why}" if why else ""
+            self.disorder = "; ".join(filter(None, (ended, uncleaned)))
         return End(
             verdict.cause,
             verdict.reason,
@@ -299,11 +307,12 @@ class Unit(UnitStatus):
             self.kill("did not stop in time")
         return Verdict(Cause.LIMIT, ailment.reason)
 
-    async def clean_up(self) -> None:
-        """Run `cleanup` in a fresh process, with a deadline."""
-        if type(self.module).cleanup is not Module.cleanup:
-            timeout = self._cleanup_timeout or self.supervision.stop_timeout
-            await cleanup.run(self.name, lambda: self._new_process(run_cleanup), timeout)
+    async def clean_up(self) -> str:
+        """Run `cleanup` in a fresh process, with a deadline; return what went wrong."""
+        if type(self.module).cleanup is Module.cleanup:
+            return ""
+        timeout = self._cleanup_timeout or self.supervision.stop_timeout
+        return await cleanup.run(self.name, lambda: self._new_process(run_cleanup), timeout)
 
     def _delay(self, policy: RestartPolicy, end: End) -> float | None:
         """Return the seconds until the restart; None, in a final state, if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -31,6 +32,52 @@ def test_messages_that_wait_for_a_stopped_module_are_told(tmp_path: Path) -> Non
         assert running.module("stuck")["inbox"]["messages"] == 1
         running.signal(signal.SIGTERM)
         running.wait_for("module stuck: messages=1 in its channel were not handled and are dropped")
+        assert running.wait() == 0
+
+
+QUICK = ("supervisor.stop_timeout=0.3",)
+KILLED = "killed: did not stop within 0.3 s"
+
+
+def test_stop_names_a_module_that_had_to_be_killed(tmp_path: Path) -> None:
+    with Running(tmp_path, "deaf", "good", sets=QUICK) as running:
+        running.ready("deaf", "good")
+        done = running.cli("stop")
+        assert (done.returncode, done.stdout) == (0, "stopped\n")
+        assert done.stderr == (
+            f"deaf did not stop in order: {KILLED}; what it was doing then was cut off, see "
+            "`cloudcore crashes deaf --last`\n"
+        )
+        assert running.wait() == 0
+        running.wait_for(rf"module deaf: stopping -> stopped \({KILLED}\)")
+        running.wait_for(rf"\nW.* all modules have stopped, but not in order: deaf \({KILLED}\)\n")
+        assert "did not stop within 0.3 s" in running.cli("crashes", "deaf", "--last").stdout
+
+
+def test_stop_for_programs_says_what_did_not_stop_in_order(tmp_path: Path) -> None:
+    with Running(tmp_path, "stubborn", "good", sets=QUICK) as running:
+        running.ready("stubborn", "good")
+        running.cli("stop", "good")
+        done = running.cli("stop", "-o", "json")
+        assert json.loads(done.stdout) == {
+            "pid": running.process.pid,
+            "not_in_order": {"stubborn": f"{KILLED}; its cleanup was killed after 0.3 s"},
+        }
+        assert done.stderr == ""
+        assert running.wait() == 0
+
+
+def test_stop_of_one_module_says_that_it_had_to_be_killed(tmp_path: Path) -> None:
+    with Running(tmp_path, "deaf", "good", sets=QUICK) as running:
+        running.ready("deaf", "good")
+        done = running.cli("stop", "deaf", "good")
+        assert (done.returncode, done.stdout) == (0, "stopped\n")
+        assert done.stderr.startswith(f"deaf did not stop in order: {KILLED}; ")
+        assert "good did" not in done.stderr
+        assert running.module("deaf")["reason"] == KILLED
+        done = running.cli("stop")
+        assert (done.stdout, done.stderr) == ("stopped\n", "")  # it was stopped before
+        running.wait_for(r"\nI.* all modules have stopped\n")
         assert running.wait() == 0
 
 
