@@ -12,10 +12,11 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import AsyncIterator
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from ipc.background import kept_running
 from ipc.files import replace_file
 from supervisor.admin.server import AdminServer
 from supervisor.fleet.fleet import Fleet
@@ -100,21 +101,15 @@ class RunDirectory:
         replace_file(self._pid_file, f"{os.getpid()}\n".encode(), 0o644, sync=False)
 
 
-@contextlib.asynccontextmanager
-async def kept(
+def kept(
     run_directory: RunDirectory, fleet: Fleet, admin: AdminServer
-) -> AsyncIterator[None]:
+) -> contextlib.AbstractAsyncContextManager[None]:
     """Watch the run directory and restore what is removed from it, while entered.
 
     It has to be left before the admin server is closed, which removes its own socket.
     """
-    keeper = asyncio.create_task(_keep(run_directory, fleet, admin))
-    try:
-        yield
-    finally:
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+    work = partial(_keep, run_directory, fleet, admin)
+    return kept_running("the watch over the run directory", work)
 
 
 async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -> None:

@@ -7,15 +7,15 @@ Kubernetes API alone is 18 MiB.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
+from ipc.background import kept_running
 from modules.cloudhub import open_files
 from modules.cloudhub.cluster.protocol import (
     FIRST,
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two checks whether cloudcore's own certificates are about to expire.
 _RENEWAL: Final = 12 * 3600.0
-#: Seconds until joining is served again after a failure.
-_AGAIN: Final = 5.0
 #: Seconds between two readings of the clock.
 _GLANCE: Final = 5.0
 #: Seconds between two looks at the host's own addresses.
@@ -122,38 +120,25 @@ def _port(listener: socket.socket | None) -> int:
     return port
 
 
-@contextlib.asynccontextmanager
-async def _joining(
+def _joining(
     config: CloudHubConfig,
     settings: Settings,
     tls: ServerTls,
     listener: socket.socket,
     context: ModuleContext,
-) -> AsyncIterator[None]:
+) -> AbstractAsyncContextManager[None]:
     """Let edges join: in one process of several, so that a limit of an address is one."""
     from modules.cloudhub.joining import joining
 
     def report(leader: str) -> None:
         context.report(leader=leader)
 
-    async def serve() -> None:
-        while True:
-            try:
-                await joining.serve(config, settings, tls, listener, report)
-            except Exception:  # the sessions of all edges go on
-                log.exception("edges cannot join; trying again in %.0f s", _AGAIN)
-                await asyncio.sleep(_AGAIN)
-
-    serving = asyncio.create_task(serve())
-    try:
-        yield
-    finally:
-        serving.cancel()
-        await asyncio.wait([serving])
+    # What ends it ends no session.
+    work = partial(joining.serve, config, settings, tls, listener, report)
+    return kept_running("the port at which edges join", work)
 
 
-@contextlib.asynccontextmanager
-async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator[None]:
+def _renewing(config: CloudHubConfig, settings: Settings) -> AbstractAsyncContextManager[None]:
     """Renew the server's certificate before it expires; the hub reloads the changed file."""
 
     async def look() -> None:
@@ -165,11 +150,7 @@ async def _renewing(config: CloudHubConfig, settings: Settings) -> AsyncIterator
             except CannotStart as error:
                 log.error("%s; the old ones stay in use until they expire", error)
 
-    looking = asyncio.create_task(look())
-    try:
-        yield
-    finally:
-        looking.cancel()
+    return kept_running("the renewal of certificates", look)
 
 
 async def _due() -> None:

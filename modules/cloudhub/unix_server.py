@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from ipc.background import keep_running
 from ipc.unix_socket import (
     UnixListener,
     remove_socket,
@@ -44,7 +45,8 @@ class UnixServer:
 
     async def __aenter__(self) -> Self:
         await self._listener.listen()
-        self._keeping = asyncio.create_task(self._keep())
+        work = keep_running(f"the watch over {self._path}", self._keep)
+        self._keeping = asyncio.create_task(work)
         return self
 
     async def __aexit__(

@@ -76,11 +76,12 @@ class Upstream:
 
     async def run(self) -> None:
         """Take messages until the module is asked to stop."""
-        confirming = asyncio.create_task(self._confirmations.run())
         try:
-            await self._receive()
+            async with asyncio.TaskGroup() as tasks:
+                confirming = tasks.create_task(self._confirmations.run())
+                await self._receive()
+                confirming.cancel()
         finally:
-            confirming.cancel()
             self._confirmations.stop()
             for writing in self._losses:
                 writing.cancel()

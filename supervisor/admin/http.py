@@ -197,7 +197,7 @@ async def _stream(
     finally:
         gone.cancel()
         sending.cancel()
-        await asyncio.wait([gone, sending])
+        await asyncio.gather(gone, sending, return_exceptions=True)
 
 
 async def _send_pieces(

@@ -98,8 +98,8 @@ class Fleet:
         self._lifeline = lifeline
         self._owner = owner
         self._oom = OomKills()
-        self._order = StartOrder(self.units, self.state_changes)
-        self._strategies = RestartStrategies(self.units, self.state_changes)
+        self._order = StartOrder(self.units, self.state_changes, self.give_up)
+        self._strategies = RestartStrategies(self.units, self.state_changes, self.give_up)
         self._start_begun = False
         self._set_up_logs()
 

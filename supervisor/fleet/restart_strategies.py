@@ -6,9 +6,10 @@ The words are those of OTP (lib/stdlib/src/supervisor.erl).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from supervisor.telemetry.state_changes import StateChangeLog
+from supervisor.unit.bugs import no_silent_end
 from supervisor.unit.restart_policy import Cause, Restart
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
@@ -17,7 +18,11 @@ from supervisor.unit.unit import Unit
 class RestartStrategies:
     """Restarts the other units that a crash concerns, in reverse order of their start."""
 
-    def __init__(self, units: Mapping[str, Unit], state_changes: StateChangeLog) -> None:
+    def __init__(
+        self, units: Mapping[str, Unit], state_changes: StateChangeLog, give_up: Callable[[], None]
+    ) -> None:
+        """`give_up` is called if a bug ends a restart."""
+        self._give_up = give_up
         self._units = units
         self._state_changes = state_changes
         self._restarts: set[asyncio.Task[None]] = set()
@@ -36,6 +41,7 @@ class RestartStrategies:
         restart = Restart(Cause.STRATEGY, why, gate=settled)
         for other in reversed(concerned):
             if other is not died and other.state in {State.STARTING, State.READY}:
-                task = asyncio.create_task(other.restart(restart))
+                task = asyncio.create_task(other.restart(restart), name=f"restart {other.name}")
+                task.add_done_callback(no_silent_end(self._give_up))
                 self._restarts.add(task)
                 task.add_done_callback(self._restarts.discard)

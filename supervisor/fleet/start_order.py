@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from supervisor.telemetry.state_changes import StateChangeLog
+from supervisor.unit.bugs import no_silent_end
 from supervisor.unit.restart_policy import Cause
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
@@ -18,7 +19,11 @@ log = logging.getLogger(__name__)
 class StartOrder:
     """The starts that wait until other units are ready."""
 
-    def __init__(self, units: Mapping[str, Unit], state_changes: StateChangeLog) -> None:
+    def __init__(
+        self, units: Mapping[str, Unit], state_changes: StateChangeLog, give_up: Callable[[], None]
+    ) -> None:
+        """`give_up` is called if a bug ends a start that waits: the unit would never start."""
+        self._give_up = give_up
         self._units = units
         self._state_changes = state_changes
         self._pending: dict[str, asyncio.Task[None]] = {}
@@ -29,7 +34,11 @@ class StartOrder:
         unit.waits_for = self._not_ready_before(unit)
         if unit.waits_for:
             log.info("module %s %s", unit.name, unit.reason)
-            self._pending[unit.name] = asyncio.create_task(self._start_later(unit, cause))
+            starting = asyncio.create_task(
+                self._start_later(unit, cause), name=f"start {unit.name}"
+            )
+            starting.add_done_callback(no_silent_end(self._give_up))
+            self._pending[unit.name] = starting
         else:
             _start(unit, cause)
 

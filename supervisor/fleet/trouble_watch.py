@@ -7,12 +7,14 @@ status as well (supervisor/unit/unit_status.py).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
+from ipc.background import kept_running
 from supervisor.host.suspension import suspension
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit
@@ -69,16 +71,9 @@ class TroubleWatch:
             log.warning("module %s: %s", name, unit.full_channel)
 
 
-@contextlib.asynccontextmanager
-async def watched(units: Mapping[str, Unit]) -> AsyncIterator[None]:
+def watched(units: Mapping[str, Unit]) -> AbstractAsyncContextManager[None]:
     """Watch the units while entered."""
-    watching = asyncio.create_task(_watch(TroubleWatch(units)))
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+    return kept_running("the watch over modules", partial(_watch, TroubleWatch(units)))
 
 
 async def _watch(watch: TroubleWatch) -> None:

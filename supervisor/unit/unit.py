@@ -18,6 +18,7 @@ from supervisor.telemetry.crash_reports import (
     CrashReport,
 )
 from supervisor.unit import cleanup, states
+from supervisor.unit.bugs import no_silent_end
 from supervisor.unit.child import (
     run_cleanup,
     run_module,
@@ -107,7 +108,7 @@ class Unit(UnitStatus):
         self._stop_signal = None
         self._stop_asked.clear()
         self._task = asyncio.create_task(self._live(), name=f"unit {self.name}")
-        self._task.add_done_callback(self._no_silent_end)
+        self._task.add_done_callback(no_silent_end(self._unsupervised))
 
     async def stop(
         self, number: int, timeout: float, why: str = "", *, cleanup_timeout: float | None = None
@@ -204,8 +205,9 @@ class Unit(UnitStatus):
             passing = asyncio.ensure_future(restart.gate())
             stop = asyncio.ensure_future(self._stop_asked.wait())
             await asyncio.wait([passing, stop], return_when=asyncio.FIRST_COMPLETED)
-            passing.cancel()
             stop.cancel()
+            if not passing.cancel():
+                passing.result()  # raises what ended it
 
     async def _live_once(self) -> End:
         """Supervise one process from its launch to the end of its cleanup."""
@@ -336,12 +338,10 @@ class Unit(UnitStatus):
         self._to(State.BACKOFF, f"restart in {delay:.1f} s{why}")
         return delay
 
-    def _no_silent_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            log.critical("a bug in the supervisor: %s ended", task.get_name(), exc_info=error)
-            self._living = False  # its task has ended: a shutdown must not wait for it
-            self.kill("is no longer supervised")
-            self.host.give_up()
+    def _unsupervised(self) -> None:
+        self._living = False  # its task has ended: a shutdown must not wait for it
+        self.kill("is no longer supervised")
+        self.host.give_up()
 
     def _to(self, state: State, reason: str) -> None:
         states.check(self.name, self.state, state)

@@ -119,7 +119,9 @@ def test_all_processes_of_a_module_have_to_be_ready_before_what_starts_after_it(
     first, second, other = unit("hub", "hub"), unit("hub-2", "hub"), unit("other", "other")
     later = unit("later", "later", "hub")
     nothing: Any = None
-    order = StartOrder({each.name: each for each in (first, second, other, later)}, nothing)
+    order = StartOrder(
+        {each.name: each for each in (first, second, other, later)}, nothing, nothing
+    )
     assert order.before(later) == [first, second]
     second.state = State.STARTING
     assert order._not_ready_before(later) is second

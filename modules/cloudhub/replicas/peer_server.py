@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from ipc import Message
+from ipc.background import keep_running
 from ipc.errors import NotAMessage
 from ipc.message import decode, encode
 from modules.cloudhub.endpoint.tls import handshake_failure
@@ -84,8 +85,8 @@ class PeerServer:
         self._listener.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, math.ceil(_HANDSHAKE)
         )
-        self._begin(self._accept())
-        self._begin(self._renew())
+        self._begin(keep_running("the port for other replicas", self._accept))
+        self._begin(keep_running("the renewal of the replicas' certificate", self._renew))
         address, port = self._listener.getsockname()[:2]
         log.info("listening for other replicas on %s port %d", address, port)
         return self

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Any, Final
 
+from ipc.background import keep_running
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.live.viewers import Viewers
 
@@ -49,7 +51,8 @@ class LogTails:
             self._following.pop(module).cancel()
             self._tails.pop(module, None)
         for module in sorted(wanted - self._following.keys())[: _STREAMS - len(self._following)]:
-            self._following[module] = asyncio.create_task(self._follow(module))
+            work = keep_running(f"the tail of {module or 'all'}", partial(self._follow, module))
+            self._following[module] = asyncio.create_task(work)
 
     async def _follow(self, module: str) -> None:
         tail = self._tails[module] = deque(maxlen=LINES)

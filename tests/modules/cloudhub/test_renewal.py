@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ipc import background
 from modules.cloudhub import main
 
 
@@ -87,3 +89,27 @@ async def test_a_host_that_does_not_say_its_addresses_ends_no_look(
         await main._due()
     assert clocks.seconds >= main._RENEWAL
     assert caplog.text.count("cannot look at this host's addresses") == 1
+
+
+async def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked, failures = asyncio.Event(), iter([ValueError("a file that is no certificate")])
+
+    async def due() -> None:
+        await asyncio.sleep(0)
+
+    def tls_files(*_: object) -> None:
+        for failure in failures:
+            raise failure
+        loop.call_soon_threadsafe(looked.set)
+
+    loop = asyncio.get_running_loop()
+    nothing: Any = None
+    monkeypatch.setattr(background, "AGAIN", 0.0)
+    monkeypatch.setattr(main, "_due", due)
+    monkeypatch.setattr(main, "tls_files", tls_files)
+    async with main._renewing(nothing, nothing), asyncio.timeout(20):
+        await looked.wait()
+    assert "the renewal of certificates failed" in caplog.text
+    assert "ValueError: a file that is no certificate" in caplog.text

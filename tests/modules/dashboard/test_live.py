@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ipc import background
 from modules.dashboard.live import viewers as viewers_module
 from modules.dashboard.live.cpu import CpuRates
+from modules.dashboard.live.logs import LogTails
 from modules.dashboard.live.viewers import TooManyViewers, Viewers, event
 from tests.modules.dashboard.cloudcore import begin
 from tests.modules.dashboard.visitor import Browser, expect
@@ -158,3 +162,22 @@ def test_the_use_of_cpu_is_that_of_the_last_seconds_whoever_else_asks() -> None:
     assert last == {"m": 0.0}
     assert rates.add([module(1, 0.5, pid=2)]) == {"m": 0.0}  # another process
     assert rates.add([module(1, 0.5, pid=None)]) == {}
+
+
+async def test_a_log_whose_reading_fails_in_an_unforeseen_way_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([ValueError("chunk too big")])
+
+    async def lines(*_: object, **__: object) -> AsyncGenerator[bytes]:
+        for failure in failures:
+            raise failure
+        yield b"a line\n"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(background, "AGAIN", 0.0)
+    admin: Any = SimpleNamespace(lines=lines)
+    viewers = Viewers()
+    with closing(LogTails(admin, viewers)), viewers.open({"logs:good"}, trusted=True) as viewer:
+        assert b"a line" in await viewer.take(20)
+    assert "the tail of good failed" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,3 +86,19 @@ async def send_all(directory: Path, messages: list[Message]) -> None:
         await bench.settle()
         written = [patch["status"].get("twins") for _, _, patch in bench.api.patches]
         assert value in repr(written)
+
+
+async def test_confirmations_that_cannot_go_on_end_the_module(tmp_path: Path) -> None:
+    """Messages would wait for them for ever, and the module would count as ready."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with running(tmp_path) as bench:
+        await bench.ready()
+        queue: Any = bench.controller._upstream._confirmations
+        queue._handle = queue._put_aside = fail
+        queue.add("an id")
+        async with asyncio.timeout(20):
+            await asyncio.wait([bench.task])
+        assert "RuntimeError('a bug')" in repr(bench.task.exception())
