@@ -24,12 +24,12 @@ from modules.cloudhub.endpoint.identity import HandshakeRefused, Identity
 from modules.cloudhub.endpoint.tls import ServerTls
 from modules.cloudhub.endpoint.websocket import Server
 from modules.cloudhub.metrics import Exporter, HubStatistics
-from modules.cloudhub.refusals import Refusals
 from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.downstream import Downstream
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.deadlines import Deadlines
 from modules.cloudhub.session.session import Session
+from modules.common.log_limit import LogLimit, network_of
 from modules.common.wire import generations
 from supervisor.api import ModuleContext
 
@@ -50,8 +50,6 @@ _STOPPING: Final = 3.0
 _CLOSED_PER_SECOND: Final = 100
 #: Seconds between two checks of the certificate files, and two updates of the gauges.
 _REFRESH: Final = 5.0
-#: Log lines a minute about refused connections of one address: some edges may share it.
-_REFUSALS_LOGGED: Final = 10
 #: Seconds between two checks of all edges' certificates for the metrics.
 _CERTIFICATES: Final = 60.0
 
@@ -78,7 +76,7 @@ class Hub:
         self.message_time = 1 / config.rate_limit if config.rate_limit else 0.0
         self.burst_time = config.rate_burst * self.message_time
         self.statistics = HubStatistics()
-        self._refusals = Refusals(_REFUSALS_LOGGED)
+        self._refusals, self._log = LogLimit(log), LogLimit(log)
         self.sessions: dict[str, Session] = {}
         """node -> session of this process that is not over"""
         self.suspension = Suspension(longest_stop, self._start_over) if longest_stop else None
@@ -158,7 +156,8 @@ class Hub:
         """Count a connection that gets no session, and log it unless its host has had its lines."""
         self.statistics.refused[cause] += 1
         host = address.rpartition(":")[0].strip("[]")
-        self._refusals.put(host, f"connection from {address} refused: {reason}")
+        text = f"connection from {address} refused: {reason}"
+        self._refusals.put(network_of(host), logging.WARNING, text)
 
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> EdgeConnection:
         """Return a new session's connection; HandshakeRefused at the node limit, when stopping."""
@@ -183,7 +182,8 @@ class Hub:
             session.await_grant()
 
     def enrolled(self, session: Session) -> None:
-        log.info("node %s connected from %s", session.node, session.address)
+        text = f"node {session.node} connected from {session.address}"
+        self._log.put(session.node, logging.INFO, text)
         self._enrolled += 1
         self.cluster.enroll(session)
         self._schedule_report()
@@ -194,7 +194,8 @@ class Hub:
         else:
             self.statistics.ended[cause] += 1
             self.statistics.superseded += session.queue.superseded
-            log.info("node %s at %s disconnected: %s", session.node, session.address, reason)
+            text = f"node {session.node} at {session.address} disconnected: {reason}"
+            self._log.put(session.node, logging.INFO, text)
         self._enrolled -= session.enrolled
         if self.sessions.get(session.node) is session:
             del self.sessions[session.node]
@@ -241,6 +242,8 @@ class Hub:
             if now >= refresh:
                 refresh = now + _REFRESH
                 self.tls.refresh()
+                self._refusals.flush()
+                self._log.flush()
                 self._export_gauges()
             if now >= certificates:
                 certificates = now + _CERTIFICATES

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from modules.cloudhub.refusals import Refusals, network_of
+from modules.common.log_limit import LogLimit, network_of
+
+log = logging.getLogger(__name__)
 
 #: Addresses that are remembered; beyond that, the one that called longest ago is forgotten.
 _REMEMBERED: Final = 4096
@@ -28,7 +31,7 @@ class Callers:
         self._burst = burst
         self._now = now
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
-        self._refusals = Refusals(lines=1, now=now)
+        self._refusals = LogLimit(log, lines=1, now=now)
 
     def wait(self, address: str) -> float:
         """Return the seconds until the address has something left; 0 if it has."""
@@ -40,7 +43,8 @@ class Callers:
 
     def refused(self, address: str, reason: str) -> None:
         """Log a refusal, unless there was a line about this address within the last minute."""
-        self._refusals.put(address, f"request from {address} refused: {reason}")
+        text = f"request from {address} refused: {reason}"
+        self._refusals.put(network_of(address), logging.WARNING, text)
 
     def _caller(self, address: str) -> _Caller:
         """Return the record of an address, brought up to now."""

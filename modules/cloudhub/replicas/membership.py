@@ -12,6 +12,7 @@ from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
 from modules.cloudhub.replicas.roster import Roster
 from modules.common.kube import EventRecorder, KubeClient, SetAside
+from modules.common.log_limit import LogLimit
 from supervisor.api import ModuleContext, ReplicasSettings
 
 #: Seconds between two reports for `cloudcore status`.
@@ -34,6 +35,7 @@ class Membership:
         self.on_lost: Callable[[str], None] = lambda _: None
         """ends the session of a node that another replica holds now; the hub sets it"""
         self._context = context
+        self._log = LogLimit(log)
         self._replica = replica = settings.identity
         self._recorder = EventRecorder(client, "cloudhub")
         set_aside = SetAside(self._recorder, client.module)
@@ -60,7 +62,7 @@ class Membership:
             tasks.create_task(self._report())
 
     def _lost(self, node: str, replica: str) -> None:
-        log.info("node %s: replica %s holds it now", node, replica)
+        self._log.put(node, logging.INFO, f"node {node}: replica {replica} holds it now")
         LOST.inc()
         self.on_lost(node)
 

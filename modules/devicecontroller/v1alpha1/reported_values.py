@@ -20,6 +20,7 @@ from modules.common.kube import (
     SetAside,
     Subject,
 )
+from modules.common.log_limit import LogLimit
 from modules.devicecontroller.status.conditions import label
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import (
@@ -44,6 +45,7 @@ class StatusWriter:
 
     def __init__(self, status: StatusPatcher, inventory: Inventory, set_aside: SetAside) -> None:
         self._set_aside = set_aside
+        self._log = LogLimit(log)
         self._status = status
         self._inventory = inventory
         self._latest: dict[DeviceSlot, Reports] = {}
@@ -86,7 +88,8 @@ class StatusWriter:
             return
         self.forget(slot)
         if any(batch):
-            log.info("node %s: report about unknown device %s dropped", slot.node, slot.name)
+            text = f"node {slot.node}: report about unknown device {slot.name} dropped"
+            self._log.put(slot.node, logging.INFO, text)
 
     async def _update(self, slot: DeviceSlot, device: Object, batch: list[Reports]) -> None:
         """Write all pending changes of a device; on failure they are kept for the retry."""

@@ -21,6 +21,7 @@ from modules.common.kube import (
     SetAside,
     WatchEvent,
 )
+from modules.common.log_limit import LogLimit
 from modules.common.sync.record import Record, drop_rows_of_gone_nodes
 from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.crds import Definitions
@@ -80,6 +81,7 @@ class Devices:
         self._edges = edges
         self._on_change = on_change
         self._set_aside = set_aside
+        self._log = LogLimit(log)
         self._definitions = definitions
         self._inventory = inventory = Inventory(known_nodes)
 
@@ -238,7 +240,7 @@ class Devices:
 
     def lost(self, node: str) -> None:
         """Send a node again all that it has acknowledged: it has lost its database."""
-        log.info("node %s: all of its devices are sent again", node)
+        self._log.put(node, logging.INFO, f"node {node}: all of its devices are sent again")
         self.updater.lost(node)
 
     def answered(self, node: str, message: ipc.Message) -> None:
@@ -266,7 +268,8 @@ class Devices:
             return False
         key = self._inventory.device_at(node, subject.device)
         if key is None:
-            log.info("node %s: report about unknown device %s dropped", node, subject.device)
+            text = f"node {node}: report about unknown device {subject.device} dropped"
+            self._log.put(node, logging.INFO, text)
             return False
         read = messages.state if subject.is_state else messages.reports
         self.writer.write(key, read(message.content), origin)

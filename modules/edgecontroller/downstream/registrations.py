@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from modules.common.log_limit import LogLimit
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State, node_item
 from modules.edgecontroller.messages import NULL_NAMESPACE
@@ -38,6 +39,7 @@ class Registrations:
         """Set up; `on_loss` is called with a node that is sent everything again."""
         self._state = state
         self._on_loss = on_loss
+        self._log = LogLimit(log)
         #: How many inserts have found a Node.
         self._found: dict[str, int] = {}
         #: Nodes that have been sent everything again.
@@ -58,7 +60,8 @@ class Registrations:
         if namespace == NULL_NAMESPACE and not self._shows_a_loss(node, exists):
             return False
         if node not in self._repaired:
-            log.info("node %s: is sent everything, for its database may be empty", node)
+            text = f"node {node}: is sent everything, for its database may be empty"
+            self._log.put(node, logging.INFO, text)
             if namespace == NULL_NAMESPACE:
                 self._repaired.add(node)  # it may insert more often until it has its Node
             self._state.record.forget_seen(node)

@@ -19,6 +19,7 @@ from modules.common.kube import (
     key_of,
     reference,
 )
+from modules.common.log_limit import LogLimit
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.state import State
@@ -52,6 +53,7 @@ class PodWriter:
         self._rights = rights
         self._cloudhub = cloudhub
         self._state = state
+        self._log = LogLimit(log)
 
     async def create_mirror(self, question: Message, about: ObjectResource) -> Object:
         """Create the mirror of a static pod, which shows it in the API."""
@@ -105,7 +107,8 @@ class PodWriter:
         if pod is None or not may_report(about.node, pod):
             await self._remove_from_node(about)
         elif reported.uid and reported.uid != uid_of(pod):
-            log.info("%s: status of an earlier pod of that name dropped", message.resource)
+            text = f"{message.resource}: status of an earlier pod of that name dropped"
+            self._log.put(about.node, logging.INFO, text)
         else:
             await self._write(about, pod, reported)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
 from prometheus_client import REGISTRY
 
 from modules.cloudhub.metrics import Exporter
+from modules.common import log_limit
 from tests.modules.cloudhub.cloud import Cloud, Join
 from tests.support.waiting import until
 
@@ -54,6 +56,30 @@ async def test_refusals_are_counted_by_cause(run_hub: Callable, join: Join) -> N
         except AssertionError:
             cloud.hub._exporter.totals()
     assert value("refused_connections_total", cause="limit") == before + 1
+
+
+async def test_an_edge_that_dials_again_and_again_is_counted_each_time_and_logged_ten_times(
+    cloud: Cloud, join: Join, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    before = value("ended_sessions_total", cause="lost")
+    for _ in range(20):
+        edge = await join(cloud)
+        await cloud.expect("edge-1", "connected")
+        await edge.leave()
+        await cloud.expect("edge-1", "disconnected")
+    cloud.hub._exporter.totals()
+    assert value("ended_sessions_total", cause="lost") == before + 20
+    lines = [each for each in caplog.messages if each.startswith("node edge-1 ")]
+    assert [" connected from" in each for each in lines] == [True, False] * 5
+    monkeypatch.setattr(log_limit, "_PERIOD", 0.0)
+    cloud.hub._log.flush()
+    last = caplog.messages[-1]
+    assert last.startswith("node edge-1 at ")
+    assert " disconnected: " in last
+    assert last.endswith(" (and 29 more in the time before)")
+    cloud.hub._log.flush()
+    assert sum("edge-1" in each for each in caplog.messages) == 11
 
 
 async def test_gauges_tell_of_all_sessions(cloud: Cloud, join: Join) -> None:

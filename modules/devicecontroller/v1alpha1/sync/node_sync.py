@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import ipc
 from modules.common import message_resource
 from modules.common.kube import DEVICES, NODES, Object, SetAside, Subject, key_of
+from modules.common.log_limit import LogLimit
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
@@ -70,6 +71,7 @@ class NodeSync:
         """Set up; with several replicas, `takeovers` writes what is sent to the API first."""
         self._takeovers = takeovers
         self._set_aside = set_aside
+        self._log_limit = LogLimit(log)
         self._context = context
         self._inventory = inventory
         self._record = record
@@ -285,7 +287,7 @@ class NodeSync:
             self._record.forget(DeviceSlot(node, name))
         for name, told in tell.items():
             self._record.put(DeviceSlot(node, name), told)
-        log.info("node %s: sent all %d devices", node, len(tell))
+        self._log_limit.put(node, logging.INFO, f"node {node}: sent all {len(tell)} devices")
 
     def _is_aside(self, device: Object) -> bool:
         return key_of(device) in self._inventory.aside
