@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from ipc.background import kept_running
 from modules.cloudhub import open_files
@@ -30,22 +29,10 @@ from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining.join_line import Ports, make_join_line
 from modules.cloudhub.nodes import NodesServer, read_rows, socket_of
 from modules.cloudhub.questions import Questions
-from modules.common.failure_log import FailureLog
-from modules.common.pki.host_names import own_names
+from modules.common.pki import renewal
 from supervisor.api import CannotStart, ModuleContext, Settings
 
 log = logging.getLogger(__name__)
-
-#: Seconds between two checks whether cloudcore's own certificates are about to expire.
-_RENEWAL: Final = 12 * 3600.0
-#: Seconds between two readings of the clock.
-_GLANCE: Final = 5.0
-#: Seconds between two looks at the host's own addresses.
-_ADDRESSES: Final = 60.0
-#: Seconds by which the clock must jump to count as set, and not as slewed.
-_JUMP: Final = 60.0
-
-_failures: Final = FailureLog(log)
 
 
 async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext) -> None:
@@ -143,7 +130,7 @@ def _renewing(config: CloudHubConfig, settings: Settings) -> AbstractAsyncContex
 
     async def look() -> None:
         while True:
-            await _due()
+            await renewal.due()
             try:
                 # In a thread, as generating a key takes a while.
                 await asyncio.to_thread(tls_files, config, settings)
@@ -151,38 +138,3 @@ def _renewing(config: CloudHubConfig, settings: Settings) -> AbstractAsyncContex
                 log.error("%s; the old ones stay in use until they expire", error)
 
     return kept_running("the renewal of certificates", look)
-
-
-async def _due() -> None:
-    """Wait until the next check is due: after _RENEWAL seconds, or once something has changed.
-
-    That is the clock, since timers use the monotonic clock and certificates expire by the wall
-    clock, or one of the host's addresses.
-    """
-    began = looked = time.monotonic()
-    ahead = time.time() - began
-    named = _names()
-    while (now := time.monotonic()) - began < _RENEWAL:
-        await asyncio.sleep(min(_GLANCE, _RENEWAL))
-        jump = time.time() - time.monotonic() - ahead
-        if abs(jump) > _JUMP:
-            log.info("the clock was set by %+.0f s: checking the certificates", jump)
-            return
-        if now - looked >= _ADDRESSES:
-            looked = now
-            found = _names()
-            if found and found != named:
-                log.info("this host has other names or addresses: checking the certificates")
-                return
-
-
-def _names() -> list[str]:
-    """Return the host's names and addresses; none while it cannot be asked for them."""
-    try:
-        found = own_names()
-    except OSError as error:  # of a netlink socket: no descriptor is left
-        text = f"cannot look at this host's addresses: {error}; trying again"
-        _failures.failed("addresses", str(error), text)
-        return []
-    _failures.worked("addresses", "this host's addresses are looked at again")
-    return found

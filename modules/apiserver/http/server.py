@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import socket
 import sqlite3
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from modules.apiserver.catalog import Catalog
 from modules.apiserver.http import access, discovery, openapi, openid, routing
 from modules.apiserver.http.handlers import Handlers
 from modules.apiserver.http.responses import error_response, json_response
+from modules.apiserver.http.served_certificate import ServedCertificate
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kubeconfig import write_kubeconfig
 from modules.apiserver.meta.objects import MOST_BYTES, Json
@@ -35,7 +35,7 @@ from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.storage.store import Store
 from modules.common.http_library import web
 from modules.common.pki.authority import load_authority
-from modules.common.pki.certificates import Pki, ensure_pki
+from modules.common.pki.certificates import ensure_pki
 from supervisor.api import TemporaryFailure
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Server:
             self.registry, ensure_key(self.pki.directory / TOKEN_KEY)
         )
         self._handlers = Handlers(self.registry, self._tokens)
+        self._certificate = ServedCertificate(self.pki, names)
         self._runner: web.AppRunner | None = None
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -84,10 +85,13 @@ class Server:
         )
         await self._runner.setup()
         await web.SockSite(
-            self._runner, listening, ssl_context=tls_context(self.pki), backlog=1024
+            self._runner, listening, ssl_context=self._certificate.context, backlog=1024
         ).start()
         self._upkeep = asyncio.create_task(self._keep_up(), name="upkeep")
         self.url = url_of(listening)
+        self._write_kubeconfig()
+
+    def _write_kubeconfig(self) -> None:
         write_kubeconfig(self._data_dir / "kubeconfig", self.url, self.pki)
 
     async def stop(self) -> None:
@@ -121,6 +125,8 @@ class Server:
             group.create_task(self._remove_old_events())
             group.create_task(self._remove_old_requests())
             group.create_task(self._checkpoint())
+            group.create_task(self._certificate.renew())
+            group.create_task(self._certificate.follow(self._write_kubeconfig))
             group.create_task(Cascade(self.registry).run())
             group.create_task(self.registry.namespace_objects.run())
             group.create_task(
@@ -245,16 +251,6 @@ def refuse_impersonation(request: web.Request) -> None:
             "administrator instead: leave out --as, --as-group and --as-uid (the headers "
             "Impersonate-*)",
         )
-
-
-def tls_context(pki: Pki) -> ssl.SSLContext:
-    """Make a context that requests a client certificate; `authenticate` reads it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(pki.server_cert, pki.server_key)
-    context.load_verify_locations(pki.ca_cert)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context
 
 
 def url_of(listening: socket.socket) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from ipc import background
 from modules.cloudhub import main
+from modules.common.pki import renewal
 
 
 class Clocks(SimpleNamespace):
@@ -29,8 +30,8 @@ class Clocks(SimpleNamespace):
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
-    monkeypatch.setattr(main, "time", made)
-    monkeypatch.setattr(main, "_GLANCE", 0.0)
+    monkeypatch.setattr(renewal, "time", made)
+    monkeypatch.setattr(renewal, "_GLANCE", 0.0)
     return made
 
 
@@ -39,24 +40,24 @@ async def test_a_clock_that_is_set_makes_it_look_at_once(
     clocks: Clocks, jump: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    waiting = asyncio.create_task(main._due())
+    waiting = asyncio.create_task(renewal.due())
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
     clocks.wall += jump
     async with asyncio.timeout(20):
         await waiting
-    assert clocks.seconds < main._RENEWAL
+    assert clocks.seconds < renewal._RENEWAL
     assert f"the clock was set by {jump:+.0f}"[:-2] in caplog.text
 
 
 async def test_a_clock_that_is_steered_does_not(clocks: Clocks) -> None:
-    waiting = asyncio.create_task(main._due())
+    waiting = asyncio.create_task(renewal.due())
     await asyncio.sleep(0)
     clocks.wall += 10.0
     async with asyncio.timeout(20):
         await waiting
-    assert clocks.seconds >= main._RENEWAL
+    assert clocks.seconds >= renewal._RENEWAL
 
 
 async def test_another_address_of_the_host_makes_it_look(
@@ -64,15 +65,15 @@ async def test_another_address_of_the_host_makes_it_look(
 ) -> None:
     caplog.set_level("INFO")
     names = ["10.0.0.5"]
-    monkeypatch.setattr(main, "own_names", lambda: list(names))
-    waiting = asyncio.create_task(main._due())
+    monkeypatch.setattr(renewal, "own_names", lambda: list(names))
+    waiting = asyncio.create_task(renewal.due())
     for _ in range(200):
         await asyncio.sleep(0)
     assert not waiting.done()
     names[0] = "10.0.0.6"
     async with asyncio.timeout(20):
         await waiting
-    assert clocks.seconds < main._RENEWAL
+    assert clocks.seconds < renewal._RENEWAL
     assert "other names or addresses" in caplog.text
 
 
@@ -84,10 +85,10 @@ async def test_a_host_that_does_not_say_its_addresses_ends_no_look(
     def own_names() -> list[str]:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(main, "own_names", own_names)
+    monkeypatch.setattr(renewal, "own_names", own_names)
     async with asyncio.timeout(20):
-        await main._due()
-    assert clocks.seconds >= main._RENEWAL
+        await renewal.due()
+    assert clocks.seconds >= renewal._RENEWAL
     assert caplog.text.count("cannot look at this host's addresses") == 1
 
 
@@ -107,7 +108,7 @@ async def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last(
     loop = asyncio.get_running_loop()
     nothing: Any = None
     monkeypatch.setattr(background, "AGAIN", 0.0)
-    monkeypatch.setattr(main, "_due", due)
+    monkeypatch.setattr(renewal, "due", due)
     monkeypatch.setattr(main, "tls_files", tls_files)
     async with main._renewing(nothing, nothing), asyncio.timeout(20):
         await looked.wait()
