@@ -1,15 +1,15 @@
 """Nodes that are gone: what replicas have written about them is removed by their leader.
 
 An edge whose Node is gone may come back, with its database, and is sent then the deletions that it
-has missed. So the ObjectSyncs and the Lease of its node stay for a day. The Lease says since when
-the node is gone: a replica that claims the node writes the Lease anew, without it.
+has missed. So the ObjectSyncs and the Lease of its node stay for a day. The Lease says for how long
+the node is gone, as leaders have counted: a replica that claims the node writes the Lease anew,
+without it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -27,11 +27,14 @@ from modules.common.kube import (
     Object,
 )
 from modules.common.replicas.leases import LABEL, OF_NODE, make, named
+from modules.common.sync.absences import Absences
 from modules.common.sync.record import DROP_INTERVAL, EVERY_NODE, KEEP_ROWS
 from modules.common.sync.sync_form import NODE_LABEL, label_of, number_of, places, read_sync
 
-#: The annotation of a node's Lease: since when it has had no Node, in seconds since the epoch.
-GONE_SINCE: Final = "cloudcore.kubeedge.io/gone-since"
+#: The annotation of a node's Lease: for how many seconds it has had no Node, as far as counted.
+GONE_FOR: Final = "cloudcore.kubeedge.io/gone-for"
+#: That of earlier cloudcores: since when, by the clock of one of them.
+_GONE_SINCE: Final = "cloudcore.kubeedge.io/gone-since"
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +54,12 @@ class GoneNodes:
         self._namespace = leases
         self._syncs = syncs
         self._has_node = has_node
+        self._absences = Absences()
         self._failures = FailureLog(log)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        self._absences.forget()
         begun = False
         while True:
             try:
@@ -87,25 +92,38 @@ class GoneNodes:
 
     async def _look_at(self, lease: Object) -> None:
         node = named(OF_NODE, lease["metadata"]["name"])
-        since = (lease["metadata"].get("annotations") or {}).get(GONE_SINCE)
+        counted = (lease["metadata"].get("annotations") or {}).get(GONE_FOR)
         if self._has_node(node):
-            if since is not None:
+            self._absences.ended(node)
+            if counted is not None:
                 await self._write(lease, None)
-        elif not (isinstance(since, str) and number_of(since)):
-            await self._write(lease, str(int(time.time())))
-        elif time.time() >= number_of(since) + KEEP_ROWS:
+            return
+        if not isinstance(counted, str) or str(number_of(counted)) != counted:
+            await self._count(node, lease, 0)
+            return
+        seconds = self._absences.seconds(node, number_of(counted))
+        if seconds < KEEP_ROWS:
+            if self._absences.is_to_be_written(node):
+                await self._count(node, lease, seconds)
+        else:
             await self._remove_syncs(node)
             metadata = lease["metadata"]
             await self._client.delete(
                 LEASES, metadata["name"], self._namespace, version=metadata["resourceVersion"]
             )
+            self._absences.ended(node)
             log.info("node %s: has had no Node for a day, its record is removed", node)
 
-    async def _write(self, lease: Object, since: str | None) -> None:
+    async def _count(self, node: str, lease: Object, seconds: int) -> None:
+        await self._write(lease, seconds)
+        self._absences.written(node)
+
+    async def _write(self, lease: Object, seconds: int | None) -> None:
         annotations = dict(lease["metadata"].get("annotations") or {})
-        annotations.pop(GONE_SINCE, None)
-        if since:
-            annotations[GONE_SINCE] = since
+        annotations.pop(_GONE_SINCE, None)
+        annotations.pop(GONE_FOR, None)
+        if seconds is not None:
+            annotations[GONE_FOR] = str(seconds)
         lease["metadata"]["annotations"] = annotations
         await self._client.replace(LEASES, lease, self._namespace)
 
@@ -133,7 +151,7 @@ class GoneNodes:
                 gone |= {node for node in nodes - {EVERY_NODE} if not self._has_node(node)}
         for node in gone:
             lease = make(OF_NODE, node, {"leaseTransitions": 0})
-            lease["metadata"]["annotations"] = {GONE_SINCE: str(int(time.time()))}
+            lease["metadata"]["annotations"] = {GONE_FOR: "0"}
             try:
                 with suppress(AlreadyExists):
                     await self._client.create(LEASES, lease, self._namespace)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,10 +21,11 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from modules.common.disk_failures import Trouble
+from modules.common.sync.absences import KEEP, Absences
 from modules.common.sync.journal import STALE, Item, Journal, Row
 
 #: Seconds for which the rows of a node without a Node are kept, and between looks for them.
-KEEP_ROWS: Final = 86_400.0
+KEEP_ROWS: Final = KEEP
 DROP_INTERVAL: Final = 600.0
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,11 @@ EVERY_NODE: Final = "*"
 #: Stands for the uid of an object that a node was denied, and may have stored as empty.
 DENIED: Final = "denied"
 
-#: The rows about a node itself: the protocol generation of its edge, and since when (in seconds
-#: since the epoch) it has had no Node; both are in the place of the uid.
+#: The rows about a node itself: the protocol generation of its edge, and for how many seconds it
+#: has had no Node, as far as they were counted; both are in the place of the uid.
 _GENERATION: Final[Item] = ("generation", "", "")
+_ABSENT: Final[Item] = ("absent", "", "")
+#: Earlier cloudcores wrote since when, by the wall clock.
 _GONE: Final[Item] = ("gone", "", "")
 
 
@@ -65,6 +67,7 @@ class Record:
         self._count = 0
         self._uncommitted = False
         self._journal = Journal(path, self._all, decode)
+        self._absences = Absences()
         self._second: Store | None = None
         self.on_forget: Callable[[str], None] = lambda _: None
         """called with a node that may have lost its objects"""
@@ -127,7 +130,8 @@ class Record:
 
     def node_exists(self, node: str) -> None:
         """Keep a node's rows: it has a Node, maybe again."""
-        self.remove(node, [_GONE])
+        self.remove(node, [_ABSENT, _GONE])
+        self._absences.ended(node)
 
     def drop_gone(self, node: str, keep_seconds: float) -> bool:
         """Note that a node has no Node, and drop its rows if that is so for `keep_seconds`.
@@ -135,15 +139,24 @@ class Record:
         Until then an edge that comes back is sent the deletions that it has missed. Returns
         whether the rows were dropped.
         """
-        since = self.uid(node, _GONE)
-        if since is None:
+        counted = self.uid(node, _ABSENT)
+        if counted is None or not counted.isdecimal():
             if self.items(node):
-                self.tell(node, _GONE, str(int(time.time())))
+                self._count_absence(node, 0)
             return False
-        if time.time() < int(since) + keep_seconds:
-            return False
-        self.remove(node, list(self.items(node)))
-        return True
+        seconds = self._absences.seconds(node, int(counted))
+        if seconds >= keep_seconds:
+            self.remove(node, list(self.items(node)))
+            self._absences.ended(node)
+            return True
+        if self._absences.is_to_be_written(node):
+            self._count_absence(node, seconds)
+        return False
+
+    def _count_absence(self, node: str, seconds: int) -> None:
+        self.remove(node, [_GONE])
+        self.tell(node, _ABSENT, str(seconds))
+        self._absences.written(node)
 
     def tell(self, node: str, item: Item, uid: str) -> None:
         """Record that an object is about to be sent; another one of its name has another uid."""

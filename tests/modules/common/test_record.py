@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from modules.common.sync import absences
 from modules.common.sync.journal import Row
 from modules.common.sync.record import EVERY_NODE, Record
 from modules.devicecontroller import DeviceController
@@ -182,20 +183,37 @@ def test_begins_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     record.close()
 
 
+class Clocks:
+    """Both clocks of this process: the wall clock may be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.monotonic = 1e9, 0.0
+        monkeypatch.setattr(time, "time", lambda: self.wall)
+        monkeypatch.setattr(absences, "_WRITE", 40.0)
+
+    def record(self, path: Path) -> Record:
+        record = Record(path)
+        record._absences = absences.Absences(lambda: self.monotonic)
+        return record
+
+
 def test_rows_of_a_node_that_is_gone_are_dropped_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "told.jsonl"
-    record = Record(path)
+    clocks, path = Clocks(monkeypatch), tmp_path / "told.jsonl"
+    record = clocks.record(path)
     record.tell("n", CM, "1")
     assert not record.drop_gone("n", 100)
+    for _ in range(3):  # 0, 40 and 80 seconds, which are written
+        assert not record.drop_gone("n", 100)
+        clocks.monotonic += 40
     record.close()
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 99)
-    record = Record(path)
+    record = clocks.record(path)
+    assert not record.drop_gone("n", 100)
+    clocks.monotonic += 19
     assert not record.drop_gone("n", 100)
     assert record.uid("n", CM) == "1"
-    monkeypatch.setattr(time, "time", lambda: now + 101)
+    clocks.monotonic += 1
     assert record.drop_gone("n", 100)
     assert record.nodes() == []
     assert not record.drop_gone("n", 100)
@@ -203,15 +221,37 @@ def test_rows_of_a_node_that_is_gone_are_dropped_in_the_end(
     record.close()
 
 
+@pytest.mark.parametrize("jump", [2 * 86_400.0, -2 * 86_400.0, 1e10])
+def test_a_clock_that_is_set_drops_no_rows(
+    jump: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks, path = Clocks(monkeypatch), tmp_path / "told.jsonl"
+    record = clocks.record(path)
+    record.tell("n", CM, "1")
+    record.tell("n", ("gone", "", ""), "1000000000")  # as earlier cloudcores wrote it
+    clocks.wall += jump
+    assert not record.drop_gone("n", 86_400)
+    assert not record.drop_gone("n", 86_400)
+    record.close()
+    record = clocks.record(path)
+    assert not record.drop_gone("n", 86_400)
+    assert record.row("n", ("gone", "", "")) is None
+    clocks.monotonic += 86_400
+    assert record.drop_gone("n", 86_400)
+    record.close()
+
+
 def test_a_node_that_comes_back_keeps_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = Record(tmp_path / "told.jsonl")
+    clocks = Clocks(monkeypatch)
+    record = clocks.record(tmp_path / "told.jsonl")
     record.tell("n", CM, "1")
     record.drop_gone("n", 100)
     record.node_exists("n")
-    monkeypatch.setattr(time, "time", lambda: 2**40)
+    clocks.monotonic += 1000
     assert not record.drop_gone("n", 100)
+    assert not record.drop_gone("n", 100)  # it begins anew
     assert record.uid("n", CM) == "1"
     record.close()
 

@@ -10,13 +10,22 @@ import pytest
 from modules.common.kube import LEASES, NODES, OBJECTSYNCS, Forbidden
 from modules.common.kube.transport import Request, Transport
 from modules.common.replicas.leases import OF_NODE, make
-from modules.common.sync.gone_nodes import GONE_SINCE, GoneNodes
-from modules.common.sync.record import KEEP_ROWS
+from modules.common.sync.absences import Absences
+from modules.common.sync.gone_nodes import GONE_FOR, GoneNodes
 from modules.common.sync.sync_form import NODE_LABEL
 from tests.modules.edgecontroller.cloud import Cloud
 from tests.modules.edgecontroller.objects import node
 
 Json = dict[str, Any]
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 GONE = "edge-gone"
 HERE = "edge-here"
 
@@ -54,11 +63,27 @@ async def test_what_is_left_stays_for_a_day(
     await gone.look()
     await gone.look()
     found = await leases(cloud)
-    assert GONE_SINCE in found[f"node.{GONE}"]
-    assert GONE_SINCE not in found[f"node.{HERE}"]
+    assert GONE_FOR in found[f"node.{GONE}"]
+    assert GONE_FOR not in found[f"node.{HERE}"]
     assert await syncs(cloud) == {GONE, HERE}
-    later = time.time() + KEEP_ROWS + 1
-    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: 2.0**32)  # the clock was set: no day has passed
+    await gone.look()
+    assert len(await leases(cloud)) == 2
+    clock = Clock()
+    gone._absences = Absences(clock)
+    for _ in range(23):
+        await gone.look()
+        clock.now += 3600
+    await gone.look()
+    assert (await leases(cloud))[f"node.{GONE}"][GONE_FOR] == str(23 * 3600)
+    # Another leader goes on; what was not written yet is counted anew.
+    clock = Clock()
+    gone._absences = Absences(clock)
+    await gone.look()
+    clock.now += 3599
+    await gone.look()
+    assert len(await leases(cloud)) == 2
+    clock.now += 1
     await gone.look()
     assert set(await leases(cloud)) == {f"node.{HERE}"}
     assert await syncs(cloud) == {HERE}
@@ -79,7 +104,7 @@ async def test_a_lease_that_is_refused_keeps_no_other_from_being_looked_at(
         lease = make(OF_NODE, name, {"holderIdentity": "a", "leaseTransitions": 1})
         await cloud.api.create(LEASES, lease, "default")
     await gone.look()
-    assert GONE_SINCE in (await leases(cloud))["node.edge-later"]
+    assert GONE_FOR in (await leases(cloud))["node.edge-later"]
     for name in (GONE, "edge-gone-too"):
         assert f"node.{name}: what is left of its node stays" in caplog.text
 
@@ -88,23 +113,23 @@ async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: 
     await gone.look()
     gone._has_node = {HERE, GONE}.__contains__
     await gone.look()
-    assert GONE_SINCE not in (await leases(cloud))[f"node.{GONE}"]
+    assert GONE_FOR not in (await leases(cloud))[f"node.{GONE}"]
 
 
 async def test_nodes_of_a_time_without_replicas_are_found(cloud: Cloud, gone: GoneNodes) -> None:
     await sync(cloud, "edge-before")
     await gone._note_those_without_lease()
     found = await leases(cloud)
-    assert GONE_SINCE in found["node.edge-before"]
-    assert GONE_SINCE not in found[f"node.{GONE}"]  # its own is not touched
+    assert GONE_FOR in found["node.edge-before"]
+    assert GONE_FOR not in found[f"node.{GONE}"]  # its own is not touched
 
 
 async def test_a_time_of_far_too_many_digits_is_written_anew(cloud: Cloud, gone: GoneNodes) -> None:
     lease = await cloud.api.get(LEASES, f"node.{GONE}", "default")
-    lease["metadata"]["annotations"] = {GONE_SINCE: "9" * 5000}
+    lease["metadata"]["annotations"] = {GONE_FOR: "9" * 5000}
     await cloud.api.replace(LEASES, lease, "default")
     await gone.look()
-    assert int((await leases(cloud))[f"node.{GONE}"][GONE_SINCE]) <= time.time()
+    assert (await leases(cloud))[f"node.{GONE}"][GONE_FOR] == "0"
 
 
 async def test_a_name_too_long_for_a_lease_stops_no_other_node(
@@ -116,5 +141,5 @@ async def test_a_name_too_long_for_a_lease_stops_no_other_node(
     await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
     await sync(cloud, "edge-before")
     await gone._note_those_without_lease()
-    assert GONE_SINCE in (await leases(cloud))["node.edge-before"]
+    assert GONE_FOR in (await leases(cloud))["node.edge-before"]
     assert f"node {long}: what is left of it stays" in caplog.text
