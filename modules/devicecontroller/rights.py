@@ -19,7 +19,8 @@ RIGHTS: Final[list[Right]] = [
     *rights(_CORE, "create patch delete", "configmaps"),
     # Events that operators should see.
     *rights(_CORE, "create patch", "events"),
-    *rights(DEVICES.group, "list watch", "devices devicemodels devicestatuses"),
+    *rights(DEVICES.group, "list watch", "devices devicemodels"),
+    *rights(DEVICES.group, "list", "devicestatuses"),
     # Statuses; of v1alpha1 it is a subresource.
     *rights(DEVICES.group, "get patch", "devices devicestatuses"),
     *rights(DEVICES.group, "patch", "devices/status"),

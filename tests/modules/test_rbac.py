@@ -249,11 +249,9 @@ async def devices_of_today(api: Api, controller: Controller, asked: set[Right]) 
         lambda found: "conditions" in (found or {}).get("status", {}),
     )
     resource = f"node/edge-of-today/device/{beta.ID}/twin/edge_updated"
-    while ("get", "devices.kubeedge.io", "devicestatuses") not in asked:
-        await api.client.patch(DEVICESTATUSES, name, {"status": {"state": "a"}}, namespace)
-        report = beta.twin_update(power_status="ON")
-        await controller.hear("edge-of-today", resource.split("/", 2)[2], report)
-        await api.client.patch(DEVICESTATUSES, name, {"status": {"state": "b"}}, namespace)
+    report = beta.twin_update(power_status="ON")
+    await controller.hear("edge-of-today", resource.split("/", 2)[2], report)
+    await api.until(DEVICESTATUSES, name, namespace, lambda found: "twins" in found["status"])
     await api.client.delete(DEVICES_V1BETA1, name, namespace)
     await api.until(DEVICESTATUSES, name, namespace, lambda found: found is None)
 

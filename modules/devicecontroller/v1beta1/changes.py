@@ -48,7 +48,7 @@ class Changes:
         if event.type == "DELETED" or (old and node_of(old) != node_of(device)):
             self._writer.forget(key)
         if old is None or event.type == "DELETED":
-            self._writer.ensure(key)
+            self._writer.statuses.ensure(key)
         if old is None or event.type == "DELETED" or digest_of(old) != digest_of(device):
             self._acceptance.enqueue(key)
             if old:
@@ -76,13 +76,6 @@ class Changes:
     def model_aside_changed(self, key: Key) -> None:
         """Check the devices of a model that was set aside, or is no longer set aside."""
         self._mark_model(key)
-
-    def status_changed(self, event: WatchEvent) -> None:
-        key = key_of(event.object)
-        if event.type == "DELETED":
-            self._writer.forget(key)
-            if key in self._inventory.devices:
-                self._writer.ensure(key)  # that of a former device of this name, or a mistake
 
     def _mark(self, device: Object, last: Object | None = None) -> None:
         """Have a device and its model compared with what its node has."""

@@ -13,7 +13,6 @@ from modules.common.device_references import node_of
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
-    DEVICESTATUSES,
     Key,
     KubeClient,
     Object,
@@ -39,7 +38,6 @@ from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
 from modules.devicecontroller.v1beta1.objects import (
     RESOURCES,
-    keep_status,
     keep_written,
     reader,
 )
@@ -82,7 +80,6 @@ class Devices:
         self._on_change = on_change
         self._set_aside = set_aside
         self._log = LogLimit(log)
-        self._definitions = definitions
         self._inventory = inventory = Inventory(known_nodes)
 
         def has_statuses() -> bool:
@@ -99,7 +96,14 @@ class Devices:
         )
         self._is_replica = takeovers is not None
         self._duties = duties
-        self.writer = StatusWriter(client, inventory, set_aside, has_statuses, duties)
+        self.writer = StatusWriter(
+            client,
+            inventory,
+            set_aside,
+            duties,
+            namespace=namespace,
+            has_statuses=has_statuses,
+        )
         self._acceptance = Acceptance(
             StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource=""),
             inventory,
@@ -141,22 +145,13 @@ class Devices:
             on_aside=changes.model_aside_changed,
             **common,
         )
-        self._statuses = Reflector(
-            client,
-            DEVICESTATUSES,
-            changes.status_changed,
-            store=inventory.statuses,
-            keep=keep_status,
-            **common,
-        )
         inventory.aside = self._devices.aside
         inventory.models_aside = self._models.aside
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
         """The reflectors of what is served."""
-        both = (self._devices, self._models)
-        return (*both, self._statuses) if self._definitions.has_device_statuses else both
+        return self._devices, self._models
 
     @property
     def nodes(self) -> set[str]:
@@ -167,23 +162,19 @@ class Devices:
         """Reconcile until cancelled; call it when the caches are complete."""
         self.runs = True
         self.updater.begin()
-        self._ensure_statuses()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.updater.run())
             tasks.create_task(self.writer.queue.run(workers))
+            tasks.create_task(self.writer.statuses.run())
             tasks.create_task(self._acceptance.queue.run())
             if not self._is_replica:
                 tasks.create_task(drop_rows_of_gone_nodes(self._record, self._has_node))
 
     def lead(self) -> None:
         """Begin with what the leader of several replicas does."""
-        self._ensure_statuses()
+        self.writer.statuses.compare_soon()
         for key in self._inventory.devices.keys() | self._inventory.aside.keys():
             self._acceptance.enqueue(key)
-
-    def _ensure_statuses(self) -> None:
-        for key in self._inventory.devices.keys() | self._inventory.statuses.keys():
-            self.writer.ensure(key)
 
     def retry_now(self) -> None:
         """Retry all failed writes at once, after an outage of the API."""

@@ -16,7 +16,6 @@ class Inventory:
         """Set up; the reflectors of devices and models replace the empty stores."""
         self.devices: dict[Key, Object] = {}
         self.models: dict[Key, Object] = {}
-        self.statuses: dict[Key, Object] = {}
         self.known_nodes = known_nodes
         self.aside: Mapping[Key, Aside] = {}
         self.models_aside: Mapping[Key, Aside] = {}

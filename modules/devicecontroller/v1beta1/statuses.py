@@ -8,7 +8,6 @@ and a patch has the resourceVersion that it was made for.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,9 +15,7 @@ from typing import NamedTuple
 from modules.common.kube import (
     DEVICES_V1BETA1,
     DEVICESTATUSES,
-    AlreadyExists,
     BadRequest,
-    Conflict,
     Invalid,
     Key,
     KubeClient,
@@ -31,6 +28,7 @@ from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.v1beta1.device_statuses import DeviceStatuses
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.messages import Report, State, Version
 from modules.devicecontroller.v1beta1.objects import (
@@ -51,55 +49,60 @@ class _Change(NamedTuple):
     fields: dict[str, str]
     twins: dict[str, dict[str, Object]]
 
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.twins)
+
 
 class StatusWriter:
-    """Writes what is reported of devices, and makes their DeviceStatus; `queue` does the work."""
+    """Writes what is reported of devices; `queue` does the work.
+
+    A device that is added to `queue` by itself has its DeviceStatus made, or deleted.
+    """
 
     def __init__(
         self,
         client: KubeClient,
         inventory: Inventory,
         set_aside: SetAside,
-        has_statuses: Callable[[], bool],
         duties: Duties,
+        *,
+        namespace: str | None,
+        has_statuses: Callable[[], bool],
     ) -> None:
         """Set up; `has_statuses` says whether the API server serves DeviceStatus."""
-        self._duties = duties
-        self._client = client
         self._inventory = inventory
         self._set_aside = set_aside
-        self._has_statuses = has_statuses
-        self._statuses = StatusPatcher(client, DEVICESTATUSES, keep_status, subresource="")
-        self._devices = StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource="")
+        self._status_patcher = StatusPatcher(client, DEVICESTATUSES, keep_status, subresource="")
+        self._device_patcher = StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource="")
         self._latest: dict[Key, dict[str, Version]] = {}
-        #: What was written last, for which the watch may have no event yet.
+        #: The Devices that were written last, for which the watch may have no event yet.
         self._written: dict[Key, Object] = {}
         self._reports: ReportQueue[Key, Reports] = ReportQueue(self._handle, self._put_aside)
         self.queue = self._reports.queue
+        self.statuses = DeviceStatuses(
+            client,
+            inventory,
+            duties,
+            namespace=namespace,
+            are_served=has_statuses,
+            enqueue=self.queue.add,
+        )
 
     def write(self, device: Key, reports: Reports, origin: Origin) -> None:
         """Enqueue reports. As in Go, those of a property that the device lacks are dropped."""
         self._reports.add(device, reports, origin)
 
     def drop(self, node: str) -> None:
-        """Drop what a node has reported and is not written."""
+        """Drop what a node has reported and is not written, and what is known of its devices."""
         self._reports.drop(node)
-
-    def ensure(self, device: Key) -> None:
-        """Have the DeviceStatus of a device made or deleted, if it is not as it should be."""
-        if not self._duties.leads:
-            return
-        status = self._inventory.statuses.get(device)
-        wanted = self._inventory.devices.get(device)
-        if self._has_statuses() and (
-            status is None or wanted is None or _owner_of(status) not in ("", uid_of(wanted))
-        ):
-            self.queue.add(device)
+        for device in self._inventory.on_node(node):
+            self.statuses.forget(device)
 
     def forget(self, device: Key) -> None:
         """Forget a device that has been deleted, or has moved to another node."""
         self._latest.pop(device, None)
         self._written.pop(device, None)
+        self.statuses.forget(device)
 
     def _put_aside(self, key: Key, error: Exception) -> None:
         device = self._inventory.devices.get(key)
@@ -110,98 +113,56 @@ class StatusWriter:
         device = self._inventory.devices.get(key)
         if device:
             await self._update(key, device, batch)
-        elif status := self._inventory.statuses.get(key):
-            await self._delete_without_device(key, status)
+        elif self.statuses.are_served():
+            await self.statuses.delete_without_device(key)
 
     async def _update(self, key: Key, device: Object, batch: list[Reports]) -> None:
         latest = dict(self._latest.get(key, {}))
-        change = _merge(batch, properties_of(device), latest)
+        properties = properties_of(device)
+        change = _merge(batch, properties, latest)
         try:
-            if self._has_statuses():
-                status = await self._status_of(key, device)
-                patcher = self._statuses
-            else:
-                status, patcher = device, self._devices
-            if change.fields or change.twins:
-                await self._patch(key, device, patcher, self._newest(key, status), change)
+            if self.statuses.are_served():
+                await self._write_status(key, device, change, properties)
+            elif change:
+                newest = self._newest(key, device)
+                self._written[key] = await _patch(self._device_patcher, newest, change, properties)
         except NotFound:
             self._written.pop(key, None)
-            if self._has_statuses() and key in self._inventory.devices:
+            self.statuses.forget(key)
+            if self.statuses.are_served() and key in self._inventory.devices:
                 raise  # the DeviceStatus has been deleted: it is made anew
             log.info("device %s/%s: deleted before its reports were written", *key)
         except (Invalid, BadRequest) as error:
             # Such as an object too large for etcd; the edge would send the report for ever.
-            self._set_aside.put(self._devices.subject(device), error)
+            self._set_aside.put(self._device_patcher.subject(device), error)
         else:
-            self._set_aside.end(self._devices.subject(device), used=True)
+            self._set_aside.end(self._device_patcher.subject(device), used=True)
         self._latest[key] = latest
 
-    async def _patch(
-        self, key: Key, device: Object, patcher: StatusPatcher, status: Object, change: _Change
+    async def _write_status(
+        self, key: Key, device: Object, change: _Change, properties: set[str]
     ) -> None:
-        properties = properties_of(device)
-        self._written[key] = await patcher.patch(
-            status,
-            lambda found: _status(found, change, properties),
-            lambda found: _has(found, change, properties),
-        )
+        status = await self.statuses.of(key, device)
+        if change:
+            written = await _patch(self._status_patcher, status, change, properties)
+            self.statuses.note(key, written)
 
-    def _newest(self, key: Key, status: Object) -> Object:
+    def _newest(self, key: Key, device: Object) -> Object:
         """Return what was written last, if that is newer than what the watch has shown."""
         written = self._written.get(key)
-        if written and uid_of(written) == uid_of(status):
-            return max(status, written, key=version_number)
-        return status
-
-    async def _status_of(self, key: Key, device: Object) -> Object:
-        """Return the DeviceStatus of a device; it is made if there is none."""
-        found = self._inventory.statuses.get(key)
-        if found is None or _owner_of(found) not in ("", uid_of(device)):
-            found = self._written.get(key) or await self._make(key, device)
-        if _owner_of(found) not in ("", uid_of(device)):
-            await self._delete(key, found)
-            found = await self._make(key, device)
-        return found
-
-    async def _make(self, key: Key, device: Object) -> Object:
-        owner = {
-            "apiVersion": DEVICES_V1BETA1.api_version,
-            "kind": DEVICES_V1BETA1.kind,
-            "name": key[1],
-            "uid": uid_of(device),
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-        metadata = {"name": key[1], "namespace": key[0], "ownerReferences": [owner]}
-        made = {"metadata": metadata, "spec": {}, "status": {}}
-        try:
-            found = keep_status(await self._client.create(DEVICESTATUSES, made, key[0]))
-        except AlreadyExists:
-            found = keep_status(await self._client.get(DEVICESTATUSES, key[1], key[0]))
-        self._written[key] = found
-        return found
-
-    async def _delete_without_device(self, key: Key, status: Object) -> None:
-        """Delete the DeviceStatus of a device that is gone, where no garbage collector does it."""
-        if not (owner := _owner_of(status)):
-            return
-        with contextlib.suppress(NotFound):
-            device = await self._client.get(DEVICES_V1BETA1, key[1], key[0])
-            if device["metadata"].get("uid") == owner:
-                return
-        await self._delete(key, status)
-
-    async def _delete(self, key: Key, status: Object) -> None:
-        self._written.pop(key, None)
-        with contextlib.suppress(NotFound, Conflict):
-            await self._client.delete(DEVICESTATUSES, key[1], key[0], uid=uid_of(status))
+        if written and uid_of(written) == uid_of(device):
+            return max(device, written, key=version_number)
+        return device
 
 
-def _owner_of(status: Object) -> str:
-    """Return the uid of the Device that a DeviceStatus belongs to; empty if it names none."""
-    owners = status["metadata"].get("ownerReferences") or []
-    uids = (each.get("uid") for each in owners if each.get("kind") == DEVICES_V1BETA1.kind)
-    return next(filter(None, uids), "")
+async def _patch(
+    patcher: StatusPatcher, obj: Object, change: _Change, properties: set[str]
+) -> Object:
+    return await patcher.patch(
+        obj,
+        lambda found: _status(found, change, properties),
+        lambda found: _has(found, change, properties),
+    )
 
 
 def _merge(batch: list[Reports], properties: set[str], latest: dict[str, Version]) -> _Change:
