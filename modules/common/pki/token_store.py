@@ -23,6 +23,8 @@ from modules.common.pki.tokens import Claims, InvalidToken, make_token, verify_t
 FILE: Final = "tokens.json"
 #: Tokens that are recorded at most, so that no file grows without bound.
 _MOST: Final = 1000
+#: Tokens that have expired which are recorded still, at most.
+_SPENT: Final = 200
 
 
 #: A second since the epoch, up to the year 9999.
@@ -76,7 +78,7 @@ class TokenStore:
             made = Token(secrets.token_hex(5), now, now + int(ttl), default=default)
             if default:
                 tokens = [msgspec.structs.replace(token, default=False) for token in tokens]
-            self._write([*tokens, made])
+            self._write([*self._spent(self._read()), *tokens, made])
         return made
 
     def default(self) -> Token | None:
@@ -89,25 +91,28 @@ class TokenStore:
         with self._locked():
             tokens = {token.id: token for token in self.tokens()}
             revoked = msgspec.structs.replace(tokens[token_id], revoked=True)
-            self._write(list((tokens | {token_id: revoked}).values()))
+            tokens[token_id] = revoked
+            self._write([*self._spent(self._read()), *tokens.values()])
         return revoked
 
     def merge(self, others: Iterable[Token]) -> list[Token]:
-        """Take over the tokens of another store, and return all, the oldest first.
+        """Take over the tokens of another store, and return all that is kept, the oldest first.
 
         One is revoked if it is in either, and of two default tokens the newer one is the default.
-        Raises as `create` does.
+        Those that have expired are among them: the clock of the other store may be right. Raises
+        as `create` does.
         """
         now = self._now()
         with self._locked():
-            ours = self.tokens()
+            ours = self._read()
             merged = {token.id: token for token in ours}
             for token in others:
-                if token.expires > now:
-                    known = merged.get(token.id, token)
-                    revoked = known.revoked or token.revoked
-                    merged[token.id] = msgspec.structs.replace(known, revoked=revoked)
-            tokens = sorted(merged.values(), key=lambda token: (token.created, token.id))
+                known = merged.get(token.id, token)
+                revoked = known.revoked or token.revoked
+                merged[token.id] = msgspec.structs.replace(known, revoked=revoked)
+            good = [token for token in merged.values() if token.expires > now]
+            kept = [*good, *self._spent(merged.values())]
+            tokens = sorted(kept, key=lambda token: (token.created, token.id))
             defaults = [token for token in tokens if token.default]
             tokens = [
                 msgspec.structs.replace(token, default=token is defaults[-1])
@@ -136,6 +141,16 @@ class TokenStore:
         if any(each.revoked and each.id == claims.jti for each in self.tokens()):
             raise InvalidToken("it has been revoked")
         return claims
+
+    def _spent(self, tokens: Iterable[Token]) -> list[Token]:
+        """Return the tokens that are kept although they have expired, revoked ones above all.
+
+        A clock that was ahead and is right again makes them good once more.
+        """
+        now = self._now()
+        spent = [token for token in tokens if token.expires <= now]
+        spent.sort(key=lambda token: (token.revoked, token.expires))
+        return spent[-_SPENT:]
 
     def _read(self) -> list[Token]:
         try:

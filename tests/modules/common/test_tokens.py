@@ -133,16 +133,53 @@ def test_a_revoked_token_stays_revoked(tmp_path: Path) -> None:
         each.check(EC, good)
 
 
-def test_what_has_expired_is_forgotten(tmp_path: Path) -> None:
+def test_what_has_expired_is_not_good_and_few_of_it_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modules.common.pki.token_store._SPENT", 2)
     clock = Clock()
     store = TokenStore(tmp_path, clock)
     token = web_token(store)
-    store.revoke(store.tokens()[0].id)
-    clock.now += 61
-    web_token(store)
-    assert len(json.loads(store.path.read_text())) == 1
+    revoked = store.revoke(store.tokens()[0].id)
+    for _ in range(5):
+        clock.now += 61
+        web_token(store)
+    assert len(store.tokens()) == 1
+    kept = [each["id"] for each in json.loads(store.path.read_text())]
+    assert len(kept) == 3
+    assert revoked.id in kept
     with pytest.raises(InvalidToken, match="expired"):
         store.check(EC, token)
+
+
+def test_a_clock_that_was_ahead_makes_no_revoked_token_good_again(tmp_path: Path) -> None:
+    clock = Clock()
+    store = TokenStore(tmp_path, clock)
+    revoked, good = web_token(store), web_token(store)
+    store.revoke(store.tokens()[0].id)
+    clock.now += 2 * 86_400
+    default = store.create(86_400, default=True)  # as is done within ten seconds
+    store.revoke(store.tokens()[0].id)
+    store.merge([])
+    clock.now -= 2 * 86_400
+    with pytest.raises(InvalidToken, match="revoked"):
+        store.check(EC, revoked)
+    store.check(EC, good)
+    assert [each.id for each in store.tokens()][-1] == default.id
+    assert len(store.tokens()) == 3
+
+
+def test_stores_whose_clocks_disagree_agree_on_what_they_keep(tmp_path: Path) -> None:
+    ahead, right = Clock(), Clock()
+    ahead.now += 2 * 86_400
+    stores = [TokenStore(tmp_path / "a", ahead), TokenStore(tmp_path / "b", right)]
+    for store in stores:
+        store.path.parent.mkdir()
+        store.create(60, default=True)
+    first = stores[0].merge([])
+    both = stores[1].merge(first)
+    assert stores[0].merge(both) == both  # otherwise each would write it over again
+    assert stores[1].merge(both) == both
 
 
 def test_the_default_token_is_the_last_good_one(tmp_path: Path) -> None:
