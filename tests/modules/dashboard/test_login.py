@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from modules.dashboard.access import links as links_module
+from modules.dashboard.access import sessions as sessions_module
 from modules.dashboard.access.attempts import Attempts
 from modules.dashboard.access.links import LIFETIME, LoginLinks, digest
 from modules.dashboard.access.sessions import Sessions
 from tests.modules.dashboard.cloudcore import TOKEN, begin
 from tests.modules.dashboard.visitor import Browser, expect
 from tests.support.running import Running
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 async def test_the_command_prints_a_link_that_logs_in_once(
@@ -53,22 +62,27 @@ def test_the_command_as_json(cloudcore: Running) -> None:
     assert document["expires_seconds"] == LIFETIME
 
 
-def test_a_link_is_good_for_ten_minutes_and_old_ones_leave_nothing(tmp_path: Path) -> None:
+def test_a_link_is_good_for_ten_minutes_and_old_ones_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(links_module, "since_boot", clock)
     links = LoginLinks(tmp_path)
-    old, good = links.create(), links.create()
-    path = tmp_path / "dashboard" / "links" / digest(old)
-    past = time.time() - LIFETIME - 1
-    os.utime(path, (past, past))
+    old = links.create()
+    clock.now += LIFETIME - 1
+    good = links.create()
+    clock.now += 1
     assert not links.use(old)
     assert links.use(good)
     assert not links.use(good)
-    ahead = time.time() + LIFETIME + 1  # the clock was set back since
-    early = links.create()
-    os.utime(tmp_path / "dashboard" / "links" / digest(early), (ahead, ahead))
-    assert not links.use(early)
-    os.utime(tmp_path / "dashboard" / "links" / digest(links.create()), (past, past))
+    made = links.create()
     links.create()
-    assert len(list(path.parent.iterdir())) == 1
+    clock.now += LIFETIME
+    links.create()
+    directory = tmp_path / "dashboard" / "links"
+    assert len(list(directory.iterdir())) == 1
+    (directory / digest(made)).write_bytes(b"")  # as an earlier cloudcore made it
+    assert not links.use(made)
 
 
 def test_a_code_names_no_other_file(tmp_path: Path) -> None:
@@ -131,20 +145,20 @@ async def test_logging_out_ends_the_session_and_its_stream(operator: Browser) ->
     assert (await operator.get("/api/session"))[0] == 401
 
 
-def test_a_session_ends_with_its_time_and_the_oldest_one_with_too_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sessions = Sessions(tmp_path, 1)
+def test_a_session_ends_with_its_time_and_the_oldest_one_with_too_many(tmp_path: Path) -> None:
+    clock = Clock()
+    sessions = Sessions(tmp_path, 1, clock)
     first = sessions.begin()
     assert sessions.has(first)
     for _ in range(64):
         last = sessions.begin()
     assert not sessions.has(first)
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 3599)
+    clock.now += 3599
     assert sessions.has(last)
-    monkeypatch.setattr(time, "time", lambda: now + 3602)
+    assert Sessions(tmp_path, 1, clock).has(last)
+    clock.now += 1
     assert not sessions.has(last)
+    assert not Sessions(tmp_path, 1, clock).has(last)
     assert not sessions.has("")
 
 
@@ -182,12 +196,24 @@ async def test_after_ten_failures_even_the_right_token_waits(tmp_path: Path) -> 
     assert TOKEN not in running.log
 
 
-def test_a_session_is_not_made_longer_by_a_clock_that_is_set(
+@pytest.mark.parametrize("days", [2, -2])
+def test_a_clock_that_is_set_ends_no_session_and_no_link(
+    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions, links = Sessions(tmp_path, 1), LoginLinks(tmp_path)
+    cookie, code, now = sessions.begin(), links.create(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + days * 86_400)
+    assert sessions.has(cookie)
+    assert Sessions(tmp_path, 1).has(cookie)
+    links.create()  # drops those that are old
+    assert links.use(code)
+
+
+def test_no_session_and_no_link_outlives_a_boot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sessions = Sessions(tmp_path, 1)
-    cookie, now = sessions.begin(), time.time()
-    for hours, good in ((0, True), (-0.5, True), (-1.1, False), (1.1, False), (0.9, True)):
-        with monkeypatch.context() as patched:
-            patched.setattr(time, "time", lambda hours=hours: now + hours * 3600)
-            assert sessions.has(cookie) is good
+    cookie, code = Sessions(tmp_path, 1).begin(), LoginLinks(tmp_path).create()
+    monkeypatch.setattr(sessions_module, "boot_id", lambda: "another")
+    monkeypatch.setattr(links_module, "boot_id", lambda: "another")
+    assert not Sessions(tmp_path, 1).has(cookie)
+    assert not LoginLinks(tmp_path).use(code)
