@@ -52,6 +52,11 @@ class Change(msgspec.Struct, frozen=True):
     reason: str
 
 
+def not_after(change: Change, now: float) -> Change:
+    """Return a change as one of the present, if its time is in the future."""
+    return change if change.at <= now else msgspec.structs.replace(change, at=now)
+
+
 class _File(msgspec.Struct):
     hour: list[Sample] = []
     day: list[Sample] = []
@@ -73,6 +78,7 @@ class History:
     def add(self, modules: Mapping[str, Usage], ready: int, edges: int) -> Sample | None:
         """Record a sample if one is due, and return it."""
         now = self._now()
+        self.bring_back(now)
         if self.hour and 0 <= now - self.hour[-1].at < HOUR_STEP:
             return None
         for samples in (self.hour, self.day):
@@ -83,6 +89,13 @@ class History:
         if not self.day or now - self.day[-1].at >= DAY_STEP:
             self.day.append(_peak([each for each in self.hour if each.at > now - DAY_STEP]))
         return sample
+
+    def bring_back(self, now: float) -> None:
+        """Have no change in the future, after the clock was set back: it would stay the newest."""
+        if any(change.at > now for change in self.changes):
+            kept = [not_after(change, now) for change in self.changes]
+            self.changes.clear()
+            self.changes.extend(kept)
 
     def columns(self, span: str) -> dict[str, Any]:
         """Return the samples of the last `hour` or `day` as columns for charts."""

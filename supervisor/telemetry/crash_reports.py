@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import signal
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +16,10 @@ from ipc.files import replace_file
 from supervisor.telemetry.escaping import to_json
 
 log = logging.getLogger(__name__)
+
+#: The time at the beginning of an id.
+ID_TIME: Final = "%Y%m%dT%H%M%S"
+_TIME: Final = re.compile(r"\d{8}T\d{6}-")
 
 
 class CrashReport(msgspec.Struct, frozen=True):
@@ -111,7 +117,18 @@ class CrashReports:
         raise UnknownReport(f"no crash report {report_id!r}; it may have been deleted as too old")
 
     def _files(self) -> list[Path]:
-        return sorted(self.directory.glob("*.json"))
+        """Return the files, oldest first.
+
+        Their names begin with the time. One of the future was made before the clock was set back:
+        otherwise it would outlast all that are made now, and be the last one of all.
+        """
+        now = time.strftime(ID_TIME, time.gmtime(time.time() + 1))
+
+        def age(file: Path) -> tuple[bool, str]:
+            is_future = bool(_TIME.match(file.name)) and file.name > now
+            return not is_future, file.name
+
+        return sorted(self.directory.glob("*.json"), key=age)
 
 
 def _read(file: Path) -> CrashReport | None:

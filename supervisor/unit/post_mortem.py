@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from supervisor.api import DiskFull
 from supervisor.host.disk_space import full_directory
-from supervisor.telemetry.crash_reports import CrashReport, how_ended, signal_name
+from supervisor.telemetry.crash_reports import ID_TIME, CrashReport, how_ended, signal_name
 from supervisor.telemetry.output import last_lines
 from supervisor.unit.exit_reason import EXIT_TEMPORARY
 from supervisor.unit.process import ModuleProcess
@@ -68,5 +68,5 @@ def _in_hand(unit: Unit) -> list[dict[str, Any]]:
 
 def _new_id(module: str, pid: int) -> str:
     """Return a new id; ids sort by time."""
-    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    moment = time.strftime(ID_TIME, time.gmtime())
     return f"{moment}-{time.time_ns() // 1_000_000 % 1000:03d}-{module}-{pid}"

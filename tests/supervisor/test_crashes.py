@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import errno
 import json
 import os
 import re
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +66,20 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for number in range(5):
         report(reports, id=f"{number}")
     assert [each.id for each in reports.reports()] == ["2", "3", "4"]
+
+
+def test_reports_of_a_clock_that_was_ahead_are_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = CrashReports(tmp_path, keep=3)
+    for number in range(3):
+        report(reports, id=f"20261201T10000{number}-000-m-1")
+    now = calendar.timegm((2026, 11, 29, 10, 0, 0))
+    monkeypatch.setattr(time, "time", lambda: float(now))
+    for number in range(2):
+        report(reports, id=f"20261129T09000{number}-000-m-1")
+    kept = [f"2026{each}-000-m-1" for each in ("1201T100002", "1129T090000", "1129T090001")]
+    assert [each.id for each in reports.reports()] == kept
 
 
 def test_what_a_full_disk_does_not_take_is_kept_and_written_later(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
-from modules.dashboard.history import WRITE_INTERVAL, Change, History, Sample, Usage
+from modules.dashboard.history import WRITE_INTERVAL, Change, History, Sample, Usage, not_after
 from modules.dashboard.live.certificates import CertificateBoard
 from modules.dashboard.live.cpu import CpuRates
 from modules.dashboard.live.devices import DeviceBoard
@@ -96,6 +97,8 @@ class Board:
         if document["pid"] != self._supervisor:  # another one counts its changes anew
             self._supervisor, self._number, self._changes = document["pid"], 0, []
         found = await self._admin.get("/events", since=self._number)
+        latest = min((time.time(), *(each["at"] for each in found)))  # if it was set back
+        self._changes = [not_after(change, latest) for change in self._changes]
         cpu = self._cpu.add(document["modules"])
         modules = [_shown(each, cpu.get(each["name"])) for each in document["modules"]]
         self._status = {

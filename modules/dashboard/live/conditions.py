@@ -46,16 +46,17 @@ class Conditions:
         found = {name: each.shortened() for name, each in found.items()}
         former, self._known = self._known, found
         if former is not None:  # what there was at the start has not changed
-            changes = list(self._changes(former, found))
+            now = time.time()
+            changes = list(self._changes(former, found, now))
+            self._history.bring_back(now)
             self._history.changes.extend(changes)
             if changes:
                 self._viewers.publish("changes", news(changes))
         self._summarize(found)
 
     def _changes(
-        self, former: Mapping[str, Condition], found: Mapping[str, Condition]
+        self, former: Mapping[str, Condition], found: Mapping[str, Condition], now: float
     ) -> Iterator[Change]:
-        now = time.time()
         for name, (state, _, _, why) in found.items():
             before = former.get(name)
             if before is None or before.state != state:

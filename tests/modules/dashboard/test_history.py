@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from modules.dashboard import history as history_module
 from modules.dashboard.history import Change, History
+from modules.dashboard.live.board import Board
+from modules.dashboard.live.viewers import Viewers
 
 
 class Clock:
@@ -125,3 +130,45 @@ def test_a_full_disk_stops_nothing(
     assert caplog.text.count("disk full") == 1
     history.write()
     assert (tmp_path / "history.json").exists()
+
+
+def test_after_the_clock_was_set_back_the_newest_change_is_the_last(tmp_path: Path) -> None:
+    clock = Clock()
+    history = History(tmp_path / "history.json", clock)
+    for name, ahead in (("a", 0), ("b", 172_800), ("c", 172_801)):
+        history.changes.append(Change(clock() + ahead, "edge", name, "ready", "disconnected", ""))
+    history.add({}, 0, 0)
+    clock.seconds += 10
+    history.changes.append(Change(clock(), "edge", "d", "ready", "disconnected", ""))
+    clock.seconds += 10
+    history.add({}, 0, 0)
+    ordered = sorted(history.changes, key=lambda change: change.at)
+    assert [change.name for change in ordered] == ["a", "b", "c", "d"]
+    assert ordered[-1].at == clock() - 10
+
+
+async def test_after_the_clock_was_set_back_so_are_those_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(number: int, at: float) -> dict[str, Any]:
+        states = {"module": f"m{number}", "old": "ready", "new": "crashed", "reason": ""}
+        return {"number": number, "at": at, "pid": 1, **states}
+
+    answers = [[change(1, 172_800.0)], [change(2, 5.0)]]
+
+    async def get(target: str, **_: object) -> Any:
+        if target == "/events":
+            return answers.pop(0)
+        return {"version": "", "state": "", "started_at": "", "pid": 1, "modules": []}
+
+    admin: Any = SimpleNamespace(get=get)
+    fleet: Any = (SimpleNamespace(ready=0, edges=()), None, None)
+    board = Board(admin, fleet, History(tmp_path / "history.json"), Viewers())
+    for now in (172_801.0, 6.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        await board._read()
+    assert [each.name for each in board.last_changes()] == ["m1", "m2"]
+    answers.append([change(3, 7.0)])
+    monkeypatch.setattr(time, "time", lambda: 8.0)
+    await board._read()
+    assert [each.name for each in board.last_changes()] == ["m1", "m2", "m3"]
