@@ -33,6 +33,7 @@ from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.storage.store import Store
+from modules.common.clock_jumps import ClockJumps
 from modules.common.http_library import web
 from modules.common.pki.authority import load_authority
 from modules.common.pki.certificates import ensure_pki
@@ -134,15 +135,19 @@ class Server:
             )
 
     async def _remove_old_events(self) -> None:
+        clock = ClockJumps()
         while True:
-            with contextlib.suppress(TemporaryFailure):  # the store has logged it
-                await event_expiry.remove_old(self.registry)
+            if clock.settled(event_expiry.LIFETIME):
+                with contextlib.suppress(TemporaryFailure):  # the store has logged it
+                    await event_expiry.remove_old(self.registry)
             await asyncio.sleep(EVENTS_SECONDS)
 
     async def _remove_old_requests(self) -> None:
+        clock = ClockJumps()
         while True:
-            with contextlib.suppress(TemporaryFailure):  # the store has logged it
-                await request_expiry.remove_old(self.registry)
+            if clock.settled(request_expiry.DECIDED_SECONDS):
+                with contextlib.suppress(TemporaryFailure):  # the store has logged it
+                    await request_expiry.remove_old(self.registry)
             await asyncio.sleep(REQUESTS_SECONDS)
 
     async def _checkpoint(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Final
 
+from modules.common.clock_jumps import JUMP
 from modules.common.failure_log import FailureLog
 from modules.common.pki.host_names import own_names
 
@@ -18,8 +19,6 @@ _RENEWAL: Final = 12 * 3600.0
 _GLANCE: Final = 5.0
 #: Seconds between two looks at the host's own addresses.
 _ADDRESSES: Final = 60.0
-#: Seconds by which the clock must jump to count as set, and not as slewed.
-_JUMP: Final = 60.0
 
 _failures: Final = FailureLog(log)
 
@@ -36,7 +35,7 @@ async def due() -> None:
     while (now := time.monotonic()) - began < _RENEWAL:
         await asyncio.sleep(min(_GLANCE, _RENEWAL))
         jump = time.time() - time.monotonic() - ahead
-        if abs(jump) > _JUMP:
+        if abs(jump) > JUMP:
             log.info("the clock was set by %+.0f s: checking the certificates", jump)
             return
         if now - looked >= _ADDRESSES:

@@ -4,14 +4,19 @@ import asyncio
 import base64
 import stat
 import time
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from modules.apiserver.http import server as server_module
 from modules.apiserver.http.handlers import Handlers
 from modules.apiserver.http.server import Server
 from modules.apiserver.registry import event_expiry
+from modules.apiserver.registry.registry import Registry
+from modules.common.clock_jumps import ClockJumps
 from modules.common.crds.manifests import load
 from modules.common.pki.certificates import issue_node
 from tests.modules.apiserver.api import Api, tls
@@ -434,4 +439,37 @@ async def test_old_events_go(api: Api) -> None:
         await api.create(path, metadata={"name": name}, lastTimestamp=when)
     assert await event_expiry.remove_old(api.server.registry) == 0
     assert await event_expiry.remove_old(api.server.registry, time.time() + 3700) == 2
+    assert (await api.call("GET", path))["items"] == []
+
+
+async def test_a_clock_that_is_set_forward_removes_no_new_event(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/api/v1/namespaces/default/events"
+    looks = asyncio.Queue[float]()
+    remove_old = event_expiry.remove_old
+
+    async def look(registry: Registry) -> None:
+        await remove_old(registry)
+        looks.put_nowait(time.time())
+
+    monkeypatch.setattr(event_expiry, "remove_old", look)
+    monkeypatch.setattr(server_module, "EVENTS_SECONDS", 0.0)
+    wall = SimpleNamespace(now=time.time())
+    monkeypatch.setattr(server_module, "ClockJumps", partial(ClockJumps, lambda: wall.now))
+    removing = asyncio.create_task(api.server._remove_old_events())
+    async with asyncio.timeout(20):
+        await looks.get()
+        await api.create(path, metadata={"name": "new"})
+        now = time.time()
+        wall.now += 172_800
+        monkeypatch.setattr(time, "time", lambda: now + 172_800)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len((await api.call("GET", path))["items"]) == 1
+        monkeypatch.setattr(event_expiry, "LIFETIME", 0.0)  # the time without a jump is over
+        while await looks.get() < now + 172_800:
+            pass
+    removing.cancel()
+    await asyncio.wait([removing])
     assert (await api.call("GET", path))["items"] == []
