@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ class ServedCertificate:
         self._pki = pki
         self._names = names
         self._failures = FailureLog(log, logging.ERROR)
+        self._renewed = asyncio.Event()
         self._stamps = self._read_stamps()
         self.context = _context(pki)
 
@@ -43,11 +45,15 @@ class ServedCertificate:
                 self._failures.failed("renew", str(error), text)
             else:
                 self._failures.worked("renew", "the certificates are kept again")
+                self._renewed.set()
 
     async def follow(self, changed: Callable[[], None]) -> None:
         """Use certificates that have changed for new connections, and call `changed`."""
         while True:
-            await asyncio.sleep(_LOOK)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._renewed.wait()
+            self._renewed.clear()
             stamps = self._read_stamps()
             if stamps == self._stamps:
                 continue
