@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from datetime import timedelta
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +25,9 @@ from modules.common.pki import signing
 #: The names of the CA, and of whom it signs for: with one name certificates would seem self-signed.
 _NAME: Final = "cloudcore-replicas"
 _REPLICA: Final = "cloudcore-replica"
+#: By how much the clocks of replicas may disagree, and that of one be set: who has the key is let
+#: in, and no certificate is kept, so that these times protect nobody.
+_DISAGREEMENT: Final = timedelta(days=365)
 #: The order of the group of P-256 (FIPS 186-4, D.1.2.3).
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 #: Bytes of a secret that is reduced to the order with no bias that matters (FIPS 186-4, B.4.1).
@@ -35,7 +39,8 @@ def replicas_authority(authority: signing.Authority) -> signing.Authority:
     derive = HKDF(hashes.SHA256(), _SECRET, salt=None, info=_NAME.encode())
     secret = int.from_bytes(derive.derive(signing.key_der(authority.key)))
     key = ec.derive_private_key(secret % (_ORDER - 1) + 1, ec.SECP256R1())
-    return signing.Authority(signing.authority_certificate(key, _NAME), key)
+    certificate = signing.authority_certificate(key, _NAME, backdated=_DISAGREEMENT)
+    return signing.Authority(certificate, key)
 
 
 class Credentials:
@@ -64,6 +69,7 @@ class Credentials:
             ExtendedKeyUsageOID.SERVER_AUTH,
             x509.SubjectAlternativeName([signing.general_name(self._replica)]),
             also=[ExtendedKeyUsageOID.CLIENT_AUTH],
+            backdated=_DISAGREEMENT,
         )
         pem = signing.key_pem(key) + signing.certificate_pem(certificate)
         # OpenSSL reads a file; this one is in memory alone.

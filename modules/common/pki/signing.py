@@ -38,8 +38,10 @@ class Authority:
     key: PrivateKey
 
 
-def authority_certificate(key: PrivateKey, common_name: str) -> x509.Certificate:
-    """Return a self-signed CA certificate."""
+def authority_certificate(
+    key: PrivateKey, common_name: str, *, backdated: timedelta | None = None
+) -> x509.Certificate:
+    """Return a self-signed CA certificate, valid since `backdated` ago (default CLOCK_SKEW)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
     return (
@@ -48,7 +50,7 @@ def authority_certificate(key: PrivateKey, common_name: str) -> x509.Certificate
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(now - (CLOCK_SKEW if backdated is None else backdated))
         .not_valid_after(now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
@@ -66,10 +68,12 @@ def sign(
     *,
     also: Sequence[x509.ObjectIdentifier] = (),
     lifetime: timedelta | None = None,
+    backdated: timedelta | None = None,
 ) -> x509.Certificate:
     """Return a certificate for a public key, valid for `lifetime` (default LEAF_LIFETIME).
 
-    `also` are further purposes. It is never valid for longer than the CA.
+    It is valid since `backdated` ago (default CLOCK_SKEW), and never for longer than the CA. `also`
+    are further purposes.
     """
     now = datetime.now(UTC)
     end = now + (LEAF_LIFETIME if lifetime is None else lifetime)
@@ -79,7 +83,7 @@ def sign(
         .issuer_name(authority.certificate.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(now - (CLOCK_SKEW if backdated is None else backdated))
         .not_valid_after(min(end, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False, rsa_key=_is_rsa(key)), critical=True)

@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -398,6 +399,33 @@ async def test_a_replica_is_let_in_and_must_be_the_one_that_was_meant(pki: Pki) 
             await fetch(port, mine.client, "c")
         mine.renew()
         assert await fetch(port, mine.client) == (200, b"[]")
+
+
+@pytest.mark.parametrize("ahead", ["server", "client"])
+async def test_replicas_whose_clocks_disagree_know_each_other(
+    ahead: str, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one is two days behind the other, whose certificates are of the future for it."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(days=2)
+
+    def credentials(name: str) -> Credentials:
+        with monkeypatch.context() as patched:
+            if (name == "b") is (ahead == "server"):
+                patched.setattr(signing, "datetime", Ahead)
+            return Credentials(load_authority(pki.authority), name)
+
+    async def rows() -> bytes:
+        return b"[]"
+
+    mine, theirs = credentials("a"), credentials("b")
+    with listening() as listener:
+        async with PeerServer(listener, theirs, "b", Node(), rows):
+            port = listener.getsockname()[1]
+            assert await fetch(port, mine.client) == (200, b"[]")
 
 
 def edge_as_replica(pki: Pki, directory: Path) -> ssl.SSLContext:
