@@ -42,6 +42,8 @@ _GENERATION: Final[Item] = ("generation", "", "")
 _ABSENT: Final[Item] = ("absent", "", "")
 #: Earlier cloudcores wrote since when, by the wall clock.
 _GONE: Final[Item] = ("gone", "", "")
+#: The types of these rows, which no node was sent.
+TYPES_OF_NODE: Final = frozenset(item[0] for item in (_GENERATION, _ABSENT, _GONE))
 
 
 class Store(Protocol):

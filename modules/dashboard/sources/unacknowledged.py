@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modules.common.sync.journal import Item, Row, peek
+from modules.common.sync.record import TYPES_OF_NODE
 from modules.dashboard.sources.devices import Device
 
 #: The records whose rows have the acknowledged version; below the data directory.
@@ -23,8 +24,6 @@ _RECORDS: Final = (
 #: The record of devices of v1alpha1, and the type of its rows.
 _OF_V1ALPHA1: Final = "devicecontroller/told.jsonl"
 _DEVICE: Final = "device"
-#: The types of rows that are about the node itself, and were not sent.
-_OF_NODE: Final = frozenset({"generation", "gone"})
 #: Objects that a page shows.
 _MOST: Final = 500
 
@@ -103,7 +102,7 @@ def _row(controller: str, type_: str, namespace: str, name: str, why: str = "") 
 def _unacknowledged(rows: dict[str, dict[Item, Row]]) -> dict[str, list[Item]]:
     found = {
         node: sorted(
-            item for item, row in items.items() if not row.seen and item[0] not in _OF_NODE
+            item for item, row in items.items() if not row.seen and item[0] not in TYPES_OF_NODE
         )
         for node, items in rows.items()
     }

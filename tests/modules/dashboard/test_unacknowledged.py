@@ -22,6 +22,7 @@ async def test_what_a_node_has_not_acknowledged(tmp_path: Path) -> None:
     try:
         record.set_generation("e", "v1.23")
         record.tell("e", item, "uid")
+        assert not record.drop_gone("e", 86_400)  # which it notes in a row
         record.tell("e", ("configmap", "default", "c"), "uid")
         record.acknowledge("e", ("configmap", "default", "c"), "5")
         record.flush()
