@@ -59,24 +59,29 @@ class LogTails:
         while True:
             try:
                 await self._read(module, tail)
-            except AdminRefused as error:
-                self._publish(module, tail, [f"-- {error}"])
-                return
-            except AdminUnavailable as error:
-                self._publish(module, tail, [f"-- {error}"])
+            except (AdminRefused, AdminUnavailable) as error:  # it may be enabled, or back, later
+                self._say(module, tail, f"-- {error}")
             await asyncio.sleep(_AGAIN)
-            tail.clear()
-            self._viewers.publish(f"{TOPIC}{module}", self.snapshot(module))
 
     async def _read(self, module: str, tail: deque[str]) -> None:
         query = {"follow": "true", "lines": str(LINES)} | ({"module": module} if module else {})
         rest = b""
+        begins = True
         async for piece in self._admin.lines("/logs", **query):
             *lines, rest = (rest + piece).split(b"\n")
             rest = rest[-_LONGEST:]
+            if begins and tail:  # the stream begins with the last lines
+                tail.clear()
+                self._viewers.publish(f"{TOPIC}{module}", self.snapshot(module))
+            begins = False
             if lines:
                 self._publish(module, tail, [_text(line) for line in lines[-LINES:]])
                 await asyncio.sleep(_PERIOD)
+
+    def _say(self, module: str, tail: deque[str], line: str) -> None:
+        """Add a line of our own, unless it is the last one already."""
+        if not tail or tail[-1] != line:
+            self._publish(module, tail, [line])
 
     def _publish(self, module: str, tail: deque[str], lines: list[str]) -> None:
         tail.extend(lines)

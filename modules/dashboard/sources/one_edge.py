@@ -21,6 +21,10 @@ _INFO: Final = (
 )
 
 
+class NotKnown(Exception):
+    """Nobody who could say whether there is an edge answers; the text says why."""
+
+
 class OneEdge:
     """Reads one edge when its page asks."""
 
@@ -33,7 +37,10 @@ class OneEdge:
         self._unacknowledged = unacknowledged
 
     async def read(self, name: str) -> dict[str, Any] | None:
-        """Return the edge's page; None if there is no such edge."""
+        """Return the edge's page; None if there is no such edge.
+
+        Raises NotKnown if what would say so cannot be read.
+        """
         sessions = await self._edges.sessions()
         faults = [*sessions.faults]
         try:
@@ -45,6 +52,8 @@ class OneEdge:
         session = sessions.rows.get(name)
         mine = sessions._replace(rows={name: session} if session else {})
         edge = join(mine, reduced(nodes)).get(name)
+        if edge is None and faults:
+            raise NotKnown(f"whether there is an edge {name!r} is not known: {'; '.join(faults)}")
         if edge is None:
             return None
         devices = [each for each in await self._devices.read() if each.node == name]

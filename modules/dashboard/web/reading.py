@@ -14,7 +14,7 @@ from modules.dashboard.admin import Admin
 from modules.dashboard.history import History
 from modules.dashboard.sources.access import Access
 from modules.dashboard.sources.devices import Device, Devices, device_document
-from modules.dashboard.sources.one_edge import OneEdge
+from modules.dashboard.sources.one_edge import NotKnown, OneEdge
 from modules.dashboard.web.guard import RequestRefused
 
 #: Devices and reports of one answer at most, and characters of a message's content.
@@ -55,7 +55,10 @@ class Reading:
     async def edge(self, request: web.Request) -> web.Response:
         """Answer with everything that is known of one edge."""
         name = request.match_info["name"]
-        found = await self._sources.edge.read(name)
+        try:
+            found = await self._sources.edge.read(name)
+        except NotKnown as error:
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         if found is None:
             raise RequestRefused(HTTPStatus.NOT_FOUND, f"there is no edge {name!r}")
         return document(found)

@@ -71,9 +71,12 @@ async def test_a_damaged_file_is_said(cloudcore: Running, operator: Browser) -> 
 
 
 async def test_what_does_not_exist(operator: Browser) -> None:
-    for path in ("/api/crashes/nothing", "/api/edges/nothing", "/api/dead-letters/..%2fx"):
+    for path in ("/api/crashes/nothing", "/api/dead-letters/..%2fx"):
         status, answer = await operator.get(path)
         assert status == 404, answer
+    status, answer = await operator.get("/api/edges/nothing")  # neither cloudhub nor an API runs
+    assert status == 503, answer
+    assert "whether there is an edge 'nothing' is not known: cloudhub does not" in answer["error"]
     assert (await operator.get("/api/history?span=week"))[0] == 400
     assert (await operator.get("/api/history?span=day"))[0] == 200
     assert (await operator.get("/api/devices?only=odd"))[0] == 400

@@ -181,3 +181,18 @@ async def test_a_log_whose_reading_fails_in_an_unforeseen_way_is_read_again(
     with closing(LogTails(admin, viewers)), viewers.open({"logs:good"}, trusted=True) as viewer:
         assert b"a line" in await viewer.take(20)
     assert "the tail of good failed" in caplog.text
+
+
+async def test_the_log_of_a_module_that_is_enabled_while_one_looks(tmp_path: Path) -> None:
+    with begin(tmp_path, "good") as running:
+        browser = Browser(running)
+        async with browser.http:
+            await browser.log_in()
+            async with browser.live("logs:chatty") as events:
+                found = await expect(events, "logs:chatty", lambda news: news["lines"])
+                assert "no module 'chatty' is running" in found["lines"][-1]
+                await asyncio.to_thread(running.cli, "enable", "chatty")
+                found = await expect(
+                    events, "logs:chatty", lambda news: any("xxx" in line for line in news["lines"])
+                )
+                assert not any("no module" in line for line in found["lines"])

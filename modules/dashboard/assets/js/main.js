@@ -76,11 +76,20 @@ function logoutButton() {
 
 const loginLink = () => h("a", { class: "button small", href: "/login" }, "Log in");
 
+// The name in an address; one that somebody has typed may be no encoding of anything.
+function decoded(value) {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
 function match(path) {
   for (const each of PAGES) {
     const found = each.pattern.exec(path);
     if (found) return [each, Object.fromEntries(
-      Object.entries(found.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]))];
+      Object.entries(found.groups ?? {}).map(([name, value]) => [name, decoded(value)]))];
   }
   return [PAGES[0], {}];
 }
