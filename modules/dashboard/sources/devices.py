@@ -88,10 +88,12 @@ class Devices:
         """why what was read last is incomplete"""
 
     async def read(self) -> list[Device]:
-        """Return all devices, sorted by name."""
+        """Return all devices, sorted by name; as they were if they cannot be read: see `fault`."""
         async with self._reading:
             if time.monotonic() - self._read_at >= _FRESH:
-                self._devices = await self._list()
+                found = await self._list()
+                if not (self.fault and self._devices):
+                    self._devices = found
                 self._read_at = time.monotonic()
             return self._devices
 

@@ -121,6 +121,20 @@ async def test_without_crds_or_api_there_are_none() -> None:
     assert "nobody" in away.fault
 
 
+async def test_devices_stay_as_they_were_while_the_api_does_not_answer() -> None:
+    cluster = Served({DEVICES: [ALPHA], DEVICES_V1BETA1: [BETA]})
+    devices = Devices(cluster)  # type: ignore[arg-type]
+    assert len(await devices.read()) == 2
+    cluster.objects = {DEVICES: Unreachable("nobody", request="list"), DEVICES_V1BETA1: [BETA]}
+    devices._read_at = -100.0
+    assert len(await devices.read()) == 2
+    assert "nobody" in devices.fault
+    cluster.objects = {DEVICES: [], DEVICES_V1BETA1: [BETA]}
+    devices._read_at = -100.0
+    assert len(await devices.read()) == 1
+    assert devices.fault == ""
+
+
 async def test_who_asks_during_a_read_gets_what_it_finds() -> None:
     cluster = Served({DEVICES: Unreachable("nobody", request="list")})
     devices = Devices(cluster)  # type: ignore[arg-type]

@@ -18,7 +18,8 @@ export class History {
   add(sample) {
     if (this.span !== "hour") return;
     const { at, ready, edges, modules } = this.columns;
-    if (sample.at <= (at.at(-1) ?? 0)) return;
+    if (sample.at === at.at(-1)) return;
+    while (at.length && at.at(-1) > sample.at) this.drop(-1); // the clock was set back
     for (const name of Object.keys(sample.modules)) {
       modules[name] ??= Object.fromEntries(
         ["cpu", "rss", "fill"].map((kind) => [kind, at.map(() => null)]));
@@ -31,12 +32,13 @@ export class History {
         values.push(sample.modules[name]?.[kind] ?? null);
       }
     }
-    if (at.length > 400) this.drop();
+    if (at.length > 400) this.drop(0);
   }
 
-  drop() {
+  // Drops the first sample (0), or the last one (-1).
+  drop(place) {
     const { at, ready, edges, modules } = this.columns;
-    for (const list of [at, ready, edges, ...Object.values(modules).flatMap(Object.values)]) list.shift();
+    for (const list of [at, ready, edges, ...Object.values(modules).flatMap(Object.values)]) list.splice(place, 1);
   }
 
   drawModule(drawing, name, kind) {

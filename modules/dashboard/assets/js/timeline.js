@@ -55,6 +55,12 @@ function chains(changes) {
   return all.sort((a, b) => a.at - b.at);
 }
 
+// What was known before is not younger than what comes now: the clock may have been set back.
+function notAfter(known, news) {
+  const first = Math.min(...news.map((each) => each.at));
+  return known.map((each) => (each.at > first ? { ...each, at: first } : each));
+}
+
 export function timeline() {
   const list = h("ol", { class: "timeline" });
   const nothing = h("p", { class: "empty" }, "Nothing has changed.");
@@ -66,7 +72,7 @@ export function timeline() {
       nothing, list),
     add: (news) => {
       const edge = now() - SPAN;
-      changes = [...(news.all ? [] : changes), ...news.changes].filter((each) => each.at > edge);
+      changes = [...(news.all ? [] : notAfter(changes, news.changes)), ...news.changes].filter((each) => each.at > edge);
       show(fold(changes).slice(0, SHOWN), (line) => `${line.began} ${line.kind} ${line.names[0]} ${line.states.join(" ")}`);
       nothing.classList.toggle("hidden", changes.length > 0);
     },
