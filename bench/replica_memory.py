@@ -18,8 +18,8 @@ import msgspec
 import psutil
 
 from modules.common.kube import PODS, SECRETS, KubeClient, Page, Reflector, Resource
+from modules.common.sync.outlines import Outline, OutlineReflector
 from modules.common.sync.record import Record
-from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
 from modules.edgecontroller.downstream.state import State
@@ -122,10 +122,11 @@ async def _measure_secrets(case: str, count: int) -> None:
     if case == "whole":
         reflector = Reflector(api, SECRETS, keep=keeping(SECRETS))
     else:
-        reflector = OwnConfiguration(
+        reflector = OutlineReflector(
             api,
             SECRETS,
-            keep=keeping(SECRETS),
+            keep=Outline.of,
+            outline_of=Outline.of,
             is_needed=lambda _: False,
             on_read=lambda _: None,
         )

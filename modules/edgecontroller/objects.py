@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 
@@ -39,28 +39,8 @@ _TOKEN = "serviceAccountToken"  # noqa: S105 - a kind, no token
 #: Metadata fields of a Node whose change alone is not sent to its edge.
 _UNSENT_NODE = frozenset({"resourceVersion", "generation", "managedFields"})
 
-_OUTLINE = ("namespace", "name", "uid", "resourceVersion")
-
 _NODE_METADATA = ("name", "uid", "resourceVersion")
 _NODE_STATUS = ("conditions", "addresses", "capacity", "allocatable")
-
-
-class Outline(dict[str, Any]):
-    """What is kept of an object whose content no node needs: it is to be read before it is sent."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, obj: Any) -> Self:
-        """Return the outline of an object; raises BadObject if its metadata is malformed."""
-        metadata = obj.get("metadata") if isinstance(obj, dict) else None
-        if not isinstance(metadata, dict):
-            raise kube.BadObject("metadata", "expected an object")
-        kept = {field: metadata[field] for field in _OUTLINE if field in metadata}
-        for field, value in {"name": None, **kept}.items():
-            if not isinstance(value, str):
-                raise kube.BadObject(f"metadata.{field}", "expected a string")
-        return cls(metadata=kept)
 
 
 def usable(resource: Resource, obj: Any) -> Object:

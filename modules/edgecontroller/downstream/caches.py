@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from modules.common.kube import Key, KubeClient, Reflector, SetAside, WatchEvent
+from modules.common.kube import Key, KubeClient, Object, Reflector, SetAside, WatchEvent
 from modules.common.sync.journal import Item
+from modules.common.sync.outlines import Outline, OutlineReflector
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.configuration import ConfigurationEventHandler
-from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.state import State, Store
 from modules.edgecontroller.objects import RESOURCES, keeping
@@ -44,7 +44,7 @@ class Caches:
         self._on_aside = on_aside
         self._namespace = namespace
         self._resync = resync
-        self._own: dict[str, OwnConfiguration] = {}
+        self._own: dict[str, OutlineReflector] = {}
 
     def reflect(self, type_: str, handle: Handle, **options: Any) -> Reflector:
         """Return the reflector of all objects of a type."""
@@ -62,9 +62,11 @@ class Caches:
         for type_ in _CONFIGURATION:
             handler = ConfigurationEventHandler(self._state, type_)
             self._own[type_] = self._make(
-                OwnConfiguration,
+                OutlineReflector,
                 type_,
                 handler.handle,
+                keep=handler.kept(keeping(RESOURCES[type_])),
+                outline_of=Outline.of,
                 is_needed=handler.is_needed,
                 on_read=handler.read,
             )
@@ -85,6 +87,7 @@ class Caches:
         handle: Handle,
         *,
         store: Store | None = None,
+        keep: Callable[[Any], Object] | None = None,
         **options: Any,
     ) -> Kind:
         resource = RESOURCES[type_]
@@ -93,7 +96,7 @@ class Caches:
             resource,
             handle,
             namespace=self._namespace if resource.namespaced else None,
-            keep=keeping(resource),
+            keep=keep or keeping(resource),
             resync=self._resync,
             store=self._state.stores[type_] if store is None else store,
             set_aside=self._set_aside,

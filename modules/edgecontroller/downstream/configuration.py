@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from modules.common.kube import Key, WatchEvent, key_of
+from collections.abc import Callable
+
+from modules.common.kube import Key, Object, WatchEvent, key_of
+from modules.common.sync.outlines import Outline
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
@@ -14,6 +17,15 @@ class ConfigurationEventHandler:
     def __init__(self, state: State, type: str) -> None:  # noqa: A002 - KubeEdge's word
         self._state = state
         self._type = type
+
+    def kept(self, keep: Callable[[Object], Object]) -> Callable[[Object], Object]:
+        """Return a function that reduces objects as `keep` does, others to their outlines."""
+
+        def keep_some(obj: Object) -> Object:
+            outline = Outline.of(obj)
+            return keep(obj) if self.is_needed(key_of(outline)) else outline
+
+        return keep_some
 
     def is_needed(self, key: Key) -> bool:
         return bool(self._state.locations.nodes_of((self._type, *key)))

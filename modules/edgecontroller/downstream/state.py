@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from modules.common.kube import Aside, Key, Object, WatchEvent, key_of
 from modules.common.sync.journal import Item
+from modules.common.sync.outlines import Outline
 from modules.common.sync.record import EVERY_NODE, Record
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import (
@@ -33,7 +34,6 @@ from modules.edgecontroller.messages import (
     SERVICELIST,
 )
 from modules.edgecontroller.objects import (
-    Outline,
     for_v1_1,
     node_of,
     part_of,

@@ -26,10 +26,10 @@ from modules.common.kube import (
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, sync_form
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
+from modules.common.sync.outlines import OutlineReflector
 from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
-from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually, until
 
@@ -390,6 +390,6 @@ async def test_configuration_that_a_node_has_is_not_read(
             kind=kind,
         )
     await drain(replica)
-    monkeypatch.setattr(OwnConfiguration, "want", pytest.fail)
+    monkeypatch.setattr(OutlineReflector, "want", pytest.fail)
     await replica.connect(generation=V1_23)
     assert about_pods(await drain(replica)) == []

@@ -1,4 +1,4 @@
-"""The ConfigMaps and Secrets of a replica: whole if a node needs them, else an outline.
+"""Objects of a replica: whole if a node needs them, else an outline.
 
 What the store says of an object never goes back, whichever comes first, what was read or the watch.
 """
@@ -6,7 +6,7 @@ What the store says of an object never goes back, whichever comes first, what wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,65 +14,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.common.kube import CONFIGMAPS, Gone, Key, KubeClient, NotFound, Page, WatchEvent
-from modules.edgecontroller.downstream import own_configuration
-from modules.edgecontroller.downstream.own_configuration import OwnConfiguration
-from modules.edgecontroller.objects import Outline, keeping, version_of
+from modules.common.kube import CONFIGMAPS, Key, KubeClient, WatchEvent, key_of
+from modules.common.sync import outlines
+from modules.common.sync.outlines import Outline, OutlineReflector
+from modules.edgecontroller.objects import keeping, version_of
+from tests.modules.edgecontroller.objects import Json, configmap
 from tests.support.aside import make_set_aside
-
-from .objects import Json, configmap
+from tests.support.slow_api import SlowApi
 
 NAMES = ("a", "b")
 
-#: Turns of the event loop after which nothing more happens by itself.
-_TURNS = 16
 
-
-class Read:
-    """A request for one object, answered as of one time; the answer arrives at another."""
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.answer: Json | None = None
-        self.is_answered = False
-        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-
-class World:
-    """An API whose answers and watch the test lets arrive, and what nodes need of it."""
+class World(SlowApi):
+    """An API, and what nodes need of it."""
 
     def __init__(self) -> None:
-        self.revision = 1
-        self.objects: dict[Key, Json] = {}
-        self.log: list[tuple[int, WatchEvent]] = []
-        self.position = 1
-        self.watch: asyncio.Future[None] | None = None
-        self.on_event: Callable[[WatchEvent], None]
-        self.reads: list[Read] = []
+        super().__init__(CONFIGMAPS, "edgecontroller")
         self.needed: set[Key] = set()
         self.waiting: set[Key] = set()
         """what was wanted and not read yet"""
         self.told: list[tuple[str, str]] = []
         self.gone: set[str] = set()
         self.faults: list[str] = []
-        self.module = "edgecontroller"
-        self.health = SimpleNamespace(
-            pause=self._pause, served=lambda _: None, failed=lambda *_: None
-        )
         self.set_aside = make_set_aside()
-        self.own = OwnConfiguration(
+        self.own = OutlineReflector(
             cast("KubeClient", self),
             CONFIGMAPS,
             self._told,
-            keep=keeping(CONFIGMAPS),
+            keep=self._keep,
+            outline_of=Outline.of,
             is_needed=self.needed.__contains__,
             on_read=self._on_read,
             set_aside=self.set_aside,
             backoff=cast("Any", SimpleNamespace(next=lambda: 0.0, reset=lambda: None)),
         )
 
-    async def _pause(self, *_: Any, **__: Any) -> None:
-        await asyncio.sleep(0)
+    def _keep(self, obj: Json) -> Json | None:
+        outline = Outline.of(obj)
+        kept = keeping(CONFIGMAPS)(obj) if key_of(outline) in self.needed else outline
+        return None if obj.get("foreign") else kept
 
     def _told(self, event: WatchEvent) -> None:
         uid, version = event.object["metadata"]["uid"], version_of(event.object)
@@ -95,48 +75,18 @@ class World:
             self.waiting.add(key)
             self.own.want(key)
 
-    # The client
+    def change(self, name: str, **more: Any) -> None:
+        if "foreign" in self.objects.get(("default", name), ()):
+            self.delete(name)
+        self.put(configmap(name, v=str(self.revision + 1), **more))
 
-    async def pages(self, *_: Any, **__: Any) -> AsyncGenerator[Page]:
-        yield Page(list(self.objects.values()), str(self.revision))
-
-    async def follow(
-        self, _: Any, __: Any, on_event: Callable[[WatchEvent], None], **options: Any
-    ) -> None:
-        self.position = int(options["resource_version"])
-        self.on_event = on_event
-        self.watch = asyncio.get_running_loop().create_future()
-        try:
-            await self.watch
-        finally:
-            self.watch = None
-
-    async def get(self, _: Any, name: str, namespace: str) -> Json:
-        read = Read((namespace, name))
-        self.reads.append(read)
-        await read.arrived
-        if read.answer is None:
-            raise NotFound(404, "NotFound", f"configmaps {name}")
-        return read.answer
-
-    # What happens
-
-    def change(self, name: str, *, delete: bool = False, **more: Any) -> None:
-        key = "default", name
-        self.revision += 1
-        before = self.objects.pop(key, None)
-        made = configmap(name, v=str(self.revision), **more)
-        uid = before["metadata"]["uid"] if before else f"u{self.revision}"
-        made["metadata"] |= {"uid": uid, "resourceVersion": str(self.revision)}
-        type_: Any = "DELETED" if delete else "MODIFIED" if before else "ADDED"
-        if delete and before is None:
-            return
-        if not delete:
-            self.objects[key] = made
-        self.log.append((self.revision, WatchEvent(type_, made)))
+    def become_foreign(self, name: str) -> None:
+        """Make it one that is not kept at all."""
+        if ("default", name) in self.objects:
+            self.put({**configmap(name), "foreign": True})
 
     def delete(self, name: str) -> None:
-        self.change(name, delete=True)
+        self.remove(("default", name))
 
     def need(self, name: str) -> None:
         self.needed.add(("default", name))
@@ -147,32 +97,6 @@ class World:
         if key in self.needed:
             self.needed.discard(key)
             self.own.reduce(key)
-
-    def answer(self, number: int) -> None:
-        """Read what was asked for, as it is now."""
-        waiting = [read for read in self.reads if not read.is_answered]
-        if waiting:
-            read = waiting[number % len(waiting)]
-            read.answer, read.is_answered = self.objects.get(read.key), True
-
-    def arrive(self, number: int) -> None:
-        answered = [read for read in self.reads if read.is_answered]
-        if answered:
-            read = answered[number % len(answered)]
-            self.reads.remove(read)
-            read.arrived.set_result(None)
-
-    def show(self, count: int) -> None:
-        """Let the watch show some events."""
-        for revision, event in self.log:
-            if self.watch and self.position < revision and count:
-                self.position = revision
-                count -= 1
-                self.on_event(event)
-
-    def expire(self) -> None:
-        if self.watch and not self.watch.done():
-            self.watch.set_exception(Gone(410, "Expired", "too old"))
 
     # What is to be
 
@@ -185,24 +109,16 @@ class World:
                 assert key in self.needed, f"{key} is whole for nobody"
                 assert obj["data"]["v"] == version_of(obj)
 
-    async def settle(self) -> None:
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-
     async def finish(self) -> None:
         """Let everything arrive; then the store is what the API has."""
-        self.show(len(self.log))
         async with asyncio.timeout(2):
-            await self.settle()
-            while self.reads or self.waiting:
-                self.answer(0)
-                self.arrive(0)
-                await asyncio.sleep(0)
+            await self.all_arrives(lambda: self.waiting)
         self.check()
+        kept = {key: obj for key, obj in self.objects.items() if "foreign" not in obj}
         found = {key: version_of(obj) for key, obj in self.own.store.items()}
-        assert found == {key: version_of(obj) for key, obj in self.objects.items()}
+        assert found == {key: version_of(obj) for key, obj in kept.items()}
         whole = {key for key, obj in self.own.store.items() if not isinstance(obj, Outline)}
-        assert whole == self.needed & self.objects.keys()
+        assert whole == self.needed & kept.keys()
 
 
 async def live(steps: list[tuple[Any, ...]]) -> World:
@@ -237,6 +153,9 @@ happening = st.one_of(
     st.tuples(st.just("show"), st.integers(1, 4)),
     st.tuples(st.just("show"), st.integers(1, 4)),
     st.tuples(st.just("expire")),
+    st.tuples(st.just("expire_slowly")),
+    st.tuples(st.just("list_arrives")),
+    st.tuples(st.just("become_foreign"), names),
 )
 
 
@@ -248,7 +167,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_configuration, "_AGAIN", 0.0)
+    monkeypatch.setattr(outlines, "_AGAIN", 0.0)
 
 
 @given(steps=st.lists(happening, min_size=5, max_size=60))
@@ -261,6 +180,7 @@ def test_whatever_comes_first_the_store_does_not_go_back(
 
 CHANGED, GONE, NEEDED = ("change", "a"), ("delete", "a"), ("need", "a")
 ANSWERED, ARRIVES, SHOWN = ("answer", 0), ("arrive", 0), ("show", 1)
+SLOW, LISTED = ("expire_slowly",), ("list_arrives",)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +210,22 @@ ANSWERED, ARRIVES, SHOWN = ("answer", 0), ("arrive", 0), ("show", 1)
         pytest.param(
             [CHANGED, SHOWN, NEEDED, ANSWERED, ("need_no_more", "a"), ARRIVES],
             id="it-is-needed-no-more-when-it-comes",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, SLOW, CHANGED, ANSWERED, ARRIVES, LISTED],
+            id="what-was-read-is-ahead-of-a-list",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, ANSWERED, CHANGED, SLOW, LISTED, ARRIVES],
+            id="a-list-is-ahead-of-what-was-read",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, GONE, SLOW, CHANGED, ANSWERED, ARRIVES, LISTED],
+            id="its-successor-was-read-while-all-is-listed",
+        ),
+        pytest.param(
+            [CHANGED, SHOWN, NEEDED, ("become_foreign", "a"), ANSWERED, ARRIVES, SHOWN],
+            id="it-is-none-of-those-that-are-kept-when-it-is-read",
         ),
         pytest.param(
             [NEEDED, CHANGED, SHOWN, ("need_no_more", "a")], id="what-is-needed-no-more-is-reduced"
@@ -348,6 +284,24 @@ async def test_a_read_that_cannot_succeed_is_set_aside(
     await world.settle()
     assert A in world.own.aside
     assert A not in world.waiting
+
+
+@pytest.mark.parametrize("happens", ["delete", "become_foreign"])
+async def test_what_is_there_no_more_is_not_read_again_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    monkeypatch.setattr(outlines, "_AGAIN", 1000.0)
+    world.change("a")
+    world.show(1)
+    world.need("a")
+    await world.settle()
+    getattr(world, happens)("a")
+    world.answer(0)
+    world.arrive(0)
+    await world.settle()
+    assert not world.reads
+    world.show(1)
+    assert world.own.store == {}
 
 
 @pytest.mark.parametrize(
