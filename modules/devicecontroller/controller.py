@@ -109,6 +109,7 @@ class _Controller:
                 delivered,
                 on_foreign_alpha=self._read_again,
                 on_foreign_beta=self._unsure,
+                on_forgotten_beta=self._forgotten,
             )
         replica = self._replica
         self._edges = Edges(
@@ -262,6 +263,9 @@ class _Controller:
 
     def _unsure(self, node: str, item: Item) -> None:
         self._beta.updater.unsure(node, item)
+
+    def _forgotten(self, nodes: set[str]) -> None:
+        self._beta.forget(nodes)
 
     def _read_again(self, node: str) -> None:
         """Begin anew with a node of which another replica has written the record, if it is here."""

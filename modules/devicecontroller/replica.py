@@ -36,8 +36,12 @@ class Replica:
         *,
         on_foreign_alpha: Callable[[str], None],
         on_foreign_beta: Callable[[str, Item], None],
+        on_forgotten_beta: Callable[[set[str]], None],
     ) -> None:
-        """Set up; the callbacks get nodes of which another replica has written the record."""
+        """Set up; the callbacks get nodes of which another replica has written the record.
+
+        `on_forgotten_beta` gets nodes that have gone for long.
+        """
         namespace = settings.kubernetes.namespace or None
         self.alpha = Takeovers(
             client,
@@ -55,6 +59,7 @@ class Replica:
             namespace=namespace,
             versions_count=lambda _: True,
             on_foreign=on_foreign_beta,
+            on_forgotten=on_forgotten_beta,
         )
         self.election = Election(
             client,

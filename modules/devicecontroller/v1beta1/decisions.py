@@ -9,6 +9,7 @@ import ipc
 from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of
 from modules.common.kube import Key, Object
 from modules.common.sync.journal import Item, Row
+from modules.common.sync.outlines import Outline
 from modules.common.sync.record import Record
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.v1beta1 import messages
@@ -35,9 +36,18 @@ class Decisions:
     """Decides what is sent about each object; what is about to be sent is recorded."""
 
     def __init__(
-        self, inventory: Inventory, record: Record, edges: Edges, has_statuses: Callable[[], bool]
+        self,
+        inventory: Inventory,
+        record: Record,
+        edges: Edges,
+        has_statuses: Callable[[], bool],
+        read_whole: Callable[[Key], None],
     ) -> None:
-        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
+        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
+
+        `read_whole` has a device read of which there is an outline; it is made due again then.
+        """
+        self._read_whole = read_whole
         self._inventory = inventory
         self._record = record
         self._edges = edges
@@ -125,6 +135,9 @@ class Decisions:
             return Change(self._deletion(node, item, row), "")
         if obj is None or self.is_current(node, item) or self.missing_model(node, item):
             return None
+        if isinstance(obj, Outline):
+            self._read_whole(item[1:])
+            return None
         is_known = row is not None and row.uid == uid_of(obj) and bool(row.seen)
         operation = messages.UPDATE if is_known else messages.INSERT
         self._record_update(node, item, obj)
@@ -178,7 +191,8 @@ class Decisions:
     def _deletion(self, node: str, item: Item, row: Row) -> ipc.Message:
         type_, key = item[0], item[1:]
         known_states = (self._last.get(item), self.object_of(item))
-        last = next((each for each in known_states if each and uid_of(each) == row.uid), None)
+        whole = (each for each in known_states if each and not isinstance(each, Outline))
+        last = next((each for each in whole if uid_of(each) == row.uid), None)
         content = for_edge(type_, last) if last else remains(type_, key, row.uid, row.payload or "")
         return messages.change(node, messages.DELETE, type_, key, content)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ipc
@@ -41,6 +41,7 @@ from modules.devicecontroller.v1beta1.objects import (
     keep_written,
     reader,
 )
+from modules.devicecontroller.v1beta1.own_devices import OwnDevices
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
 from supervisor.api import ModuleContext
@@ -92,6 +93,7 @@ class Devices:
             edges,
             set_aside,
             has_statuses=has_statuses,
+            read_whole=self._read_whole,
             weaken=takeovers.weaken if takeovers is not None else None,
         )
         self._is_replica = takeovers is not None
@@ -127,15 +129,19 @@ class Devices:
             "set_aside": set_aside,
         }
         is_alone = definitions.is_v1beta1_alone
-        self._devices = Reflector(
-            client,
-            DEVICES_V1BETA1,
-            changes.device_changed,
-            store=inventory.devices,
-            keep=reader(DEVICE, DEVICES_V1BETA1, is_alone),
-            on_aside=changes.device_aside_changed,
+        of_devices: Any = {
+            "keep": reader(DEVICE, DEVICES_V1BETA1, is_alone),
+            "on_aside": changes.device_aside_changed,
             **common,
-        )
+        }
+        what = client, DEVICES_V1BETA1, changes.device_changed
+        #: As one of several replicas: whole are those of the nodes that it serves.
+        self._own: OwnDevices | None = None
+        if self._is_replica:
+            self._own = OwnDevices(
+                *what, inventory=inventory, on_whole=self.updater.read, **of_devices
+            )
+        self._devices = self._own or Reflector(*what, store=inventory.devices, **of_devices)
         self._models = Reflector(
             client,
             DEVICEMODELS_V1BETA1,
@@ -177,7 +183,9 @@ class Devices:
             self._acceptance.enqueue(key)
 
     def retry_now(self) -> None:
-        """Retry all failed writes at once, after an outage of the API."""
+        """Retry all that has failed at once, after an outage of the API."""
+        if self._own is not None:
+            self._own.retry_now()
         self.writer.queue.retry_now()
         self._acceptance.queue.retry_now()
 
@@ -214,6 +222,19 @@ class Devices:
         else:
             self.updater.ids_changed(node)
         self.edge_changed(node)
+
+    def arrives(self, node: str) -> None:
+        """Note a node that is about to be served, as one of several replicas."""
+        if self._own is not None:
+            self._own.serve(node)
+
+    def forget(self, nodes: Iterable[str]) -> None:
+        """Forget what only the replica needs that serves these nodes: they have gone for long."""
+        if self._own is not None:
+            self._own.forget(nodes)
+        for node in nodes:
+            for key in self._inventory.on_node(node):
+                self.writer.forget(key)
 
     def connected(self, node: str) -> None:
         """Send a connected node what it has not acknowledged."""
@@ -271,6 +292,10 @@ class Devices:
         self._hear_from(node)
         request = ListRequest(message.id, event_id_of(message.content), done)
         self.updater.send_list(node, request)
+
+    def _read_whole(self, key: Key) -> None:
+        if self._own is not None:
+            self._own.want(key)
 
     def _has_node(self, node: str) -> bool:
         return ("", node) in self._inventory.known_nodes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -22,6 +22,7 @@ from modules.common.kube import (
     check,
     is_name,
 )
+from modules.common.sync.outlines import Outline
 from modules.devicecontroller.native import ALPHA, BETA, native_to
 from modules.devicecontroller.v1beta1.shapes import STATUS
 
@@ -30,7 +31,32 @@ RESOURCES: Final[dict[str, Resource]] = {
     MODEL_TYPE: DEVICEMODELS_V1BETA1,
 }
 
+#: What an outline has of a device's metadata: with the time, which of several has a name is known.
+_METADATA: Final = ("namespace", "name", "uid", "resourceVersion", "creationTimestamp")
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class DeviceOutline(Outline):
+    """All of a device but what its node alone is sent, and its twins, if it has any.
+
+    It answers what is asked of a device before it is sent: whether a node has it, by what name and
+    in which state; what a list says of it; which properties it has; and its conditions.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, obj: Any) -> Self:
+        """Return the outline of a device as the store has it."""
+        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        kept = {field: metadata[field] for field in _METADATA if field in metadata}
+        if description := (metadata.get("labels") or {}).get("description"):
+            kept["labels"] = {"description": description}
+        outline = cls(metadata=kept, spec=_outline_of_spec(spec), digest=digest_of(obj))
+        if conditions := (obj.get("status") or {}).get("conditions"):
+            outline["status"] = {"conditions": conditions}
+        return outline
 
 
 def protocol_of(type_: str, obj: Object) -> str:
@@ -59,6 +85,9 @@ def version_of(obj: Object) -> str:
 
 def digest_of(obj: Object) -> str:
     """Return a digest of what is sent when it changes: as in Go the spec alone."""
+    if isinstance(obj, DeviceOutline):
+        digest: str = obj["digest"]
+        return digest
     return hashlib.sha256(_encode(obj.get("spec") or {})).hexdigest()[:16]
 
 
@@ -127,6 +156,21 @@ def keep_status(obj: Any) -> Object:
     """Reduce a DeviceStatus; raises BadObject if it is malformed."""
     check(obj, STATUS)
     return _kept(obj)
+
+
+def _outline_of_spec(spec: Object) -> Object:
+    model = (spec.get("deviceModelRef") or {}).get("name")
+    protocol = (spec.get("protocol") or {}).get("protocolName")
+    return {
+        "nodeName": spec.get("nodeName"),
+        "deviceModelRef": {"name": model},
+        "protocol": {"protocolName": protocol},
+        "properties": [
+            {"name": each["name"]}
+            for each in spec.get("properties") or ()
+            if each and each.get("name")
+        ],
+    }
 
 
 def _check_names(obj: Object) -> None:

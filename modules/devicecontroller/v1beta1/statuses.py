@@ -24,6 +24,7 @@ from modules.common.kube import (
     SetAside,
     Subject,
 )
+from modules.common.sync.outlines import Outline
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
@@ -70,6 +71,7 @@ class StatusWriter:
         has_statuses: Callable[[], bool],
     ) -> None:
         """Set up; `has_statuses` says whether the API server serves DeviceStatus."""
+        self._client = client
         self._inventory = inventory
         self._set_aside = set_aside
         self._status_patcher = StatusPatcher(client, DEVICESTATUSES, keep_status, subresource="")
@@ -99,7 +101,7 @@ class StatusWriter:
             self.statuses.forget(device)
 
     def forget(self, device: Key) -> None:
-        """Forget a device that has been deleted, or has moved to another node."""
+        """Forget a device that has been deleted, or has moved to another node, or went with it."""
         self._latest.pop(device, None)
         self._written.pop(device, None)
         self.statuses.forget(device)
@@ -124,7 +126,7 @@ class StatusWriter:
             if self.statuses.are_served():
                 await self._write_status(key, device, change, properties)
             elif change:
-                newest = self._newest(key, device)
+                newest = await self._newest(key, device)
                 self._written[key] = await _patch(self._device_patcher, newest, change, properties)
         except NotFound:
             self._written.pop(key, None)
@@ -147,12 +149,18 @@ class StatusWriter:
             written = await _patch(self._status_patcher, status, change, properties)
             self.statuses.note(key, written)
 
-    def _newest(self, key: Key, device: Object) -> Object:
-        """Return what was written last, if that is newer than what the watch has shown."""
-        written = self._written.get(key)
+    async def _newest(self, key: Key, device: Object) -> Object:
+        """Return what was written last, if that is newer than what the watch has shown.
+
+        It is read if there is an outline of it, which lacks the twins.
+        """
+        newest, written = device, self._written.get(key)
         if written and uid_of(written) == uid_of(device):
-            return max(device, written, key=version_number)
-        return device
+            newest = max(device, written, key=version_number)
+        if isinstance(newest, Outline):
+            namespace, name = key
+            return keep_written(await self._client.get(DEVICES_V1BETA1, name, namespace))
+        return newest
 
 
 async def _patch(

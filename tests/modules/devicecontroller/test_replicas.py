@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +14,6 @@ from modules.common.kube import (
     DEVICES,
     DEVICES_V1BETA1,
     DEVICESTATUSES,
-    OBJECTSYNCS,
-    NotFound,
 )
 from modules.common.sync.connectivity import REQUEST_EXIST
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
@@ -25,7 +21,7 @@ from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
 from modules.devicecontroller import upstream
 from modules.devicecontroller.status.status_patch import StatusPatcher
-from supervisor.api import KubernetesSettings, ReplicasSettings
+from supervisor.api import KubernetesSettings
 from tests.modules.devicecontroller import beta, samples
 from tests.modules.devicecontroller.api import TIMEOUT, Api
 from tests.modules.devicecontroller.beta import (
@@ -39,64 +35,20 @@ from tests.modules.devicecontroller.beta import (
     moves,
 )
 from tests.modules.devicecontroller.controller import Controller, running
+from tests.modules.devicecontroller.replicas import (
+    Json,
+    has_device,
+    is_recorded,
+    replica,
+    sync_of,
+    two_replicas,
+)
 from tests.support.waiting import eventually
-
-Json = dict[str, Any]
 
 EDGE_UPDATED = f"device/{beta.ID}/twin/edge_updated"
 
 
 pytestmark = pytest.mark.usefixtures("object_syncs_soon")
-
-
-@asynccontextmanager
-async def replica(api: Api, name: str, **settings: Any) -> AsyncIterator[Controller]:
-    directory = api.settings.data_dir
-    own = replace(
-        api.settings,
-        data_dir=directory / name,
-        kubernetes=KubernetesSettings(kubeconfig=str(directory / "kubeconfig")),
-        replicas=ReplicasSettings(
-            enabled=True, name=name, **({"namespace": "default", "lease_duration": 3.0} | settings)
-        ),
-    )
-    async with running(own, record="objectsync") as controller:
-        yield controller
-
-
-@asynccontextmanager
-async def two_replicas(api: Api) -> AsyncIterator[tuple[Controller, Controller]]:
-    async with replica(api, "a") as a, replica(api, "b") as b:
-        yield a, b
-
-
-async def sync_of(api: Api, obj: Json) -> Json | None:
-    try:
-        return await api.client.get(OBJECTSYNCS, f"{NODE}.{obj['metadata']['uid']}", "default")
-    except NotFound:
-        return None
-
-
-async def is_recorded(api: Api, obj: Json) -> None:
-    """Wait until the API has that the node has acknowledged an object."""
-
-    def acknowledged(sync: Json | None) -> bool:
-        version = ((sync or {}).get("status") or {}).get("objectResourceVersion")
-        return version not in (None, "0")
-
-    await eventually(lambda: sync_of(api, obj), acknowledged)
-
-
-async def has_device(api: Api, controller: Controller) -> tuple[Edge, Json]:
-    """Have a connected edge of today take a device."""
-    model = await make_model(api)
-    device = await make_device(api)
-    edge = Edge(controller)
-    await edge.connect()
-    await edge.takes_device()
-    await is_recorded(api, model)
-    await is_recorded(api, device)
-    return edge, device
 
 
 async def test_a_device_that_is_deleted_while_its_edge_moves_is_deleted_on_the_edge(
