@@ -1,7 +1,8 @@
-"""What a fleet's pods and Secrets take in one EdgeController, alone and as one of several.
+"""What the objects of a fleet take in one cloudcore alone, and in one of several.
 
-Each case runs in a process of its own, on pods of a Deployment, and on Secrets of 4 kB of which no
-pod needs any, which are made when they are listed: python -m bench.replica_memory [PODS].
+Each case runs in a process of its own, on objects that are made when they are listed: pods of a
+Deployment, Secrets of 4 kB of which no pod needs any, and devices of ten properties, as many of
+each: python -m bench.replica_memory [PODS].
 """
 
 from __future__ import annotations
@@ -17,9 +18,22 @@ from typing import Any, Final, cast
 import msgspec
 import psutil
 
-from modules.common.kube import PODS, SECRETS, KubeClient, Page, Reflector, Resource
+from modules.common.kube import (
+    DEVICES_V1BETA1,
+    PODS,
+    SECRETS,
+    KubeClient,
+    Page,
+    Reflector,
+    Resource,
+    WatchEvent,
+)
 from modules.common.sync.outlines import Outline, OutlineReflector
 from modules.common.sync.record import Record
+from modules.devicecontroller.v1beta1.inventory import Inventory
+from modules.devicecontroller.v1beta1.objects import reader
+from modules.devicecontroller.v1beta1.own_devices import OwnDevices
+from modules.devicecontroller.v1beta1.shapes import DEVICE
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
 from modules.edgecontroller.downstream.state import State
@@ -28,13 +42,14 @@ from modules.edgecontroller.objects import keeping
 
 _ON_A_NODE: Final = 10
 _OF_SECRETS: Final = ("whole", "outlines")
+_OF_DEVICES: Final = ("all-devices", "third-of-devices", "no-devices")
 _PAGE: Final = 500
 
 
 class Api:
-    """Lists pods or Secrets, of which none is kept here."""
+    """Lists pods, Secrets or devices, of which none is kept here."""
 
-    module = "edgecontroller"
+    module = "bench"
     health = SimpleNamespace(served=lambda _: None)
 
     def __init__(self, count: int) -> None:
@@ -54,7 +69,7 @@ class Api:
             last = first + _ON_A_NODE
         for start in range(first, last, page_size or last):
             numbers = range(start, min(last, start + (page_size or last)))
-            make = _pod if resource is PODS else _secret
+            make = _MAKERS[resource.kind]
             text = msgspec.json.encode([make(number) for number in numbers])
             yield Page(msgspec.json.decode(text), "1000000000")
 
@@ -114,6 +129,87 @@ def _secret(number: int) -> Any:
         "creationTimestamp": "2026-01-01T00:00:00Z",
     }
     return {"metadata": metadata, "type": "Opaque", "data": {"key": f"{number:04000}"}}
+
+
+def _device(number: int) -> Any:
+    """Return a device of ten properties, each with what its mapper needs, that is accepted."""
+    properties = [
+        {
+            "name": f"temperature-{property_}",
+            "desired": {"value": "20", "metadata": {"type": "int", "timestamp": "1767225600000"}},
+            "visitors": {
+                "protocolName": "modbus",
+                "configData": {"register": "HoldingRegister", "offset": property_, "limit": 1},
+            },
+            "reportCycle": 10000,
+            "collectCycle": 10000,
+            "reportToCloud": True,
+        }
+        for property_ in range(10)
+    ]
+    condition = {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Accepted",
+        "message": "the device is valid",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    return {
+        "metadata": {
+            "name": f"sensor-{number}",
+            "namespace": "default",
+            "uid": f"7e2f2d9a-1111-4222-8333-{number:012}",
+            "resourceVersion": str(1000 + number),
+            "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"description": "temperature"},
+        },
+        "spec": {
+            "nodeName": f"edge-{number // _ON_A_NODE}",
+            "deviceModelRef": {"name": "sensor"},
+            "protocol": {
+                "protocolName": "modbus",
+                "configData": {"serialPort": "/dev/ttyS0", "baudRate": 9600, "slaveID": number},
+            },
+            "properties": properties,
+        },
+        "status": {"conditions": [condition]},
+    }
+
+
+_MAKERS: Final[dict[str, Callable[[int], Any]]] = {
+    "Pod": _pod,
+    "Secret": _secret,
+    "Device": _device,
+}
+
+
+async def _measure_devices(case: str, count: int) -> None:
+    before = _resident()
+    inventory = Inventory({})
+
+    def handle(event: WatchEvent) -> None:
+        inventory.add(event.object)
+
+    what: Any = cast("KubeClient", Api(count)), DEVICES_V1BETA1, handle
+    keep = reader(DEVICE, DEVICES_V1BETA1, lambda: True)
+    if case == "all-devices":
+        reflector = Reflector(*what, store=inventory.devices, keep=keep)
+    else:
+        reflector = own = OwnDevices(
+            *what, inventory=inventory, keep=keep, on_whole=lambda *_: None
+        )
+        if case == "third-of-devices":
+            for number in range(0, count // _ON_A_NODE, 3):
+                own.serve(f"edge-{number}")
+    running = asyncio.create_task(reflector.run())
+    await reflector.synced()
+    gc.collect()
+    whole = sum(not isinstance(device, Outline) for device in reflector.store.values())
+    mib = (_resident() - before) / 2**20
+    print(f"{case:16} {whole:>8,} of {count:,} devices whole {mib:>8.1f} MiB", flush=True)
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 async def _measure_secrets(case: str, count: int) -> None:
@@ -177,10 +273,11 @@ def main() -> None:
     if len(sys.argv) == 3:
         case, number = sys.argv[1], int(sys.argv[2])
         measure = _measure_secrets if case in _OF_SECRETS else _measure
+        measure = _measure_devices if case in _OF_DEVICES else measure
         asyncio.run(measure(case, number))
         return
     count = sys.argv[1] if len(sys.argv) > 1 else "20000"
-    for case in ("all", "third", "none", "gone", *_OF_SECRETS):
+    for case in ("all", "third", "none", "gone", *_OF_SECRETS, *_OF_DEVICES):
         subprocess.run([sys.executable, "-m", "bench.replica_memory", case, count], check=True)
 
 

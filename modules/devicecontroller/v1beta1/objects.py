@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import Any, Final, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -37,6 +38,15 @@ _METADATA: Final = ("namespace", "name", "uid", "resourceVersion", "creationTime
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+class _Kind(dict[str, Any]):
+    """What an outline has of a spec but the node: outlines of many devices share it."""
+
+    __slots__ = ("__weakref__",)
+
+
+_kinds: Final[WeakValueDictionary[Any, _Kind]] = WeakValueDictionary()
+
+
 class DeviceOutline(Outline):
     """All of a device but what its node alone is sent, and its twins, if it has any.
 
@@ -44,7 +54,8 @@ class DeviceOutline(Outline):
     in which state; what a list says of it; which properties it has; and its conditions.
     """
 
-    __slots__ = ()
+    __slots__ = ("_kind",)
+    _kind: _Kind
 
     @classmethod
     def of(cls, obj: Any) -> Self:
@@ -53,7 +64,10 @@ class DeviceOutline(Outline):
         kept = {field: metadata[field] for field in _METADATA if field in metadata}
         if description := (metadata.get("labels") or {}).get("description"):
             kept["labels"] = {"description": description}
-        outline = cls(metadata=kept, spec=_outline_of_spec(spec), digest=digest_of(obj))
+        kind = _kind_of(spec)
+        spec_kept = {"nodeName": spec.get("nodeName"), **kind}
+        outline = cls(metadata=kept, spec=spec_kept, digest=digest_of(obj))
+        outline._kind = kind  # which is forgotten with the last of its outlines
         if conditions := (obj.get("status") or {}).get("conditions"):
             outline["status"] = {"conditions": conditions}
         return outline
@@ -158,19 +172,19 @@ def keep_status(obj: Any) -> Object:
     return _kept(obj)
 
 
-def _outline_of_spec(spec: Object) -> Object:
+def _kind_of(spec: Object) -> _Kind:
     model = (spec.get("deviceModelRef") or {}).get("name")
     protocol = (spec.get("protocol") or {}).get("protocolName")
-    return {
-        "nodeName": spec.get("nodeName"),
-        "deviceModelRef": {"name": model},
-        "protocol": {"protocolName": protocol},
-        "properties": [
-            {"name": each["name"]}
-            for each in spec.get("properties") or ()
-            if each and each.get("name")
-        ],
-    }
+    properties = spec.get("properties") or ()
+    names = tuple(each["name"] for each in properties if each and each.get("name"))
+    kind = _kinds.get((model, protocol, names))
+    if kind is None:
+        kind = _kinds[model, protocol, names] = _Kind(
+            deviceModelRef={"name": model},
+            protocol={"protocolName": protocol},
+            properties=[{"name": name} for name in names],
+        )
+    return kind
 
 
 def _check_names(obj: Object) -> None:

@@ -7,6 +7,7 @@ than what it has, and in the end it has what the API has.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -392,3 +393,12 @@ def test_an_outline_answers_as_the_whole_device(device: Object) -> None:
         inventory.devices[key_of(obj)] = obj
     seniorities = [each._seniority(key_of(device)) for each in named]
     assert seniorities[0] == seniorities[1]
+
+
+def test_outlines_of_one_kind_share_what_they_have_in_common_and_it_goes_with_the_last() -> None:
+    both = [DeviceOutline.of(beta.device(name, properties=[{"name": "own"}])) for name in "ab"]
+    parts = [outline["spec"]["properties"] for outline in both]
+    assert parts[0] is parts[1]
+    common = weakref.ref(both[0]._kind)
+    del both
+    assert common() is None
