@@ -126,9 +126,12 @@ class State:
         return self.stores[target.type].get((target.namespace, target.name))
 
     def desired(self, target: Target) -> Object | None:
-        """Return the object that the node should have; None if it should have none."""
+        """Return the object that the node should have; None if it should have none.
+
+        None, too, of which there is an outline and which is set aside: it cannot be read.
+        """
         obj = self.known(target)
-        if obj is None:
+        if obj is None or (isinstance(obj, Outline) and self.is_aside(target.item)):
             return None
         if target.type == POD and node_of(obj) != target.node:
             return None

@@ -393,3 +393,18 @@ async def test_configuration_that_a_node_has_is_not_read(
     monkeypatch.setattr(OutlineReflector, "want", pytest.fail)
     await replica.connect(generation=V1_23)
     assert about_pods(await drain(replica)) == []
+
+
+async def test_configuration_that_cannot_be_used_when_it_is_read_is_not_sent(
+    replica: Cloud,
+) -> None:
+    """A node keeps what it has of it; its outline would be an empty object there."""
+    await make_configuration(replica, "other")
+    bad = {**configmap("bad"), "immutable": "yes"}
+    await replica.api.create(CONFIGMAPS, bad, "default")
+    await replica.api.create(CONFIGMAPS, configmap("good", key="value"), "default")
+    await replica.connect(generation=V1_23)
+    await replica.api.create(PODS, pod("p", spec=using("bad", "good")), "default")
+    sent = [await replica.next() for _ in range(2)]
+    names = [each.resource.rpartition("default/")[2] for each in sent]
+    assert names == ["configmap/good", "pod/p"]
