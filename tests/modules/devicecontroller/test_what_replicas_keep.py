@@ -197,7 +197,12 @@ async def test_the_devices_of_a_node_that_has_gone_for_long_are_reduced(
     monkeypatch.setattr(OwnDevices, "forget", noted)
     async with replica(api, "a") as a:
         edge, _ = await has_device(api, a)
+        second = beta.twin_update(power_status="ON").replace(b'"edge": 1', b'"edge": 2')
+        await edge.reports(EDGE_UPDATED, second)
         await edge.disconnect()
         await forgotten.wait()
         await changes_while_away(api, edge)
         assert reads == [LED]
+        # What it has reported before is forgotten, too, and this is not older than that.
+        await edge.reports(EDGE_UPDATED, beta.twin_update(power_status="OFF"))
+        await twins_of(api, DEVICESTATUSES, **{"power-status": "OFF"})
