@@ -19,12 +19,12 @@ from typing import Any, Final
 import msgspec
 import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
-from lightkube.config.models import NameValue, User, UserExec
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig, to_mapping
+from lightkube.config.models import Cluster, NameValue, User, UserExec
 from lightkube.core.exceptions import ConfigError
 
 from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
-from modules.common.kube.proxies import Proxy, proxy_for
+from modules.common.kube.proxies import Proxy, proxy_at, proxy_for
 from supervisor.api import Settings
 
 #: A file's inode, time of modification in nanoseconds, and size.
@@ -35,6 +35,13 @@ UNUSABLE: Final = (
     *(ConfigError, OSError, AttributeError, KeyError, TypeError, ValueError),
     *(msgspec.MsgspecError, yaml.YAMLError),
 )
+
+
+class KubeconfigCluster(Cluster):
+    """A cluster with the fields that lightkube does not read."""
+
+    proxy_url: str = msgspec.field(name="proxy-url", default="")
+    server_name: str | None = msgspec.field(name="tls-server-name", default=None)
 
 
 @dataclass
@@ -102,6 +109,8 @@ class Access:
     #: The certificates of the server's CA in PEM; empty if the kubeconfig names none.
     authority: str = ""
     proxy: Proxy | None = None
+    #: The name that the server's certificate is for, if it is not that of its URL.
+    server_name: str | None = None
     #: The kubeconfig and the files that it refers to, with their versions.
     sources: tuple[Path, ...] = ()
     versions: tuple[FileVersion | None, ...] = ()
@@ -138,9 +147,19 @@ def load_access(settings: Settings) -> Access:
             tls = verify_cluster(config.cluster, user, config.abs_file, trust_env=True)
         authenticator = Authenticator(user_auth(user))
         authority = _authority(config)
-        proxy = proxy_for(server)
-        server = server.rstrip("/")
-        return Access(server, tls, authenticator, authority, proxy, paths + named, versions)
+        cluster = config.cluster
+        if not isinstance(cluster, KubeconfigCluster):
+            cluster = KubeconfigCluster()  # a bare URL, or of the pod
+        return Access(
+            server.rstrip("/"),
+            tls,
+            authenticator,
+            authority,
+            proxy_at(cluster.proxy_url) if cluster.proxy_url else proxy_for(server),
+            cluster.server_name,
+            sources=paths + named,
+            versions=versions,
+        )
     except UNUSABLE as error:
         raise ConfigurationError(f"cannot use {name(settings)}: {describe(error)}") from error
 
@@ -184,7 +203,9 @@ def select(settings: Settings, path: Path | None) -> SingleConfig:
     elif path is not None:
         if not path.exists():
             raise ConfigError("the file is not found")
-        config = KubeConfig.from_file(path)
+        document = yaml.safe_load(path.read_bytes())
+        config = KubeConfig.from_dict(document, fname=path)
+        config.clusters = to_mapping(document["clusters"], "cluster", factory=KubeconfigCluster)
     else:
         config = KubeConfig.from_server(kubernetes.master)
     selected = config.get(kubernetes.context or None)

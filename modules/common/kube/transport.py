@@ -210,6 +210,7 @@ class Transport:
                     data=request.data,
                     headers=headers,
                     ssl=access.tls or True,
+                    server_hostname=access.server_name,
                     proxy=proxy and proxy.url,
                     proxy_headers=proxy and proxy.headers,
                     timeout=request.timeout,

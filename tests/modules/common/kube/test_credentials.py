@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 import stat
 import sys
 from pathlib import Path
@@ -13,16 +14,18 @@ from modules.common.kube import (
     CredentialsUnavailable,
     KubeClient,
     Unauthorized,
+    Unreachable,
 )
 from modules.common.kube.credentials import kubeconfig_path, load_access
+from modules.common.pki.certificates import Pki
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.fake_api_server import FakeServer, refuses, replies
 
 
-def write_kubeconfig(directory: Path, server: str, user: dict[str, Any]) -> Path:
+def write_kubeconfig(directory: Path, server: str, user: dict[str, Any], **cluster: str) -> Path:
     path = directory / "config"
     config = {
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
         "users": [{"name": "u", "user": user}, {"name": "other", "user": {"token": "other"}}],
         "contexts": [
             {"name": "x", "context": {"cluster": "c", "user": "u"}},
@@ -136,6 +139,30 @@ async def test_exec_plugin_that_fails(server: FakeServer, tmp_path: Path) -> Non
 
 def settings(directory: Path, **options: Any) -> Settings:
     return Settings(directory, directory, KubernetesSettings(**options))
+
+
+async def test_the_server_is_asked_for_the_certificate_that_the_kubeconfig_names(
+    pki: Pki, tmp_path: Path
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pki.server_cert, pki.server_key)
+    named: list[str | None] = []
+    tls.sni_callback = lambda _, name, __: named.append(name)
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=tls) as listening:
+        url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        authority = {"certificate-authority": str(pki.ca_cert)}
+        for name, reason in (("localhost", "broke off|disconnected"), ("nobody.example", "nobody")):
+            fields = authority | {"tls-server-name": name}
+            path = write_kubeconfig(tmp_path, url, {"token": "t"}, **fields)
+            settings = Settings(tmp_path, tmp_path, KubernetesSettings(kubeconfig=str(path)))
+            async with KubeClient.connect(settings) as client:
+                with pytest.raises(Unreachable, match=reason):
+                    await client.get(NODES, "n")
+    assert dict.fromkeys(named).keys() == {"localhost", "nobody.example"}
 
 
 def test_master_overrides_the_server(tmp_path: Path) -> None:

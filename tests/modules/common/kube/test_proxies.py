@@ -9,6 +9,7 @@ import pytest
 
 from modules.common.kube import NODES, ConfigurationError, KubeClient, Unreachable
 from modules.common.kube.proxies import proxy_for
+from tests.modules.common.kube.test_credentials import write_kubeconfig
 from tests.support.fake_api_server import FakeServer, replies
 
 API = "http://api.example"
@@ -80,6 +81,29 @@ async def test_a_proxy_that_is_no_url_is_told_of_without_its_password(
     assert "word" not in str(refused.value)
 
 
+async def test_the_proxy_of_a_kubeconfig_is_used_and_that_of_the_environment_is_not(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    path = write_kubeconfig(tmp_path, API, {"token": "t"}, **{"proxy-url": server.url})
+    settings = server.settings(tmp_path, master="", kubeconfig=str(path))
+    server.then(replies({}))
+    async with KubeClient.connect(settings) as client:
+        await client.get(NODES, "n")
+    assert [str(each.url) for each in server.requests] == [f"{API}/api/v1/nodes/n"]
+
+
+async def test_a_proxy_of_a_kubeconfig_that_cannot_be_used_is_refused(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    url = "socks5://user:word@p:1080"
+    path = write_kubeconfig(tmp_path, API, {"token": "t"}, **{"proxy-url": url})
+    settings = server.settings(tmp_path, master="", kubeconfig=str(path))
+    async with KubeClient.connect(settings) as client:
+        with pytest.raises(ConfigurationError, match=r"socks5://p:1080, has to be of http://"):
+            await client.get(NODES, "n")
+
+
 @pytest.mark.parametrize(
     ("server", "environment", "wants"),
     [
@@ -109,4 +133,4 @@ def test_a_proxy_of_https_is_told_of(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "https://user:word@p:3128")
     assert proxy_for(API) is None
-    assert "the proxy https://p:3128 of the environment is not used" in caplog.text
+    assert "in the environment, https://p:3128, is not used" in caplog.text
