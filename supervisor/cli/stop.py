@@ -8,6 +8,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,16 +50,18 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
 
         with asking():
             socket = socket_of(options)
+            before = _last_change(socket)
             done = []
             for module in modules:
                 with Progress(f"waiting for module {module} to stop", output):
                     done.append(verb(socket, "stop", module, timeout))
+            changes = client.request(socket, "GET", f"/events?since={before}")
         _print_stopped(done, output)
         if output != "json":
             _print_waiting(done)
-            _print_disorders({each["name"]: each["reason"] for each in done})
+            _print_disorders(_disorders(each for each in changes if each["module"] in modules))
         return
-    changes = _StateChanges(socket_of(options))
+    followed = _StateChanges(socket_of(options))
     try:
         answer = client.request(socket_of(options), "POST", "/stop")
     except client.NotRunning as error:
@@ -69,7 +72,7 @@ def stop(options: Globals, modules: tuple[str, ...], timeout: float, output: str
     pid = int(answer["pid"])
     with Progress(f"waiting for cloudcore, process {pid}, to exit", output) as progress:
         _wait(pid, timeout, socket_of(options), progress)
-    disorders = changes.disorders()
+    disorders = _disorders(followed.changes())
     _print_stopped({"pid": pid, "not_in_order": disorders}, output)
     if output != "json":
         _print_disorders(disorders)
@@ -85,28 +88,37 @@ class _StateChanges:
         self._thread.start()
         self._follows.wait(_FOLLOWED)
 
-    def disorders(self) -> dict[str, str]:
-        """Return what went wrong by module, once cloudcore has exited."""
+    def changes(self) -> list[dict[str, Any]]:
+        """Return them, once cloudcore has exited."""
         self._thread.join(_FOLLOWED)
-        changes = [json.loads(line) for line in self._lines[1:]]
-        return {
-            change["module"]: change["reason"]
-            for change in changes
-            if (change["old"], change["new"]) == ("stopping", "stopped") and change["reason"]
-        }
+        return [json.loads(line) for line in self._lines[1:]]
 
     def _collect(self, socket: Path) -> None:
         try:
-            past = client.request(socket, "GET", "/events")
-            last = past[-1]["number"] if past else 1
+            since = max(0, _last_change(socket) - 1)
             # The last one comes at once: then those that follow come, too.
-            for line in client.stream(socket, f"/events?since={last - 1}&follow=true"):
+            for line in client.stream(socket, f"/events?since={since}&follow=true"):
                 self._lines.append(line)
                 self._follows.set()
         except (client.NotRunning, client.AdminError, LookupError, TypeError):
             pass  # it stops all the same
         finally:
             self._follows.set()
+
+
+def _last_change(socket: Path) -> int:
+    """Return the number of the last state change; raises as `client.request` does."""
+    past = client.request(socket, "GET", "/events")
+    return int(past[-1]["number"]) if past else 0
+
+
+def _disorders(changes: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return what went wrong by module, of modules that did not stop in order."""
+    return {
+        change["module"]: change["reason"]
+        for change in changes
+        if (change["old"], change["new"]) == ("stopping", "stopped") and change["reason"]
+    }
 
 
 def _print_stopped(stopped: Any, output: str) -> None:
@@ -125,9 +137,8 @@ def _print_waiting(stopped: list[dict[str, Any]]) -> None:
 
 def _print_disorders(disorders: dict[str, str]) -> None:
     for name, reason in disorders.items():
-        if reason:
-            see = f"what it was doing then was cut off, see `cloudcore crashes {name} --last`"
-            click.echo(f"{name} did not stop in order: {reason}; {see}", err=True)
+        see = f"what it was doing then was cut off, see `cloudcore crashes {name} --last`"
+        click.echo(f"{name} did not stop in order: {reason}; {see}", err=True)
 
 
 def _wait(pid: int, timeout: float, socket: Path, progress: Progress) -> None:

@@ -75,6 +75,9 @@ def test_stop_of_one_module_says_that_it_had_to_be_killed(tmp_path: Path) -> Non
         assert done.stderr.startswith(f"deaf did not stop in order: {KILLED}; ")
         assert "good did" not in done.stderr
         assert running.module("deaf")["reason"] == KILLED
+        for again in ("deaf", "raising"):  # was killed before; is disabled, which has a reason too
+            done = running.cli("stop", again)
+            assert (done.stdout, done.stderr) == ("stopped\n", "")
         done = running.cli("stop")
         assert (done.stdout, done.stderr) == ("stopped\n", "")  # it was stopped before
         running.wait_for(r"\nI.* all modules have stopped\n")
