@@ -60,7 +60,7 @@ async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
     before = pki.server_cert.read_bytes()
     # It was good enough when the module started, and some days later it is not.
     monkeypatch.setattr("modules.common.pki.certificates.RENEW_BEFORE", timedelta(days=5))
-    monkeypatch.setattr("modules.cloudhub.main._RENEWAL", 0.05)
+    monkeypatch.setattr("modules.common.pki.renewal._RENEWAL", 0.05)
     monkeypatch.setattr("modules.cloudhub.hub._REFRESH", 0.05)
     monkeypatch.setattr("modules.cloudhub.hub._SWEEP", 0.05)
     contexts = open_contexts({"cloudhub": "cloudhub"})
