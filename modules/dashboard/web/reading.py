@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -82,18 +83,14 @@ class Reading:
 
     async def crashes(self, _: web.Request) -> web.Response:
         """Answer with the crash reports, newest first, without stacks and output."""
-        reports = await self._admin.get("/crashes")
-        shown = [{name: each[name] for name in _OF_REPORT} for each in reports[-_MOST:]]
-        return document(shown[::-1])
+        return document(newest(await self._admin.get("/crashes"), _OF_REPORT))
 
     async def crash(self, request: web.Request) -> web.Response:
         return document(await self._admin.get(f"/crashes/{_name(request)}"))
 
     async def dead_letters(self, _: web.Request) -> web.Response:
         """Answer with the dead letters, newest first, without their content."""
-        letters = await self._admin.get("/dead-letters")
-        shown = [{name: each[name] for name in _OF_LETTER} for each in letters[-_MOST:]]
-        return document(shown[::-1])
+        return document(newest(await self._admin.get("/dead-letters"), _OF_LETTER))
 
     async def dead_letter(self, request: web.Request) -> web.Response:
         """Answer with one dead letter and its content."""
@@ -106,6 +103,12 @@ class Reading:
 
     async def tokens(self, _: web.Request) -> web.Response:
         return await _of_files(self._sources.access.tokens())
+
+
+def newest(found: list[dict[str, Any]], fields: Iterable[str]) -> dict[str, Any]:
+    """Return how many there are, and these fields of the newest ones."""
+    shown = [{name: each[name] for name in fields} for each in found[-_MOST:]]
+    return {"total": len(found), "newest": shown[::-1]}
 
 
 async def _of_files(reading: Any) -> web.Response:

@@ -12,6 +12,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.join_line import CannotJoin, Ports, join_command
 from modules.common.pki.certificates import ensure_pki
 from modules.common.pki.token_store import TokenStore
+from modules.dashboard.web.reading import newest
 from tests.modules.dashboard.visitor import Browser
 from tests.support.running import Running
 
@@ -26,8 +27,8 @@ async def test_dead_letters_with_content_replay_and_drop(
     first = box.put("good", encode(message), deliveries=3, reason="it crashed")
     second = box.put("good", b"\xc1broken", deliveries=3, reason="cannot be decoded")
     _, letters = await operator.get("/api/dead-letters")
-    assert {each["id"] for each in letters} == {first.id, second.id}
-    assert "payload" not in letters[0]
+    assert {each["id"] for each in letters["newest"]} == {first.id, second.id}
+    assert "payload" not in letters["newest"][0]
     _, letter = await operator.get(f"/api/dead-letters/{first.id}")
     assert HOSTILE in letter["content"]
     assert letter["operation"] == "insert"
@@ -35,8 +36,15 @@ async def test_dead_letters_with_content_replay_and_drop(
     assert "cannot be decoded" in broken["content"]
     assert (await operator.post(f"/api/dead-letters/{first.id}/replay"))[0] == 200
     assert (await operator.post(f"/api/dead-letters/{second.id}/drop"))[0] == 200
-    assert (await operator.get("/api/dead-letters"))[1] == []
+    assert (await operator.get("/api/dead-letters"))[1] == {"total": 0, "newest": []}
     assert (await operator.get(f"/api/dead-letters/{first.id}"))[0] == 404
+
+
+def test_of_many_dead_letters_the_newest_are_shown_and_all_are_counted() -> None:
+    letters = [{"id": number, "payload": "p"} for number in range(501)]
+    found = newest(letters, ["id"])
+    assert found["total"] == 501
+    assert found["newest"] == [{"id": number} for number in range(500, 0, -1)]
 
 
 async def test_certificates_and_tokens(cloudcore: Running, operator: Browser) -> None:

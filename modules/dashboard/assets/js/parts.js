@@ -1,7 +1,7 @@
 // Small parts that several pages use.
 
 import { attribute, h, put, svg } from "./dom.js";
-import { ago, moment, now, seconds, span, tone } from "./format.js";
+import { ago, moment, now, plural, seconds, span, tone } from "./format.js";
 
 const ICONS = {
   overview: "M4 13h6V4H4zM14 20h6v-9h-6zM14 4v4h6V4zM4 20h6v-4H4z",
@@ -30,6 +30,12 @@ export function state(word) {
 export function setState(node, word) {
   attribute(node, "class", `state ${tone(word)}`);
   put(node, word);
+}
+
+// How many there are, and whether the newest alone are shown.
+export function howMany(found, noun) {
+  const more = found.total > found.newest.length ? `, the newest ${found.newest.length} are shown` : "";
+  return plural(found.total, noun) + more;
 }
 
 // A time that says how long ago it was, and is kept up to date.

@@ -3,7 +3,7 @@
 import { segment } from "../api.js";
 import { h, put } from "../dom.js";
 import { moment, span } from "../format.js";
-import { facts, problem, since } from "../parts.js";
+import { facts, howMany, problem, since } from "../parts.js";
 import { polling } from "../polling.js";
 import { table } from "../table.js";
 
@@ -22,13 +22,15 @@ function ending(report) {
 export function crashes() {
   const list = table({ label: "Crash reports", columns: COLUMNS, key: (each) => each.id, descending: true, nothing: "No module has crashed." });
   const fault = h("div", {});
+  const count = h("span", { class: "muted", role: "status" });
   const poll = polling("crashes", (found) => {
     put(fault, "");
-    list.update(found);
+    put(count, howMany(found, "crash report"));
+    list.update(found.newest);
   }, (error) => put(fault, problem(error)), 10);
   return {
     node: h("div", { class: "page" },
-      h("div", { class: "page-head" }, h("h1", {}, "Crash reports")), fault,
+      h("div", { class: "page-head" }, h("h1", {}, "Crash reports"), count), fault,
       h("section", { class: "card" }, list.node)),
     topics: { changes: (news) => { if (!news.all && news.changes.some((each) => each.new === "crashed")) poll.read(); } },
     close: poll.close,

@@ -3,7 +3,7 @@
 import { mayControl, post, segment } from "../api.js";
 import { h, put } from "../dom.js";
 import { bytes, moment } from "../format.js";
-import { facts, problem } from "../parts.js";
+import { facts, howMany, problem } from "../parts.js";
 import { polling } from "../polling.js";
 import { table } from "../table.js";
 import { confirm } from "../verbs.js";
@@ -18,15 +18,17 @@ const COLUMNS = [
 
 export function letters({ open }) {
   const fault = h("div", {});
+  const count = h("span", { class: "muted", role: "status" });
   const columns = [...COLUMNS, { title: "Verbs", quiet: true, kind: "tight", show: (each) => h("div", { class: "buttons" }, verbs(each, () => poll.read())) }];
   const list = table({ label: "Dead letters", columns, key: (each) => each.id, descending: true, nothing: "No message was set aside." });
   const poll = polling("dead-letters", (found) => {
     put(fault, "");
-    list.update(found);
+    put(count, howMany(found, "dead letter"));
+    list.update(found.newest);
   }, (error) => put(fault, problem(error)), 10);
   return {
     node: h("div", { class: "page" },
-      h("div", { class: "page-head" }, h("h1", {}, "Dead letters")), fault,
+      h("div", { class: "page-head" }, h("h1", {}, "Dead letters"), count), fault,
       h("p", { class: "muted" }, "A message that crashed its module again and again is set aside here, so that the module goes on."),
       h("section", { class: "card" }, list.node)),
     close: poll.close,
