@@ -28,6 +28,7 @@ from modules.edgecontroller.upstream.content import (
     read_patch,
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
+from modules.edgecontroller.upstream.present import Present
 from modules.edgecontroller.upstream.restriction import check_labels, check_node_patch, registration
 
 _STATUS: Final = "status"
@@ -50,6 +51,7 @@ class NodeWriter:
         self._client = client
         self._answers = answers
         self._state = state
+        self._present = Present(client, state)
         self._update_frequency = update_frequency
         self._registered = registered
         self._trouble = FailureLog(log)
@@ -75,7 +77,7 @@ class NodeWriter:
             raise
         log.info("node %s: registered", name)
         await self._registered(name, about.namespace, exists=False)
-        return created
+        return await self._present.state_of(NODES, created)
 
     async def register_if_absent(self, question: Message, about: ObjectResource) -> str:
         """Create the Node of an edge before 1.12, which takes one that exists as its own."""
@@ -88,10 +90,11 @@ class NodeWriter:
         name = own_node(about)
         patch = read_patch(question)
         check_node_patch(patch)
-        return await ask(
+        written = await ask(
             lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS),
             self._client.health,
         )
+        return await self._present.state_of(NODES, written)
 
     async def write_status(self, messages: list[Message]) -> None:
         """Write the latest of a node's statuses, and acknowledge those it has replaced too.

@@ -36,6 +36,7 @@ from modules.edgecontroller.upstream.content import (
     read_patch,
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
+from modules.edgecontroller.upstream.present import Present
 from modules.edgecontroller.upstream.restriction import check_mirror, check_pod_patch
 
 _STATUS: Final = "status"
@@ -53,15 +54,17 @@ class PodWriter:
         self._rights = rights
         self._cloudhub = cloudhub
         self._state = state
+        self._present = Present(client, state)
         self._log = LogLimit(log)
 
     async def create_mirror(self, question: Message, about: ObjectResource) -> Object:
         """Create the mirror of a static pod, which shows it in the API."""
         pod = read_object(question, about, PODS)
         check_mirror(pod, about.node, await self._uid_of_node(about.node))
-        return await ask(
+        made = await ask(
             lambda: self._client.create(PODS, pod, about.namespace), self._client.health
         )
+        return await self._present.state_of(PODS, made)
 
     async def patch(self, question: Message, about: ObjectResource) -> Object:
         """Patch the status of a pod, as the kubelet asks for, if it is still the same pod."""
@@ -70,12 +73,13 @@ class PodWriter:
         metadata = patch.setdefault("metadata", {})
         pod = await self._rights.own_pod(about, metadata.get("uid") or "")
         metadata.setdefault("uid", uid_of(pod))
-        return await ask(
+        written = await ask(
             lambda: self._client.patch(
                 PODS, about.name, patch, about.namespace, type="strategic", subresource=_STATUS
             ),
             self._client.health,
         )
+        return await self._present.state_of(PODS, written)
 
     async def delete(self, question: Message, about: ObjectResource) -> str:
         """Delete a pod that has ended; return OK, also if it is gone or another pod by now."""

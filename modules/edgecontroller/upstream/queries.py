@@ -30,6 +30,7 @@ from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.objects import usable
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.message_queue import retry_briefly
+from modules.edgecontroller.upstream.present import Present
 
 #: The resources that an edge may query, by the type in the message's resource.
 ASKED_FOR: Final[dict[str, Resource]] = {
@@ -56,6 +57,7 @@ class QueryAnswerer:
         self._client = client
         self._rights = rights
         self._state = state
+        self._present = Present(client, state)
         self._updater = updater
         # An edge asks again, for as long as a pod waits for what is missing.
         self._missing = FailureLog(log, logging.INFO)
@@ -75,6 +77,8 @@ class QueryAnswerer:
             raise
         self._missing.worked(str(about))
         usable(resource, found)
+        if about.type in (messages.NODE, messages.POD):
+            found = await self._present.state_of(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
             await self._updater.answered(target, found)
