@@ -14,7 +14,7 @@ from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, AlreadyExists, KubeClient, NotFound, Object
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.messages import OK
+from modules.edgecontroller.messages import NODE, OK
 from modules.edgecontroller.objects import usable, version_of
 from modules.edgecontroller.upstream import nodestatus
 from modules.edgecontroller.upstream.answers import Answers
@@ -77,7 +77,7 @@ class NodeWriter:
             raise
         log.info("node %s: registered", name)
         await self._registered(name, about.namespace, exists=False)
-        return await self._present.state_of(NODES, created)
+        return await self._present.state_of(NODE, created)
 
     async def register_if_absent(self, question: Message, about: ObjectResource) -> str:
         """Create the Node of an edge before 1.12, which takes one that exists as its own."""
@@ -94,7 +94,7 @@ class NodeWriter:
             lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS),
             self._client.health,
         )
-        return await self._present.state_of(NODES, written)
+        return await self._present.state_of(NODE, written)
 
     async def write_status(self, messages: list[Message]) -> None:
         """Write the latest of a node's statuses, and acknowledge those it has replaced too.

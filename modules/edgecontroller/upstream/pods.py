@@ -64,7 +64,7 @@ class PodWriter:
         made = await ask(
             lambda: self._client.create(PODS, pod, about.namespace), self._client.health
         )
-        return await self._present.state_of(PODS, made)
+        return await self._present.state_of(POD, made)
 
     async def patch(self, question: Message, about: ObjectResource) -> Object:
         """Patch the status of a pod, as the kubelet asks for, if it is still the same pod."""
@@ -79,7 +79,7 @@ class PodWriter:
             ),
             self._client.health,
         )
-        return await self._present.state_of(PODS, written)
+        return await self._present.state_of(POD, written)
 
     async def delete(self, question: Message, about: ObjectResource) -> str:
         """Delete a pod that has ended; return OK, also if it is gone or another pod by now."""

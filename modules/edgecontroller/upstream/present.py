@@ -1,4 +1,4 @@
-"""The present state of Pods and Nodes in answers: an edge stores these in place of what it has.
+"""The present state of objects in answers: an edge stores these in place of what it has.
 
 An answer takes another way than the messages about changes, and may come after some of them. With
 what a request has written or read, an edge would store a pod again that was deleted meanwhile, and
@@ -12,21 +12,11 @@ from typing import Final
 
 import msgspec
 
-from modules.common.kube import (
-    NODES,
-    PODS,
-    KubeClient,
-    NotFound,
-    Object,
-    Resource,
-    check,
-    key_of,
-    with_metadata,
-)
+from modules.common.kube import KubeClient, NotFound, Object, check, key_of, with_metadata
 from modules.common.sync.sync_form import is_newer
 from modules.edgecontroller.downstream.state import State
-from modules.edgecontroller.messages import POD
-from modules.edgecontroller.objects import uid_of, version_of
+from modules.edgecontroller.messages import NODE
+from modules.edgecontroller.objects import RESOURCES, uid_of, version_of
 from modules.edgecontroller.upstream.calls import ask
 
 _NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
@@ -39,16 +29,20 @@ class Present:
         self._client = client
         self._state = state
 
-    async def state_of(self, resource: Resource, obj: Object) -> Object:
-        """Return a Pod or a Node that was written or read, or its state now if that is a later one.
+    async def state_of(self, type_: str, obj: Object) -> Object:
+        """Return an object that was written or read, or its state now if that is a later one.
 
+        An object of a type that edges are sent nothing of (messages.py) is returned as it is.
         It is at least as new as what its edge is sent before the caller awaits again. Raises
         NotFound if it is gone, or another one has its name, and BadObject without usable metadata.
         """
+        resource = RESOURCES.get(type_)
+        if resource is None:
+            return obj
         check(obj, _NAMED)
         namespace, name = key_of(obj)
         read = partial(self._client.get, resource, name, namespace or None)
-        while self._may_be_behind(resource, obj):
+        while self._may_be_behind(type_, obj):
             found = await ask(read, self._client.health)
             check(found, _NAMED)
             if uid_of(found) != uid_of(obj):
@@ -58,12 +52,11 @@ class Present:
             obj = found
         return obj
 
-    def _may_be_behind(self, resource: Resource, obj: Object) -> bool:
-        if resource is NODES:
+    def _may_be_behind(self, type_: str, obj: Object) -> bool:
+        if type_ == NODE:  # some are not watched
             known = self._state.nodes.get(key_of(obj))
             return known is not None and _is_later(known, obj)
-        assert resource is PODS
-        known = self._state.stores[POD].get(key_of(obj))
+        known = self._state.stores[type_].get(key_of(obj))
         return known is None or _is_later(known, obj)
 
 

@@ -77,11 +77,10 @@ class QueryAnswerer:
             raise
         self._missing.worked(str(about))
         usable(resource, found)
-        if about.type in (messages.NODE, messages.POD):
-            found = await self._present.state_of(resource, found)
         target = Target(about.node, about.type, about.namespace, about.name)
         if about.type in (messages.CONFIGMAP, messages.SECRET):
             await self._updater.answered(target, found)
+        found = await self._present.state_of(about.type, found)
         if about.type == messages.ENDPOINTS:
             self._state.due.mark(target._replace(type=messages.PODLIST))
         return found
