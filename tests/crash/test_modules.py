@@ -82,7 +82,7 @@ async def test_a_killed_module_is_back_and_the_others_did_not_notice(
             for name in set(MODULES) - {victim}:
                 module = await cloudcore.module(name)
                 assert module["pid"] == before[name]["pid"]
-                assert module["restarts"] == 0
+                assert module["restarts"] == 0, cloudcore.log_tail(200)
             assert (await cloudcore.module(victim))["restarts"] == 1
             if victim != "cloudhub":
                 assert walk.old.link.connects == 1
