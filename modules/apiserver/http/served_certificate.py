@@ -12,7 +12,7 @@ from typing import Final
 
 from modules.common.failure_log import FailureLog
 from modules.common.pki import renewal
-from modules.common.pki.certificates import Pki, ensure_pki
+from modules.common.pki.certificates import Pki, ensure_pki, unchanged
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ class ServedCertificate:
         self._names = names
         self._failures = FailureLog(log, logging.ERROR)
         self._renewed = asyncio.Event()
-        self._stamps = self._read_stamps()
-        self.context = _context(pki)
+        with unchanged(pki):  # CloudHub, which starts at the same time, has other names
+            self._stamps = self._read_stamps()
+            self.context = _context(pki)
 
     async def renew(self) -> None:
         """Renew the certificates of server and administrator when they are due, until cancelled."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,6 +20,7 @@ from modules.common.pki import signing
 from modules.common.pki.certificates import (
     Pki,
     ensure_pki,
+    unchanged,
 )
 from modules.common.pki.host_names import served_names
 from supervisor.api import CannotStart, Settings
@@ -84,12 +86,14 @@ class TlsFiles:
     rsa_cert: Path | None = None
     """a second certificate of the same CA, with an RSA key: edges of KubeEdge 1.1 need one"""
     rsa_key: Path | None = None
+    pki: Pki | None = None
+    """the directory of the files, if cloudcore keeps them itself"""
 
     @classmethod
     def of(cls, pki: Pki) -> Self:
         """Return the files of a directory that cloudcore keeps itself."""
         rsa = (pki.server_rsa_cert, pki.server_rsa_key)
-        return cls(pki.ca_cert, pki.server_cert, pki.server_key, *rsa)
+        return cls(pki.ca_cert, pki.server_cert, pki.server_key, *rsa, pki)
 
     @property
     def pairs(self) -> list[tuple[Path, Path]]:
@@ -121,8 +125,10 @@ class ServerTls:
 
     def __init__(self, files: TlsFiles) -> None:
         self.files = files
-        self._stamps = self._read_stamps()
-        self._load()
+        # The embedded API server, which starts at the same time, has other names.
+        with unchanged(files.pki) if files.pki else nullcontext():
+            self._stamps = self._read_stamps()
+            self._load()
 
     def refresh(self) -> None:
         """Reload the files if they have changed; existing connections are not affected.

@@ -211,6 +211,13 @@ def write_node_files(directory: Path, pki_dir: Path, issued: tuple[bytes, bytes]
 
 
 @contextmanager
+def unchanged(pki: Pki) -> Iterator[None]:
+    """Keep others from replacing files while they are read: a certificate and its key are two."""
+    with _locked(pki.directory):
+        yield
+
+
+@contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     try:
         for private in (directory.parent, directory):
