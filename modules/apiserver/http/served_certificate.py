@@ -7,10 +7,10 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from modules.common.failure_log import FailureLog
+from modules.common.file_versions import FileVersion, file_versions
 from modules.common.pki import renewal
 from modules.common.pki.certificates import Pki, ensure_pki, unchanged
 
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the files, which other modules renew as well.
 _LOOK: Final = 5.0
-
-_Stamp = tuple[int, int] | None
 
 
 class ServedCertificate:
@@ -31,7 +29,7 @@ class ServedCertificate:
         self._failures = FailureLog(log, logging.ERROR)
         self._renewed = asyncio.Event()
         with unchanged(pki):  # CloudHub, which starts at the same time, has other names
-            self._stamps = self._read_stamps()
+            self._versions = self._read_versions()
             self.context = _context(pki)
 
     async def renew(self) -> None:
@@ -55,8 +53,8 @@ class ServedCertificate:
                 async with asyncio.timeout(_LOOK):
                     await self._renewed.wait()
             self._renewed.clear()
-            stamps = self._read_stamps()
-            if stamps == self._stamps:
+            versions = self._read_versions()
+            if versions == self._versions:
                 continue
             try:
                 _context(self._pki)  # certificate and key may be replaced one by one
@@ -66,21 +64,13 @@ class ServedCertificate:
                 text = f"changed certificates are not used yet: {error}"
                 self._failures.failed("follow", str(error), text)
                 continue
-            self._stamps = stamps
+            self._versions = versions
             self._failures.worked("follow")
             log.info("certificates have changed: new connections use %s", self._pki.server_cert)
 
-    def _read_stamps(self) -> list[_Stamp]:
+    def _read_versions(self) -> tuple[FileVersion, ...]:
         pki = self._pki
-        return list(map(_stamp, (pki.server_cert, pki.server_key, pki.admin_cert, pki.admin_key)))
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
+        return file_versions((pki.server_cert, pki.server_key, pki.admin_cert, pki.admin_key))
 
 
 def _context(pki: Pki) -> ssl.SSLContext:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from modules.cloudhub.config import CloudHubConfig
+from modules.common.file_versions import FileVersion, file_versions
 from modules.common.pki import signing
 from modules.common.pki.certificates import (
     Pki,
@@ -127,7 +128,7 @@ class ServerTls:
         self.files = files
         # The embedded API server, which starts at the same time, has other names.
         with unchanged(files.pki) if files.pki else nullcontext():
-            self._stamps = self._read_stamps()
+            self._versions = self._read_versions()
             self._load()
 
     def refresh(self) -> None:
@@ -136,10 +137,10 @@ class ServerTls:
         While certificate and key do not match, because they are replaced one by one, the old
         context is kept.
         """
-        stamps = self._read_stamps()
-        if stamps == self._stamps:
+        versions = self._read_versions()
+        if versions == self._versions:
             return
-        self._stamps = stamps
+        self._versions = versions
         try:
             self._load()
         except CannotStart as error:
@@ -154,17 +155,8 @@ class ServerTls:
         self.expires = min(_expiry(cert) for cert, _ in self.files.pairs)
         self.context, self.joining_context = context, joining_context
 
-    def _read_stamps(self) -> list[tuple[int, int] | None]:
-        paths = [self.files.ca, *(path for pair in self.files.pairs for path in pair)]
-        return [_stamp(path) for path in paths]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
+    def _read_versions(self) -> tuple[FileVersion, ...]:
+        return file_versions([self.files.ca, *(path for pair in self.files.pairs for path in pair)])
 
 
 def _expiry(path: Path) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,12 +23,10 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig, to_mapping
 from lightkube.config.models import Cluster, NameValue, User, UserExec
 from lightkube.core.exceptions import ConfigError
 
+from modules.common.file_versions import FileVersion, file_versions
 from modules.common.kube.errors import ConfigurationError, CredentialsUnavailable
 from modules.common.kube.proxies import Proxy, proxy_at, proxy_for
 from supervisor.api import Settings
-
-#: A file's inode, time of modification in nanoseconds, and size.
-FileVersion = tuple[int, int, int]
 
 #: Exceptions of lightkube for an invalid configuration or an invalid response of a plugin.
 UNUSABLE: Final = (
@@ -113,7 +111,7 @@ class Access:
     server_name: str | None = None
     #: The kubeconfig and the files that it refers to, with their versions.
     sources: tuple[Path, ...] = ()
-    versions: tuple[FileVersion | None, ...] = ()
+    versions: tuple[FileVersion, ...] = ()
 
     def outdated(self) -> bool:
         """Whether any of its files has been replaced or written since it was read."""
@@ -180,19 +178,6 @@ def files_of(config: SingleConfig) -> dict[str, Path]:
         "client-key": user.client_key,
     }
     return {what: Path(config.abs_file(file)) for what, file in named.items() if file}
-
-
-def file_versions(paths: Iterable[Path]) -> tuple[FileVersion | None, ...]:
-    """Return a value that changes when the file is replaced or written; None without a file."""
-    return tuple(map(_file_version, paths))
-
-
-def _file_version(path: Path) -> FileVersion | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def select(settings: Settings, path: Path | None) -> SingleConfig:
