@@ -41,9 +41,13 @@ def main(directory: Path, names: Sequence[str]) -> int:
 
 
 def found(names: Sequence[str]) -> Iterator[str]:
-    """Return one interpreter of each version that works; pyenv has names of some that do not."""
+    """Return one interpreter of each version that works; pyenv has names of some that do not.
+
+    A name may be a path, too.
+    """
     for name in names:
-        kept = sorted(map(str, _PYENV.glob(f"{name.removeprefix('python')}.*/bin/{name}")))
+        version = Path(name).name.removeprefix("python")
+        kept = sorted(map(str, _PYENV.glob(f"{version}.*/bin/python{version}")))
         for candidate in (name, *kept):
             if shutil.which(candidate) and _works(candidate):
                 yield candidate
