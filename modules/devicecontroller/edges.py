@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
 from modules.common.edge_versions import EdgeVersion
-from modules.common.kube import Key, Object, check, with_metadata
+from modules.common.kube import Key, Object, any_shape, check
 from modules.common.sync.connectivity import Connectivity
 from modules.common.wire.generations import V1_23
 from supervisor.api import ModuleContext
@@ -17,13 +15,10 @@ from supervisor.api import ModuleContext
 SOURCE: Final = "devicecontroller"
 GROUP: Final = "twin"
 
-#: Only the name of a node matters here, and what its edge is.
-_NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
-
 
 def keep_version(obj: Object) -> Object:
     """Reduce a Node to its name, and the version of its edge."""
-    check(obj, _NAMED)
+    check(obj, any_shape())
     version = EdgeVersion.of(obj)
     # In place of the object's version, so that no other change of a node is reported.
     changes = str(version or "")

@@ -131,6 +131,12 @@ def shape_of(resource: Resource) -> type[msgspec.Struct]:
 
 
 @cache
+def any_shape() -> type[msgspec.Struct]:
+    """Return the shape of an object of any kind of which the metadata alone matters."""
+    return with_metadata(msgspec.defstruct("Object", []), namespaced=False)
+
+
+@cache
 def part(name: str) -> type[msgspec.Struct]:
     """Return the shape of a part of an object, such as PodStatus."""
     return _struct(name, types()[name])

@@ -8,18 +8,13 @@ start it when it starts itself (updatePodDB in edge/pkg/metamanager/client/pod.g
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
-import msgspec
-
-from modules.common.kube import KubeClient, NotFound, Object, check, key_of, with_metadata
+from modules.common.kube import KubeClient, NotFound, Object, any_shape, check, key_of
 from modules.common.sync.sync_form import is_newer
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import NODE
 from modules.edgecontroller.objects import RESOURCES, uid_of, version_of
 from modules.edgecontroller.upstream.calls import ask
-
-_NAMED: Final = with_metadata(msgspec.defstruct("Object", []), namespaced=False)
 
 
 class Present:
@@ -39,12 +34,12 @@ class Present:
         resource = RESOURCES.get(type_)
         if resource is None:
             return obj
-        check(obj, _NAMED)
+        check(obj, any_shape())
         namespace, name = key_of(obj)
         read = partial(self._client.get, resource, name, namespace or None)
         while self._may_be_behind(type_, obj):
             found = await ask(read, self._client.health)
-            check(found, _NAMED)
+            check(found, any_shape())
             if uid_of(found) != uid_of(obj):
                 raise NotFound(404, "NotFound", f'{resource.plural} "{name}" not found')
             if version_of(found) == version_of(obj):
