@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 #: Seconds by which the clock must jump to count as set, and not as slewed.
-JUMP: Final = 60.0
+_JUMP: Final = 60.0
 
 
 class ClockJumps:
@@ -24,14 +24,20 @@ class ClockJumps:
         self._ahead = wall() - monotonic()
         self._last = -math.inf
 
+    def jump(self) -> float:
+        """Return by how many seconds the clock was set since it was last asked; 0.0 if not."""
+        now = self._monotonic()
+        ahead = self._wall() - now
+        moved, self._ahead = ahead - self._ahead, ahead
+        if abs(moved) <= _JUMP:
+            return 0.0
+        self._last = now
+        return moved
+
     def settled(self, seconds: float) -> bool:
         """Whether the clock was not set within the last `seconds`, as far as it was asked.
 
         Until then, what is old by the clock may have been made a moment ago.
         """
-        now = self._monotonic()
-        ahead = self._wall() - now
-        if abs(ahead - self._ahead) > JUMP:
-            self._last = now
-        self._ahead = ahead
-        return now - self._last >= seconds
+        self.jump()
+        return self._monotonic() - self._last >= seconds

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Final
 
-from modules.common.clock_jumps import JUMP
+from modules.common.clock_jumps import ClockJumps
 from modules.common.failure_log import FailureLog
 from modules.common.pki.host_names import own_names
 
@@ -30,12 +30,11 @@ async def due() -> None:
     clock, or one of the host's addresses.
     """
     began = looked = time.monotonic()
-    ahead = time.time() - began
+    clock = ClockJumps()
     named = _names()
     while (now := time.monotonic()) - began < _RENEWAL:
         await asyncio.sleep(min(_GLANCE, _RENEWAL))
-        jump = time.time() - time.monotonic() - ahead
-        if abs(jump) > JUMP:
+        if jump := clock.jump():
             log.info("the clock was set by %+.0f s: checking the certificates", jump)
             return
         if now - looked >= _ADDRESSES:

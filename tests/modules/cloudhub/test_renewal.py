@@ -10,6 +10,7 @@ import pytest
 
 from ipc import background
 from modules.cloudhub import main
+from modules.common.clock_jumps import ClockJumps
 from modules.common.pki import renewal
 
 
@@ -31,6 +32,7 @@ class Clocks(SimpleNamespace):
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks()
     monkeypatch.setattr(renewal, "time", made)
+    monkeypatch.setattr(renewal, "ClockJumps", lambda: ClockJumps(made.time, made.monotonic))
     monkeypatch.setattr(renewal, "_GLANCE", 0.0)
     return made
 
