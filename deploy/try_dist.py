@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,16 @@ _DEADLINE: Final = 900.0
 def main(directory: Path, names: Sequence[str]) -> int:
     """Try each package on each Python, and return the exit status."""
     packages = [*directory.glob("*.whl"), *directory.glob("*.tar.gz")]
-    pythons = list(found(names or PYTHONS))
-    if not packages or not pythons:
-        print(f"cannot try packages: {len(packages)} packages, {len(pythons)} Pythons")
+    if not packages:
+        print(f"cannot try packages: there are none in {directory}; run `make dist`")
         return 1
-    for python in pythons:
+    pythons = {name: working(name) for name in names or PYTHONS}
+    absent = [name for name, python in pythons.items() if not python]
+    if absent:
+        print(f"not here, or without venv and ensurepip: {', '.join(absent)}", flush=True)
+    if (absent and names) or not any(pythons.values()):
+        return 1
+    for python in filter(None, pythons.values()):
         for package in packages:
             with tempfile.TemporaryDirectory(prefix="cloudcore-") as scratch:
                 version = attempt(python, package.absolute(), Path(scratch))
@@ -40,18 +45,11 @@ def main(directory: Path, names: Sequence[str]) -> int:
     return 0
 
 
-def found(names: Sequence[str]) -> Iterator[str]:
-    """Return one interpreter of each version that works; pyenv has names of some that do not.
-
-    A name may be a path, too.
-    """
-    for name in names:
-        version = Path(name).name.removeprefix("python")
-        kept = sorted(map(str, _PYENV.glob(f"{version}.*/bin/python{version}")))
-        for candidate in (name, *kept):
-            if shutil.which(candidate) and _works(candidate):
-                yield candidate
-                break
+def working(name: str) -> str | None:
+    """Return an interpreter of a name or path that works; pyenv has names of some that do not."""
+    version = Path(name).name.removeprefix("python")
+    kept = sorted(map(str, _PYENV.glob(f"{version}.*/bin/python{version}")))
+    return next((each for each in (name, *kept) if shutil.which(each) and _works(each)), None)
 
 
 def _works(python: str) -> bool:
