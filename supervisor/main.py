@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 
+from ipc.files import in_words
 from supervisor.config import Configuration
 from supervisor.fleet.control import Loader
 from supervisor.fleet.fleet import CannotRun
@@ -44,9 +45,11 @@ def run(configuration: Configuration, paths: Paths, load: Loader) -> int:
         with RunDirectory(paths) as run_directory:
             supervisor = Supervisor(configuration, paths, load, run_directory)
             return asyncio.run(supervisor.run())
-    except (CannotRun, PathError, OSError) as error:
-        log.critical("%s", getattr(error, "strerror", None) or error)
-        return EXIT_CANNOT_RUN
+    except (CannotRun, PathError) as error:
+        log.critical("%s", error)
+    except OSError as error:
+        log.critical("%s", in_words(error))
+    return EXIT_CANNOT_RUN
 
 
 def _have_standard_streams() -> None:

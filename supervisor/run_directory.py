@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ipc.background import kept_running
-from ipc.files import replace_file
+from ipc.files import in_words, replace_file
 from supervisor.admin.server import AdminServer
 from supervisor.fleet.fleet import Fleet
 from supervisor.host.directory_lock import Held
@@ -124,7 +124,7 @@ async def _keep(run_directory: RunDirectory, fleet: Fleet, admin: AdminServer) -
                 log.warning("the admin socket was removed: listening on %s again", admin.path)
             logged = ""
         except OSError as error:
-            text = error.strerror or str(error)
+            text = in_words(error)
             if text != logged:
                 log.error("%s; until that works, no command reaches this cloudcore", text)
             logged = text

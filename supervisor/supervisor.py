@@ -16,6 +16,7 @@ import signal
 from functools import partial
 from typing import Final
 
+from ipc.files import in_words
 from supervisor import banner, run_directory
 from supervisor.admin.server import AdminServer
 from supervisor.config import Configuration
@@ -66,7 +67,7 @@ class Supervisor:
         try:
             admin = await AdminServer(fleet, self._control, self._shutdown).start()
         except (OSError, ValueError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = in_words(error) if isinstance(error, OSError) else error
             raise CannotRun(f"cannot start the admin interface: {reason}") from error
         kept = run_directory.kept(self._run_directory, fleet, admin)
         async with admin, kept, watched(fleet.units):

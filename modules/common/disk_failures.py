@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import Final
 
+from ipc.files import NO_SPACE, is_full
 from supervisor.api import DiskFull, TemporaryFailure
 
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 # A file system that has had I/O errors is mounted anew to be read alone (ext4, errors=remount-ro).
 _FAILING: Final = frozenset({errno.EIO, errno.EROFS})
 # Codes of SQLite for a file that it cannot write or create, whatever the reason.
@@ -29,12 +28,12 @@ log = logging.getLogger(__name__)
 def temporary(error: OSError | sqlite3.Error, path: Path) -> TemporaryFailure | None:
     """Return the exception to raise for an error that may pass, None for any other error."""
     if isinstance(error, OSError):
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             return DiskFull(path, error.errno)
         return _failing(path, error) if error.errno in _FAILING else None
     # Errors of Python's own sqlite3 module have no code.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and _is_full(path.parent)):
+    if code == sqlite3.SQLITE_FULL or (code in _UNWRITABLE and is_full(path.parent)):
         return DiskFull(path)
     return _failing(path, error) if code == sqlite3.SQLITE_IOERR else None
 
@@ -64,11 +63,3 @@ class Trouble:
 
 def _failing(path: Path, error: Exception) -> TemporaryFailure:
     return TemporaryFailure(f"cannot write to {path}: {error}; check the disk")
-
-
-def _is_full(directory: Path) -> bool:
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return False
-    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from ipc import ChannelError, UnknownDeadLetter
+from ipc.files import in_words
 from supervisor.admin.backend import Backend
 from supervisor.admin.http import Answer, HttpError, Request, Stream
 from supervisor.admin.route import Route
@@ -58,7 +59,7 @@ class Router:
             text = f"nothing has changed: {error}"
             raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, text) from error
         except OSError as error:
-            text = f"nothing has changed: {error.strerror or error}"
+            text = f"nothing has changed: {in_words(error)}"
             raise HttpError(HTTPStatus.CONFLICT, text) from error
 
 

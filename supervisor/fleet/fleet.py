@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from ipc import ChannelRegistry, ChannelState, DeadLetterBox
+from ipc.files import in_words
 from supervisor.api import Module, Settings
 from supervisor.config import ConfigError, Configuration, ModuleSpec, references
 from supervisor.fleet import making
@@ -142,7 +143,7 @@ class Fleet:
         except ConfigError as error:
             raise CannotRun(str(error)) from error
         except OSError as error:
-            raise CannotRun(f"module {spec.name}: {error.strerror or error}") from error
+            raise CannotRun(f"module {spec.name}: {in_words(error)}") from error
         self.add(spec, module, listening)
 
     def add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from ipc.files import in_words
 from supervisor.telemetry.crash_reports import how_ended
 from supervisor.unit.process import ModuleProcess
 
@@ -21,7 +22,7 @@ async def run(name: str, start: Callable[[], ModuleProcess], timeout: float) -> 
         process = start()
     except OSError as error:
         log.error("module %s: cannot start a process for its cleanup: %s", name, error)
-        return f"there was no process for its cleanup: {error.strerror or error}"
+        return f"there was no process for its cleanup: {in_words(error)}"
     failure = ""
     code = await process.wait(timeout)
     if code is None:

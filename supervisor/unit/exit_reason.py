@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
+from ipc.files import NO_SPACE, is_full
 from supervisor.api import CannotStart, DiskFull, Settings, TemporaryFailure
-from supervisor.host.disk_space import full_directory
 from supervisor.unit.shared_state import LastWords
 
 # Exit statuses of sysexits.h.
@@ -16,7 +16,6 @@ EXIT_FAULT: Final = 70  # EX_SOFTWARE
 EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL
 EXIT_CANNOT_START: Final = 78  # EX_CONFIG
 
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Causes that a reason names if several tasks failed together.
 _NAMED: Final = 3
 
@@ -37,6 +36,11 @@ def last_words(error: BaseException, settings: Settings) -> LastWords:
     return LastWords(text, "".join(traceback.format_exception(error)), EXIT_FAULT)
 
 
+def full_directory(settings: Settings) -> Path | None:
+    """Return the data or run directory if its file system is full; None if neither is."""
+    return next(filter(is_full, (settings.data_dir, settings.run_dir)), None)
+
+
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
@@ -51,7 +55,7 @@ def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | N
     while seen is not None:
         if isinstance(seen, TemporaryFailure):
             return seen
-        if isinstance(seen, OSError) and seen.errno in _NO_SPACE:
+        if isinstance(seen, OSError) and seen.errno in NO_SPACE:
             where = seen.filename if isinstance(seen.filename, str) else _where(settings)
             return DiskFull(where, seen.errno)
         seen = seen.__cause__
@@ -60,7 +64,7 @@ def _temporary(error: BaseException, settings: Settings) -> TemporaryFailure | N
 
 def _where(settings: Settings) -> str:
     """Name the directory without space: the error of write(2) does not name the file."""
-    full = full_directory(settings.data_dir, settings.run_dir)
+    full = full_directory(settings)
     return str(full) if full else f"{settings.data_dir} or {settings.run_dir}"
 
 

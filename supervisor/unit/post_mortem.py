@@ -9,10 +9,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from supervisor.api import DiskFull
-from supervisor.host.disk_space import full_directory
 from supervisor.telemetry.crash_reports import ID_TIME, CrashReport, how_ended, signal_name
 from supervisor.telemetry.output import last_lines
-from supervisor.unit.exit_reason import EXIT_TEMPORARY
+from supervisor.unit.exit_reason import EXIT_TEMPORARY, full_directory
 from supervisor.unit.process import ModuleProcess
 from supervisor.unit.unit import Unit
 
@@ -34,7 +33,7 @@ def describe(
     words = process.shared_state.last_words()
     number = signal_name(-code) if code < 0 else None
     # A write to a mapped file (metrics are such) for which the disk has no room is a SIGBUS.
-    full = full_directory(settings.data_dir, settings.run_dir) if code == -signal.SIGBUS else None
+    full = full_directory(settings) if code == -signal.SIGBUS else None
     temporary = not reason and (code == EXIT_TEMPORARY or full is not None)
     if not reason:
         reason = (words.reason if words else "") or how_ended(code)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
 from ipc import ChannelState
+from ipc.files import in_words
 from supervisor.api import Module
 from supervisor.host import sockets
 from supervisor.host.run_records import RunRecords
@@ -266,7 +267,7 @@ class Unit(UnitStatus):
             raise
 
     def _stillborn(self, error: OSError) -> End:
-        reason = f"cannot start a process: {error.strerror or error}"
+        reason = f"cannot start a process: {in_words(error)}"
         self._to(State.STARTING, "")
         if self._stop_signal is None:
             self._to(State.CRASHED, reason)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ipc import files
-from ipc.files import PUBLIC, locked, open_lock, replace_file, replacing
+from ipc.files import PUBLIC, in_words, locked, open_lock, replace_file, replacing
 
 PACKAGES = ("ipc", "supervisor", "modules")
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,15 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_error_of_a_file_that_cannot_be_replaced_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    for path in (tmp_path / "missing" / "file", tmp_path / "file"):
+        with pytest.raises(OSError, match=r".") as raised:
+            replace_file(path, b"new")
+        assert in_words(raised.value) == f"cannot use {path}: {raised.value.strerror}"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_lock_is_private_and_follows_no_link(tmp_path: Path) -> None:

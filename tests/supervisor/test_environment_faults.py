@@ -158,6 +158,16 @@ def test_two_do_not_share_a_data_directory(tmp_path: Path) -> None:
     assert f"{holder}stop it, or choose another --data-dir" in done.stderr
 
 
+def test_a_file_that_cannot_be_written_at_the_start_is_named(tmp_path: Path) -> None:
+    """As on a full disk; here a directory is in the way."""
+    pid_file = tmp_path / "run" / "cloudcore.pid"
+    (pid_file / "in the way").mkdir(parents=True)
+    pid_file.parent.chmod(0o700)
+    with Running(tmp_path, "good") as running:
+        running.wait_for(f"cannot use .*{pid_file}: Is a directory")
+        assert running.wait() == 1
+
+
 def test_one_directory_may_be_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_metrics, "kept_in", contextlib.nullcontext)
     with RunDirectory(Paths(tmp_path, tmp_path)) as held:
