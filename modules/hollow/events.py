@@ -41,3 +41,26 @@ class Event:
 
 Emit = Callable[[str, str, str], None]
 """Called with kind, subject and detail of an event."""
+
+
+class Failures:
+    """Events of one kind about what is tried again and again: emitted once for each reason."""
+
+    def __init__(self, emit: Emit, kind: str) -> None:
+        self._emit = emit
+        self._kind = kind
+        self._reasons: dict[str, str] = {}
+
+    def failed(self, subject: str, text: str, reason: str = "") -> None:
+        """Emit the text, unless the attempt before has failed for the same reason.
+
+        The reason is by default the text.
+        """
+        reason = reason or text
+        if self._reasons.get(subject) != reason:
+            self._reasons[subject] = reason
+            self._emit(self._kind, subject, text)
+
+    def worked(self, subject: str) -> bool:
+        """Forget the failure of a subject; whether there was one."""
+        return self._reasons.pop(subject, None) is not None

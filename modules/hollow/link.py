@@ -29,6 +29,7 @@ from picows import (
 )
 
 from ipc import Message
+from modules.common.connection_failures import why
 from modules.common.wire import WireError, generations, json_form, packed
 from modules.hollow.dial import dial
 from modules.hollow.events import Emit
@@ -158,7 +159,7 @@ class Link:
             self._emit("refused", self.url, _refusal(error))
             return False
         except (OSError, WSError, TimeoutError) as error:
-            self._emit("unreachable", self.url, str(error) or type(error).__name__)
+            self._emit("unreachable", self.url, why(error))
             return False
         self._lost.clear()
         self._transport = transport

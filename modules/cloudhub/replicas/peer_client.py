@@ -13,6 +13,7 @@ from typing import Final
 
 from modules.cloudhub.replicas.credentials import Credentials
 from modules.cloudhub.replicas.roster import Peer
+from modules.common.connection_failures import why
 from modules.common.http_library import aiohttp
 
 #: Seconds for the connection, TLS included.
@@ -70,7 +71,7 @@ class PeerClient:
             ):
                 return response.status, await _read(response, most)
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-            reason = f"cannot connect to {peer.address}: {_reason(error)}"
+            reason = f"cannot connect to {peer.address}: {why(error)}"
             raise Unreachable(reason, sent=False) from error
         except aiohttp.ConnectionTimeoutError as error:
             reason = f"no connection to {peer.address} within {CONNECT:g} s"
@@ -78,7 +79,7 @@ class PeerClient:
         except TimeoutError as error:
             raise Unreachable(f"no answer within {math.ceil(seconds)} s", sent=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = f"the connection to {peer.address} broke: {_reason(error)}"
+            reason = f"the connection to {peer.address} broke: {why(error)}"
             raise Unreachable(reason, sent=True) from error
 
 
@@ -89,8 +90,3 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(data) > most:
             raise aiohttp.ClientPayloadError(f"the answer has more than {most} bytes")
     return bytes(data)
-
-
-def _reason(error: Exception) -> str:
-    inner = getattr(error, "os_error", None) or error
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import math
-import os
 import socket
 import ssl
 import time
@@ -15,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from modules.common.connection_failures import why
 from modules.common.http_library import aiohttp
 from modules.common.kube import metrics
 from modules.common.kube.credentials import (
@@ -300,11 +299,7 @@ def _describe_failure(error: Exception) -> str:
     """Return the reason for the missing response, without the repr of aiohttp's objects."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection broke off"
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = (cause.errno if isinstance(cause, OSError) else None) or 0
-    if number in errno.errorcode and not isinstance(cause, ssl.SSLError):
-        return os.strerror(number)  # asyncio's own text repeats the address
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return why(error)
 
 
 def _make_socket(address: Any) -> socket.socket:

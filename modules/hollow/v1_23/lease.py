@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, Final
 
 from modules.common.times import format_time, now
-from modules.hollow.events import Emit
+from modules.hollow.events import Emit, Failures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23.backoff import Backoff
 from modules.hollow.v1_23.client import LEASES, ApiError, Client
@@ -32,6 +32,7 @@ class LeaseController:
         self._node = node
         self._client = client
         self._emit = emit
+        self._failures = Failures(emit, "no lease")
         self._timing = timing
 
     async def run(self) -> None:
@@ -52,7 +53,7 @@ class LeaseController:
             try:
                 return await self._ensure()
             except RequestError as error:
-                self._emit("no lease", self._node, str(error))
+                self._failed(error)
             await backoff.sleep()
 
     async def _ensure(self) -> tuple[Json | None, bool]:
@@ -76,16 +77,22 @@ class LeaseController:
             try:
                 self.latest = await self._client.update_lease(await self._renewed(base))
             except ApiError as error:
-                self._emit("no lease", self._node, str(error))
+                self._failed(error)
                 if error.reason == "Conflict":
                     found, _ = await self._ensure_with_backoff()
                     base = found or base
             except RequestError as error:
-                self._emit("no lease", self._node, str(error))
+                self._failed(error)
             else:
                 self.renewals += 1
+                if self._failures.worked(self._node):
+                    self._emit("lease", self._node, "renewed again")
                 return True
         return False
+
+    def _failed(self, error: RequestError) -> None:
+        reason = error.reason if isinstance(error, ApiError) else type(error).__name__
+        self._failures.failed(self._node, str(error), reason)
 
     async def _renewed(self, base: Json | None) -> Json:
         lease = base or {

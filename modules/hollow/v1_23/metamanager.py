@@ -39,6 +39,10 @@ class RequestError(Exception):
     """A question to the cloud was not answered, or with an error."""
 
 
+class NotConnected(RequestError):
+    """The edge takes itself for disconnected: nothing was sent."""
+
+
 class MetaManager:
     """What one edge does with messages about objects."""
 
@@ -86,7 +90,7 @@ class MetaManager:
         Raises RequestError if the edge is not connected, or there is no answer in time.
         """
         if not self._link.up:
-            raise RequestError(f"cannot {operation} {resource}: not connected")
+            raise NotConnected(f"cannot {operation} {resource}: not connected")
         question = Message.build("edged", "meta", operation, resource, content)
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[question.id] = on_answer, answer

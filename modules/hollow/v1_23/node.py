@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from modules.hollow.events import Emit
+from modules.hollow.events import Emit, Failures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23 import status
 from modules.hollow.v1_23.backoff import Backoff
@@ -46,6 +46,8 @@ class NodeReporter:
         self._version = version
         self._client = client
         self._emit = emit
+        self._unregistered = Failures(emit, "not registered")
+        self._unreported = Failures(emit, "not reported")
         self._timing = timing
         self._reported_at: float | None = None
 
@@ -67,11 +69,11 @@ class NodeReporter:
             await self._client.create_node(wanted)
         except ApiError as error:
             if error.reason != "AlreadyExists":
-                self._emit("not registered", self._client.node_key, str(error))
+                self._unregistered.failed(self._client.node_key, str(error))
                 return False
             return await self._adopt(wanted)
         except RequestError as error:
-            self._emit("not registered", self._client.node_key, str(error))
+            self._unregistered.failed(self._client.node_key, str(error))
             return False
         return True
 
@@ -83,7 +85,7 @@ class NodeReporter:
             if missing := difference(labels, labels | wanted["metadata"]["labels"]):
                 await self._client.patch_node({"metadata": {"labels": missing}})
         except RequestError as error:
-            self._emit("not registered", self._client.node_key, str(error))
+            self._unregistered.failed(self._client.node_key, str(error))
             return False
         return True
 
@@ -103,8 +105,9 @@ class NodeReporter:
                 return
             await self._client.patch_node(difference({"status": before}, {"status": after}))
         except RequestError as error:
-            self._emit("not reported", self._client.node_key, str(error))
+            self._unreported.failed(self._client.node_key, str(error))
             return
+        self._unreported.worked(self._client.node_key)
         if self._reported_at is None:
             self._emit("ready", self._client.node_key, "")
         self._reported_at = time.monotonic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from modules.hollow.events import Emit
+from modules.hollow.events import Emit, Failures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23 import status
 from modules.hollow.v1_23.client import Client
@@ -29,6 +29,7 @@ class StatusManager:
         self._woken = asyncio.Event()
         self._client = client
         self._emit = emit
+        self._unreported = Failures(emit, "not reported")
         self._timing = timing
 
     def set(self, key: str, uid: str, wanted: Json) -> None:
@@ -44,6 +45,7 @@ class StatusManager:
         """Forget a pod that is gone."""
         self._uids.pop(key, None)
         self._due.pop(key, None)
+        self._unreported.worked(key)
         if self.statuses.pop(key, None) is not None:
             self._emit("pod", key, "removed")
 
@@ -78,7 +80,9 @@ class StatusManager:
                 if self._uids.get(key) == uid:  # not another pod of that name
                     del self._uids[key]  # the push that it is deleted follows
         except RequestError as error:
-            self._emit("not reported", key, str(error))
+            self._unreported.failed(key, str(error))
+        else:
+            self._unreported.worked(key)
 
 
 def _has_ended(pod: Json, wanted: Json) -> bool:

@@ -100,6 +100,14 @@ async def test_a_cloud_of_another_ca_is_not_trusted(tls_cloud: Cloud, tmp_path: 
     assert not tls_cloud.sessions
 
 
+async def test_without_a_cloud_it_says_why(unused_tcp_port: int) -> None:
+    events: list[Event] = []
+    url = f"ws://127.0.0.1:{unused_tcp_port}"
+    async with HollowEdge("edge-1", url, timing=QUICK, on_event=events.append) as edge:
+        await edge.wait_until(lambda: len(events) >= 2, 5, "two attempts")
+    assert {event.detail for event in events} == {"Connection refused"}
+
+
 async def test_an_edge_that_ends_at_any_step_of_its_dial_leaves_no_socket(
     tls_cloud: Cloud, edge_tls: ssl.SSLContext
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from picows import WSUpgradeResponse
 
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
@@ -112,6 +113,22 @@ async def test_a_conflict_is_resolved_by_the_lease_that_is_there(
     await cloud.message("query", LEASE, skip=queries)
     before = edged_of(edge).lease.renewals
     await edge.wait_until(lambda: edged_of(edge).lease.renewals > before, 5, "a renewal")
+
+
+async def test_while_it_is_not_connected_it_says_once_that_it_has_no_lease(
+    cloud: Cloud, api: Api, edge: HollowEdge, events: list[Event]
+) -> None:
+    await cloud.message("update", LEASE)
+    cloud.refuse_with = WSUpgradeResponse.create_error_response(503, b"not now")
+    edge.link.drop()
+    await edge.wait_until(lambda: len(cloud.requests) > 8, 5, "refusals")
+    cloud.refuse_with = None
+    await edge.wait_until(lambda: "renewed again" in [each.detail for each in events], 5, "a lease")
+    outage = [each.detail for each in events if each.kind == "no lease"]
+    # The first attempt may have been sent before the edge noticed the loss.
+    assert [each for each in outage if "no answer" not in each] == [
+        f"cannot update {LEASE}: not connected"
+    ]
 
 
 async def test_restarted_it_inserts_once_and_goes_on_with_what_it_has(
