@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import click
 
-from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor import client
+from supervisor.cli import words
+from supervisor.cli.asking import asking
 from supervisor.cli.commands import Command, option
-from supervisor.cli.options import output_option
+from supervisor.cli.options import Globals, output_option, run_dir_option
+from supervisor.cli.text_table import align, width_of_output
 
-#: Exit status, as of `cloudcore status` and of the action `status` of an LSB init script.
-NOT_RUNNING: Final = 3
 #: Exit status of `--all` if a replica did not answer.
 INCOMPLETE: Final = 4
 #: Timeout of `--all` in seconds; each replica has half of it.
@@ -32,24 +32,13 @@ _HEADINGS: Final = (
 _LESS_IMPORTANT: Final = ("CERTIFICATE", "PROTOCOL", "EXPIRES", "OUT", "IN", "ADDRESS", "KEEPALIVE")
 
 
-def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
-    """Return the run directory of the option, or else that of the configuration."""
-    if value is None and context.obj is None:
-        raise click.UsageError("no run directory given; use --run-dir")
-    return value or Path(context.obj.paths().run_dir)
-
-
 @click.command("nodes", cls=Command)
 @click.argument("names", nargs=-1, metavar="[NODE]...", help="Show only these nodes.")
 @option("-a", "--all", "every", is_flag=True, help="Ask all replicas, not this cloudcore alone.")
 @output_option("table")
-@option(
-    "--run-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    callback=_run_dir,
-    help="cloudcore's run directory, which holds its sockets.",
-)
-def nodes(names: tuple[str, ...], every: bool, output: str, run_dir: Path) -> None:
+@run_dir_option
+@click.pass_obj
+def nodes(options: Globals, names: tuple[str, ...], every: bool, output: str) -> None:
     """Show the edge nodes that are connected.
 
     A narrow terminal shows fewer columns; -o json has all of them. Of a replica that does not
@@ -58,7 +47,8 @@ def nodes(names: tuple[str, ...], every: bool, output: str, run_dir: Path) -> No
     Exit status: 0, 3 if no cloudhub is running, or 4 if a replica did not answer.
     """
     faults: list[str] = []
-    try:
+    run_dir = options.paths().run_dir
+    with asking():
         rows = _own_rows(run_dir)
         if every:
             others = _ask(run_dir)
@@ -66,11 +56,6 @@ def nodes(names: tuple[str, ...], every: bool, output: str, run_dir: Path) -> No
                 f"replica {each['replica']}: {each['error']}" for each in others if "error" in each
             ]
             rows += [row for each in others for row in each["nodes"]]
-    except client.NotRunning as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_RUNNING)
-    except client.AdminError as error:
-        raise click.ClickException(str(error)) from error
     rows = sorted(
         (row for row in rows if not names or row["node"] in names), key=lambda row: row["node"]
     )
@@ -120,17 +105,15 @@ def _timestamp(seconds: float) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
+    several = any(row.get("replica") for row in rows)
+    columns = [each for each in _HEADINGS if several or each != "REPLICA"]
     now = time.time()
-    cells = [_cells(row, now) for row in rows]
-    if not any(row.get("replica") for row in rows):
-        cells = [(node, *rest) for node, _, *rest in cells]
-        headings = tuple(each for each in _HEADINGS if each != "REPLICA")
-    else:
-        headings = _HEADINGS
-    return align(headings, cells, drop=_LESS_IMPORTANT, width=terminal_width())
+    cells = [dict(zip(_HEADINGS, _cells(row, now), strict=True)) for row in rows]
+    return "\n".join(align(columns, cells, drop=_LESS_IMPORTANT, width=width_of_output()))
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return the texts of a row, in the order of the headings."""
     known = row["node"], row.get("replica") or "-"
     if "since" not in row:  # all that the Lease says
         return *known, *["-"] * (len(_HEADINGS) - len(known))
@@ -138,27 +121,13 @@ def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:
     waiting = f"{row['queue_messages']} ({row['queue_bytes']} B)" if row["queue_messages"] else "0"
     return (
         *known,
-        _span(now - row["since"]),
+        words.duration(now - row["since"]),
         row["address"],
         certificate["common_name"],
-        _span(certificate["expires"] - now),
+        words.duration(certificate["expires"] - now),
         row["protocol"] or "-",
         str(row["messages_in"]),
         str(row["messages_out"]),
         waiting,
-        f"{_span(now - row['keepalive'])} ago",
+        f"{words.duration(now - row['keepalive'])} ago",
     )
-
-
-def _span(seconds: float) -> str:
-    """Format a duration in its largest unit, or in two if the second one matters."""
-    if seconds < 0:
-        return f"-{_span(-seconds)}"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d{hours}h" if days < 8 and hours else f"{days}d"
-    if hours:
-        return f"{hours}h{minutes}m" if minutes else f"{hours}h"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from supervisor import client
-from supervisor.cli.commands import Command, option
-from supervisor.cli.options import output_option
+from supervisor.cli.asking import asking
+from supervisor.cli.commands import Command
+from supervisor.cli.options import Globals, output_option, run_dir_option
 
 _REACHABLE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 _HINT: Final = (
@@ -18,22 +18,11 @@ _HINT: Final = (
 )
 
 
-def _run_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path:
-    """Return the run directory of the option, or else that of the configuration."""
-    if value is None and context.obj is None:
-        raise click.UsageError("no run directory given; use --run-dir")
-    return value or Path(context.obj.paths().run_dir)
-
-
 @click.command("dashboard", cls=Command)
 @output_option("text")
-@option(
-    "--run-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    callback=_run_dir,
-    help="cloudcore's run directory, which holds its sockets.",
-)
-def dashboard(output: str, run_dir: Path) -> None:
+@run_dir_option
+@click.pass_obj
+def dashboard(options: Globals, output: str) -> None:
     """Print a link that logs a browser in to the dashboard.
 
     It can be used once, within ten minutes. Keep it to yourself: who opens it may control
@@ -41,10 +30,9 @@ def dashboard(output: str, run_dir: Path) -> None:
     """
     from modules.dashboard.access.links import LIFETIME, LoginLinks
 
-    try:
-        status = client.request(run_dir / "admin.sock", "GET", "/status")
-    except (client.NotRunning, client.AdminError) as error:
-        raise click.ClickException(str(error)) from error
+    run_dir = options.paths().run_dir
+    with asking():
+        status = client.request(options.paths().admin_socket, "GET", "/status")
     address = _address(status)
     try:
         code = LoginLinks(run_dir).create()

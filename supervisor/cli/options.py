@@ -106,27 +106,35 @@ def _keep(name: str) -> Callback:
     return _kept(lambda options, value: setattr(options, name, value))
 
 
+def _directory_option(flag: str, attribute: str, text: str) -> Callable[[Function], Function]:
+    return option(
+        flag,
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_keep(attribute),
+        help=text,
+    )
+
+
+def _run_dir(function: Function) -> Function:
+    text = "Directory of the admin socket and the pid file."
+    return _directory_option("--run-dir", "run_dir", text)(function)
+
+
+def _data_dir(function: Function) -> Function:
+    text = "Directory of what outlives cloudcore: certificates and state."
+    return _directory_option("--data-dir", "data_dir_given", text)(function)
+
+
+def run_dir_option(function: Function) -> Function:
+    """Add --run-dir, for a command that reads nothing but what runs."""
+    return _run_dir(function)
+
+
 def directory_options(function: Function) -> Function:
     """Add --run-dir and --data-dir."""
-    return option_group(
-        "Directories",
-        option(
-            "--run-dir",
-            metavar="DIR",
-            type=click.Path(file_okay=False, path_type=Path),
-            expose_value=False,
-            callback=_keep("run_dir"),
-            help="Directory of the admin socket and the pid file.",
-        ),
-        option(
-            "--data-dir",
-            metavar="DIR",
-            type=click.Path(file_okay=False, path_type=Path),
-            expose_value=False,
-            callback=_keep("data_dir_given"),
-            help="Directory of what outlives cloudcore: certificates and state.",
-        ),
-    )(function)
+    return option_group("Directories", _run_dir, _data_dir)(function)
 
 
 def config_options(function: Function) -> Function:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from supervisor.cli.styles import style
@@ -67,24 +67,47 @@ def align(
         if width is None or _total(widths) <= width:
             break
         del widths[name]
-    columns = list(widths)
     if wrapped and width is not None:
         widths[wrapped] = max(_NARROWEST, widths[wrapped] - max(0, _total(widths) - width))
-    lines = []
-    for row in (None, *rows):
-        texts = {name: [name] if row is None else [row[name]] for name in columns}
-        if wrapped:
-            texts[wrapped] = wrap(texts[wrapped][0], widths[wrapped])
-        for number in range(max(map(len, texts.values()))):
-            cells = []
-            for name in columns:
-                text = texts[name][number] if number < len(texts[name]) else ""
-                padded = text.rjust(widths[name]) if name in right else text.ljust(widths[name])
-                if name == columns[-1] and name not in right:
-                    padded = text
-                cells.append(paint(name, row, padded))
-            lines.append(_GAP.join(cells).rstrip())
-    return lines
+    headings = {name: name for name in columns}
+    return [
+        _line(texts, row, widths, right, paint)
+        for row in (None, *rows)
+        for texts in _wrapped(headings if row is None else row, wrapped, widths)
+    ]
+
+
+def _wrapped(
+    cells: Mapping[str, str], wrapped: str, widths: Mapping[str, int]
+) -> Iterator[Mapping[str, str]]:
+    """Yield the cells of each line of a row; the first line has all of them."""
+    if not wrapped:
+        yield cells
+        return
+    first, *more = wrap(cells[wrapped], widths[wrapped])
+    yield {**cells, wrapped: first}
+    for text in more:
+        yield {wrapped: text}
+
+
+def _line(
+    cells: Mapping[str, str],
+    row: Mapping[str, str] | None,
+    widths: Mapping[str, int],
+    right: Collection[str],
+    paint: Paint,
+) -> str:
+    """Return one line, each cell as wide as its column and in its colours."""
+    padded = []
+    last = list(widths)[-1]
+    for name, width in widths.items():
+        text = cells.get(name, "")
+        if name in right:
+            text = text.rjust(width)
+        elif name != last:
+            text = text.ljust(width)
+        padded.append(paint(name, row, text))
+    return _GAP.join(padded).rstrip()
 
 
 def _total(widths: Mapping[str, int]) -> int:

@@ -154,8 +154,7 @@ def shown(column: Column, value: Any) -> str:
         case "since":
             return words.duration(max(0.0, time.time() - value))
         case "until":
-            left = value - time.time()
-            return words.duration(left) if left >= 0 else f"-{words.duration(-left)}"
+            return words.duration(value - time.time())
     return words.printable(str(value))
 
 

@@ -53,7 +53,12 @@ def _age(timestamp: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as kubectl writes it: at most two units, the smaller if it matters."""
+    """Return a duration as kubectl writes it: at most two units, the smaller if it matters.
+
+    One that is negative, as of what has expired, has a minus sign.
+    """
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

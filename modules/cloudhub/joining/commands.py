@@ -18,10 +18,10 @@ from modules.cloudhub.joining.join_line import KUBEEDGE, join_command, token_aut
 from modules.common.pki.cli import data_dir_option
 from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
-from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import config_options, output_option
+from supervisor.cli.text_table import align, width_of_output
 
 if TYPE_CHECKING:  # it imports pydantic, which `cloudcore token list` does without
     from modules.cloudhub.config import CloudHubConfig
@@ -99,11 +99,9 @@ def list_(output: str, data_dir: Path | None) -> None:
     if output == "json":
         click.echo(json.dumps([_document(each) for each in tokens], indent=2))
     elif tokens:
-        rows = [
-            (each.id, _time(each.created), _time(each.expires), _state(each)) for each in tokens
-        ]
-        headings = ("ID", "CREATED", "EXPIRES", "STATE")
-        click.echo(align(headings, rows, width=terminal_width()))
+        rows = [{name.upper(): text for name, text in _document(each).items()} for each in tokens]
+        columns = ("ID", "CREATED", "EXPIRES", "STATE")
+        click.echo("\n".join(align(columns, rows, width=width_of_output())))
     else:
         click.echo("there are no tokens: see `cloudcore token create`", err=True)
 

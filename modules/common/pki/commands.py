@@ -21,10 +21,10 @@ from modules.common.pki.listing import (
     Listed,
     list_certificates,
 )
-from modules.common.text_table import align, terminal_width
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import config_options, output_option
+from supervisor.cli.text_table import align, width_of_output
 
 _SAME_CA: Final = (
     "The CA is the one that edges trust: nothing has changed. For another one, move {} away first."
@@ -206,11 +206,17 @@ def _document(listed: Listed) -> dict[str, Any]:
 
 
 def _show(listed: Iterable[Listed]) -> None:
-    rows = []
-    for each in listed:
-        left = f"{(each.expires - datetime.now(UTC)).days}d"
-        expires = f"{each.expires:%Y-%m-%d}"
-        names = ",".join(each.names) or "-"
-        rows.append((each.name, each.subject, expires, left, each.state, names))
-    headings = ("NAME", "SUBJECT", "EXPIRES", "LEFT", "STATE", "NAMES")
-    click.echo(align(headings, rows, drop=("SUBJECT", "NAMES"), width=terminal_width()))
+    rows = [
+        {
+            "NAME": each.name,
+            "SUBJECT": each.subject,
+            "EXPIRES": f"{each.expires:%Y-%m-%d}",
+            "LEFT": f"{(each.expires - datetime.now(UTC)).days}d",
+            "STATE": each.state,
+            "NAMES": ",".join(each.names) or "-",
+        }
+        for each in listed
+    ]
+    columns = ("NAME", "SUBJECT", "EXPIRES", "LEFT", "STATE", "NAMES")
+    lines = align(columns, rows, drop=("SUBJECT", "NAMES"), width=width_of_output())
+    click.echo("\n".join(lines))

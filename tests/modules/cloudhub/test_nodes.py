@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from ipc import open_contexts
+from modules.cloudhub import cli
 from modules.cloudhub.cli import nodes as command
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.module import CloudHub
@@ -215,3 +216,20 @@ async def test_cloudcore_top_has_a_view_of_the_edges_of_all_processes(
     # A protocol is known from the first message on; all else that the columns name is there.
     values = {title: value for title, value in seen[0].items() if title != "PROTOCOL"}
     assert None not in values.values()
+
+
+def test_the_table_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {
+        "node": "edge-with-a-long-name.example",
+        "since": 1.0,
+        "address": "192.168.100.100:57312",
+        "certificate": {"common_name": "system:node:edge", "expires": 2e9},
+        "protocol": "packed",
+        "messages_in": 123456,
+        "messages_out": 123456,
+        "queue_messages": 1000,
+        "queue_bytes": 1000000,
+        "keepalive": 1.0,
+    }
+    assert max(map(len, cli._table([row]).splitlines())) <= 80
