@@ -46,6 +46,11 @@ def sections(
         Check("the configuration", lambda: _references(configuration, source, paths)),
         *host.checks(paths, len(configuration.modules) + more),
         *running_cloudcore.checks(cloudcore, paths, command),
+        running_cloudcore.compare(
+            cloudcore,
+            [spec.name for spec in configuration.modules],
+            [spec.name for spec in specs],
+        ),
         *ports.checks(configuration, settings, cloudcore),
     ]
     return {_OWN: own, **{spec.name: _of_module(spec, settings, command) for spec in specs}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,34 @@ def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str])
             yield Finding.wrong(text, command("dead-letters", "list"))
 
     return [Check("the running cloudcore", look), Check("the dead letters", dead_letters)]
+
+
+def compare(running: RunningCloudcore, known: Collection[str], named: Collection[str]) -> Check:
+    """Return the check whether the running cloudcore has the modules of this configuration.
+
+    `known` are all modules that can be named, `named` those that this configuration has run.
+    """
+
+    def look() -> Iterator[Finding]:
+        try:
+            status = running.status
+        except client.AdminError:  # has a finding of its own
+            return
+        if status is None:
+            return
+        run = {each["name"] for each in status["modules"] if each["enabled"]}
+        more = [name for name in known if name in run and name not in named]
+        less = [name for name in named if name not in run]
+        differences = [f"with {', '.join(more)}"] if more else []
+        differences += [f"without {', '.join(less)}"] if less else []
+        if differences:
+            yield Finding.note(
+                "the running cloudcore has another configuration: "
+                f"{' and '.join(differences)}; check it with the --config and --set that it was "
+                "started with"
+            )
+
+    return Check("the configuration of the running cloudcore", look)
 
 
 def _not_ready(module: dict[str, Any], command: Callable[..., str]) -> Finding:

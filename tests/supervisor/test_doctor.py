@@ -250,6 +250,25 @@ def test_the_running_cloudcore(paths: Paths, monkeypatch: pytest.MonkeyPatch) ->
     assert "uses the data directory /elsewhere" in line
 
 
+def test_another_configuration_than_that_of_the_running_cloudcore(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without the --config and --set that it was started with."""
+
+    class Other(Plain):
+        name = "other"
+
+    document = running() | {"data_dir": str(paths.data_dir)}
+    document["modules"].append(document["modules"][0] | {"name": "plain-2"})
+    monkeypatch.setattr("supervisor.client.request", lambda *_, **__: document)
+    hint = "check it with the --config and --set that it was started with"
+    start = "note: the running cloudcore has another configuration: "
+    assert not any(hint in line for line in examined(paths, Plain))
+    assert f"{start}without other; {hint}" in examined(paths, Plain, Other)
+    document["modules"].append(document["modules"][0] | {"name": "cloudhub"})
+    assert f"{start}with cloudhub; {hint}" in examined(paths, Plain)
+
+
 def test_dead_letters_are_named_until_they_are_dropped(paths: Paths) -> None:
     box = DeadLetterBox(paths.dead_letters_dir)
     two = [box.put("plain", text, deliveries=3, reason="") for text in (b"a", b"b")]
