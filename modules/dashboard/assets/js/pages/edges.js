@@ -37,6 +37,7 @@ function certificate(at) {
 }
 
 const KINDS = { state: "State", protocol: "Protocol", process: "Process", replica: "Replica" };
+const HOLDERS = new Set(["process", "replica"]); // most clouds have one, and nothing to choose
 const FILTERS = ["name", "only", ...Object.keys(KINDS)];
 
 export function edges() {
@@ -69,7 +70,7 @@ export function edges() {
       if (part.shown === found.join()) continue;
       part.shown = found.join();
       part.set(found, wanted[part.kind]);
-      part.node.classList.toggle("hidden", part.kind === "replica" && !found.length);
+      part.node.classList.toggle("hidden", HOLDERS.has(part.kind) && found.length < 2 && !wanted[part.kind]);
     }
   };
   return {
