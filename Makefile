@@ -33,12 +33,12 @@ BENCH := $(VENV)/.bench
 PEERS := $(VENV)/peers/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run kubectl test lint docs screenshots share dist try-dist deb wheels pins demo crash-ipc chaos soak fuzz bench-cloudhub bench-controllers bench-dashboard bench-ipc bench-replicas bench-start bench-supervisor clean
+.PHONY: help setup run kubectl demo test lint docs screenshots share dist try-dist deb wheels pins crash-ipc chaos soak fuzz bench-ipc bench-start bench-supervisor bench-cloudhub bench-controllers bench-replicas bench-dashboard clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { n = split($$2, text, / \(/); \
-	  printf "  make %-17s %s\n", $$1, text[1]; \
-	  if (n > 1) printf "%25s(%s\n", "", text[2] }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { text = $$2; \
+	  if (length(text) > 74) sub(/ \(/, sprintf("\n%25s(", ""), text); \
+	  printf "  make %-17s %s\n", $$1, text }' $(MAKEFILE_LIST)
 
 setup: $(TEST) $(DOCS) $(BENCH) ## set up .venv for work on cloudcore (other targets do as needed)
 
@@ -47,6 +47,9 @@ run: $(RUN) ## run cloudcore with config/cloudcore.toml (ARGS="-v ...")
 	  --set 'modules.enabled=["apiserver","cloudhub","edgecontroller","devicecontroller","dashboard"]' $(ARGS)
 
 kubectl: $(KUBECTL) ## install kubectl into .venv/bin
+
+demo: $(RUN) ## show an old and a new edge that stay connected through a crash (1 min)
+	@$(BIN)/python -m modules.hollow.demo
 
 test: export PYTHONDONTWRITEBYTECODE = # else every process compiles all that it imports
 test: $(TEST) $(DOCS) ## run all tests on all CPUs (ARGS="tests/ipc -k ...", ARGS="-n 0 -x" one by one)
@@ -62,6 +65,9 @@ docs: $(DOCS) ## build the documentation: the site in build/site, man pages in b
 	@$(BIN)/python -m sphinx -q -E -W --keep-going -d build/doctrees -b html docs build/site
 	@$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b man docs build/man
 	@echo "build/site/index.html"
+
+screenshots: $(TEST) ## make the images of the dashboard in docs/images anew (needs chromium)
+	@$(BIN)/python -m tests.modules.dashboard.browser.screenshots
 
 share: $(DOCS) ## make man pages and shell completions, which packages get
 	@rm -rf build/share && mkdir -p $(SHARE:%=build/share/%)
@@ -81,9 +87,6 @@ try-dist: dist ## run the wheel and the sdist from empty environments, on each P
 deb: dist ## build the Debian package in dist/, for the Python of this Debian
 	@deploy/debian/build dist
 
-screenshots: $(TEST) ## make the images of the dashboard in docs/images anew (needs chromium)
-	@$(BIN)/python -m tests.modules.dashboard.browser.screenshots
-
 wheels: $(TEST) ## check that all pins have wheels for each Python
 	@$(BIN)/python requirements/wheels.py
 
@@ -95,36 +98,15 @@ pins: $(TEST) ## pin what pyproject.toml and requirements/*.in name (ARGS=--upgr
 	    --output-file requirements/$$set.txt $$input $(ARGS) || exit 1; \
 	done
 
-demo: $(RUN) ## show an old and a new edge that stay connected through a crash (1 min)
-	@$(BIN)/python -m modules.hollow.demo
-
 crash-ipc: $(TEST) ## kill readers and senders of channels at every step (KILLS=1000)
 	@KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/ipc/test_kills.py tests/ipc/test_every_step.py
 
 chaos: $(TEST) ## inject faults into modules; check that nothing is lost (CHAOS=60)
 	@CHAOS=$(CHAOS) SEED=$(SEED) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/crash/test_chaos.py
 
-bench-ipc: $(BENCH) ## compare channels with pyzmq and others (ARGS="--runs 5")
-	@$(BIN)/python -m bench.ipc $(ARGS)
-
-bench-start: $(BENCH) ## compare fork, forkserver and spawn
-	@$(BIN)/python -m bench.start_methods $(ARGS)
-
-bench-supervisor: $(BENCH) $(PEERS) ## compare the supervisor with supervisord and circus (5 min)
-	@$(BIN)/python -m bench.supervisor $(ARGS)
-
 soak: $(TEST) ## check that edges are in sync after kills and outages (RUNS=300, ARGS="-k replicas")
 	@SOAK=$(RUNS) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 	  tests/e2e/test_convergence.py tests/e2e/test_convergence_of_replicas.py $(ARGS)
-
-bench-replicas: $(BENCH) ## measure one, two and three replicas (10 min, ARGS="--edges 240 --replicas 1 3")
-	@$(BIN)/python -m bench.replicas $(ARGS)
-
-bench-controllers: $(BENCH) ## compare the controllers with Go's figures (15 min, ARGS="--only pods")
-	@$(BIN)/python -m bench.controllers $(ARGS)
-
-bench-dashboard: $(BENCH) $(TEST) ## measure the dashboard and a tab with 1,000 edges (needs chromium, 5 min)
-	@$(BIN)/python -m bench.dashboard $(ARGS)
 
 fuzz: $(TEST) ## fuzz frames, messages, admin interface, API server (FUZZ_SECONDS=600)
 	@end=$$(($$(date +%s) + $(FUZZ_SECONDS))); rounds=0; \
@@ -135,8 +117,26 @@ fuzz: $(TEST) ## fuzz frames, messages, admin interface, API server (FUZZ_SECOND
 	  rounds=$$((rounds + 1)); \
 	done; rm -f .fuzz.log; echo "nothing found in $$rounds rounds, $(FUZZ_SECONDS) s"
 
+bench-ipc: $(BENCH) ## compare channels with pyzmq and others (ARGS="--runs 5")
+	@$(BIN)/python -m bench.ipc $(ARGS)
+
+bench-start: $(BENCH) ## compare fork, forkserver and spawn
+	@$(BIN)/python -m bench.start_methods $(ARGS)
+
+bench-supervisor: $(BENCH) $(PEERS) ## compare the supervisor with supervisord and circus (5 min)
+	@$(BIN)/python -m bench.supervisor $(ARGS)
+
 bench-cloudhub: $(BENCH) ## measure CloudHub with hollow edges (ARGS="--nodes 100 --at-once 500 --repeats 1")
 	@$(BIN)/python -m bench.cloudhub $(ARGS)
+
+bench-controllers: $(BENCH) ## compare the controllers with Go's figures (15 min, ARGS="--only pods")
+	@$(BIN)/python -m bench.controllers $(ARGS)
+
+bench-replicas: $(BENCH) ## measure one, two and three replicas (10 min, ARGS="--edges 240 --replicas 1 3")
+	@$(BIN)/python -m bench.replicas $(ARGS)
+
+bench-dashboard: $(BENCH) $(TEST) ## measure the dashboard and a tab with 1,000 edges (needs chromium, 5 min)
+	@$(BIN)/python -m bench.dashboard $(ARGS)
 
 clean: ## remove .venv and the caches of tools
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
