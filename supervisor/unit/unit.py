@@ -15,28 +15,15 @@ from ipc.files import in_words
 from supervisor.api import Module
 from supervisor.host import sockets
 from supervisor.host.run_records import RunRecords
-from supervisor.telemetry.crash_reports import (
-    CrashReport,
-)
+from supervisor.telemetry.crash_reports import CrashReport
 from supervisor.unit import cleanup, states
 from supervisor.unit.bugs import no_silent_end
-from supervisor.unit.child import (
-    run_cleanup,
-    run_module,
-)
+from supervisor.unit.child import run_cleanup, run_module
 from supervisor.unit.exit_reason import EXIT_CANNOT_START
 from supervisor.unit.health import Health
 from supervisor.unit.launch import LaunchSpec
-from supervisor.unit.process import (
-    ModuleProcess,
-)
-from supervisor.unit.restart_policy import (
-    Cause,
-    End,
-    Restart,
-    RestartPolicy,
-    Verdict,
-)
+from supervisor.unit.process import ModuleProcess
+from supervisor.unit.restart_policy import Cause, End, Restart, RestartPolicy, Verdict
 from supervisor.unit.states import State
 from supervisor.unit.unit_status import UnitStatus
 
@@ -220,32 +207,19 @@ class Unit(UnitStatus):
         except OSError as error:  # no memory, no descriptors, no process ids left
             return self._stillborn(error)
         self._to(State.STARTING, self._condition)
-        verdict = await self._become_ready(process)
-        ready_since = time.monotonic()
-        if self.state is State.READY:
-            verdict = await self._stay_ready(process)
-        code = await process.wait()
-        assert code is not None
-        ready_for = time.monotonic() - ready_since if process.ready.is_set() else 0.0
+        verdict, ready_for = await self._run_to_exit(process)
+        code = process.exited.result()
         failure = code != 0 or verdict.cause is not Cause.CRASH
         report: CrashReport | None = None
         if self._stop_signal is None or failure:
             reason = verdict.reason or self._kill_reason
-            report = self.host.died(self, process, code, reason, output_since)
-            self.last_exit = report
+            report = self.last_exit = self.host.died(self, process, code, reason, output_since)
+        why = report.reason if report else ""
         if self._stop_signal is None and self.state is not State.STOPPING:
-            self._to(State.CRASHED, report.reason if report else "")
-        uncleaned = ""
-        if not process.shared_state.cleaned:
-            if process.shared_state.cleaning:
-                log.error("module %s: the cleanup was interrupted", self.name)
-                uncleaned = "its cleanup was interrupted"
-            else:
-                uncleaned = await self.clean_up()
-            self.host.run_records.end(self.name)
+            self._to(State.CRASHED, why)
+        uncleaned = "" if process.shared_state.cleaned else await self._clean_up_after(process)
         process.shared_state.close()
         self.process = None
-        why = report.reason if report else ""
         if self.state is State.STOPPING:
             ended = f"{'killed' if self._kill_reason else 'crashed'}: {why}" if why else ""
             self.disorder = "; ".join(filter(None, (ended, uncleaned)))
@@ -257,6 +231,25 @@ class Unit(UnitStatus):
             for_good=why if code == EXIT_CANNOT_START else "",
             temporary=why if report and report.temporary else "",
         )
+
+    async def _run_to_exit(self, process: ModuleProcess) -> tuple[Verdict, float]:
+        """Wait until a process exits; return why, and for how many seconds it was ready."""
+        verdict = await self._become_ready(process)
+        ready_since = time.monotonic()
+        if self.state is State.READY:
+            verdict = await self._stay_ready(process)
+        await process.wait()
+        return verdict, time.monotonic() - ready_since if process.ready.is_set() else 0.0
+
+    async def _clean_up_after(self, process: ModuleProcess) -> str:
+        """Run the cleanup that a process has not finished; return what went wrong."""
+        if process.shared_state.cleaning:
+            log.error("module %s: the cleanup was interrupted", self.name)
+            uncleaned = "its cleanup was interrupted"
+        else:
+            uncleaned = await self.clean_up()
+        self.host.run_records.end(self.name)
+        return uncleaned
 
     def _new_process(self, target: Callable[[LaunchSpec], NoReturn]) -> ModuleProcess:
         launch = self.host.launch_spec(self)
