@@ -40,21 +40,10 @@ from bench import kubelets
 from bench.figures import Figure, median, percentile, publish, say
 from bench.usage import running_time
 from ipc import AsyncContext, ChannelRegistry, Message, open_contexts
-from modules.cloudhub.cluster.protocol import (
-    FIRST,
-    unit_names,
-)
+from modules.cloudhub.cluster.protocol import FIRST, unit_names
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import (
-    TlsFiles,
-    server_context,
-)
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-    issue_node,
-    write_node_files,
-)
+from modules.cloudhub.endpoint.tls import TlsFiles, server_context
+from modules.common.pki.certificates import Pki, ensure_pki, issue_node, write_node_files
 from modules.hollow import tls
 from modules.hollow.versions import VERSIONS
 from supervisor.api import Settings

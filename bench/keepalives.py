@@ -30,14 +30,8 @@ import uvloop
 
 from bench.figures import Figure, median, publish, say
 from bench.usage import running_time
-from modules.cloudhub.endpoint.tls import (
-    TlsFiles,
-    server_context,
-)
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-)
+from modules.cloudhub.endpoint.tls import TlsFiles, server_context
+from modules.common.pki.certificates import Pki, ensure_pki
 from modules.hollow import tls
 
 HEADER, PAYLOAD = b"h" * 10, b"p" * 93

@@ -31,10 +31,7 @@ import psutil
 import uvloop
 
 from bench.figures import say
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-)
+from modules.common.pki.certificates import Pki, ensure_pki
 
 OUT = Path(__file__).parent / "out" / "websocket.json"
 SENDERS = 8

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-# For modules as well: there is one check of directories.
+# What a module needs of these files, it imports from here.
 from supervisor.checks import Check as Check  # noqa: PLC0414
 from supervisor.checks import Finding as Finding  # noqa: PLC0414
 from supervisor.host.listener import Listener as Listener  # noqa: PLC0414
@@ -305,8 +305,8 @@ class Module(ABC):
     def problems(cls, config: Any, settings: Settings) -> Sequence[Problem]:  # noqa: ARG003
         """Check what the configuration refers to, such as files and certificates.
 
-        Only `cloudcore config check` calls it, so it may import and read what it needs. When
-        cloudcore runs, `start` finds such problems.
+        Only `cloudcore config check` and `cloudcore doctor` call it, so it may import and read what
+        it needs. When cloudcore runs, `start` finds such problems.
         """
         return ()
 

@@ -15,11 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from supervisor.host.paths import (
-    PathError,
-    check_owner,
-    check_socket_length,
-)
+from supervisor.host.paths import PathError, check_owner, check_socket_length
 
 #: The lowest status of HTTP that is an error.
 _BAD_REQUEST: Final = 400

@@ -12,14 +12,8 @@ from supervisor.config import Configuration
 from supervisor.fleet.control import Loader
 from supervisor.fleet.fleet import CannotRun
 from supervisor.fleet.shutdown import hold_signals
-from supervisor.host import (
-    open_files,
-    sockets,
-)
-from supervisor.host.paths import (
-    PathError,
-    Paths,
-)
+from supervisor.host import open_files, sockets
+from supervisor.host.paths import PathError, Paths
 from supervisor.run_directory import RunDirectory
 from supervisor.supervisor import EXIT_CANNOT_RUN, Supervisor
 from supervisor.telemetry import logs

@@ -21,11 +21,7 @@ from ipc.files import in_words, replace_file
 from supervisor.admin.server import AdminServer
 from supervisor.fleet.fleet import Fleet
 from supervisor.host.directory_lock import Held
-from supervisor.host.paths import (
-    PathError,
-    Paths,
-    make_private,
-)
+from supervisor.host.paths import PathError, Paths, make_private
 from supervisor.telemetry import process_metrics
 
 log = logging.getLogger(__name__)

@@ -29,14 +29,7 @@ import psutil
 
 from bench.figures import Figure, compared, median, percentile, publish, say
 from bench.supervisor.measures import Ready, idle_shares, memory, tree, wait_until_ready
-from bench.supervisor.systems import (
-    NAMES,
-    System,
-    circus,
-    cloudcore,
-    real_modules,
-    supervisord,
-)
+from bench.supervisor.systems import NAMES, System, circus, cloudcore, real_modules, supervisord
 from supervisor import client
 
 REAL = ("apiserver", "cloudhub", "edgecontroller", "devicecontroller")

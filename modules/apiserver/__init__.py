@@ -58,10 +58,7 @@ class ApiServer(Module):
         import gc
 
         from modules.apiserver.http.server import Server
-        from modules.apiserver.storage.database import (
-            StoreError,
-            StoreInUseError,
-        )
+        from modules.apiserver.storage.database import StoreError, StoreInUseError
 
         try:
             server = Server(self.settings.data_dir, self._names())

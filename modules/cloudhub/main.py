@@ -16,15 +16,9 @@ from typing import Any
 
 from ipc.background import kept_running
 from modules.cloudhub import open_files
-from modules.cloudhub.cluster.protocol import (
-    FIRST,
-    unit_names,
-)
+from modules.cloudhub.cluster.protocol import FIRST, unit_names
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import (
-    ServerTls,
-    tls_files,
-)
+from modules.cloudhub.endpoint.tls import ServerTls, tls_files
 from modules.cloudhub.hub import Hub
 from modules.cloudhub.joining.join_line import Ports, make_join_line
 from modules.cloudhub.nodes import NodesServer, read_rows, socket_of

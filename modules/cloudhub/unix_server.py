@@ -12,10 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from ipc.background import keep_running
-from ipc.unix_socket import (
-    UnixListener,
-    remove_socket,
-)
+from ipc.unix_socket import UnixListener, remove_socket
 from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)

@@ -15,21 +15,13 @@ from supervisor.admin import openapi, status
 from supervisor.admin.backend import Backend
 from supervisor.admin.http import JSON_LINES, TEXT, Answer, HttpError, Request, Stream
 from supervisor.admin.route import Handler, Route
-from supervisor.admin.status import (
-    ModuleStatus,
-    Status,
-    overall_state,
-    without_traces,
-)
+from supervisor.admin.status import ModuleStatus, Status, overall_state, without_traces
 from supervisor.admin.streams import Feed
 from supervisor.fleet.control import UnknownModule
 from supervisor.fleet.reload import Changes
 from supervisor.telemetry.crash_reports import CrashReport
 from supervisor.telemetry.escaping import to_json
-from supervisor.telemetry.output import (
-    Output,
-    last_lines,
-)
+from supervisor.telemetry.output import Output, last_lines
 from supervisor.telemetry.state_changes import StateChange
 from supervisor.unit.states import State
 from supervisor.unit.unit import Unit

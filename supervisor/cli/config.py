@@ -6,12 +6,7 @@ import click
 
 from supervisor.cli.commands import Command
 from supervisor.cli.lazy import LazyCommand, LazyGroup
-from supervisor.cli.options import (
-    Globals,
-    global_options,
-    loading_options,
-    output_option,
-)
+from supervisor.cli.options import Globals, global_options, loading_options, output_option
 
 COMMANDS = (
     LazyCommand(

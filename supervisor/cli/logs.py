@@ -9,12 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from supervisor import client
-from supervisor.cli.asking import (
-    asking,
-    module_argument,
-    socket_of,
-    until_interrupted,
-)
+from supervisor.cli.asking import asking, module_argument, socket_of, until_interrupted
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import Globals, directory_options, output_option
 

@@ -15,13 +15,7 @@ from typing import Any, Final
 import click
 
 from supervisor import client
-from supervisor.cli.asking import (
-    asking,
-    module_arguments,
-    print_json,
-    socket_of,
-    timeout_option,
-)
+from supervisor.cli.asking import asking, module_arguments, print_json, socket_of, timeout_option
 from supervisor.cli.commands import Command
 from supervisor.cli.options import Globals, directory_options, output_option
 from supervisor.cli.progress import Progress

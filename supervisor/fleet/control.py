@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _DISABLED: Final = "disabled by `cloudcore disable`, until the next reload or restart"
 
-
 Loader = Callable[[], Configuration]
 """reads the configuration again, from the same sources"""
 

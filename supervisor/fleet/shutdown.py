@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 #: beehive shuts down on these too (vendor/github.com/kubeedge/beehive/pkg/core/core.go).
 SIGNALS: Final = (*STOP_SIGNALS, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT)
 
-
 #: Seconds that a cleanup still has when the time of the shutdown is used up.
 _LAST_CLEANUP: Final = 2.0
 

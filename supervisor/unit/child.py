@@ -20,14 +20,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from supervisor.telemetry import process_metrics
-from supervisor.unit.context import (
-    SupervisedBlockingContext,
-    SupervisedContext,
-)
-from supervisor.unit.exit_reason import (
-    EXIT_FAULT,
-    last_words,
-)
+from supervisor.unit.context import SupervisedBlockingContext, SupervisedContext
+from supervisor.unit.exit_reason import EXIT_FAULT, last_words
 from supervisor.unit.launch import LaunchSpec
 from supervisor.unit.shared_state import LastWords
 

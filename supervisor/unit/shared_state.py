@@ -13,10 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from supervisor.telemetry.escaping import (
-    to_json,
-    utf8,
-)
+from supervisor.telemetry.escaping import to_json, utf8
 
 _SIZE: Final = 64 * 1024
 # Indices of 8-byte words. There are three lengths: of the two copies of the details, and of the

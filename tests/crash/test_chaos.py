@@ -23,10 +23,7 @@ from typing import TypeVar
 import pytest
 
 from bench.figures import Figure, publish
-from supervisor.telemetry.crash_reports import (
-    CrashReport,
-    CrashReports,
-)
+from supervisor.telemetry.crash_reports import CrashReport, CrashReports
 from tests.support.chaos import FAULTS, KILL, Tormentor
 from tests.support.chaosledger import (
     Events,

@@ -19,13 +19,7 @@ from typing import Any
 import pytest
 
 from ipc import AsyncContext, Channel, ChannelRegistry, Context, DeadLetterBox, Message
-from ipc.ring.layout import (
-    HEAD,
-    KEPT,
-    MAX_CAPACITY,
-    RING,
-    TAIL,
-)
+from ipc.ring.layout import HEAD, KEPT, MAX_CAPACITY, RING, TAIL
 from tests.ipc import steps
 
 COUNT = 3

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ipc import Channel, ChannelFull, Delivery, Message
-from ipc.ring.layout import (
-    KEPT,
-    MIB,
-)
+from ipc.ring.layout import KEPT, MIB
 from ipc.ring.receiver import Receiver
-from ipc.ring.sender import (
-    Putting,
-    Sender,
-)
+from ipc.ring.sender import Putting, Sender
 from tests.ipc import steps
 
 SENDERS = 3

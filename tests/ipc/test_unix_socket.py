@@ -11,12 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ipc.unix_socket import (
-    LONGEST_PATH,
-    UnixListener,
-    path_fault,
-    remove_socket,
-)
+from ipc.unix_socket import LONGEST_PATH, UnixListener, path_fault, remove_socket
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,10 +7,7 @@ import pytest
 
 from ipc import AsyncContext, Context
 from supervisor.api import BlockingModuleContext, ModuleContext
-from supervisor.unit.context import (
-    SupervisedBlockingContext,
-    SupervisedContext,
-)
+from supervisor.unit.context import SupervisedBlockingContext, SupervisedContext
 
 #: Operations of a context that are for whoever runs the module, or for channels without one.
 NOT_FOR_MODULES = {

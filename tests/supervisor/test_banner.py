@@ -9,10 +9,7 @@ from modules.apiserver import ApiServer
 from modules.cloudhub.module import CloudHub
 from supervisor import banner
 from supervisor.api import Module, Settings
-from supervisor.host.paths import (
-    Paths,
-    resolve,
-)
+from supervisor.host.paths import Paths, resolve
 
 
 def module(name: str, state: str = "ready", **details: Any) -> dict[str, Any]:

@@ -18,11 +18,7 @@ import pytest
 from supervisor.api import Settings
 from supervisor.host.oom import OomKills
 from supervisor.telemetry import crash_reports
-from supervisor.telemetry.crash_reports import (
-    CrashReport,
-    CrashReports,
-    UnknownReport,
-)
+from supervisor.telemetry.crash_reports import CrashReport, CrashReports, UnknownReport
 from supervisor.telemetry.output import Recent
 from supervisor.unit import post_mortem
 from supervisor.unit.shared_state import SharedState

@@ -17,10 +17,7 @@ import pytest
 
 from ipc.unix_socket import LONGEST_PATH
 from supervisor import client
-from supervisor.host.paths import (
-    PathError,
-    Paths,
-)
+from supervisor.host.paths import PathError, Paths
 from supervisor.run_directory import RunDirectory
 from supervisor.telemetry import process_metrics
 from tests.support.running import DEADLINE, Running

@@ -14,11 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.telemetry.output import (
-    Console,
-    Recent,
-    last_lines,
-)
+from supervisor.telemetry.output import Console, Recent, last_lines
 from tests.support.running import Running
 from tests.support.waiting import block_until
 

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.host.paths import (
-    PathError,
-    Paths,
-    check_owner,
-    check_socket_length,
-    resolve,
-)
+from supervisor.host.paths import PathError, Paths, check_owner, check_socket_length, resolve
 
 
 @pytest.mark.parametrize(

@@ -17,20 +17,11 @@ from supervisor import banner, client
 from supervisor.admin.http import Answer
 from supervisor.host.paths import Paths
 from supervisor.host.systemd import Systemd
-from supervisor.telemetry.crash_reports import (
-    CrashReport,
-    CrashReports,
-)
+from supervisor.telemetry.crash_reports import CrashReport, CrashReports
 from supervisor.telemetry.escaping import to_json
-from supervisor.telemetry.state_changes import (
-    StateChange,
-    StateChangeLog,
-)
+from supervisor.telemetry.state_changes import StateChange, StateChangeLog
 from supervisor.unit.context import SupervisedContext
-from supervisor.unit.shared_state import (
-    LastWords,
-    SharedState,
-)
+from supervisor.unit.shared_state import LastWords, SharedState
 from tests.support.running import DEADLINE, Running
 
 #: As Python has a file name of the bytes caf, e9: Latin-1, not UTF-8.

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.unit.restart_policy import (
-    RestartPolicy,
-    Supervision,
-)
+from supervisor.unit.restart_policy import RestartPolicy, Supervision
 
 
 def delays(policy: RestartPolicy, *times: float, ready_for: float = 0) -> list[float | None]:

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.unit.context import _Reports
-from supervisor.unit.shared_state import (
-    LastWords,
-    SharedState,
-)
+from supervisor.unit.shared_state import LastWords, SharedState
 
 
 @pytest.fixture

@@ -4,12 +4,7 @@ import itertools
 
 import pytest
 
-from supervisor.unit.states import (
-    TRANSITIONS,
-    ForbiddenTransition,
-    State,
-    check,
-)
+from supervisor.unit.states import TRANSITIONS, ForbiddenTransition, State, check
 
 ALLOWED = {
     "disabled": "stopped",

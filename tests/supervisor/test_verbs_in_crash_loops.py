@@ -12,10 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.fleet.control import (
-    Control,
-    NotPossible,
-)
+from supervisor.fleet.control import Control, NotPossible
 from supervisor.fleet.fleet import Fleet
 from tests.support.running import Running
 

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from supervisor import client
-from supervisor.telemetry.crash_reports import (
-    CrashReport,
-    signal_name,
-)
+from supervisor.telemetry.crash_reports import CrashReport, signal_name
 from tests.support.chaosmodules import NAMES, SIGNALS
 from tests.support.running import Running
 

@@ -22,12 +22,7 @@ from modules.apiserver.http.served_certificate import ServedCertificate
 from modules.apiserver.kinds.builtin import BUILTIN
 from modules.apiserver.kubeconfig import write_kubeconfig
 from modules.apiserver.meta.objects import MOST_BYTES, Json
-from modules.apiserver.meta.status import (
-    ApiError,
-    bad_request,
-    cannot_store,
-    no_such_path,
-)
+from modules.apiserver.meta.status import ApiError, bad_request, cannot_store, no_such_path
 from modules.apiserver.registry import event_expiry, request_expiry
 from modules.apiserver.registry.bootstrap import open_cluster
 from modules.apiserver.registry.cascade import Cascade

@@ -9,10 +9,7 @@ from typing import Any
 from ipc import Message
 from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster import protocol
-from modules.cloudhub.cluster.protocol import (
-    ClusterSession,
-    process_message,
-)
+from modules.cloudhub.cluster.protocol import ClusterSession, process_message
 from modules.common.message_resource import node_of
 from supervisor.api import ModuleContext
 

@@ -11,14 +11,8 @@ from typing import Final, Protocol
 from ipc import ChannelError, Message, ModuleUnavailable, UnknownModule
 from modules.cloudhub.channel_sender import ChannelSender
 from modules.cloudhub.cluster import protocol
-from modules.cloudhub.cluster.directory import (
-    Directory,
-    Holder,
-)
-from modules.cloudhub.cluster.protocol import (
-    ClusterSession,
-    process_message,
-)
+from modules.cloudhub.cluster.directory import Directory, Holder
+from modules.cloudhub.cluster.protocol import ClusterSession, process_message
 from modules.cloudhub.endpoint.identity import HandshakeRefused
 from modules.common.message_resource import node_of
 from supervisor.api import ModuleContext

@@ -14,10 +14,7 @@ from typing import Final, Protocol
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from modules.cloudhub.endpoint.ack_coalescing import AckCoalescing
-from modules.cloudhub.endpoint.frame_reader import (
-    FrameReader,
-    TooBig,
-)
+from modules.cloudhub.endpoint.frame_reader import FrameReader, TooBig
 from modules.cloudhub.endpoint.frame_writer import frames_of
 from modules.common.wire import WireError
 

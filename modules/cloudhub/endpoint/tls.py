@@ -18,11 +18,7 @@ from typing import Final, Self
 from modules.cloudhub.config import CloudHubConfig
 from modules.common.file_versions import FileVersion, file_versions
 from modules.common.pki import signing
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-    unchanged,
-)
+from modules.common.pki.certificates import Pki, ensure_pki, unchanged
 from modules.common.pki.host_names import served_names
 from supervisor.api import CannotStart, Settings
 

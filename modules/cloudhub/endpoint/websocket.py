@@ -21,15 +21,8 @@ from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeRes
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.identity import (
-    HandshakeRefused,
-    Identity,
-    identify,
-)
-from modules.cloudhub.endpoint.tls import (
-    ServerTls,
-    handshake_failure,
-)
+from modules.cloudhub.endpoint.identity import HandshakeRefused, Identity, identify
+from modules.cloudhub.endpoint.tls import ServerTls, handshake_failure
 from modules.common.failure_log import FailureLog
 
 log = logging.getLogger(__name__)

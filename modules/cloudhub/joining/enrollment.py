@@ -18,12 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from modules.cloudhub.joining.exchange import RequestRefused
 from modules.common.pki import signing
-from modules.common.pki.certificates import (
-    NODE_PREFIX,
-    NODES_GROUP,
-    check_node_name,
-    sign_node,
-)
+from modules.common.pki.certificates import NODE_PREFIX, NODES_GROUP, check_node_name, sign_node
 
 #: Bytes of a request (constants.MaxRespBodyLength of Go); one of an edge has some 300.
 MAX_REQUEST: Final = 1024 * 1024

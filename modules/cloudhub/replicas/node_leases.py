@@ -24,14 +24,7 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.common.replicas.holdings import Claim, Holdings
-from modules.common.replicas.leases import (
-    LABEL,
-    OF_NODE,
-    name_of,
-    named,
-    of_claim,
-    read_node_lease,
-)
+from modules.common.replicas.leases import LABEL, OF_NODE, name_of, named, of_claim, read_node_lease
 
 #: Claims at a time; further ones wait.
 _AT_ONCE: Final = 32

@@ -15,19 +15,13 @@ from picows import WSCloseCode
 
 from ipc import Message
 from ipc.message import new_id
-from modules.cloudhub.cluster.protocol import (
-    GROUP,
-    Cluster,
-)
+from modules.cloudhub.cluster.protocol import GROUP, Cluster
 from modules.cloudhub.metrics import HubStatistics
 from modules.cloudhub.replicas.suspension import Suspension
 from modules.cloudhub.routing.upstream import Upstream
 from modules.cloudhub.session.session import Session
 from modules.common.failure_log import FailureLog
-from modules.common.message_resource import (
-    BadResource,
-    split,
-)
+from modules.common.message_resource import BadResource, split
 from modules.common.wire import WireError
 from modules.common.wire.generations import tell
 from supervisor.api import ModuleContext

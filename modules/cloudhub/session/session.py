@@ -18,11 +18,7 @@ from modules.cloudhub.protocols.generation import Decoder, Generation
 from modules.cloudhub.protocols.served import generation_of
 from modules.cloudhub.session.interfaces import Connection, SessionOwner
 from modules.cloudhub.session.pending_replies import PendingReplies
-from modules.cloudhub.session.write_queue import (
-    Frames,
-    WriteQueue,
-    is_state,
-)
+from modules.cloudhub.session.write_queue import Frames, WriteQueue, is_state
 
 #: Seconds added to each pause of the rate limit, so that pauses are few.
 _RATE_PAUSE: Final = 0.1

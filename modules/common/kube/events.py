@@ -19,10 +19,7 @@ from modules.common.failure_log import FailureLog
 from modules.common.kube import metrics
 from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import AlreadyExists, KubeError
-from modules.common.kube.kinds import (
-    EVENTS,
-    Resource,
-)
+from modules.common.kube.kinds import EVENTS, Resource
 from modules.common.kube.ratelimit import TokenBucket
 from modules.common.kube.reasons import Reason
 from modules.common.kube.retry import retry

@@ -16,11 +16,7 @@ from typing import Any, Final
 from modules.common.connection_failures import why
 from modules.common.http_library import aiohttp
 from modules.common.kube import metrics
-from modules.common.kube.credentials import (
-    Access,
-    kubeconfig_path,
-    load_access,
-)
+from modules.common.kube.credentials import Access, kubeconfig_path, load_access
 from modules.common.kube.errors import (
     ApiError,
     ConfigurationError,

@@ -31,11 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ipc.files import PUBLIC, locked, replace_file
 from modules.common.pki import signing
-from modules.common.pki.authority import (
-    AuthorityFiles,
-    ensure_authority,
-    write_authority,
-)
+from modules.common.pki.authority import AuthorityFiles, ensure_authority, write_authority
 from supervisor.host.paths import PathError, make_private
 
 # Certificates with less validity left are renewed at the next start.

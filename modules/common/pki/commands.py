@@ -17,10 +17,7 @@ from modules.common.pki import certificates as pki
 from modules.common.pki import output
 from modules.common.pki.authority import remembered
 from modules.common.pki.cli import data_dir_option, pki_directory
-from modules.common.pki.listing import (
-    Listed,
-    list_certificates,
-)
+from modules.common.pki.listing import Listed, list_certificates
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
 from supervisor.cli.options import config_options, output_option

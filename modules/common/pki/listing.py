@@ -10,10 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from modules.common.pki import signing
-from modules.common.pki.certificates import (
-    RENEW_BEFORE,
-    Pki,
-)
+from modules.common.pki.certificates import RENEW_BEFORE, Pki
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from modules.cloudhub.endpoint.identity import (
-    _MONTHS,
-    HandshakeRefused,
-    _seconds,
-    identify,
-)
+from modules.cloudhub.endpoint.identity import _MONTHS, HandshakeRefused, _seconds, identify
 
 
 def certificate(*names: str) -> dict[str, Any]:

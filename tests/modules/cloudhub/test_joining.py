@@ -20,15 +20,7 @@ from modules.cloudhub.joining.callers import Callers
 from modules.common.pki import signing
 from modules.common.pki.listing import list_certificates
 from modules.common.pki.tokens import Claims, make_token
-from tests.modules.cloudhub.door import (  # noqa: F401 - fixtures
-    NODE,
-    Door,
-    Nodes,
-    bearer,
-    door,
-    nodes,
-    open_door,
-)
+from tests.modules.cloudhub.door import NODE, Door, Nodes, bearer, door, nodes, open_door  # noqa: F401 - fixtures
 from tests.modules.cloudhub.joiner import Joiner, csr, new_key
 
 

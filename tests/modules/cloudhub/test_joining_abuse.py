@@ -12,14 +12,7 @@ import pytest
 
 from modules.cloudhub.joining import server as joining_server
 from modules.cloudhub.joining.enrollment import MAX_REQUEST
-from tests.modules.cloudhub.door import (  # noqa: F401 - fixtures
-    NODE,
-    Door,
-    bearer,
-    door,
-    nodes,
-    open_door,
-)
+from tests.modules.cloudhub.door import NODE, Door, bearer, door, nodes, open_door  # noqa: F401 - fixtures
 from tests.modules.cloudhub.joiner import DEADLINE, csr
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from modules.cloudhub import unix_server
-from modules.cloudhub.unix_server import (
-    UnixServer,
-    remove_dead,
-)
+from modules.cloudhub.unix_server import UnixServer, remove_dead
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,10 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipc import Message
-from modules.cloudhub.session.write_queue import (
-    Frames,
-    WriteQueue,
-)
+from modules.cloudhub.session.write_queue import Frames, WriteQueue
 
 
 def message(operation: str, resource: str = "default/pod/p", group: str = "resource") -> Message:

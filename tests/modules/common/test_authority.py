@@ -13,15 +13,8 @@ from cryptography import x509
 from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.tls import tls_files
 from modules.common.pki import authority
-from modules.common.pki.authority import (
-    fingerprint,
-    remembered,
-)
-from modules.common.pki.certificates import (
-    Pki,
-    ensure_pki,
-    issue_node,
-)
+from modules.common.pki.authority import fingerprint, remembered
+from modules.common.pki.certificates import Pki, ensure_pki, issue_node
 from modules.common.pki.cli import certs as command
 from supervisor.api import CannotStart, Settings
 

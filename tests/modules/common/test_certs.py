@@ -15,11 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from modules.common.pki import signing
-from modules.common.pki.certificates import (
-    ALWAYS_NAMED,
-    ensure_pki,
-    issue_node,
-)
+from modules.common.pki.certificates import ALWAYS_NAMED, ensure_pki, issue_node
 from modules.common.pki.cli import certs as command
 from supervisor.cli.options import Globals
 

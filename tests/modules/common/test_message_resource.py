@@ -3,11 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modules.common import message_resource
-from modules.common.message_resource import (
-    BadResource,
-    DeviceResource,
-    ObjectResource,
-)
+from modules.common.message_resource import BadResource, DeviceResource, ObjectResource
 
 
 @pytest.mark.parametrize(
