@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import heapq
 import itertools
@@ -23,6 +22,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ipc.files import NO_SPACE
+
 #: Bytes kept of each module, at least.
 _KEPT: Final = 256 * 1024
 #: Bytes of a pipe's buffer: the maximum for an unprivileged user (fs.pipe-max-size).
@@ -30,9 +31,6 @@ _PIPE: Final = 1 << 20
 _READ: Final = 64 * 1024
 #: Bytes that may wait for a slow terminal.
 _WAITING: Final = 1 << 20
-
-#: Errors that pass when the disk has room again.
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 Follower = Callable[[str, bytes], None]
 """called with the module's name and each piece of its output: one or more whole lines"""
@@ -85,7 +83,7 @@ class Console:
         except BlockingIOError:
             return 0
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if error.errno in NO_SPACE:  # passes when the disk has room again
                 return 0
             return len(data)  # nobody reads it any more: the rest is discarded
 
