@@ -11,10 +11,9 @@ import sys
 import pytest
 
 from modules.common.kube import CONFIGMAPS
-from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.demo.walk import OLD, Walk, walking
-from modules.hollow.timing import Timing
+from tests.support.quick_edges import QUICK
 
 UNITS = ["cloudhub", "cloudhub-2"]
 
@@ -39,11 +38,9 @@ async def reaches_the_edge(walk: Walk, value: str) -> None:
 
 
 @pytest.mark.timeout(150)
-async def test_whichever_is_killed_changes_reach_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = Timing(heartbeat=1, dial_retry=0.5, node_status=1, pod_status=0.1)
-    monkeypatch.setattr(walk_module, "TIMING", quick)
+async def test_whichever_is_killed_changes_reach_the_edge() -> None:
     async with running("--set", "modules.cloudhub.processes=2") as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore, timing=QUICK) as walk:
             await walk.nodes_become_ready()
             await walk.pods_run_with_their_configmap()
             for round_ in range(3):

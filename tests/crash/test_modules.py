@@ -9,11 +9,10 @@ import signal
 import pytest
 
 from modules.common.kube import CONFIGMAPS, DEVICES, KubeError
-from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import running
 from modules.hollow.demo.observe import in_api
 from modules.hollow.demo.walk import Walk, walking
-from modules.hollow.timing import Timing
+from tests.support.quick_edges import QUICK
 
 MODULES = ["apiserver", "cloudhub", "edgecontroller", "devicecontroller"]
 
@@ -51,14 +50,9 @@ async def both_ways(walk: Walk, value: str) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("victim", MODULES)
-async def test_a_killed_module_is_back_and_the_others_did_not_notice(
-    victim: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An edge dials again after two heartbeats: 30 s for a real one.
-    quick = Timing(heartbeat=1, dial_retry=0.5, node_status=1, pod_status=0.1)
-    monkeypatch.setattr(walk_module, "TIMING", quick)
+async def test_a_killed_module_is_back_and_the_others_did_not_notice(victim: str) -> None:
     async with running() as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore, timing=QUICK) as walk:
             await walk.nodes_become_ready()
             await walk.pods_run_with_their_configmap()
             await walk.device_follows_its_twin()

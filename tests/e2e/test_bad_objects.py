@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from modules.common.kube import DEVICEMODELS, DEVICES, EVENTS, PODS
-from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import running
 from modules.hollow.demo.observe import gone_from_api, in_api
 from modules.hollow.demo.walk import Walk, walking
-from modules.hollow.timing import Timing
+from tests.support.quick_edges import QUICK
 
 CONTROLLERS = ("edgecontroller", "devicecontroller")
 
@@ -52,10 +51,9 @@ def is_rejected(reason: str) -> Any:
 
 
 @pytest.mark.timeout(120)
-async def test_bad_objects_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk_module, "TIMING", Timing(heartbeat=1, node_status=1, pod_status=0.1))
+async def test_bad_objects_stop_nobody() -> None:
     async with running() as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore, timing=QUICK) as walk:
             await walk.nodes_become_ready()
             before = {name: (await cloudcore.module(name))["pid"] for name in CONTROLLERS}
             await make_bad_ones(walk)

@@ -74,7 +74,7 @@ async def event(api: KubeClient) -> None:
 @pytest.mark.timeout(150)
 async def test_two_days_forward(clock: WallClock, tmp_path: Path) -> None:
     async with running(base=tmp_path / "cloudcore") as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore) as walk:
             await walk.nodes_become_ready()
             await event(walk.api)
             clock.set(2 * DAYS)
@@ -94,7 +94,7 @@ async def test_two_days_forward(clock: WallClock, tmp_path: Path) -> None:
 async def test_two_days_back(clock: WallClock, tmp_path: Path) -> None:
     """The certificates of server and administrator are not valid yet: there are others at once."""
     async with running(base=tmp_path / "cloudcore") as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore) as walk:
             await walk.nodes_become_ready()
             before = Pki(cloudcore.settings.data_dir / "pki").admin_cert.read_bytes()
             clock.set(-2 * DAYS)

@@ -13,10 +13,9 @@ import pytest
 
 from modules.common.kube import CONFIGMAPS, PODS
 from modules.hollow import manifests
-from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.demo.walk import OLD, walking
-from modules.hollow.timing import Timing
+from tests.support.quick_edges import QUICK
 
 COUNT = 12
 LARGE = 900_000  # bytes of each config map: together more than sockets' buffers take
@@ -51,14 +50,9 @@ async def end(cloudcore: Cloudcore, pid: int, how: str) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM", "restart"])
-async def test_nothing_that_was_queued_is_lost_in_the_end(
-    how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An edge dials again after two heartbeats: 30 s for a real one.
-    quick = Timing(heartbeat=1, dial_retry=0.5, node_status=1, pod_status=0.1)
-    monkeypatch.setattr(walk_module, "TIMING", quick)
+async def test_nothing_that_was_queued_is_lost_in_the_end(how: str) -> None:
     async with running() as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore, timing=QUICK) as walk:
             await walk.nodes_become_ready()
             await walk.pods_run_with_their_configmap()
             before = await cloudcore.module("cloudhub")

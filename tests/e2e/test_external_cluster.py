@@ -19,7 +19,7 @@ async def test_the_walk_with_another_cluster_s_kubeconfig() -> None:
         async with running("--set", f"kubernetes.kubeconfig={kubeconfig}") as cloudcore:
             kubernetes = KubernetesSettings(kubeconfig=kubeconfig)
             cloudcore.settings = replace(cloudcore.settings, kubernetes=kubernetes)
-            async with walking(cloudcore, lambda _: None) as walk:
+            async with walking(cloudcore) as walk:
                 await walk.take()
             embedded = await cloudcore.module("apiserver")
             assert (embedded["state"], embedded["pid"]) == ("disabled", None)

@@ -23,7 +23,6 @@ from modules.common.kube import (
 )
 from modules.hollow import manifests
 from modules.hollow.demo import observe
-from modules.hollow.demo import walk as walk_module
 from modules.hollow.demo.harness import Cloudcore, running
 from modules.hollow.demo.walk import NEW, OLD, Walk, walking
 from modules.hollow.edge import HollowEdge
@@ -130,13 +129,10 @@ async def volumes_are_made_and_mounted(walk: Walk, socket: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_a_pod_gets_a_volume_that_was_made_on_its_edge(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(walk_module, "TIMING", QUICK)
+async def test_a_pod_gets_a_volume_that_was_made_on_its_edge(tmp_path: Path) -> None:
     socket = tmp_path / "k.sock"
     async with running(*options(socket)) as cloudcore:
-        async with walking(cloudcore, lambda _: None) as walk:
+        async with walking(cloudcore, timing=QUICK) as walk:
             await walk.nodes_become_ready()
             assert set(walk.edges) == {OLD, NEW}
             await volumes_are_made_and_mounted(walk, socket)

@@ -179,7 +179,9 @@ class Walk:
 
 
 @asynccontextmanager
-async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
+async def walking(
+    cloudcore: Cloudcore, seen: Step = lambda _: None, timing: Timing = TIMING
+) -> AsyncIterator[Walk]:
     """Wait until cloudcore is ready, connect the edges, and connect to the API."""
     status = await cloudcore.wait_ready(30)
     ready = [module["name"] for module in status["modules"] if module["state"] == "ready"]
@@ -192,7 +194,7 @@ async def walking(cloudcore: Cloudcore, seen: Step) -> AsyncIterator[Walk]:
         edges = {}
         for name, version in VERSIONS.items():
             certificate = await _certificate(cloudcore, name, seen)
-            edge = HollowEdge(name, url, certificate, kubeedge=version, timing=TIMING)
+            edge = HollowEdge(name, url, certificate, kubeedge=version, timing=timing)
             edges[name] = await stack.enter_async_context(edge)
         yield Walk(cloudcore, edges, api, seen)
 
