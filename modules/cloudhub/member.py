@@ -11,6 +11,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.joining.authority import authority_files
 from modules.cloudhub.questions import Questions
 from modules.cloudhub.replicas.membership import Membership
+from modules.common.host_port import host_port
 from modules.common.kube import KubeClient
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.certificates import WILDCARDS
@@ -79,4 +80,4 @@ def reached_at(host: str, port: int) -> str:
     """Return HOST:PORT at which others reach a listener of this host."""
     if host in WILDCARDS:
         host = (own_addresses() or ["127.0.0.1"])[0]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)

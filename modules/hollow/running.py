@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from modules.common.host_port import host_port
 from modules.common.pki.cli import pki_directory
 from modules.hollow import tls
 from modules.hollow.edge import HollowEdge
@@ -29,7 +30,7 @@ JOINING: Final = 16
 def https_of(server: str) -> str:
     """Return where edges join: the host of the server for messages, with the port of joining."""
     host = urlsplit(server).hostname or ""
-    return f"https://{f'[{host}]' if ':' in host else host}:{JOIN_PORT}"
+    return f"https://{host_port(host, JOIN_PORT)}"
 
 
 def contexts(

@@ -29,6 +29,7 @@ from modules.apiserver.registry.cascade import Cascade
 from modules.apiserver.registry.certificate_signer import CertificateSigner
 from modules.apiserver.storage.store import Store
 from modules.common.clock_jumps import ClockJumps
+from modules.common.host_port import host_port
 from modules.common.http_library import web
 from modules.common.pki.authority import load_authority
 from modules.common.pki.certificates import ensure_pki
@@ -259,7 +260,7 @@ def url_of(listening: socket.socket) -> str:
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return f"https://{host_port(host, port)}"
 
 
 def _health(request: web.Request, name: str, trouble: str) -> web.Response:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from modules.apiserver.meta import field_types
-from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE
+from modules.apiserver.meta.names import SUBDOMAIN_RULE
 from modules.apiserver.meta.objects import Json, dig
 from modules.apiserver.meta.status import (
     Cause,
@@ -26,6 +26,7 @@ from modules.apiserver.meta.status import (
     required,
 )
 from modules.apiserver.meta.users import ADMINISTRATORS, User
+from modules.common.dns_names import is_subdomain
 from modules.common.pki.requests import read_request
 from modules.common.times import format_now
 
@@ -205,7 +206,7 @@ def _signer_faults(name: str) -> list[Cause]:
     if "." not in domain:
         text = "should be a domain with at least two segments separated by dots"
         causes.append(invalid_value(field, domain, text))
-    if len(path) > 253 or not SUBDOMAIN.fullmatch(path):
+    if not is_subdomain(path):
         causes.append(invalid_value(field, path, f"path: {SUBDOMAIN_RULE}"))
     return causes
 

@@ -14,9 +14,10 @@ from typing import Any, Final
 from modules.apiserver.catalog import Resource
 from modules.apiserver.columns.crds import find
 from modules.apiserver.meta import field_types
-from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE
+from modules.apiserver.meta.names import SUBDOMAIN_RULE
 from modules.apiserver.meta.objects import Json, dig
 from modules.apiserver.meta.status import Cause, invalid_value, not_supported, required
+from modules.common.dns_names import is_subdomain
 
 _SCOPES: Final = ["Namespaced", "Cluster"]
 _CONVERSIONS: Final = ["None", "Webhook"]
@@ -166,7 +167,7 @@ def _group_faults(spec: Json) -> Iterator[Cause]:
     group = spec.get("group")
     if not group:
         yield required("spec.group")
-    elif len(group) > 253 or not SUBDOMAIN.fullmatch(group):
+    elif not is_subdomain(group):
         yield invalid_value("spec.group", group, SUBDOMAIN_RULE)
     elif "." not in group:
         yield invalid_value("spec.group", group, "should be a domain with at least one dot")

@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from modules.apiserver.catalog import Resource
-from modules.apiserver.meta.names import SUBDOMAIN, SUBDOMAIN_RULE, generate_name
+from modules.apiserver.meta.names import SUBDOMAIN_RULE, generate_name
 from modules.apiserver.meta.objects import MOST_DEPTH, Json, is_too_deep
 from modules.apiserver.meta.status import (
     Cause,
@@ -22,6 +22,7 @@ from modules.apiserver.meta.status import (
     modified,
     required,
 )
+from modules.common.dns_names import is_subdomain
 from modules.common.times import format_now
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -133,7 +134,7 @@ def validate(metadata: Json) -> list[Cause]:
     name = metadata.get("name")
     if not name:
         causes.append(required("metadata.name", "name or generateName is required"))
-    elif not isinstance(name, str) or len(name) > 253 or not SUBDOMAIN.fullmatch(name):
+    elif not isinstance(name, str) or not is_subdomain(name):
         causes.append(invalid_value("metadata.name", name, SUBDOMAIN_RULE))
     labels = _strings(metadata, "labels")
     annotations = _strings(metadata, "annotations")
@@ -155,7 +156,7 @@ def validate(metadata: Json) -> list[Cause]:
 
 def _key_faults(key: str, field: str) -> list[Cause]:
     prefix, slash, name = key.rpartition("/")
-    if slash and not (0 < len(prefix) <= 253 and SUBDOMAIN.fullmatch(prefix)):
+    if slash and not is_subdomain(prefix):
         return [invalid_value(field, key, f"prefix part: {SUBDOMAIN_RULE}")]
     if len(name) > 63 or not _LABEL_NAME.fullmatch(name):
         return [invalid_value(field, key, f"name part: {_LABEL_RULE}")]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from modules.common.dns_names import is_subdomain
+
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
@@ -19,9 +21,6 @@ HEADER_NODE: Final = "node_id"
 _CERTIFICATE_PREFIX: Final = "system:node:"
 
 _PATH: Final = re.compile(r"/([^/?]+)/([^/?]+)/events(?:\?.*)?")
-# RFC 1123 subdomain, as Kubernetes requires of a node name; it is used in resource strings.
-_NODE_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-
 
 _MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
@@ -62,7 +61,7 @@ def identify(
             HTTPStatus.NOT_FOUND, "path", "edges connect to /{project_id}/{node_id}/events"
         )
     node = match[2]
-    if not _NODE_NAME.fullmatch(node):
+    if not is_subdomain(node):  # it is used in resource strings
         raise HandshakeRefused(HTTPStatus.BAD_REQUEST, "name", f"{node!r} cannot be a node's name")
     said = headers.getall(HEADER_NODE, [])
     if said != [node]:

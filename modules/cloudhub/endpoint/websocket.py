@@ -24,6 +24,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.endpoint.identity import HandshakeRefused, Identity, identify
 from modules.cloudhub.endpoint.tls import ServerTls, handshake_failure
 from modules.common.failure_log import FailureLog
+from modules.common.host_port import host_port
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Server:
                 return
             self._failures.worked("accept", "connections are accepted again")
             connection.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(connection, _text(address)))
+            task = self._loop.create_task(self._shake_hands(connection, host_port(*address[:2])))
             self._handshakes[task] = self._loop.time()
             task.add_done_callback(partial(self._handshake_over, connection))
 
@@ -219,8 +220,3 @@ def _response(
 ) -> WSUpgradeResponseWithListener:
     response = WSUpgradeResponse.create_error_response(status, body.encode(), headers)
     return WSUpgradeResponseWithListener(response, None)
-
-
-def _text(address: tuple[str, int]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from modules.cloudhub.joining.authority import authority_files
+from modules.common.host_port import host_port
 from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, load_authority
 from modules.common.pki.certificates import WILDCARDS
@@ -56,8 +57,8 @@ def join_command(config: CloudHubConfig, version: str, ports: Ports | None = Non
             "cloudhub's ports are chosen at its start (port = 0): see `cloudcore status`"
         )
     host = _host(config)
-    where = f"[{host}]" if ":" in host else host
-    command = ["keadm", "join", f"--cloudcore-ipport={where}:{ports.websocket}"]
+    where = host_port(host, ports.websocket)
+    command = ["keadm", "join", f"--cloudcore-ipport={where}"]
     if ports.https != type(config)().https_port:
         command.append(f"--certport={ports.https}")
     return [*command, f"--kubeedge-version={version}"]

@@ -18,7 +18,6 @@ whatever the kind of its key; a CA that an earlier cloudcore made is RSA, and st
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ipc.files import PUBLIC, locked, replace_file
+from modules.common.dns_names import is_subdomain
 from modules.common.pki import signing
 from modules.common.pki.authority import AuthorityFiles, ensure_authority, write_authority
 from supervisor.host.paths import PathError, make_private
@@ -42,9 +42,7 @@ _MOST_NAMES = 64
 #: Wildcard listen addresses, which name no host.
 WILDCARDS = ("0.0.0.0", "::")
 
-# An RFC 1123 subdomain, as for nodes in Kubernetes; 64 bytes of CN (ub-common-name of X.520)
-# less "system:node:".
-_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+#: 64 bytes of CN (ub-common-name of X.520) less "system:node:".
 _LONGEST_NODE_NAME = 52
 
 #: The subject of a node's certificate, as of a kubelet's: O=system:nodes, CN=system:node:NAME.
@@ -168,10 +166,10 @@ def issue_node(pki_dir: Path, node: str, *, record: bool = False) -> tuple[bytes
 
 def check_node_name(node: str) -> None:
     """Raise ValueError, which says why, if this cannot be a node's name in a certificate."""
-    if not _NODE_NAME.fullmatch(node):
+    if not is_subdomain(node):
         raise ValueError(
             f"{node!r} cannot be a node's name: it must consist of lower case letters, digits, "
-            "'-' and '.', and start and end with a letter or digit"
+            "'-' and '.', and each part between dots start and end with a letter or digit"
         )
     if len(node) > _LONGEST_NODE_NAME:
         raise ValueError(

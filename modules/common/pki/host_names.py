@@ -7,18 +7,17 @@ several networks is dialled at each of them.
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from typing import Final
 
 import psutil
 
+from modules.common.dns_names import is_subdomain
 from modules.common.pki.certificates import WILDCARDS
 
 #: Addresses that are named at most: a host of containers may have hundreds.
 _MOST: Final = 16
-_DNS_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 #: Documentation addresses (RFC 5737, RFC 3849): the route to them is the default route.
 _ANYWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
@@ -34,7 +33,7 @@ def served_names(configured: Sequence[str], address: str) -> list[str]:
 def own_names() -> list[str]:
     """Return the host's name and addresses."""
     name = socket.gethostname().lower()
-    names = [name] if _DNS_NAME.fullmatch(name) else []
+    names = [name] if is_subdomain(name) else []
     return [*names, *own_addresses()]
 
 
