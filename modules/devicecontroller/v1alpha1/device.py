@@ -16,6 +16,7 @@ from modules.common.kube import (
     check,
 )
 from modules.devicecontroller.native import BETA, native_to
+from modules.devicecontroller.v1alpha1.compressed import CompressedDevice
 from modules.devicecontroller.v1alpha1.kubectl_apply import (
     LAST_APPLIED,
     applied_to,
@@ -35,6 +36,8 @@ class Desired(NamedTuple):
 
 def model_of(device: Object) -> Key:
     """The model a device refers to: a local reference, so in the device's own namespace."""
+    if isinstance(device, CompressedDevice):
+        return device["metadata"].get("namespace", ""), device.model
     reference = (device.get("spec") or {}).get("deviceModelRef") or {}
     return device["metadata"].get("namespace", ""), reference.get("name") or ""
 
@@ -75,6 +78,12 @@ def keep_device(obj: Object) -> Object | None:
     if native_to(DEVICES.plural, obj) == BETA:
         return None
     return keep_read(obj)
+
+
+def keep_compressed(obj: Object) -> Object | None:
+    """Reduce a Device as `keep_device` does, and compress it."""
+    kept = keep_device(obj)
+    return kept and CompressedDevice.of(kept)
 
 
 def keep_read(obj: Object) -> Object:

@@ -26,7 +26,9 @@ from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.v1alpha1.compressed import CompressedDevice, decompressed
 from modules.devicecontroller.v1alpha1.device import (
+    keep_compressed,
     keep_device,
     keep_model,
     lost_reports,
@@ -86,7 +88,7 @@ class Devices:
             self._device_changed,
             store=inventory.devices,
             namespace=namespace,
-            keep=keep_device,
+            keep=keep_device if takeovers is None else keep_compressed,
             explain=definitions.explain,
             set_aside=set_aside,
             on_aside=self._device_aside_changed,
@@ -192,7 +194,7 @@ class Devices:
         if left and not self._inventory.claimants(left):
             self.writer.forget(left)
         if event.type == "DELETED":
-            self._enqueue(device, last=device)
+            self._enqueue(device, last=decompressed(device))
         elif old is None:
             self._enqueue(device)
         else:
@@ -201,6 +203,11 @@ class Devices:
 
     def _device_modified(self, device: Object, old: Object) -> None:
         slot = slot_of(device)
+        if _differ_in_values_alone(old, device):
+            if slot:
+                self.node_sync.enqueue(slot)
+            return
+        device, old = decompressed(device), decompressed(old)
         if old["spec"] != device["spec"]:
             # The new node first: as in Go, a device that moves is added there before it is removed.
             self._enqueue(device)
@@ -268,6 +275,13 @@ class Devices:
 
     def _profile_changed(self, event: WatchEvent) -> None:
         self._profile_writer.enqueue_configmap(event.object)
+
+
+def _differ_in_values_alone(old: Object, device: Object) -> bool:
+    """Whether that can be seen of two compressed states of a device, and is so."""
+    if isinstance(old, CompressedDevice) and isinstance(device, CompressedDevice):
+        return device.differs_in_values_alone(old)
+    return False
 
 
 def _at_version(device: Object, newer: Object) -> Object:

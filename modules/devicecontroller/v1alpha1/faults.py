@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from modules.common.kube import Object, Reason, explain, key_of
 from modules.devicecontroller.status.acceptance import DeviceFault
-from modules.devicecontroller.status.conditions import label
 from modules.devicecontroller.v1alpha1.device import model_of
 from modules.devicecontroller.v1alpha1.sync.inventory import Inventory, slot_of
 
@@ -36,11 +35,11 @@ def fault_of(
             f"the edge of node {slot.node} is of a later KubeEdge than 1.1 and knows devices of "
             "v1beta1 only: create the device in that version",
         )
-    holder = inventory.at(slot)
-    if holder is not None and key_of(holder) != key_of(device):
+    holder = inventory.holder(slot)
+    if holder is not None and holder != key_of(device):
         return DeviceFault(
             Reason.NAME_TAKEN,
-            f"node {slot.node} already has the device {label(holder)}, and an edge node knows a "
+            f"node {slot.node} already has the device {'/'.join(holder)}, and an edge node knows a "
             f"device by its name alone: rename one of the two or bind it to another node",
         )
     namespace, model = model_of(device)

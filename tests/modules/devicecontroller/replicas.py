@@ -1,4 +1,4 @@
-"""Replicas of the device controller, and an edge of today that one of them serves."""
+"""Replicas of the device controller, and the edges that one of them serves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from modules.common.kube import OBJECTSYNCS, NotFound
+from modules.common.wire.generations import V1_1, tell
 from supervisor.api import KubernetesSettings, ReplicasSettings
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import NODE, Edge, make_device, make_model
@@ -65,3 +66,12 @@ async def has_device(api: Api, controller: Controller) -> tuple[Edge, Json]:
     await is_recorded(api, model)
     await is_recorded(api, device)
     return edge, device
+
+
+async def alpha_connects(controller: Controller) -> Json:
+    """Connect an edge of v1.1, which asks for its devices, and return them by their names."""
+    await controller.hear(NODE, "", tell(V1_1), "connected", "cloudhub")
+    await controller.hear(NODE, "membership/detail", b"{}", "get")
+    answer = await controller.said()
+    assert answer.resource == f"node/{NODE}/membership/detail"
+    return {each["id"]: each for each in answer.content["devices"]}

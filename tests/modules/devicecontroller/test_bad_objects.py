@@ -9,6 +9,8 @@ import pytest
 
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES, NODES, Resource
+from modules.devicecontroller.v1alpha1 import devices
+from modules.devicecontroller.v1alpha1.device import keep_compressed
 from modules.devicecontroller.v1alpha1.kubectl_apply import LAST_APPLIED
 from modules.devicecontroller.v1alpha1.profiles import profile
 from tests.modules.devicecontroller.fakes import Bench, running
@@ -84,6 +86,13 @@ WHOLE = {
     CONFIGMAPS: whole_profile,
     NODES: lambda: whole(NODES),
 }
+
+
+@pytest.fixture(autouse=True, params=["as it is", "compressed"])
+def _as_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have devices kept as a single cloudcore does, or as one of several."""
+    if request.param == "compressed":
+        monkeypatch.setattr(devices, "keep_device", keep_compressed)
 
 
 @pytest.fixture(autouse=True)

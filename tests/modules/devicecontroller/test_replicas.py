@@ -37,6 +37,7 @@ from tests.modules.devicecontroller.beta import (
 from tests.modules.devicecontroller.controller import Controller, running
 from tests.modules.devicecontroller.replicas import (
     Json,
+    alpha_connects,
     has_device,
     is_recorded,
     replica,
@@ -252,15 +253,6 @@ async def test_what_an_edge_has_lost_is_in_the_record_before_edgecontroller_is_a
         sync = await sync_of(api, device)
         assert sync
         assert sync["status"]["objectResourceVersion"] == "0"
-
-
-async def alpha_connects(controller: Controller) -> Json:
-    """Connect an edge of v1.1, which asks for its devices, and return them by their names."""
-    await controller.hear(NODE, "", tell(V1_1), "connected", "cloudhub")
-    await controller.hear(NODE, "membership/detail", b"{}", "get")
-    answer = await controller.said()
-    assert answer.resource == f"node/{NODE}/membership/detail"
-    return {each["id"]: each for each in answer.content["devices"]}
 
 
 async def test_a_property_that_goes_while_an_edge_of_v1_1_moves_is_removed_there(api: Api) -> None:

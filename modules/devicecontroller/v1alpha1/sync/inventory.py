@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from modules.common.device_references import selected_node
 from modules.common.kube import Aside, Key, Object, key_of
+from modules.devicecontroller.v1alpha1.compressed import CompressedDevice, decompressed
 from modules.devicecontroller.v1alpha1.device import model_of
 
 At = TypeVar("At")
@@ -33,7 +34,7 @@ class Profile(NamedTuple):
 
 def slot_of(device: Object) -> DeviceSlot | None:
     """Return the slot that a device claims; None if it names no node."""
-    node = selected_node(device)
+    node = device.node if isinstance(device, CompressedDevice) else selected_node(device)
     return DeviceSlot(node, device["metadata"]["name"]) if node else None
 
 
@@ -85,18 +86,22 @@ class Inventory:
         names = self._by_node.get(slot.node)
         return names.get(slot.name, set()) if names else set()
 
+    def holder(self, slot: DeviceSlot) -> Key | None:
+        """Return which device holds a slot: the oldest."""
+        return min(self.claimants(slot), key=self._seniority, default=None)
+
     def at(self, slot: DeviceSlot) -> Object | None:
-        """Return the device that holds a slot."""
-        found = [self.devices[key] for key in self.claimants(slot)]
-        return min(found, key=_seniority, default=None)
+        """Return the device that holds a slot, decompressed."""
+        key = self.holder(slot)
+        return None if key is None else decompressed(self.devices[key])
 
     def on_node(self, node: str) -> list[Object]:
-        """Return the devices of a node, sorted by name."""
+        """Return the devices of a node, decompressed, sorted by name."""
         present = (self.at(DeviceSlot(node, name)) for name in sorted(self._by_node.get(node, {})))
         return [device for device in present if device is not None]
 
     def in_profile(self, profile: Profile) -> list[Object]:
-        """Return the devices of a profile, sorted by name."""
+        """Return the devices of a profile, decompressed, sorted by name."""
         devices = self.on_node(profile.node)
         return [device for device in devices if key_of(device)[0] == profile.namespace]
 
@@ -106,7 +111,7 @@ class Inventory:
         return [key for claimants in names.values() for key in claimants]
 
     def using(self, model: Key) -> list[Object]:
-        """Return the devices that refer to a model."""
+        """Return the devices that refer to a model, as they are kept."""
         return [self.devices[key] for key in self._by_model.get(model, ())]
 
     @property
@@ -114,9 +119,8 @@ class Inventory:
         """The number of nodes with devices."""
         return len(self._by_node)
 
-
-def _seniority(device: Object) -> tuple[str, Key]:
-    return device["metadata"].get("creationTimestamp", ""), key_of(device)
+    def _seniority(self, key: Key) -> tuple[str, Key]:
+        return self.devices[key]["metadata"].get("creationTimestamp", ""), key
 
 
 def _discard(index: defaultdict[At, set[Key]], at: At, key: Key) -> None:
