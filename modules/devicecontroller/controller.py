@@ -100,6 +100,9 @@ class _Controller:
             keep=keep_version,
             set_aside=set_aside,
         )
+        status = StatusPatcher(client, DEVICES, keep_read)
+        inventory = Inventory({}, {}, known_nodes)
+        self._writer = StatusWriter(status, inventory, set_aside)
         self._replica: Replica | None = None
         if settings.replicas.enabled:
             self._replica = Replica(
@@ -109,6 +112,7 @@ class _Controller:
                 delivered,
                 on_foreign_alpha=self._read_again,
                 on_foreign_beta=self._unsure,
+                on_forgotten_alpha=self._writer.forget_nodes,
                 on_forgotten_beta=self._forgotten,
             )
         replica = self._replica
@@ -120,9 +124,6 @@ class _Controller:
             on_connected=self._connected if replica is not None else None,
         )
         duties = Duties(self._edges, replica.election if replica is not None else None)
-        status = StatusPatcher(client, DEVICES, keep_read)
-        inventory = Inventory({}, {}, known_nodes)
-        self._writer = StatusWriter(status, inventory, set_aside)
         self._alpha = v1alpha1.Devices(
             client,
             context,

@@ -36,11 +36,12 @@ class Replica:
         *,
         on_foreign_alpha: Callable[[str], None],
         on_foreign_beta: Callable[[str, Item], None],
+        on_forgotten_alpha: Callable[[set[str]], None],
         on_forgotten_beta: Callable[[set[str]], None],
     ) -> None:
         """Set up; the callbacks get nodes of which another replica has written the record.
 
-        `on_forgotten_beta` gets nodes that have gone for long.
+        `on_forgotten_alpha` and `on_forgotten_beta` get nodes that have gone for long.
         """
         namespace = settings.kubernetes.namespace or None
         self.alpha = Takeovers(
@@ -50,6 +51,7 @@ class Replica:
             namespace=namespace,
             versions_count=lambda _: False,  # edges of v1.1 acknowledge nothing
             on_foreign=lambda node, _: on_foreign_alpha(node),
+            on_forgotten=on_forgotten_alpha,
             decode=decode,
         )
         self.beta = Takeovers(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container
 
 from modules.common.kube import (
     DEVICES,
@@ -76,6 +77,11 @@ class StatusWriter:
         """Forget a device that has been deleted, or has moved to another node."""
         for known in (self._latest, self._lost, self._applied):
             known.pop(slot, None)
+
+    def forget_nodes(self, nodes: Container[str]) -> None:
+        """Forget what nodes have reported that have gone for long."""
+        for slot in [slot for slot in self._latest if slot.node in nodes]:
+            del self._latest[slot]
 
     def _put_aside(self, slot: DeviceSlot, error: Exception) -> None:
         device = self._inventory.at(slot) or {"metadata": {"name": slot.name}}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES
+from modules.common.sync import takeovers
 from modules.common.wire.generations import V1_1, tell
 from modules.devicecontroller.v1alpha1.compressed import CompressedDevice
 from modules.devicecontroller.v1alpha1.kubectl_apply import LAST_APPLIED
+from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.hollow import manifests
 from tests.modules.devicecontroller import fakes
 from tests.modules.devicecontroller.api import Api
@@ -209,6 +212,36 @@ async def test_an_edge_that_comes_while_the_api_is_away_gets_its_devices_when_it
         (described,) = answers[asked.id].content["devices"]
         assert expected(described) == {"power-status": "OFF"}
         await api.device(LED, lambda found: reported(found) == "ON")
+
+
+async def test_what_a_node_has_reported_that_has_gone_for_long_is_forgotten(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeovers, "_KEPT", 0.0)
+    monkeypatch.setattr(takeovers, "_LOOK", 0.05)
+    forgotten = asyncio.Event()
+    forget = StatusWriter.forget_nodes
+
+    def noted(writer: StatusWriter, nodes: set[str]) -> None:
+        before = {slot.node for slot in writer._latest}
+        forget(writer, nodes)
+        assert {slot.node for slot in writer._latest} == before - nodes
+        if NODE in nodes:
+            forgotten.set()
+
+    monkeypatch.setattr(StatusWriter, "forget_nodes", noted)
+    async with replica(api, "a") as a:
+        await api.create(DEVICES, device(twins={"power-status": "OFF"}))
+        await is_seeded(api)
+        await alpha_connects(a)
+        await a.hear(NODE, EDGE_UPDATED, report("ON", 2))
+        await a.said()
+        await leaves(a)
+        await forgotten.wait()
+        # It has restarted its counts and set back its clock meanwhile, at another replica.
+        await alpha_connects(a)
+        await a.hear(NODE, EDGE_UPDATED, report("OFF", 1))
+        await api.device(LED, lambda found: reported(found) == "OFF")
 
 
 async def test_a_single_cloudcore_keeps_devices_as_they_are(tmp_path: Path) -> None:
