@@ -1,8 +1,8 @@
 """What the objects of a fleet take in one cloudcore alone, and in one of several.
 
 Each case runs in a process of its own, on objects that are made when they are listed: pods of a
-Deployment, Secrets of 4 kB of which no pod needs any, and devices of ten properties, as many of
-each: python -m bench.replica_memory [PODS].
+Deployment, Secrets of 4 kB of which no pod needs any, and devices of ten properties of both API
+versions, as many of each: python -m bench.replica_memory [PODS].
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any, Final, cast
 import msgspec
 import psutil
 
+from bench.replica_objects import MAKERS, ON_A_NODE
 from modules.common.kube import (
+    DEVICES,
     DEVICES_V1BETA1,
     PODS,
     SECRETS,
@@ -30,6 +32,8 @@ from modules.common.kube import (
 )
 from modules.common.sync.outlines import Outline, OutlineReflector
 from modules.common.sync.record import Record
+from modules.devicecontroller.v1alpha1.device import keep_compressed, keep_device
+from modules.devicecontroller.v1alpha1.sync.inventory import Inventory as InventoryOfV1alpha1
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.objects import reader
 from modules.devicecontroller.v1beta1.own_devices import OwnDevices
@@ -40,9 +44,9 @@ from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import keeping
 
-_ON_A_NODE: Final = 10
 _OF_SECRETS: Final = ("whole", "outlines")
 _OF_DEVICES: Final = ("all-devices", "third-of-devices", "no-devices")
+_OF_V1ALPHA1: Final = ("v1alpha1", "compressed")
 _PAGE: Final = 500
 
 
@@ -65,11 +69,11 @@ class Api:
     ) -> AsyncGenerator[Page]:
         first, last = 0, self._count
         if field_selector.startswith("spec.nodeName="):
-            first = int(field_selector.rpartition("-")[2]) * _ON_A_NODE
-            last = first + _ON_A_NODE
+            first = int(field_selector.rpartition("-")[2]) * ON_A_NODE
+            last = first + ON_A_NODE
         for start in range(first, last, page_size or last):
             numbers = range(start, min(last, start + (page_size or last)))
-            make = _MAKERS[resource.kind]
+            make = MAKERS[resource]
             text = msgspec.json.encode([make(number) for number in numbers])
             yield Page(msgspec.json.decode(text), "1000000000")
 
@@ -78,110 +82,24 @@ class Api:
         await asyncio.Event().wait()
 
 
-def _pod(number: int) -> Any:
-    """Return a pod as it is after it was admitted, bound and started."""
-    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}
-    container = {
-        "name": "web",
-        "image": "nginx:1.27",
-        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
-        "env": [{"name": "MODE", "value": "edge"}],
-        "volumeMounts": [{"name": "api", "mountPath": "/var/run/secrets", "readOnly": True}],
-        "terminationMessagePath": "/dev/termination-log",
-        "imagePullPolicy": "IfNotPresent",
-    }
-    return {
-        "metadata": {
-            "name": f"web-7d4b9c-{number}",
-            "namespace": "default",
-            "uid": f"5c0e2d9a-1111-4222-8333-{number:012}",
-            "resourceVersion": str(1000 + number),
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"app": "web", "pod-template-hash": "7d4b9c"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"}],
-        },
-        "spec": {
-            "nodeName": f"edge-{number // _ON_A_NODE}",
-            "containers": [container],
-            "volumes": [{"name": "api", "projected": {"defaultMode": 420, "sources": [token]}}],
-            "tolerations": [
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-                for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-            ],
-        },
-        "status": {
-            "phase": "Running",
-            "conditions": [
-                {"type": type_, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-                for type_ in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
-            ],
-            "containerStatuses": [{"name": "web", "ready": True, "image": "nginx:1.27"}],
-        },
-    }
-
-
-def _secret(number: int) -> Any:
-    metadata = {
-        "name": f"token-{number}",
-        "namespace": "default",
-        "uid": f"6d1e2d9a-1111-4222-8333-{number:012}",
-        "resourceVersion": str(1000 + number),
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    }
-    return {"metadata": metadata, "type": "Opaque", "data": {"key": f"{number:04000}"}}
-
-
-def _device(number: int) -> Any:
-    """Return a device of ten properties, each with what its mapper needs, that is accepted."""
-    properties = [
-        {
-            "name": f"temperature-{property_}",
-            "desired": {"value": "20", "metadata": {"type": "int", "timestamp": "1767225600000"}},
-            "visitors": {
-                "protocolName": "modbus",
-                "configData": {"register": "HoldingRegister", "offset": property_, "limit": 1},
-            },
-            "reportCycle": 10000,
-            "collectCycle": 10000,
-            "reportToCloud": True,
-        }
-        for property_ in range(10)
-    ]
-    condition = {
-        "type": "Accepted",
-        "status": "True",
-        "reason": "Accepted",
-        "message": "the device is valid",
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-    return {
-        "metadata": {
-            "name": f"sensor-{number}",
-            "namespace": "default",
-            "uid": f"7e2f2d9a-1111-4222-8333-{number:012}",
-            "resourceVersion": str(1000 + number),
-            "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"description": "temperature"},
-        },
-        "spec": {
-            "nodeName": f"edge-{number // _ON_A_NODE}",
-            "deviceModelRef": {"name": "sensor"},
-            "protocol": {
-                "protocolName": "modbus",
-                "configData": {"serialPort": "/dev/ttyS0", "baudRate": 9600, "slaveID": number},
-            },
-            "properties": properties,
-        },
-        "status": {"conditions": [condition]},
-    }
-
-
-_MAKERS: Final[dict[str, Callable[[int], Any]]] = {
-    "Pod": _pod,
-    "Secret": _secret,
-    "Device": _device,
-}
+async def _measure_v1alpha1(case: str, count: int) -> None:
+    before = _resident()
+    inventory = InventoryOfV1alpha1({}, {}, {})
+    reflector = Reflector(
+        cast("KubeClient", Api(count)),
+        DEVICES,
+        lambda event: inventory.add(event.object),
+        store=inventory.devices,
+        keep=keep_compressed if case == "compressed" else keep_device,
+    )
+    running = asyncio.create_task(reflector.run())
+    await reflector.synced()
+    gc.collect()
+    kept = len(reflector.store)
+    mib = (_resident() - before) / 2**20
+    print(f"{case:16} {kept:>8,} devices of v1alpha1 kept {mib:>8.1f} MiB", flush=True)
+    running.cancel()
+    await asyncio.wait((running,))
 
 
 async def _measure_devices(case: str, count: int) -> None:
@@ -200,7 +118,7 @@ async def _measure_devices(case: str, count: int) -> None:
             *what, inventory=inventory, keep=keep, on_whole=lambda *_: None
         )
         if case == "third-of-devices":
-            for number in range(0, count // _ON_A_NODE, 3):
+            for number in range(0, count // ON_A_NODE, 3):
                 own.serve(f"edge-{number}")
     running = asyncio.create_task(reflector.run())
     await reflector.synced()
@@ -251,7 +169,7 @@ async def _measure(case: str, count: int) -> None:
     running = asyncio.create_task(reflector.run())
     await reflector.synced()
     if isinstance(reflector, OwnPods):
-        nodes = [f"edge-{number}" for number in range(0, count // _ON_A_NODE, 3)]
+        nodes = [f"edge-{number}" for number in range(0, count // ON_A_NODE, 3)]
         if case != "none":
             for node in nodes:
                 await reflector.load(node, is_of_v1_1=False)
@@ -274,10 +192,11 @@ def main() -> None:
         case, number = sys.argv[1], int(sys.argv[2])
         measure = _measure_secrets if case in _OF_SECRETS else _measure
         measure = _measure_devices if case in _OF_DEVICES else measure
+        measure = _measure_v1alpha1 if case in _OF_V1ALPHA1 else measure
         asyncio.run(measure(case, number))
         return
     count = sys.argv[1] if len(sys.argv) > 1 else "20000"
-    for case in ("all", "third", "none", "gone", *_OF_SECRETS, *_OF_DEVICES):
+    for case in ("all", "third", "none", "gone", *_OF_SECRETS, *_OF_DEVICES, *_OF_V1ALPHA1):
         subprocess.run([sys.executable, "-m", "bench.replica_memory", case, count], check=True)
 
 
