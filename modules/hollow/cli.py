@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     ),
     option(
         "--certs",
+        metavar="DIR",
         type=click.Path(file_okay=False, exists=True, path_type=Path),
         help="Directory with rootCA.crt, edge.crt and edge.key (`cloudcore certs issue`). "
         "Without it a certificate is issued by the CA in the data directory.",

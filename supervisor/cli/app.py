@@ -114,7 +114,7 @@ COMMANDS = (
     cls=LazyGroup,
     lazy_commands=COMMANDS,
     entry_points="cloudcore.commands",
-    entry_points_section="Edge nodes",
+    entry_points_section="Commands of modules",
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,

@@ -39,7 +39,7 @@ def test_help_lists_options_and_commands_in_sections() -> None:
         "Inspecting:",
         "Configuration:",
         "Other:",
-        "Edge nodes:",
+        "Commands of modules:",
     ]
     listed = lines[lines.index("Running:") : -1]  # the last one refers to the help of commands
     commands = [line.split()[0] for line in listed if line[:2] == "  " and line[2:3].strip()]

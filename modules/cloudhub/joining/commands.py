@@ -64,6 +64,7 @@ class _Duration(click.ParamType[int]):
 )
 @option(
     "--kubeedge-version",
+    metavar="VERSION",
     default=KUBEEDGE,
     show_default=True,
     help="The version of the edge that the command names.",

@@ -56,6 +56,7 @@ def pki_directory(data_dir: Path | None) -> Path:
 
 data_dir_option = option(
     "--data-dir",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     callback=_data_dir,
     help="cloudcore's data directory, which holds the CA in pki/.",

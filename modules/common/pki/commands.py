@@ -35,6 +35,7 @@ _NEW_CA: Final = (
 _out_option = option(
     "--out",
     "directory",
+    metavar="DIR",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Where to write rootCA.crt, edge.crt and edge.key; made if missing.",
