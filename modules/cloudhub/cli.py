@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -61,13 +62,20 @@ def nodes(options: Globals, names: tuple[str, ...], every: bool, output: str) ->
     )
     if output == "json":
         click.echo(json.dumps([_document(row) for row in rows], indent=2))
-    elif rows:
-        click.echo(_table(rows))
     else:
-        click.echo("no node is connected" if not names else "not connected", err=True)
+        _show(rows, names)
     for fault in faults:
         click.echo(f"{fault} (its nodes are shown by their Leases)", err=True)
     sys.exit(INCOMPLETE if faults else 0)
+
+
+def _show(rows: list[dict[str, Any]], names: Collection[str]) -> None:
+    if rows:
+        click.echo(_table(rows))
+    elif not names:
+        click.echo("no node is connected", err=True)
+    for name in sorted({*names} - {row["node"] for row in rows}):
+        click.echo(f"node {name} is not connected", err=True)
 
 
 def _ask(run_dir: Path) -> list[dict[str, Any]]:
@@ -87,8 +95,18 @@ def _own_rows(run_dir: Path) -> list[dict[str, Any]]:
         except client.NotRunning:
             continue
     if not answers:
-        raise client.NotRunning(f"cloudcore is not running: no cloudhub listens in {run_dir}")
+        raise client.NotRunning(_why_silent(run_dir))
     return [row for rows in answers for row in rows]
+
+
+def _why_silent(run_dir: Path) -> str:
+    """Return why no process of CloudHub answers; raises NotRunning if cloudcore does not run."""
+    status = client.request(run_dir / "admin.sock", "GET", "/status")
+    for module in status["modules"]:
+        if module["name"] == "cloudhub":
+            reason = f" ({words.printable(module['reason'])})" if module["reason"] else ""
+            return f"cloudhub is {module['state']}{reason}"
+    return "this cloudcore has no cloudhub"
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,8 @@ async def _logs(backend: Backend, request: Request) -> Answer | Stream:
     module = request.query.get("module", "")
     outputs: dict[str, Output] = {unit.name: unit.output for unit in fleet.units.values()}
     outputs["supervisor"] = fleet.own_output
+    if module in fleet.disabled:
+        raise UnknownModule(f"module {module} is disabled, and its output is not kept")
     if module and module not in outputs:
         raise UnknownModule(f"no module {module!r} is running (running: {', '.join(outputs)})")
     asked = [outputs[module]] if module else list(outputs.values())

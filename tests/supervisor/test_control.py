@@ -100,6 +100,7 @@ def test_enable_and_disable(tmp_path: Path) -> None:
         assert done.stdout == "stopped: good\nunchanged: listening\n"
         good = running.module("good")
         assert (good["state"], good["enabled"]) == ("disabled", False)
+        assert "module good is disabled" in running.cli("logs", "good").stderr
         reason = "disabled by `cloudcore disable`, until the next reload or restart"
         assert good["reason"] == reason
         assert [line.split()[0] for line in running.lines("good")][-1] == "cleanup"

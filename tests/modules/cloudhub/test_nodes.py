@@ -25,6 +25,7 @@ from modules.cloudhub.module import CloudHub
 from modules.cloudhub.nodes import NodesServer, socket_of
 from modules.cloudhub.session.session import Session
 from modules.common.pki.certificates import Pki
+from supervisor import client
 from supervisor.api import Settings
 from supervisor.cli.views import read, sample, views_of
 from tests.modules.cloudhub.cloud import Cloud, HubContext, Join
@@ -156,6 +157,27 @@ async def test_nobody_is_connected_or_nothing_runs(cloud: Cloud, tmp_path: Path)
     status, output = await run("--run-dir", str(tmp_path))
     assert status == 3
     assert "cloudcore is not running" in output
+
+
+async def test_while_cloudhub_does_not_run_cloudcore_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = {"name": "cloudhub", "state": "disabled", "reason": "disabled by somebody"}
+    monkeypatch.setattr(client, "request", lambda *_, **__: {"modules": [module]})
+    status, output = await run("--run-dir", str(tmp_path))
+    assert (status, output) == (3, "cloudhub is disabled (disabled by somebody)\n")
+
+
+async def test_each_asked_node_that_is_not_connected_is_named(
+    cloud: Cloud, join: Join, tmp_path: Path
+) -> None:
+    await join(cloud)
+    await cloud.expect("edge-1", "connected")
+    async with serving(cloud, tmp_path):
+        status, output = await run("edge-1", "edge-2", "--run-dir", str(tmp_path))
+    assert status == 0
+    assert "edge-1  " in output
+    assert output.endswith("node edge-2 is not connected\n")
 
 
 async def test_anything_else_is_answered_so(cloud: Cloud, tmp_path: Path) -> None:
