@@ -17,7 +17,6 @@ from modules.hollow.events import Emit
 from modules.hollow.store import Store, split
 
 LISTS: Final = {"servicelist": "service", "endpointslist": "endpoints"}
-SENSITIVE: Final = "secret"
 
 OnChange = Callable[[str, str, dict[str, Any]], None]
 """Called with operation (insert, update, delete), key and object after the store changed."""
