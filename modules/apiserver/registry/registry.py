@@ -77,26 +77,10 @@ class Registry:
         dry_run: bool = False,
     ) -> Entry:
         """Store a new object; `user` is who creates it, None for this server itself."""
-        obj = metadata.adopt(body, resource, namespace)
-        metadata.start(obj["metadata"])
-        if not resource.status_on_create and resource.status:
-            obj.pop("status", None)
-        if resource.initial_status is not None:
-            obj["status"] = dict(resource.initial_status)
-        with _of_the_right_types(resource):
-            if resource.requested_by is not None and user is not None:
-                resource.requested_by(obj, user)
-            resource.defaults(obj)
-        if "spec" in obj:
-            obj["metadata"]["generation"] = 1
+        obj = _begun(resource, namespace, body, user)
         with self.store.transaction(dry_run=dry_run) as transaction:
             self._check_namespace(transaction, resource, obj)
-            if resource.complete is not None:
-                with _of_the_right_types(resource):
-                    resource.complete(obj, transaction.entries(resource.storage))
-            if resource.admit is not None:
-                with _of_the_right_types(resource):
-                    resource.admit(obj, _finder(transaction, namespace))
+            _complete(transaction, resource, namespace, obj)
             self._validate(resource, obj)
             key = _key(namespace, obj["metadata"]["name"])
             if transaction.get(resource.storage, key) is not None:
@@ -256,6 +240,32 @@ class Registry:
                 str(obj["metadata"].get("name", "")),
                 f"unable to create new content in namespace {name} because it is being terminated",
             )
+
+
+def _begun(resource: Resource, namespace: str, body: Any, user: User | None) -> Json:
+    """Return a new object as a request has it, with what each object of its kind begins with."""
+    obj = metadata.adopt(body, resource, namespace)
+    metadata.start(obj["metadata"])
+    if not resource.status_on_create and resource.status:
+        obj.pop("status", None)
+    if resource.initial_status is not None:
+        obj["status"] = dict(resource.initial_status)
+    with _of_the_right_types(resource):
+        if resource.requested_by is not None and user is not None:
+            resource.requested_by(obj, user)
+        resource.defaults(obj)
+    if "spec" in obj:
+        obj["metadata"]["generation"] = 1
+    return obj
+
+
+def _complete(transaction: Transaction, resource: Resource, namespace: str, obj: Json) -> None:
+    """Add to a new object what depends on others; raises ApiError if it may not be."""
+    with _of_the_right_types(resource):
+        if resource.complete is not None:
+            resource.complete(obj, transaction.entries(resource.storage))
+        if resource.admit is not None:
+            resource.admit(obj, _finder(transaction, namespace))
 
 
 @contextmanager
