@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ipc.files import in_words
 from modules.common.pki.cli import data_dir_option
 from modules.hollow.timing import Timing
 from modules.hollow.versions import PROJECT_ID, VERSIONS
@@ -158,4 +159,5 @@ def hollow(
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"cannot use the certificates: {error}") from error
+        text = in_words(error) if error.filename else f"cannot use the certificates: {error}"
+        raise click.ClickException(text) from error

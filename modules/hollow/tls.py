@@ -5,8 +5,11 @@ from __future__ import annotations
 import ssl
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from modules.common.pki import certificates
+
+_FILES: Final = ("rootCA.crt", "edge.crt", "edge.key")
 
 
 def from_directory(directory: Path) -> ssl.SSLContext:
@@ -18,8 +21,11 @@ def from_directory(directory: Path) -> ssl.SSLContext:
     # by whatever address their network has for it.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.load_verify_locations(directory / "rootCA.crt")
-    context.load_cert_chain(directory / "edge.crt", directory / "edge.key")
+    authority, certificate, key = (directory / name for name in _FILES)
+    for path in (authority, certificate, key):
+        path.open("rb").close()  # raises an error that names the file, as OpenSSL's do not
+    context.load_verify_locations(authority)
+    context.load_cert_chain(certificate, key)
     return context
 
 
