@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ipc.files import in_words
 from modules.common.pki.cli import data_dir_option
 from modules.hollow.timing import Timing
 from modules.hollow.versions import PROJECT_ID, VERSIONS
@@ -159,5 +158,7 @@ def hollow(
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
+        from ipc.files import in_words
+
         text = in_words(error) if error.filename else f"cannot use the certificates: {error}"
         raise click.ClickException(text) from error
