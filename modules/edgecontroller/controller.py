@@ -20,6 +20,7 @@ from modules.common.kube import (
     synced,
 )
 from modules.common.replicas.election import Election
+from modules.common.replicas.report_fence import ReportFence
 from modules.common.sync.gone_nodes import GoneNodes
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
@@ -52,6 +53,7 @@ from modules.edgecontroller.upstream.leases import LeaseKeeper
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter, delete_pod
 from modules.edgecontroller.upstream.queries import QueryAnswerer
+from modules.edgecontroller.upstream.report_patches import ReportPatcher
 from modules.edgecontroller.upstream.rows import Handlers, Rows, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext, ReplicasSettings, Settings
@@ -229,17 +231,19 @@ class Controller:
     def _make_rows(self, answers: Answers) -> Rows:
         client, state = self._client, self._state
         rights = Rights(state, client)
+        reports = ReportPatcher(client, self._fence())
         return rows(
             Handlers(
                 Calls(answers, client.health),
                 NodeWriter(
                     client,
+                    reports,
                     answers,
                     state,
-                    self._config.node_update_frequency,
-                    self._nodes.registered,
+                    update_frequency=self._config.node_update_frequency,
+                    registered=self._nodes.registered,
                 ),
-                PodWriter(client, self._cloudhub, state, rights),
+                PodWriter(client, reports, self._cloudhub, state, rights),
                 LeaseKeeper(client),
                 TokenIssuer(client, rights),
                 CertificateRequester(client),
@@ -247,6 +251,12 @@ class Controller:
                 QueryAnswerer(client, rights, state, self._updater),
             )
         )
+
+    def _fence(self) -> ReportFence | None:
+        replicas = self._replicas
+        if not replicas.enabled:
+            return None
+        return ReportFence(self._client, replicas.namespace, replicas.identity)
 
     def _make_reflectors(self, own_pods: OwnPods | None) -> list[Reflector]:
         state, reflect = self._state, self._caches.reflect

@@ -15,6 +15,7 @@ from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
 from modules.common.message_resource import ObjectResource
+from modules.common.replicas.report_fence import HeldElsewhere
 from modules.common.sync.in_flight import InFlight
 from modules.common.wire.generations import generation_of
 from modules.edgecontroller import messages
@@ -148,6 +149,8 @@ class Upstream:
                 await row.handle(batch)
             except Denied as denied:
                 await self._denials.answer(message, denied)
+            except HeldElsewhere:
+                log.debug("%s: dropped, another replica holds its node", message.resource)
             except CallFailed as failed:
                 log.debug("%s %s: %s", message.operation, message.resource, failed)
                 await self._answers.fail(message, about, failed.error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from ipc import Message
 from modules.common import message_resource, times
@@ -29,6 +29,7 @@ from modules.edgecontroller.upstream.content import (
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 from modules.edgecontroller.upstream.present import Present
+from modules.edgecontroller.upstream.report_patches import ReportPatcher
 from modules.edgecontroller.upstream.restriction import check_labels, check_node_patch, registration
 
 _STATUS: Final = "status"
@@ -42,13 +43,16 @@ class NodeWriter:
     def __init__(
         self,
         client: KubeClient,
+        reports: ReportPatcher,
         answers: Answers,
         state: State,
+        *,
         update_frequency: float,
         registered: Callable[..., Awaitable[None]],
     ) -> None:
         """Set up; `registered` is NodeEventHandler's."""
         self._client = client
+        self._reports = reports
         self._answers = answers
         self._state = state
         self._present = Present(client, state)
@@ -91,8 +95,7 @@ class NodeWriter:
         patch = read_patch(question)
         check_node_patch(patch)
         written = await ask(
-            lambda: self._client.patch(NODES, name, patch, type="strategic", subresource=_STATUS),
-            self._client.health,
+            lambda: self._patch(name, patch, subresource=_STATUS), self._client.health
         )
         return await self._present.state_of(NODE, written)
 
@@ -108,10 +111,7 @@ class NodeWriter:
         patch = nodestatus.status_patch(request, node, times.now(), self._update_frequency)
         try:
             written = await retry_briefly(
-                lambda: self._client.patch(
-                    NODES, name, patch, type="strategic", subresource=_STATUS
-                ),
-                self._client.health,
+                lambda: self._patch(name, patch, subresource=_STATUS), self._client.health
             )
         except NotFound:
             what = f"node {name}: connected, but the Kubernetes API has no node of that name"
@@ -158,8 +158,12 @@ class NodeWriter:
 
     async def _merge(self, name: str, patch: Object) -> Object:
         return await retry_briefly(
-            lambda: self._client.patch(NODES, name, patch), self._client.health
+            lambda: self._patch(name, patch, type="merge"), self._client.health
         )
+
+    async def _patch(self, name: str, patch: Object, **form: Any) -> Object:
+        known = self._state.nodes.get(("", name))
+        return await self._reports.patch(name, NODES, name, patch, known=known, **form)
 
 
 def _create(node: str) -> str:

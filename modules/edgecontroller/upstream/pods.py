@@ -37,6 +37,7 @@ from modules.edgecontroller.upstream.content import (
 )
 from modules.edgecontroller.upstream.message_queue import retry_briefly
 from modules.edgecontroller.upstream.present import Present
+from modules.edgecontroller.upstream.report_patches import ReportPatcher
 from modules.edgecontroller.upstream.restriction import check_mirror, check_pod_patch
 
 _STATUS: Final = "status"
@@ -48,9 +49,15 @@ class PodWriter:
     """Writes pod status; a pod that the API does not have on that node is deleted there."""
 
     def __init__(
-        self, client: KubeClient, cloudhub: CloudHubClient, state: State, rights: Rights
+        self,
+        client: KubeClient,
+        reports: ReportPatcher,
+        cloudhub: CloudHubClient,
+        state: State,
+        rights: Rights,
     ) -> None:
         self._client = client
+        self._reports = reports
         self._rights = rights
         self._cloudhub = cloudhub
         self._state = state
@@ -74,9 +81,7 @@ class PodWriter:
         pod = await self._rights.own_pod(about, metadata.get("uid") or "")
         metadata.setdefault("uid", uid_of(pod))
         written = await ask(
-            lambda: self._client.patch(
-                PODS, about.name, patch, about.namespace, type="strategic", subresource=_STATUS
-            ),
+            lambda: self._patch(about.node, about.name, patch, about.namespace, pod),
             self._client.health,
         )
         return await self._present.state_of(POD, written)
@@ -134,9 +139,7 @@ class PodWriter:
 
         async def attempt() -> Object | None:
             try:
-                return await self._client.patch(
-                    PODS, name, patch, namespace, type="strategic", subresource=_STATUS
-                )
+                return await self._patch(about.node, name, patch, namespace, pod)
             except (Conflict, Invalid):  # kube-apiserver: the uid in a patch is a field
                 found = await self._client.get(PODS, name, namespace)
                 if reference(PODS, found).get("uid", "") == uid:
@@ -155,6 +158,20 @@ class PodWriter:
         if podstatus.deletion_complete(usable(PODS, written)):
             deletion = partial(delete_pod, self._client, written)
             await retry_briefly(deletion, self._client.health)
+
+    async def _patch(
+        self, node: str, name: str, patch: Object, namespace: str, known: Object
+    ) -> Object:
+        return await self._reports.patch(
+            node,
+            PODS,
+            name,
+            patch,
+            namespace,
+            known=known,
+            is_first=not podstatus.is_reported(known),
+            subresource=_STATUS,
+        )
 
     def _known(self, about: ObjectResource, uid: str) -> Object | None:
         """Return the pod from the cache.

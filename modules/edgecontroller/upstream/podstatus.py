@@ -44,6 +44,11 @@ def status_patch(pod: Object, reported: Object, now: datetime) -> Object:
     return {"status": status}
 
 
+def is_reported(pod: Object) -> bool:
+    """Whether an edge has reported a status of a pod: edges of all versions set the start time."""
+    return bool((pod.get("status") or {}).get("startTime"))
+
+
 def deletion_complete(pod: Object) -> bool:
     """Whether a pod that is being deleted has terminated on its node.
 

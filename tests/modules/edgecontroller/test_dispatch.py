@@ -35,6 +35,7 @@ from modules.edgecontroller.upstream.leases import LeaseKeeper
 from modules.edgecontroller.upstream.nodes import NodeWriter
 from modules.edgecontroller.upstream.pods import PodWriter
 from modules.edgecontroller.upstream.queries import QueryAnswerer
+from modules.edgecontroller.upstream.report_patches import ReportPatcher
 from modules.edgecontroller.upstream.rows import Handlers, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext
@@ -111,7 +112,8 @@ class Bench:
         aside = SetAside(recorder, "test")
         updater = NodeUpdater(self.state, sender, aside)
         rights, answers = Rights(self.state, client), Answers(sender, self.state.generations)
-        self.pods = PodWriter(client, sender, self.state, rights)
+        reports = ReportPatcher(client)
+        self.pods = PodWriter(client, reports, sender, self.state, rights)
         config = EdgeControllerConfig(max_pending=max_pending)
         nodes = NodeEventHandler(
             self.state,
@@ -122,7 +124,14 @@ class Bench:
         )
         handlers = Handlers(
             Calls(answers, self.api.health),
-            NodeWriter(client, answers, self.state, 20, nodes.registrations.registered),
+            NodeWriter(
+                client,
+                reports,
+                answers,
+                self.state,
+                update_frequency=20,
+                registered=nodes.registrations.registered,
+            ),
             self.pods,
             LeaseKeeper(client),
             TokenIssuer(client, rights),
