@@ -28,6 +28,7 @@ from modules.common.kube import (
     ready_meanwhile,
     synced,
 )
+from modules.common.replicas.report_fence import fence_of
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
@@ -100,7 +101,8 @@ class _Controller:
             keep=keep_version,
             set_aside=set_aside,
         )
-        status = StatusPatcher(client, DEVICES, keep_read)
+        fence = fence_of(client, settings.replicas)
+        status = StatusPatcher(client, DEVICES, keep_read, fence=fence)
         inventory = Inventory({}, {}, known_nodes)
         self._writer = StatusWriter(status, inventory, set_aside)
         self._replica: Replica | None = None
@@ -149,6 +151,7 @@ class _Controller:
             definitions=self._definitions,
             set_aside=set_aside,
             takeovers=replica.beta if replica is not None else None,
+            fence=fence,
             duties=duties,
         )
         self._record_in_api: RecordInApi | Replica

@@ -20,7 +20,7 @@ from modules.common.kube import (
     synced,
 )
 from modules.common.replicas.election import Election
-from modules.common.replicas.report_fence import ReportFence
+from modules.common.replicas.report_fence import fence_of
 from modules.common.sync.gone_nodes import GoneNodes
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
@@ -231,7 +231,7 @@ class Controller:
     def _make_rows(self, answers: Answers) -> Rows:
         client, state = self._client, self._state
         rights = Rights(state, client)
-        reports = ReportPatcher(client, self._fence())
+        reports = ReportPatcher(client, fence_of(client, self._replicas))
         return rows(
             Handlers(
                 Calls(answers, client.health),
@@ -251,12 +251,6 @@ class Controller:
                 QueryAnswerer(client, rights, state, self._updater),
             )
         )
-
-    def _fence(self) -> ReportFence | None:
-        replicas = self._replicas
-        if not replicas.enabled:
-            return None
-        return ReportFence(self._client, replicas.namespace, replicas.identity)
 
     def _make_reflectors(self, own_pods: OwnPods | None) -> list[Reflector]:
         state, reflect = self._state, self._caches.reflect

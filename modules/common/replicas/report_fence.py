@@ -26,6 +26,7 @@ from typing import Final
 
 from modules.common.kube import LEASES, BadObject, KubeClient, NotFound, Resource
 from modules.common.replicas.leases import OF_NODE, name_of, read_node_lease
+from supervisor.api import ReplicasSettings
 
 #: Objects whose clean version is remembered, some 300 bytes each; a further one costs a read.
 _MOST: Final = 100_000
@@ -91,6 +92,13 @@ class ReportFence:
                 return read_node_lease(lease).holder
             except (NotFound, BadObject):
                 return ""
+
+
+def fence_of(client: KubeClient, replicas: ReplicasSettings) -> ReportFence | None:
+    """Return the fence of one of several replicas; a single cloudcore needs none."""
+    if not replicas.enabled:
+        return None
+    return ReportFence(client, replicas.namespace, replicas.identity)
 
 
 def target_of(resource: Resource, namespace: str | None, name: str) -> Target:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import ipc
 from modules.common.kube import KubeError
+from modules.common.replicas.report_fence import HeldElsewhere
 from modules.common.sync.keyed_queue import KeyedQueue
 
 Device = TypeVar("Device", bound=Hashable)
@@ -59,13 +60,18 @@ class ReportQueue(Generic[Device, Report]):
         """Drop what a node has reported, what is being written too."""
         for device, pending in list(self._pending.items()):
             dropped = [item for item in pending if item[1].node == node]
-            for item in dropped:
-                pending.remove(item)
-                item[1].drop()
-            if not pending:
-                del self._pending[device]
+            self._drop(device, dropped)
             if dropped and device in self._writing:
                 self._writing[device].reschedule(asyncio.get_running_loop().time())
+
+    def _drop(self, device: Device, items: list[tuple[Report, Origin]]) -> None:
+        pending = self._pending.get(device, [])
+        for item in items:
+            if item in pending:
+                pending.remove(item)
+                item[1].drop()
+        if not pending:
+            self._pending.pop(device, None)
 
     async def _handle(self, device: Device) -> None:
         await self._confirm(device)
@@ -76,6 +82,9 @@ class ReportQueue(Generic[Device, Report]):
                 await self._write(device, [report for report, _ in batch])
         except KubeError:
             raise
+        except HeldElsewhere:
+            self._drop(device, batch)
+            return
         except Exception as error:
             if writing.expired():
                 self.queue.add(device)  # what was not dropped is written anew

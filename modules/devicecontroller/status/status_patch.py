@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from modules.common.kube import Conflict, KubeClient, NotFound, Object, Resource, Subject, reference
+from modules.common.replicas.report_fence import ReportFence, target_of
 from modules.devicecontroller.status.conditions import label
 
 _MAIN: Final = ""
@@ -32,12 +33,14 @@ class StatusPatcher:
         keep: Callable[[Object], Object],
         *,
         subresource: str = _STATUS,
+        fence: ReportFence | None = None,
     ) -> None:
         """Set up; `keep` reduces an object of the API to what the callers of `patch` see.
 
-        `subresource` is what is tried first.
+        `subresource` is what is tried first. One of several replicas has a `fence` for reports.
         """
         self.resource = resource
+        self._fence = fence
         self._keep = keep
         self._client = client
         self._subresource = subresource
@@ -48,6 +51,8 @@ class StatusPatcher:
         change: Callable[[Object], Object],
         has_it: Callable[[Object], bool],
         keep: Callable[[Object], Object] | None = None,
+        *,
+        node: str = "",
     ) -> Object:
         """Write the status that `change` returns for a device; it may be called several times.
 
@@ -57,11 +62,14 @@ class StatusPatcher:
         by `keep`, by default the one of the set-up. The patch names the resourceVersion that
         `change` has seen. Raises NotFound if the device was deleted, and any other KubeError of
         the API.
+
+        `node` is the one whose edge has reported the change, if one has; raises HeldElsewhere if it
+        is another replica's.
         """
         keep = keep or self._keep
         for _ in range(_ATTEMPTS - 1):
             try:
-                written = keep(await self._send(device, change(device)))
+                written = keep(await self._send(device, change(device), node))
             except Conflict:
                 device = keep(await self._read(device))
             except NotFound:
@@ -72,7 +80,7 @@ class StatusPatcher:
                 if self._subresource == _STATUS or has_it(written):
                     return written
                 self._switch(_STATUS)  # nothing was written, and the device is the same
-        return keep(await self._send(device, change(device)))
+        return keep(await self._send(device, change(device), node))
 
     def subject(self, device: Object) -> Subject:
         """Return what to name when the API server rejects a device's status."""
@@ -89,16 +97,20 @@ class StatusPatcher:
                 subresource or "the object",
             )
 
-    async def _send(self, device: Object, status: Object) -> Object:
+    async def _send(self, device: Object, status: Object, node: str) -> Object:
         metadata = device["metadata"]
-        patch = {"metadata": {"resourceVersion": metadata.get("resourceVersion")}, "status": status}
-        return await self._client.patch(
-            self.resource,
-            metadata["name"],
-            patch,
-            metadata["namespace"],
-            subresource=self._subresource,
+        name, namespace = metadata["name"], metadata["namespace"]
+        version = metadata.get("resourceVersion")
+        target = target_of(self.resource, namespace, name)
+        if self._fence and node:
+            await self._fence.check(node, target, version)
+        patch = {"metadata": {"resourceVersion": version}, "status": status}
+        written = await self._client.patch(
+            self.resource, name, patch, namespace, subresource=self._subresource
         )
+        if self._fence and node:
+            self._fence.note_clean(target, written["metadata"]["resourceVersion"])
+        return written
 
     async def _read(self, device: Object) -> Object:
         metadata = device["metadata"]

@@ -22,6 +22,7 @@ from modules.common.kube import (
     Subject,
 )
 from modules.common.log_limit import LogLimit
+from modules.common.replicas.report_fence import HeldElsewhere
 from modules.devicecontroller.status.conditions import label
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import (
@@ -101,12 +102,15 @@ class StatusWriter:
         """Write all pending changes of a device; on failure they are kept for the retry."""
         lost, applied = self._lost.pop(slot, {}), self._applied.pop(slot, None)
         try:
-            changes = _restorable(lost, device) | self._news(slot, device, batch)
-            for name, desired in (applied or {}).items():
-                reported = changes.get(name) or {}
-                changes[name] = None if desired is None else {**reported, "desired": desired}
-            if changes or applied is not None:
-                await self._write(device, changes)
+            reported = _restorable(lost, device) | self._news(slot, device, batch)
+            try:
+                if reported or applied is not None:
+                    node = slot.node if reported else ""
+                    await self._write(node, device, _with_desired(reported, applied))
+            except HeldElsewhere:
+                if applied is not None:
+                    await self._write("", device, _with_desired({}, applied))
+                raise
         except (KubeError, asyncio.CancelledError):
             self._keep(slot, device, lost, applied)
             raise
@@ -139,12 +143,14 @@ class StatusWriter:
                     changes[name] = {"reported": report.as_reported()}
         return changes
 
-    async def _write(self, device: Object, changes: Changes) -> None:
+    async def _write(self, node: str, device: Object, changes: Changes) -> None:
+        """Write changes, some of which a node has reported unless it is empty."""
         try:
             await self._status.patch(
                 device,
                 lambda found: {"twins": _changed(found, changes)},
                 lambda found: _has(found, changes),
+                node=node,
             )
         except NotFound:
             log.info("device %s: deleted before its reported values were written", label(device))
@@ -172,6 +178,16 @@ def _outdated(report: Report, latest: Report | None) -> bool:
 def _restorable(lost: dict[str, Object], device: Object) -> Changes:
     without = (twin["propertyName"] for twin in twins_of(device) if "reported" not in twin)
     return {name: {"reported": lost[name]} for name in without if name in lost}
+
+
+def _with_desired(reported: Changes, applied: dict[str, Object | None] | None) -> Changes:
+    """Return what is reported with the desired values that are applied."""
+    changes = dict(reported)
+    for name, desired in (applied or {}).items():
+        changes[name] = (
+            None if desired is None else {**(changes.get(name) or {}), "desired": desired}
+        )
+    return changes
 
 
 def _changed(device: Object, changes: Changes) -> list[Object]:

@@ -21,6 +21,7 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.common.log_limit import LogLimit
+from modules.common.replicas.report_fence import ReportFence
 from modules.common.sync.record import Record, drop_rows_of_gone_nodes
 from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.crds import Definitions
@@ -68,11 +69,12 @@ class Devices:
         definitions: Definitions,
         set_aside: SetAside,
         takeovers: Takeovers | None = None,
+        fence: ReportFence | None = None,
         duties: Duties,
     ) -> None:
         """Set up for one namespace, or for all (None); `on_change` is called after each change.
 
-        With several replicas, `takeovers` keeps the record.
+        With several replicas, `takeovers` keeps the record, and `fence` is for reports.
         """
         #: Whether devices of this version are served.
         self.runs = False
@@ -105,6 +107,7 @@ class Devices:
             duties,
             namespace=namespace,
             has_statuses=has_statuses,
+            fence=fence,
         )
         self._acceptance = Acceptance(
             StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource=""),

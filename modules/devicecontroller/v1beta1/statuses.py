@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from modules.common.device_references import node_of
 from modules.common.kube import (
     DEVICES_V1BETA1,
     DEVICESTATUSES,
@@ -24,6 +25,7 @@ from modules.common.kube import (
     SetAside,
     Subject,
 )
+from modules.common.replicas.report_fence import ReportFence
 from modules.common.sync.outlines import Outline
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
@@ -69,13 +71,21 @@ class StatusWriter:
         *,
         namespace: str | None,
         has_statuses: Callable[[], bool],
+        fence: ReportFence | None = None,
     ) -> None:
-        """Set up; `has_statuses` says whether the API server serves DeviceStatus."""
+        """Set up, as one of several replicas with a fence.
+
+        `has_statuses` says whether the API server serves DeviceStatus.
+        """
         self._client = client
         self._inventory = inventory
         self._set_aside = set_aside
-        self._status_patcher = StatusPatcher(client, DEVICESTATUSES, keep_status, subresource="")
-        self._device_patcher = StatusPatcher(client, DEVICES_V1BETA1, keep_written, subresource="")
+        self._status_patcher = StatusPatcher(
+            client, DEVICESTATUSES, keep_status, subresource="", fence=fence
+        )
+        self._device_patcher = StatusPatcher(
+            client, DEVICES_V1BETA1, keep_written, subresource="", fence=fence
+        )
         self._latest: dict[Key, dict[str, Version]] = {}
         #: The Devices that were written last, for which the watch may have no event yet.
         self._written: dict[Key, Object] = {}
@@ -127,7 +137,9 @@ class StatusWriter:
                 await self._write_status(key, device, change, properties)
             elif change:
                 newest = await self._newest(key, device)
-                self._written[key] = await _patch(self._device_patcher, newest, change, properties)
+                self._written[key] = await _patch(
+                    self._device_patcher, node_of(device), newest, change, properties
+                )
         except NotFound:
             self._written.pop(key, None)
             self.statuses.forget(key)
@@ -146,7 +158,9 @@ class StatusWriter:
     ) -> None:
         status = await self.statuses.of(key, device)
         if change:
-            written = await _patch(self._status_patcher, status, change, properties)
+            written = await _patch(
+                self._status_patcher, node_of(device), status, change, properties
+            )
             self.statuses.note(key, written)
 
     async def _newest(self, key: Key, device: Object) -> Object:
@@ -164,12 +178,13 @@ class StatusWriter:
 
 
 async def _patch(
-    patcher: StatusPatcher, obj: Object, change: _Change, properties: set[str]
+    patcher: StatusPatcher, node: str, obj: Object, change: _Change, properties: set[str]
 ) -> Object:
     return await patcher.patch(
         obj,
         lambda found: _status(found, change, properties),
         lambda found: _has(found, change, properties),
+        node=node,
     )
 
 

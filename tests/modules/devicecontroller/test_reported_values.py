@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from modules.common.kube import DEVICES, Invalid, NotFound, TooLarge, Unreachable, key_of
+from modules.common.kube import (
+    DEVICES,
+    LEASES,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unreachable,
+    key_of,
+)
+from modules.common.replicas.holdings import Claim
+from modules.common.replicas.leases import of_claim
+from modules.common.replicas.report_fence import ReportFence
 from modules.devicecontroller.status.report_queue import Origin
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import keep_device
@@ -48,14 +59,17 @@ class Client:
 
 @asynccontextmanager
 async def writing(
-    client: Any, *devices: dict[str, Any], events: Events | None = None
+    client: Any,
+    *devices: dict[str, Any],
+    events: Events | None = None,
+    fence: ReportFence | None = None,
 ) -> AsyncIterator[StatusWriter]:
     """A status writer that knows these devices, however old."""
     inventory = Inventory({key_of(one): keep_device(one) for one in devices}, {}, {})
     for one in devices:
         inventory.add(keep_device(one))
     writer = StatusWriter(
-        StatusPatcher(client, DEVICES, keep_device), inventory, make_set_aside(events)
+        StatusPatcher(client, DEVICES, keep_device, fence=fence), inventory, make_set_aside(events)
     )
     task = asyncio.create_task(writer.queue.run(2))
     yield writer
@@ -214,3 +228,21 @@ async def test_done_that_fails_is_tried_again(api: Api) -> None:
         async with asyncio.timeout(10):
             await finished.wait()
     assert len(attempts) == 2
+
+
+async def test_of_a_node_of_another_replica_what_is_applied_is_written_alone(api: Api) -> None:
+    created = await api.create(DEVICES, device(twins={"a": "1", "b": "1"}))
+    await api.client.create(LEASES, of_claim(NODE, Claim("other", 1, "")), "default")
+    dropped: list[str] = []
+    fence = ReportFence(api.client, "default", "this")
+
+    async def confirm() -> None:
+        pytest.fail("it is not written")
+
+    async with writing(api.client, created, fence=fence) as writer:
+        reports = {"a": Report("late", 5, "string", 1)}
+        writer.write(HERE, reports, Origin(NODE, confirm, lambda: dropped.append("late")))
+        writer.restore(HERE, {"b": {"value": "removed"}})
+        writer.adopt(HERE, {"b": {"value": "2", "metadata": {"type": "string"}}})
+        await until(lambda: dropped and not len(writer.queue))
+    assert await twins(api) == {"a": ("1", None), "b": ("2", None)}

@@ -154,7 +154,7 @@ async def test_a_report_into_the_device_itself_leaves_what_others_have_reported(
         moved = Edge(b)
         await moved.connect()
         reads.clear()
-        await moved.reports(EDGE_UPDATED, beta.twin_update(level="2", mode="auto"))
+        await b.hear(NODE, EDGE_UPDATED, beta.twin_update(level="2", mode="auto"))
         wanted = {"power-status": "ON", "level": "2", "mode": "auto"}
         await twins_of(api, DEVICES_V1BETA1, **wanted)
 
