@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, closing
 
 from modules.common.kube import KubeClient
+from modules.common.until_stopped import until_stopped
 from modules.dashboard.access.admin_token import AdminToken
 from modules.dashboard.access.hosts import Hosts
 from modules.dashboard.access.links import LoginLinks
@@ -74,18 +74,5 @@ async def run(config: DashboardConfig, settings: Settings, context: ModuleContex
             Verbs(admin, access),
         )
         await stack.enter_async_context(serving(application(guard, handlers), listener))
-        await _until_stopped(board, context)
-
-
-async def _until_stopped(board: Board, context: ModuleContext) -> None:
-    polling = asyncio.create_task(board.run())
-    stopped = asyncio.create_task(context.stopped())
-    context.ready()
-    try:
-        await asyncio.wait((polling, stopped), return_when="FIRST_COMPLETED")
-        if polling.done():
-            await polling  # raises what ended it
-    finally:
-        stopped.cancel()
-        polling.cancel()
-        await asyncio.wait([polling])
+        context.ready()
+        await until_stopped(board.run(), context)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from modules.common.kube import (
     EventRecorder,
@@ -26,6 +25,7 @@ from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.sync.takeovers import Takeovers
+from modules.common.until_stopped import until_stopped
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -77,21 +77,7 @@ async def run(config: EdgeControllerConfig, settings: Settings, context: ModuleC
         controller = Controller(
             config, namespace, client, record, context, replicas=settings.replicas
         )
-        await _until_stopped(controller.run(), context)
-
-
-async def _until_stopped(work: Coroutine[Any, Any, None], context: ModuleContext) -> None:
-    """Run until the module is asked to stop, or the work fails."""
-    working = asyncio.create_task(work)
-    stop = asyncio.create_task(context.stopped())
-    try:
-        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.cancel()
-        working.cancel()
-        await asyncio.wait((working, stop))
-    if not working.cancelled():
-        working.result()
+        await until_stopped(controller.run(), context)
 
 
 class Controller:

@@ -173,16 +173,12 @@ def _failures() -> Iterator[None]:
         raise click.ClickException(f"cannot use {error.filename}: {error.strerror}") from error
 
 
-def _state(each: Token) -> str:
-    return "revoked" if each.revoked else "default" if each.default else "good"
-
-
 def _document(each: Token) -> dict[str, str]:
     return {
         "id": each.id,
         "created": _time(each.created),
         "expires": _time(each.expires),
-        "state": _state(each),
+        "state": each.state,
     }
 
 

@@ -26,7 +26,6 @@ _MOST: Final = 1000
 #: Tokens that have expired which are recorded still, at most.
 _SPENT: Final = 200
 
-
 #: A second since the epoch, up to the year 9999.
 _Second = Annotated[int, msgspec.Meta(ge=0, lt=253_402_300_800)]
 
@@ -40,6 +39,11 @@ class Token(msgspec.Struct, frozen=True):
     revoked: bool = False
     default: bool = False
     """whether it is the one that cloudcore itself keeps and renews"""
+
+    @property
+    def state(self) -> str:
+        """Whether edges can join with it: good, revoked, or default, which is good."""
+        return "revoked" if self.revoked else "default" if self.default else "good"
 
     def text(self, authority: signing.Authority) -> str:
         """Return the token that an operator hands to an edge."""

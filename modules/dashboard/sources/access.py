@@ -8,7 +8,7 @@ from typing import Any
 
 from modules.common.pki.certificates import Pki
 from modules.common.pki.listing import list_certificates
-from modules.common.pki.token_store import Token, TokenStore
+from modules.common.pki.token_store import TokenStore
 from modules.dashboard.admin import Admin, AdminRefused, AdminUnavailable
 from modules.dashboard.sources.edges import hub_sockets
 
@@ -48,7 +48,7 @@ class Access:
                 "id": token.id,
                 "created": token.created,
                 "expires": token.expires,
-                "state": _state(token),
+                "state": token.state,
             }
             for token in tokens
         ]
@@ -70,7 +70,3 @@ class Access:
                     continue
                 return made
         raise AdminUnavailable("no process of cloudhub answers")
-
-
-def _state(token: Token) -> str:
-    return "revoked" if token.revoked else "default" if token.default else "good"
