@@ -112,6 +112,7 @@ class _Controller:
                 settings,
                 told,
                 delivered,
+                set_aside,
                 on_foreign_alpha=self._read_again,
                 on_foreign_beta=self._unsure,
                 on_forgotten_alpha=self._writer.forget_nodes,
@@ -213,6 +214,8 @@ class _Controller:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             if self._replica is not None:
+                for reflector in self._replica.index.reflectors:
+                    tasks.create_task(reflector.run())
                 opening = self._replica.open()
                 await ready_meanwhile(opening, self._context, "reading what nodes have")
                 tasks.create_task(self._replica.run())
@@ -297,6 +300,8 @@ class _Controller:
     def _watched(self) -> list[Reflector]:
         """Return the reflectors that run."""
         found = [self._nodes]
+        if self._replica is not None:
+            found += self._replica.index.reflectors
         for version, devices in (
             (DEVICES.version, self._alpha),
             (DEVICES_V1BETA1.version, self._beta),

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from modules.common.kube import KubeClient
+from modules.common.kube import KubeClient, SetAside
 from modules.common.replicas.election import Election
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
+from modules.common.sync.sync_index import SyncIndex
 from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.v1alpha1.sync.record import KINDS, SyncRecord, decode
@@ -33,6 +34,7 @@ class Replica:
         settings: Settings,
         told: SyncRecord,
         delivered: Record,
+        set_aside: SetAside,
         *,
         on_foreign_alpha: Callable[[str], None],
         on_foreign_beta: Callable[[str, Item], None],
@@ -43,12 +45,18 @@ class Replica:
 
         `on_forgotten_alpha` and `on_forgotten_beta` get nodes that have gone for long.
         """
-        namespace = settings.kubernetes.namespace or None
+        self.index = SyncIndex(
+            client,
+            (*KINDS.values(), *RESOURCES.values()),
+            set_aside,
+            namespace=settings.kubernetes.namespace or None,
+            of_barrier=settings.replicas.namespace,
+        )
         self.alpha = Takeovers(
             client,
             told.rows,
             KINDS,
-            namespace=namespace,
+            self.index,
             versions_count=lambda _: False,  # edges of v1.1 acknowledge nothing
             on_foreign=lambda node, _: on_foreign_alpha(node),
             on_forgotten=on_forgotten_alpha,
@@ -58,7 +66,7 @@ class Replica:
             client,
             delivered,
             RESOURCES,
-            namespace=namespace,
+            self.index,
             versions_count=lambda _: True,
             on_foreign=on_foreign_beta,
             on_forgotten=on_forgotten_beta,

@@ -31,7 +31,7 @@ RIGHTS: Final[list[Right]] = [
 
 #: As one of several replicas, besides those for its record in ObjectSyncs.
 FOR_REPLICAS: Final[list[Right]] = [
-    *rights("reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"),
+    *rights("reliablesyncs.kubeedge.io", "get watch patch", "objectsyncs clusterobjectsyncs"),
     *rights("coordination.k8s.io", "get create update", "leases", namespace=NAMESPACE),
 ]
 

@@ -24,6 +24,7 @@ from modules.common.sync.gone_nodes import GoneNodes
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.record_in_api import RecordInApi
+from modules.common.sync.sync_index import SyncIndex
 from modules.common.sync.takeovers import Takeovers
 from modules.common.until_stopped import until_stopped
 from modules.edgecontroller import messages
@@ -35,7 +36,7 @@ from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
-from modules.edgecontroller.downstream.record_in_api import record_in_api, takeovers
+from modules.edgecontroller.downstream.record_in_api import record_in_api, sync_index, takeovers
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
 from modules.edgecontroller.downstream.state import (
     State,
@@ -106,6 +107,7 @@ class Controller:
         self._pods = PodEventHandler(self._state)
         replica: Takeovers | None = None
         own_pods: OwnPods | None = None
+        index: SyncIndex | None = None
         self._caches = Caches(
             client,
             self._state,
@@ -118,7 +120,8 @@ class Controller:
         if replicas.enabled:
             own_pods = self._caches.keep_own(self._pods.handle)
             self._state.is_replica, self._state.pods_known = True, own_pods.known
-            replica = takeovers(client, self._state, self._namespace, self._unsure, own_pods.forget)
+            index = sync_index(client, self._set_aside, self._namespace, replicas.namespace)
+            replica = takeovers(client, self._state, index, self._unsure, own_pods.forget)
         self._updater = NodeUpdater(
             self._state,
             self._cloudhub,
@@ -160,7 +163,7 @@ class Controller:
             self._record_in_api = record_in_api(client, self._state, self._namespace)
         else:
             self._record_in_api = replica
-        self._reflectors = self._make_reflectors(own_pods)
+        self._reflectors = self._make_reflectors(own_pods, index)
         self.report = Report(
             context,
             client,
@@ -238,7 +241,9 @@ class Controller:
             )
         )
 
-    def _make_reflectors(self, own_pods: OwnPods | None) -> list[Reflector]:
+    def _make_reflectors(
+        self, own_pods: OwnPods | None, index: SyncIndex | None
+    ) -> list[Reflector]:
         state, reflect = self._state, self._caches.reflect
         selector = self._config.edge_node_selector
         return [
@@ -247,6 +252,7 @@ class Controller:
             *self._caches.configuration(),
             reflect(messages.SERVICE, ServiceEventHandler(state).handle),
             reflect(messages.ENDPOINTS, EndpointsEventHandler(state).handle),
+            *(index.reflectors if index is not None else ()),
         ]
 
     def _unsure(self, node: str, item: Item) -> None:

@@ -34,6 +34,6 @@ RIGHTS: Final[list[Right]] = [
 
 #: As one of several replicas, besides those for its record in ObjectSyncs.
 FOR_REPLICAS: Final[list[Right]] = [
-    *rights("reliablesyncs.kubeedge.io", "get patch", "objectsyncs clusterobjectsyncs"),
+    *rights("reliablesyncs.kubeedge.io", "get watch patch", "objectsyncs clusterobjectsyncs"),
     *rights("coordination.k8s.io", "get list create update delete", "leases", namespace=NAMESPACE),
 ]

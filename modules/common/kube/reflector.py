@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -87,7 +87,7 @@ class Reflector:
         field_selector: str = "",
         keep: Callable[[Object], Object | None] | None = None,
         resync: float = 0.0,
-        store: dict[Key, Object] | None = None,
+        store: MutableMapping[Key, Object] | None = None,
         backoff: Backoff | None = None,
         explain: Callable[[Resource, KubeError], Awaitable[KubeError]] | None = None,
         set_aside: SetAside | None = None,
@@ -95,11 +95,12 @@ class Reflector:
     ) -> None:
         """Set up; `resync` is the time in seconds between unconditional relists, 0 for never.
 
-        `store` is an empty dict, for callers that need it before the reflector exists. `explain`
+        `store` is an empty dict, for callers that need it before the reflector exists, or a mapping
+        that needs less memory, whose type can be called for another empty one. `explain`
         turns a failure into one that tells an operator more, before the next attempt.
         """
         self.resource = resource
-        self.store: dict[Key, Object] = {} if store is None else store
+        self.store: MutableMapping[Key, Object] = {} if store is None else store
         self.aside: dict[Key, Aside] = {}
         self.statistics = ReflectorStatistics()
         self._set_aside = set_aside
@@ -157,7 +158,7 @@ class Reflector:
         metrics.CACHED_OBJECTS.labels(*self._labels).set(len(self.store))
 
     async def _list(self) -> None:
-        listed: dict[Key, Object] = {}
+        listed = type(self.store)()
         aside: dict[Key, Aside] = {}
         version = ""
         pages = self._client.pages(

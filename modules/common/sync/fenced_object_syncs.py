@@ -17,6 +17,7 @@ tests/modules/common/replicas/ has the model.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -27,7 +28,9 @@ import msgspec
 
 from modules.common.kube import (
     AlreadyExists,
+    BadRequest,
     Conflict,
+    Invalid,
     KubeClient,
     NotFound,
     Object,
@@ -42,10 +45,11 @@ from modules.common.sync.sync_form import (
     UNSEEN,
     SyncKey,
     label_of,
-    places,
+    read_sync,
     seen_of,
     write_sent,
 )
+from modules.common.sync.sync_index import SyncIndex, is_shortened
 
 #: Says when a row without a version was written anew.
 _TAKEN: Final = "cloudcore.kubeedge.io/taken"
@@ -56,6 +60,8 @@ _PATIENCE: Final = 5.0
 #: The versions of a row that says no more than that the node may have the object.
 _WEAK: Final = ("", UNSEEN)
 
+log = logging.getLogger(__name__)
+
 
 class FencedObjectSyncs(ObjectSyncs):
     """The record in the API of the nodes that this replica holds."""
@@ -65,9 +71,10 @@ class FencedObjectSyncs(ObjectSyncs):
         client: KubeClient,
         record: Record,
         kinds: Mapping[str, Resource],
+        index: SyncIndex,
         versions_count: Callable[[str], bool],
-        on_foreign: Callable[[str, Item], None],
         *,
+        on_foreign: Callable[[str, Item], None],
         decode: Callable[[bytes], Any] = msgspec.json.decode,
     ) -> None:
         """Set up; `versions_count` says of which nodes acknowledged versions are kept.
@@ -76,6 +83,7 @@ class FencedObjectSyncs(ObjectSyncs):
         decodes the payload of a row, or raises a MsgspecError.
         """
         super().__init__(client, record, kinds, lambda _: True)
+        self._index = index
         self._versions_count = versions_count
         self._on_foreign = on_foreign
         self._decode = decode
@@ -104,21 +112,21 @@ class FencedObjectSyncs(ObjectSyncs):
         with suppress(AlreadyExists, NotFound):  # with its namespace, the object is gone, too
             await self._client.create(key.resource, made, key.namespace or None)
 
-    async def load_node(self, node: str, namespace: str | None) -> None:
+    async def load_node(self, node: str) -> None:
         """Read what a node has, before anything is sent to it; raises a KubeError."""
         record = self._record
+        await self._index.catch_up()
         found: defaultdict[Item, dict[str, Row]] = defaultdict(dict)
         keys: set[SyncKey] = set()
-        for resource, of_namespace in places(namespace):
-            selector = f"{NODE_LABEL}={label_of(node)}"
-            async for page in self._client.pages(resource, of_namespace, label_selector=selector):
-                for obj in page.items:
-                    read = self._parse(obj)
-                    if read and read[0].node == node:
-                        key, item, _ = read
-                        row = await self._read_row(obj, *read, record.row(node, item))
-                        found[item][row.uid] = row
-                        keys.add(key)
+        for obj in self._index.of_node(node):
+            read = self._parse(obj)
+            if read is None:
+                continue
+            key, item, _ = read
+            with suppress(NotFound):  # it was deleted since
+                row = await self._read_row(obj, key, item, record.row(node, item))
+                found[item][row.uid] = row
+                keys.add(key)
         self._forget_others(node, keys)
         rows = {}
         for item, by_uid in found.items():
@@ -273,24 +281,34 @@ class FencedObjectSyncs(ObjectSyncs):
         self._learn(key, obj, read[2] if read else "", _sent_in(obj))
         self._on_foreign(key.node, item)
 
-    async def _read_row(
-        self, obj: Object, key: SyncKey, item: Item, version: str, before: Row | None
-    ) -> Row:
+    async def _read_row(self, obj: Object, key: SyncKey, item: Item, before: Row | None) -> Row:
         """Return the row that an ObjectSync says; one without a version is written anew.
 
         If nobody has written it since this replica did, the row that is known says more.
         """
+        is_weak = _version_in(obj) in _WEAK
         is_known = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
-        sent = _sent_in(obj)
-        if version in _WEAK and key.node != EVERY_NODE:
-            patch = {"metadata": {"annotations": {_TAKEN: str(time.time_ns())}}}
-            obj = await self._client.patch(key.resource, key.name, patch, key.namespace or None)
-        self._learn(key, obj, version, sent)
-        if is_known and version not in _WEAK and before and before.uid == key.uid:
+        if is_known and not is_weak and before and before.uid == key.uid:
             return before
+        if is_weak and key.node != EVERY_NODE:
+            obj = await self._take(key, obj)
+        elif is_shortened(obj):
+            obj = await self._client.get(key.resource, key.name, key.namespace or None)
+        version, sent = _version_in(obj), _sent_in(obj)
+        self._learn(key, obj, version, sent)
         self._wanted.pop(key, None)
         seen = "" if version in _WEAK else seen_of(item, version)
         return Row(key.uid, seen, self._payload(sent), in_second=True)
+
+    async def _take(self, key: SyncKey, obj: Object) -> Object:
+        """Write an ObjectSync anew and return it, or as it was if this one alone is refused."""
+        patch = {"metadata": {"annotations": {_TAKEN: str(time.time_ns())}}}
+        try:
+            return await self._client.patch(key.resource, key.name, patch, key.namespace or None)
+        except (BadRequest, Invalid) as error:
+            what = key.resource.describe(key.namespace, key.name)
+            log.warning("%s: cannot be written, what it says is kept: %s", what, error)
+            return obj
 
     def _payload(self, sent: str) -> Any:
         """Return the payload in an annotation, None if there is none or somebody has changed it."""
@@ -326,6 +344,11 @@ class FencedObjectSyncs(ObjectSyncs):
 def _kept(row: Row | None) -> Row | None:
     """Return a row if it is about an object that exists or has existed."""
     return None if row is None or row.uid == DENIED else row
+
+
+def _version_in(obj: Object) -> str:
+    sync = read_sync(obj)
+    return sync.version if sync else ""
 
 
 def _sent_in(obj: Object) -> str:

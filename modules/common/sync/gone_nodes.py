@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from modules.common.failure_log import FailureLog
@@ -25,11 +25,12 @@ from modules.common.kube import (
     KubeError,
     NotFound,
     Object,
+    Resource,
 )
 from modules.common.replicas.leases import LABEL, OF_NODE, make, named
 from modules.common.sync.absences import Absences
 from modules.common.sync.record import DROP_INTERVAL, EVERY_NODE, KEEP_ROWS
-from modules.common.sync.sync_form import NODE_LABEL, label_of, number_of, places, read_sync
+from modules.common.sync.sync_form import number_of, places, read_sync
 
 #: The annotation of a node's Lease: for how many seconds it has had no Node, as far as counted.
 GONE_FOR: Final = "cloudcore.kubeedge.io/gone-for"
@@ -76,43 +77,70 @@ class GoneNodes:
 
     async def look(self) -> None:
         """Look at the Leases of all nodes once; raises a KubeError that is not about one alone."""
+        gone: dict[str, Object] = {}
         pages = self._client.pages(LEASES, self._namespace, label_selector=f"{LABEL}={OF_NODE}")
         async for page in pages:
             for lease in page.items:
-                name = lease["metadata"]["name"]
-                try:
-                    with suppress(Conflict, NotFound):  # a claim may have written it meanwhile
-                        await self._look_at(lease)
-                    self._failures.worked(name)
-                except KubeError as error:
-                    if error.retriable:
-                        raise
-                    text = f"Lease {name}: what is left of its node stays: {error}; {error.hint}"
-                    self._failures.failed(name, type(error).__name__, text)
+                node = named(OF_NODE, lease["metadata"]["name"])
+                with self._one_alone(node):
+                    if await self._is_gone_for_long(node, lease):
+                        gone[node] = lease
+        if gone:
+            await self._remove(gone)
 
-    async def _look_at(self, lease: Object) -> None:
-        node = named(OF_NODE, lease["metadata"]["name"])
+    @contextmanager
+    def _one_alone(self, node: str) -> Iterator[None]:
+        """Go on after an error that is about one node alone."""
+        try:
+            with suppress(Conflict, NotFound):  # a claim may have written it meanwhile
+                yield
+            self._failures.worked(node)
+        except KubeError as error:
+            if error.retriable:
+                raise
+            text = f"node {node}: what is left of it stays: {error}; {error.hint}"
+            self._failures.failed(node, type(error).__name__, text)
+
+    async def _is_gone_for_long(self, node: str, lease: Object) -> bool:
         counted = (lease["metadata"].get("annotations") or {}).get(GONE_FOR)
         if self._has_node(node):
             self._absences.ended(node)
             if counted is not None:
                 await self._write(lease, None)
-            return
+            return False
         if not isinstance(counted, str) or str(number_of(counted)) != counted:
             await self._count(node, lease, 0)
-            return
+            return False
         seconds = self._absences.seconds(node, number_of(counted))
-        if seconds < KEEP_ROWS:
-            if self._absences.is_to_be_written(node):
-                await self._count(node, lease, seconds)
-        else:
-            await self._remove_syncs(node)
-            metadata = lease["metadata"]
-            await self._client.delete(
-                LEASES, metadata["name"], self._namespace, version=metadata["resourceVersion"]
-            )
-            self._absences.ended(node)
-            log.info("node %s: has had no Node for a day, its record is removed", node)
+        if seconds >= KEEP_ROWS:
+            return True
+        if self._absences.is_to_be_written(node):
+            await self._count(node, lease, seconds)
+        return False
+
+    async def _remove(self, gone: dict[str, Object]) -> None:
+        """Remove the ObjectSyncs and Leases of nodes; a Lease stays with an ObjectSync that does.
+
+        All ObjectSyncs are listed once: to select those of one node costs the API server as much.
+        """
+        for resource, namespace in places(self._syncs):
+            async for page in self._client.pages(resource, namespace):
+                for obj in page.items:
+                    sync = read_sync(obj)
+                    if sync and (lease := gone.pop(sync.node, None)):
+                        with self._one_alone(sync.node):
+                            await self._delete(resource, obj)
+                            gone[sync.node] = lease
+        for node, lease in gone.items():
+            with self._one_alone(node):
+                await self._delete(LEASES, lease)
+                self._absences.ended(node)
+                log.info("node %s: has had no Node for a day, its record is removed", node)
+
+    async def _delete(self, resource: Resource, obj: Object) -> None:
+        metadata = obj["metadata"]
+        name, version = metadata["name"], metadata["resourceVersion"]
+        await self._client.delete(resource, name, metadata.get("namespace"), version=version)
 
     async def _count(self, node: str, lease: Object, seconds: int) -> None:
         await self._write(lease, seconds)
@@ -126,21 +154,6 @@ class GoneNodes:
             annotations[GONE_FOR] = str(seconds)
         lease["metadata"]["annotations"] = annotations
         await self._client.replace(LEASES, lease, self._namespace)
-
-    async def _remove_syncs(self, node: str) -> None:
-        for resource, namespace in places(self._syncs):
-            selector = f"{NODE_LABEL}={label_of(node)}"
-            async for page in self._client.pages(resource, namespace, label_selector=selector):
-                for obj in page.items:
-                    metadata, sync = obj["metadata"], read_sync(obj)
-                    if sync and sync.node == node:
-                        with suppress(Conflict, NotFound):
-                            await self._client.delete(
-                                resource,
-                                metadata["name"],
-                                metadata.get("namespace"),
-                                version=metadata["resourceVersion"],
-                            )
 
     async def _note_those_without_lease(self) -> None:
         """Make Leases for nodes that are gone since a time without replicas."""

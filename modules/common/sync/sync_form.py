@@ -47,7 +47,7 @@ class SyncKey(NamedTuple):
 
     @property
     def node(self) -> str:
-        return _node_of(self.name)
+        return node_of(self.name)
 
     @property
     def uid(self) -> str:
@@ -71,7 +71,7 @@ class Sync(NamedTuple):
 def read_sync(obj: Object) -> Sync | None:
     """Return what an ObjectSync or ClusterObjectSync says; None for one that says nothing."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    node, uid = _node_of(metadata["name"]), metadata["name"].rpartition(".")[2]
+    node, uid = node_of(metadata["name"]), metadata["name"].rpartition(".")[2]
     name = spec.get("objectName")
     if not (isinstance(name, str) and name and node and uid):
         return None
@@ -92,7 +92,8 @@ def name_of(node: str, uid: str) -> str:
     return f"{_ALL if node == EVERY_NODE else node}.{uid}"
 
 
-def _node_of(name: str) -> str:
+def node_of(name: str) -> str:
+    """Return the node in the name of an ObjectSync."""
     node = name.rpartition(".")[0]
     return EVERY_NODE if node == _ALL else node
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -22,15 +21,13 @@ from modules.common.kube import (
     Invalid,
     KubeClient,
     KubeError,
-    NotFound,
-    Object,
     Resource,
     retry_listing,
 )
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import EVERY_NODE, Record
-from modules.common.sync.sync_form import NODE_LABEL, label_of, places, read_sync
+from modules.common.sync.sync_index import SyncIndex
 
 #: Nodes whose records are read at the same time, and rows that are written at the same time.
 _AT_ONCE: Final = 32
@@ -53,8 +50,8 @@ class Takeovers:
         client: KubeClient,
         record: Record,
         kinds: Mapping[str, Resource],
+        index: SyncIndex,
         *,
-        namespace: str | None,
         versions_count: Callable[[str], bool],
         on_foreign: Callable[[str, Item], None],
         decode: Callable[[bytes], Any] = msgspec.json.decode,
@@ -64,10 +61,15 @@ class Takeovers:
         self._client = client
         self._record = record
         self._kinds = kinds
-        self._namespace = namespace
         self._on_forgotten = on_forgotten
         self._syncs = FencedObjectSyncs(
-            client, record, kinds, versions_count, on_foreign, decode=decode
+            client,
+            record,
+            kinds,
+            index,
+            versions_count,
+            on_foreign=on_foreign,
+            decode=decode,
         )
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._gone: dict[str, float] = {}
@@ -92,7 +94,6 @@ class Takeovers:
         self._record.keep_in(self._syncs)
 
     async def _open(self) -> None:
-        await self._label_all()
         rows = list(self._rows_of_file())
         for first in range(0, len(rows), _AT_ONCE):
             # Not a group of tasks: what fails is to be a KubeError, which is retried.
@@ -100,7 +101,7 @@ class Takeovers:
             await asyncio.gather(*(self._publish(*each) for each in some))
         for node in self._record.nodes():
             self._record.replace_rows(node, {}, self._kinds)
-        await self._syncs.load_node(EVERY_NODE, self._namespace)
+        await self._syncs.load_node(EVERY_NODE)
 
     def _rows_of_file(self) -> Iterator[tuple[str, Item, Row]]:
         """Return the rows that are in a file alone, of a time without replicas."""
@@ -108,27 +109,6 @@ class Takeovers:
             for item, row in self._record.items(node).items():
                 if not row.in_second:
                     yield node, item, row
-
-    async def _label_all(self) -> None:
-        for resource, namespace in places(self._namespace):
-            pages = self._client.pages(resource, namespace, label_selector=f"!{NODE_LABEL}")
-            async for page in pages:
-                for first in range(0, len(page.items), _AT_ONCE):
-                    some = page.items[first : first + _AT_ONCE]
-                    await asyncio.gather(*(self._label(resource, obj) for obj in some))
-
-    async def _label(self, resource: Resource, obj: Object) -> None:
-        sync, metadata = read_sync(obj), obj["metadata"]
-        if sync is None:
-            return
-        patch = {"metadata": {"labels": {NODE_LABEL: label_of(sync.node)}}}
-        name, namespace = metadata["name"], metadata.get("namespace")
-        try:
-            with suppress(NotFound):
-                await self._client.patch(resource, name, patch, namespace)
-        except (BadRequest, Invalid) as error:  # this one alone
-            what = resource.describe(namespace or "", name)
-            log.warning("%s: is not found when its node connects: %s", what, error)
 
     async def _publish(self, node: str, item: Item, row: Row) -> None:
         try:
@@ -202,7 +182,7 @@ class Takeovers:
             self._lost.add(node)
 
     async def _load(self, node: str, load: Load | None) -> None:
-        await self._syncs.load_node(node, self._namespace)
+        await self._syncs.load_node(node)
         if load:
             await load()
 

@@ -56,10 +56,12 @@ async def is_recorded(api: Api, obj: Json) -> None:
     await eventually(lambda: sync_of(api, obj), acknowledged)
 
 
-async def has_device(api: Api, controller: Controller) -> tuple[Edge, Json]:
+async def has_device(
+    api: Api, controller: Controller, obj: Json | None = None
+) -> tuple[Edge, Json]:
     """Have a connected edge of today take a device."""
     model = await make_model(api)
-    device = await make_device(api)
+    device = await make_device(api, obj)
     edge = Edge(controller)
     await edge.connect()
     await edge.takes_device()

@@ -52,11 +52,13 @@ EDGE_UPDATED = f"device/{beta.ID}/twin/edge_updated"
 pytestmark = pytest.mark.usefixtures("object_syncs_soon")
 
 
+@pytest.mark.parametrize("protocol", ["modbus", "a-protocol-of-a-long-name-" * 10])
 async def test_a_device_that_is_deleted_while_its_edge_moves_is_deleted_on_the_edge(
-    api: Api,
+    api: Api, protocol: str
 ) -> None:
+    spec = {"protocolName": protocol, "configData": {}}
     async with two_replicas(api) as (a, b):
-        edge, device = await has_device(api, a)
+        edge, device = await has_device(api, a, beta.device(protocol=spec))
         await edge.disconnect()
         await api.client.delete(DEVICES_V1BETA1, LED, "default")
         moved = Edge(b)
@@ -68,7 +70,7 @@ async def test_a_device_that_is_deleted_while_its_edge_moves_is_deleted_on_the_e
         assert deleted.operation == "delete"
         # By the protocol the edge finds the mapper that has to drop it.
         assert deleted.content["metadata"]["uid"] == device["metadata"]["uid"]
-        assert deleted.content["spec"]["protocol"] == {"protocolName": "modbus"}
+        assert deleted.content["spec"]["protocol"] == {"protocolName": protocol}
         for each in deletions:
             await moved.acknowledge(each)
         await eventually(lambda: sync_of(api, device), lambda sync: sync is None)

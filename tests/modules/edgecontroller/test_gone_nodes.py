@@ -106,7 +106,7 @@ async def test_a_lease_that_is_refused_keeps_no_other_from_being_looked_at(
     await gone.look()
     assert GONE_FOR in (await leases(cloud))["node.edge-later"]
     for name in (GONE, "edge-gone-too"):
-        assert f"node.{name}: what is left of its node stays" in caplog.text
+        assert f"node {name}: what is left of it stays" in caplog.text
 
 
 async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: GoneNodes) -> None:

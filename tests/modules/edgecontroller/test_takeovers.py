@@ -20,11 +20,12 @@ from modules.common.kube import (
     OBJECTSYNCS,
     PODS,
     SECRETS,
-    Gone,
     Invalid,
+    Reflector,
+    WatchEvent,
 )
 from modules.common.kube.transport import Request, Transport
-from modules.common.sync import object_syncs, sync_form
+from modules.common.sync import object_syncs, sync_form, write_barrier
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.outlines import OutlineReflector
 from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
@@ -84,7 +85,9 @@ async def sync_of(cloud: Cloud, uid: str) -> Json:
     return await cloud.api.get(OBJECTSYNCS, f"{NODE}.{uid}", "default")
 
 
-async def write_sync(cloud: Cloud, name: str, uid: str, version: str, *, kind: str = "Pod") -> None:
+async def write_sync(
+    cloud: Cloud, name: str, uid: str, version: str, *, kind: str = "Pod", status: bool = True
+) -> None:
     """Write what another replica would: that the node has acknowledged an object."""
     metadata = {
         "name": f"{NODE}.{uid}",
@@ -93,7 +96,8 @@ async def write_sync(cloud: Cloud, name: str, uid: str, version: str, *, kind: s
     }
     spec = {"objectAPIVersion": "v1", "objectKind": kind, "objectName": name}
     await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
-    await set_version(cloud, uid, version)
+    if status:
+        await set_version(cloud, uid, version)
 
 
 async def set_version(cloud: Cloud, uid: str, version: str) -> None:
@@ -125,6 +129,34 @@ async def test_what_is_gone_since_another_replica_sent_it_is_deleted(replica: Cl
     assert deleted.content["metadata"]["uid"] == "u-1"
     await replica.acknowledge(deleted)
     await eventually(lambda: sync_of(replica, "u-1"), lambda sync: sync is None)
+
+
+async def test_a_node_is_served_when_the_watch_has_shown_what_it_has(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, held = Reflector._change, list[tuple[Reflector, WatchEvent]]()
+
+    def hold(reflector: Reflector, event: WatchEvent) -> None:
+        if reflector.resource is OBJECTSYNCS:
+            held.append((reflector, event))
+        else:
+            change(reflector, event)
+
+    def barrier_is_held() -> bool:
+        return write_barrier.NAME in {event.object["metadata"]["name"] for _, event in held}
+
+    await drain(replica)
+    monkeypatch.setattr(Reflector, "_change", hold)
+    await write_sync(replica, "gone", "u-1", "1")
+    await replica.api.create(PODS, pod("new"), "default")
+    await replica.connect(generation=V1_23)
+    await until(barrier_is_held)
+    assert about_pods(await drain(replica)) == []
+    monkeypatch.undo()
+    for reflector, event in held:
+        change(reflector, event)
+    found = [about_pods([await replica.next()]), about_pods([await replica.next()])]
+    assert sorted(found) == [[("delete", "gone")], [("insert", "new")]]
 
 
 async def test_exactly_what_differs_is_sent(replica: Cloud) -> None:
@@ -208,40 +240,63 @@ async def test_what_was_written_before_there_were_replicas_is_found(cloud: Cloud
         await cloud.until("delete", f"node/{NODE}/default/pod/gone")
 
 
-async def test_a_list_that_expires_while_it_is_labelled_is_begun_anew(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    send, failures = Transport.send, iter([Gone(410, "Expired", "too old")])
-
-    async def failing_once(transport: Transport, request: Request) -> Any:
-        is_list = request.method == "GET" and "objectsyncs" in request.path
-        if is_list and (failure := next(failures, None)):
-            raise failure
-        return await send(transport, request)
-
-    monkeypatch.setattr(Transport, "send", failing_once)
-    await test_what_was_written_before_there_were_replicas_is_found(cloud)
-    assert next(failures, None) is None
-    assert "up to date" not in caplog.text
-
-
-async def test_an_objectsync_that_is_refused_keeps_no_other_from_being_labelled(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_an_objectsync_that_cannot_be_written_keeps_no_node_from_being_served(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     send = Transport.send
 
     async def refusing(transport: Transport, request: Request) -> Any:
         if request.method == "PATCH" and request.path.endswith(f"{NODE}.u-0"):
-            raise Invalid(422, "Invalid", "no such label")
+            raise Invalid(422, "Invalid", "no such annotation")
         return await send(transport, request)
 
     monkeypatch.setattr(Transport, "send", refusing)
-    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "refused"}
-    await cloud.api.create(
-        OBJECTSYNCS, {"metadata": {"name": f"{NODE}.u-0"}, "spec": spec}, "default"
-    )
-    await test_what_was_written_before_there_were_replicas_is_found(cloud)
-    assert f"{NODE}.u-0: is not found when its node connects" in caplog.text
+    await write_sync(replica, "refused", "u-0", "0", status=False)
+    await replica.connect(generation=V1_23)
+    await replica.until("delete", f"node/{NODE}/default/pod/refused")
+    assert f"default/{NODE}.u-0: cannot be written" in caplog.text
+
+
+async def test_a_row_that_is_gone_when_it_is_written_anew_is_not_in_the_record(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Transport.send
+
+    async def gone(transport: Transport, request: Request) -> Any:
+        if request.method == "PATCH" and request.path.endswith(f"{NODE}.u-0"):
+            await replica.api.delete(OBJECTSYNCS, f"{NODE}.u-0", "default")
+        return await send(transport, request)
+
+    await write_sync(replica, "gone", "u-0", "0")
+    await write_sync(replica, "here", "u-1", "1")
+    monkeypatch.setattr(Transport, "send", gone)
+    await replica.connect(generation=V1_23)
+    await replica.until("delete", f"node/{NODE}/default/pod/here")
+    assert about_pods(await drain(replica)) == []
+
+
+async def test_an_acknowledgement_that_is_written_as_a_row_is_written_anew_counts(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API has it then, so it has to be taken back before a deletion is sent."""
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+    send, late = Transport.send, iter([version])
+
+    async def just_before(transport: Transport, request: Request) -> Any:
+        is_anew = request.method == "PATCH" and request.path.endswith(f"{NODE}.{uid}")
+        if is_anew and (acknowledged := next(late, None)):
+            await set_version(replica, uid, acknowledged)
+        return await send(transport, request)
+
+    await write_sync(replica, "p", uid, "0")
+    await drain(replica)
+    monkeypatch.setattr(Transport, "send", just_before)
+    await replica.connect(generation=V1_23)
+    assert about_pods(await drain(replica)) == []
+    await replica.api.delete(PODS, "p", "default", grace_period=0)
+    await replica.until("delete", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
 
 
 async def registers(replica: Cloud, namespace: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from tests.modules.common.replicas.model import Late, Replica, Row
@@ -60,6 +62,16 @@ class TheRecordIsNotRead(Replica):
             self.versions[item] = row.version
 
 
+class TheWatchIsBehind(Replica):
+    """The rows are those that the watch has shown by the time a node was taken over before."""
+
+    shown: Mapping[str, Row] = MappingProxyType({})
+
+    def caught_up(self) -> dict[str, Row]:
+        shown, self.shown = self.shown, dict(self.api.record)
+        return dict(shown)
+
+
 class WhatWasKnownIsBelieved(Replica):
     """What was known of an edge counts when it comes back, more than its rows."""
 
@@ -84,6 +96,7 @@ BREAKS: Final = (
     ConflictsAreOverruled,
     ForeignRowsAreBelieved,
     TheRecordIsNotRead,
+    TheWatchIsBehind,
     WhatWasKnownIsBelieved,
     NothingIsInDoubt,
 )

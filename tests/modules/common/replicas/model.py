@@ -166,13 +166,17 @@ class Replica:
 
     def read_record(self) -> None:
         rows = {}
-        for item, row in self.api.record.items():
+        for item, row in self.caught_up().items():
             known = self.versions.get(item) == row.version
             rows[item] = self.memory[item] if known and item in self.memory else row.seen
             self.versions[item] = row.version
             if not rows[item]:
                 self.take(item)
         self.memory = rows
+
+    def caught_up(self) -> dict[str, Row]:
+        """Return the rows when the watch has shown all that was written before."""
+        return self.api.record
 
     def take(self, item: str) -> None:
         """Write a row anew: what the former holder may still write about it has to fail."""

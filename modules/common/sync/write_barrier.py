@@ -1,0 +1,96 @@
+"""A barrier: what others have written before now is known when this replica has seen it.
+
+A watch shows all writes of a resource in their order, some time after they were made. So a replica
+that writes an object of the resource, and waits until the watch shows that, knows all that was
+written before. A list would tell the same, but the API server looks at every object for it.
+
+All replicas write the same object, which is none of a node. Whoever waits while a write is on its
+way shares the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from modules.common.kube import (
+    AlreadyExists,
+    KubeClient,
+    NotFound,
+    Object,
+    Resource,
+    Unreachable,
+    WatchEvent,
+)
+from modules.common.sync.sync_form import is_newer
+
+#: The name of the object, and the annotation that makes each write a change.
+NAME: Final = "barrier.cloudcore.kubeedge.io"
+_WRITTEN: Final = "cloudcore.kubeedge.io/written"
+
+#: Seconds for which the watch may be behind a write.
+_PATIENCE: Final = 10.0
+
+
+class WriteBarrier:
+    """The barrier of one resource; `seen` is to be called with the watch's events about it."""
+
+    def __init__(self, client: KubeClient, resource: Resource, namespace: str | None) -> None:
+        self._client = client
+        self.resource = resource
+        self._namespace = namespace
+        self._version = ""
+        """the latest that the watch has shown"""
+        self._any_seen = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    def seen(self, event: WatchEvent) -> None:
+        """Take note that the watch has come to a write of the barrier."""
+        self._version = event.resource_version
+        self._any_seen.set()
+        self._any_seen = asyncio.Event()
+
+    async def passed(self) -> None:
+        """Wait until the watch has shown what was written before; raises a KubeError."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._pass_after(self._writing))
+            self._next.add_done_callback(_take_note)
+        await asyncio.shield(self._next)
+
+    async def _pass_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        self._writing, self._next = self._next, None
+        written = await self._write()
+        await self._shown(written["metadata"]["resourceVersion"])
+
+    async def _write(self) -> Object:
+        metadata: Object = {"annotations": {_WRITTEN: str(time.time_ns())}}
+        try:
+            return await self._client.patch(
+                self.resource, NAME, {"metadata": metadata}, self._namespace
+            )
+        except NotFound:
+            made = {"metadata": {"name": NAME, **metadata}}
+        try:
+            return await self._client.create(self.resource, made, self._namespace)
+        except AlreadyExists:
+            return await self._write()
+
+    async def _shown(self, version: str) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while is_newer(version, self._version):
+                    await self._any_seen.wait()
+        except TimeoutError:
+            what = self.resource.plural
+            text = f"the watch of {what} has not shown in {_PATIENCE:.0f} s what was written"
+            raise Unreachable(text, request=f"watch {what}") from None
+
+
+def _take_note(task: asyncio.Task[None]) -> None:
+    """Take note of an error, which those who wait get, if there are any left."""
+    if not task.cancelled():
+        task.exception()
