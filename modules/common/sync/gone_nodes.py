@@ -129,6 +129,7 @@ class GoneNodes:
                     sync = read_sync(obj)
                     if sync and (lease := gone.pop(sync.node, None)):
                         with self._one_alone(sync.node):
+                            await self._check_unclaimed(lease)
                             await self._delete(resource, obj)
                             gone[sync.node] = lease
         for node, lease in gone.items():
@@ -136,6 +137,13 @@ class GoneNodes:
                 await self._delete(LEASES, lease)
                 self._absences.ended(node)
                 log.info("node %s: has had no Node for a day, its record is removed", node)
+
+    async def _check_unclaimed(self, lease: Object) -> None:
+        """Raise Conflict or NotFound if a Lease was written since: the node may have come back."""
+        metadata = lease["metadata"]
+        found = await self._client.get(LEASES, metadata["name"], self._namespace)
+        if found["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            raise Conflict(409, "Conflict", f"Lease {metadata['name']} was written")
 
     async def _delete(self, resource: Resource, obj: Object) -> None:
         metadata = obj["metadata"]

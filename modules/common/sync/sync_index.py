@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -22,14 +22,15 @@ from modules.common.kube import (
     Reflector,
     Resource,
     SetAside,
-    WatchEvent,
 )
-from modules.common.sync import write_barrier
 from modules.common.sync.sync_form import SENT, node_of, read_sync
-from modules.common.sync.write_barrier import WriteBarrier
+from modules.common.sync.write_barrier import WriteBarrier, is_barrier
 
 #: Characters of what else was sent of an object up to which it is kept; more is to be read.
 _SHORT: Final = 200
+
+#: The fields of an ObjectSync's spec.
+_SPEC: Final = ("objectAPIVersion", "objectKind", "objectName")
 
 
 class SyncIndex:
@@ -59,7 +60,7 @@ class SyncIndex:
     @property
     def reflectors(self) -> list[Reflector]:
         """What keeps the copy in sync, while it runs."""
-        return [share.reflector for share in self._shares]
+        return [*self._shares]
 
     async def catch_up(self) -> None:
         """Wait until all is known that was written before the call; raises a KubeError."""
@@ -70,18 +71,20 @@ class SyncIndex:
 
         In place of a long annotation of what else was sent is None.
         """
-        return [obj for share in self._shares for obj in share.syncs.of_node(node)]
+        return [obj for share in self._shares for obj in share.store.of_node(node)]
 
     def _keep(self, obj: Object) -> Object | None:
         """Reduce an ObjectSync; None for one that says nothing of these kinds of objects."""
-        sync = read_sync(obj)
-        if sync is None or (sync.api_version, sync.kind) not in self._kinds:
+        spec = obj.get("spec") or {}
+        if (spec.get("objectAPIVersion"), spec.get("objectKind")) not in self._kinds:
             return None
-        return _reduced(obj)
+        return _reduced(obj) if read_sync(obj) else None
 
 
-class _Share:
-    """The objects of one resource."""
+class _Share(Reflector):
+    """The objects of one resource, of whose changes nobody is told but the barrier."""
+
+    store: CompactSyncs
 
     def __init__(
         self,
@@ -91,45 +94,31 @@ class _Share:
         set_aside: SetAside,
         namespace: str | None = None,
     ) -> None:
-        self.syncs = CompactSyncs()
-        self._keep = keep
-        self._barrier = barrier
-        self.reflector = Reflector(
+        super().__init__(
             client,
             barrier.resource,
-            self._handle,
             namespace=namespace,
-            keep=self._keep_too,
-            store=self.syncs,
+            keep=lambda obj: _reduced(obj) if is_barrier(obj) else keep(obj),
+            store=CompactSyncs(),
             set_aside=set_aside,
         )
+        self._barrier = barrier
 
     async def catch_up(self) -> None:
-        await self.reflector.synced()
+        await self.synced()
         await self._barrier.passed()
 
-    def _keep_too(self, obj: Object) -> Object | None:
-        is_barrier = obj["metadata"]["name"] == write_barrier.NAME
-        return _reduced(obj) if is_barrier else self._keep(obj)
-
-    def _handle(self, event: WatchEvent) -> None:
-        if event.object["metadata"]["name"] == write_barrier.NAME:
-            self._barrier.seen(event)
-
-
-class _Packed(msgspec.Struct, array_like=True):
-    """What is kept of an ObjectSync besides its namespace and name."""
-
-    revision: str
-    api_version: Any
-    kind: Any
-    name: Any
-    version: Any
-    sent: str | None
+    def _put(self, key: Key, obj: Object) -> None:
+        if self.aside:
+            super()._put(key, obj)
+        else:
+            self.store[key] = obj  # whatever was there
+        if is_barrier(obj):
+            self._barrier.seen(obj)
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(_Packed).decode
+_decode: Final = msgspec.msgpack.Decoder().decode
 
 
 class CompactSyncs(MutableMapping[Key, Object]):
@@ -182,41 +171,38 @@ def _place(key: Key) -> str:
 
 
 def _reduced(obj: Object) -> Object:
-    metadata = obj["metadata"]
-    return _unpacked(_place((metadata.get("namespace") or "", metadata["name"])), _packed(obj))
-
-
-def _packed(obj: Object) -> bytes:
+    """Return the fields of an ObjectSync that say what a node has."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
-    sent = (metadata.get("annotations") or {}).get(SENT, "")
-    if sent and len(sent) > _SHORT:
-        sent = None
-    return _encode(
-        _Packed(
-            metadata["resourceVersion"],
-            spec.get("objectAPIVersion"),
-            spec.get("objectKind"),
-            spec.get("objectName"),
-            (obj.get("status") or {}).get("objectResourceVersion"),
-            sent,
-        )
-    )
+    kept: Object = {"name": metadata["name"], "resourceVersion": metadata["resourceVersion"]}
+    if namespace := metadata.get("namespace"):
+        kept["namespace"] = namespace
+    if sent := (metadata.get("annotations") or {}).get(SENT):
+        kept["annotations"] = {SENT: sent if len(sent) <= _SHORT else None}
+    version = (obj.get("status") or {}).get("objectResourceVersion")
+    return {
+        "metadata": kept,
+        "spec": {field: spec.get(field) for field in _SPEC},
+        "status": {"objectResourceVersion": version},
+    }
 
 
-def _unpacked(place: str, data: bytes) -> Object:
+def _packed(kept: Object) -> bytes:
+    metadata = kept["metadata"]
+    sent = metadata["annotations"][SENT] if "annotations" in metadata else ""
+    version = kept["status"]["objectResourceVersion"]
+    return _encode((metadata["resourceVersion"], version, sent, *kept["spec"].values()))
+
+
+def _unpacked(place: str, packed: bytes) -> Object:
     namespace, _, name = place.partition("/")
-    packed = _decode(data)
-    metadata: Object = {"name": name, "resourceVersion": packed.revision}
+    revision, version, sent, *spec = _decode(packed)
+    metadata: Object = {"name": name, "resourceVersion": revision}
     if namespace:
         metadata["namespace"] = namespace
-    if packed.sent != "":
-        metadata["annotations"] = {SENT: packed.sent}
+    if sent != "":
+        metadata["annotations"] = {SENT: sent}
     return {
         "metadata": metadata,
-        "spec": {
-            "objectAPIVersion": packed.api_version,
-            "objectKind": packed.kind,
-            "objectName": packed.name,
-        },
-        "status": {"objectResourceVersion": packed.version},
+        "spec": dict(zip(_SPEC, spec, strict=True)),
+        "status": {"objectResourceVersion": version},
     }

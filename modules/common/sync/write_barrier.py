@@ -21,7 +21,6 @@ from modules.common.kube import (
     Object,
     Resource,
     Unreachable,
-    WatchEvent,
 )
 from modules.common.sync.sync_form import is_newer
 
@@ -34,7 +33,7 @@ _PATIENCE: Final = 10.0
 
 
 class WriteBarrier:
-    """The barrier of one resource; `seen` is to be called with the watch's events about it."""
+    """The barrier of one resource; `seen` is to be called with each state that the watch shows."""
 
     def __init__(self, client: KubeClient, resource: Resource, namespace: str | None) -> None:
         self._client = client
@@ -46,9 +45,9 @@ class WriteBarrier:
         self._writing: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
 
-    def seen(self, event: WatchEvent) -> None:
+    def seen(self, obj: Object) -> None:
         """Take note that the watch has come to a write of the barrier."""
-        self._version = event.resource_version
+        self._version = obj["metadata"]["resourceVersion"]
         self._any_seen.set()
         self._any_seen = asyncio.Event()
 
@@ -88,6 +87,11 @@ class WriteBarrier:
             what = self.resource.plural
             text = f"the watch of {what} has not shown in {_PATIENCE:.0f} s what was written"
             raise Unreachable(text, request=f"watch {what}") from None
+
+
+def is_barrier(obj: Object) -> bool:
+    """Whether an object is a barrier, of any resource."""
+    return bool(obj["metadata"]["name"] == NAME)
 
 
 def _take_note(task: asyncio.Task[None]) -> None:

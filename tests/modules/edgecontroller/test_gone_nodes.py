@@ -30,8 +30,8 @@ GONE = "edge-gone"
 HERE = "edge-here"
 
 
-async def sync(cloud: Cloud, of_node: str) -> None:
-    metadata = {"name": f"{of_node}.u-1", "labels": {NODE_LABEL: of_node}}
+async def sync(cloud: Cloud, of_node: str, uid: str = "u-1") -> None:
+    metadata = {"name": f"{of_node}.{uid}", "labels": {NODE_LABEL: of_node}}
     spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"}
     await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
 
@@ -107,6 +107,53 @@ async def test_a_lease_that_is_refused_keeps_no_other_from_being_looked_at(
     assert GONE_FOR in (await leases(cloud))["node.edge-later"]
     for name in (GONE, "edge-gone-too"):
         assert f"node {name}: what is left of it stays" in caplog.text
+
+
+async def test_what_is_left_of_a_node_stays_whole_if_a_part_cannot_be_removed(
+    cloud: Cloud, gone: GoneNodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = Transport.send
+
+    async def refusing(transport: Transport, request: Request) -> Any:
+        if request.method == "DELETE" and f"{GONE}.u-1" in request.path:
+            raise Forbidden(403, "Forbidden", "not this one")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", refusing)
+    lease = make(OF_NODE, "edge-gone-too", {"holderIdentity": "a", "leaseTransitions": 1})
+    await cloud.api.create(LEASES, lease, "default")
+    await sync(cloud, "edge-gone-too")
+    await sync(cloud, "edge-gone-too", "u-2")
+    clock = Clock()
+    gone._absences = Absences(clock)
+    await gone.look()
+    clock.now += 86400
+    await gone.look()
+    assert set(await leases(cloud)) == {f"node.{GONE}", f"node.{HERE}"}
+    assert await syncs(cloud) == {GONE, HERE}
+    assert f"node {GONE}: what is left of it stays: 403" in caplog.text
+
+
+async def test_a_node_that_comes_back_while_what_is_left_is_listed_keeps_it(
+    cloud: Cloud, gone: GoneNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Transport.send
+
+    async def claimed(transport: Transport, request: Request) -> Any:
+        if request.what.startswith("list objectsyncs"):
+            lease = await cloud.api.get(LEASES, f"node.{GONE}", "default")
+            await cloud.api.replace(LEASES, lease | {"spec": {"holderIdentity": "b"}}, "default")
+        return await send(transport, request)
+
+    clock = Clock()
+    gone._absences = Absences(clock)
+    await gone.look()
+    clock.now += 86400
+    with monkeypatch.context() as patched:
+        patched.setattr(Transport, "send", claimed)
+        await gone.look()
+    assert await syncs(cloud) == {GONE, HERE}
+    assert f"node.{GONE}" in await leases(cloud)
 
 
 async def test_the_day_begins_anew_for_a_node_that_was_back(cloud: Cloud, gone: GoneNodes) -> None:
