@@ -58,6 +58,7 @@ def application(guard: Guard, handlers: Handlers) -> web.Application:
             web.post("/api/dead-letters/{id}/drop", verbs.drop),
             web.post("/api/join", verbs.join),
             web.post("/api/tokens/{id}/revoke", verbs.revoke),
+            web.get("/{path:(?!api/|assets/).*}", assets.no_page),
         ]
     )
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from http import HTTPStatus
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
@@ -36,6 +37,12 @@ class Assets:
     async def page(self, request: web.Request) -> web.Response:
         """Answer with the one page, whose script shows what the address names."""
         return self._answer(request, "index.html")
+
+    async def no_page(self, request: web.Request) -> web.Response:
+        """Answer with the page, whose script says that there is none at this address."""
+        answer = self._answer(request, "index.html")
+        answer.set_status(HTTPStatus.NOT_FOUND)
+        return answer
 
     async def login(self, request: web.Request) -> web.Response:
         return self._answer(request, "login.html")

@@ -197,6 +197,15 @@ async def test_no_other_file_is_served(operator: Browser, path: str) -> None:
         assert answer.status == 404
 
 
+async def test_an_address_without_a_page_shows_that_there_is_none(operator: Browser) -> None:
+    for path in ("/nothing", "/edges/a/b"):
+        async with operator.http.get(f"{operator.origin}{path}") as answer:
+            assert (answer.status, answer.content_type) == (404, "text/html")
+    for path in ("/api/nothing", "/assets/nothing"):
+        async with operator.http.get(f"{operator.origin}{path}") as answer:
+            assert (answer.status, answer.content_type) == (404, "application/json")
+
+
 async def test_who_may_only_look_cannot_take_all_streams(tmp_path: Path) -> None:
     with begin(tmp_path, sets=("modules.dashboard.open_to_read=true",)) as running:
         visitor, operator = Browser(running), Browser(running)

@@ -4,7 +4,7 @@ import { openSession, mayControl, post } from "./api.js";
 import { attribute, h, put } from "./dom.js";
 import { Live } from "./live.js";
 import { icon, problem, toast } from "./parts.js";
-import { PAGES } from "./pages.js";
+import { NO_PAGE, PAGES } from "./pages.js";
 import { countOf, findProblems } from "./problems.js";
 
 const state = { status: null };
@@ -91,7 +91,7 @@ function match(path) {
     if (found) return [each, Object.fromEntries(
       Object.entries(found.groups ?? {}).map(([name, value]) => [name, decoded(value)]))];
   }
-  return [PAGES[0], {}];
+  return [NO_PAGE, {}];
 }
 
 // Shows the page of the present address.

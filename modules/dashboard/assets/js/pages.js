@@ -1,5 +1,6 @@
 // All pages: their addresses, and what makes each of them.
 
+import { h } from "./dom.js";
 import { access } from "./pages/access.js";
 import { crash, crashes } from "./pages/crashes.js";
 import { devices } from "./pages/devices.js";
@@ -28,3 +29,10 @@ export const PAGES = [
   { path: "/logs", title: "Logs", icon: "logs", pattern: at("/logs"), make: logs },
   { path: "/access", title: "Access", icon: "access", pattern: at("/access"), make: access },
 ];
+
+// What an address shows that is none of them.
+export const NO_PAGE = { title: "No such page", make: () => ({
+  node: h("div", { class: "page" },
+    h("div", { class: "page-head" }, h("h1", {}, "No such page")),
+    h("p", {}, `There is no page at ${location.pathname}. `, h("a", { href: "/" }, "The overview"), " says whether all is well.")),
+}) };

@@ -99,6 +99,17 @@ def test_a_link_logs_in_once_and_without_login_there_is_the_login_page(
     assert [text for text in tab.complaints if "403" not in text] == []
 
 
+def test_an_address_that_is_none_says_so(tab: Tab) -> None:
+    page = tab.open("/nothing")
+    expect(page.locator("main")).to_contain_text("There is no page at /nothing")
+    page = tab.open("/edges/nobody")
+    expect(page.locator("main")).to_contain_text("there is no edge 'nobody'")
+    expect(page.locator("main .state")).to_have_count(0)
+    tab.open("/access")  # nothing is asked for any more
+    assert all("404" in text for text in tab.complaints)
+    tab.complaints.clear()
+
+
 def test_the_verbs_of_a_module_ask_first(tab: Tab) -> None:
     page = tab.open("/modules")
     part = page.get_by_role("region", name="devicecontroller", exact=True)

@@ -3,7 +3,7 @@
 import { segment } from "../api.js";
 import { h, put } from "../dom.js";
 import { ago, day, number, plural, span, now } from "../format.js";
-import { empty, facts, problem, since, state } from "../parts.js";
+import { empty, facts, problem, setState, since, state } from "../parts.js";
 import { polling } from "../polling.js";
 import { expiringSoon } from "../problems.js";
 import { table } from "../table.js";
@@ -35,7 +35,7 @@ const UNACKNOWLEDGED = [
 
 export function edge({ names }) {
   const { name } = names;
-  const word = state("");
+  const word = h("span", {});
   const fault = h("div", {});
   const session = h("div", {});
   const machine = h("div", {});
@@ -55,7 +55,7 @@ export function edge({ names }) {
   const poll = polling(`edges/${segment(name)}`, (found) => {
     body.classList.remove("hidden");
     put(fault, ...found.faults.map((text) => problem(new Error(text))));
-    word.replaceWith(stateOf(found.edge));
+    setState(word, found.edge.state);
     put(session, connection(found));
     put(machine, described(found));
     pods.update(found.pods);
@@ -63,11 +63,6 @@ export function edge({ names }) {
     waiting.update(found.unacknowledged);
     conditions.update(found.node?.conditions ?? []);
   }, (error) => put(fault, problem(error)));
-  function stateOf(edge_) {
-    word.className = state(edge_.state).className;
-    put(word, edge_.state);
-    return word;
-  }
   return {
     node: h("div", { class: "page" },
       h("div", { class: "page-head" },
