@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+
 import msgspec
 import pytest
 
 from ipc import Message
+from modules.common.kube import NODES
+from modules.hollow.demo import observe
 from modules.hollow.edge import HollowEdge
 from tests.e2e.replica import Replica
 from tests.e2e.replicas import Fleet, Json, label_of, three_replicas
@@ -108,3 +114,50 @@ def assert_in_order(edge: HollowEdge) -> None:
 def content_of(message: Message) -> Json:
     content = message.content
     return content if isinstance(content, dict) else msgspec.json.decode(content)
+
+
+async def test_what_waits_in_a_replica_that_was_cut_off_the_api_is_not_written_over_newer() -> None:
+    """Its CloudHub sleeps, so that nobody tells its EdgeController that the edge has gone."""
+    async with three_replicas() as fleet:
+        a, b, _ = fleet.replicas
+        edge = await fleet.add("fleet-1", a, kubeedge="1.1")
+        note(edge, "old")
+        await noted(fleet, "fleet-1", "old")
+        a.network.cut()
+        for _ in range(10):
+            note(edge, "late")
+        # The others are two statuses of the node: one that is being written, and the last one.
+        await eventually(lambda: pending(a), lambda count: count >= 10)
+        cloudhub = (await a.cloudcore.module("cloudhub"))["pid"]
+        os.kill(cloudhub, signal.SIGSTOP)
+        await fleet.move("fleet-1", b)
+        note(edge, "new")
+        await noted(fleet, "fleet-1", "new")
+        a.network.mend()
+        await eventually(lambda: pending(a), lambda count: count == 0)
+        await noted(fleet, "fleet-1", "new")
+        with suppress(ProcessLookupError):  # its supervisor may have ended it, since it hangs
+            os.kill(cloudhub, signal.SIGCONT)
+        await eventually(a.nodes_held, lambda held: held == 0)
+
+
+def note(edge: HollowEdge, text: str) -> None:
+    """Have an edge report an annotation of its Node."""
+    content = {"metadata": {"name": edge.node, "annotations": {"note": text}}}
+    edge.link.send(Message.build("edged", "meta", "update", f"default/node/{edge.node}", content))
+
+
+async def noted(fleet: Fleet, node: str, text: str) -> None:
+    await observe.in_api(
+        fleet.api,
+        NODES,
+        node,
+        None,
+        lambda found: (found["metadata"].get("annotations") or {}).get("note") == text,
+    )
+
+
+async def pending(replica: Replica) -> int:
+    """Return how many messages of edges its EdgeController has not handled."""
+    count: int = (await replica.cloudcore.module("edgecontroller"))["details"]["pending"]
+    return count
