@@ -151,7 +151,7 @@ class _Context(Protocol):
         """Update the module's `details` in `cloudcore status`: JSON-like, up to 64 KiB in all.
 
         It is cheap, since no process is woken. Earlier values stay until they are replaced; None
-        removes one. `waiting_for` is also shown in the banner of `cloudcore run`.
+        removes one. `waiting_for` and `because` are also shown in the banner of `cloudcore run`.
         """
 
     def send_some(self, module: str, messages: Sequence[Message]) -> int:

@@ -73,7 +73,9 @@ def _facts(
         for module in modules
         if module["details"].get("listen")
     }
-    facts = [
+    whys = dict.fromkeys(module["details"].get("because") for module in modules)
+    facts = [("because", " ".join(str(why).split())) for why in whys if why]
+    facts += [
         (name, f"{_SCHEMES.get(listener, '')}{address}")
         for name, addresses in listening.items()
         for listener, address in addresses.items()

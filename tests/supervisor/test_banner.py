@@ -79,10 +79,12 @@ def test_it_says_who_is_not_ready() -> None:
 
 def test_it_says_who_is_ready_and_waits_for_something() -> None:
     waiting = module("edgecontroller", waiting_for="nodes, pods", because="401 Unauthorized")
-    lines = rendered(resolve(), APISERVER, waiting)
+    other = module("devicecontroller", because="401 Unauthorized")
+    lines = rendered(resolve(), APISERVER, waiting, other)
     assert (
-        lines[0] == "cloudcore 0.1.0: all 2 modules are ready; edgecontroller waits for nodes, pods"
+        lines[0] == "cloudcore 0.1.0: all 3 modules are ready; edgecontroller waits for nodes, pods"
     )
+    assert lines.count("because 401 Unauthorized") == 1
 
 
 def test_outside_of_the_path_the_command_is_named_as_it_was_run(
