@@ -102,3 +102,15 @@ def test_a_conftest_has_fixtures_alone() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
     assert len(files) > 100
     assert not [str(file) for file in files if importing.search(file.read_text())]
+
+
+@pytest.mark.parametrize("package", HOUSES)
+def test_a_public_class_has_a_name_of_its_own_in_its_package(package: str) -> None:
+    """Except in the rooms of versions and of message forms, which mirror each other."""
+    files: dict[str, list[str]] = {}
+    for path in ROOT.joinpath(*package.split(".")).rglob("*.py"):
+        parts = path.relative_to(ROOT).parts
+        if not any(part.startswith(("v1", "wire")) for part in parts):
+            for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(), re.MULTILINE):
+                files.setdefault(name, []).append("/".join(parts))
+    assert not {name: places for name, places in files.items() if len(places) > 1}

@@ -43,7 +43,7 @@ Emit = Callable[[str, str, str], None]
 """Called with kind, subject and detail of an event."""
 
 
-class Failures:
+class RepeatedFailures:
     """Events of one kind about what is tried again and again: emitted once for each reason."""
 
     def __init__(self, emit: Emit, kind: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from supervisor.cli import text_table
 from supervisor.cli.styles import style
-from supervisor.cli.views import Column, Row, View, shown
+from supervisor.cli.views import Row, ShownColumn, View, shown
 
 _HELP: Final = "Tab: next view  < >: sort  r: reverse  /: filter  arrows: scroll  q: quit"
 _UP, _DOWN, _LEFT, _RIGHT = "\x1b[A", "\x1b[B", "\x1b[D", "\x1b[C"
@@ -112,7 +112,7 @@ class TopState:
             self.view, self.sort, self.reverse, self._offset = view, None, False, 0
 
     def _sort_by_next(self, step: int) -> None:
-        orders: list[Column | None] = [None, *self.view.columns]
+        orders: list[ShownColumn | None] = [None, *self.view.columns]
         self.sort = orders[(orders.index(self.sort) + step) % len(orders)]
 
     def _edit(self, key: str) -> Any:

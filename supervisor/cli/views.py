@@ -16,7 +16,7 @@ Row = dict[str, Any]
 _TIMEOUT: Final = 10.0
 
 
-class Column(NamedTuple):
+class ShownColumn(NamedTuple):
     """A column, as in supervisor/live_tables.py, and the key of its values in JSON."""
 
     title: str
@@ -42,7 +42,7 @@ class View(NamedTuple):
     """One table of `cloudcore top`; its rows are those of the status document, or of sockets."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[ShownColumn, ...]
     target: str = ""
     sockets: tuple[str, ...] = ()
 
@@ -51,28 +51,30 @@ class View(NamedTuple):
         """The field that names a row."""
         return self.columns[0].field
 
-    def column(self, title: str) -> Column | None:
+    def column(self, title: str) -> ShownColumn | None:
         """Return the column with a title, in any case of letters."""
         return next((each for each in self.columns if each.title.lower() == title.lower()), None)
 
 
-_IN = Column("IN/s", "inbox.sent_total", "rate", key="sent_per_second")
-_DONE = Column("DONE/s", "inbox.received_total", "rate", key="handled_per_second")
-_WAIT = Column("WAIT", "inbox.messages", "count", key="waiting")
-_AGAIN = Column("AGAIN", "inbox.redelivered_total", "count", optional=True, key="redelivered_total")
+_IN = ShownColumn("IN/s", "inbox.sent_total", "rate", key="sent_per_second")
+_DONE = ShownColumn("DONE/s", "inbox.received_total", "rate", key="handled_per_second")
+_WAIT = ShownColumn("WAIT", "inbox.messages", "count", key="waiting")
+_AGAIN = ShownColumn(
+    "AGAIN", "inbox.redelivered_total", "count", optional=True, key="redelivered_total"
+)
 
 #: IN/s and DONE/s are messages sent to the module and handled by it, WAIT messages in its channel,
 #: AGAIN messages delivered again after a crash.
 MODULES: Final = View(
     "modules",
     (
-        Column("NAME", "name"),
-        Column("STATE", "state", "state"),
-        Column("PID", "pid", "count", optional=True),
-        Column("CPU", "cpu_percent", "percent"),
-        Column("RSS", "rss_bytes", "bytes"),
-        Column("THREADS", "threads", "count", optional=True),
-        Column("FDS", "fds", "count", optional=True),
+        ShownColumn("NAME", "name"),
+        ShownColumn("STATE", "state", "state"),
+        ShownColumn("PID", "pid", "count", optional=True),
+        ShownColumn("CPU", "cpu_percent", "percent"),
+        ShownColumn("RSS", "rss_bytes", "bytes"),
+        ShownColumn("THREADS", "threads", "count", optional=True),
+        ShownColumn("FDS", "fds", "count", optional=True),
         *(_IN, _DONE, _WAIT, _AGAIN),
     ),
 )
@@ -81,14 +83,14 @@ MODULES: Final = View(
 CHANNELS: Final = View(
     "channels",
     (
-        Column("NAME", "name"),
+        ShownColumn("NAME", "name"),
         *(_IN, _DONE, _WAIT),
-        Column("BYTES", "inbox.bytes", "bytes"),
-        Column("SIZE", "inbox.capacity_bytes", "bytes", optional=True),
-        Column("FULL", "inbox.full_percent", "percent"),
+        ShownColumn("BYTES", "inbox.bytes", "bytes"),
+        ShownColumn("SIZE", "inbox.capacity_bytes", "bytes", optional=True),
+        ShownColumn("FULL", "inbox.full_percent", "percent"),
         _AGAIN,
-        Column("LATE", "inbox.unanswered_total", "count", optional=True),
-        Column("DEAD", "inbox.dead_letters", "count"),
+        ShownColumn("LATE", "inbox.unanswered_total", "count", optional=True),
+        ShownColumn("DEAD", "inbox.dead_letters", "count"),
     ),
 )
 
@@ -98,7 +100,7 @@ def views_of(status: Mapping[str, Any]) -> list[View]:
     added = [
         View(
             table["name"],
-            tuple(Column(**column) for column in table["columns"]),
+            tuple(ShownColumn(**column) for column in table["columns"]),
             table["target"],
             tuple(table["sockets"]),
         )
@@ -140,7 +142,7 @@ def as_json(view: View, row: Row) -> Row:
     return {column.json_key: row[column.title] for column in view.columns}
 
 
-def shown(column: Column, value: Any) -> str:
+def shown(column: ShownColumn, value: Any) -> str:
     """Return a value as the text of a cell."""
     if value is None or value == "":
         return "-"
@@ -158,7 +160,7 @@ def shown(column: Column, value: Any) -> str:
     return words.printable(str(value))
 
 
-def _value(column: Column, row: Row, old: Row, seconds: float) -> Any:
+def _value(column: ShownColumn, row: Row, old: Row, seconds: float) -> Any:
     value = _field(row, column.field)
     if column.is_rate and value is not None:
         return round(max(0, value - (_field(old, column.field) or 0)) / seconds, 1)

@@ -20,16 +20,16 @@ from typing import Any, Self
 import pytest
 
 from supervisor.cli.top_state import TopState
-from supervisor.cli.views import CHANNELS, MODULES, Column, View, read, sample, shown, views_of
+from supervisor.cli.views import CHANNELS, MODULES, ShownColumn, View, read, sample, shown, views_of
 from tests.support.running import DEADLINE, Running
 
 EDGES = View(
     "edges",
     (
-        Column("NODE", "node"),
-        Column("IN/s", "messages_in", "rate"),
-        Column("QUEUE", "queue", "count"),
-        Column("NOTE", "certificate.note", optional=True),
+        ShownColumn("NODE", "node"),
+        ShownColumn("IN/s", "messages_in", "rate"),
+        ShownColumn("QUEUE", "queue", "count"),
+        ShownColumn("NOTE", "certificate.note", optional=True),
     ),
 )
 
@@ -138,14 +138,14 @@ def test_values_are_shown_by_their_kind_and_are_safe_for_a_terminal() -> None:
         ("until", now + 3600.5, "1h"),
         ("until", now - 90.5, "-1m30s"),
     ):
-        assert shown(Column("C", "c", kind), value) == text
+        assert shown(ShownColumn("C", "c", kind), value) == text
 
 
 def test_tables_of_the_status_document_are_views() -> None:
     columns = [{"title": "NODE", "field": "node", "kind": "text", "optional": False}]
     table = {"name": "x", "columns": columns, "target": "/x", "sockets": ["a.sock"]}
     *_, view = views_of({"tables": [table]})
-    assert view == View("x", (Column("NODE", "node"),), "/x", ("a.sock",))
+    assert view == View("x", (ShownColumn("NODE", "node"),), "/x", ("a.sock",))
 
 
 class Terminal:

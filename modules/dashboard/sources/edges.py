@@ -62,7 +62,7 @@ class Edge(msgspec.Struct, frozen=True):
     """the cloudcore that holds it, of several; empty if this is the only one"""
 
 
-class Sessions(NamedTuple):
+class EdgeSessions(NamedTuple):
     """The edges that are connected, to this cloudcore or to another replica."""
 
     rows: dict[str, Row]
@@ -96,7 +96,7 @@ class Edges:
         self.fault = "; ".join(faults)
         return join(sessions, self._nodes)
 
-    async def sessions(self) -> Sessions:
+    async def sessions(self) -> EdgeSessions:
         """Ask the processes of CloudHub, and through them the other replicas."""
         found: dict[str, Row] = {}
         faults: list[str] = []
@@ -112,7 +112,7 @@ class Edges:
             found |= others | {row["node"]: row for row in rows}
         if not known:
             faults.append("cloudhub does not answer")
-        return Sessions(found, known, faults)
+        return EdgeSessions(found, known, faults)
 
     async def _of_others(self, hub: Admin, faults: list[str]) -> dict[str, Row]:
         """Return the rows of the other replicas; adds to `faults` what is missing."""
@@ -154,7 +154,7 @@ def reduced(nodes: Iterable[Any]) -> dict[str, NodeState]:
     return found
 
 
-def join(sessions: Sessions, nodes: Mapping[str, NodeState]) -> dict[str, Edge]:
+def join(sessions: EdgeSessions, nodes: Mapping[str, NodeState]) -> dict[str, Edge]:
     """Join sessions with Nodes; a Node without session is an edge if its label says so."""
     rows = sessions.rows
     found = {

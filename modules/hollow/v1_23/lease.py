@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, Final
 
 from modules.common.times import format_time, now
-from modules.hollow.events import Emit, Failures
+from modules.hollow.events import Emit, RepeatedFailures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23.backoff import Backoff
 from modules.hollow.v1_23.client import LEASES, ApiError, Client
@@ -32,7 +32,7 @@ class LeaseController:
         self._node = node
         self._client = client
         self._emit = emit
-        self._failures = Failures(emit, "no lease")
+        self._failures = RepeatedFailures(emit, "no lease")
         self._timing = timing
 
     async def run(self) -> None:

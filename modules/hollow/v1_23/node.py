@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import Any, Final
 
-from modules.hollow.events import Emit, Failures
+from modules.hollow.events import Emit, RepeatedFailures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23 import status
 from modules.hollow.v1_23.backoff import Backoff
@@ -46,8 +46,8 @@ class NodeReporter:
         self._version = version
         self._client = client
         self._emit = emit
-        self._unregistered = Failures(emit, "not registered")
-        self._unreported = Failures(emit, "not reported")
+        self._unregistered = RepeatedFailures(emit, "not registered")
+        self._unreported = RepeatedFailures(emit, "not reported")
         self._timing = timing
         self._reported_at: float | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from modules.hollow.events import Emit, Failures
+from modules.hollow.events import Emit, RepeatedFailures
 from modules.hollow.timing import Timing
 from modules.hollow.v1_23 import status
 from modules.hollow.v1_23.client import Client
@@ -29,7 +29,7 @@ class StatusManager:
         self._woken = asyncio.Event()
         self._client = client
         self._emit = emit
-        self._unreported = Failures(emit, "not reported")
+        self._unreported = RepeatedFailures(emit, "not reported")
         self._timing = timing
 
     def set(self, key: str, uid: str, wanted: Json) -> None:

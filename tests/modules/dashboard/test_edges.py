@@ -17,7 +17,7 @@ from modules.dashboard.history import History
 from modules.dashboard.live.edges import EdgeBoard
 from modules.dashboard.live.pace import Pace
 from modules.dashboard.live.viewers import Viewers
-from modules.dashboard.sources.edges import Edge, Edges, Sessions, reduced
+from modules.dashboard.sources.edges import Edge, Edges, EdgeSessions, reduced
 from modules.dashboard.sources.edges import join as join_reduced
 from modules.dashboard.sources.pods import pods_of
 
@@ -54,7 +54,7 @@ def node(name: str, ready: str = "True", **metadata: Any) -> dict[str, Any]:
 def join(
     sessions: dict[str, dict[str, Any]] | None, nodes: list[dict[str, Any]]
 ) -> dict[str, Edge]:
-    return join_reduced(Sessions(sessions or {}, sessions is not None, []), reduced(nodes))
+    return join_reduced(EdgeSessions(sessions or {}, sessions is not None, []), reduced(nodes))
 
 
 def test_each_state_and_why() -> None:
