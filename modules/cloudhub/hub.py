@@ -90,7 +90,7 @@ class Hub:
         self.downstream = Downstream(
             self.sessions, self.cluster, self.upstream, self.statistics, self.suspension
         )
-        self._context = context
+        self.context = context
         self.tls = tls
         self._exporter = Exporter(self.statistics, config.node_limit)
         self._loop = asyncio.get_running_loop()
@@ -132,7 +132,7 @@ class Hub:
                     tasks.create_task(self.cluster.run()),
                     tasks.create_task(self._sweep()),
                 ]
-                tasks.create_task(self.downstream.run(self._context))
+                tasks.create_task(self.downstream.run(self.context))
                 if self._membership is not None:
                     running.append(tasks.create_task(self._membership.run()))
                 await self.cluster.joined()
@@ -140,8 +140,8 @@ class Hub:
                 address, port = listener.getsockname()[:2]
                 log.info("listening for edges on %s port %d", address, port)
                 self._report()
-                self._context.ready()
-                await self._context.stopped()
+                self.context.ready()
+                await self.context.stopped()
                 server.stop()
                 await self._close_sessions()
                 for task in running:
@@ -161,7 +161,7 @@ class Hub:
 
     def admit(self, identity: Identity, address: str, connection: socket.socket) -> EdgeConnection:
         """Return a new session's connection; HandshakeRefused at the node limit, when stopping."""
-        if self._context.stopping:
+        if self.context.stopping:
             raise HandshakeRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "cloudcore is stopping"
             )
@@ -269,7 +269,7 @@ class Hub:
     def _report(self) -> None:
         self._report_scheduled = False
         self._exporter.totals()
-        self._context.report(
+        self.context.report(
             connected_nodes=self._enrolled,
             node_limit=self.config.node_limit,
             **self.statistics.as_details(),

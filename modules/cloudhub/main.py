@@ -12,9 +12,10 @@ import socket
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipc.background import kept_running
+from ipc.files import in_words
 from modules.cloudhub import open_files
 from modules.cloudhub.cluster.protocol import FIRST, unit_names
 from modules.cloudhub.config import CloudHubConfig
@@ -25,6 +26,9 @@ from modules.cloudhub.nodes import NodesServer, read_rows, socket_of
 from modules.cloudhub.questions import Questions
 from modules.common.pki import renewal
 from supervisor.api import CannotStart, ModuleContext, Settings
+
+if TYPE_CHECKING:  # a single cloudcore loads none of it
+    from modules.cloudhub.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -49,33 +53,39 @@ async def run(config: CloudHubConfig, settings: Settings, context: ModuleContext
         longest = settings.replicas.lease_duration if settings.replicas.enabled else 0.0
         hub = Hub(config, context, tls, units, membership=membership, longest_stop=longest)
         try:
-            path = socket_of(settings.run_dir, context.name)
-            join = partial(_join_line, config, settings, context.sockets)
-            nodes = NodesServer(
-                path,
-                context.name,
-                hub.sessions,
-                join,
-                replica=settings.replicas.identity if settings.replicas.enabled else "",
-                others=member.peers.nodes if member else None,
-            )
-            await servers.enter_async_context(nodes)
-            questions = Questions(context, member.peers if member else None)
-            hub.on_disconnected(questions.disconnected)
-            if drivers:
-                from modules.cloudhub.csi.server import CsiServer
-
-                await servers.enter_async_context(CsiServer(config.uds_address, questions))
-            if member:
-                rows = partial(read_rows, settings.run_dir, units)
-                await servers.enter_async_context(member.server(questions, rows))
+            await _serve_others(servers, hub, member, settings)
         except OSError as error:
-            raise CannotStart(error.strerror or str(error)) from error
+            raise CannotStart(in_words(error)) from error
         if not config.ca:
             await servers.enter_async_context(_renewing(config, settings))
         if (listener := context.sockets.get("https")) and context.name == FIRST:
             await servers.enter_async_context(_joining(config, settings, tls, listener, context))
         await hub.run(context.sockets["websocket"])
+
+
+async def _serve_others(
+    servers: AsyncExitStack, hub: Hub, member: Member | None, settings: Settings
+) -> None:
+    """Serve all clients that are no edges: commands, CSI drivers, replicas; raises OSError."""
+    config, context = hub.config, hub.context
+    nodes = NodesServer(
+        socket_of(settings.run_dir, context.name),
+        context.name,
+        hub.sessions,
+        partial(_join_line, config, settings, context.sockets),
+        replica=settings.replicas.identity if settings.replicas.enabled else "",
+        others=member.peers.nodes if member else None,
+    )
+    await servers.enter_async_context(nodes)
+    questions = Questions(context, member.peers if member else None)
+    hub.on_disconnected(questions.disconnected)
+    if _drivers(config, context):
+        from modules.cloudhub.csi.server import CsiServer
+
+        await servers.enter_async_context(CsiServer(config.uds_address, questions))
+    if member:
+        rows = partial(read_rows, settings.run_dir, unit_names(config.processes))
+        await servers.enter_async_context(member.server(questions, rows))
 
 
 def _drivers(config: CloudHubConfig, context: ModuleContext) -> int:
