@@ -4,8 +4,8 @@ It is a model of ReportFence and of those who write with it. There is one object
 which has the number of the report that is in it. A request may arrive when its writer has given up.
 
 What it leaves out: Leases that are deleted, after which both replicas go on; and an edge that comes
-back to a replica whose CloudHub has crashed meanwhile, so that nobody has told the controller that
-the edge had gone. A report that waits there all the time is written over those of between.
+back to a replica before the controller there is told that it had gone, as CloudHub has crashed. A
+report that has waited there is written over those of between.
 """
 
 from __future__ import annotations
