@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,7 @@ from modules.common.kube.client import KubeClient
 from modules.common.kube.errors import ApiError, Gone, KubeError
 from modules.common.kube.events import reference
 from modules.common.kube.kinds import Resource
+from modules.common.kube.responses import Page
 from modules.common.kube.watching import Object, WatchEvent
 
 #: (namespace, name); the namespace of cluster-wide objects is empty.
@@ -161,12 +162,7 @@ class Reflector:
         listed = type(self.store)()
         aside: dict[Key, Aside] = {}
         version = ""
-        pages = self._client.pages(
-            self.resource,
-            self._namespace,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-        )
+        pages = self._pages()
         async with aclosing(pages):
             async for page in pages:
                 version = page.resource_version
@@ -189,6 +185,15 @@ class Reflector:
             self._keep_read(key, obj)
         self._version = version
         self._synced.set()
+
+    def _pages(self) -> AsyncGenerator[Page]:
+        """Return the pages of everything."""
+        return self._client.pages(
+            self.resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
 
     async def _watch(self) -> None:
         began = time.monotonic()

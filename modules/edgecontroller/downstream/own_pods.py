@@ -10,6 +10,7 @@ never anything but what the API had at some time, and never goes back:
   what another replica has sent the node. One that is older than the watch, which a broken server
   might send, is asked for again.
 - Later events that are not later than the list say what the list has said already.
+- While nothing is kept, as at the start, nothing is listed: the watch begins at the API's version.
 - While everything is listed anew, no node begins, and no list of a node is taken: that list has
   its pods, too.
 
@@ -20,11 +21,19 @@ there is one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from typing import Any, Final, NamedTuple
 
-from modules.common.kube import Aside, Key, Object, Reflector, Unreachable, WatchEvent
+from modules.common.kube import (
+    Aside,
+    Key,
+    Object,
+    Page,
+    Reflector,
+    Unreachable,
+    WatchEvent,
+)
 from modules.common.sync.sync_form import is_newer, number_of
 from modules.edgecontroller.objects import version_of
 
@@ -112,6 +121,16 @@ class OwnPods(Reflector):
                 self._everything.set()
         finally:
             self._no_list.set()
+
+    def _pages(self) -> AsyncGenerator[Page]:
+        return super()._pages() if self._shares or self._of_v1_1 else self._version_alone()
+
+    async def _version_alone(self) -> AsyncGenerator[Page]:
+        """Yield an empty page with the API's version: while nothing is kept, nothing is read."""
+        pages = self._client.pages(self.resource, self._namespace, page_size=1)
+        async with aclosing(pages):
+            page = await anext(pages)
+        yield Page([], page.resource_version)
 
     async def _watch(self) -> None:
         """Watch until the watch ends, or everything is to be listed now."""

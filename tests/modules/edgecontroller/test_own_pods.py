@@ -66,6 +66,8 @@ class World:
         self.pods: dict[Key, Json] = {}
         self.log: list[tuple[int, WatchEvent]] = []
         self.asked: list[Asked] = []
+        self.sizes: list[int] = []
+        """of the pages that were asked for"""
         self.watch: asyncio.Future[None] | None = None
         self.on_event: Callable[[WatchEvent], None]
         self.position = 1
@@ -104,9 +106,12 @@ class World:
 
     # The client
 
-    async def pages(self, *_: Any, field_selector: str = "", **__: Any) -> AsyncGenerator[Page]:
+    async def pages(
+        self, *_: Any, field_selector: str = "", page_size: int = 2, **__: Any
+    ) -> AsyncGenerator[Page]:
         node = field_selector.removeprefix("spec.nodeName=")
         asked = Asked("" if node == field_selector else node)
+        self.sizes.append(page_size)
         self.asked.append(asked)
         for _number in range(1 if asked.node else 2):
             page = await asked.arrived.get()
@@ -279,7 +284,7 @@ def _pod(key: Key, value: tuple[str, str, str]) -> Json:
     return pod(key[1], node, uid=uid, resourceVersion=version)
 
 
-async def live(steps: list[tuple[Any, ...]]) -> None:
+async def live(steps: list[tuple[Any, ...]]) -> World:
     world = World()
     running = asyncio.create_task(world.own.run())
     try:
@@ -294,6 +299,7 @@ async def live(steps: list[tuple[Any, ...]]) -> None:
         for task in (running, *world.loading.values()):
             task.cancel()
             await asyncio.wait((task,))
+    return world
 
 
 numbers = st.integers(0, 3)
@@ -320,6 +326,22 @@ happening = st.one_of(
 )
 #: The first list of all has arrived.
 BEGUN: list[tuple[Any, ...]] = [("make", 0), ("arrive", 0), ("arrive", 0)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "sizes"),
+    [
+        ([*BEGUN, ("expire",)], [1, 1]),
+        ([*BEGUN, ("connect", "n1", False), ("make", 0), ("arrive", 0), ("expire",)], [1, 0, 2]),
+        ([*BEGUN, ("connect", "n1", True)], [1, 2]),
+        ([("connect", "n1", False)], [1, 0]),
+    ],
+    ids=["nobody", "one of today", "one of 1.1", "one that comes while the version is read"],
+)
+def test_all_pods_are_listed_only_if_some_are_kept(
+    runner: asyncio.Runner, steps: list[tuple[Any, ...]], sizes: list[int]
+) -> None:
+    assert runner.run(live(steps)).sizes == sizes
 
 
 @pytest.fixture(scope="module")
