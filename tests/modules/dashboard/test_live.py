@@ -190,9 +190,9 @@ async def test_the_log_of_a_module_that_is_enabled_while_one_looks(tmp_path: Pat
             await browser.log_in()
             async with browser.live("logs:chatty") as events:
                 found = await expect(events, "logs:chatty", lambda news: news["lines"])
-                assert "no module 'chatty' is running" in found["lines"][-1]
+                assert "module chatty is disabled" in found["lines"][-1]
                 await asyncio.to_thread(running.cli, "enable", "chatty")
                 found = await expect(
                     events, "logs:chatty", lambda news: any("xxx" in line for line in news["lines"])
                 )
-                assert not any("no module" in line for line in found["lines"])
+                assert not any("is disabled" in line for line in found["lines"])
