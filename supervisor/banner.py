@@ -52,6 +52,8 @@ def show(fleet: Fleet) -> None:
 
 
 def _summary(modules: list[dict[str, Any]]) -> str:
+    if not modules:
+        return "no module is enabled; name some in modules.enabled"
     late = [
         f"{module['name']} is {module['state']}" for module in modules if module["state"] != "ready"
     ]

@@ -186,5 +186,5 @@ def _range(schema: Mapping[str, Any]) -> str:
 
 def _string(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
-        return f"a string that matches {schema['pattern']}"
+        return str(schema.get("description") or f"a string that matches {schema['pattern']}")
     return "a string that is not empty" if schema.get("minLength") else "a string"

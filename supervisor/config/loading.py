@@ -212,7 +212,8 @@ class _Loading:
         path = directory / Path(value).expanduser()
         try:
             if not path.is_file():
-                self._fault(key, value, f"a file; there is no file {path}")
+                why = f"{path} is a directory" if path.is_dir() else f"there is no file {path}"
+                self._fault(key, value, f"a file; {why}")
         except OSError as error:  # such as a directory without permission
             self._fault(key, value, f"a file; cannot read {path}: {error.strerror}")
         return str(path.absolute())

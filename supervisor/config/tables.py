@@ -47,7 +47,9 @@ class LogSettings(Table):
 class AdminTable(Table):
     """`[admin]`: the admin interface over TCP, in addition to the Unix socket."""
 
-    address: str = Field("", pattern=r"^(.+:[0-9]{1,5})?$")
+    address: str = Field(
+        "", pattern=r"^(.+:[0-9]{1,5})?$", description="HOST:PORT, such as 127.0.0.1:9090"
+    )
     token_file: str = ""
 
 
@@ -85,7 +87,9 @@ class KubernetesTable(Table):
 
     kubeconfig: str = ""
     context: str = ""
-    master: str = Field("", pattern=r"^(https?://.+)?$")
+    master: str = Field(
+        "", pattern=r"^(https?://.+)?$", description="a URL that begins with https:// or http://"
+    )
     in_cluster: bool = False
     namespace: Annotated[str, AfterValidator(_namespace)] = ""
     qps: float = Field(500.0, gt=0)

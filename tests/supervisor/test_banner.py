@@ -71,6 +71,11 @@ def test_with_a_cluster_there_is_no_kubeconfig_of_ours() -> None:
     assert not [line for line in lines if line.startswith("kube")]
 
 
+def test_it_says_that_no_module_is_enabled() -> None:
+    (first, *_) = rendered(resolve())
+    assert first == "cloudcore 0.1.0: no module is enabled; name some in modules.enabled"
+
+
 def test_it_says_who_is_not_ready() -> None:
     lines = rendered(resolve(), APISERVER, module("cloudhub", "failed"))
     assert lines[0] == "cloudcore 0.1.0: 1 of 2 modules are ready; cloudhub is failed"

@@ -296,6 +296,7 @@ def test_an_entry_point_that_is_no_module(found: Any, why: str) -> None:
         ({"type": "integer", "maximum": 5}, "an integer, at most 5"),
         ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, "above 0 and below 1"),
         ({"type": "string", "pattern": "^a$"}, "a string that matches ^a$"),
+        ({"type": "string", "pattern": "^a$", "description": "an a"}, "an a"),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "an integer"),
         ({"const": "x"}, '"x"'),
         ({"type": "array"}, "a list"),
@@ -316,3 +317,20 @@ def test_a_kubeconfig_in_a_directory_that_may_not_be_searched(
     path = tmp_path / "conf"
     (fault,) = all_of(f"kubernetes.kubeconfig={path}")
     assert str(fault).endswith(f"allowed: a file; cannot read {path}: Permission denied")
+
+
+def test_a_kubeconfig_that_is_a_directory(tmp_path: Path) -> None:
+    (fault,) = all_of(f"kubernetes.kubeconfig={tmp_path}")
+    assert str(fault).endswith(f"allowed: a file; {tmp_path} is a directory")
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ("admin.address=localhost", "HOST:PORT, such as 127.0.0.1:9090"),
+        ("kubernetes.master=10.0.0.1", "a URL that begins with https:// or http://"),
+    ],
+)
+def test_the_form_of_an_address_is_told_in_words(given: str, allowed: str) -> None:
+    (fault,) = all_of(given)
+    assert str(fault).endswith(f"; allowed: {allowed}")
