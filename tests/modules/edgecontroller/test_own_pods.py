@@ -335,8 +335,15 @@ BEGUN: list[tuple[Any, ...]] = [("make", 0), ("arrive", 0), ("arrive", 0)]
         ([*BEGUN, ("connect", "n1", False), ("make", 0), ("arrive", 0), ("expire",)], [1, 0, 2]),
         ([*BEGUN, ("connect", "n1", True)], [1, 2]),
         ([("connect", "n1", False)], [1, 0]),
+        ([("connect", "n1", True), ("leave", "n1")], [1, 2]),
     ],
-    ids=["nobody", "one of today", "one of 1.1", "one that comes while the version is read"],
+    ids=[
+        "nobody",
+        "one of today",
+        "one of 1.1",
+        "one that comes meanwhile",
+        "one of 1.1 that comes meanwhile, and leaves",
+    ],
 )
 def test_all_pods_are_listed_only_if_some_are_kept(
     runner: asyncio.Runner, steps: list[tuple[Any, ...]], sizes: list[int]
