@@ -51,6 +51,7 @@ class Replica:
             set_aside,
             namespace=settings.kubernetes.namespace or None,
             of_barrier=settings.replicas.namespace,
+            not_of="edgecontroller",
         )
         self.alpha = Takeovers(
             client,

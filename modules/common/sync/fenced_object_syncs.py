@@ -40,6 +40,7 @@ from modules.common.sync.journal import Item, Row
 from modules.common.sync.object_syncs import ObjectSyncs, Wanted
 from modules.common.sync.record import DENIED, EVERY_NODE, Record
 from modules.common.sync.sync_form import (
+    CONTROLLER_LABEL,
     NODE_LABEL,
     SENT,
     UNSEEN,
@@ -254,7 +255,10 @@ class FencedObjectSyncs(ObjectSyncs):
 
     def _made(self, key: SyncKey, wanted: Wanted) -> Object:
         obj = super()._made(key, wanted)
-        obj["metadata"]["labels"] = {NODE_LABEL: label_of(key.node)}
+        obj["metadata"]["labels"] = {
+            NODE_LABEL: label_of(key.node),
+            CONTROLLER_LABEL: self._client.module,
+        }
         if sent := write_sent(wanted.payload):
             obj["metadata"]["annotations"] = {SENT: sent}
         return obj

@@ -18,9 +18,12 @@ from modules.common.sync.record import EVERY_NODE
 #: The version of an object that a node has not acknowledged, as Go's cloud writes it.
 UNSEEN: Final = "0"
 
-#: The label with the node, so that the rows of one node can be listed, and the limit of its value.
+#: The label with the node, for whoever looks with kubectl, and the limit of its value.
 NODE_LABEL: Final = "cloudcore.kubeedge.io/node"
 _LABEL_ROOM: Final = 63
+
+#: The label with the controller that has made it, so that the other one need not be shown it.
+CONTROLLER_LABEL: Final = "cloudcore.kubeedge.io/controller"
 
 #: The annotation with what else was sent of an object, in JSON.
 SENT: Final = "cloudcore.kubeedge.io/sent"

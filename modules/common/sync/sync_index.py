@@ -23,7 +23,7 @@ from modules.common.kube import (
     Resource,
     SetAside,
 )
-from modules.common.sync.sync_form import SENT, node_of, read_sync
+from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, node_of, read_sync
 from modules.common.sync.write_barrier import WriteBarrier, is_barrier
 
 #: Characters of what else was sent of an object up to which it is kept; more is to be read.
@@ -44,17 +44,21 @@ class SyncIndex:
         *,
         namespace: str | None,
         of_barrier: str,
+        not_of: str,
     ) -> None:
         """Set up for the ObjectSyncs of a namespace, or of all (None).
 
-        `of_barrier` is the namespace of an object that replicas write, if it is None.
+        `of_barrier` is the namespace of an object that replicas write, if it is None. `not_of` is
+        the controller whose ObjectSyncs the API server leaves out; those of earlier cloudcores and
+        of KubeEdge's cloud do not say whose they are.
         """
+        selector = f"{CONTROLLER_LABEL}!={not_of}"
         self._kinds = {(kind.api_version, kind.kind) for kind in kinds}
         barrier = WriteBarrier(client, OBJECTSYNCS, namespace or of_barrier)
         of_cluster = WriteBarrier(client, CLUSTEROBJECTSYNCS, None)
         self._shares = [
-            _Share(client, barrier, self._keep, set_aside, namespace),
-            _Share(client, of_cluster, self._keep, set_aside),
+            _Share(client, barrier, self._keep, set_aside, selector, namespace=namespace),
+            _Share(client, of_cluster, self._keep, set_aside, selector),
         ]
 
     @property
@@ -92,12 +96,15 @@ class _Share(Reflector):
         barrier: WriteBarrier,
         keep: Callable[[Object], Object | None],
         set_aside: SetAside,
+        selector: str,
+        *,
         namespace: str | None = None,
     ) -> None:
         super().__init__(
             client,
             barrier.resource,
             namespace=namespace,
+            label_selector=selector,
             keep=lambda obj: _reduced(obj) if is_barrier(obj) else keep(obj),
             store=CompactSyncs(),
             set_aside=set_aside,

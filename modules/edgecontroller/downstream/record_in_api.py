@@ -50,6 +50,7 @@ def sync_index(
         set_aside,
         namespace=namespace,
         of_barrier=of_barrier,
+        not_of="devicecontroller",
     )
 
 

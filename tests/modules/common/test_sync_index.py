@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -28,10 +29,12 @@ from modules.common.kube import (
     Resource,
     Unreachable,
 )
+from modules.common.pki.certificates import Pki
 from modules.common.sync import write_barrier
 from modules.common.sync.record import EVERY_NODE
-from modules.common.sync.sync_form import SENT, name_of, read_sync
+from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, name_of, read_sync
 from modules.common.sync.sync_index import CompactSyncs, SyncIndex, is_shortened
+from tests.support.apiserver import embedded_api
 from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
 
@@ -62,6 +65,7 @@ class World(SlowApi):
             make_set_aside(),
             namespace=None,
             of_barrier="kubeedge",
+            not_of="devicecontroller",
         )
         for reflector in self.index.reflectors:
             reflector._backoff = cast("Any", SimpleNamespace(next=lambda: 0.0, reset=lambda: None))
@@ -332,6 +336,33 @@ async def test_a_long_annotation_is_to_be_read() -> None:
     assert first["metadata"]["annotations"] == {SENT: '"modbus"'}
     assert (is_shortened(first), is_shortened(second)) == (False, True)
     assert len(str(second)) < 500
+
+
+async def test_the_api_server_leaves_out_what_the_other_controller_has_made(
+    tmp_path: Path, pki: Pki
+) -> None:
+    async with embedded_api(tmp_path, pki) as api:
+        index = SyncIndex(
+            api,
+            [PODS],
+            make_set_aside(),
+            namespace=None,
+            of_barrier="default",
+            not_of="devicecontroller",
+        )
+        for number, labels in enumerate(
+            [{}, {CONTROLLER_LABEL: "edgecontroller"}, {CONTROLLER_LABEL: "devicecontroller"}]
+        ):
+            await api.create(OBJECTSYNCS, sync(f"u-{number}", labels=labels), "default")
+        tasks = [asyncio.create_task(each.run()) for each in index.reflectors]
+        await index.catch_up()
+        await api.create(OBJECTSYNCS, sync("u-3", labels=labels), "default")
+        await index.catch_up()
+        found = {obj["metadata"]["name"] for obj in index.of_node(NODE)}
+        assert found == {f"{NODE}.u-0", f"{NODE}.u-1"}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 keys = st.tuples(st.sampled_from(["", "default"]), st.sampled_from(["a.1", "a.2", "b.c.1"]))

@@ -28,7 +28,7 @@ from modules.common.kube.transport import Request, Transport
 from modules.common.sync import object_syncs, sync_form, write_barrier
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.outlines import OutlineReflector
-from modules.common.sync.sync_form import NODE_LABEL, is_newer, label_of
+from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
 from supervisor.api import ReplicasSettings
@@ -180,7 +180,7 @@ async def test_an_object_is_in_the_record_before_it_is_sent(replica: Cloud) -> N
     uid = created["metadata"]["uid"]
     sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
     sync = await sync_of(replica, uid)
-    assert sync["metadata"]["labels"] == {NODE_LABEL: NODE}
+    assert sync["metadata"]["labels"] == {NODE_LABEL: NODE, CONTROLLER_LABEL: "edgecontroller"}
     await replica.acknowledge(sent)
     await recorded(replica, uid, created["metadata"]["resourceVersion"])
 
