@@ -35,8 +35,7 @@ from modules.common.sync.record import Record
 from modules.devicecontroller.v1alpha1.device import keep_compressed, keep_device
 from modules.devicecontroller.v1alpha1.sync.inventory import Inventory as InventoryOfV1alpha1
 from modules.devicecontroller.v1beta1.inventory import Inventory
-from modules.devicecontroller.v1beta1.objects import reader
-from modules.devicecontroller.v1beta1.own_devices import OwnDevices
+from modules.devicecontroller.v1beta1.objects import compressing, reader
 from modules.devicecontroller.v1beta1.shapes import DEVICE
 from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
@@ -45,8 +44,8 @@ from modules.edgecontroller.messages import POD
 from modules.edgecontroller.objects import keeping
 
 _OF_SECRETS: Final = ("whole", "outlines")
-_OF_DEVICES: Final = ("all-devices", "third-of-devices", "no-devices")
-_OF_V1ALPHA1: Final = ("v1alpha1", "compressed")
+_OF_V1BETA1: Final = ("v1beta1", "compressed-v1beta1")
+_OF_V1ALPHA1: Final = ("v1alpha1", "compressed-v1alpha1")
 _PAGE: Final = 500
 
 
@@ -90,19 +89,19 @@ async def _measure_v1alpha1(case: str, count: int) -> None:
         DEVICES,
         lambda event: inventory.add(event.object),
         store=inventory.devices,
-        keep=keep_compressed if case == "compressed" else keep_device,
+        keep=keep_device if case == "v1alpha1" else keep_compressed,
     )
     running = asyncio.create_task(reflector.run())
     await reflector.synced()
     gc.collect()
     kept = len(reflector.store)
     mib = (_resident() - before) / 2**20
-    print(f"{case:16} {kept:>8,} devices of v1alpha1 kept {mib:>8.1f} MiB", flush=True)
+    print(f"{case:20} {kept:>8,} devices of v1alpha1 kept {mib:>8.1f} MiB", flush=True)
     running.cancel()
     await asyncio.wait((running,))
 
 
-async def _measure_devices(case: str, count: int) -> None:
+async def _measure_v1beta1(case: str, count: int) -> None:
     before = _resident()
     inventory = Inventory({})
 
@@ -111,21 +110,17 @@ async def _measure_devices(case: str, count: int) -> None:
 
     what: Any = cast("KubeClient", Api(count)), DEVICES_V1BETA1, handle
     keep = reader(DEVICE, DEVICES_V1BETA1, lambda: True)
-    if case == "all-devices":
-        reflector = Reflector(*what, store=inventory.devices, keep=keep)
-    else:
-        reflector = own = OwnDevices(
-            *what, inventory=inventory, keep=keep, on_whole=lambda *_: None
-        )
-        if case == "third-of-devices":
-            for number in range(0, count // ON_A_NODE, 3):
-                own.serve(f"edge-{number}")
+    reflector = Reflector(
+        *what,
+        store=inventory.devices,
+        keep=keep if case == "v1beta1" else compressing(keep),
+    )
     running = asyncio.create_task(reflector.run())
     await reflector.synced()
     gc.collect()
-    whole = sum(not isinstance(device, Outline) for device in reflector.store.values())
+    kept = len(reflector.store)
     mib = (_resident() - before) / 2**20
-    print(f"{case:16} {whole:>8,} of {count:,} devices whole {mib:>8.1f} MiB", flush=True)
+    print(f"{case:20} {kept:>8,} devices of v1beta1 kept {mib:>8.1f} MiB", flush=True)
     running.cancel()
     await asyncio.wait((running,))
 
@@ -191,12 +186,12 @@ def main() -> None:
     if len(sys.argv) == 3:
         case, number = sys.argv[1], int(sys.argv[2])
         measure = _measure_secrets if case in _OF_SECRETS else _measure
-        measure = _measure_devices if case in _OF_DEVICES else measure
+        measure = _measure_v1beta1 if case in _OF_V1BETA1 else measure
         measure = _measure_v1alpha1 if case in _OF_V1ALPHA1 else measure
         asyncio.run(measure(case, number))
         return
     count = sys.argv[1] if len(sys.argv) > 1 else "20000"
-    for case in ("all", "third", "none", "gone", *_OF_SECRETS, *_OF_DEVICES, *_OF_V1ALPHA1):
+    for case in ("all", "third", "none", "gone", *_OF_SECRETS, *_OF_V1BETA1, *_OF_V1ALPHA1):
         subprocess.run([sys.executable, "-m", "bench.replica_memory", case, count], check=True)
 
 

@@ -184,8 +184,6 @@ class Upstream:
             return
         self._disconnected(node)  # nothing is in flight on the new connection
         self._edges.arrives(node)
-        if generation == V1_23:
-            self._beta.arrives(node)
         self._alpha.node_sync.learn(node, generation)  # what it asks for meanwhile waits
         self._replica.begin(node, generation, partial(self._serve, node, generation, asks_within))
 

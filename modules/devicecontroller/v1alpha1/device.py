@@ -6,8 +6,12 @@ a missing field can crash the process.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, NamedTuple
 
+import msgspec
+
+from modules.common.device_references import selected_node
 from modules.common.kube import (
     DEVICEMODELS,
     DEVICES,
@@ -15,8 +19,8 @@ from modules.common.kube import (
     Object,
     check,
 )
+from modules.devicecontroller.compressed import CompressedDevice
 from modules.devicecontroller.native import BETA, native_to
-from modules.devicecontroller.v1alpha1.compressed import CompressedDevice
 from modules.devicecontroller.v1alpha1.kubectl_apply import (
     LAST_APPLIED,
     applied_to,
@@ -25,6 +29,9 @@ from modules.devicecontroller.v1alpha1.shapes import DEVICE, MODEL
 
 #: The path of a fault in an applied manifest.
 _APPLIED: Final = f"metadata.annotations[{LAST_APPLIED}]"
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Desired(NamedTuple):
@@ -83,7 +90,7 @@ def keep_device(obj: Object) -> Object | None:
 def keep_compressed(obj: Object) -> Object | None:
     """Reduce a Device as `keep_device` does, and compress it."""
     kept = keep_device(obj)
-    return kept and CompressedDevice.of(kept)
+    return kept and _compress(kept)
 
 
 def keep_read(obj: Object) -> Object:
@@ -110,6 +117,22 @@ def keep_read(obj: Object) -> Object:
 
 def _twin(name: str, desired: Object) -> Object:
     return {"propertyName": name, "desired": desired} if desired else {"propertyName": name}
+
+
+def _compress(device: Object) -> CompressedDevice:
+    made = CompressedDevice.of(
+        device, node=selected_node(device), model=model_of(device)[1], digest=_digest(device)
+    )
+    if device.get("seeded"):
+        made["seeded"] = True
+    return made
+
+
+def _digest(device: Object) -> str:
+    """Return a digest of all but the values of a device's twins, its conditions and its version."""
+    reported = [twin["propertyName"] for twin in twins_of(device) if "reported" in twin]
+    rest = [device["spec"], device.get("applied"), reported]
+    return hashlib.blake2b(_encode(rest), digest_size=16).hexdigest()
 
 
 def keep_model(obj: Object) -> Object | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of, node_of
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.kube import Key, Object, WatchEvent, key_of
 from modules.common.sync.record import Record
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
-from modules.devicecontroller.v1beta1.objects import digest_of
+from modules.devicecontroller.v1beta1.objects import digest_of, model_of, node_of
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import ipc
-from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.kube import Key, Object
 from modules.common.sync.journal import Item, Row
-from modules.common.sync.outlines import Outline
 from modules.common.sync.record import Record
+from modules.devicecontroller.compressed import decompressed
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.v1beta1 import messages
 from modules.devicecontroller.v1beta1.inventory import Inventory
@@ -18,6 +18,8 @@ from modules.devicecontroller.v1beta1.objects import (
     RESOURCES,
     for_edge,
     is_seen,
+    model_of,
+    node_of,
     protocol_of,
     remains,
     state_of,
@@ -41,13 +43,8 @@ class Decisions:
         record: Record,
         edges: Edges,
         has_statuses: Callable[[], bool],
-        read_whole: Callable[[Key], None],
     ) -> None:
-        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
-
-        `read_whole` has a device read of which there is an outline; it is made due again then.
-        """
-        self._read_whole = read_whole
+        """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device."""
         self._inventory = inventory
         self._record = record
         self._edges = edges
@@ -119,7 +116,8 @@ class Decisions:
     def describe(self, node: str, item: Item) -> Object:
         """Return the entry of a device in a node's list."""
         device = self._wanted(node, item) or self._last.get(item)
-        return messages.describe(self._edges.device_id(node, item[1:]), item[1:], device)
+        whole = device and decompressed(device)
+        return messages.describe(self._edges.device_id(node, item[1:]), item[1:], whole)
 
     def gives_its_id(self, node: str, item: Item) -> bool:
         """Whether the id of a device that is gone is that of another one, which has come."""
@@ -134,9 +132,6 @@ class Decisions:
             self._record.about_to_delete(node, item)
             return Change(self._deletion(node, item, row), "")
         if obj is None or self.is_current(node, item) or self.missing_model(node, item):
-            return None
-        if isinstance(obj, Outline):
-            self._read_whole(item[1:])
             return None
         is_known = row is not None and row.uid == uid_of(obj) and bool(row.seen)
         operation = messages.UPDATE if is_known else messages.INSERT
@@ -190,9 +185,8 @@ class Decisions:
 
     def _deletion(self, node: str, item: Item, row: Row) -> ipc.Message:
         type_, key = item[0], item[1:]
-        known_states = (self._last.get(item), self.object_of(item))
-        whole = (each for each in known_states if each and not isinstance(each, Outline))
-        last = next((each for each in whole if uid_of(each) == row.uid), None)
+        states = (self._last.get(item), self.object_of(item))
+        last = next((each for each in states if each and _was_sent(node, item, row, each)), None)
         content = for_edge(type_, last) if last else remains(type_, key, row.uid, row.payload or "")
         return messages.change(node, messages.DELETE, type_, key, content)
 
@@ -255,6 +249,13 @@ def _is_another_device(item: Item, obj: Object, row: Row) -> bool:
     device does not register the device.
     """
     return item[0] == DEVICE_TYPE and uid_of(obj) != row.uid
+
+
+def _was_sent(node: str, item: Item, row: Row, obj: Object) -> bool:
+    """Whether a node that has the object of a row was sent it with this node and protocol."""
+    if uid_of(obj) != row.uid or row.payload not in (None, protocol_of(item[0], obj)):
+        return False
+    return item[0] == MODEL_TYPE or node_of(obj) == node
 
 
 def _has(row: Row, obj: Object) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import ipc
 from modules.common import message_resource
-from modules.common.device_references import node_of
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
@@ -39,10 +38,11 @@ from modules.devicecontroller.v1beta1.inventory import Inventory
 from modules.devicecontroller.v1beta1.node_updates import NodeUpdater
 from modules.devicecontroller.v1beta1.objects import (
     RESOURCES,
+    compressing,
     keep_written,
+    node_of,
     reader,
 )
-from modules.devicecontroller.v1beta1.own_devices import OwnDevices
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
 from supervisor.api import ModuleContext
@@ -95,7 +95,6 @@ class Devices:
             edges,
             set_aside,
             has_statuses=has_statuses,
-            read_whole=self._read_whole,
             weaken=takeovers.weaken if takeovers is not None else None,
         )
         self._is_replica = takeovers is not None
@@ -132,19 +131,16 @@ class Devices:
             "set_aside": set_aside,
         }
         is_alone = definitions.is_v1beta1_alone
-        of_devices: Any = {
-            "keep": reader(DEVICE, DEVICES_V1BETA1, is_alone),
-            "on_aside": changes.device_aside_changed,
+        keep = reader(DEVICE, DEVICES_V1BETA1, is_alone)
+        self._devices = Reflector(
+            client,
+            DEVICES_V1BETA1,
+            changes.device_changed,
+            store=inventory.devices,
+            keep=compressing(keep) if self._is_replica else keep,
+            on_aside=changes.device_aside_changed,
             **common,
-        }
-        what = client, DEVICES_V1BETA1, changes.device_changed
-        #: As one of several replicas: whole are those of the nodes that it serves.
-        self._own: OwnDevices | None = None
-        if self._is_replica:
-            self._own = OwnDevices(
-                *what, inventory=inventory, on_whole=self.updater.read, **of_devices
-            )
-        self._devices = self._own or Reflector(*what, store=inventory.devices, **of_devices)
+        )
         self._models = Reflector(
             client,
             DEVICEMODELS_V1BETA1,
@@ -187,8 +183,6 @@ class Devices:
 
     def retry_now(self) -> None:
         """Retry all that has failed at once, after an outage of the API."""
-        if self._own is not None:
-            self._own.retry_now()
         self.writer.queue.retry_now()
         self._acceptance.queue.retry_now()
 
@@ -226,15 +220,8 @@ class Devices:
             self.updater.ids_changed(node)
         self.edge_changed(node)
 
-    def arrives(self, node: str) -> None:
-        """Note a node that is about to be served, as one of several replicas."""
-        if self._own is not None:
-            self._own.serve(node)
-
     def forget(self, nodes: Iterable[str]) -> None:
         """Forget what only the replica needs that serves these nodes: they have gone for long."""
-        if self._own is not None:
-            self._own.forget(nodes)
         for node in nodes:
             for key in self._inventory.on_node(node):
                 self.writer.forget(key)
@@ -295,10 +282,6 @@ class Devices:
         self._hear_from(node)
         request = ListRequest(message.id, event_id_of(message.content), done)
         self.updater.send_list(node, request)
-
-    def _read_whole(self, key: Key) -> None:
-        if self._own is not None:
-            self._own.want(key)
 
     def _has_node(self, node: str) -> bool:
         return ("", node) in self._inventory.known_nodes

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from modules.common.device_references import model_of, node_of
 from modules.common.edge_versions import V1_1, V1_15, EdgeVersion
 from modules.common.kube import Object, Reason, explain, key_of
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.acceptance import DeviceFault
 from modules.devicecontroller.v1beta1.inventory import Inventory
+from modules.devicecontroller.v1beta1.objects import model_of, node_of
 
 
 def fault_of(device: Object, inventory: Inventory, edges: Edges) -> DeviceFault | None:

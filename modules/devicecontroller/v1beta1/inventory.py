@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
-from modules.common.device_references import MODEL_TYPE, model_of, node_of
+from modules.common.device_references import MODEL_TYPE
 from modules.common.kube import Aside, Key, Object, key_of
+from modules.devicecontroller.v1beta1.objects import model_of, node_of
 
 
 class Inventory:

@@ -53,12 +53,9 @@ class NodeUpdater:
         set_aside: SetAside,
         *,
         has_statuses: Callable[[], bool],
-        read_whole: Callable[[Key], None],
         weaken: Weaken | None = None,
     ) -> None:
         """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
-
-        `read_whole` has a device read of which there is an outline, and `read` called then.
 
         With several replicas, `weaken` writes rows of the record to the API before messages about
         them are sent; it returns the nodes for which that has failed.
@@ -69,7 +66,7 @@ class NodeUpdater:
         self._record = record
         self._edges = edges
         self._set_aside = set_aside
-        self._decisions = Decisions(inventory, record, edges, has_statuses, read_whole)
+        self._decisions = Decisions(inventory, record, edges, has_statuses)
         self._nodes: dict[str, NodeInFlight] = {}
         self._queue: KeyedQueue[str] = KeyedQueue(self._handle, ipc.ChannelError, self._put_aside)
         self._lists = DeviceLists(
@@ -114,10 +111,6 @@ class NodeUpdater:
     def keep_up(self, node: str, key: Key) -> None:
         """Take note of a device of which nothing has changed that is sent."""
         self._decisions.keep_up(node, (DEVICE_TYPE, *key))
-
-    def read(self, node: str, key: Key) -> None:
-        """Go on with a device that was read for a node that is to be sent it."""
-        self._again(node, (DEVICE_TYPE, *key))
 
     def send_list(self, node: str, request: ListRequest) -> None:
         """Enqueue the whole list of a node's devices, as they are when its turn comes.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final, Self
-from weakref import WeakValueDictionary
+from typing import Any, Final
 
 import msgspec
 
-from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE, model_of, node_of
+from modules.common import device_references
+from modules.common.device_references import DEVICE_TYPE, MODEL_TYPE
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
@@ -23,7 +23,7 @@ from modules.common.kube import (
     check,
     is_name,
 )
-from modules.common.sync.outlines import Outline
+from modules.devicecontroller.compressed import CompressedDevice, decompressed
 from modules.devicecontroller.native import ALPHA, BETA, native_to
 from modules.devicecontroller.v1beta1.shapes import STATUS
 
@@ -32,49 +32,27 @@ RESOURCES: Final[dict[str, Resource]] = {
     MODEL_TYPE: DEVICEMODELS_V1BETA1,
 }
 
-#: What an outline has of a device's metadata: with the time, which of several has a name is known.
-_METADATA: Final = ("namespace", "name", "uid", "resourceVersion", "creationTimestamp")
-
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _Kind(dict[str, Any]):
-    """What an outline has of a spec but the node: outlines of many devices share it."""
-
-    __slots__ = ("__weakref__",)
-
-
-_kinds: Final[WeakValueDictionary[Any, _Kind]] = WeakValueDictionary()
+def node_of(device: Object) -> str:
+    """Return the node of a device; empty if it names none."""
+    if isinstance(device, CompressedDevice):
+        return device.node
+    return device_references.node_of(device)
 
 
-class DeviceOutline(Outline):
-    """All of a device but what its node alone is sent, and its twins, if it has any.
-
-    It answers what is asked of a device before it is sent: whether a node has it, by what name and
-    in which state; what a list says of it; which properties it has; and its conditions.
-    """
-
-    __slots__ = ("_kind",)
-    _kind: _Kind
-
-    @classmethod
-    def of(cls, obj: Any) -> Self:
-        """Return the outline of a device as the store has it."""
-        metadata, spec = obj["metadata"], obj.get("spec") or {}
-        kept = {field: metadata[field] for field in _METADATA if field in metadata}
-        if description := (metadata.get("labels") or {}).get("description"):
-            kept["labels"] = {"description": description}
-        kind = _kind_of(spec)
-        spec_kept = {"nodeName": spec.get("nodeName"), **kind}
-        outline = cls(metadata=kept, spec=spec_kept, digest=digest_of(obj))
-        outline._kind = kind  # which is forgotten with the last of its outlines
-        if conditions := (obj.get("status") or {}).get("conditions"):
-            outline["status"] = {"conditions": conditions}
-        return outline
+def model_of(device: Object) -> Key | None:
+    """Return the model that a device names, which is in its own namespace."""
+    if isinstance(device, CompressedDevice):
+        return (device["metadata"]["namespace"], device.model) if device.model else None
+    return device_references.model_of(device)
 
 
 def protocol_of(type_: str, obj: Object) -> str:
     """Return the protocol of a device or a model, by which an edge finds its mapper."""
+    if isinstance(obj, CompressedDevice):
+        return obj.protocol
     protocol: Any = (obj.get("spec") or {}).get("protocol")
     if type_ == DEVICE_TYPE:
         protocol = (protocol or {}).get("protocolName")
@@ -99,9 +77,8 @@ def version_of(obj: Object) -> str:
 
 def digest_of(obj: Object) -> str:
     """Return a digest of what is sent when it changes: as in Go the spec alone."""
-    if isinstance(obj, DeviceOutline):
-        digest: str = obj["digest"]
-        return digest
+    if isinstance(obj, CompressedDevice):
+        return obj.digest
     return hashlib.sha256(_encode(obj.get("spec") or {})).hexdigest()[:16]
 
 
@@ -122,7 +99,7 @@ def is_seen(obj: Object, seen: str) -> bool:
 def for_edge(type_: str, obj: Object) -> Object:
     """Return an object as edges get it: whole, with kind and apiVersion."""
     resource = RESOURCES[type_]
-    return {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+    return {"kind": resource.kind, "apiVersion": resource.api_version, **decompressed(obj)}
 
 
 def remains(type_: str, key: Key, uid: str, protocol: str) -> Object:
@@ -161,6 +138,16 @@ def reader(shape: Any, kind: Resource, is_alone: Callable[[], bool]) -> Callable
     return keep
 
 
+def compressing(keep: Callable[[Any], Object | None]) -> Callable[[Any], Object | None]:
+    """Return the function that compresses what another one keeps of a Device."""
+
+    def keep_compressed(obj: Any) -> Object | None:
+        kept = keep(obj)
+        return kept and _compress(kept)
+
+    return keep_compressed
+
+
 def keep_written(obj: Object) -> Object:
     """Reduce an object that has been read or written for its status."""
     return _kept(obj)
@@ -172,19 +159,15 @@ def keep_status(obj: Any) -> Object:
     return _kept(obj)
 
 
-def _kind_of(spec: Object) -> _Kind:
-    model = (spec.get("deviceModelRef") or {}).get("name")
-    protocol = (spec.get("protocol") or {}).get("protocolName")
-    properties = spec.get("properties") or ()
-    names = tuple(each["name"] for each in properties if each and each.get("name"))
-    kind = _kinds.get((model, protocol, names))
-    if kind is None:
-        kind = _kinds[model, protocol, names] = _Kind(
-            deviceModelRef={"name": model},
-            protocol={"protocolName": protocol},
-            properties=[{"name": name} for name in names],
-        )
-    return kind
+def _compress(device: Object) -> CompressedDevice:
+    _, model = model_of(device) or ("", "")
+    return CompressedDevice.of(
+        device,
+        node=node_of(device),
+        model=model,
+        protocol=protocol_of(DEVICE_TYPE, device),
+        digest=digest_of(device),
+    )
 
 
 def _check_names(obj: Object) -> None:

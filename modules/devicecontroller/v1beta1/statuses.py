@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from modules.common.device_references import node_of
 from modules.common.kube import (
     DEVICES_V1BETA1,
     DEVICESTATUSES,
@@ -26,7 +25,7 @@ from modules.common.kube import (
     Subject,
 )
 from modules.common.replicas.report_fence import ReportFence
-from modules.common.sync.outlines import Outline
+from modules.devicecontroller.compressed import decompressed
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import version_number
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
@@ -37,6 +36,7 @@ from modules.devicecontroller.v1beta1.messages import Report, State, Version
 from modules.devicecontroller.v1beta1.objects import (
     keep_status,
     keep_written,
+    node_of,
     properties_of,
     uid_of,
 )
@@ -77,7 +77,6 @@ class StatusWriter:
 
         `has_statuses` says whether the API server serves DeviceStatus.
         """
-        self._client = client
         self._inventory = inventory
         self._set_aside = set_aside
         self._status_patcher = StatusPatcher(
@@ -124,7 +123,7 @@ class StatusWriter:
     async def _handle(self, key: Key, batch: list[Reports]) -> None:
         device = self._inventory.devices.get(key)
         if device:
-            await self._update(key, device, batch)
+            await self._update(key, decompressed(device), batch)
         elif self.statuses.are_served():
             await self.statuses.delete_without_device(key)
 
@@ -136,7 +135,7 @@ class StatusWriter:
             if self.statuses.are_served():
                 await self._write_status(key, device, change, properties)
             elif change:
-                newest = await self._newest(key, device)
+                newest = self._newest(key, device)
                 self._written[key] = await _patch(
                     self._device_patcher, node_of(device), newest, change, properties
                 )
@@ -163,18 +162,12 @@ class StatusWriter:
             )
             self.statuses.note(key, written)
 
-    async def _newest(self, key: Key, device: Object) -> Object:
-        """Return what was written last, if that is newer than what the watch has shown.
-
-        It is read if there is an outline of it, which lacks the twins.
-        """
-        newest, written = device, self._written.get(key)
+    def _newest(self, key: Key, device: Object) -> Object:
+        """Return what was written last, if that is newer than what the watch has shown."""
+        written = self._written.get(key)
         if written and uid_of(written) == uid_of(device):
-            newest = max(device, written, key=version_number)
-        if isinstance(newest, Outline):
-            namespace, name = key
-            return keep_written(await self._client.get(DEVICES_V1BETA1, name, namespace))
-        return newest
+            return max(device, written, key=version_number)
+        return device
 
 
 async def _patch(

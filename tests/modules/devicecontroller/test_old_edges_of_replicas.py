@@ -11,7 +11,7 @@ import pytest
 from modules.common.kube import CONFIGMAPS, DEVICEMODELS, DEVICES
 from modules.common.sync import takeovers
 from modules.common.wire.generations import V1_1, tell
-from modules.devicecontroller.v1alpha1.compressed import CompressedDevice
+from modules.devicecontroller.compressed import CompressedDevice
 from modules.devicecontroller.v1alpha1.kubectl_apply import LAST_APPLIED
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.hollow import manifests

@@ -1,4 +1,4 @@
-"""What a replica knows of devices that it does not keep whole suffices but for sending them."""
+"""What a replica keeps of devices of v1beta1 suffices for all that it sends and writes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from modules.common.kube import (
     Resource,
 )
 from modules.common.sync import takeovers
-from modules.common.sync.outlines import Outline
-from modules.devicecontroller.v1beta1.own_devices import OwnDevices
+from modules.devicecontroller.v1beta1.devices import Devices
 from tests.modules.devicecontroller import beta
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
@@ -82,7 +81,7 @@ async def test_what_a_node_has_is_not_read_when_it_comes_nor_when_it_reports(
         assert not reads
 
 
-async def test_what_a_node_is_to_be_sent_is_read_once(api: Api, reads: list[str]) -> None:
+async def test_what_a_node_is_sent_is_whole_and_was_not_read(api: Api, reads: list[str]) -> None:
     async with replica(api, "a") as a:
         await make_model(api)
         await make_device(api)
@@ -98,7 +97,7 @@ async def test_what_a_node_is_to_be_sent_is_read_once(api: Api, reads: list[str]
         )
         sent = await edge.takes("update", DEVICE)
         assert sent.content["spec"]["properties"][0]["desired"]["value"] == "ON"
-        assert reads == [LED, LED]  # the first time by the controller, then by this test
+        assert reads == [LED]  # by this test
 
 
 async def test_of_a_device_that_is_bound_elsewhere_meanwhile_the_edge_deletes_what_it_has(
@@ -172,29 +171,20 @@ async def changes_while_away(api: Api, edge: Edge) -> None:
     assert sent.content["spec"] == changed
 
 
-async def test_of_a_node_that_comes_back_soon_nothing_is_read(api: Api, reads: list[str]) -> None:
-    async with replica(api, "a") as a:
-        edge, _ = await has_device(api, a)
-        await edge.disconnect()
-        await changes_while_away(api, edge)
-        assert not reads
-
-
-async def test_the_devices_of_a_node_that_has_gone_for_long_are_reduced(
+async def test_what_a_node_that_has_gone_for_long_has_reported_is_forgotten(
     api: Api, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(takeovers, "_KEPT", 0.0)
     monkeypatch.setattr(takeovers, "_LOOK", 0.05)
     forgotten = asyncio.Event()
-    forget = OwnDevices.forget
+    forget = Devices.forget
 
-    def noted(devices: OwnDevices, nodes: set[str]) -> None:
+    def noted(devices: Devices, nodes: set[str]) -> None:
         forget(devices, nodes)
         if NODE in nodes:
-            assert isinstance(devices.store["default", LED], Outline)
             forgotten.set()
 
-    monkeypatch.setattr(OwnDevices, "forget", noted)
+    monkeypatch.setattr(Devices, "forget", noted)
     async with replica(api, "a") as a:
         edge, _ = await has_device(api, a)
         second = beta.twin_update(power_status="ON").replace(b'"edge": 1', b'"edge": 2')
@@ -202,7 +192,7 @@ async def test_the_devices_of_a_node_that_has_gone_for_long_are_reduced(
         await edge.disconnect()
         await forgotten.wait()
         await changes_while_away(api, edge)
-        assert reads == [LED]
+        assert not reads
         # What it has reported before is forgotten, too, and this is not older than that.
         await edge.reports(EDGE_UPDATED, beta.twin_update(power_status="OFF"))
         await twins_of(api, DEVICESTATUSES, **{"power-status": "OFF"})

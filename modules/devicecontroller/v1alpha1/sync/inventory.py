@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from modules.common.device_references import selected_node
 from modules.common.kube import Aside, Key, Object, key_of
-from modules.devicecontroller.v1alpha1.compressed import CompressedDevice, decompressed
+from modules.devicecontroller.compressed import CompressedDevice, decompressed
 from modules.devicecontroller.v1alpha1.device import model_of
 
 At = TypeVar("At")

@@ -1,13 +1,12 @@
-"""The devices of a replica: whole if their node is served here, else an outline.
+"""The devices of v1beta1 of a replica, which keeps them compressed, and reads none.
 
-Whatever comes first, what was read or the watch, an edge is sent whole devices and nothing older
-than what it has, and in the end it has what the API has.
+Whatever comes first, an edge is sent whole devices and nothing older than what it has, and in the
+end it has what the API has.
 """
 
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,23 +20,23 @@ from hypothesis import strategies as st
 
 import ipc
 from modules.common import message_resource
-from modules.common.device_references import DEVICE_TYPE, model_of, node_of
+from modules.common.device_references import DEVICE_TYPE
 from modules.common.kube import DEVICES_V1BETA1, Object, key_of, reference
-from modules.common.sync import outlines
-from modules.common.sync.outlines import Outline
 from modules.common.sync.record import Record
 from modules.common.wire.generations import V1_23
+from modules.devicecontroller.compressed import CompressedDevice
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.conditions import conditions_of
 from modules.devicecontroller.v1beta1.devices import Devices
 from modules.devicecontroller.v1beta1.inventory import Inventory
-from modules.devicecontroller.v1beta1.messages import describe
 from modules.devicecontroller.v1beta1.objects import (
-    DeviceOutline,
+    compressing,
     digest_of,
+    for_edge,
     is_seen,
-    properties_of,
+    model_of,
+    node_of,
     protocol_of,
     state_of,
 )
@@ -57,9 +56,11 @@ class Edge:
 
     def take(self, message: ipc.Message, name: str) -> None:
         content = message.content
-        assert "digest" not in content, "an outline was sent"
+        assert not isinstance(content, CompressedDevice), "a compressed device was sent"
         if message.operation == "delete":
-            self.has.pop(name, None)
+            if before := self.has.pop(name, None):
+                assert content["metadata"]["uid"] == before["metadata"]["uid"], "another one"
+                assert protocol_of(DEVICE_TYPE, content) == protocol_of(DEVICE_TYPE, before)
         else:
             metadata = content["metadata"]
             assert value_of(content) == metadata["resourceVersion"], "not whole"
@@ -79,13 +80,12 @@ def value_of(device: Object) -> str:
 class World(SlowApi):
     """An API, the devices of one replica, and two nodes that come and go."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_replica: bool = True) -> None:
         super().__init__(DEVICES_V1BETA1, "devicecontroller")
         self.faults: list[BaseException] = []
         self.edges: defaultdict[str, Edge] = defaultdict(Edge)
         self.served: set[str] = set()
         self.arrived: set[str] = set()
-        self.own: set[str] = set()
         self.record = Record(directory / "delivered.jsonl")
         nodes = {("", node): {"metadata": {"name": node}} for node in (HERE, THERE)}
         self.known = Edges(
@@ -106,7 +106,7 @@ class World(SlowApi):
                 ),
             ),
             set_aside=make_set_aside(),
-            takeovers=cast("Any", SimpleNamespace(weaken=self._weaken)),
+            takeovers=cast("Any", SimpleNamespace(weaken=self._weaken)) if is_replica else None,
             duties=Duties(self.known, cast("Any", SimpleNamespace(leads=False))),
         )
         self.store = self.devices.reflectors[0].store
@@ -136,6 +136,23 @@ class World(SlowApi):
         made["metadata"]["namespace"] = "default"
         self.put(made)
 
+    def convert(self, name: str) -> None:
+        """Give it another protocol, by which its mapper is found."""
+        if before := self.objects.get(("default", name)):
+            made = beta.device(
+                name,
+                node=node_of(before),
+                value=str(self.revision + 1),
+                deviceModelRef=None,
+                protocol={"protocolName": f"protocol-{self.revision}"},
+            )
+            made["metadata"]["namespace"] = "default"
+            self.put(made)
+
+    def forget_last_states(self) -> None:
+        """Forget what is gone, as of a node that was elsewhere, whose record is read anew."""
+        self.devices.updater._decisions._last.clear()
+
     def spoil(self, name: str) -> None:
         """Make it one that cannot be used."""
         if before := self.objects.get(("default", name)):
@@ -149,8 +166,6 @@ class World(SlowApi):
         """Have a node dial: its record is read, which takes some time."""
         self.goes(node)
         self.known.arrives(node)
-        self.devices.arrives(node)
-        self.own.add(node)
         self.arrived.add(node)
 
     def serve(self, node: str) -> None:
@@ -170,7 +185,6 @@ class World(SlowApi):
     def forget(self, node: str) -> None:
         """Let a node have been away for long."""
         if node not in self.served | self.arrived:
-            self.own.discard(node)
             self.devices.forget({node})
 
     def acknowledge(self, node: str) -> None:
@@ -186,8 +200,8 @@ class World(SlowApi):
 
     def check(self) -> None:
         assert not self.faults, self.faults[0]
-        for device in self.store.values():
-            assert isinstance(device, DeviceOutline) or node_of(device) in self.own
+        assert not self.reads
+        assert all(isinstance(device, CompressedDevice) for device in self.store.values())
 
     async def finish(self) -> None:
         """Mend what is spoilt, and let everything arrive; then edges have what the API has."""
@@ -201,8 +215,6 @@ class World(SlowApi):
             while not self._is_done():
                 for node in self.served:
                     self.acknowledge(node)
-                self.answer(0)
-                self.arrive(0)
                 await self.settle()
         self.check()
         assert not self.aside
@@ -222,7 +234,7 @@ class World(SlowApi):
 
     def _is_done(self) -> bool:
         unacknowledged = any(self.edges[node].unacknowledged for node in self.served)
-        return not self.reads and not unacknowledged and not len(self.devices.updater)
+        return not unacknowledged and not len(self.devices.updater)
 
 
 async def live(steps: list[tuple[Any, ...]]) -> World:
@@ -248,12 +260,13 @@ async def live(steps: list[tuple[Any, ...]]) -> World:
     return world
 
 
-numbers = st.integers(0, 3)
 names = st.sampled_from(["a", "b"])
 places = st.sampled_from([HERE, HERE, THERE])
 happening = st.one_of(
     st.tuples(st.just("change"), names, places),
     st.tuples(st.just("change"), names),
+    st.tuples(st.just("convert"), names),
+    st.tuples(st.just("forget_last_states")),
     st.tuples(st.just("spoil"), names),
     st.tuples(st.just("delete"), names),
     st.tuples(st.just("comes"), places),
@@ -263,9 +276,6 @@ happening = st.one_of(
     st.tuples(st.just("forget"), places),
     st.tuples(st.just("acknowledge"), places),
     st.tuples(st.just("acknowledge"), places),
-    st.tuples(st.just("answer"), numbers),
-    st.tuples(st.just("arrive"), numbers),
-    st.tuples(st.just("arrive"), numbers),
     st.tuples(st.just("show"), st.integers(1, 4)),
     st.tuples(st.just("show"), st.integers(1, 4)),
     st.tuples(st.just("expire")),
@@ -280,11 +290,6 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlines, "_AGAIN", 0.0)
-
-
 @given(steps=st.lists(happening, min_size=5, max_size=60))
 @settings(max_examples=400, deadline=None)
 def test_whatever_comes_first_edges_have_what_the_api_has(
@@ -296,62 +301,46 @@ def test_whatever_comes_first_edges_have_what_the_api_has(
 MADE, MOVED, GONE = ("change", "a", HERE), ("change", "a", THERE), ("delete", "a")
 CHANGED, SPOILT = ("change", "a"), ("spoil", "a")
 COMES, SERVED, GOES, FORGOTTEN = ((step, HERE) for step in ("comes", "serve", "goes", "forget"))
-ANSWERED, ARRIVES, SHOWN, OK = ("answer", 0), ("arrive", 0), ("show", 1), ("acknowledge", HERE)
+SHOWN, OK = ("show", 1), ("acknowledge", HERE)
 SLOW, LISTED = ("expire_slowly",), ("list_arrives",)
-READ = (ANSWERED, ARRIVES)
-#: The node has the device, of which there is an outline.
+#: The node has the device, and has been away for long.
 HAD = (COMES, SERVED, MADE, SHOWN, OK, GOES, FORGOTTEN)
 
 
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param([MADE, SHOWN, COMES, SERVED, *READ], id="a-node-comes"),
+        pytest.param([MADE, SHOWN, COMES, SERVED], id="a-node-comes"),
         pytest.param([COMES, MADE, SHOWN, SERVED], id="it-is-made-while-the-record-is-read"),
         pytest.param([COMES, SERVED, MADE, SHOWN, OK, GOES, FORGOTTEN], id="a-node-is-forgotten"),
         pytest.param([*HAD, COMES, SERVED], id="a-node-comes-back"),
-        pytest.param([*HAD, CHANGED, SHOWN, COMES, SERVED, *READ], id="it-has-changed-meanwhile"),
+        pytest.param([*HAD, CHANGED, SHOWN, COMES, SERVED], id="it-has-changed-meanwhile"),
         pytest.param([*HAD, MOVED, SHOWN, COMES, SERVED, OK], id="it-has-moved-meanwhile"),
         pytest.param([*HAD, GONE, SHOWN, COMES, SERVED, OK], id="it-is-gone-meanwhile"),
         pytest.param(
-            [MADE, SHOWN, COMES, SERVED, ANSWERED, MOVED, SHOWN, ARRIVES],
-            id="it-moves-while-it-is-read",
+            [*HAD, GONE, MADE, SHOWN, SHOWN, COMES, SERVED, OK], id="another-one-has-its-name"
         ),
         pytest.param(
-            [MADE, SHOWN, COMES, SERVED, MOVED, *READ, SHOWN], id="it-has-moved-when-it-is-read"
+            [*HAD, GONE, MADE, SHOWN, SHOWN, ("forget_last_states",), COMES, SERVED, OK],
+            id="another-one-has-its-name-and-its-last-state-is-not-known",
+        ),
+        pytest.param(
+            [*HAD, ("convert", "a"), GONE, SHOWN, SHOWN, COMES, SERVED, OK],
+            id="it-has-another-protocol-and-is-gone-meanwhile",
         ),
         pytest.param(
             [MOVED, SHOWN, COMES, SERVED, MADE, SHOWN], id="it-moves-to-a-node-that-is-served"
         ),
         pytest.param(
-            [MADE, SHOWN, COMES, SERVED, ANSWERED, GONE, SHOWN, ARRIVES],
-            id="it-is-deleted-while-it-is-read",
-        ),
-        pytest.param(
-            [MADE, SHOWN, COMES, SERVED, GONE, *READ, SHOWN], id="it-is-gone-when-it-is-read"
-        ),
-        pytest.param(
-            [MADE, SHOWN, COMES, SERVED, GONE, MADE, *READ, SHOWN, SHOWN],
-            id="its-successor-is-read",
-        ),
-        pytest.param(
-            [MADE, SHOWN, COMES, SERVED, SPOILT, *READ, SHOWN], id="it-is-spoilt-when-it-is-read"
-        ),
-        pytest.param(
-            [MADE, SHOWN, SPOILT, SHOWN, COMES, SERVED, *READ, CHANGED, SHOWN],
+            [MADE, SHOWN, SPOILT, SHOWN, COMES, SERVED, CHANGED, SHOWN],
             id="it-was-set-aside-before-its-node-came",
         ),
         pytest.param(
-            [*HAD, SPOILT, SHOWN, COMES, SERVED, *READ, CHANGED, SHOWN],
+            [*HAD, SPOILT, SHOWN, COMES, SERVED, CHANGED, SHOWN],
             id="it-was-set-aside-while-its-node-was-gone",
         ),
         pytest.param(
-            [MADE, SHOWN, COMES, SERVED, SLOW, CHANGED, *READ, LISTED, SHOWN],
-            id="all-is-listed-while-it-is-read",
-        ),
-        pytest.param(
-            [MADE, SHOWN, COMES, SERVED, ANSWERED, GOES, FORGOTTEN, ARRIVES, COMES, SERVED, *READ],
-            id="its-node-is-forgotten-while-it-is-read",
+            [MADE, SHOWN, COMES, SERVED, SLOW, CHANGED, LISTED, SHOWN], id="all-is-listed-anew"
         ),
     ],
 )
@@ -371,34 +360,36 @@ async def test_each_order(steps: list[tuple[Any, ...]]) -> None:
         {"metadata": {"name": "bare"}, "status": {"conditions": [{"type": "Accepted"}]}},
     ],
 )
-def test_an_outline_answers_as_the_whole_device(device: Object) -> None:
+def test_a_compressed_device_answers_as_the_whole_one(device: Object) -> None:
     device["metadata"] |= {
         "namespace": "default",
         "uid": "u",
         "resourceVersion": "7",
         "creationTimestamp": "2026-01-01T00:00:00Z",
     }
-    outline = DeviceOutline.of(device)
-    assert isinstance(outline, Outline)
-    for ask in (key_of, node_of, model_of, properties_of, digest_of, state_of, conditions_of):
-        assert ask(outline) == ask(device)
-    assert protocol_of(DEVICE_TYPE, outline) == protocol_of(DEVICE_TYPE, device)
-    assert reference(DEVICES_V1BETA1, outline) == reference(DEVICES_V1BETA1, device)
-    assert describe("id", key_of(device), outline) == describe("id", key_of(device), device)
-    assert is_seen(outline, state_of(device))
-    assert is_seen(outline, "7")
-    assert not is_seen(outline, "@6")
+    compressed = compressing(lambda obj: obj)(device)
+    assert isinstance(compressed, CompressedDevice)
+    assert compressed.decompress() == device
+    for ask in (key_of, node_of, model_of, digest_of, state_of, conditions_of):
+        assert ask(compressed) == ask(device)
+    assert protocol_of(DEVICE_TYPE, compressed) == protocol_of(DEVICE_TYPE, device)
+    assert reference(DEVICES_V1BETA1, compressed) == reference(DEVICES_V1BETA1, device)
+    assert for_edge(DEVICE_TYPE, compressed) == for_edge(DEVICE_TYPE, device)
+    assert is_seen(compressed, state_of(device))
+    assert is_seen(compressed, "7")
+    assert not is_seen(compressed, "@6")
     named = Inventory({}), Inventory({})
-    for inventory, obj in zip(named, (outline, device), strict=True):
+    for inventory, obj in zip(named, (compressed, device), strict=True):
         inventory.devices[key_of(obj)] = obj
     seniorities = [each._seniority(key_of(device)) for each in named]
     assert seniorities[0] == seniorities[1]
 
 
-def test_outlines_of_one_kind_share_what_they_have_in_common_and_it_goes_with_the_last() -> None:
-    both = [DeviceOutline.of(beta.device(name, properties=[{"name": "own"}])) for name in "ab"]
-    parts = [outline["spec"]["properties"] for outline in both]
-    assert parts[0] is parts[1]
-    common = weakref.ref(both[0]._kind)
-    del both
-    assert common() is None
+async def test_a_single_cloudcore_keeps_devices_as_they_are(tmp_path: Path) -> None:
+    world = World(tmp_path, is_replica=False)
+    made = beta.device()
+    made["metadata"] |= {"namespace": "default", "uid": "u", "resourceVersion": "7"}
+    kept = world.devices.reflectors[0]._keep(made)
+    assert kept
+    assert not isinstance(kept, CompressedDevice)
+    world.record.close()
