@@ -11,7 +11,8 @@ import asyncio
 import gc
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -28,7 +29,6 @@ from modules.common.kube import (
     Page,
     Reflector,
     Resource,
-    WatchEvent,
 )
 from modules.common.sync.outlines import Outline, OutlineReflector
 from modules.common.sync.record import Record
@@ -91,38 +91,24 @@ async def _measure_v1alpha1(case: str, count: int) -> None:
         store=inventory.devices,
         keep=keep_device if case == "v1alpha1" else keep_compressed,
     )
-    running = asyncio.create_task(reflector.run())
-    await reflector.synced()
-    gc.collect()
-    kept = len(reflector.store)
-    mib = (_resident() - before) / 2**20
-    print(f"{case:20} {kept:>8,} devices of v1alpha1 kept {mib:>8.1f} MiB", flush=True)
-    running.cancel()
-    await asyncio.wait((running,))
+    async with _running(reflector):
+        _report(case, reflector, "devices of v1alpha1", before)
 
 
 async def _measure_v1beta1(case: str, count: int) -> None:
     before = _resident()
     inventory = Inventory({})
 
-    def handle(event: WatchEvent) -> None:
-        inventory.add(event.object)
-
-    what: Any = cast("KubeClient", Api(count)), DEVICES_V1BETA1, handle
     keep = reader(DEVICE, DEVICES_V1BETA1, lambda: True)
     reflector = Reflector(
-        *what,
+        cast("KubeClient", Api(count)),
+        DEVICES_V1BETA1,
+        lambda event: inventory.add(event.object),
         store=inventory.devices,
         keep=keep if case == "v1beta1" else compressing(keep),
     )
-    running = asyncio.create_task(reflector.run())
-    await reflector.synced()
-    gc.collect()
-    kept = len(reflector.store)
-    mib = (_resident() - before) / 2**20
-    print(f"{case:20} {kept:>8,} devices of v1beta1 kept {mib:>8.1f} MiB", flush=True)
-    running.cancel()
-    await asyncio.wait((running,))
+    async with _running(reflector):
+        _report(case, reflector, "devices of v1beta1", before)
 
 
 async def _measure_secrets(case: str, count: int) -> None:
@@ -139,14 +125,8 @@ async def _measure_secrets(case: str, count: int) -> None:
             is_needed=lambda _: False,
             on_read=lambda _: None,
         )
-    running = asyncio.create_task(reflector.run())
-    await reflector.synced()
-    gc.collect()
-    kept = len(reflector.store)
-    mib = (_resident() - before) / 2**20
-    print(f"{case:8} {kept:>8,} Secrets kept {mib:>8.1f} MiB", flush=True)
-    running.cancel()
-    await asyncio.wait((running,))
+    async with _running(reflector):
+        _report(case, reflector, "Secrets", before)
 
 
 async def _measure(case: str, count: int) -> None:
@@ -161,20 +141,31 @@ async def _measure(case: str, count: int) -> None:
         store=state.stores[POD],
         field_selector="spec.nodeName!=",
     )
+    async with _running(reflector):
+        if isinstance(reflector, OwnPods):
+            nodes = [f"edge-{number}" for number in range(0, count // ON_A_NODE, 3)]
+            if case != "none":
+                for node in nodes:
+                    await reflector.load(node, is_of_v1_1=False)
+            if case == "gone":
+                reflector.forget(nodes)
+        _report(case, reflector, "pods", before)
+
+
+@asynccontextmanager
+async def _running(reflector: Reflector) -> AsyncIterator[None]:
+    """Run a reflector, from when it has its first list."""
     running = asyncio.create_task(reflector.run())
     await reflector.synced()
-    if isinstance(reflector, OwnPods):
-        nodes = [f"edge-{number}" for number in range(0, count // ON_A_NODE, 3)]
-        if case != "none":
-            for node in nodes:
-                await reflector.load(node, is_of_v1_1=False)
-        if case == "gone":
-            reflector.forget(nodes)
-    gc.collect()
-    kept = len(reflector.store)
-    print(f"{case:8} {kept:>8,} pods kept {(_resident() - before) / 2**20:>8.1f} MiB", flush=True)
+    yield
     running.cancel()
     await asyncio.wait((running,))
+
+
+def _report(case: str, reflector: Reflector, what: str, before: int) -> None:
+    gc.collect()
+    kept, mib = len(reflector.store), (_resident() - before) / 2**20
+    print(f"{case:20} {kept:>8,} {what} kept {mib:>8.1f} MiB", flush=True)
 
 
 def _resident() -> int:
