@@ -20,12 +20,12 @@ tests/modules/common/replicas/test_reporting.py has every history up to a number
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import Final
 
 from modules.common.kube import LEASES, BadObject, KubeClient, NotFound, Resource
 from modules.common.replicas.leases import OF_NODE, name_of, read_node_lease
+from modules.common.shared_answers import SharedAnswers
 from supervisor.api import ReplicasSettings
 
 #: Objects whose clean version is remembered, some 300 bytes each; a further one costs a read.
@@ -50,9 +50,7 @@ class ReportFence:
         self._namespace = namespace
         self._replica = replica
         self._clean: OrderedDict[Target, str] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[str]] = {}
-        """what reads the Lease of a node, and has not begun with it"""
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._holders = SharedAnswers(self._read_holder, _AT_ONCE)
 
     def clean_version(self, target: Target) -> str:
         """Return the version of an object that is known to be clean; empty if none is."""
@@ -72,26 +70,16 @@ class ReportFence:
         """
         if self._clean.get(target) == version:
             return
-        if await self._holder(node) not in ("", self._replica):
+        if await self._holders.ask(node) not in ("", self._replica):
             raise HeldElsewhere(node)
         self.note_clean(target, version)
 
-    async def _holder(self, node: str) -> str:
-        """Read who holds a node; those who ask before that has begun share the answer."""
-        asking = self._asked.get(node)
-        if asking is None:
-            asking = self._asked[node] = asyncio.create_task(self._read(node))
-            asking.add_done_callback(_look_at_error)
-        return await asyncio.shield(asking)
-
-    async def _read(self, node: str) -> str:
-        async with self._room:
-            del self._asked[node]  # who asks from now on may have read a later version
-            try:
-                lease = await self._client.get(LEASES, name_of(OF_NODE, node), self._namespace)
-                return read_node_lease(lease).holder
-            except (NotFound, BadObject):
-                return ""
+    async def _read_holder(self, node: str) -> str:
+        try:
+            lease = await self._client.get(LEASES, name_of(OF_NODE, node), self._namespace)
+            return read_node_lease(lease).holder
+        except (NotFound, BadObject):
+            return ""
 
 
 def fence_of(client: KubeClient, replicas: ReplicasSettings) -> ReportFence | None:
@@ -103,9 +91,3 @@ def fence_of(client: KubeClient, replicas: ReplicasSettings) -> ReportFence | No
 
 def target_of(resource: Resource, namespace: str | None, name: str) -> Target:
     return resource.plural, namespace or "", name
-
-
-def _look_at_error(asking: asyncio.Task[str]) -> None:
-    """Keep asyncio from reporting a failure for which nobody waits any more."""
-    if not asking.cancelled():
-        asking.exception()

@@ -296,7 +296,7 @@ class FencedObjectSyncs(ObjectSyncs):
             return before
         if is_weak and key.node != EVERY_NODE:
             obj = await self._take(key, obj)
-        elif is_shortened(obj):
+        if is_shortened(obj):
             obj = await self._client.get(key.resource, key.name, key.namespace or None)
         version, sent = _version_in(obj), _sent_in(obj)
         self._learn(key, obj, version, sent)

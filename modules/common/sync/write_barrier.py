@@ -11,9 +11,11 @@ way shares the next one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Final
 
+from modules.common.failure_log import FailureLog
 from modules.common.kube import (
     AlreadyExists,
     KubeClient,
@@ -22,6 +24,7 @@ from modules.common.kube import (
     Resource,
     Unreachable,
 )
+from modules.common.shared_answers import SharedAnswers
 from modules.common.sync.sync_form import is_newer
 
 #: The name of the object, and the annotation that makes each write a change.
@@ -30,6 +33,8 @@ _WRITTEN: Final = "cloudcore.kubeedge.io/written"
 
 #: Seconds for which the watch may be behind a write.
 _PATIENCE: Final = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class WriteBarrier:
@@ -40,10 +45,10 @@ class WriteBarrier:
         self.resource = resource
         self._namespace = namespace
         self._version = ""
-        """the latest that the watch has shown"""
+        """the latest that the watch has shown since the write"""
         self._any_seen = asyncio.Event()
-        self._writing: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
+        self._failures = FailureLog(log)
+        self._passing = SharedAnswers(self._pass, at_once=1)
 
     def seen(self, obj: Object) -> None:
         """Take note that the watch has come to a write of the barrier."""
@@ -53,15 +58,11 @@ class WriteBarrier:
 
     async def passed(self) -> None:
         """Wait until the watch has shown what was written before; raises a KubeError."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._pass_after(self._writing))
-            self._next.add_done_callback(_take_note)
-        await asyncio.shield(self._next)
+        await self._passing.ask(NAME)
 
-    async def _pass_after(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait((before,))
-        self._writing, self._next = self._next, None
+    async def _pass(self, _: str) -> None:
+        # An API that was restored from a backup has lower versions than the watch has shown.
+        self._version = ""
         written = await self._write()
         await self._shown(written["metadata"]["resourceVersion"])
 
@@ -79,22 +80,19 @@ class WriteBarrier:
             return await self._write()
 
     async def _shown(self, version: str) -> None:
+        what = self.resource.plural
         try:
             async with asyncio.timeout(_PATIENCE):
                 while is_newer(version, self._version):
                     await self._any_seen.wait()
         except TimeoutError:
-            what = self.resource.plural
             text = f"the watch of {what} has not shown in {_PATIENCE:.0f} s what was written"
+            more = "nodes that come wait for it; does a proxy hold back what the API server sends?"
+            self._failures.failed("", "behind", f"{text}: {more}")
             raise Unreachable(text, request=f"watch {what}") from None
+        self._failures.worked("", f"the watch of {what} shows again what is written")
 
 
 def is_barrier(obj: Object) -> bool:
     """Whether an object is a barrier, of any resource."""
     return bool(obj["metadata"]["name"] == NAME)
-
-
-def _take_note(task: asyncio.Task[None]) -> None:
-    """Take note of an error, which those who wait get, if there are any left."""
-    if not task.cancelled():
-        task.exception()

@@ -6,8 +6,8 @@ Requests are carried out, answers arrive and events are shown one at a time, in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -21,6 +21,7 @@ from modules.common.kube import (
     OBJECTSYNCS,
     PODS,
     AlreadyExists,
+    Invalid,
     Key,
     KubeClient,
     NotFound,
@@ -28,10 +29,12 @@ from modules.common.kube import (
     Page,
     Resource,
     Unreachable,
+    WatchEvent,
 )
 from modules.common.pki.certificates import Pki
 from modules.common.sync import write_barrier
-from modules.common.sync.record import EVERY_NODE
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
+from modules.common.sync.record import EVERY_NODE, Record
 from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, name_of, read_sync
 from modules.common.sync.sync_index import CompactSyncs, SyncIndex, is_shortened
 from tests.support.apiserver import embedded_api
@@ -56,6 +59,9 @@ class World(SlowApi):
         self.states: dict[int, dict[Key, str]] = {1: {}}
         """the version of each row, by the revision from which on it was so"""
         self.writes: list[tuple[asyncio.Future[None], asyncio.Future[None]]] = []
+        self.of_cluster = 1
+        """the version of the barrier of the cluster, and what shows it"""
+        self.show_of_cluster: Callable[[], None] = lambda: None
         self.count = 0
         """of the writes that were asked for"""
         self.asked: list[tuple[int, asyncio.Task[None]]] = []
@@ -74,15 +80,28 @@ class World(SlowApi):
 
     async def pages(self, resource: Resource, *_: Any, **__: Any) -> AsyncGenerator[Page]:
         if resource is CLUSTEROBJECTSYNCS:  # of which nothing is slow
-            metadata = {"name": write_barrier.NAME, "resourceVersion": "1"}
-            yield Page([{"metadata": metadata}], "1")
+            yield Page([self._of_cluster()], str(self.of_cluster))
             return
         async for page in super().pages(resource):
             yield page
 
+    async def follow(
+        self, resource: Resource, namespace: Any, on_event: Any, **options: Any
+    ) -> None:
+        if resource is CLUSTEROBJECTSYNCS:
+            self.show_of_cluster = lambda: on_event(WatchEvent("MODIFIED", self._of_cluster()))
+            if int(options["resource_version"]) < self.of_cluster:
+                self.show_of_cluster()
+        await super().follow(resource, namespace, on_event, **options)
+
+    def _of_cluster(self) -> Object:
+        return {"metadata": {"name": BARRIER[1], "resourceVersion": str(self.of_cluster)}}
+
     async def patch(self, resource: Resource, name: str, patch: Object, *_: Any) -> Object:
         if resource is CLUSTEROBJECTSYNCS:
-            return {"metadata": {"resourceVersion": "1"}}
+            self.of_cluster += 1
+            self.show_of_cluster()
+            return self._of_cluster()
         return await self._written(name, patch, exists=True)
 
     async def create(self, _: Resource, obj: Object, *__: Any) -> Object:
@@ -284,7 +303,35 @@ async def test_who_gives_up_keeps_nobody_from_catching_up() -> None:
         await world.finish()
 
 
-async def test_a_watch_that_shows_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_restore_of_the_api_an_earlier_version_is_waited_for() -> None:
+    """Its versions begin again below those that the watch has shown before."""
+    async with running() as world:
+        for _ in range(9):
+            world.change("a")
+        world.ask()
+        await world.finish()
+        world.asked.clear()
+        world.revision, world.objects, world.log = 1, {}, []
+        world.change("b")
+        world.ask()
+        for _ in range(2):  # it is written, and made
+            await world.settle()
+            world.carry_out()
+            world.answer_write()
+        await world.settle()
+        ((_, catching_up),) = world.asked
+        assert not catching_up.done()
+        world.expire()
+        await world.settle()
+        await catching_up
+        assert {obj["metadata"]["name"] for obj in world.index.of_node(NODE)} == {f"{NODE}.b"}
+        world.asked.clear()
+
+
+async def test_a_watch_that_shows_nothing_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(write_barrier, "_PATIENCE", 0.01)
     async with running() as world:
         world.put({"metadata": {"name": BARRIER[1], "namespace": BARRIER[0]}})
@@ -294,9 +341,11 @@ async def test_a_watch_that_shows_nothing_is_an_error(monkeypatch: pytest.Monkey
         world.answer_write()
         with pytest.raises(Unreachable, match="the watch of objectsyncs has not shown"):
             await world.asked[0][1]
+        assert caplog.text.count("the watch of objectsyncs has not shown") == 1
         world.asked.clear()
         world.ask()
         await world.finish()
+        assert "the watch of objectsyncs shows again what is written" in caplog.text
 
 
 async def indexed(*objects: Object) -> SyncIndex:
@@ -336,6 +385,37 @@ async def test_a_long_annotation_is_to_be_read() -> None:
     assert first["metadata"]["annotations"] == {SENT: '"modbus"'}
     assert (is_shortened(first), is_shortened(second)) == (False, True)
     assert len(str(second)) < 500
+
+
+async def test_of_a_row_that_cannot_be_written_a_long_annotation_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = sync("u-1", resourceVersion="1", annotations={SENT: f'"{"x" * 1000}"'})
+    long["status"]["objectResourceVersion"] = "0"
+    index = await indexed(long)
+    read: list[str] = []
+
+    async def refuses(*_: Any) -> Object:
+        raise Invalid(422, "Invalid", "no such annotation")
+
+    async def get(_: Resource, name: str, namespace: str) -> Object:
+        read.append(f"{namespace}/{name}")
+        return long
+
+    async def catch_up() -> None:
+        """Nothing is written."""
+
+    client = cast("KubeClient", SimpleNamespace(module="x", patch=refuses, get=get))
+    monkeypatch.setattr(index, "catch_up", catch_up)
+    with closing(Record(tmp_path / "record.jsonl")) as record:
+        syncs = FencedObjectSyncs(
+            client, record, {"pod": PODS}, index, lambda _: True, on_foreign=lambda *_: None
+        )
+        await syncs.load_node(NODE)
+        row = record.row(NODE, ("pod", "default", "pod-u-1"))
+    assert row
+    assert row.payload == "x" * 1000
+    assert read == [f"default/{NODE}.u-1"]
 
 
 async def test_the_api_server_leaves_out_what_the_other_controller_has_made(
