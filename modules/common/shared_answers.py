@@ -27,16 +27,9 @@ class SharedAnswers(Generic[Question, Answer]):
         asking = self._waiting.get(question)
         if asking is None:
             asking = self._waiting[question] = asyncio.create_task(self._ask(question))
-            asking.add_done_callback(_look_at_error)
         return await asyncio.shield(asking)
 
     async def _ask(self, question: Question) -> Answer:
         async with self._room:
             del self._waiting[question]
             return await self._answer(question)
-
-
-def _look_at_error(asking: asyncio.Task[Answer]) -> None:
-    """Keep asyncio from reporting a failure for which nobody waits any more."""
-    if not asking.cancelled():
-        asking.exception()
