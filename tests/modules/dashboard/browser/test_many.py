@@ -30,7 +30,7 @@ def test_a_thousand_edges(tmp_path: Path, context: BrowserContext) -> None:
             tab.log_in()
             page = tab.open("/edges")
             expect(page.get_by_text("1 000 edges")).to_be_visible()
-            assert page.locator("tbody tr").count() == 100
+            expect(page.locator("tbody tr")).to_have_count(100)
             expect(page.get_by_text("1 to 100 of 1 000")).to_be_visible()
 
             # One edge changes: its row is drawn anew, and no other.
@@ -51,13 +51,13 @@ def test_a_thousand_edges(tmp_path: Path, context: BrowserContext) -> None:
             expect(page.get_by_role("row").nth(1)).to_contain_text("edge-0100")
             page.get_by_label("Name", exact=True).fill("99")
             expect(page.get_by_text("19 of 1 000 edges")).to_be_visible()
-            assert page.locator("tbody tr").count() == 19
+            expect(page.locator("tbody tr")).to_have_count(19)
 
             # An edge can have any name; a name is never markup.
             fleet.rows[HOSTILE] = row(HOSTILE)
             page.get_by_label("Name", exact=True).fill("<img")
             expect(page.get_by_role("row").nth(1)).to_contain_text(HOSTILE)
-            assert page.locator("main img").count() == 0
+            expect(page.locator("main img")).to_have_count(0)
             assert page.evaluate("window.pwned") is None
 
             page.get_by_label("Name", exact=True).fill("edge-0007")
@@ -95,7 +95,7 @@ def test_the_overview_names_some_and_counts_all(tmp_path: Path, context: Browser
             expect(page.get_by_text("1 002 things need attention")).to_be_visible()
             expect(page.get_by_role("link", name="the certificate of edge-0003")).to_be_visible()
             expect(page.get_by_role("link", name="Access 1")).to_be_visible()
-            assert page.locator(".problems li").count() == 8
+            expect(page.locator(".problems li")).to_have_count(8)
             page.get_by_role("link", name="995 more edges").click()
             expect(page.get_by_text("1 000 edges")).to_be_visible()
             expect(page.get_by_label("Only those that are not ready")).to_be_checked()

@@ -200,7 +200,7 @@ def test_hostile_texts_are_texts(tab: Tab) -> None:
     expect(page.get_by_text("No message was set aside.")).to_be_visible()
     tab.open(f"/edges/{HOSTILE.replace('/', '')}")
     expect(page.get_by_role("main")).to_contain_text("there is no edge")
-    assert page.locator("main img").count() == 0
+    expect(page.locator("main img")).to_have_count(0)
     assert page.evaluate("window.pwned") is None
     assert (
         page.evaluate(
