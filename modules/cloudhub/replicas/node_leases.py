@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from modules.cloudhub.replicas.metrics import TAKEN
@@ -23,7 +24,7 @@ from modules.common.kube import (
     SetAside,
     WatchEvent,
 )
-from modules.common.replicas.holdings import Claim, Holdings
+from modules.common.replicas.holdings import Claim, Holdings, NodeLease
 from modules.common.replicas.leases import LABEL, OF_NODE, name_of, named, of_claim, read_node_lease
 
 #: Claims at a time; further ones wait.
@@ -143,12 +144,13 @@ class NodeLeases:
             try:
                 lease = await self._write(node, claim)
             except (Conflict, AlreadyExists, NotFound):
-                await self._read(node)
-            else:
-                if former:
-                    TAKEN.inc()
-                self._holdings.written(node, read_node_lease(lease))
-                return ""
+                await self._read(node, claim)
+                continue
+            if not self._holdings.written(node, read_node_lease(lease)):
+                return f"replica {self.other_holder(node)} holds the node now"
+            if former:
+                TAKEN.inc()
+            return ""
         return "other replicas claim the node at the same time"
 
     async def _write(self, node: str, claim: Claim) -> Object:
@@ -157,13 +159,12 @@ class NodeLeases:
             return await self._client.replace(LEASES, lease, self._namespace)
         return await self._client.create(LEASES, lease, self._namespace)
 
-    async def _read(self, node: str) -> None:
-        try:
+    async def _read(self, node: str, refused: Claim) -> None:
+        found: NodeLease | None = None
+        with suppress(NotFound):
             lease = await self._client.get(LEASES, name_of(OF_NODE, node), self._namespace)
-        except NotFound:
-            self._holdings.seen(node, None)
-        else:
-            self._holdings.seen(node, read_node_lease(lease))
+            found = read_node_lease(lease)
+        self._holdings.read(node, found, refused)
 
     def _seen(self, event: WatchEvent) -> None:
         node = named(OF_NODE, event.object["metadata"]["name"])

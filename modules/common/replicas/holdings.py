@@ -7,6 +7,11 @@ later one that names another. Two replicas may believe for a while that they hol
 earlier one has not seen the change yet. That does no harm: an edge reads one connection, and the
 record of what it has is fenced (modules/common/sync/object_syncs.py).
 
+What the watch of the Leases shows is in order; the answers to claims and reads may come after later
+events, or before earlier ones. So the number of transitions tells which is older, but only until
+the watch has shown what an answer has said. From then on it counts whatever it shows: an API that
+was restored from a backup has lower numbers.
+
 tests/modules/common/replicas/test_model.py has every interleaving of what can happen.
 """
 
@@ -39,6 +44,8 @@ class Holdings:
         self.replica = replica
         self._leases: dict[str, NodeLease] = {}
         self._held: set[str] = set()
+        self._ahead: set[str] = set()
+        """nodes whose Lease is known from an answer, which the watch has not shown yet"""
 
     def __contains__(self, node: str) -> bool:
         return node in self._held
@@ -69,21 +76,45 @@ class Holdings:
         self._held.add(node)
         return None
 
-    def written(self, node: str, lease: NodeLease) -> None:
-        """Hold a node: the API has accepted the claim."""
-        self._learn(node, lease)
+    def written(self, node: str, lease: NodeLease) -> bool:
+        """Hold a node: the API has accepted the claim. False if it is known to be taken since."""
+        known = self._leases.get(node)
+        if known is not None and lease.transitions < known.transitions:
+            return False
+        self._answered(node, lease)
         self._held.add(node)
+        return True
+
+    def read(self, node: str, lease: NodeLease | None, refused: Claim) -> None:
+        """Learn what the API says of a node after it has refused a claim.
+
+        The Lease that the claim was made for is not the present one, whatever their numbers.
+        """
+        known = self._leases.get(node)
+        if lease is None:
+            self.seen(node, None)
+        elif (
+            known is None
+            or known.version == refused.version
+            or lease.transitions >= known.transitions
+        ):
+            self._answered(node, lease)
 
     def seen(self, node: str, lease: NodeLease | None) -> bool:
-        """Learn what the API says of a node; whether the node has to be let go.
+        """Learn what the watch shows of a node; whether the node has to be let go.
 
         None: it has no Lease. Without one a holder goes on, until another replica makes a new one.
         """
         if lease is None:
             self._leases.pop(node, None)
+            self._ahead.discard(node)
             return False
-        self._learn(node, lease)
-        if self.holder(node) != self.replica and node in self._held:
+        known = self._leases.get(node)
+        if known is not None and node in self._ahead and lease.transitions < known.transitions:
+            return False
+        self._ahead.discard(node)
+        self._leases[node] = lease
+        if lease.holder != self.replica and node in self._held:
             self._held.discard(node)
             return True
         return False
@@ -92,8 +123,8 @@ class Holdings:
         """Note that a node has no session here any more; its Lease stays as it is."""
         self._held.discard(node)
 
-    def _learn(self, node: str, lease: NodeLease) -> None:
-        """Take a Lease for the newest known, unless it is older: answers and events may cross."""
+    def _answered(self, node: str, lease: NodeLease) -> None:
         known = self._leases.get(node)
-        if known is None or lease.transitions >= known.transitions:
+        if known is None or known.version != lease.version:
             self._leases[node] = lease
+            self._ahead.add(node)

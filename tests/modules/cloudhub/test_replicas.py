@@ -78,12 +78,12 @@ async def lease(api: KubeClient, name: str = LEASE) -> Any:
     return (await api.get(LEASES, name, NAMESPACE))["spec"]
 
 
-async def take(api: KubeClient, replica: str) -> None:
-    """Take the node as another replica does."""
+async def take(api: KubeClient, replica: str, transitions: int = 0) -> None:
+    """Take the node as another replica does, or with that number of transitions."""
     found = await api.get(LEASES, LEASE, NAMESPACE)
     found["spec"] |= {
         "holderIdentity": replica,
-        "leaseTransitions": found["spec"]["leaseTransitions"] + 1,
+        "leaseTransitions": transitions or found["spec"]["leaseTransitions"] + 1,
     }
     await api.replace(LEASES, found, NAMESPACE)
 
@@ -106,6 +106,24 @@ async def test_a_node_is_held_by_whom_it_dials_and_let_go_when_another_takes_it(
         await cloud.expect(NODE, "connected")
         spec = await lease(api)
         assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("a", 3)
+
+
+async def test_after_a_restore_of_the_api_its_leases_count(
+    api: KubeClient, pki: Pki, join: Join
+) -> None:
+    async with running(api, pki) as cloud:
+        await join(cloud)
+        await cloud.expect(NODE, "connected")
+        await take(api, "b", transitions=8)
+        await cloud.expect(NODE, "disconnected")
+        await join(cloud)
+        await cloud.expect(NODE, "connected")
+        await take(api, "b", transitions=1)
+        await cloud.expect(NODE, "disconnected")
+        await join(cloud)
+        await cloud.expect(NODE, "connected")
+        spec = await lease(api)
+        assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("a", 2)
 
 
 async def test_two_replicas_of_one_api(api: KubeClient, pki: Pki, join: Join) -> None:
@@ -233,6 +251,29 @@ async def test_a_node_that_leaves_before_its_claim_begins_is_not_claimed(api: Ku
     assert len(leases) == 0
     with pytest.raises(NotFound):
         await lease(api)
+
+
+async def test_a_claim_is_refused_that_another_has_followed_before_its_answer_came(
+    api: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
+    watching = asyncio.create_task(leases.run())
+    create = api.create
+
+    async def create_and_answer_late(*args: Any) -> Any:
+        made = await create(*args)
+        await take(api, "b")
+        await until(lambda: leases.other_holder(NODE) == "b")
+        return made
+
+    monkeypatch.setattr(api, "create", create_and_answer_late)
+    reasons: list[str] = []
+    assert not leases.claim(NODE, reasons.append)
+    await until(lambda: bool(reasons))
+    assert reasons == ["replica b holds the node now"]
+    assert len(leases) == 0
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 def test_nodes_of_a_process_that_holds_them_no_more_are_let_go() -> None:

@@ -79,6 +79,7 @@ class State:
                 each.holdings = _shallow(each.holdings)
                 each.holdings._leases = each.holdings._leases.copy()
                 each.holdings._held = each.holdings._held.copy()
+                each.holdings._ahead = each.holdings._ahead.copy()
                 each.memory, each.versions = each.memory.copy(), each.versions.copy()
                 each.late, each.in_flight = each.late[:], each.in_flight.copy()
         return new
@@ -198,6 +199,7 @@ class State:
         for each in self.replicas:
             lease = each.holdings._leases.get(NODE)
             parts += (each.events_read - first, lease and lease.holder, len(each.holdings))
+            parts.append(len(each.holdings._ahead))
             parts += (each.loaded, len(each.late), len(each.in_flight))
             versions += (lease and int(lease.version), each.cache.get(ITEM) if each.loaded else 0)
             versions += (each.memory.get(ITEM), each.versions.get(ITEM))

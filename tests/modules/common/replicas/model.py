@@ -103,6 +103,8 @@ class Replica:
         self.session: Session | None = None
         self.waiting: Session | None = None
         """the session for which the node is claimed"""
+        self.answer: NodeLease | None = None
+        """that to a claim, which is still on its way"""
         self.cache = dict(self.api.desired)
         self.memory: dict[str, int] = {}
         self.versions: dict[str, int] = {}
@@ -131,22 +133,35 @@ class Replica:
         self.in_flight.clear()
         self.holdings.left(NODE)
 
-    def claim(self, *, answer_is_lost: bool = False) -> None:
+    def claim(self, *, answer_is_lost: bool = False, answer_is_late: bool = False) -> None:
         """Do one attempt to write the claim."""
         session = self.waiting
-        if session is None:
+        if session is None or self.answer is not None:
             return
         claim = self.holdings.dialed(NODE)
-        if claim is not None:
-            lease = self.api.write_lease(claim)
-            if lease is None:
-                self.holdings.seen(NODE, self.api.lease)
-                return
-            if answer_is_lost:
-                self.end()
-                return
-            self.holdings.written(NODE, lease)
-        self.waiting, self.session = None, session
+        if claim is None:
+            self.waiting, self.session = None, session
+            return
+        lease = self.api.write_lease(claim)
+        if lease is None:
+            self.holdings.read(NODE, self.api.lease, claim)
+        elif answer_is_lost:
+            self.end()
+        else:
+            self.answer = lease
+            if not answer_is_late:
+                self.hear_the_claim()
+
+    def hear_the_claim(self) -> None:
+        """Get the answer to a claim, maybe long after others have seen what it wrote."""
+        lease, self.answer = self.answer, None
+        if lease is None:
+            return
+        holds = self.holdings.written(NODE, lease)
+        if not holds or self.waiting is None:
+            self.end()
+        else:
+            self.waiting, self.session = None, self.waiting
 
     def read_event(self) -> None:
         if self.events_read < len(self.api.events):

@@ -52,3 +52,44 @@ def test_a_lease_that_begins_anew_after_a_deletion_counts() -> None:
     assert not held.seen("n", None)
     assert "n" in held
     assert held.seen("n", NodeLease("b", 1, "12"))
+
+
+def test_a_claim_whose_answer_comes_after_that_of_another_is_not_held() -> None:
+    held = Holdings("a")
+    held.seen("n", NodeLease("c", 1, "5"))
+    held.seen("n", NodeLease("a", 2, "6"))  # the own claim, of which the answer is on its way
+    held.seen("n", NodeLease("b", 3, "7"))
+    assert not held.written("n", NodeLease("a", 2, "6"))
+    assert "n" not in held
+    assert held.holder("n") == "b"
+
+
+def test_a_restored_api_has_lower_numbers_and_counts() -> None:
+    held = Holdings("a")
+    held.written("n", NodeLease("a", 8, "90"))
+    held.seen("n", NodeLease("a", 8, "90"))
+    assert held.seen("n", NodeLease("b", 3, "40"))
+    assert "n" not in held
+    assert held.dialed("n") == Claim("a", 4, "40")
+
+
+def test_what_a_refused_claim_has_found_counts_whatever_its_number() -> None:
+    held = Holdings("a")
+    held.seen("n", NodeLease("b", 8, "90"))
+    claim = held.dialed("n")
+    assert claim is not None
+    held.read("n", NodeLease("c", 3, "40"), claim)
+    assert held.dialed("n") == Claim("a", 4, "40")
+    assert not held.seen("n", NodeLease("b", 2, "39"))  # the watch has not come to it yet
+    assert held.holder("n") == "c"
+
+
+def test_what_a_refused_claim_has_found_does_not_undo_what_the_watch_has_shown_since() -> None:
+    held = Holdings("a")
+    held.seen("n", NodeLease("b", 8, "90"))
+    claim = held.dialed("n")
+    assert claim is not None
+    held.seen("n", NodeLease("a", 9, "91"))
+    held.seen("n", NodeLease("b", 10, "92"))
+    held.read("n", NodeLease("a", 9, "91"), claim)
+    assert held.holder("n") == "b"

@@ -51,10 +51,15 @@ class Replicas(RuleBasedStateMachine):
         if replica := self.working(number):
             replica.end()
 
-    @rule(number=REPLICAS, answer_is_lost=st.booleans())
-    def claim(self, number: int, answer_is_lost: bool) -> None:
+    @rule(number=REPLICAS, answer=st.sampled_from(["comes", "is lost", "is late"]))
+    def claim(self, number: int, answer: str) -> None:
         if replica := self.online(number):
-            replica.claim(answer_is_lost=answer_is_lost)
+            replica.claim(answer_is_lost=answer == "is lost", answer_is_late=answer == "is late")
+
+    @rule(number=REPLICAS)
+    def hear_the_claim(self, number: int) -> None:
+        if replica := self.online(number):
+            replica.hear_the_claim()
 
     @rule(number=REPLICAS)
     def see_a_lease(self, number: int) -> None:
@@ -130,8 +135,12 @@ class Replicas(RuleBasedStateMachine):
             for _ in range(4):
                 self.edge.read()
         assert self.edge.stored == self.api.desired
+        for replica in self.replicas:
+            holder = self.api.lease.holder if self.api.lease else replica.name
+            assert replica.session is None or holder == replica.name
 
     def finish(self, replica: Replica) -> None:
+        replica.hear_the_claim()
         replica.claim()
         while replica.events_read < len(self.api.events):
             replica.read_event()
@@ -218,3 +227,19 @@ def test_a_deletion_whose_acknowledgement_is_lost_is_not_forgotten() -> None:
     machine.need("configmap")
     serve(machine, b)
     machine.settle(1)
+
+
+def test_a_replica_whose_claim_is_answered_late_does_not_hold_what_another_has_taken() -> None:
+    machine = Replicas()
+    machine.begin()
+    a, b, _ = machine.replicas
+    machine.edge.dial(b)  # a dial that the edge has given up, which B does not know
+    machine.edge.dial(a)
+    a.claim(answer_is_late=True)
+    b.claim()
+    b.claim()
+    while a.events_read < len(machine.api.events):
+        a.read_event()
+    a.hear_the_claim()
+    assert a.session is None
+    machine.settle(0)
