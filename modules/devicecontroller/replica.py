@@ -8,6 +8,7 @@ from typing import Protocol
 
 from modules.common.kube import KubeClient, SetAside
 from modules.common.replicas.election import Election
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
 from modules.common.sync.sync_index import SyncIndex
@@ -53,25 +54,25 @@ class Replica:
             of_barrier=settings.replicas.namespace,
             not_of="edgecontroller",
         )
-        self.alpha = Takeovers(
+        syncs_of_alpha = FencedObjectSyncs(
             client,
             told.rows,
             KINDS,
             self.index,
             versions_count=lambda _: False,  # edges of v1.1 acknowledge nothing
             on_foreign=lambda node, _: on_foreign_alpha(node),
-            on_forgotten=on_forgotten_alpha,
             decode=decode,
         )
-        self.beta = Takeovers(
+        syncs_of_beta = FencedObjectSyncs(
             client,
             delivered,
             RESOURCES,
             self.index,
             versions_count=lambda _: True,
             on_foreign=on_foreign_beta,
-            on_forgotten=on_forgotten_beta,
         )
+        self.alpha = Takeovers(client, told.rows, syncs_of_alpha, on_forgotten=on_forgotten_alpha)
+        self.beta = Takeovers(client, delivered, syncs_of_beta, on_forgotten=on_forgotten_beta)
         self.election = Election(
             client,
             settings.replicas.namespace,

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from modules.common.failure_log import FailureLog
 from modules.common.kube import (
@@ -21,13 +19,11 @@ from modules.common.kube import (
     Invalid,
     KubeClient,
     KubeError,
-    Resource,
     retry_listing,
 )
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.record import EVERY_NODE, Record
-from modules.common.sync.sync_index import SyncIndex
 
 #: Nodes whose records are read at the same time, and rows that are written at the same time.
 _AT_ONCE: Final = 32
@@ -49,28 +45,15 @@ class Takeovers:
         self,
         client: KubeClient,
         record: Record,
-        kinds: Mapping[str, Resource],
-        index: SyncIndex,
+        syncs: FencedObjectSyncs,
         *,
-        versions_count: Callable[[str], bool],
-        on_foreign: Callable[[str, Item], None],
-        decode: Callable[[bytes], Any] = msgspec.json.decode,
-        on_forgotten: Callable[[set[str]], None] = lambda _: None,
+        on_forgotten: Callable[[set[str]], None],
     ) -> None:
-        """Set up; `on_forgotten` gets nodes that have gone for long, the rest FencedObjectSyncs."""
+        """Set up; `syncs` writes the record. `on_forgotten` gets nodes that have gone for long."""
         self._client = client
         self._record = record
-        self._kinds = kinds
+        self._syncs = syncs
         self._on_forgotten = on_forgotten
-        self._syncs = FencedObjectSyncs(
-            client,
-            record,
-            kinds,
-            index,
-            versions_count,
-            on_foreign=on_foreign,
-            decode=decode,
-        )
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._gone: dict[str, float] = {}
         """since when nodes are gone whose record is still known, by the monotonic clock"""
@@ -100,7 +83,7 @@ class Takeovers:
             some = rows[first : first + _AT_ONCE]
             await asyncio.gather(*(self._publish(*each) for each in some))
         for node in self._record.nodes():
-            self._record.replace_rows(node, {}, self._kinds)
+            self._syncs.forget_node(node)
         await self._syncs.load_node(EVERY_NODE)
 
     def _rows_of_file(self) -> Iterator[tuple[str, Item, Row]]:

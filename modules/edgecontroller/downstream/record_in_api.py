@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from modules.common.kube import KubeClient, Resource, SetAside
+from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.journal import Item
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.sync.sync_index import SyncIndex
@@ -62,12 +63,12 @@ def takeovers(
     on_forgotten: Callable[[set[str]], None],
 ) -> Takeovers:
     """Return what keeps the record of one of several replicas."""
-    return Takeovers(
+    syncs = FencedObjectSyncs(
         client,
         state.record,
         _KINDS_OF_REPLICAS,
         index,
         versions_count=lambda node: state.generations.get(node) == V1_23,
         on_foreign=on_foreign,
-        on_forgotten=on_forgotten,
     )
+    return Takeovers(client, state.record, syncs, on_forgotten=on_forgotten)
