@@ -37,8 +37,8 @@ from modules.devicecontroller.crds import Definitions
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges, keep_version
 from modules.devicecontroller.replica import Replica
-from modules.devicecontroller.report import Report
 from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.telemetry import Telemetry
 from modules.devicecontroller.upstream import Upstream
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
 from modules.devicecontroller.v1alpha1.device import keep_read
@@ -176,7 +176,7 @@ class _Controller:
             limit=config.update_device_status_buffer,
             replica=replica,
         )
-        self._report = Report(
+        self._telemetry = Telemetry(
             context,
             client,
             self._watched,
@@ -195,7 +195,7 @@ class _Controller:
                 self._nodes.run(),
                 self._definitions.look(),
                 self._client.health.report_to(self._context),
-                self._report.run(),
+                self._telemetry.run(),
                 self._work(),
                 self._recorder.run(),
                 self._retry_after_outages(),
@@ -263,7 +263,7 @@ class _Controller:
             self._begun[DEVICES_V1BETA1.version].set()
 
     def _report_soon(self) -> None:
-        self._report.soon()
+        self._telemetry.soon()
 
     def _connected(self, node: str, generation: str) -> None:
         self._upstream.connected(node, generation, has_just=False)
@@ -294,7 +294,7 @@ class _Controller:
         for version, begun in self._begun.items():
             if self._definitions.serves(version):
                 await begun.wait()
-        self._report.now()
+        self._telemetry.now()
         self._context.ready()
 
     def _watched(self) -> list[Reflector]:

@@ -43,7 +43,7 @@ from modules.edgecontroller.downstream.state import (
 )
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
-from modules.edgecontroller.report import Report
+from modules.edgecontroller.telemetry import Telemetry
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
 from modules.edgecontroller.upstream.calls import Calls
@@ -164,7 +164,7 @@ class Controller:
         else:
             self._record_in_api = replica
         self._reflectors = self._make_reflectors(own_pods, index)
-        self.report = Report(
+        self.telemetry = Telemetry(
             context,
             client,
             self._state,
@@ -183,7 +183,7 @@ class Controller:
                 tasks.create_task(reflector.run())
             tasks.create_task(self._client.health.report_to(self._context))
             await synced(self._reflectors, self._client.health, self._context)
-            counts = " ".join(f"{kind}={count}" for kind, count in self.report.counts().items())
+            counts = " ".join(f"{kind}={count}" for kind, count in self.telemetry.counts().items())
             log.info("caches synced from %s: %s", self._client.server, counts)
             # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
@@ -201,7 +201,7 @@ class Controller:
             tasks.create_task(self._upstream.run(self._context.take))
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._terminating.run())
-            tasks.create_task(self.report.run())
+            tasks.create_task(self.telemetry.run())
             tasks.create_task(self._flush_record())
             self._context.ready()
 

@@ -13,7 +13,7 @@ from modules.common.replicas.report_fence import HeldElsewhere
 from modules.common.sync.keyed_queue import KeyedQueue
 
 Device = TypeVar("Device", bound=Hashable)
-Report = TypeVar("Report")
+Reports = TypeVar("Reports")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Origin:
     """called instead when it is not to be written any more"""
 
 
-class ReportQueue(Generic[Device, Report]):
+class ReportQueue(Generic[Device, Reports]):
     """Reports in order for each device, several devices at a time.
 
     Reports that arrive while the API is slow or away are written together afterwards. `queue` can
@@ -36,13 +36,13 @@ class ReportQueue(Generic[Device, Report]):
 
     def __init__(
         self,
-        write: Callable[[Device, list[Report]], Awaitable[None]],
+        write: Callable[[Device, list[Reports]], Awaitable[None]],
         put_aside: Callable[[Device, Exception], None],
     ) -> None:
         """Set up; what `write` raises but a KubeError sets the device aside, and is not retried."""
         self._write = write
         self._put_aside = put_aside
-        self._pending: dict[Device, list[tuple[Report, Origin]]] = {}
+        self._pending: dict[Device, list[tuple[Reports, Origin]]] = {}
         self._written: dict[Device, list[Origin]] = {}
         """what is written, and not confirmed yet"""
         self._writing: dict[Device, asyncio.Timeout] = {}
@@ -51,9 +51,9 @@ class ReportQueue(Generic[Device, Report]):
             self._handle, (KubeError, ipc.ChannelError), put_aside
         )
 
-    def add(self, device: Device, report: Report, origin: Origin) -> None:
-        """Enqueue a report."""
-        self._pending.setdefault(device, []).append((report, origin))
+    def add(self, device: Device, reports: Reports, origin: Origin) -> None:
+        """Enqueue what a message reports."""
+        self._pending.setdefault(device, []).append((reports, origin))
         self.queue.add(device)
 
     def drop(self, node: str) -> None:
@@ -64,7 +64,7 @@ class ReportQueue(Generic[Device, Report]):
             if dropped and device in self._writing:
                 self._writing[device].reschedule(asyncio.get_running_loop().time())
 
-    def _drop(self, device: Device, items: list[tuple[Report, Origin]]) -> None:
+    def _drop(self, device: Device, items: list[tuple[Reports, Origin]]) -> None:
         pending = self._pending.get(device, [])
         for item in items:
             if item in pending:
@@ -79,7 +79,7 @@ class ReportQueue(Generic[Device, Report]):
         writing = self._writing[device] = asyncio.timeout(None)
         try:
             async with writing:
-                await self._write(device, [report for report, _ in batch])
+                await self._write(device, [reports for reports, _ in batch])
         except KubeError:
             raise
         except HeldElsewhere:
@@ -95,7 +95,7 @@ class ReportQueue(Generic[Device, Report]):
         self._note_written(device, batch)
         await self._confirm(device)
 
-    def _note_written(self, device: Device, batch: list[tuple[Report, Origin]]) -> None:
+    def _note_written(self, device: Device, batch: list[tuple[Reports, Origin]]) -> None:
         pending = self._pending.get(device, [])
         for item in batch:
             if item in pending:  # otherwise it was dropped at the last moment

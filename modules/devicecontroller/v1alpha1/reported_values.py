@@ -33,9 +33,9 @@ from modules.devicecontroller.v1alpha1.sync.inventory import (
     DeviceSlot,
     Inventory,
 )
-from modules.devicecontroller.v1alpha1.twin import Report
+from modules.devicecontroller.v1alpha1.twin import TwinReport
 
-Reports = dict[str, Report]
+Reports = dict[str, TwinReport]
 Changes = dict[str, Object | None]
 """the fields to set in a twin, by property; None: the twin is removed"""
 
@@ -161,7 +161,7 @@ class StatusWriter:
             self._set_aside.end(self._status.subject(device), used=True)
 
 
-def _outdated(report: Report, latest: Report | None) -> bool:
+def _outdated(report: TwinReport, latest: TwinReport | None) -> bool:
     """Whether a report is older than one that was handled.
 
     An edge of v1.1 resends what was not acknowledged (edge/pkg/devicetwin/dtmanager,

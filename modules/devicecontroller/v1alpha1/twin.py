@@ -46,7 +46,7 @@ def cloud_updated(
     return event(now) | {"twin": expected(desired, dropped, version, now)}
 
 
-class Report(NamedTuple):
+class TwinReport(NamedTuple):
     """The reported value of one property; `timestamp` is the edge's clock in milliseconds."""
 
     value: str
@@ -74,7 +74,7 @@ class _Update(msgspec.Struct):
     twin: dict[str, _Twin | None] | None = None
 
 
-def reports(content: object) -> dict[str, Report]:
+def reports(content: object) -> dict[str, TwinReport]:
     """Return the reports in the content of `device/{id}/twin/edge_updated`, by property.
 
     Properties without an actual value are omitted. Raises BadObject if the content is malformed.
@@ -87,8 +87,8 @@ def reports(content: object) -> dict[str, Report]:
     }
 
 
-def _report(twin: _Twin, actual: Value, value: str) -> Report:
-    return Report(
+def _report(twin: _Twin, actual: Value, value: str) -> TwinReport:
+    return TwinReport(
         value,
         actual.metadata.timestamp if actual.metadata else None,
         twin.metadata.type if twin.metadata else None,

@@ -117,7 +117,7 @@ class Version(NamedTuple):
         return self.edge < other.edge and self.timestamp <= other.timestamp
 
 
-class Report(NamedTuple):
+class TwinReport(NamedTuple):
     """What an edge says of one property: the fields of its twin, of which one may be missing."""
 
     twin: dict[str, Object]
@@ -151,7 +151,7 @@ class _StateUpdate(msgspec.Struct):
     device: _Device = msgspec.field(default_factory=_Device)
 
 
-def reports(content: Any) -> dict[str, Report]:
+def reports(content: Any) -> dict[str, TwinReport]:
     """Return what a twin update says, by property; raises BadObject if it is malformed."""
     update = read(content, _TwinUpdate)
     return {
@@ -170,7 +170,7 @@ def _says(twin: _Twin) -> bool:
     return any(each and each.value is not None for each in (twin.actual, twin.expected))
 
 
-def _report(twin: _Twin) -> Report:
+def _report(twin: _Twin) -> TwinReport:
     given: Mapping[str, Value | None] = {
         "reported": twin.actual,
         "observedDesired": twin.expected,
@@ -181,10 +181,10 @@ def _report(twin: _Twin) -> Report:
         if value and value.value is not None
     }
     if twin.actual is None:
-        return Report(fields, None)
+        return TwinReport(fields, None)
     timestamp = twin.actual.metadata.timestamp if twin.actual.metadata else 0
     edge = twin.actual_version.edge if twin.actual_version else 0
-    return Report(fields, Version(edge, timestamp))
+    return TwinReport(fields, Version(edge, timestamp))
 
 
 def _metadata(value: Value, metadata: TypeMetadata | None) -> dict[str, str]:

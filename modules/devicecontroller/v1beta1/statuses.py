@@ -32,7 +32,7 @@ from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1.device_statuses import DeviceStatuses
 from modules.devicecontroller.v1beta1.inventory import Inventory
-from modules.devicecontroller.v1beta1.messages import Report, State, Version
+from modules.devicecontroller.v1beta1.messages import State, TwinReport, Version
 from modules.devicecontroller.v1beta1.objects import (
     keep_status,
     keep_written,
@@ -41,7 +41,7 @@ from modules.devicecontroller.v1beta1.objects import (
     uid_of,
 )
 
-Reports = dict[str, Report] | State
+Reports = dict[str, TwinReport] | State
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from modules.devicecontroller.v1alpha1.device import (
     Desired,
     desired_of,
 )
-from modules.devicecontroller.v1alpha1.twin import Report
+from modules.devicecontroller.v1alpha1.twin import TwinReport
 from tests.modules.devicecontroller.samples import LED, device, recorded
 
 MESSAGES = recorded()
@@ -95,16 +95,16 @@ def test_get_without_an_id(content: object) -> None:
 @pytest.mark.parametrize("form", [json.dumps, lambda content: json.dumps(content).encode(), dict])
 def test_recorded_report_is_read(form: object) -> None:
     content = form(REPORTED["content"])  # type: ignore[operator]
-    assert twin.reports(content) == {"power-status": Report("ON", 1795475365273, "string", 1)}
+    assert twin.reports(content) == {"power-status": TwinReport("ON", 1795475365273, "string", 1)}
 
 
 def test_reported_as_go_writes_it() -> None:
-    report = Report("ON", 1795475365273, "string", 1)
+    report = TwinReport("ON", 1795475365273, "string", 1)
     assert report.as_reported() == {
         "value": "ON",
         "metadata": {"timestamp": "1795475365273", "type": "string"},
     }
-    assert Report("ON", None, None, 0).as_reported() == {"value": "ON", "metadata": {}}
+    assert TwinReport("ON", None, None, 0).as_reported() == {"value": "ON", "metadata": {}}
 
 
 def test_report_without_actual_values() -> None:

@@ -26,7 +26,7 @@ from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot, Inventory
-from modules.devicecontroller.v1alpha1.twin import Report
+from modules.devicecontroller.v1alpha1.twin import TwinReport
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
@@ -85,7 +85,7 @@ async def written(writer: StatusWriter, **values: str) -> None:
     async def done() -> None:
         finished.set()
 
-    reports = {name: Report(value, 5, "string", 1) for name, value in values.items()}
+    reports = {name: TwinReport(value, 5, "string", 1) for name, value in values.items()}
     writer.write(HERE, reports, Origin(NODE, done, pytest.fail))
     async with asyncio.timeout(10):
         await finished.wait()
@@ -224,7 +224,7 @@ async def test_done_that_fails_is_tried_again(api: Api) -> None:
         finished.set()
 
     async with writing(api.client, created) as writer:
-        writer.write(HERE, {"a": Report("x", 5, None, 1)}, Origin(NODE, done, pytest.fail))
+        writer.write(HERE, {"a": TwinReport("x", 5, None, 1)}, Origin(NODE, done, pytest.fail))
         async with asyncio.timeout(10):
             await finished.wait()
     assert len(attempts) == 2
@@ -240,7 +240,7 @@ async def test_of_a_node_of_another_replica_what_is_applied_is_written_alone(api
         pytest.fail("it is not written")
 
     async with writing(api.client, created, fence=fence) as writer:
-        reports = {"a": Report("late", 5, "string", 1)}
+        reports = {"a": TwinReport("late", 5, "string", 1)}
         writer.write(HERE, reports, Origin(NODE, confirm, lambda: dropped.append("late")))
         writer.restore(HERE, {"b": {"value": "removed"}})
         writer.adopt(HERE, {"b": {"value": "2", "metadata": {"type": "string"}}})

@@ -97,11 +97,11 @@ async def test_a_pod_keeps_running_as_it_was_until_it_is_mended(tmp_path: Path) 
         assert "spec.imagePullSecrets[0]: expected an object, got a string" in event["message"]
     async with running(tmp_path, slip(3)) as bench:
         assert resource not in bench.told()
-        assert bench.controller.report.details()["set_aside"] == 1
+        assert bench.controller.telemetry.details()["set_aside"] == 1
         bench.feed(PODS, pod("p", uid="u", resourceVersion="4"), "MODIFIED")
         await bench.settle()
         assert bench.told()[resource].operation == "update"
-        assert bench.controller.report.details()["set_aside"] == 0
+        assert bench.controller.telemetry.details()["set_aside"] == 0
 
 
 async def test_one_that_went_while_it_was_set_aside_is_deleted_at_its_node(tmp_path: Path) -> None:

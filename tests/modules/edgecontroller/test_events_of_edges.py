@@ -153,5 +153,5 @@ async def test_a_flood_of_events_is_dropped(tmp_path: Any) -> None:
         assert all(each.is_done for each in taken)
         assert 0 < len(bench.api.events) <= rows._MOST_EVENTS + 1
         assert queue.dropped == 1000 - len(bench.api.events)
-        bench.controller.report.measure()
+        bench.controller.telemetry.measure()
         assert sample(metric, kind="event") - before == queue.dropped

@@ -52,7 +52,7 @@ async def test_node_that_the_api_does_not_have_is_told_of_once(
 ) -> None:
     """Each time that there is none anew: an edge reports its status every 10 s."""
     caplog.set_level("INFO")
-    monkeypatch.setattr("modules.edgecontroller.report._REPORT_SECONDS", 0.01)
+    monkeypatch.setattr("modules.edgecontroller.telemetry._REPORT_SECONDS", 0.01)
     status = {"Status": {"phase": "Running"}}
 
     async def handled() -> float:

@@ -21,7 +21,7 @@ _REPORT_SECONDS: Final = 1.0
 
 
 @dataclass(eq=False)
-class Report:
+class Telemetry:
     """Reads the state of the controller's parts once a second."""
 
     context: ModuleContext

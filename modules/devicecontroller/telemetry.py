@@ -26,7 +26,7 @@ _MEASURE: Final = 1.0
 
 
 @dataclass(eq=False)
-class Report:
+class Telemetry:
     """Reads the state of the controller's parts, of both API versions."""
 
     context: ModuleContext
