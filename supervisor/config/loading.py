@@ -41,6 +41,13 @@ log = logging.getLogger(__name__)
 
 _TABLES: Final = ("admin", "kubernetes", "log", "modules", "replicas", "supervisor")
 
+#: The keys of [modules.NAME.supervision] that name other modules: how a circle reads, and what is
+#: allowed in its place.
+_ORDERS: Final = {
+    "after": ("after", "modules that do not wait for this one themselves"),
+    "stop_before": ("before", "modules that need not stop before this one themselves"),
+}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -159,7 +166,8 @@ class _Loading:
         kubernetes = self._kubernetes(directory)
         replicas = self._replicas()
         modules = self._modules(supervisor or SupervisorTable())
-        self._check_order(modules)
+        for field in _ORDERS:
+            self._check_order(field, modules)
         if supervisor is None or logs is None or admin is None or kubernetes is None:
             return None
         if replicas is None:
@@ -283,23 +291,23 @@ class _Loading:
         inherited = defaults.model_dump(include=set(Supervision.model_fields))
         return self._validate(Supervision, inherited | own, key)
 
-    def _check_order(self, specs: Iterable[ModuleSpec]) -> None:
-        """Check that `after` names installed modules, and that there is no circle."""
-        graph = {}
+    def _check_order(self, field: str, specs: Iterable[ModuleSpec]) -> None:
+        """Check that `after` or `stop_before` names installed modules, and has no circle."""
+        graph: dict[str, tuple[str, ...]] = {}
         for spec in specs:
-            key = ("modules", spec.name, "supervision", "after")
-            for name in spec.supervision.after:
+            graph[spec.name] = getattr(spec.supervision, field)
+            for name in graph[spec.name]:
                 if name not in self.modules:
                     known = ", ".join(sorted(self.modules))
+                    key = ("modules", spec.name, "supervision", field)
                     self._fault(key, name, f"the installed modules: {known}")
-            graph[spec.name] = spec.supervision.after
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
             circle: list[str] = error.args[1]
-            key = ("modules", circle[-1], "supervision", "after")
-            allowed = "modules that do not wait for this one themselves"
-            found = f"a circle, {' after '.join(reversed(circle))}"
+            key = ("modules", circle[-1], "supervision", field)
+            word, allowed = _ORDERS[field]
+            found = f"a circle, {f' {word} '.join(reversed(circle))}"
             self.faults.append(Fault(self.layers.source(key), dotted(key), found, allowed))
 
     def _table(self, model: type[Model], key: Key) -> Model | None:

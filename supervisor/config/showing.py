@@ -17,7 +17,9 @@ def effective(configuration: Configuration) -> dict[str, Any]:
     modules = {spec.name: _module(spec, configuration) for spec in configuration.modules}
     enabled = [spec.name for spec in configuration.modules if spec.enabled]
     return {
-        "supervisor": configuration.supervisor.model_dump(mode="json", exclude={"after"}),
+        "supervisor": configuration.supervisor.model_dump(
+            mode="json", exclude={"after", "stop_before"}
+        ),
         "log": configuration.log.model_dump(mode="json"),
         "admin": configuration.admin.model_dump(mode="json"),
         "kubernetes": asdict(configuration.kubernetes),

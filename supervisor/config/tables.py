@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from supervisor.unit.restart_policy import Supervision
 
@@ -29,12 +37,12 @@ class SupervisorTable(Supervision):
     crash_reports: int = Field(100, ge=1)
     """number of reports that are kept"""
 
-    @field_validator("after")
+    @field_validator("after", "stop_before")
     @classmethod
-    def _only_for_one_module(cls, after: tuple[str, ...]) -> tuple[str, ...]:
-        if after:
-            raise ValueError("nothing: `after` belongs in [modules.NAME.supervision]")
-        return after
+    def _only_for_one_module(cls, names: tuple[str, ...], key: ValidationInfo) -> tuple[str, ...]:
+        if names:
+            raise ValueError(f"nothing: `{key.field_name}` belongs in [modules.NAME.supervision]")
+        return names
 
 
 class LogSettings(Table):

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from ipc.unix_socket import remove_socket
@@ -32,7 +33,8 @@ def hold_signals() -> None:
 class Shutdown:
     """The shutdown of a supervisor, which happens once.
 
-    The first signal is forwarded to the modules, in reverse order of start, and they clean up.
+    The first signal is forwarded to the modules, in reverse order of start but for what
+    `stop_before` says, and they clean up.
     Another signal that arrives meanwhile is forwarded too. The same signal a second time kills the
     modules that still run, and cleanups still run; a third time, the supervisor exits at once.
     """
@@ -75,7 +77,7 @@ class Shutdown:
         return self._exit_status
 
     async def _stop_modules(self, number: int) -> None:
-        """Stop the modules one by one within a common timeout, and kill those that exceed it."""
+        """Stop one module after the other within a common timeout; kill those that exceed it."""
         fleet = self._fleet
         self._systemd.stopping()
         log.info("%s: stopping %d modules", signal.Signals(number).name, len(self._running()))
@@ -86,9 +88,10 @@ class Shutdown:
         while running := self._running():  # a reload may have been under way
             left = deadline - time.monotonic()
             if left > 0 and not self._insisted:
-                await self._stop(running[-1], forwarded, left)
+                stopping = _first_to_stop(running)
             else:
-                await asyncio.gather(*(self._stop(unit, forwarded, 0.0) for unit in running))
+                stopping, left = running, 0.0
+            await asyncio.gather(*(self._stop(unit, forwarded, left) for unit in stopping))
         for unit in fleet.units.values():
             unit.output.drain()
             if waiting := unit.mailbox.inbox.statistics().messages:
@@ -138,3 +141,14 @@ class Shutdown:
                 unit.process.kill()
         remove_socket(self._fleet.paths.admin_socket)
         os._exit(128 + number)
+
+
+def _first_to_stop(running: Sequence[Unit]) -> list[Unit]:
+    """Return the units of the module that stops next, of living units in order of start.
+
+    That is the last one started of those for which no other has to stop before (`stop_before`). The
+    processes of a module stop at the same time: each of cloudhub takes as long as its edges do.
+    """
+    held = {name for unit in running for name in unit.supervision.stop_before}
+    free = [unit.module.name for unit in running if unit.module.name not in held]
+    return [unit for unit in running if unit.module.name == free[-1]]

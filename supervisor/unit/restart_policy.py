@@ -101,6 +101,8 @@ class Supervision(BaseModel):
     limit_grace: float = Field(5.0, ge=0)
     after: tuple[str, ...] = ()
     """the modules that have to be ready before this one starts; disabled ones do not count"""
+    stop_before: tuple[str, ...] = ()
+    """the modules that, when cloudcore stops, are stopped only after this one"""
 
 
 class RestartPolicy:

@@ -260,6 +260,22 @@ def test_after_belongs_to_one_module_and_leads_in_no_circle() -> None:
     assert itself.found == "a circle, hub after hub"
 
 
+def test_stop_before_belongs_to_one_module_and_leads_in_no_circle() -> None:
+    (fault,) = all_of('supervisor.stop_before=["hub"]')
+    assert fault.key == "supervisor.stop_before"
+    (unknown,) = all_of('modules.hub.supervision.stop_before=["huh"]')
+    assert (unknown.found, unknown.allowed) == ('"huh"', "the installed modules: hub, other")
+    (circle,) = all_of('modules.hub.supervision.stop_before=["hub"]')
+    assert circle.found == "a circle, hub before hub"
+    # What starts after another one may well stop after it, too.
+    sets = (
+        'modules.other.supervision.after=["hub"]',
+        'modules.hub.supervision.stop_before=["other"]',
+    )
+    specs = {spec.name: spec for spec in load(None, sets, {}, modules=MODULES).modules}
+    assert specs["hub"].supervision.stop_before == ("other",)
+
+
 def test_an_enabled_module_that_cannot_be_imported() -> None:
     (fault,) = all_of('modules.enabled=["broken"]', modules=MODULES | {"broken": broken})
     assert fault.key == "modules.enabled"

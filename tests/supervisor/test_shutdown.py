@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,22 @@ def test_what_beehive_shuts_down_on_too(tmp_path: Path, number: signal.Signals) 
         running.wait_for(r"module good: ready -> stopping \(SIGTERM\)")
         assert running.wait() == 0
         assert kinds(running, "good") == ["start", "unwound", "cleanup"]
+
+
+def test_modules_stop_in_reverse_order_but_for_those_that_stop_before_others(
+    tmp_path: Path,
+) -> None:
+    sets = ('modules.several.supervision.stop_before=["good"]',)
+    with Running(tmp_path, "several", "good", "asking", sets=sets) as running:
+        running.ready("several", "several-2", "good", "asking")
+        running.signal(signal.SIGTERM)
+        running.wait_for("all modules have stopped")
+        assert running.wait() == 0
+        steps = re.findall(r"module (\S+): \S+ -> (stopping|stopped)", running.log)
+        assert steps[:2] == [("asking", "stopping"), ("asking", "stopped")]
+        assert sorted(steps[2:4]) == [("several", "stopping"), ("several-2", "stopping")]
+        assert sorted(steps[4:6]) == [("several", "stopped"), ("several-2", "stopped")]
+        assert steps[6:] == [("good", "stopping"), ("good", "stopped")]
 
 
 def test_a_signal_during_start_up_is_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from modules.cloudhub.config import CloudHubConfig
 from modules.cloudhub.module import CloudHub
 from modules.cloudhub.nodes import socket_of
 from supervisor.api import Listener, ReplicasSettings, Settings
+from supervisor.config.loading import load
 
 ALONE = Settings(Path(), Path())
 
@@ -70,3 +71,9 @@ def test_the_sockets_that_it_will_make_are_known_before(processes: int, tmp_path
     assert [tmp_path / name for name in named] == [
         socket_of(tmp_path, unit) for unit in unit_names(processes)
     ]
+
+
+def test_cloudhub_stops_before_those_that_handle_what_edges_send() -> None:
+    specs = {spec.name: spec for spec in load(None, (), {}).modules}
+    found = specs["cloudhub"].supervision.stop_before
+    assert set(found) == {"edgecontroller", "devicecontroller"}
