@@ -147,8 +147,7 @@ class Takeovers:
     async def _read(self, node: str, then: Callable[[], None], load: Load | None) -> None:
         while True:
             try:
-                async with self._room:
-                    await retry_listing(lambda: self._load(node, load), self._client.health)
+                await retry_listing(lambda: self._load(node, load), self._client.health)
                 break
             except KubeError as error:
                 text = f"cannot read what nodes have: {error}; {error.hint}"
@@ -165,9 +164,11 @@ class Takeovers:
             self._lost.add(node)
 
     async def _load(self, node: str, load: Load | None) -> None:
-        await self._syncs.load_node(node)
-        if load:
-            await load()
+        """Make one attempt; between two, other nodes have the room."""
+        async with self._room:
+            await self._syncs.load_node(node)
+            if load:
+                await load()
 
     async def _forget(self) -> None:
         while True:

@@ -20,12 +20,13 @@ from modules.common.kube import (
     OBJECTSYNCS,
     PODS,
     SECRETS,
+    ApiError,
     Invalid,
     Reflector,
     WatchEvent,
 )
 from modules.common.kube.transport import Request, Transport
-from modules.common.sync import object_syncs, sync_form, write_barrier
+from modules.common.sync import object_syncs, sync_form, takeovers, write_barrier
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.outlines import OutlineReflector
 from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, is_newer, label_of
@@ -255,6 +256,35 @@ async def test_an_objectsync_that_cannot_be_written_keeps_no_node_from_being_ser
     await replica.connect(generation=V1_23)
     await replica.until("delete", f"node/{NODE}/default/pod/refused")
     assert f"default/{NODE}.u-0: cannot be written" in caplog.text
+
+
+async def test_a_node_whose_record_cannot_be_read_delays_no_other_one(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One ObjectSync of it is refused by a webhook that fails, and nobody else's."""
+    monkeypatch.setattr(takeovers, "_AT_ONCE", 1)
+    send, attempts = Transport.send, asyncio.Semaphore(0)
+
+    async def failing(transport: Transport, request: Request) -> Any:
+        if request.method == "PATCH" and request.path.endswith("/edge-2.u-0"):
+            attempts.release()
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing)
+    cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(NODES, node("edge-2"))
+    metadata = {"name": "edge-2.u-0", "namespace": "default"}
+    spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "gone"}
+    await cloud.api.create(OBJECTSYNCS, {"metadata": metadata, "spec": spec}, "default")
+    await write_sync(cloud, "gone", "u-1", "1")
+    async with cloud.controller(record="objectsync"):
+        await cloud.connect("edge-2", generation=V1_23)
+        for _ in range(2):
+            await attempts.acquire()
+        await cloud.connect(generation=V1_23)
+        await cloud.until("delete", f"node/{NODE}/default/pod/gone")
 
 
 async def test_a_row_that_is_gone_when_it_is_written_anew_is_not_in_the_record(
