@@ -86,6 +86,8 @@ class NodeUpdater:
         self._unacknowledged = Unacknowledged(state)
         #: Nodes whose connection has ended since the present batch was decided.
         self._ended: set[str] = set()
+        #: Targets of which a message has been decided, and not been sent yet.
+        self._decided: set[Target] = set()
         self._latencies: list[float] = []
         self._refusals = Refusals(state)
 
@@ -96,12 +98,14 @@ class NodeUpdater:
             batch = await due.batch(_BATCH)
             self._ended.clear()
             decided = [(*each, self._prepare(*each)) for each in batch]
+            self._decided = {target for target, _, made in decided if made}
             self._state.record.commit()
             if self._weaken:
                 decided = await self._recorded(self._weaken, decided)
             for number, (target, pending, made) in enumerate(decided, 1):
                 if target.node not in self._ended:
                     await self._send(target, pending, made)
+                self._decided.discard(target)
                 due.settle(target, pending)
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
@@ -116,6 +120,7 @@ class NodeUpdater:
             if not made or late.isdisjoint(holder for holder, _ in self._rows_of(target)):
                 sent.append((target, pending, made))
                 continue
+            self._decided.discard(target)
             self._state.due.settle(target, pending)
             mark = partial(self._state.due.mark, target, last=pending.last)
             asyncio.get_running_loop().call_later(_AGAIN, mark)
@@ -143,12 +148,18 @@ class NodeUpdater:
         self._latencies.clear()
 
     def acknowledged(self, target: Target, message_id: str) -> None:
-        """Record that a node has handled a message: it has the object, or has deleted it."""
+        """Record that a node has handled a message: it has the object, or has deleted it.
+
+        Once a later message about it has been decided, only the answer to that counts: the record
+        is not sure of the object any more, and has to say so when that message is sent.
+        """
         self._refusals.acknowledged(target)
         sent = self._unacknowledged.get(target)
         if sent is None or sent.message_id != message_id:
             return
         self._unacknowledged.remove(target)
+        if target in self._decided:
+            return
         record = self._state.record
         if target.type in FOR_EVERY_NODE:
             self._acknowledge_list(target)

@@ -32,6 +32,7 @@ from modules.common.sync.outlines import OutlineReflector
 from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import registrations
+from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually, until
 
@@ -404,6 +405,45 @@ async def test_what_was_decided_for_a_connection_is_not_sent_after_its_end(
     assert about_pods(await drain(replica)) == []
     await replica.connect(generation=V1_23)
     await replica.until("update", f"node/{NODE}/default/pod/p")
+
+
+async def test_an_answer_that_comes_when_a_deletion_is_decided_does_not_count(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record would be sure then of an object that the edge is about to delete."""
+    weaken, asked, is_open = FencedObjectSyncs.weaken, asyncio.Event(), asyncio.Event()
+    acknowledged, heard = NodeUpdater.acknowledged, asyncio.Event()
+
+    async def waits(*arguments: Any) -> set[str]:
+        asked.set()
+        await is_open.wait()
+        return await weaken(*arguments)
+
+    def hears(*arguments: Any) -> None:
+        acknowledged(*arguments)
+        heard.set()
+
+    await replica.api.create(CONFIGMAPS, configmap("c", key="value"), "default")
+    await replica.connect(generation=V1_23)
+    await replica.api.create(PODS, pod("p", spec=using("c")), "default")
+    sent = await replica.until("insert", f"node/{NODE}/default/configmap/c")
+    await replica.until("insert", f"node/{NODE}/default/pod/p")
+    monkeypatch.setattr(FencedObjectSyncs, "weaken", waits)
+    monkeypatch.setattr(NodeUpdater, "acknowledged", hears)
+    await replica.api.delete(PODS, "p", "default", grace_period=0)
+    await asked.wait()
+    await replica.acknowledge(sent)
+    await heard.wait()
+    is_open.set()
+    await replica.until("delete", f"node/{NODE}/default/configmap/c")
+    after = (await replica.api.create(PODS, pod("after"), "default"))["metadata"]
+    await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/after"))
+    await recorded(replica, after["uid"], after["resourceVersion"])  # and what came before it
+    await replica.connect(connected=False)  # before it has answered that deletion
+    await replica.api.create(PODS, pod("q", spec=using("c")), "default")
+    await drain(replica)
+    await replica.connect(generation=V1_23)
+    await replica.until("update", f"node/{NODE}/default/configmap/c")
 
 
 async def test_what_ends_the_reading_of_a_record_is_reported(
