@@ -8,7 +8,7 @@ nothing of a device's values; the device itself is another message.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
 import ipc
@@ -44,13 +44,13 @@ class DeviceLists:
         in_flight: Callable[[str], NodeInFlight],
         *,
         send: Callable[[ipc.Message], Awaitable[None]],
-        is_recorded: Callable[[str], Awaitable[bool]],
+        is_recorded: Callable[[str, Collection[Item]], Awaitable[bool]],
         put_aside: Callable[[str, Exception], None],
     ) -> None:
         """Set up; `in_flight` returns what is in flight to a node, and what its list has.
 
-        `is_recorded` has written what a message to a node changes of the record, and returns
-        whether the node is still here, on the same connection.
+        `is_recorded` has written what a message to a node about some devices changes of the record,
+        and returns whether the node is still here, on the same connection.
         """
         self._decisions = decisions
         self._edges = edges
@@ -107,7 +107,7 @@ class DeviceLists:
         known = self._in_flight(node)
         # An edge of another version may have devices that only Go's cloud tells it.
         listed = None if self._edges.is_other(node) else self._decisions.members(node)
-        if not await self._is_recorded(node):
+        if not await self._is_recorded(node, self._decisions.items(node)):
             return False
         if request.question_id:
             await self._send(messages.confirmation(node, request.question_id))
@@ -125,7 +125,7 @@ class DeviceLists:
         added, removed = self._decisions.changed_members(node, due, known.listed)
         if not added and not removed:
             return True
-        if not await self._is_recorded(node):
+        if not await self._is_recorded(node, added + removed):
             return False
         gone = [item for item in removed if not self._decisions.gives_its_id(node, item)]
         new_entries = [self._decisions.describe(node, item) for item in added]

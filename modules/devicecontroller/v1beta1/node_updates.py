@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 import ipc
@@ -246,21 +246,21 @@ class NodeUpdater:
         if known.has(item, change.state):
             return True
         self._record.commit()
-        if not await self._is_recorded(node):
+        if not await self._is_recorded(node, [item]):
             return False
         known.expect(item, Sent(change.message.id, change.state))
         await self._send(change.message)
         return True
 
-    async def _is_recorded(self, node: str) -> bool:
-        """Have written what messages to a node change of the record.
+    async def _is_recorded(self, node: str, items: Collection[Item]) -> bool:
+        """Have written what messages to a node about these items change of the record.
 
         Returns whether the node is still here, on the same connection.
         """
         if not self._weaken:
             return True
         known = self._nodes.get(node)
-        while await self._weaken((node, item) for item in list(self._record.items(node))):
+        while await self._weaken((node, item) for item in items):
             await asyncio.sleep(_AGAIN)
             if self._nodes.get(node) is not known:
                 break

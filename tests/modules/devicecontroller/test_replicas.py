@@ -137,6 +137,34 @@ async def test_an_answer_does_not_count_if_another_replica_has_the_node(api: Api
         await is_recorded(api, device)
 
 
+async def test_what_is_to_be_written_first_does_not_grow_with_what_a_node_has(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weaken, asked, count = FencedObjectSyncs.weaken, list[Any](), 12
+
+    async def notes(syncs: FencedObjectSyncs, rows: Any) -> set[str]:
+        rows = list(rows)
+        asked.extend(rows)
+        return await weaken(syncs, rows)
+
+    monkeypatch.setattr(FencedObjectSyncs, "weaken", notes)
+    async with replica(api, "a") as a:
+        await make_model(api)
+        devices = [await make_device(api, beta.device(f"d-{number}")) for number in range(count)]
+        edge = Edge(a)
+        await edge.connect()
+        inserted = 0
+        while inserted < count:
+            message = await a.said()
+            if message.operation == "insert":
+                inserted += message.resource.partition("/device/")[1] != ""
+                await edge.acknowledge(message)
+        for device in devices:
+            await is_recorded(api, device)
+    # Each in the list and by itself, and the model; a few more if the list came in parts.
+    assert len(asked) <= 3 * count
+
+
 async def test_a_loss_while_the_record_is_read_is_not_forgotten(api: Api) -> None:
     async with two_replicas(api) as (a, b):
         edge, _ = await has_device(api, a)
