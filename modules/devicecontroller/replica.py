@@ -73,13 +73,7 @@ class Replica:
         )
         self.alpha = Takeovers(client, told.rows, syncs_of_alpha, on_forgotten=on_forgotten_alpha)
         self.beta = Takeovers(client, delivered, syncs_of_beta, on_forgotten=on_forgotten_beta)
-        self.election = Election(
-            client,
-            settings.replicas.namespace,
-            "devicecontroller",
-            settings.replicas.identity,
-            duration=settings.replicas.lease_duration,
-        )
+        self.election = Election(client, settings.replicas, "devicecontroller")
 
     def __len__(self) -> int:
         """Return the number of ObjectSyncs that are to be written."""

@@ -209,13 +209,7 @@ class Controller:
         """Take part in the election of the leader, and do its work: what is left of gone nodes."""
         replicas = self._replicas
         gone = GoneNodes(self._client, replicas.namespace, self._namespace, self._nodes.has_node)
-        await Election(
-            self._client,
-            replicas.namespace,
-            "edgecontroller",
-            replicas.identity,
-            duration=replicas.lease_duration,
-        ).run(gone.run)
+        await Election(self._client, replicas, "edgecontroller").run(gone.run)
 
     def _make_rows(self, answers: Answers) -> Rows:
         client, state = self._client, self._state

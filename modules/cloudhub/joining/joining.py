@@ -69,14 +69,7 @@ async def _keep(
     if not replicas.enabled:
         await upkeep.run()
         return
-    election = Election(
-        api,
-        replicas.namespace,
-        "cloudhub",
-        replicas.identity,
-        duration=replicas.lease_duration,
-        on_change=on_leader,
-    )
+    election = Election(api, replicas, "cloudhub", on_change=on_leader)
     leads = LEADER.labels(replicas.identity, "joining")
     leads.set(0)
 

@@ -27,6 +27,7 @@ from modules.common.kube import (
     Object,
 )
 from modules.common.replicas.leases import OF_LEADER, make, micro_time, name_of
+from supervisor.api import ReplicasSettings
 
 #: The share of the Lease's duration after which a leader that cannot renew stops, and that which is
 #: waited between two attempts: 10 s and 2 s of 15 s, as in client-go.
@@ -71,19 +72,17 @@ class Election:
     def __init__(
         self,
         client: KubeClient,
-        namespace: str,
+        replicas: ReplicasSettings,
         what: str,
-        replica: str,
         *,
-        duration: float = 15.0,
         on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Set up; `on_change` gets the leader, as far as it is known here."""
         self._client = client
-        self._namespace = namespace
+        self._namespace = replicas.namespace
+        self._replica = replicas.identity
+        self._duration = replicas.lease_duration
         self._what = what
-        self._replica = replica
-        self._duration = duration
         self._on_change = on_change
         self._observed: _Observed | None = None
         self._until = 0.0

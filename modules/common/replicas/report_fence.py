@@ -44,11 +44,10 @@ class HeldElsewhere(Exception):
 class ReportFence:
     """The clean versions of what edges report about, and what the Leases of their nodes say."""
 
-    def __init__(self, client: KubeClient, namespace: str, replica: str) -> None:
-        """Set up; `namespace` is that of the Leases."""
+    def __init__(self, client: KubeClient, replicas: ReplicasSettings) -> None:
         self._client = client
-        self._namespace = namespace
-        self._replica = replica
+        self._namespace = replicas.namespace
+        self._replica = replicas.identity
         self._clean: OrderedDict[Target, str] = OrderedDict()
         self._holders = SharedAnswers(self._read_holder, _AT_ONCE)
 
@@ -86,7 +85,7 @@ def fence_of(client: KubeClient, replicas: ReplicasSettings) -> ReportFence | No
     """Return the fence of one of several replicas; a single cloudcore needs none."""
     if not replicas.enabled:
         return None
-    return ReportFence(client, replicas.namespace, replicas.identity)
+    return ReportFence(client, replicas)
 
 
 def target_of(resource: Resource, namespace: str | None, name: str) -> Target:

@@ -27,6 +27,7 @@ from modules.devicecontroller.v1alpha1.device import keep_device
 from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot, Inventory
 from modules.devicecontroller.v1alpha1.twin import TwinReport
+from supervisor.api import ReplicasSettings
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
@@ -234,7 +235,8 @@ async def test_of_a_node_of_another_replica_what_is_applied_is_written_alone(api
     created = await api.create(DEVICES, device(twins={"a": "1", "b": "1"}))
     await api.client.create(LEASES, of_claim(NODE, Claim("other", 1, "")), "default")
     dropped: list[str] = []
-    fence = ReportFence(api.client, "default", "this")
+    replicas = ReplicasSettings(enabled=True, name="this", namespace="default")
+    fence = ReportFence(api.client, replicas)
 
     async def confirm() -> None:
         pytest.fail("it is not written")

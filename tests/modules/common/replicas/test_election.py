@@ -15,6 +15,7 @@ from modules.common.pki.certificates import Pki
 from modules.common.replicas import election
 from modules.common.replicas.election import Election
 from modules.common.replicas.leases import OF_LEADER, make
+from supervisor.api import ReplicasSettings
 from tests.support.apiserver import embedded_api
 from tests.support.waiting import until
 
@@ -29,9 +30,10 @@ class Candidate:
     def __init__(self, client: KubeClient, name: str) -> None:
         self.working = False
         self.leaders: list[str] = []
-        self.election = Election(
-            client, NAMESPACE, "test", name, duration=DURATION, on_change=self.leaders.append
+        replicas = ReplicasSettings(
+            enabled=True, name=name, namespace=NAMESPACE, lease_duration=DURATION
         )
+        self.election = Election(client, replicas, "test", on_change=self.leaders.append)
 
     async def work(self) -> None:
         self.working = True

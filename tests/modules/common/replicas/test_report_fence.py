@@ -10,6 +10,7 @@ import pytest
 from modules.common.kube import LEASES, PODS, KubeClient, NotFound, Object, Resource, Unreachable
 from modules.common.replicas import report_fence
 from modules.common.replicas.report_fence import HeldElsewhere, ReportFence, target_of
+from supervisor.api import ReplicasSettings
 from tests.support.waiting import until
 
 POD = target_of(PODS, "default", "p")
@@ -39,7 +40,9 @@ class Api:
 
 
 def fenced(api: Api) -> ReportFence:
-    return ReportFence(cast("KubeClient", api), "kubeedge", "a")
+    return ReportFence(
+        cast("KubeClient", api), ReplicasSettings(enabled=True, name="a", namespace="kubeedge")
+    )
 
 
 async def test_a_version_that_was_written_here_costs_no_request() -> None:
