@@ -110,10 +110,30 @@ class _Share(Reflector):
             set_aside=set_aside,
         )
         self._barrier = barrier
+        self._is_behind = asyncio.Event()
+        barrier.on_behind = self._is_behind.set
 
     async def catch_up(self) -> None:
         await self.synced()
         await self._barrier.passed()
+
+    async def _watch(self) -> None:
+        """Watch until the watch ends, or is found to be behind.
+
+        An API server that hangs while others serve the writes keeps the connection of its watch,
+        which would last for minutes.
+        """
+        self._is_behind.clear()
+        watching = asyncio.create_task(super()._watch())
+        behind = asyncio.create_task(self._is_behind.wait())
+        try:
+            await asyncio.wait((watching, behind), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            behind.cancel()
+            watching.cancel()
+            await asyncio.wait((behind, watching))
+        if not watching.cancelled():
+            watching.result()
 
     def _put(self, key: Key, obj: Object) -> None:
         if self.aside:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from modules.common.failure_log import FailureLog
@@ -49,6 +50,8 @@ class WriteBarrier:
         self._any_seen = asyncio.Event()
         self._failures = FailureLog(log)
         self._passing = SharedAnswers(self._pass, at_once=1)
+        self.on_behind: Callable[[], None] = lambda: None
+        """called when the watch has not shown in time what was written"""
 
     def seen(self, obj: Object) -> None:
         """Take note that the watch has come to a write of the barrier."""
@@ -89,6 +92,7 @@ class WriteBarrier:
             text = f"the watch of {what} has not shown in {_PATIENCE:.0f} s what was written"
             more = "nodes that come wait for it; does a proxy hold back what the API server sends?"
             self._failures.failed("", "behind", f"{text}: {more}")
+            self.on_behind()
             raise Unreachable(text, request=f"watch {what}") from None
         self._failures.worked("", f"the watch of {what} shows again what is written")
 
