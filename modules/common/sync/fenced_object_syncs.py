@@ -22,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +37,7 @@ from modules.common.kube import (
     Object,
     Resource,
 )
+from modules.common.sync.awaited_writes import AwaitedWrites
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.object_syncs import ObjectSyncs, Wanted
 from modules.common.sync.record import DENIED, EVERY_NODE, Record
@@ -94,7 +96,7 @@ class FencedObjectSyncs(ObjectSyncs):
         """the annotations with payloads of those that have one"""
         self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
         """those that are known here, by node"""
-        self._awaited: dict[SyncKey, asyncio.Future[bool]] = {}
+        self._awaited: AwaitedWrites[SyncKey] = AwaitedWrites()
         self._foreign: set[SyncKey] = set()
         """those of which the present attempt to write has found a write of another replica"""
 
@@ -148,32 +150,35 @@ class FencedObjectSyncs(ObjectSyncs):
         self._record.replace_rows(node, {}, self._kinds)
         return True
 
-    async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[str]:
+    async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[tuple[str, Item]]:
         """Write what has to be written before messages about these rows are sent.
 
-        Returns the nodes for which that has not worked in time.
+        Returns those with which that has not worked in time.
         """
         known = ((node, item, self._record.row(node, item)) for node, item in rows)
         return await self.write_first((node, item, row) for node, item, row in known if row)
 
-    async def write_first(self, rows: Iterable[tuple[str, Item, Row]]) -> set[str]:
+    async def write_first(self, rows: Iterable[tuple[str, Item, Row]]) -> set[tuple[str, Item]]:
         """Do the same for rows that the record gets afterwards."""
-        awaited: dict[asyncio.Future[bool], str] = {}
+        awaited: dict[asyncio.Future[bool], tuple[str, Item]] = {}
+        failing: set[tuple[str, Item]] = set()
         for node, item, each in rows:
             row = _kept(each)
             if row is None or item[0] not in self._kinds:
                 continue
             key = self._key(node, item, row.uid)
             if not self._is_safe(key, row):
-                future = self._awaited.setdefault(key, asyncio.Future())
-                awaited[future] = node
                 self.changed(node, item, None, row)
+                if self._awaited.is_failing(key):
+                    failing.add((node, item))
+                    continue
+                awaited[self._awaited.next(key)] = node, item
                 self._queue.add(key)
         if not awaited:
-            return set()
+            return failing
         done, late = await asyncio.wait(awaited, timeout=_PATIENCE)
         failed = {future for future in done if not future.result()}
-        return {awaited[future] for future in late | failed}
+        return failing | {awaited[future] for future in late | failed}
 
     def _is_safe(self, key: SyncKey, row: Row) -> bool:
         """Whether the API says no more than that a node may have what is in a row."""
@@ -188,12 +193,13 @@ class FencedObjectSyncs(ObjectSyncs):
         )
 
     async def _write(self, key: SyncKey) -> None:
-        future = self._awaited.get(key)
+        await self._awaited.write(key, partial(self._write_once, key))
+
+    async def _write_once(self, key: SyncKey) -> bool:
+        """Write an ObjectSync; whether no other replica has written it."""
         self._foreign.discard(key)
         await super()._write(key)
-        if future and self._awaited.get(key) is future:
-            del self._awaited[key]
-            future.set_result(key not in self._foreign)
+        return key not in self._foreign
 
     async def _bring_to(self, key: SyncKey, wanted: Wanted) -> None:
         if key not in self._written and not await self._make(key, wanted):

@@ -130,10 +130,10 @@ class Takeovers:
             task.cancel()
         self._gone[node] = time.monotonic()
 
-    async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[str]:
+    async def weaken(self, rows: Iterable[tuple[str, Item]]) -> set[tuple[str, Item]]:
         """Write what has to be written before messages about these rows are sent.
 
-        Returns the nodes for which that has not worked in time.
+        Returns those with which that has not worked in time.
         """
         return await self._syncs.weaken(rows)
 

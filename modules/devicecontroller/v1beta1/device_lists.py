@@ -44,19 +44,20 @@ class DeviceLists:
         in_flight: Callable[[str], NodeInFlight],
         *,
         send: Callable[[ipc.Message], Awaitable[None]],
-        is_recorded: Callable[[str, Collection[Item]], Awaitable[bool]],
+        write_first: Callable[[str, Collection[Item]], Awaitable[set[Item] | None]],
         put_aside: Callable[[str, Exception], None],
     ) -> None:
         """Set up; `in_flight` returns what is in flight to a node, and what its list has.
 
-        `is_recorded` has written what a message to a node about some devices changes of the record,
-        and returns whether the node is still here, on the same connection.
+        `write_first` has written what a message to a node about some devices changes of the record.
+        It returns those that could not be written, which come later, and None if the node is not
+        here any more, on the same connection.
         """
         self._decisions = decisions
         self._edges = edges
         self._in_flight = in_flight
         self._send = send
-        self._is_recorded = is_recorded
+        self._write_first = write_first
         self._put_aside = put_aside
         self._requests: dict[str, list[ListRequest]] = {}
 
@@ -107,11 +108,13 @@ class DeviceLists:
         known = self._in_flight(node)
         # An edge of another version may have devices that only Go's cloud tells it.
         listed = None if self._edges.is_other(node) else self._decisions.members(node)
-        if not await self._is_recorded(node, self._decisions.items(node)):
+        failed = await self._write_first(node, self._decisions.items(node))
+        if failed is None:
             return False
         if request.question_id:
             await self._send(messages.confirmation(node, request.question_id))
         if listed is not None:
+            listed = [item for item in listed if item not in failed or item in known.listed]
             entries = [self._decisions.describe(node, item) for item in listed]
             await self._send(messages.detail(node, entries, request.event_id))
             known.listed = set(listed)
@@ -125,8 +128,13 @@ class DeviceLists:
         added, removed = self._decisions.changed_members(node, due, known.listed)
         if not added and not removed:
             return True
-        if not await self._is_recorded(node, added + removed):
+        failed = await self._write_first(node, added + removed)
+        if failed is None:
             return False
+        added = [item for item in added if item not in failed]
+        removed = [item for item in removed if item not in failed]
+        if not added and not removed:
+            return True
         gone = [item for item in removed if not self._decisions.gives_its_id(node, item)]
         new_entries = [self._decisions.describe(node, item) for item in added]
         old_entries = [self._decisions.describe(node, item) for item in gone]

@@ -29,10 +29,10 @@ from supervisor.api import ModuleContext
 
 #: Nodes that are served at the same time while records are written to the API first.
 _AT_ONCE: Final = 16
-#: Seconds until the next attempt at a record that could not be written.
+#: Seconds until an object is decided again whose record could not be written.
 _AGAIN: Final = 5.0
 
-Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[str]]]
+Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[tuple[str, Item]]]]
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class NodeUpdater:
         """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
 
         With several replicas, `weaken` writes rows of the record to the API before messages about
-        them are sent; it returns the nodes for which that has failed.
+        them are sent; it returns those with which that has failed.
         """
         self._weaken = weaken
         self._context = context
@@ -74,7 +74,7 @@ class NodeUpdater:
             edges,
             self._node,
             send=self._send,
-            is_recorded=self._is_recorded,
+            write_first=self._write_first,
             put_aside=self._put_aside,
         )
         self.sent = 0
@@ -246,25 +246,28 @@ class NodeUpdater:
         if known.has(item, change.state):
             return True
         self._record.commit()
-        if not await self._is_recorded(node, [item]):
-            return False
+        failed = await self._write_first(node, [item])
+        if failed is None or item in failed:
+            return failed is not None
         known.expect(item, Sent(change.message.id, change.state))
         await self._send(change.message)
         return True
 
-    async def _is_recorded(self, node: str, items: Collection[Item]) -> bool:
+    async def _write_first(self, node: str, items: Collection[Item]) -> set[Item] | None:
         """Have written what messages to a node about these items change of the record.
 
-        Returns whether the node is still here, on the same connection.
+        Returns those that could not be written, which are decided anew later. None: the node is
+        not here any more, on the same connection.
         """
         if not self._weaken:
-            return True
+            return set()
         known = self._nodes.get(node)
-        while await self._weaken((node, item) for item in items):
-            await asyncio.sleep(_AGAIN)
-            if self._nodes.get(node) is not known:
-                break
-        return self._nodes.get(node) is known
+        failed = {item for _, item in await self._weaken((node, item) for item in items)}
+        if self._nodes.get(node) is not known:
+            return None
+        for type_, namespace, name in failed:
+            asyncio.get_running_loop().call_later(_AGAIN, self.mark, node, type_, (namespace, name))
+        return failed
 
     async def _send(self, message: ipc.Message) -> None:
         await self._context.send("cloudhub", message)

@@ -52,7 +52,7 @@ _KEPT = 5.0
 #: Seconds until a message is decided again whose row could not be written.
 _AGAIN = 5.0
 
-Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[str]]]
+Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[tuple[str, Item]]]]
 Decided = tuple[Target, Pending, list[Message]]
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ class NodeUpdater:
     ) -> None:
         """Set up; `read_node` and `read_whole` are those of Decisions.
 
-        With several replicas, `weaken` writes the record in the API before messages are sent, and
-        returns the nodes for which that has failed.
+        With several replicas, `weaken` writes rows of the record in the API before messages are
+        sent, and returns those with which that has failed.
         """
         self._weaken = weaken
         self._state = state
@@ -117,7 +117,7 @@ class NodeUpdater:
         )
         sent = []
         for target, pending, made in decided:
-            if not made or late.isdisjoint(holder for holder, _ in self._rows_of(target)):
+            if not made or late.isdisjoint(self._rows_of(target)):
                 sent.append((target, pending, made))
                 continue
             self._decided.discard(target)

@@ -14,13 +14,17 @@ from modules.common.kube import (
     DEVICES,
     DEVICES_V1BETA1,
     DEVICESTATUSES,
+    ApiError,
+    KubeClient,
 )
+from modules.common.sync import fenced_object_syncs
 from modules.common.sync.connectivity import REQUEST_EXIST
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import SENT
 from modules.common.wire.generations import V1_1, tell
 from modules.devicecontroller import upstream
 from modules.devicecontroller.status.status_patch import StatusPatcher
+from modules.devicecontroller.v1beta1 import node_updates
 from supervisor.api import KubernetesSettings
 from tests.modules.devicecontroller import beta, samples
 from tests.modules.devicecontroller.api import TIMEOUT, Api
@@ -163,6 +167,39 @@ async def test_what_is_to_be_written_first_does_not_grow_with_what_a_node_has(
             await is_recorded(api, device)
     # Each in the list and by itself, and the model; a few more if the list came in parts.
     assert len(asked) <= 3 * count
+
+
+async def test_a_row_that_cannot_be_written_delays_no_other_device_and_no_other_node(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook that fails refuses the one, and nobody waits until it works again."""
+    monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 3600.0)
+    monkeypatch.setattr(node_updates, "_AGAIN", 0.1)
+    monkeypatch.setattr(node_updates, "_AT_ONCE", 1)
+    create, works, refused = KubeClient.create, asyncio.Event(), set[str]()
+
+    async def failing(client: KubeClient, resource: Any, obj: Any, *arguments: Any) -> Any:
+        if obj["metadata"].get("name", "").rpartition(".")[2] in refused and not works.is_set():
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await create(client, resource, obj, *arguments)
+
+    monkeypatch.setattr(KubeClient, "create", failing)
+    async with replica(api, "a") as a:
+        bad = await make_device(api, beta.device("bad", deviceModelRef=None))
+        refused.add(bad["metadata"]["uid"])
+        await make_device(api, beta.device("good", deviceModelRef=None))
+        await make_device(api, beta.device("marker", node="another", deviceModelRef=None))
+        edge, another = Edge(a), Edge(a, "another")
+        await another.connect()
+        await another.takes_device("marker", with_model=False)
+        await edge.connect()
+        await asks(edge)
+        assert await gets_list(edge) == ["default/good"]
+        await edge.takes("insert", "default/device/good")
+        await make_device(api, beta.device("second", node="another", deviceModelRef=None))
+        await another.takes_device("second", with_model=False)
+        works.set()
+        await edge.takes_device("bad", with_model=False)
 
 
 async def test_a_loss_while_the_record_is_read_is_not_forgotten(api: Api) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from ipc import Message
@@ -26,12 +27,18 @@ from modules.common.kube import (
     WatchEvent,
 )
 from modules.common.kube.transport import Request, Transport
-from modules.common.sync import object_syncs, sync_form, takeovers, write_barrier
+from modules.common.sync import (
+    fenced_object_syncs,
+    object_syncs,
+    sync_form,
+    takeovers,
+    write_barrier,
+)
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.outlines import OutlineReflector
 from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, is_newer, label_of
 from modules.common.wire.generations import V1_23
-from modules.edgecontroller.downstream import registrations
+from modules.edgecontroller.downstream import node_updates, registrations
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from supervisor.api import ReplicasSettings
 from tests.support.waiting import eventually, until
@@ -405,6 +412,31 @@ async def test_what_was_decided_for_a_connection_is_not_sent_after_its_end(
     assert about_pods(await drain(replica)) == []
     await replica.connect(generation=V1_23)
     await replica.until("update", f"node/{NODE}/default/pod/p")
+
+
+async def test_a_row_that_cannot_be_written_delays_no_other_object_of_its_node(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook that fails refuses the one, and nobody waits until it works again."""
+    monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 3600.0)
+    monkeypatch.setattr(node_updates, "_AGAIN", 0.1)
+    send, works = Transport.send, asyncio.Event()
+    uids: set[str] = set()
+
+    async def failing(transport: Transport, request: Request) -> Any:
+        name = msgspec.json.decode(request.data or b"{}").get("metadata", {}).get("name", "")
+        if request.method == "POST" and name.rpartition(".")[2] in uids and not works.is_set():
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing)
+    uids.add((await replica.api.create(PODS, pod("a"), "default"))["metadata"]["uid"])
+    await replica.api.create(PODS, pod("b"), "default")
+    await drain(replica)
+    await replica.connect(generation=V1_23)
+    await replica.until("insert", f"node/{NODE}/default/pod/b")
+    works.set()
+    await replica.until("update", f"node/{NODE}/default/pod/a")
 
 
 async def test_an_answer_that_comes_when_a_deletion_is_decided_does_not_count(
