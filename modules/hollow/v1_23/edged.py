@@ -57,14 +57,18 @@ class Edged:
     async def run(self) -> None:
         """Run until cancelled; pods that are stored from before run again."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
             tasks.create_task(self._manager.run())
-            for key, value in list(self._meta.store.objects.items()):
-                if split(key)[1] == "pod" and isinstance(value, dict):
-                    self._pushed("insert", key, value)
-            await self._once_connected.wait()
-            tasks.create_task(self.node.run())
-            tasks.create_task(self.lease.run())
+            self._tasks = tasks
+            try:
+                for key, value in list(self._meta.store.objects.items()):
+                    if split(key)[1] == "pod" and isinstance(value, dict):
+                        self._pushed("insert", key, value)
+                await self._once_connected.wait()
+                tasks.create_task(self.node.run())
+                tasks.create_task(self.lease.run())
+                await asyncio.Event().wait()  # cancelled with all that runs
+            finally:
+                self._tasks = None
 
     def connected(self) -> None:
         """Register at the first connection."""
@@ -94,6 +98,8 @@ class Edged:
                 worker.update(pod)
                 return
             self._remove(key)
+        if self._tasks is None:  # it stops: the pod is stored, and runs when it is started again
+            return
         worker = PodWorker(
             key,
             pod,
@@ -104,7 +110,6 @@ class Edged:
             emit=self._emit,
             timing=self._timing,
         )
-        assert self._tasks is not None
         self._workers[key] = worker, self._tasks.create_task(worker.run())
 
     def _remove(self, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ipc import Message
 from modules.common.times import format_time, now
 from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
@@ -300,3 +302,19 @@ async def test_secrets_and_tokens_stay_out_of_events(
     shown = "".join(event.as_text() + event.as_json() for event in events)
     assert "aHVzaA==" not in shown
     assert "secret-token" not in shown
+
+
+async def test_a_pod_that_comes_while_the_edge_stops_is_stored(edge: HollowEdge) -> None:
+    """It runs when the edge is started again."""
+    task = edge._task
+    assert task is not None
+    task.cancel()
+    for number in range(50):  # at each turn of the loop, until the edge has stopped
+        message = Message.build(
+            "edgecontroller", "resource", "insert", f"default/pod/late-{number}", pod()
+        )
+        edge.meta.handle(message)
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert len([key for key in edge.meta.store.objects if "/late-" in key]) == 50
