@@ -195,7 +195,7 @@ class NodeEventHandler:
         if self._takeovers is None:
             self._serve(node, generation)
             return
-        self._state.connections[node] = False
+        self.connectivity.disconnected(node)  # what cloudhub answers may be of before
         self._updater.disconnected(node)  # nothing is in flight on the new connection
         load = None
         if self._own_pods is not None:

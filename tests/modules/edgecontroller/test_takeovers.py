@@ -478,6 +478,37 @@ async def test_an_answer_that_comes_when_a_deletion_is_decided_does_not_count(
     await replica.until("update", f"node/{NODE}/default/configmap/c")
 
 
+async def test_an_answer_of_before_a_node_has_connected_does_not_end_its_connection(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A controller that starts asks about all nodes, while they dial."""
+    load, is_reading, goes_on = FencedObjectSyncs.load_node, asyncio.Event(), asyncio.Event()
+
+    async def waits(syncs: FencedObjectSyncs, node: str) -> None:
+        if node == NODE:
+            is_reading.set()
+            await goes_on.wait()
+        await load(syncs, node)
+
+    monkeypatch.setattr(FencedObjectSyncs, "load_node", waits)
+    cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
+    await cloud.api.create(NODES, node())
+    await cloud.api.create(PODS, pod("p"), "default")
+    async with cloud.controller(record="objectsync"):
+        question = await cloud.hub.receive(timeout=5)
+        while not question.resource.endswith(f"/{NODE}"):
+            question = await cloud.hub.receive(timeout=5)
+        await cloud.connect(generation=V1_23)
+        await is_reading.wait()
+        await cloud.hub.send_resp(question.error("not connected"))
+        await cloud.connect(BARRIER, generation=V1_23)
+        later = await cloud.from_edge("query", f"default/node/{BARRIER}", node=BARRIER)
+        while (await cloud._receive()).parent_id != later.id:
+            pass
+        goes_on.set()
+        await cloud.until("insert", f"node/{NODE}/default/pod/p")
+
+
 async def test_what_ends_the_reading_of_a_record_is_reported(
     replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
