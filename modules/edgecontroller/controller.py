@@ -18,31 +18,22 @@ from modules.common.kube import (
     ready_meanwhile,
     synced,
 )
-from modules.common.replicas.election import Election
-from modules.common.replicas.report_fence import fence_of
-from modules.common.sync.gone_nodes import GoneNodes
 from modules.common.sync.journal import Item
 from modules.common.sync.record import Record
-from modules.common.sync.record_in_api import RecordInApi
-from modules.common.sync.sync_index import SyncIndex
-from modules.common.sync.takeovers import Takeovers
 from modules.common.until_stopped import until_stopped
 from modules.edgecontroller import messages
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
-from modules.edgecontroller.downstream.caches import PLACED, Caches
+from modules.edgecontroller.downstream.caches import Caches
 from modules.edgecontroller.downstream.node_reader import NodeReader
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from modules.edgecontroller.downstream.nodes import NodeEventHandler
-from modules.edgecontroller.downstream.own_pods import OwnPods
 from modules.edgecontroller.downstream.pods import PodEventHandler
-from modules.edgecontroller.downstream.record_in_api import record_in_api, sync_index, takeovers
 from modules.edgecontroller.downstream.services import EndpointsEventHandler, ServiceEventHandler
-from modules.edgecontroller.downstream.state import (
-    State,
-)
+from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.downstream.terminating import Terminating
 from modules.edgecontroller.node_lifecycle import Lifecycle
+from modules.edgecontroller.parts import Parts
 from modules.edgecontroller.telemetry import Telemetry
 from modules.edgecontroller.upstream.answers import Answers
 from modules.edgecontroller.upstream.authorization import Rights
@@ -105,9 +96,6 @@ class Controller:
         self._set_aside = SetAside(self._recorder, client.module)
         self._node_reader = NodeReader(client, self._state, self._set_aside)
         self._pods = PodEventHandler(self._state)
-        replica: Takeovers | None = None
-        own_pods: OwnPods | None = None
-        index: SyncIndex | None = None
         self._caches = Caches(
             client,
             self._state,
@@ -116,19 +104,14 @@ class Controller:
             namespace=self._namespace,
             resync=config.resync,
         )
-        self._replicas = replicas
-        if replicas.enabled:
-            own_pods = self._caches.keep_own(self._pods.handle)
-            self._state.is_replica, self._state.pods_known = True, own_pods.known
-            index = sync_index(client, self._set_aside, self._namespace, replicas.namespace)
-            replica = takeovers(client, self._state, index, self._unsure, own_pods.forget)
+        self._parts = self._make_parts(replicas)
         self._updater = NodeUpdater(
             self._state,
             self._cloudhub,
             self._set_aside,
             self._node_reader.add,
             read_whole=self._caches.read_whole,
-            weaken=replica.weaken if replica is not None else None,
+            takeovers=self._parts.takeovers,
         )
         self._nodes = NodeEventHandler(
             self._state,
@@ -136,8 +119,8 @@ class Controller:
             self._cloudhub,
             context,
             self._set_aside,
-            takeovers=replica,
-            own_pods=own_pods,
+            takeovers=self._parts.takeovers,
+            own_pods=self._parts.own_pods,
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
@@ -158,12 +141,7 @@ class Controller:
             client.health,
             self._set_aside,
         )
-        self._record_in_api: RecordInApi | Takeovers
-        if replica is None:
-            self._record_in_api = record_in_api(client, self._state, self._namespace)
-        else:
-            self._record_in_api = replica
-        self._reflectors = self._make_reflectors(own_pods, index)
+        self._reflectors = self._make_reflectors()
         self.telemetry = Telemetry(
             context,
             client,
@@ -172,7 +150,7 @@ class Controller:
             self._updater,
             self._upstream,
             self._cloudhub,
-            self._record_in_api,
+            self._parts.record_in_api,
         )
 
     async def run(self) -> None:
@@ -188,14 +166,14 @@ class Controller:
             # The listed objects stay: keep the garbage collector from scanning them again.
             gc.freeze()
             if self._config.record == "objectsync":
-                opening = self._record_in_api.open()
+                opening = self._parts.record_in_api.open()
                 await ready_meanwhile(opening, self._context, "reading what nodes have")
-                tasks.create_task(self._record_in_api.run())
+                tasks.create_task(self._parts.record_in_api.run())
             self._nodes.go_live()
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._lifecycle.run())
-            if self._replicas.enabled:
-                tasks.create_task(self._lead())
+            if self._parts.lead is not None:
+                tasks.create_task(self._parts.lead())
             tasks.create_task(self._node_reader.run())
             tasks.create_task(self._updater.run())
             tasks.create_task(self._upstream.run(self._context.take))
@@ -205,16 +183,30 @@ class Controller:
             tasks.create_task(self._flush_record())
             self._context.ready()
 
-    async def _lead(self) -> None:
-        """Take part in the election of the leader, and do its work: what is left of gone nodes."""
-        replicas = self._replicas
-        gone = GoneNodes(self._client, replicas.namespace, self._namespace, self._nodes.has_node)
-        await Election(self._client, replicas, "edgecontroller").run(gone.run)
+    def _make_parts(self, replicas: ReplicasSettings) -> Parts:
+        if not replicas.enabled:
+            return Parts.single(
+                self._client,
+                self._state,
+                self._caches,
+                self._pods.handle,
+                namespace=self._namespace,
+            )
+        return Parts.replica(
+            self._client,
+            self._state,
+            self._caches,
+            self._pods.handle,
+            namespace=self._namespace,
+            set_aside=self._set_aside,
+            replicas=replicas,
+            on_foreign=self._unsure,
+        )
 
     def _make_rows(self, answers: Answers) -> Rows:
         client, state = self._client, self._state
         rights = Rights(state, client)
-        reports = ReportPatcher(client, fence_of(client, self._replicas))
+        reports = ReportPatcher(client, self._parts.fence)
         return rows(
             Handlers(
                 Calls(answers, client.health),
@@ -235,18 +227,16 @@ class Controller:
             )
         )
 
-    def _make_reflectors(
-        self, own_pods: OwnPods | None, index: SyncIndex | None
-    ) -> list[Reflector]:
-        state, reflect = self._state, self._caches.reflect
+    def _make_reflectors(self) -> list[Reflector]:
+        state, parts, reflect = self._state, self._parts, self._caches.reflect
         selector = self._config.edge_node_selector
         return [
             reflect(messages.NODE, self._nodes.handle, store=state.nodes, label_selector=selector),
-            own_pods or reflect(messages.POD, self._pods.handle, field_selector=PLACED),
-            *self._caches.configuration(),
+            parts.pods,
+            *parts.configuration,
             reflect(messages.SERVICE, ServiceEventHandler(state).handle),
             reflect(messages.ENDPOINTS, EndpointsEventHandler(state).handle),
-            *(index.reflectors if index is not None else ()),
+            *parts.sync_index,
         ]
 
     def _unsure(self, node: str, item: Item) -> None:

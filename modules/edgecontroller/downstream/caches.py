@@ -18,7 +18,7 @@ from modules.edgecontroller.objects import RESOURCES, keeping
 _CONFIGURATION: Final = (messages.CONFIGMAP, messages.SECRET)
 
 #: Selects the pods that are bound to a node.
-PLACED: Final = "spec.nodeName!="
+_PLACED: Final = "spec.nodeName!="
 
 Kind = TypeVar("Kind", bound=Reflector)
 Handle = Callable[[WatchEvent], None]
@@ -50,15 +50,23 @@ class Caches:
         """Return the reflector of all objects of a type."""
         return self._make(Reflector, type_, handle, **options)
 
+    def pods(self, handle: Handle) -> Reflector:
+        """Return the reflector of all pods that are bound to a node."""
+        return self.reflect(messages.POD, handle, field_selector=_PLACED)
+
+    def own_pods(self, handle: Handle) -> OwnPods:
+        """Return the reflector of the pods of a replica's nodes."""
+        return self._make(OwnPods, messages.POD, handle, field_selector=_PLACED)
+
     def configuration(self) -> list[Reflector]:
-        """Return the reflectors of ConfigMaps and Secrets, of all or those of `keep_own`."""
-        return [*self._own.values()] or [
+        """Return the reflectors of all ConfigMaps and Secrets."""
+        return [
             self.reflect(type_, ConfigurationEventHandler(self._state, type_).handle)
             for type_ in _CONFIGURATION
         ]
 
-    def keep_own(self, handle_pod: Handle) -> OwnPods:
-        """Keep what the nodes of a replica need; return the reflector of pods."""
+    def own_configuration(self) -> list[Reflector]:
+        """Return those that have whole what a replica's nodes need, and outlines of the others."""
         for type_ in _CONFIGURATION:
             handler = ConfigurationEventHandler(self._state, type_)
             self._own[type_] = self._make(
@@ -71,7 +79,7 @@ class Caches:
                 on_read=handler.read,
             )
         self._state.locations.on_unneeded = self._reduce
-        return self._make(OwnPods, messages.POD, handle_pod, field_selector=PLACED)
+        return [*self._own.values()]
 
     def read_whole(self, item: Item) -> None:
         """Have an object read of which a replica has an outline, and which it needs."""

@@ -8,7 +8,6 @@ from ipc import Message
 from modules.common.kube import Object
 from modules.common.sync.journal import Item
 from modules.common.sync.record import EVERY_NODE
-from modules.common.wire.generations import V1_23
 from modules.edgecontroller import messages
 from modules.edgecontroller.downstream.due import Pending, Target
 from modules.edgecontroller.downstream.state import FOR_EVERY_NODE, LISTED, State, list_of
@@ -48,7 +47,7 @@ class Decisions:
             return []
         if target.type in messages.KEPT_BY_NODES and self._waits(target):
             return []
-        if state.generations.get(target.node) == V1_23:
+        if state.is_of_today(target.node):
             return self._decide_today(target, pending)
         if target.type == NODE:
             return []
@@ -71,7 +70,7 @@ class Decisions:
 
     def form(self, node: str) -> Callable[[str, Object], Object]:
         """Return the function that makes of a cached object what a node gets."""
-        return for_v1_23 if self._state.generations.get(node) == V1_23 else for_v1_1
+        return for_v1_23 if self._state.is_of_today(node) else for_v1_1
 
     def has_seen(self, target: Target) -> bool:
         """Whether a node has acknowledged the present state of a target."""

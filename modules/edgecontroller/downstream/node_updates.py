@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from ipc import Message, MessageTooLarge
 from modules.common.kube import Object, SetAside, Subject, Unreachable, reference
 from modules.common.sync.journal import Item
 from modules.common.sync.record import DENIED, EVERY_NODE
-from modules.common.wire.generations import V1_23
+from modules.common.sync.takeovers import Takeovers
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.downstream.decisions import Decisions, holder_of, whole_of
 from modules.edgecontroller.downstream.due import Pending, Target
@@ -52,7 +52,6 @@ _KEPT = 5.0
 #: Seconds until a message is decided again whose row could not be written.
 _AGAIN = 5.0
 
-Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[tuple[str, Item]]]]
 Decided = tuple[Target, Pending, list[Message]]
 
 log = logging.getLogger(__name__)
@@ -69,14 +68,14 @@ class NodeUpdater:
         read_node: Callable[[str], None] = lambda _: None,
         *,
         read_whole: Callable[[Item], None] = lambda _: None,
-        weaken: Weaken | None = None,
+        takeovers: Takeovers | None = None,
     ) -> None:
         """Set up; `read_node` and `read_whole` are those of Decisions.
 
-        With several replicas, `weaken` writes rows of the record in the API before messages are
-        sent, and returns those with which that has failed.
+        With several replicas, `takeovers` writes rows of the record to the API before messages
+        about them are sent.
         """
-        self._weaken = weaken
+        self._takeovers = takeovers
         self._state = state
         self._cloudhub = cloudhub
         self._set_aside = set_aside
@@ -100,8 +99,8 @@ class NodeUpdater:
             decided = [(*each, self._prepare(*each)) for each in batch]
             self._decided = {target for target, _, made in decided if made}
             self._state.record.commit()
-            if self._weaken:
-                decided = await self._recorded(self._weaken, decided)
+            if self._takeovers is not None:
+                decided = await self._recorded(self._takeovers, decided)
             for number, (target, pending, made) in enumerate(decided, 1):
                 if target.node not in self._ended:
                     await self._send(target, pending, made)
@@ -110,9 +109,9 @@ class NodeUpdater:
                 if number % _TURN == 0:
                     await asyncio.sleep(0)  # a send that finds room does not yield to other tasks
 
-    async def _recorded(self, weaken: Weaken, decided: list[Decided]) -> list[Decided]:
+    async def _recorded(self, takeovers: Takeovers, decided: list[Decided]) -> list[Decided]:
         """Return what can be sent, since the record in the API has it; the rest is due later."""
-        late = await weaken(
+        late = await takeovers.weaken(
             row for target, _, made in decided if made for row in self._rows_of(target)
         )
         sent = []
@@ -173,13 +172,10 @@ class NodeUpdater:
 
     def _send_successor(self, target: Target) -> None:
         """Make due the object that now has the name of one that an edge of today has deleted."""
-        if not self._is_of_today(target.node) or target.type not in self._state.stores:
+        if not self._state.is_of_today(target.node) or target.type not in self._state.stores:
             return
         if self._state.desired(target):
             self._state.due.mark(target)
-
-    def _is_of_today(self, node: str) -> bool:
-        return self._state.generations.get(node) == V1_23
 
     def refused(self, target: Target, message_id: str, reason: str) -> None:
         """Schedule a message that a node could not handle to be sent again.
@@ -198,7 +194,7 @@ class NodeUpdater:
         the answer get lost, the object is sent when the node connects the next time.
         """
         record = self._state.record
-        if self._is_of_today(target.node) and record.seen(target.node, target.item):
+        if self._state.is_of_today(target.node) and record.seen(target.node, target.item):
             record.acknowledge(target.node, target.item, "")
 
     async def answered(self, target: Target, obj: Object) -> None:
@@ -206,11 +202,13 @@ class NodeUpdater:
 
         Raises Unreachable if one of several replicas cannot write that in time.
         """
-        if not self._is_of_today(target.node):
+        if not self._state.is_of_today(target.node):
             self._unacknowledged.remove(target)
         self._state.record.tell(target.node, target.item, uid_of(obj))
         self._state.record.commit()
-        if self._weaken and await self._weaken([(target.node, target.item)]):
+        if self._takeovers is None:
+            return
+        if await self._takeovers.weaken([(target.node, target.item)]):
             raise Unreachable("what the node has could not be written in time")
 
     def denied(self, target: Target) -> None:
@@ -223,7 +221,7 @@ class NodeUpdater:
         state, node = self._state, target.node
         if target.type not in state.stores or not state.reachable(node):
             return
-        if self._is_of_today(node):
+        if self._state.is_of_today(node):
             return
         rows = state.record.items(node)
         noted = sum(row.uid == DENIED for row in rows.values())

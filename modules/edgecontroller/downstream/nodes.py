@@ -121,7 +121,7 @@ class NodeEventHandler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._close_sessions())
             if self._takeovers is None:
-                tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self.has_node))
+                tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self._state.has_node))
             tasks.create_task(self._tell_what_is_lost())
 
     async def _tell_what_is_lost(self) -> None:
@@ -178,14 +178,10 @@ class NodeEventHandler:
             return True
         return all(answer.operation != OP_ERROR for answer in answers)
 
-    def has_node(self, node: str) -> bool:
-        """Whether there is a Node of a name, as far as is known here."""
-        return ("", node) in self._state.nodes
-
     async def _close_sessions(self) -> None:
         while True:
             node = await self._deleted.get()
-            if not self.has_node(node):
+            if not self._state.has_node(node):
                 await self._cloudhub.send(change(DELETED, f"{message_resource.NODE}/{node}", None))
 
     def connected(self, node: str, generation: str) -> None:

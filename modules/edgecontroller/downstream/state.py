@@ -107,9 +107,23 @@ class State:
         """Invalidate what was computed from the stores, one of which has changed."""
         self._computed.clear()
 
+    def has_node(self, node: str) -> bool:
+        """Whether there is a Node of a name, as far as is known here."""
+        return ("", node) in self.nodes
+
+    def is_of_today(self, node: str) -> bool:
+        """Whether a node's edge is known to be one of today."""
+        return self.generations.get(node) == V1_23
+
+    def found_of_today(self, nodes: set[str]) -> None:
+        """Note nodes that have ObjectSyncs: of a single cloudcore no other edges have them."""
+        for node in nodes - self.record.generations().keys():
+            self.record.set_generation(node, V1_23)
+        self.generations.update(self.record.generations())
+
     def reachable(self, node: str) -> bool:
         """Whether to send to a node: an edge node that is not known to be disconnected."""
-        return ("", node) in self.nodes and self.connections.get(node, True)
+        return self.has_node(node) and self.connections.get(node, True)
 
     def reachable_nodes(self) -> Iterator[str]:
         return (name for _, name in self.nodes if self.connections.get(name, True))
@@ -215,7 +229,7 @@ class State:
             *((POD, *key) for key in self.locations.pods_on(node)),
             *(item for item in told if item[0] in self.stores),
         ]
-        if self.generations.get(node) == V1_23:
+        if self.is_of_today(node):
             self.unrecorded_nodes.discard(node)  # it stores an insert as it does an update
             self._mark_items(node, [node_item(node), *items], unless_seen=unless_seen)
             return

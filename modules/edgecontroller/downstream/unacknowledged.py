@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from modules.common.sync import window
 from modules.common.sync.journal import Item
 from modules.common.sync.window import Window
-from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream.due import Target
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.metrics import MESSAGES_RESENT
@@ -46,7 +45,7 @@ class Unacknowledged:
 
     def room(self, node: str) -> int:
         """Return how many more messages a node takes now."""
-        if self._state.generations.get(node) != V1_23:
+        if not self._state.is_of_today(node):
             return sys.maxsize
         known = self._windows.get(node)
         return known.room if known else window.WINDOW
@@ -60,7 +59,7 @@ class Unacknowledged:
                 on_late=partial(self._was_late, node),
                 on_room=partial(self._state.due.resume, node),
             )
-        if self._state.generations.get(node) != V1_23:
+        if not self._state.is_of_today(node):
             self._windows[node].add_untimed(target.item, sent)
         elif self._windows[node].add(target.item, sent):
             MESSAGES_RESENT.inc()
