@@ -121,15 +121,23 @@ class FencedObjectSyncs(ObjectSyncs):
         await self._index.catch_up()
         found: defaultdict[Item, dict[str, Row]] = defaultdict(dict)
         keys: set[SyncKey] = set()
+        read_anew: list[tuple[SyncKey, Object]] = []
         for obj in self._index.of_node(node):
             read = self._parse(obj)
             if read is None:
                 continue
             key, item, _ = read
             with suppress(NotFound):  # it was deleted since
-                row = await self._read_row(obj, key, item, record.row(node, item))
+                row = self._known_row(obj, key, record.row(node, item))
+                if row is None:
+                    present = await self._read_row(obj, key)
+                    read_anew.append((key, present))
+                    row = self._row_of(present, key, item)
                 found[item][row.uid] = row
                 keys.add(key)
+        # Not before all is read: after a failure, what the record has would be taken for known.
+        for key, obj in read_anew:
+            self._learn(key, obj, _version_in(obj), _sent_in(obj))
         self._forget_others(node, keys)
         rows = {}
         for item, by_uid in found.items():
@@ -291,24 +299,29 @@ class FencedObjectSyncs(ObjectSyncs):
         self._learn(key, obj, read[2] if read else "", _sent_in(obj))
         self._on_foreign(key.node, item)
 
-    async def _read_row(self, obj: Object, key: SyncKey, item: Item, before: Row | None) -> Row:
-        """Return the row that an ObjectSync says; one without a version is written anew.
+    def _known_row(self, obj: Object, key: SyncKey, before: Row | None) -> Row | None:
+        """Return the row of the record if it says more than its ObjectSync.
 
-        If nobody has written it since this replica did, the row that is known says more.
+        It does if nobody has written that since this replica did, unless it has no version.
         """
-        is_weak = _version_in(obj) in _WEAK
-        is_known = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
-        if is_known and not is_weak and before and before.uid == key.uid:
-            return before
-        if is_weak and key.node != EVERY_NODE:
+        is_ours = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
+        is_sure = is_ours and _version_in(obj) not in _WEAK
+        return before if is_sure and before and before.uid == key.uid else None
+
+    async def _read_row(self, obj: Object, key: SyncKey) -> Object:
+        """Return an ObjectSync of the index as it is; one without a version is written anew."""
+        if _version_in(obj) in _WEAK and key.node != EVERY_NODE:
             obj = await self._take(key, obj)
         if is_shortened(obj):
             obj = await self._client.get(key.resource, key.name, key.namespace or None)
-        version, sent = _version_in(obj), _sent_in(obj)
-        self._learn(key, obj, version, sent)
         self._wanted.pop(key, None)
+        return obj
+
+    def _row_of(self, obj: Object, key: SyncKey, item: Item) -> Row:
+        """Return the row that an ObjectSync says."""
+        version = _version_in(obj)
         seen = "" if version in _WEAK else seen_of(item, version)
-        return Row(key.uid, seen, self._payload(sent), in_second=True)
+        return Row(key.uid, seen, self._payload(_sent_in(obj)), in_second=True)
 
     async def _take(self, key: SyncKey, obj: Object) -> Object:
         """Write an ObjectSync anew and return it, or as it was if this one alone is refused."""

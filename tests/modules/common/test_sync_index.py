@@ -34,6 +34,7 @@ from modules.common.kube import (
 from modules.common.pki.certificates import Pki
 from modules.common.sync import write_barrier
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
+from modules.common.sync.journal import Row
 from modules.common.sync.record import EVERY_NODE, Record
 from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, name_of, read_sync
 from modules.common.sync.sync_index import CompactSyncs, SyncIndex, is_shortened
@@ -476,3 +477,35 @@ def _kept(key: Key, version: str) -> Object:
         metadata["namespace"] = namespace
     spec = {"objectAPIVersion": "v1", "objectKind": "Pod", "objectName": "p"}
     return {"metadata": metadata, "spec": spec, "status": {"objectResourceVersion": version}}
+
+
+async def test_a_row_of_a_reading_that_has_failed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the record would be taken for what has been read, and it is older."""
+    changed, weak = sync("u-1", resourceVersion="2"), sync("u-2", resourceVersion="3")
+    weak["status"]["objectResourceVersion"] = "0"
+    index = await indexed(changed, weak)
+    failures = [Unreachable("no answer")]
+
+    async def patch(*_: Any) -> Object:
+        for failure in failures[:1]:
+            failures.clear()
+            raise failure
+        return weak
+
+    async def catch_up() -> None:
+        """Nothing is written."""
+
+    client = cast("KubeClient", SimpleNamespace(module="x", patch=patch))
+    monkeypatch.setattr(index, "catch_up", catch_up)
+    item = ("pod", "default", "pod-u-1")
+    with closing(Record(tmp_path / "record.jsonl")) as record:
+        record.put(NODE, item, Row("u-1", seen="hash@4"))  # of before another replica had the node
+        syncs = FencedObjectSyncs(
+            client, record, {"pod": PODS}, index, lambda _: True, on_foreign=lambda *_: None
+        )
+        with pytest.raises(Unreachable):
+            await syncs.load_node(NODE)
+        await syncs.load_node(NODE)
+        assert record.seen(NODE, item) == "7"
