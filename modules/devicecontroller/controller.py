@@ -30,7 +30,7 @@ from modules.common.kube import (
 )
 from modules.common.replicas.report_fence import fence_of
 from modules.common.sync.journal import Item
-from modules.common.sync.record import Record
+from modules.common.sync.record import DROP_INTERVAL, Record
 from modules.common.sync.record_in_api import RecordInApi
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.crds import Definitions
@@ -199,6 +199,7 @@ class _Controller:
                 self._work(),
                 self._recorder.run(),
                 self._retry_after_outages(),
+                self._forget_gone(),
             )
             work = [tasks.create_task(part) for part in parts]
             await self._context.stopped()
@@ -316,6 +317,13 @@ class _Controller:
             self._alpha.retry_now()
             self._beta.retry_now()
             self._writer.queue.retry_now()
+
+    async def _forget_gone(self) -> None:
+        """Forget the connections of nodes that are gone, until cancelled."""
+        while True:
+            await asyncio.sleep(DROP_INTERVAL)
+            for node in self._edges.forget_gone():
+                self._alpha.node_sync.forget(node)
 
     def _node_changed(self, event: WatchEvent) -> None:
         self._alpha.node_changed(event)

@@ -133,6 +133,17 @@ class Edges:
             and not self._connectivity.is_asking(node)
         )
 
+    def forget_gone(self) -> list[str]:
+        """Forget that nodes without a Node are not connected, and return these nodes."""
+        gone = [
+            node
+            for node, is_connected in self._connections.items()
+            if not is_connected and ("", node) not in self._nodes
+        ]
+        for node in gone:
+            self._connectivity.forget(node)
+        return gone
+
     async def ask(self, nodes: Iterable[str]) -> None:
         """Serve questions until cancelled, and ask about these nodes first."""
         running = asyncio.create_task(self._connectivity.run())

@@ -82,6 +82,12 @@ class Connectivity:
         self._cancel_request(node)
         self._connections[node] = False
 
+    def forget(self, node: str) -> None:
+        """Forget a node that is gone; nothing is known of its connection then."""
+        self.disconnected(node)
+        self._connections.pop(node, None)
+        self._heard.pop(node, None)
+
     def heard_from(self, node: str) -> None:
         """Count a node that has sent a message as connected, if its state is unknown."""
         self._connections.setdefault(node, True)

@@ -22,7 +22,7 @@ from modules.common.kube import (
     reference,
 )
 from modules.common.sync.connectivity import Connectivity
-from modules.common.sync.record import drop_rows_of_gone_nodes
+from modules.common.sync.record import DROP_INTERVAL, drop_rows_of_gone_nodes
 from modules.common.sync.takeovers import Takeovers
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.cloudhub_client import CloudHubClient
@@ -123,6 +123,25 @@ class NodeEventHandler:
             if self._takeovers is None:
                 tasks.create_task(drop_rows_of_gone_nodes(self._state.record, self._state.has_node))
             tasks.create_task(self._tell_what_is_lost())
+            tasks.create_task(self._forget_gone())
+
+    async def _forget_gone(self) -> None:
+        while True:
+            await asyncio.sleep(DROP_INTERVAL)
+            self.forget_gone()
+
+    def forget_gone(self) -> None:
+        """Forget the nodes that have no Node and are not connected, but for the record of each."""
+        state = self._state
+        for node in [*{**state.connections, **state.generations}]:
+            is_read = self._takeovers is not None and self._takeovers.is_reading(node)
+            if state.has_node(node) or state.connections.get(node) or is_read:
+                continue
+            self.connectivity.forget(node)
+            self.registrations.forget(node)
+            state.forget(node)
+            if self._takeovers is not None:
+                state.record.set_generation(node, "")  # whoever has it next learns it anew
 
     async def _tell_what_is_lost(self) -> None:
         """Tell DeviceController too which nodes may have lost their database, once it takes it."""

@@ -52,6 +52,11 @@ class Registrations:
         self._state.sent_own_node.discard(node)
         self._state.node_held_until[node] = time.monotonic() + HOLD
 
+    def forget(self, node: str) -> None:
+        """Forget a node that is gone."""
+        self._found.pop(node, None)
+        self._repaired.discard(node)
+
     def registered(self, node: str, namespace: str, *, exists: bool) -> bool:
         """Handle an insert, which is to be answered: `exists` if there was a Node.
 

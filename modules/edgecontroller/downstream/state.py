@@ -121,6 +121,19 @@ class State:
             self.record.set_generation(node, V1_23)
         self.generations.update(self.record.generations())
 
+    def forget(self, node: str) -> None:
+        """Forget all but the record of a node that is gone."""
+        by_node: tuple[dict[str, Any], ...] = (
+            self.connections,
+            self.generations,
+            self.whole_nodes,
+            self.node_held_until,
+        )
+        for known in by_node:
+            known.pop(node, None)
+        for nodes in (self.reads_own_node, self.sent_own_node, self.unrecorded_nodes):
+            nodes.discard(node)
+
     def reachable(self, node: str) -> bool:
         """Whether to send to a node: an edge node that is not known to be disconnected."""
         return self.has_node(node) and self.connections.get(node, True)

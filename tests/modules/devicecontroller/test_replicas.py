@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,8 +21,9 @@ from modules.common.sync import fenced_object_syncs
 from modules.common.sync.connectivity import REQUEST_EXIST
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.sync_form import SENT
-from modules.common.wire.generations import V1_1, tell
+from modules.common.wire.generations import V1_1, V1_23, tell
 from modules.devicecontroller import upstream
+from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import node_updates
 from supervisor.api import KubernetesSettings
@@ -507,3 +508,17 @@ async def test_conditions_go_on_after_the_leader(api: Api) -> None:
             await make_model(api)
         await make_device(api)
         await api.until(DEVICES_V1BETA1, LED, "default", lambda found: accepted(found) != "")
+
+
+def test_of_nodes_that_are_gone_no_connection_is_kept() -> None:
+    """Where edges come and go, each with a new name, they would become ever more."""
+    nodes = {("", "here"): {"metadata": {"name": "here"}}}
+    edges = Edges(cast("Any", None), {}, nodes, lambda _: None, on_connected=lambda *_: None)
+    for node in ("here", "gone", "connected"):
+        edges.connected(node, V1_23)
+    for node in ("here", "gone"):
+        edges.disconnected(node)
+    assert edges.forget_gone() == ["gone"]
+    assert list(edges._connections) == ["here", "connected"]
+    assert list(edges._connectivity._heard) == ["here", "connected"]
+    assert list(edges._generations) == ["connected"]

@@ -107,3 +107,30 @@ async def test_devicecontroller_is_told_of_a_lost_database_when_it_runs_again(
         async with asyncio.timeout(10):
             await told.wait()
         assert (stopped, bench.controller._nodes._lost) == (0, {})
+
+
+def _keeps(part: object, name: str) -> list[str]:
+    """Return the attributes with a dict or a set that has a name among its keys."""
+    kept = ((key, value) for key, value in vars(part).items() if isinstance(value, dict | set))
+    return [key for key, value in kept if name in value]
+
+
+async def test_of_a_node_that_is_gone_nothing_is_kept_but_its_record(tmp_path: Path) -> None:
+    """Where edges come and go, each with a new name, they would become ever more."""
+    async with running(tmp_path, generation=V1_23) as bench:
+        found = node("gone")
+        bench.feed(NODES, found)
+        handler = bench.controller._nodes
+        handler.connected("gone", V1_23)
+        handler.heard_from("gone")
+        for _ in range(2):
+            handler.registrations.registered("gone", "null", exists=True)
+        await bench.settle()
+        handler.disconnected("gone")
+        parts = (handler, handler.registrations, handler.connectivity, handler._state)
+        handler.forget_gone()
+        assert _keeps(handler.connectivity, "gone") == ["_connections", "_heard"]
+        bench.feed(NODES, found, "DELETED")
+        handler.forget_gone()
+        assert [_keeps(part, "gone") for part in parts] == [[], [], [], []]
+        assert handler._state.connections == {NODE: True}

@@ -146,6 +146,10 @@ class NodeSync:
         elif node not in self._requests:
             self.queue.discard_later(node)
 
+    def forget(self, node: str) -> None:
+        """Forget the connection of a node that is gone."""
+        self._connected.pop(node, None)
+
     def _put_aside(self, item: DeviceSlot | str, error: Exception) -> None:
         """Set aside a device, or the requests of a node, which are not answered then."""
         if isinstance(item, DeviceSlot):
