@@ -23,7 +23,14 @@ from modules.common.kube import (
     Resource,
     SetAside,
 )
-from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, node_of, read_sync
+from modules.common.sync.sync_form import (
+    CONTROLLER_LABEL,
+    SENT,
+    UNSEEN,
+    node_of,
+    number_of,
+    read_sync,
+)
 from modules.common.sync.write_barrier import WriteBarrier, is_barrier
 
 #: Characters of what else was sent of an object up to which it is kept; more is to be read.
@@ -112,6 +119,10 @@ class _Share(Reflector):
         self._barrier = barrier
         self._is_behind = asyncio.Event()
         barrier.on_behind = self._is_behind.set
+        self._newest = 0
+        """the latest version of an object that has been shown"""
+        self._shown = 0
+        """while all are listed: the same before that"""
 
     async def catch_up(self) -> None:
         await self.synced()
@@ -135,13 +146,42 @@ class _Share(Reflector):
         if not watching.cancelled():
             watching.result()
 
+    async def _list(self) -> None:
+        self._shown, self._newest = self._newest, 0
+        try:
+            await super()._list()
+        except BaseException:
+            self._newest = self._shown
+            raise
+        finally:
+            self._shown = 0
+
     def _put(self, key: Key, obj: Object) -> None:
+        version = number_of(obj["metadata"]["resourceVersion"])
+        self._newest = max(self._newest, version)
+        if version <= self._shown:
+            obj = self._listed_again(key, obj)
         if self.aside:
             super()._put(key, obj)
         else:
             self.store[key] = obj  # whatever was there
         if is_barrier(obj):
             self._barrier.seen(obj)
+
+    def _listed_again(self, key: Key, obj: Object) -> Object:
+        """Return a listed object that is older than what was shown.
+
+        If it is not as it was shown, the API was restored from a backup, and its node may have
+        something else now: the version is not sure.
+        """
+        known, version = self.store.get(key), obj["metadata"]["resourceVersion"]
+        is_same = known is not None and known["metadata"]["resourceVersion"] == version
+        return known if known and is_same else _unsure(obj)
+
+
+def _unsure(obj: Object) -> Object:
+    """Return an ObjectSync as one of which the version is not sure."""
+    return obj if is_barrier(obj) else {**obj, "status": {"objectResourceVersion": UNSEEN}}
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

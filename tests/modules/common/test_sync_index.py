@@ -329,6 +329,33 @@ async def test_after_a_restore_of_the_api_an_earlier_version_is_waited_for() -> 
         world.asked.clear()
 
 
+async def test_what_a_restored_api_says_otherwise_than_before_is_not_sure() -> None:
+    """A node may have acknowledged something later, or have deleted what is there again."""
+
+    def versions(world: World) -> dict[str, str]:
+        found = [read_sync(obj) for obj in world.index.of_node(NODE)]
+        return {each.name: each.version for each in found if each}
+
+    async with running() as world:
+        for name in ("same", "older", "deleted"):
+            world.change(name)
+        same, copy = world.objects["default", name_of(NODE, "same")], dict(world.objects)
+        world.change("older")
+        world.delete("deleted")
+        world.expire()
+        await world.settle()
+        assert versions(world) == {"pod-same": "7", "pod-older": "7"}
+        world.objects = copy
+        world.expire()
+        await world.settle()
+        assert versions(world) == {"pod-same": "7", "pod-older": "0", "pod-deleted": "0"}
+        assert world.objects["default", name_of(NODE, "same")] is same
+        world.change("older")  # as who sends it anew does when it is acknowledged
+        world.expire()
+        await world.settle()
+        assert versions(world) == {"pod-same": "7", "pod-older": "7", "pod-deleted": "0"}
+
+
 async def test_a_watch_that_shows_nothing_is_an_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
