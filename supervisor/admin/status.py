@@ -83,6 +83,10 @@ class Status(msgspec.Struct, frozen=True):
     started_at: str
     data_dir: str
     """empty for clients that may not read logs"""
+    config: str | None
+    """the file of `--config`; none, too, for clients that may not read logs"""
+    sets: list[str]
+    """the KEY=VALUE of each `--set`; none for clients that may not read logs"""
     uptime_seconds: float
     """on the monotonic clock, as for each module: setting the machine's clock does not change it"""
     state: str
@@ -96,11 +100,14 @@ def render(fleet: Fleet) -> Status:
     """Return the status document of this moment."""
     units = fleet.units.values()
     letters = fleet.dead_letters.counts()
+    sources = fleet.configuration.sources
     return Status(
         version=version.current(),
         pid=os.getpid(),
         started_at=timestamp(fleet.started_at),
         data_dir=str(fleet.paths.data_dir),
+        config=str(sources.path) if sources.path else None,
+        sets=list(sources.sets),
         uptime_seconds=round(time.monotonic() - fleet.began, 3),
         state=overall_state(fleet),
         modules=[
@@ -138,7 +145,7 @@ def without_traces(status: Status) -> Status:
         else module
         for module in status.modules
     ]
-    return replace(status, data_dir="", modules=modules)
+    return replace(status, data_dir="", config=None, sets=[], modules=modules)
 
 
 def timestamp(seconds: float) -> str:

@@ -7,6 +7,7 @@ others: none is ignored. That holds for the commands of other packages, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -61,6 +62,25 @@ class Globals:
             return self.load_again()
         except ConfigError as error:
             raise FaultyConfiguration(error) from error
+
+    def load_running(self) -> Configuration:
+        """Load the configuration of the running cloudcore, if there is one and none is given."""
+        from supervisor import client
+
+        with suppress(client.NotRunning, client.AdminError, paths.PathError):
+            self.take_sources(client.request(self.paths().admin_socket, "GET", "/status"))
+        return self.load()
+
+    def take_sources(self, status: dict[str, Any]) -> None:
+        """Take the --config and --set that the running cloudcore was started with, by its status.
+
+        Those that are given to this command, and a cloudcore with another data directory, count
+        more. So does an older cloudcore that is still running, and does not say them.
+        """
+        given = self.given.keys() & {"config", "set"}
+        if not given and "sets" in status and status["data_dir"] == str(self.data_dir):
+            self.config = Path(status["config"]) if status["config"] else None
+            self.sets = status["sets"]
 
     def load_again(self) -> Configuration:
         """Load the configuration from the same sources; raises ConfigError."""

@@ -52,6 +52,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What a configuration was read from, besides the defaults and the environment."""
+
+    path: Path | None
+    """the file of `--config`, absolute"""
+    sets: tuple[str, ...]
+    """the KEY=VALUE of each `--set`"""
+
+
+@dataclass(frozen=True)
 class ModuleSpec:
     """One installed module, as configured."""
 
@@ -75,6 +85,7 @@ class Configuration:
     replicas: ReplicasSettings
     modules: tuple[ModuleSpec, ...]
     layers: Layers
+    sources: Sources
 
     @property
     def max_deliveries(self) -> int:
@@ -122,7 +133,8 @@ def load(
     found: list[Fault] = []
     layers = _read(Path(path) if path else None, sets, environ, found)
     loading = _Loading(layers, installed.find() if modules is None else modules, found)
-    configuration = loading.configuration(Path(path).parent if path else Path())
+    sources = Sources(Path(path).absolute() if path else None, tuple(sets))
+    configuration = loading.configuration(Path(path).parent if path else Path(), sources)
     if found or configuration is None:
         raise ConfigError(found)
     return configuration
@@ -156,7 +168,7 @@ class _Loading:
         self.modules = modules
         self.faults = found
 
-    def configuration(self, directory: Path) -> Configuration | None:
+    def configuration(self, directory: Path, sources: Sources) -> Configuration | None:
         for name in self.layers.tree:
             if name not in _TABLES:
                 self.faults.append(faults.unknown(self.layers, (name,), _TABLES, "table"))
@@ -180,6 +192,7 @@ class _Loading:
             replicas,
             tuple(modules),
             self.layers,
+            sources,
         )
 
     def _admin(self, directory: Path) -> AdminTable | None:

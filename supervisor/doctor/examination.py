@@ -21,13 +21,16 @@ _OWN: Final = "cloudcore"
 
 
 def sections(
-    load: Callable[[], Configuration], source: str, paths: Paths, command: Command
+    load: Callable[[], Configuration],
+    source: str,
+    paths: Paths,
+    cloudcore: RunningCloudcore,
+    command: Command,
 ) -> Sections:
     """Return the checks by section. With a faulty configuration, those that need none.
 
     `load` raises ConfigError; `source` names the configuration; `command` makes command lines.
     """
-    cloudcore = RunningCloudcore(paths)
     try:
         configuration = load()
     except ConfigError as error:
@@ -50,6 +53,7 @@ def sections(
             cloudcore,
             [spec.name for spec in configuration.modules],
             [spec.name for spec in specs],
+            command,
         ),
         *ports.checks(configuration, settings, cloudcore),
     ]

@@ -83,7 +83,12 @@ def checks(running: RunningCloudcore, paths: Paths, command: Callable[..., str])
     return [Check("the running cloudcore", look), Check("the dead letters", dead_letters)]
 
 
-def compare(running: RunningCloudcore, known: Collection[str], named: Collection[str]) -> Check:
+def compare(
+    running: RunningCloudcore,
+    known: Collection[str],
+    named: Collection[str],
+    command: Callable[..., str],
+) -> Check:
     """Return the check whether the running cloudcore has the modules of this configuration.
 
     `known` are all modules that can be named, `named` those that this configuration has run.
@@ -104,8 +109,9 @@ def compare(running: RunningCloudcore, known: Collection[str], named: Collection
         if differences:
             yield Finding.note(
                 "the running cloudcore has another configuration: "
-                f"{' and '.join(differences)}; check it with the --config and --set that it was "
-                "started with"
+                f"{' and '.join(differences)}; to check that, leave out --config and --set; to "
+                "apply a changed file, reload",
+                command("reload"),
             )
 
     return Check("the configuration of the running cloudcore", look)

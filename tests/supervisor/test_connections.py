@@ -151,7 +151,7 @@ async def test_a_feed_ends_at_the_piece_that_is_too_much() -> None:
     assert [piece async for piece in within.pieces()] == [kept[:-1], b"y"]
 
 
-def test_who_may_not_read_logs_is_not_told_the_data_directory() -> None:
-    told = Status("1", 2, "", "/secret", 0.0, "running", modules=[], tables=[])
-    assert told.data_dir == "/secret"
-    assert without_traces(told).data_dir == ""
+def test_who_may_not_read_logs_is_not_told_directories_and_settings() -> None:
+    told = Status("1", 2, "", "/secret", "/c.toml", ["a=1"], 0.0, "running", modules=[], tables=[])
+    less = without_traces(told)
+    assert (less.data_dir, less.config, less.sets) == ("", None, [])

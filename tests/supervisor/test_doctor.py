@@ -21,6 +21,7 @@ from supervisor.cli.app import cloudcore
 from supervisor.config import installed, load
 from supervisor.doctor import examination, host
 from supervisor.doctor.examination import sections
+from supervisor.doctor.running import RunningCloudcore
 from supervisor.doctor.runs import perform
 from supervisor.host import clock, open_files
 from supervisor.host.paths import Paths
@@ -69,7 +70,9 @@ def examined(paths: Paths, *modules: type[Module], **sets: str) -> list[str]:
     def load_again() -> Any:
         return load(None, given, {}, modules={**installed.find(), **ours})
 
-    found = sections(load_again, "the file", paths, lambda *words: " ".join(("cloudcore", *words)))
+    running = RunningCloudcore(paths)
+    line = lambda *words: " ".join(("cloudcore", *words))  # noqa: E731
+    found = sections(load_again, "the file", paths, running, line)
     checks = [check for each in found.values() for check in each]
     return [
         f"{finding.mark}: {finding.text}{f' $ {finding.command}' if finding.command else ''}"
@@ -261,12 +264,12 @@ def test_another_configuration_than_that_of_the_running_cloudcore(
     document = running() | {"data_dir": str(paths.data_dir)}
     document["modules"].append(document["modules"][0] | {"name": "plain-2"})
     monkeypatch.setattr("supervisor.client.request", lambda *_, **__: document)
-    hint = "check it with the --config and --set that it was started with"
+    hint = "to check that, leave out --config and --set; to apply a changed file, reload"
     start = "note: the running cloudcore has another configuration: "
     assert not any(hint in line for line in examined(paths, Plain))
-    assert f"{start}without other; {hint}" in examined(paths, Plain, Other)
+    assert f"{start}without other; {hint} $ cloudcore reload" in examined(paths, Plain, Other)
     document["modules"].append(document["modules"][0] | {"name": "cloudhub"})
-    assert f"{start}with cloudhub; {hint}" in examined(paths, Plain)
+    assert f"{start}with cloudhub; {hint} $ cloudcore reload" in examined(paths, Plain)
 
 
 def test_dead_letters_are_named_until_they_are_dropped(paths: Paths) -> None:
@@ -326,17 +329,33 @@ def free_port() -> int:
     return port
 
 
-def test_ports_of_the_running_cloudcore_are_its_own(tmp_path: Path, free_port: int) -> None:
+def test_ports_and_configuration_of_the_running_cloudcore_are_its_own(
+    tmp_path: Path, free_port: int
+) -> None:
+    """Without --config and --set those that it was started with are looked at."""
     port = f"modules.apiserver.port={free_port}"
-    sets = ("--set", port, "--set", 'modules.enabled=["apiserver"]')
-    with Running(tmp_path, "apiserver", sets=(port,)) as it:
+    (tmp_path / "cloudcore.toml").write_text(f'modules.enabled = ["apiserver"]\n{port}')
+    held = f"port {free_port}/tcp of apiserver (https) is held by the running cloudcore"
+    with Running(tmp_path, "apiserver") as it:
         it.ready("apiserver")
-        directories = ("--run-dir", str(tmp_path / "run"), "--data-dir", str(tmp_path))
-        result = CliRunner().invoke(cloudcore, ["doctor", *directories, *sets, "-o", "json"])
-    document = json.loads(result.stdout)
+        done = it.cli("doctor", "-o", "json")
+        (tmp_path / "cloudcore.toml").write_text("modules.enabled = []\nlog.verbosity = 3")
+        changed = it.cli("doctor")
+        given = it.cli("doctor", "--set", 'modules.enabled=["cloudhub"]')
+    document = json.loads(done.stdout)
     texts = [each["text"] for each in document["findings"]]
-    assert f"port {free_port}/tcp of apiserver (https) is held by the running cloudcore" in texts
-    assert (result.exit_code, document["well"]) == (0, True), texts
+    assert f"{tmp_path / 'cloudcore.toml'} has no faults; enabled: apiserver" in texts
+    assert held in texts
+    assert (done.returncode, document["well"]) == (0, True), texts
+    assert changed.returncode == 1
+    assert "log.verbosity" in changed.stdout
+    assert "the default configuration has no faults; enabled: cloudhub" in given.stdout
+
+
+def test_the_doctor_asks_a_cloudcore_that_was_started_with_set(tmp_path: Path) -> None:
+    with Running(tmp_path, "apiserver", sets=("modules.apiserver.port=0",)) as it:
+        it.ready("apiserver")
+        assert "has no faults; enabled: apiserver\n" in it.cli("doctor").stdout
 
 
 def test_command_lines_have_the_options_that_they_take(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from modules.common.pki.token_store import Token, TokenStore
 from modules.common.pki.tokens import InvalidToken, verify_token
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
-from supervisor.cli.options import config_options, output_option
+from supervisor.cli.options import config_options, output_option, run_dir_option
 from supervisor.cli.text_table import align, width_of_output
 
 if TYPE_CHECKING:  # it imports pydantic, which `cloudcore token list` does without
@@ -70,6 +70,7 @@ class _Duration(click.ParamType[int]):
     help="The version of the edge that the command names.",
 )
 @data_dir_option
+@run_dir_option
 @config_options
 @click.pass_obj
 def create(
@@ -110,6 +111,7 @@ def list_(output: str, data_dir: Path | None) -> None:
 @click.command("revoke", cls=Command)
 @click.argument("name", metavar="ID|TOKEN", help="An id of `cloudcore token list`, or a token.")
 @data_dir_option
+@run_dir_option
 @config_options
 @click.pass_obj
 def revoke(said: Any, name: str, data_dir: Path | None) -> None:
@@ -150,7 +152,7 @@ def _configured(said: Any) -> CloudHubConfig:
     from modules.cloudhub.config import CloudHubConfig
 
     if said is not None and hasattr(said, "load"):
-        for module in said.load().modules:
+        for module in said.load_running().modules:
             if isinstance(module.config, CloudHubConfig):
                 return module.config
     return CloudHubConfig()

@@ -8,6 +8,7 @@ import click
 
 from supervisor.cli.commands import option
 from supervisor.cli.lazy import LazyCommand, LazyGroup
+from supervisor.cli.options import Globals
 
 COMMANDS = (
     LazyCommand(
@@ -44,6 +45,8 @@ def certs() -> None:
 
 def _data_dir(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
     """Return the --data-dir of the command, or the data directory of `cloudcore`."""
+    if value and isinstance(context.obj, Globals):
+        context.obj.data_dir_given = value
     return value or getattr(context.obj, "data_dir", None)
 
 

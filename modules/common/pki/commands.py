@@ -20,7 +20,7 @@ from modules.common.pki.cli import data_dir_option, pki_directory
 from modules.common.pki.listing import Listed, list_certificates
 from modules.common.times import format_time
 from supervisor.cli.commands import Command, option
-from supervisor.cli.options import config_options, output_option
+from supervisor.cli.options import config_options, output_option, run_dir_option
 from supervisor.cli.text_table import align, width_of_output
 
 _SAME_CA: Final = (
@@ -49,6 +49,7 @@ _out_option = option(
     help="Make a new CA where the old one is lost: no edge can connect until it has new files.",
 )
 @data_dir_option
+@run_dir_option
 @config_options
 @click.pass_obj
 def init(said: Any, data_dir: Path | None, new_ca: bool) -> None:
@@ -123,6 +124,7 @@ def list_(output: str, data_dir: Path | None) -> None:
 @click.command("renew", cls=Command)
 @click.argument("names", nargs=-1, metavar="[server|admin]...", help="Renew these in any case.")
 @data_dir_option
+@run_dir_option
 @config_options
 @click.pass_obj
 def renew(said: Any, names: tuple[str, ...], data_dir: Path | None) -> None:
@@ -165,7 +167,7 @@ def configured_names(said: Any) -> list[str]:
     if said is None or not hasattr(said, "load"):
         return []
     names: list[str] = []
-    for module in said.load().modules:
+    for module in said.load_running().modules:
         address = getattr(module.config, "address", "")
         names += getattr(module.config, "names", [])
         names += [address] if address and address not in pki.WILDCARDS else []

@@ -25,6 +25,7 @@ from modules.common.pki.token_store import TokenStore
 from modules.common.pki.tokens import Claims, InvalidToken, make_token
 from supervisor.cli.options import Globals
 from tests.support.pki import copy_pki
+from tests.support.running import Running
 
 
 @pytest.fixture
@@ -207,3 +208,18 @@ def test_a_ca_of_the_configuration_needs_its_key(data: Path) -> None:
 
 def test_this_host_is_named_by_an_address() -> None:
     assert all(each[0].isdigit() or ":" in each for each in host_names.own_addresses())
+
+
+def test_the_command_for_the_edge_is_that_of_the_running_cloudcore(tmp_path: Path) -> None:
+    """Without --config and --set; those that are given count more."""
+    (tmp_path / "cloudcore.toml").write_text(
+        'modules.enabled = ["cloudhub"]\nmodules.cloudhub.names = ["cloud.example"]\n'
+        'modules.cloudhub.address = "127.0.0.1"\nmodules.cloudhub.port = 0'
+    )
+    with Running(tmp_path, "cloudhub") as running:
+        running.ready("cloudhub")
+        configured = running.cli("token", "create", "--print-join-command")
+        assert "see `cloudcore status`" in configured.stderr  # port 0, as the file says
+        names = 'modules.cloudhub.names=["other.example"]'
+        given = running.cli("token", "create", "--set", names, "--print-join-command")
+    assert "--cloudcore-ipport=other.example:10000" in given.stdout
