@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from modules.cloudhub.replicas.metrics import TAKEN
@@ -170,6 +171,12 @@ class NodeLeases:
         node = named(OF_NODE, event.object["metadata"]["name"])
         lease = None if event.type == "DELETED" else read_node_lease(event.object)
         if self._holdings.seen(node, lease):
+            self._on_lost(node, self._holdings.holder(node))
+        elif self._holdings.is_to_be_claimed_anew(node):
+            self.claim(node, partial(self._claimed_anew, node))
+
+    def _claimed_anew(self, node: str, reason: str) -> None:
+        if reason:
             self._on_lost(node, self._holdings.holder(node))
 
 

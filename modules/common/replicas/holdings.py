@@ -10,7 +10,7 @@ record of what it has is fenced (modules/common/sync/object_syncs.py).
 What the watch of the Leases shows is in order; the answers to claims and reads may come after later
 events, or before earlier ones. So the number of transitions tells which is older, but only until
 the watch has shown what an answer has said. From then on it counts whatever it shows: an API that
-was restored from a backup has lower numbers.
+was restored from a backup has lower numbers. A holder goes on then, and claims its node anew.
 
 tests/modules/common/replicas/test_model.py has every interleaving of what can happen.
 """
@@ -110,14 +110,19 @@ class Holdings:
             self._ahead.discard(node)
             return False
         known = self._leases.get(node)
-        if known is not None and node in self._ahead and lease.transitions < known.transitions:
+        is_lower = known is not None and lease.transitions < known.transitions
+        if is_lower and node in self._ahead:
             return False
         self._ahead.discard(node)
         self._leases[node] = lease
-        if lease.holder != self.replica and node in self._held:
+        if lease.holder != self.replica and node in self._held and not is_lower:
             self._held.discard(node)
             return True
         return False
+
+    def is_to_be_claimed_anew(self, node: str) -> bool:
+        """Whether a node is held of which the Lease names another replica: it was restored."""
+        return node in self._held and self.holder(node) not in ("", self.replica)
 
     def left(self, node: str) -> None:
         """Note that a node has no session here any more; its Lease stays as it is."""

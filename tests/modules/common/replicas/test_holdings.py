@@ -68,9 +68,12 @@ def test_a_restored_api_has_lower_numbers_and_counts() -> None:
     held = Holdings("a")
     held.written("n", NodeLease("a", 8, "90"))
     held.seen("n", NodeLease("a", 8, "90"))
-    assert held.seen("n", NodeLease("b", 3, "40"))
-    assert "n" not in held
+    assert not held.seen("n", NodeLease("b", 3, "40"))
+    assert "n" in held  # its edge is still here
+    assert held.is_to_be_claimed_anew("n")
     assert held.dialed("n") == Claim("a", 4, "40")
+    assert held.seen("n", NodeLease("b", 4, "41"))
+    assert not held.is_to_be_claimed_anew("n")
 
 
 def test_what_a_refused_claim_has_found_counts_whatever_its_number() -> None:
