@@ -28,10 +28,11 @@ _MAX_WAITING: Final = 50_000
 class Ownership(Protocol):
     """Which of several replicas holds a node (replicas/node_leases.py)."""
 
-    def claim(self, node: str, done: Callable[[str], None]) -> bool:
+    def claim(self, node: str, done: Callable[[str], None], *, has_dialed: bool = True) -> bool:
         """Claim a node for this replica; whether it holds it already.
 
         If not, `done` is called later: with an empty text, or with the reason why it is not held.
+        The node of a session that has not just dialed is not taken from another replica.
         """
 
     def left(self, node: str) -> None:
@@ -126,7 +127,8 @@ class Leader:
             self._adopt(unit, held)
             for node, serial, _ in held:
                 holder = Holder(unit, serial)
-                self._own(node, holder, partial(self._evict_unless_owned, node, holder))
+                evict = partial(self._evict_unless_owned, node, holder)
+                self._own(node, holder, evict, has_dialed=False)
             return
         _, serial, generation = message.content
         node, holder = node_of(message.resource), Holder(unit, serial)
@@ -177,7 +179,14 @@ class Leader:
         operation = protocol.REFUSE if reason else protocol.GRANT
         self._put(holder.unit, process_message(operation, [holder.serial, reason], node))
 
-    def _own(self, node: str, holder: Holder, decide: Callable[[str], None]) -> bool:
+    def _own(
+        self,
+        node: str,
+        holder: Holder,
+        decide: Callable[[str], None],
+        *,
+        has_dialed: bool = True,
+    ) -> bool:
         """Have this replica hold a node; if it does not yet, `decide` is called later."""
         if self._ownership is None:
             return True
@@ -186,7 +195,7 @@ class Leader:
             if self._directory.holder(node) == holder:
                 decide(reason)
 
-        return self._ownership.claim(node, done)
+        return self._ownership.claim(node, done, has_dialed=has_dialed)
 
     def _evict_unless_owned(self, node: str, holder: Holder, reason: str) -> None:
         if reason:

@@ -58,6 +58,8 @@ class NodeLeases:
         self._holdings = Holdings(replica)
         self._wanted: set[str] = set()
         """nodes with a session"""
+        self._dialed: set[str] = set()
+        """those of them that have dialed since this process knows them"""
         self._waiting: dict[str, list[Done]] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._claims: set[asyncio.Task[None]] = set()
@@ -92,12 +94,15 @@ class NodeLeases:
             for claim in self._claims:
                 claim.cancel()
 
-    def claim(self, node: str, done: Done) -> bool:
+    def claim(self, node: str, done: Done, *, has_dialed: bool = True) -> bool:
         """Claim a node for a session; whether this replica holds it already.
 
         If not, `done` is called later: with an empty text, or with the reason why it is not held.
+        The node of a session that has not just dialed is not taken from another replica.
         """
         self._wanted.add(node)
+        if has_dialed:
+            self._dialed.add(node)
         if node in self._waiting:
             self._waiting[node].append(done)
             return False
@@ -112,6 +117,7 @@ class NodeLeases:
     def left(self, node: str) -> None:
         """Note that a node has no session any more; a claim that is not written yet is given up."""
         self._wanted.discard(node)
+        self._dialed.discard(node)
         self._waiting.pop(node, None)
         self._holdings.left(node)
 
@@ -142,6 +148,8 @@ class NodeLeases:
             if claim is None or self._waiting.get(node) is not mine:
                 return ""
             former = self.other_holder(node)
+            if former and node not in self._dialed:
+                return f"replica {former} holds the node now"
             try:
                 lease = await self._write(node, claim)
             except (Conflict, AlreadyExists, NotFound):

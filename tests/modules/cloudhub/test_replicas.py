@@ -23,6 +23,7 @@ from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
 from modules.common.kube import LEASES, KubeClient, NotFound, Unreachable
 from modules.common.pki.certificates import Pki
+from modules.common.replicas.leases import OF_NODE, make
 from supervisor.api import ReplicasSettings, TemporaryFailure
 from tests.modules.cloudhub.cloud import DEADLINE, Cloud, HubContext, Join
 from tests.support.apiserver import embedded_api
@@ -211,7 +212,8 @@ class Ownership:
         self.claims: dict[str, Any] = {}
         self.gone: list[str] = []
 
-    def claim(self, node: str, done: Any) -> bool:
+    def claim(self, node: str, done: Any, *, has_dialed: bool = True) -> bool:
+        self.has_dialed = has_dialed
         self.claims[node] = done
         return False
 
@@ -252,6 +254,23 @@ async def test_a_node_that_leaves_before_its_claim_begins_is_not_claimed(api: Ku
         await lease(api)
 
 
+@pytest.mark.parametrize("has_dialed", [False, True])
+async def test_a_session_that_is_found_takes_no_node_from_another_replica(
+    api: KubeClient, *, has_dialed: bool
+) -> None:
+    """It may have been left while its process was not heard; one that has dialed is the newest."""
+    spec = {"holderIdentity": "b", "leaseTransitions": 3}
+    await api.create(LEASES, make(OF_NODE, NODE, spec), NAMESPACE)
+    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
+    reasons: list[str] = []
+    assert not leases.claim(NODE, reasons.append, has_dialed=False)
+    if has_dialed:
+        assert not leases.claim(NODE, reasons.append)
+    await until(lambda: bool(reasons))
+    assert reasons == (["", ""] if has_dialed else ["replica b holds the node now"])
+    assert (await lease(api))["holderIdentity"] == ("a" if has_dialed else "b")
+
+
 async def test_a_claim_is_refused_that_another_has_followed_before_its_answer_came(
     api: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +302,7 @@ def test_nodes_of_a_process_that_holds_them_no_more_are_let_go() -> None:
     first = Leader(context, ("cloudhub-2",), 10, {}, publish=lambda *_: None, ownership=ownership)
     first.handle(process_message(ROSTER, ["cloudhub-2", [[NODE, 7, ""]]]))
     assert (list(ownership.claims), ownership.gone) == ([NODE], [])
+    assert not ownership.has_dialed
     first.handle(process_message(ROSTER, ["cloudhub-2", []]))
     assert ownership.gone == [NODE]
     for each in (*contexts.values(), context):
