@@ -1,4 +1,6 @@
-"""A websocket connection whose dial can be cancelled at any step, and leaves nothing then.
+"""Dials cloudcore: a websocket connection whose dial can be cancelled, and why none came about.
+
+A dial that is cancelled leaves nothing, at any step.
 
 picows does not close a connection whose upgrade is not answered yet, and with aiofastnet, its
 default, closes a socket that the TLS transport goes on using: the next socket gets the number.
@@ -14,6 +16,8 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 from picows import WSListener, WSParsedURL, WSTransport, ws_connect
+
+from modules.common.connection_failures import is_other_name, why
 
 
 async def dial(listener: Callable[[], WSListener], url: str, **options: Any) -> WSTransport:
@@ -42,3 +46,9 @@ async def dial(listener: Callable[[], WSListener], url: str, **options: Any) -> 
             await connecting.result()[0].wait_disconnected()
         raise
     return transport
+
+
+def why_unreachable(error: Exception) -> str:
+    """Return why cloudcore cannot be reached, and what to do if its certificate is for others."""
+    hint = "; add it to modules.cloudhub.names of cloudcore" if is_other_name(error) else ""
+    return why(error) + hint

@@ -29,9 +29,8 @@ from picows import (
 )
 
 from ipc import Message
-from modules.common.connection_failures import why
 from modules.common.wire import WireError, generations, json_form, packed
-from modules.hollow.dial import dial
+from modules.hollow.dial import dial, why_unreachable
 from modules.hollow.events import Emit
 from modules.hollow.timing import Timing
 
@@ -159,7 +158,7 @@ class Link:
             self._emit("refused", self.url, _refusal(error))
             return False
         except (OSError, WSError, TimeoutError) as error:
-            self._emit("unreachable", self.url, why(error))
+            self._emit("unreachable", self.url, why_unreachable(error))
             return False
         self._lost.clear()
         self._transport = transport

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from modules.common.connection_failures import why
 from modules.common.http_library import aiohttp
 from modules.hollow import tls
+from modules.hollow.dial import why_unreachable
 from modules.hollow.events import Emit
 from modules.hollow.v1_23.backoff import Backoff
 
@@ -155,7 +155,7 @@ async def _get(
                 raise JoinError(f"cannot get {url}: {response.status} {said}")
             return answer
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise JoinError(f"cannot get {url}: {why(error)}") from error
+        raise JoinError(f"cannot get {url}: {why_unreachable(error)}") from error
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

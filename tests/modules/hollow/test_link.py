@@ -19,6 +19,7 @@ from modules.hollow.edge import HollowEdge
 from modules.hollow.events import Event
 from modules.hollow.versions import PROJECT_ID
 from tests.modules.hollow.cloud import QUICK, Cloud, captured
+from tests.support.pki import copy_pki
 
 
 async def test_the_handshake_is_the_recorded_one(cloud: Cloud, edge: HollowEdge) -> None:
@@ -96,8 +97,27 @@ async def test_a_cloud_of_another_ca_is_not_trusted(tls_cloud: Cloud, tmp_path: 
     ) as edge:
         await edge.wait_until(lambda: len(events) >= 2, 5, "two attempts")
     assert {event.kind for event in events} == {"unreachable"}
-    assert "CERTIFICATE_VERIFY_FAILED" in events[0].detail
+    assert events[0].detail.startswith("its certificate is not accepted: ")
+    assert "names" not in events[0].detail
     assert not tls_cloud.sessions
+
+
+async def test_a_cloud_whose_certificate_is_for_others_is_not_trusted(
+    tls_cloud: Cloud, tmp_path: Path, pki: certificates.Pki
+) -> None:
+    copy_pki(pki, tmp_path)
+    context = tls.issue(tmp_path / "pki", "edge-1")
+    context.check_hostname = True  # as an edge that has joined does
+    events: list[Event] = []
+    url = tls_cloud.url.replace("127.0.0.1", "127.1")  # which no certificate names
+    async with HollowEdge(
+        "edge-1", url, context, kubeedge="1.1", timing=QUICK, on_event=events.append
+    ) as edge:
+        await edge.wait_until(lambda: len(events) >= 1, 5, "an attempt")
+    assert events[0].detail == (
+        "its certificate is not accepted: Hostname mismatch, certificate is not valid for '127.1'; "
+        "add it to modules.cloudhub.names of cloudcore"
+    )
 
 
 async def test_without_a_cloud_it_says_why(unused_tcp_port: int) -> None:
