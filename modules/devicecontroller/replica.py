@@ -108,6 +108,10 @@ class Replica:
         """Whether a record of a node is being read."""
         return self.alpha.is_reading(node) or self.beta.is_reading(node)
 
+    async def write_loss(self, node: str) -> bool:
+        """Write that nothing is sure of what a node has; whether the API knows that now."""
+        return not self.is_reading(node) and await self.beta.write_loss(node)
+
     def give_up(self, node: str) -> None:
         """Note that a node has gone, maybe before its record was read."""
         self.alpha.give_up(node)

@@ -158,8 +158,7 @@ class Upstream:
 
     async def _write_loss(self, node: str, question: ipc.Message) -> None:
         """Answer EdgeController of this replica whether the API knows what a node has lost."""
-        is_reading = self._replica is not None and self._replica.is_reading(node)
-        if not is_reading and await self._beta.updater.write_loss(node):
+        if self._replica is None or await self._replica.write_loss(node):
             answer = question.response("OK", source=SOURCE)
         else:
             answer = question.error("what it has is not written", source=SOURCE)

@@ -45,15 +45,20 @@ class AwaitedWrites(Generic[Key]):
         try:
             result = await write()
         except Exception as error:
-            self._note_failure(key, error)
+            self.note_failure(key, error)
             if awaited:
                 self._wait_on(key, awaited)
             raise
-        self._failures.pop(key, None)
+        self.note_success(key)
         if awaited:
             awaited.set_result(result)
 
-    def _note_failure(self, key: Key, error: Exception) -> None:
+    def note_success(self, key: Key) -> None:
+        """Note that a row can be written."""
+        self._failures.pop(key, None)
+
+    def note_failure(self, key: Key, error: Exception) -> None:
+        """Count a failure to write a row, unless it may be one of all writes."""
         is_of_all = isinstance(error, KubeError) and error.outage
         if not is_of_all and not isinstance(error, TooManyRequests):
             self._failures[key] = self._failures.get(key, 0) + 1

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
@@ -29,9 +28,8 @@ import msgspec
 
 from modules.common.kube import (
     AlreadyExists,
-    BadRequest,
+    ApiError,
     Conflict,
-    Invalid,
     KubeClient,
     NotFound,
     Object,
@@ -40,7 +38,8 @@ from modules.common.kube import (
 from modules.common.sync.awaited_writes import AwaitedWrites
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.object_syncs import ObjectSyncs, Wanted
-from modules.common.sync.record import DENIED, EVERY_NODE, Record
+from modules.common.sync.record import DENIED, Record
+from modules.common.sync.row_reader import WEAK, RowReader, is_of_the_server, sent_in, version_in
 from modules.common.sync.sync_form import (
     CONTROLLER_LABEL,
     NODE_LABEL,
@@ -48,20 +47,12 @@ from modules.common.sync.sync_form import (
     UNSEEN,
     SyncKey,
     label_of,
-    read_sync,
-    seen_of,
     write_sent,
 )
-from modules.common.sync.sync_index import SyncIndex, is_shortened
-
-#: Says when a row without a version was written anew.
-_TAKEN: Final = "cloudcore.kubeedge.io/taken"
+from modules.common.sync.sync_index import SyncIndex
 
 #: Seconds for which a message waits for its row to be written.
 _PATIENCE: Final = 5.0
-
-#: The versions of a row that says no more than that the node may have the object.
-_WEAK: Final = ("", UNSEEN)
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +80,6 @@ class FencedObjectSyncs(ObjectSyncs):
         self._index = index
         self._versions_count = versions_count
         self._on_foreign = on_foreign
-        self._decode = decode
         self._revisions: dict[SyncKey, str] = {}
         """the resourceVersion of each ObjectSync as it was written or read here"""
         self._sent: dict[SyncKey, str] = {}
@@ -97,6 +87,7 @@ class FencedObjectSyncs(ObjectSyncs):
         self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
         """those that are known here, by node"""
         self._awaited: AwaitedWrites[SyncKey] = AwaitedWrites()
+        self._reader = RowReader(client, self._awaited, decode)
         self._foreign: set[SyncKey] = set()
         """those of which the present attempt to write has found a write of another replica"""
 
@@ -122,22 +113,33 @@ class FencedObjectSyncs(ObjectSyncs):
         found: defaultdict[Item, dict[str, Row]] = defaultdict(dict)
         keys: set[SyncKey] = set()
         read_anew: list[tuple[SyncKey, Object]] = []
+        failed: ApiError | None = None
         for obj in self._index.of_node(node):
             read = self._parse(obj)
             if read is None:
                 continue
             key, item, _ = read
-            with suppress(NotFound):  # it was deleted since
-                row = self._known_row(obj, key, record.row(node, item))
-                if row is None:
-                    present = await self._read_row(obj, key)
-                    read_anew.append((key, present))
-                    row = self._row_of(present, key, item)
-                found[item][row.uid] = row
-                keys.add(key)
+            row = self._known_row(obj, key, record.row(node, item))
+            if row is None:
+                try:
+                    present = await self._reader.read(key, obj)
+                except NotFound:
+                    continue  # it was deleted since
+                except ApiError as error:
+                    if not is_of_the_server(error):
+                        raise
+                    failed = error
+                    continue
+                read_anew.append((key, present))
+                self._wanted.pop(key, None)
+                row = self._reader.row(key, item, present)
+            found[item][row.uid] = row
+            keys.add(key)
+        if failed:
+            raise failed
         # Not before all is read: after a failure, what the record has would be taken for known.
         for key, obj in read_anew:
-            self._learn(key, obj, _version_in(obj), _sent_in(obj))
+            self._learn(key, obj, version_in(obj), sent_in(obj))
         self._forget_others(node, keys)
         rows = {}
         for item, by_uid in found.items():
@@ -188,10 +190,23 @@ class FencedObjectSyncs(ObjectSyncs):
         failed = {future for future in done if not future.result()}
         return failing | {awaited[future] for future in late | failed}
 
+    async def write_loss(self, node: str) -> bool:
+        """Write that nothing is sure of what a node has; whether the API knows that now.
+
+        What the API server fails to write, and that alone, is written when it can be.
+        """
+        rows = [(node, item) for item in self._record.items(node)]
+        late = await self.weaken(rows)
+        return all(self._fails(node, item) for _, item in late)
+
+    def _fails(self, node: str, item: Item) -> bool:
+        row = self._record.row(node, item)
+        return row is None or self._awaited.is_failing(self._key(node, item, row.uid))
+
     def _is_safe(self, key: SyncKey, row: Row) -> bool:
         """Whether the API says no more than that a node may have what is in a row."""
         written = self._written.get(key)
-        if written is None or (not row.seen and written not in _WEAK):
+        if written is None or (not row.seen and written not in WEAK):
             return False
         return self._sent.get(key, "") == write_sent(row.payload)
 
@@ -217,7 +232,7 @@ class FencedObjectSyncs(ObjectSyncs):
             patch: Object = {"metadata": {"annotations": {SENT: sent or None}}}
             if not await self._patch(key, wanted, patch, sent=sent):
                 return
-        if {self._written[key], wanted.version} <= set(_WEAK):
+        if {self._written[key], wanted.version} <= set(WEAK):
             return
         if self._written[key] != wanted.version:
             status = {"status": {"objectResourceVersion": wanted.version}}
@@ -245,7 +260,7 @@ class FencedObjectSyncs(ObjectSyncs):
             )
         except NotFound:
             self._drop(key)
-            if wanted.version in _WEAK:
+            if wanted.version in WEAK:
                 await self._make(key, wanted)
             return False
         except Conflict:
@@ -296,7 +311,7 @@ class FencedObjectSyncs(ObjectSyncs):
             self._drop(key)
             return
         read = self._parse(obj)
-        self._learn(key, obj, read[2] if read else "", _sent_in(obj))
+        self._learn(key, obj, read[2] if read else "", sent_in(obj))
         self._on_foreign(key.node, item)
 
     def _known_row(self, obj: Object, key: SyncKey, before: Row | None) -> Row | None:
@@ -305,39 +320,8 @@ class FencedObjectSyncs(ObjectSyncs):
         It does if nobody has written that since this replica did, unless it has no version.
         """
         is_ours = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
-        is_sure = is_ours and _version_in(obj) not in _WEAK
+        is_sure = is_ours and version_in(obj) not in WEAK
         return before if is_sure and before and before.uid == key.uid else None
-
-    async def _read_row(self, obj: Object, key: SyncKey) -> Object:
-        """Return an ObjectSync of the index as it is; one without a version is written anew."""
-        if _version_in(obj) in _WEAK and key.node != EVERY_NODE:
-            obj = await self._take(key, obj)
-        if is_shortened(obj):
-            obj = await self._client.get(key.resource, key.name, key.namespace or None)
-        self._wanted.pop(key, None)
-        return obj
-
-    def _row_of(self, obj: Object, key: SyncKey, item: Item) -> Row:
-        """Return the row that an ObjectSync says."""
-        version = _version_in(obj)
-        seen = "" if version in _WEAK else seen_of(item, version)
-        return Row(key.uid, seen, self._payload(_sent_in(obj)), in_second=True)
-
-    async def _take(self, key: SyncKey, obj: Object) -> Object:
-        """Write an ObjectSync anew and return it, or as it was if this one alone is refused."""
-        patch = {"metadata": {"annotations": {_TAKEN: str(time.time_ns())}}}
-        try:
-            return await self._client.patch(key.resource, key.name, patch, key.namespace or None)
-        except (BadRequest, Invalid) as error:
-            what = key.resource.describe(key.namespace, key.name)
-            log.warning("%s: cannot be written, what it says is kept: %s", what, error)
-            return obj
-
-    def _payload(self, sent: str) -> Any:
-        """Return the payload in an annotation, None if there is none or somebody has changed it."""
-        with suppress(msgspec.MsgspecError):
-            return self._decode(sent.encode()) if sent else None
-        return None
 
     def _forget_others(self, node: str, found: Container[SyncKey]) -> None:
         """Forget the ObjectSyncs of a node that are there no more."""
@@ -367,13 +351,3 @@ class FencedObjectSyncs(ObjectSyncs):
 def _kept(row: Row | None) -> Row | None:
     """Return a row if it is about an object that exists or has existed."""
     return None if row is None or row.uid == DENIED else row
-
-
-def _version_in(obj: Object) -> str:
-    sync = read_sync(obj)
-    return sync.version if sync else ""
-
-
-def _sent_in(obj: Object) -> str:
-    sent = (obj["metadata"].get("annotations") or {}).get(SENT)
-    return sent if isinstance(sent, str) else ""

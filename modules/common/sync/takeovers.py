@@ -137,6 +137,10 @@ class Takeovers:
         """
         return await self._syncs.weaken(rows)
 
+    async def write_loss(self, node: str) -> bool:
+        """Write that nothing is sure of what a node has; whether the API knows that now."""
+        return await self._syncs.write_loss(node)
+
     async def promise(self, rows: Iterable[tuple[str, Item, Row]]) -> bool:
         """Write rows before messages about them are sent; whether that has worked in time.
 

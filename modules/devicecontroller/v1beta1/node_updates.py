@@ -160,13 +160,6 @@ class NodeUpdater:
         self._record.forget_seen(node)
         self.restart(node)
 
-    async def write_loss(self, node: str) -> bool:
-        """Have the API know that nothing is sure of what a node has; return whether it does."""
-        if self._weaken is None:
-            return True
-        rows = [(node, item) for item in self._record.items(node)]
-        return not await self._weaken(rows)
-
     def disconnected(self, node: str) -> None:
         """Forget what is in flight to a node, and what it has asked: its connection has ended."""
         self._forget(node)

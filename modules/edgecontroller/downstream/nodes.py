@@ -181,8 +181,7 @@ class NodeEventHandler:
             raise Unreachable(f"node {node}: what it has is being read")
         if not self.registrations.registered(node, namespace, exists=exists):
             return
-        rows = [(node, item) for item in self._state.record.items(node)]
-        if await self._takeovers.weaken(rows) or not await self._devices_are_lost(node):
+        if not await self._takeovers.write_loss(node) or not await self._devices_are_lost(node):
             raise Unreachable(f"node {node}: what it has lost cannot be written in time")
 
     async def _devices_are_lost(self, node: str) -> bool:

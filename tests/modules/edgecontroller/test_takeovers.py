@@ -24,6 +24,7 @@ from modules.common.kube import (
     ApiError,
     Invalid,
     Reflector,
+    TooManyRequests,
     WatchEvent,
 )
 from modules.common.kube.transport import Request, Transport
@@ -266,17 +267,55 @@ async def test_an_objectsync_that_cannot_be_written_keeps_no_node_from_being_ser
     assert f"default/{NODE}.u-0: cannot be written" in caplog.text
 
 
+async def test_an_objectsync_that_the_server_fails_to_write_keeps_no_node_from_being_served(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send = Transport.send
+
+    async def failing(transport: Transport, request: Request) -> Any:
+        if request.method == "PATCH" and f"/{NODE}.u-" in request.path:
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await send(transport, request)
+
+    monkeypatch.setattr(Transport, "send", failing)
+    for uid in ("u-0", "u-1"):
+        await write_sync(replica, f"gone-{uid}", uid, "0", status=False)
+    await replica.connect(generation=V1_23)
+    await replica.until("delete", f"node/{NODE}/default/pod/gone-u-0")
+    assert caplog.text.count("cannot be written, what it says is kept") == 2
+
+
+async def test_a_node_registers_whose_loss_cannot_be_written_of_one_object(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of that alone another replica would not know it, and the edge does not start until then."""
+    monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 3600.0)
+    send = Transport.send
+
+    async def failing(transport: Transport, request: Request) -> Any:
+        if request.method == "PATCH" and f"/{NODE}." in request.path:
+            raise ApiError(500, "InternalError", "failed calling webhook")
+        return await send(transport, request)
+
+    created = await replica.api.create(PODS, pod("p", NODE), "default")
+    uid, version = created["metadata"]["uid"], created["metadata"]["resourceVersion"]
+    await write_sync(replica, "p", uid, version)
+    monkeypatch.setattr(Transport, "send", failing)
+    await replica.connect(generation=V1_23)
+    await registers(replica, "kubeedge")  # as an edge up to 1.22
+
+
 async def test_a_node_whose_record_cannot_be_read_delays_no_other_one(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One ObjectSync of it is refused by a webhook that fails, and nobody else's."""
+    """The API server wants fewer requests about it, and answers those about others."""
     monkeypatch.setattr(takeovers, "_AT_ONCE", 1)
     send, attempts = Transport.send, asyncio.Semaphore(0)
 
     async def failing(transport: Transport, request: Request) -> Any:
         if request.method == "PATCH" and request.path.endswith("/edge-2.u-0"):
             attempts.release()
-            raise ApiError(500, "InternalError", "failed calling webhook")
+            raise TooManyRequests(429, "TooManyRequests", "slower")
         return await send(transport, request)
 
     monkeypatch.setattr(Transport, "send", failing)
