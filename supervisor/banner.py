@@ -67,6 +67,11 @@ def _summary(modules: list[dict[str, Any]]) -> str:
     return f"all {len(modules)} modules are ready{waiting}"
 
 
+def _address(listener: str, address: str) -> str:
+    scheme = _SCHEMES.get(listener)
+    return f"{scheme}{address}" if scheme else f"{address} ({listener})"
+
+
 def _facts(
     modules: list[dict[str, Any]], classes: Mapping[str, type[Module]], settings: Settings
 ) -> list[tuple[str, str]]:
@@ -78,7 +83,7 @@ def _facts(
     whys = dict.fromkeys(module["details"].get("because") for module in modules)
     facts = [("because", " ".join(str(why).split())) for why in whys if why]
     facts += [
-        (name, f"{_SCHEMES.get(listener, '')}{address}")
+        (name, _address(listener, address))
         for name, addresses in listening.items()
         for listener, address in addresses.items()
     ]

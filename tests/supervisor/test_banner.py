@@ -55,6 +55,11 @@ def test_it_says_what_listens_and_what_to_do_next() -> None:
     ]
 
 
+def test_what_has_no_scheme_is_named() -> None:
+    lines = rendered(resolve(), module("cloudhub", listen={"replicas": "10.1.0.7:10007"}))
+    assert "cloudhub 10.1.0.7:10007 (replicas)" in lines
+
+
 def test_commands_lead_to_where_this_one_is(tmp_path: Path) -> None:
     cloudhub = module("cloudhub", listen={"websocket": "0.0.0.0:4711"})
     lines = rendered(Paths(tmp_path / "run", tmp_path / "my data"), cloudhub)
