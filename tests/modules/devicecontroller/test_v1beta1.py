@@ -40,6 +40,7 @@ from tests.modules.devicecontroller.controller import Controller, running
 from tests.modules.devicecontroller.samples import device as old_device
 from tests.modules.devicecontroller.samples import model as old_model
 from tests.modules.devicecontroller.samples import shape
+from tests.support.timers import Timers
 
 
 async def reported(api: Api, **wanted: Any) -> dict[str, Any]:
@@ -217,24 +218,30 @@ async def test_a_device_waits_for_its_model(api: Api, controller: Controller) ->
 async def test_what_is_not_acknowledged_is_sent_again(
     api: Api, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "RESEND", 0.05)
+    timers = Timers(monkeypatch, window)
     edge = Edge(controller)
     await edge.connect()
     await make_model(api)
     await make_device(api)
     await edge.said("update", "membership")
     first = await edge.said("insert", MODEL)
+    timers.pass_by(window.RESEND)
     second = await edge.said("insert", MODEL)
     assert first.id != second.id
     # A refusal is no acknowledgement.
     refused = second.error("database is locked", source="metamanager")
     await controller.cloudhub.send_to_group("devicecontroller", refused)
+    await controller.hear(NODE, "membership/detail", "{}", "get")
+    await edge.said("response", "twin")
+    await edge.said("update", "membership/detail")
+    timers.pass_by(window.LONGEST)
     await edge.takes("insert", MODEL)
     await edge.takes("insert", DEVICE)
     await api.client.delete(DEVICES_V1BETA1, LED, "default")
     await edge.said("update", "membership")
     await edge.said("delete", MODEL)
     await edge.said("delete", DEVICE)
+    timers.pass_by(window.RESEND)
     await edge.takes("delete", MODEL)
     await edge.takes("delete", DEVICE)
     await nothing_more(api, edge)

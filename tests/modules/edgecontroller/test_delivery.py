@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import pairwise
 
 import pytest
 
@@ -14,6 +13,7 @@ from modules.common.kube import CONFIGMAPS, NODES, PODS, SERVICES
 from modules.common.sync import window
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import registrations
+from tests.support.timers import Timers
 
 from .cloud import Cloud
 from .objects import NODE, Json, configmap, node, pod, using
@@ -41,6 +41,12 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Node is held back from a node for no time, but in the tests of that."""
     monkeypatch.setattr(registrations, "HOLD", 0.0)
     monkeypatch.setattr(registrations, "SETTLE", 0.0)
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    """Have messages late when the test says so."""
+    return Timers(monkeypatch, window)
 
 
 async def register(cloud: Cloud, namespace: str = "null") -> None:
@@ -85,24 +91,24 @@ async def test_what_edges_of_today_list_themselves_is_not_sent(edge: Cloud) -> N
 
 
 async def test_what_is_not_acknowledged_is_sent_again_in_its_present_state(
-    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+    edge: Cloud, timers: Timers
 ) -> None:
-    monkeypatch.setattr(window, "RESEND", 0.2)
     await edge.api.create(PODS, pod("p"), "default")
     first = await edge.next()
     await edge.api.patch(
         PODS, "p", {"status": {"phase": "Running"}}, "default", subresource="status"
     )
+    assert await edge.drain() == []
+    timers.pass_by(window.RESEND)
     again = await edge.next()
     assert told([first, again]) == [("insert", "default/pod/p"), ("update", "default/pod/p")]
     assert again.id != first.id
     assert again.content["status"]["phase"] == "Running"
     await edge.acknowledge(again)
     await edge.api.create(PODS, pod("q"), "default")
-    assert told([await edge.next(), await edge.next()]) == [
-        ("insert", "default/pod/q"),
-        ("update", "default/pod/q"),
-    ]
+    assert told([await edge.next()]) == [("insert", "default/pod/q")]
+    timers.pass_by(window.RESEND)
+    assert told(await edge.drain()) == [("update", "default/pod/q")]
 
 
 async def test_a_node_that_connects_gets_what_it_has_not_acknowledged(edge: Cloud) -> None:
@@ -309,18 +315,23 @@ async def test_another_pod_of_a_name_waits_until_the_first_is_deleted(edge: Clou
 
 
 async def test_a_deletion_names_the_pod_that_the_node_has(
-    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+    edge: Cloud, timers: Timers
 ) -> None:
-    monkeypatch.setattr(window, "RESEND", 0.3)
     first = await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())
     for _ in range(2):  # the second pod of that name is never sent
         await edge.api.delete(PODS, "p", "default", grace_period=0)
         await edge.api.create(PODS, pod("p"), "default")
     await edge.api.delete(PODS, "p", "default", grace_period=0)
-    deletes = [await edge.until("delete", f"{PREFIX}default/pod/p") for _ in range(4)]
+    deletes = await edge.drain()
+    assert deletes
+    timers.pass_by(window.LONGEST)
+    deletes += await edge.drain()
+    assert set(told(deletes)) == {("delete", "default/pod/p")}
     assert {each.content["metadata"]["uid"] for each in deletes} == {first["metadata"]["uid"]}
     await edge.acknowledge(deletes[-1])
+    assert await edge.drain() == []
+    timers.pass_by(2 * window.LONGEST)
     assert await edge.drain() == []
 
 
@@ -349,50 +360,51 @@ async def test_a_node_that_acknowledges_nothing_delays_no_other(edge: Cloud) -> 
 
 
 async def test_an_object_that_is_never_acknowledged_blocks_no_other(
-    edge: Cloud, monkeypatch: pytest.MonkeyPatch
+    edge: Cloud, timers: Timers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "RESEND", 0.1)
     monkeypatch.setattr(window, "WINDOW", 1)
     await edge.api.create(PODS, pod("stuck"), "default")
     assert (await edge.next()).resource.endswith("/stuck")
     for name in ("a", "b"):
         await edge.api.create(PODS, pod(name), "default")
-        while not (message := await edge.next()).resource.endswith(f"/{name}"):
-            assert message.resource.endswith("/stuck")
-        await edge.acknowledge(message)
+        assert await edge.drain() == []
+        timers.pass_by(window.LONGEST)
+        [message] = await edge.drain()
+        while message.resource.endswith("/stuck"):
+            timers.pass_by(window.LONGEST)
+            [message] = await edge.drain()
+        assert message.resource.endswith(f"/{name}")
+        await acknowledge(edge, [message])
 
 
 async def test_the_first_and_the_last_of_what_is_late_are_logged(
-    edge: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    edge: Cloud, timers: Timers, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(window, "RESEND", 0.2)
     for name in ("a", "b"):
         await edge.api.create(PODS, pod(name), "default")
-    again = [await edge.until("update", f"{PREFIX}default/pod/{name}") for name in ("a", "b")]
+    assert len(await edge.drain()) == 2
+    timers.pass_by(window.RESEND)
+    again = await edge.drain()
+    assert told(again) == [("update", f"default/pod/{name}") for name in ("a", "b")]
     for message in again:
-        await edge.acknowledge(message)
-    while "has answered all" not in caplog.text:
-        for message in await edge.drain():
-            await edge.acknowledge(message)
+        assert "has answered all" not in caplog.text
+        await acknowledge(edge, [message])
     logged = [line for line in caplog.messages if NODE in line and "again" in line]
     assert logged == [
-        f"node {NODE}: has not acknowledged pod/default/a in 0.2 s; sent again until it does",
+        f"node {NODE}: has not acknowledged pod/default/a in 5 s; sent again until it does",
         f"node {NODE}: has answered all that was sent again",
     ]
 
 
-async def test_pauses_before_a_resend_grow(edge: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "RESEND", 0.1)
-    monkeypatch.setattr(window, "LONGEST", 0.4)
+async def test_pauses_before_a_resend_grow(edge: Cloud, timers: Timers) -> None:
     await edge.api.create(PODS, pod("p"), "default")
-    loop = asyncio.get_running_loop()
-    times = []
-    for _ in range(5):
-        await edge.next()
-        times.append(loop.time())
-    pauses = [after - before for before, after in pairwise(times)]
-    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.4], abs=0.09)
+    assert len(await edge.drain()) == 1
+    for pause in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
+        timers.pass_by(pause - 0.1)
+        assert await edge.drain() == []
+        timers.pass_by(0.1)
+        assert told(await edge.drain()) == [("update", "default/pod/p")]
 
 
 async def test_what_a_node_asks_for_although_it_had_it_is_sent_again(edge: Cloud) -> None:
