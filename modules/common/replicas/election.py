@@ -198,15 +198,23 @@ class Election:
 
     async def _release(self) -> None:
         """Give the Lease back, so that the next leader need not wait for its expiry."""
-        found = self._observed
-        if found is None or found.holder != self._replica or not self.leads:
+        if not self.leads:
             return
         self._until = 0.0
-        spec = found.spec | {"holderIdentity": ""}
         with suppress(KubeError, TimeoutError):
             async with asyncio.timeout(_RELEASE):
-                lease = make(OF_LEADER, self._what, spec, found.version)
-                await self._client.replace(LEASES, lease, self._namespace)
+                try:
+                    await self._give_back()
+                except Conflict:  # a renewal was broken off, and has been written
+                    await self._read(time.monotonic())
+                    await self._give_back()
+
+    async def _give_back(self) -> None:
+        found = self._observed
+        if found is not None and found.holder == self._replica:
+            spec = found.spec | {"holderIdentity": ""}
+            lease = make(OF_LEADER, self._what, spec, found.version)
+            await self._client.replace(LEASES, lease, self._namespace)
 
 
 def _next_transition(former: Object | None) -> int:
