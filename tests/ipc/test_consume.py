@@ -14,7 +14,7 @@ import pytest
 from ipc import AsyncContext, Message, open_contexts
 from ipc.contexts.loop_waiter import _TURN
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 def numbered(number: int) -> Message:

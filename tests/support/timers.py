@@ -1,4 +1,4 @@
-"""Timers of a module of which a test says when they end, so that none ends before the test is there."""
+"""Timers of a module that end when a test says so, and so never before it is there."""
 
 from __future__ import annotations
 

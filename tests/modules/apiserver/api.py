@@ -12,6 +12,7 @@ import aiohttp
 
 from modules.apiserver.http.server import Server
 from modules.common.pki.certificates import Pki
+from tests.support.waiting import DEADLINE
 
 
 def tls(pki: Pki, *, certificate: str = "admin") -> ssl.SSLContext:
@@ -81,6 +82,6 @@ class WatchStream:
 
     async def next(self) -> Any:
         """Return the next event; None at the end of the stream."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             line = await self.response.content.readline()
         return json.loads(line) if line else None

@@ -31,11 +31,16 @@ LARGE = {"v": "x" * 100_000}
 
 
 @contextmanager
-def no_more_pages(store: Store) -> Iterator[None]:
-    """Let the file not grow: SQLite says then what it says on a full disk."""
+def no_more_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the file not grow: SQLite says then what it says on a full disk.
+
+    What is tried each second needs no room in the file, and would succeed.
+    """
     (pages,) = store._database.execute("PRAGMA page_count").fetchone()
     store._database.execute(f"PRAGMA max_page_count = {pages}")
-    yield
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "probe", lambda: None)
+        yield
     store._database.execute("PRAGMA max_page_count = 1073741823")
 
 
@@ -58,7 +63,7 @@ async def test_reads_go_on_and_writes_come_back_by_themselves(
     store = api.server.store
     await api.create(CONFIGMAPS, metadata={"name": "a"}, data={"v": "1"})
     before = store.revision
-    with no_more_pages(store):
+    with no_more_pages(store, monkeypatch):
         for _ in range(3):
             body = {"metadata": {"name": "b"}, "data": LARGE}
             status = await api.call("POST", CONFIGMAPS, body, expect=507)
@@ -157,10 +162,12 @@ def test_a_start_without_room_is_a_temporary_failure_with_the_path(
     Store(path).close()  # neither locked nor damaged
 
 
-def test_the_first_start_without_room_is_one_too(tmp_path: Path) -> None:
+def test_the_first_start_without_room_is_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What every cluster has cannot be written, as the file cannot grow."""
     store = Store(tmp_path / "apiserver.db")
-    with no_more_pages(store), pytest.raises(TemporaryFailure):
+    with no_more_pages(store, monkeypatch), pytest.raises(TemporaryFailure):
         open_cluster(store, Catalog(BUILTIN), "CA")
     open_cluster(store, Catalog(BUILTIN), "CA")
     store.close()

@@ -19,6 +19,7 @@ from modules.apiserver.storage.store import Store
 from modules.common.pki.certificates import Pki
 from tests.modules.apiserver.api import tls
 from tests.support.pki import copy_pki
+from tests.support.waiting import DEADLINE
 
 KILLS = 3
 WRITERS = 8
@@ -38,7 +39,9 @@ PROGRAM = textwrap.dedent(
 )
 
 
-async def write_until_killed(session: aiohttp.ClientSession, url: str, name: str) -> int:
+async def write_until_killed(
+    session: aiohttp.ClientSession, url: str, name: str, begun: asyncio.Event
+) -> int:
     """Count upwards in a ConfigMap; return the last number that was acknowledged."""
     path = f"{url}/api/v1/namespaces/default/configmaps"
     acknowledged = -1
@@ -52,6 +55,8 @@ async def write_until_killed(session: aiohttp.ClientSession, url: str, name: str
                 assert response.status == 200
                 await response.read()
             acknowledged = number
+            if number:
+                begun.set()
     except aiohttp.ClientError:
         pass
     return acknowledged
@@ -88,10 +93,15 @@ async def kill_while_writing(
     context = tls(Pki(data_dir / "pki"))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
         names = [f"c{round_}-{number}" for number in range(WRITERS)]
-        writers = [asyncio.create_task(write_until_killed(session, url, name)) for name in names]
-        await asyncio.sleep(0.5 + random.random() / 2)
+        begun = asyncio.Event()
+        writers = [
+            asyncio.create_task(write_until_killed(session, url, name, begun)) for name in names
+        ]
+        async with asyncio.timeout(DEADLINE):
+            await begun.wait()
+        await asyncio.sleep(random.random() / 2)
         process.kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             return dict(zip(names, await asyncio.gather(*writers), strict=True))
 
 

@@ -16,6 +16,7 @@ from modules.apiserver import ApiServer
 from modules.apiserver.http.server import Server
 from modules.apiserver.storage.store import Store
 from supervisor.api import CannotStart, KubernetesSettings, Listener, Settings
+from tests.support.waiting import DEADLINE
 
 
 class Context:
@@ -51,7 +52,7 @@ def module(data_dir: Path, **config: Any) -> ApiServer:
 
 async def test_it_runs_until_it_is_asked_to_stop(tmp_path: Path, context: Context) -> None:
     task = asyncio.create_task(module(tmp_path).start(context))  # type: ignore[arg-type]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await context.is_ready.wait()
         port = context.sockets["https"].getsockname()[1]
         assert context.details["url"] == f"https://127.0.0.1:{port}"
@@ -76,7 +77,7 @@ async def test_what_it_cannot_use_is_in_its_report(tmp_path: Path, context: Cont
         database.execute("INSERT INTO objects VALUES ('nodes', '', 'n', 1, x'5b')")
     database.close()
     task = asyncio.create_task(module(tmp_path).start(context))  # type: ignore[arg-type]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await context.is_ready.wait()
         (line,) = context.details["aside"]
         assert line.startswith("nodes n: it is not JSON")
@@ -92,7 +93,7 @@ async def test_a_fault_in_the_background_ends_it(
 
     monkeypatch.setattr(Server, "_keep_up", broken)
     with pytest.raises(ZeroDivisionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await module(tmp_path).start(context)  # type: ignore[arg-type]
 
 

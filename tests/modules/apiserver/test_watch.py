@@ -14,7 +14,7 @@ from modules.apiserver.registry.registry import Registry
 from modules.apiserver.storage.history import History
 from tests.modules.apiserver.api import Api
 from tests.modules.apiserver.samples import pod
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE, until
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 # Without the one that every namespace has.
@@ -128,11 +128,11 @@ async def test_bookmarks_keep_a_quiet_watch_up_to_date(
     task = asyncio.create_task(watch.run(written.put))
     await api.create("/api/v1/nodes", metadata={"name": "n"})
     revision = b'"resourceVersion":"%d"' % api.server.store.revision
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while revision not in (line := await written.get()):
             assert b'"BOOKMARK"' in line
     watch.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await task
 
 
@@ -194,13 +194,13 @@ async def test_a_client_that_does_not_read_falls_behind_and_is_let_go(
     task = asyncio.create_task(watch.run(write))
     await asyncio.sleep(0)
     registry.create(resource, "default", {"metadata": {"name": "first"}})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await reached.wait()
     for number in range(1000):
         registry.create(resource, "default", {"metadata": {"name": f"c{number}"}})
     assert len(history._events) == 10
     stuck.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await task
     assert len(lines) == 2
     assert b'"ERROR"' in lines[1]

@@ -10,7 +10,7 @@ from ipc import AsyncContext, Message
 from modules.cloudhub.hub import Hub
 
 PROJECT = "e632aba927ea4ac2b575ec1603d56f10"
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 class HubContext(AsyncContext):

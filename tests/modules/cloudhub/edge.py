@@ -13,7 +13,7 @@ from modules.common.wire import json_form, packed
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 def frame(payload: bytes, kind: int = BINARY, *, fin: bool = True, reserved: int = 0) -> bytes:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 EDGE_SUBJECT = (
     (NameOID.COUNTRY_NAME, "CN"),
     (NameOID.ORGANIZATION_NAME, "system:nodes"),

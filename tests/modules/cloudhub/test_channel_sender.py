@@ -9,6 +9,7 @@ import pytest
 
 from ipc import ChannelError, ChannelFull, Message
 from modules.cloudhub.channel_sender import ChannelSender
+from tests.support.waiting import DEADLINE
 
 
 class Sent:
@@ -33,7 +34,7 @@ class Sent:
             self.outbox.put(Message.build("edged", "resource", "update", resource), None)
 
     async def all(self) -> list[str]:
-        await asyncio.wait_for(self.outbox.idle.wait(), 10)
+        await asyncio.wait_for(self.outbox.idle.wait(), DEADLINE)
         return self.resources
 
     def _send_some(self, messages: Sequence[Message]) -> int:

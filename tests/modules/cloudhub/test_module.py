@@ -21,6 +21,7 @@ from modules.common.pki.host_names import own_names
 from supervisor.api import CannotStart, Settings
 from tests.modules.cloudhub.cloud import HubContext
 from tests.modules.cloudhub.edge import Edge
+from tests.support.waiting import DEADLINE
 
 
 def module(tmp_path: Path, **config: object) -> CloudHub:
@@ -47,7 +48,7 @@ async def test_it_makes_its_certificates_and_serves(tmp_path: Path) -> None:
         await asyncio.wait_for(context.is_ready.wait(), 20)
         assert (tmp_path / "pki" / "server.crt").exists()
         context.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE)
         assert listener.fileno() >= 0  # it is the supervisor's, for the next start
     context.close()
 
@@ -84,7 +85,7 @@ async def test_a_certificate_that_is_about_to_expire_is_made_anew_while_it_runs(
                 await asyncio.sleep(0.05)
         assert await shown() == pki.server_cert.read_bytes().strip()
         context.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE)
     context.close()
 
 
@@ -115,7 +116,7 @@ async def test_an_edge_that_comes_while_nobody_accepts_is_served_later(
         assert " 101 " in await connecting
         context.stop()
         assert (await edge.closed())[0] == 1001
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE)
     await edge.leave()
     for each in (context, *contexts.values()):
         each.close()

@@ -29,7 +29,7 @@ from supervisor import client
 from supervisor.api import Settings
 from supervisor.cli.views import read, sample, views_of
 from tests.modules.cloudhub.cloud import Cloud, HubContext, Join
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE, until
 
 
 @asynccontextmanager
@@ -189,7 +189,7 @@ async def test_anything_else_is_answered_so(cloud: Cloud, tmp_path: Path) -> Non
         ):
             reader, writer = await asyncio.open_unix_connection(socket_of(tmp_path, "cloudhub"))
             writer.write(asked)
-            assert (await asyncio.wait_for(reader.read(), 10)).split()[1] == status
+            assert (await asyncio.wait_for(reader.read(), DEADLINE)).split()[1] == status
             writer.close()
             await writer.wait_closed()
 
@@ -212,7 +212,7 @@ async def test_the_module_opens_its_sockets_and_removes_them(
         module.cleanup()  # of another process that was killed: this one lives
         assert socket_of(tmp_path, "cloudhub").exists()
         context.stop()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE)
     assert list(tmp_path.iterdir()) == []
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(socket_of(tmp_path, "cloudhub-2")))

@@ -343,7 +343,7 @@ async def _flood(cloud: Cloud, join: Join, monkeypatch: pytest.MonkeyPatch) -> N
     released.set()
     for number in range(count):
         assert (await cloud.next()).resource == f"node/edge-1/default/podstatus/{number}"
-    await asyncio.wait_for(writing, 10)
+    await asyncio.wait_for(writing, DEADLINE)
     await until(lambda: not (session.in_flight or session.bytes_in_flight))
 
 

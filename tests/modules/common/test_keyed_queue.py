@@ -14,6 +14,7 @@ from ipc import ChannelError, MessageTooLarge
 from modules.common.kube import Backoff, Forbidden, KubeError, TooLarge, Unreachable
 from modules.common.sync import keyed_queue
 from modules.common.sync.keyed_queue import KeyedQueue
+from tests.support.waiting import DEADLINE
 
 
 class Broken(Exception):
@@ -24,7 +25,7 @@ class Broken(Exception):
 async def running(queue: KeyedQueue[Any], workers: int = 1) -> AsyncIterator[None]:
     task = asyncio.create_task(queue.run(workers))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             yield
     finally:
         queue.stop()

@@ -21,6 +21,7 @@ from modules.edgecontroller.objects import keeping, version_of
 from tests.modules.edgecontroller.objects import Json, configmap
 from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
+from tests.support.waiting import DEADLINE
 
 NAMES = ("a", "b")
 
@@ -111,7 +112,7 @@ class World(SlowApi):
 
     async def finish(self) -> None:
         """Let everything arrive; then the store is what the API has."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(DEADLINE):
             await self.all_arrives(lambda: self.waiting)
         self.check()
         kept = {key: obj for key, obj in self.objects.items() if "foreign" not in obj}

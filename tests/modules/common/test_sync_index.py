@@ -41,6 +41,7 @@ from modules.common.sync.sync_index import CompactSyncs, SyncIndex, is_shortened
 from tests.support.apiserver import embedded_api
 from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
+from tests.support.waiting import DEADLINE
 
 BARRIER: Final = ("kubeedge", write_barrier.NAME)
 NODE: Final = "edge-1.example.com"
@@ -175,7 +176,7 @@ class World(SlowApi):
 
     async def finish(self) -> None:
         """Let everything happen; then all questions are answered."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(DEADLINE):
             self.list_arrives()
             await self.settle()
             while not all(task.done() for _, task in self.asked):
@@ -374,6 +375,7 @@ async def test_a_watch_that_shows_nothing_is_an_error(
         assert world.watch is not None
         assert world.watch is not silent  # it may be that of a server that hangs
         assert caplog.text.count("the watch of objectsyncs has not shown") == 1
+        monkeypatch.setattr(write_barrier, "_PATIENCE", DEADLINE)
         world.asked.clear()
         world.ask()
         await world.finish()

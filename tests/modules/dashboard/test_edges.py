@@ -20,6 +20,7 @@ from modules.dashboard.live.viewers import Viewers
 from modules.dashboard.sources.edges import Edge, Edges, EdgeSessions, reduced
 from modules.dashboard.sources.edges import join as join_reduced
 from modules.dashboard.sources.pods import pods_of
+from tests.support.waiting import DEADLINE
 
 
 def session(name: str, **fields: Any) -> dict[str, Any]:
@@ -305,7 +306,7 @@ async def test_a_poll_is_due_when_somebody_begins_to_look_and_not_with_each_page
     done, _ = await asyncio.wait([pause], timeout=0.1)
     assert not done  # nobody looks
     with viewers.open(["edges"], trusted=True):
-        await asyncio.wait_for(pause, 5)
+        await asyncio.wait_for(pause, DEADLINE)
         began = time.monotonic()
         pause = asyncio.create_task(pace.pause())
         await asyncio.sleep(0)

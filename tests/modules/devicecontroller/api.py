@@ -30,9 +30,9 @@ from modules.hollow import manifests
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import to_create
 from tests.support.pki import copy_pki
+from tests.support.waiting import DEADLINE
 
 Object = dict[str, Any]
-TIMEOUT = 10.0
 
 
 class Api:
@@ -113,7 +113,7 @@ class Api:
             about = event.get("involvedObject", {}).get("name", "")
             return event.get("reason") == reason and device in ("", about)
 
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             items, version = await self.client.list(EVENTS, namespace)
             for item in filter(fits, items):
                 return item
@@ -129,7 +129,7 @@ class Api:
         namespace: str,
         condition: Callable[[Object | None], bool],
     ) -> Object | None:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             while True:
                 _, version = await self.client.list(resource, namespace)
                 try:

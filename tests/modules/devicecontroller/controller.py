@@ -14,8 +14,9 @@ from modules.common.wire.generations import tell
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import run
 from supervisor.api import Settings
-from tests.modules.devicecontroller.api import TIMEOUT, Api, Object
+from tests.modules.devicecontroller.api import Api, Object
 from tests.modules.devicecontroller.samples import device
+from tests.support.waiting import DEADLINE
 
 
 class Controller:
@@ -44,13 +45,13 @@ class Controller:
 
     async def detail(self, name: str, value: Any) -> None:
         """Wait until `cloudcore status` would show a detail with this value."""
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             while self.details.get(name) != value:
                 self._reported.clear()
                 await self._reported.wait()
 
     async def ready(self) -> None:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(DEADLINE):
             waiting = asyncio.create_task(self.is_ready.wait())
             await asyncio.wait([waiting, self._task], return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
@@ -60,7 +61,7 @@ class Controller:
     async def stop(self) -> None:
         self.context.stop()
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(DEADLINE):
                 await self._task
         finally:
             for each in (self.cloudhub, self.context):
@@ -69,7 +70,7 @@ class Controller:
     async def said(self) -> ipc.Message:
         """Return the next message to cloudhub; questions about connections are answered."""
         while True:
-            message = await self.cloudhub.receive(timeout=TIMEOUT)
+            message = await self.cloudhub.receive(timeout=DEADLINE)
             if message.operation != REQUEST_EXIST:
                 return message
             await self.cloudhub.send_resp(self._whether_connected(message))

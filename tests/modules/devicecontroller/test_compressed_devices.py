@@ -42,6 +42,7 @@ from modules.hollow.manifests import applied
 from tests.modules.devicecontroller.samples import device
 from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
+from tests.support.waiting import DEADLINE
 
 HERE, THERE = "here", "there"
 NODES = (HERE, THERE)
@@ -228,7 +229,7 @@ class World(SlowApi):
                 self.change(key)
         for node in list(self.arrived):
             self.serve(node)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await self.all_arrives(lambda: False)
             while len(self.devices.node_sync.queue):
                 await self.settle()

@@ -43,6 +43,7 @@ from modules.devicecontroller.v1beta1.objects import (
 from tests.modules.devicecontroller import beta
 from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
+from tests.support.waiting import DEADLINE
 
 HERE, THERE = "here", "there"
 
@@ -210,7 +211,7 @@ class World(SlowApi):
                 self.change(key[1])
         for node in list(self.arrived):
             self.serve(node)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await self.all_arrives(lambda: False)
             while not self._is_done():
                 for node in self.served:

@@ -24,6 +24,7 @@ from modules.devicecontroller.v1alpha1.sync.node_sync import (
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from tests.modules.devicecontroller.samples import LED, NODE, device, recorded, shape
 from tests.support.aside import make_set_aside
+from tests.support.waiting import DEADLINE
 
 HERE = DeviceSlot(NODE, LED)
 
@@ -63,7 +64,7 @@ class Cloud:
             self.node_sync.enqueue(slot)
 
     async def said(self) -> ipc.Message:
-        return await self.cloudhub.receive(timeout=5)
+        return await self.cloudhub.receive(timeout=DEADLINE)
 
     async def quiet(self) -> None:
         """Nothing more is said: what is asked now is answered next."""

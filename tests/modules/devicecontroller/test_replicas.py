@@ -28,7 +28,7 @@ from modules.devicecontroller.status.status_patch import StatusPatcher
 from modules.devicecontroller.v1beta1 import node_updates
 from supervisor.api import KubernetesSettings
 from tests.modules.devicecontroller import beta, samples
-from tests.modules.devicecontroller.api import TIMEOUT, Api
+from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.beta import (
     DEVICE,
     LED,
@@ -49,7 +49,7 @@ from tests.modules.devicecontroller.replicas import (
     sync_of,
     two_replicas,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 EDGE_UPDATED = f"device/{beta.ID}/twin/edge_updated"
 
@@ -338,7 +338,7 @@ async def test_a_property_that_goes_while_an_edge_of_v1_1_moves_is_removed_there
 
 async def is_asked(controller: Controller) -> None:
     """Be asked whether the edge is connected, as the next thing, and deny it."""
-    question = await controller.cloudhub.receive(timeout=TIMEOUT)
+    question = await controller.cloudhub.receive(timeout=DEADLINE)
     assert (question.operation, question.resource) == (REQUEST_EXIST, f"node/{NODE}"), question
     denial = question.error("not connected", source="cloudhub")
     await controller.cloudhub.send_resp(denial)

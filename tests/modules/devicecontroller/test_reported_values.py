@@ -31,7 +31,7 @@ from supervisor.api import ReplicasSettings
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.samples import LED, NODE, device
 from tests.support.aside import Events, make_set_aside
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE, until
 
 HERE = DeviceSlot(NODE, LED)
 
@@ -88,7 +88,7 @@ async def written(writer: StatusWriter, **values: str) -> None:
 
     reports = {name: TwinReport(value, 5, "string", 1) for name, value in values.items()}
     writer.write(HERE, reports, Origin(NODE, done, pytest.fail))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await finished.wait()
 
 
@@ -226,7 +226,7 @@ async def test_done_that_fails_is_tried_again(api: Api) -> None:
 
     async with writing(api.client, created) as writer:
         writer.write(HERE, {"a": TwinReport("x", 5, None, 1)}, Origin(NODE, done, pytest.fail))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await finished.wait()
     assert len(attempts) == 2
 

@@ -19,6 +19,7 @@ from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
 from tests.modules.edgecontroller.objects import BARRIER, NODE, Json, node, pod, using
 from tests.support.apiserver import Embedded
+from tests.support.waiting import DEADLINE
 
 _BARRIER_TYPES = ("pod", "configmap", "secret", "service", "endpoints")
 
@@ -72,7 +73,7 @@ class Cloud:
         task = asyncio.create_task(module.start(self.context))
         ready = asyncio.create_task(self.context.is_ready.wait())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE):
                 await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 task.result()
@@ -93,7 +94,7 @@ class Cloud:
     async def _receive(self) -> Message:
         """Receive a message that is for an edge; questions about nodes are answered."""
         while True:
-            message = await self.hub.receive(timeout=5)
+            message = await self.hub.receive(timeout=DEADLINE)
             if message.operation == "request_exist":
                 await self.tell_presence(message)
                 continue
@@ -105,7 +106,7 @@ class Cloud:
     async def asked_about(self, node: str = NODE) -> None:
         """Receive and answer questions until that about one node has been answered."""
         while True:
-            question = await self.hub.receive(timeout=5)
+            question = await self.hub.receive(timeout=DEADLINE)
             assert question.operation == "request_exist", question
             await self.tell_presence(question)
             if message_resource.node_of(question.resource) == node:

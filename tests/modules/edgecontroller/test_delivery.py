@@ -314,9 +314,7 @@ async def test_another_pod_of_a_name_waits_until_the_first_is_deleted(edge: Clou
     assert insert.content["metadata"]["uid"] == second["metadata"]["uid"]
 
 
-async def test_a_deletion_names_the_pod_that_the_node_has(
-    edge: Cloud, timers: Timers
-) -> None:
+async def test_a_deletion_names_the_pod_that_the_node_has(edge: Cloud, timers: Timers) -> None:
     first = await edge.api.create(PODS, pod("p"), "default")
     await acknowledge(edge, await edge.drain())
     for _ in range(2):  # the second pod of that name is never sent

@@ -39,6 +39,7 @@ from modules.edgecontroller.upstream.report_patches import ReportPatcher
 from modules.edgecontroller.upstream.rows import Handlers, rows
 from modules.edgecontroller.upstream.tokens import TokenIssuer
 from supervisor.api import ModuleContext
+from tests.support.waiting import DEADLINE
 
 from .objects import NODE, Json, pod
 
@@ -304,7 +305,7 @@ async def test_a_status_of_another_node_takes_the_place_of_none(bench: Bench) ->
     running = asyncio.create_task(bench.upstream.run(inbox.get))
     await settle()
     bench.api.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while len(bench.channel.sent) < 2:
             await asyncio.sleep(0)
     assert bench.api.patched == ["edge-b"]

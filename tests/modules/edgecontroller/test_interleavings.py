@@ -12,6 +12,7 @@ from ipc import Message, ModuleUnavailable
 from modules.common.kube import NODES, PODS, Resource
 from modules.common.wire.generations import V1_1, V1_23
 from modules.edgecontroller.downstream import nodes
+from tests.support.waiting import DEADLINE
 
 from .fakes import Bench, running
 from .objects import NODE, Json, node, pod, using
@@ -104,7 +105,7 @@ async def test_devicecontroller_is_told_of_a_lost_database_when_it_runs_again(
         registrations = bench.controller._nodes.registrations
         for _ in range(3):
             registrations.registered(NODE, "default", exists=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             await told.wait()
         assert (stopped, bench.controller._nodes._lost) == (0, {})
 

@@ -19,7 +19,7 @@ from modules.edgecontroller.node_lifecycle import Lifecycle
 from modules.edgecontroller.objects import keep_node
 from supervisor.api import ModuleContext, Settings
 from tests.support.aside import make_set_aside
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 from .cloud import Cloud
 from .objects import NODE, Json, node
@@ -219,7 +219,7 @@ async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> 
         concern.handle(WatchEvent("DELETED", node(name), node(name)))
     state.nodes["", NODE] = node()
     running = asyncio.create_task(concern.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while not channel.sent:
             await asyncio.sleep(0)
     running.cancel()

@@ -15,7 +15,7 @@ from modules.edgecontroller.config import EdgeControllerConfig
 from supervisor.api import KubernetesSettings, Settings
 from tests.support.apiserver import running_server
 from tests.support.pki import copy_pki
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 from .cloud import Cloud
 from .objects import NODE, Json, node, pod
@@ -168,7 +168,7 @@ async def test_cloudhub_that_takes_nothing(running: Cloud, monkeypatch: pytest.M
 
     monkeypatch.setattr(running.context, "send", refuse)
     await running.api.create(PODS, pod("p"), "default")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         await blocked.wait()
     await running.api.create(PODS, pod("q"), "default")
     for n in range(10):
@@ -185,7 +185,7 @@ async def test_stops_when_asked(cloud: Cloud) -> None:
     task = asyncio.create_task(
         EdgeController(EdgeControllerConfig(), cloud.settings).start(context)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await context.is_ready.wait()
         cloud.edge.stop()
         await task

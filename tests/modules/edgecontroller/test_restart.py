@@ -7,7 +7,7 @@ import pytest
 from ipc import Message
 from modules.common.kube import CONFIGMAPS, ENDPOINTS, NODES, PODS, SERVICES
 from modules.common.sync import connectivity
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 from .cloud import Cloud
 from .objects import NODE, Json, configmap, node, pod, using
@@ -202,9 +202,9 @@ async def test_node_that_speaks_before_cloudhub_does(furnished: Cloud) -> None:
     """It is there, whatever cloudhub says, and is told what it lacks."""
     cloud = furnished
     async with cloud.controller():
-        question = await cloud.hub.receive(timeout=5)
+        question = await cloud.hub.receive(timeout=DEADLINE)
         while question.resource != f"node/{NODE}":
-            question = await cloud.hub.receive(timeout=5)
+            question = await cloud.hub.receive(timeout=DEADLINE)
         await cloud.answer_to(await cloud.from_edge("query", f"default/node/{NODE}"))
         await cloud.hub.send_resp(question.error("not connected"))
         assert await told_in_all(cloud) == EVERYTHING

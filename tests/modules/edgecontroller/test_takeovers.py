@@ -42,7 +42,7 @@ from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import node_updates, registrations
 from modules.edgecontroller.downstream.node_updates import NodeUpdater
 from supervisor.api import ReplicasSettings
-from tests.support.waiting import eventually, until
+from tests.support.waiting import DEADLINE, eventually, until
 
 from .cloud import Cloud
 from .objects import BARRIER, NODE, Json, configmap, node, pod, using
@@ -534,9 +534,9 @@ async def test_an_answer_of_before_a_node_has_connected_does_not_end_its_connect
     await cloud.api.create(NODES, node())
     await cloud.api.create(PODS, pod("p"), "default")
     async with cloud.controller(record="objectsync"):
-        question = await cloud.hub.receive(timeout=5)
+        question = await cloud.hub.receive(timeout=DEADLINE)
         while not question.resource.endswith(f"/{NODE}"):
-            question = await cloud.hub.receive(timeout=5)
+            question = await cloud.hub.receive(timeout=DEADLINE)
         await cloud.connect(generation=V1_23)
         await is_reading.wait()
         await cloud.hub.send_resp(question.error("not connected"))

@@ -7,6 +7,7 @@ import asyncio
 from modules.common.kube import PODS
 from tests.modules.edgecontroller.cloud import Cloud
 from tests.modules.edgecontroller.objects import NODE, pod
+from tests.support.waiting import DEADLINE
 
 TOKEN = {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
 CA = {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}}
@@ -41,7 +42,7 @@ async def test_a_pod_goes_without_its_token(running: Cloud) -> None:
     await running.drain()
     record = (running.settings.data_dir / "edgecontroller" / "told.jsonl").read_text
     version = (await running.api.get(PODS, "p", "default"))["metadata"]["resourceVersion"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while f'"{version}"' not in record():
             await asyncio.sleep(0.1)
 

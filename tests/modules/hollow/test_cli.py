@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from modules.common.pki import certificates
 from modules.hollow.cli import hollow
 from tests.modules.hollow.cloud import Cloud
+from tests.support.waiting import DEADLINE
 
 
 async def start(*arguments: str, kubeedge: str = "1.1") -> asyncio.subprocess.Process:
@@ -39,7 +40,7 @@ async def test_joins_prints_and_ends_on_a_signal(
         tls_cloud.send_object("insert", "default/configmap/c", {"data": {}})
         await tls_cloud.message("response", "default/configmap/c")
         process.send_signal(number)
-        out, err = await asyncio.wait_for(process.communicate(), 10)
+        out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
     finally:
         if process.returncode is None:
             process.kill()
@@ -62,7 +63,7 @@ async def test_many_with_certificates_of_the_data_directory(
         await tls_cloud.wait(lambda: len(tls_cloud.requests) == 2, 30)
         await tls_cloud.message("keepalive", "node", skip=1)
         process.terminate()
-        out, _ = await asyncio.wait_for(process.communicate(), 10)
+        out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     finally:
         if process.returncode is None:
             process.kill()

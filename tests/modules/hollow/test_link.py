@@ -20,6 +20,7 @@ from modules.hollow.events import Event
 from modules.hollow.versions import PROJECT_ID
 from tests.modules.hollow.cloud import QUICK, Cloud, captured
 from tests.support.pki import copy_pki
+from tests.support.waiting import DEADLINE
 
 
 async def test_the_handshake_is_the_recorded_one(cloud: Cloud, edge: HollowEdge) -> None:
@@ -140,7 +141,7 @@ async def test_an_edge_that_ends_at_any_step_of_its_dial_leaves_no_socket(
             for _ in range(steps):
                 await asyncio.sleep(0)
             connected = e.connected
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             while len(process.net_connections()) > open_before:
                 await asyncio.sleep(0)
         gc.collect()  # a transport that is left open warns

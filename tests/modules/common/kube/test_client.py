@@ -40,6 +40,7 @@ from tests.support.fake_api_server import (
     replies,
     streams,
 )
+from tests.support.waiting import DEADLINE
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,10 @@ async def test_watch_that_is_complete_at_once(tmp_path: Path, size: int) -> None
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         settings = Settings(tmp_path, tmp_path, KubernetesSettings(master=url))
-        async with KubeClient.connect(settings, user_agent="test") as client, asyncio.timeout(10):
+        async with (
+            KubeClient.connect(settings, user_agent="test") as client,
+            asyncio.timeout(DEADLINE),
+        ):
             events = [event async for event in client.watch(PODS)]
     assert [event.object["metadata"]["name"] for event in events] == ["a", "b", "c"]
 

@@ -21,6 +21,7 @@ from modules.common.kube import (
 )
 from modules.common.pki.certificates import Pki
 from tests.support.apiserver import embedded_api
+from tests.support.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ async def test_long_list_and_what_follows(api: KubeClient) -> None:
             )
         )
     running = asyncio.create_task(reflector.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await reflector.synced()
         mine = {name for _, name in reflector.store if name.startswith("c")}
         assert {f"c{n}" for n in range(1100)} <= mine

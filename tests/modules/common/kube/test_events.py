@@ -24,6 +24,7 @@ from modules.common.pki.certificates import Pki
 from tests.support.apiserver import embedded_api
 from tests.support.fake_api_server import FakeServer, refuses, replies
 from tests.support.fakekube import FakeKube
+from tests.support.waiting import DEADLINE
 
 POD = {"metadata": {"name": "web", "namespace": "default", "uid": "u1", "resourceVersion": "7"}}
 NODE = {"metadata": {"name": "edge-1", "uid": "u2"}}
@@ -47,7 +48,7 @@ async def recording(client: KubeClient) -> AsyncIterator[EventRecorder]:
 
 
 async def until(api: KubeClient, accept: Callable[[list[Any]], bool]) -> list[Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while True:
             found = (await api.list(EVENTS)).items
             if accept(found):
@@ -103,7 +104,7 @@ async def test_api_that_is_away_is_waited_for(server: FakeServer, client: KubeCl
     server.then(refuses(503, "ServiceUnavailable"), refuses(429, "TooManyRequests"), replies({}))
     async with recording(client) as recorder:
         recorder.event(ABOUT_POD, "Normal", "A", "m")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while len(server.bodies) < 3:
                 await asyncio.sleep(0.01)
     assert recorder.dropped == 0
@@ -123,7 +124,7 @@ async def test_what_waits_is_bounded_and_what_is_refused_is_told(
         recorder.event(ABOUT_POD, "Normal", "A", f"m{number}")
     assert recorder.dropped == 2
     task = asyncio.create_task(recorder.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while len(server.bodies) < 3:
             await asyncio.sleep(0.01)
     task.cancel()
@@ -151,7 +152,7 @@ async def test_what_is_said_while_an_event_is_found_counts() -> None:
     recorder = EventRecorder(cast("KubeClient", api), "test")
     recorder.event(ABOUT_POD, "Normal", "R", "m")
     running = asyncio.create_task(recorder.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while not any(patch.get("count") == 7 for _, _, patch in api.patches):
             await asyncio.sleep(0)
     running.cancel()
@@ -173,7 +174,7 @@ async def test_an_answer_of_any_shape_ends_no_recorder(answer: Any) -> None:
     running = asyncio.create_task(recorder.run())
     for message in ("a", "b"):
         recorder.event(ABOUT_POD, "Normal", "R", message)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while len(api.patches) < 2:
             await asyncio.sleep(0)
     assert not running.done()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from tests.support.fake_api_server import (
     replies,
     streams,
 )
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE, until
 
 from .test_client import kubeconfig
 
@@ -116,7 +116,10 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def watching(client: KubeClient, backoff: float = 0.001) -> AsyncIterator[Status]:
+async def watching(
+    client: KubeClient, backoff: float = 0.001, told: Awaitable[object] | None = None
+) -> AsyncIterator[Status]:
+    """Watch as a module does; with `told` its patience begins when that has happened."""
     status = Status()
     reflectors = [
         Reflector(client, resource, backoff=Backoff(initial=backoff, maximum=backoff))
@@ -124,10 +127,12 @@ async def watching(client: KubeClient, backoff: float = 0.001) -> AsyncIterator[
     ]
     tasks = [asyncio.create_task(reflector.run()) for reflector in reflectors]
     tasks.append(asyncio.create_task(client.health.report_to(status)))
+    if told is not None:
+        await told
     ready = asyncio.create_task(synced(reflectors, client.health, status))
     try:
         yield status
-        await asyncio.wait_for(ready, 5)
+        await asyncio.wait_for(ready, DEADLINE)
     finally:
         for task in (*tasks, ready):
             task.cancel()
@@ -174,7 +179,7 @@ async def test_a_refused_token_is_one_warning_that_says_what_to_do(
     """
     monkeypatch.setattr(syncing, "PATIENCE", 0.2)
     api.refuse(refuses(401, "Unauthorized", "Unauthorized"))
-    async with watching(client) as status:
+    async with watching(client, told=lines.first(1)) as status:
         warning, ready = await lines.first(2)
         assert warning == (
             "the Kubernetes API is not available: 401 Unauthorized: Unauthorized; put valid "
@@ -320,7 +325,7 @@ async def test_who_gets_through_wakes_all_others(api: Moody, client: KubeClient)
         watched = asyncio.create_task(all_watched(api))
         await asyncio.sleep(0)
         await client.get(NODES, "n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*waiting, watched)
         assert client.health.failing_for == 0
 
@@ -345,10 +350,10 @@ async def test_a_kubeconfig_put_right_is_noticed_while_all_wait(
 
 async def test_a_pause_lasts_as_long_as_the_server_has_asked() -> None:
     account = ApiHealth()
+    began = asyncio.get_running_loop().time()
     pause = asyncio.create_task(account.pause(0.0, at_least=0.05))
     await asyncio.sleep(0)
     account._wake()
-    began = asyncio.get_running_loop().time()
     await pause
     assert asyncio.get_running_loop().time() - began > 0.04
 
@@ -358,7 +363,7 @@ async def test_what_is_served_during_the_pause_that_the_server_asked_for_ends_th
     pause = asyncio.create_task(account.pause(600.0, at_least=0.05))
     await asyncio.sleep(0)
     account._wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         await pause
 
 

@@ -9,7 +9,7 @@ import pytest
 from modules.common.kube import PODS, KubeClient, Reflector, WatchEvent
 from modules.common.kube.backoff import Backoff
 from tests.support.fake_api_server import FakeServer, hangs_up, listing, pod, refuses, streams
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE, until
 
 
 class Running:
@@ -20,7 +20,7 @@ class Running:
         self._events = events
 
     async def told(self, count: int) -> list[tuple[str, str, str]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return [_short(await self._events.get()) for _ in range(count)]
 
     def nothing_more(self) -> bool:
@@ -90,7 +90,7 @@ async def test_modified_carries_the_old_one(server: FakeServer, client: KubeClie
 
 async def test_synced_with_nothing_there(server: FakeServer, client: KubeClient) -> None:
     server.then(listing())
-    async with running(client) as run, asyncio.timeout(5):
+    async with running(client) as run, asyncio.timeout(DEADLINE):
         await run.reflector.synced()
 
 
@@ -237,7 +237,7 @@ async def test_fault_of_the_handler_is_not_swallowed(
         raise RuntimeError("handler")
 
     server.then(listing(pod("a", 1)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         [outcome] = await asyncio.gather(
             Reflector(client, PODS, fail).run(), return_exceptions=True
         )

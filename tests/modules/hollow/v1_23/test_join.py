@@ -25,6 +25,7 @@ from modules.hollow.v1_23.join import CertManager, Identity, JoinError
 from tests.modules.hollow.cloud import serving
 from tests.modules.hollow.test_cli import start
 from tests.modules.hollow.v1_23.api import TIMING, Api, edged_of
+from tests.support.waiting import DEADLINE
 
 CREDENTIALS = "header.payload.signature"
 YEAR = timedelta(days=365)
@@ -237,7 +238,7 @@ async def test_a_failed_renewal_is_tried_again(
     keeping = asyncio.create_task(
         manager.keep(lambda _: renewed.set(), lambda kind, *_: told.append(kind))
     )
-    await asyncio.wait_for(renewed.wait(), 10)
+    await asyncio.wait_for(renewed.wait(), DEADLINE)
     keeping.cancel()
     assert told == ["certificate not renewed"] * 2 + ["certificate renewed"]
 
@@ -257,7 +258,7 @@ async def test_the_command_joins_with_a_token(
             wanted = {"null/nodepatch/edge-0", "null/nodepatch/edge-1"}
             await cloud.wait(lambda: wanted <= {m.resource for m in cloud.messages}, 30)
             process.terminate()
-            out, err = await asyncio.wait_for(process.communicate(), 10)
+            out, err = await asyncio.wait_for(process.communicate(), DEADLINE)
         finally:
             if process.returncode is None:
                 process.kill()
