@@ -66,7 +66,6 @@ class Definitions:
         """Whether devices and models of a version have been found to be served."""
         return self._served.get(version, set()).issuperset(_NEEDED)
 
-    @property
     def has_device_statuses(self) -> bool:
         """Whether reports go into DeviceStatus objects, as from KubeEdge 1.23 on."""
         return DEVICESTATUSES.plural in self._served.get(DEVICESTATUSES.version, ())

@@ -13,7 +13,6 @@ from modules.common.kube.metrics import CACHED_OBJECTS
 from modules.common.sync.record import Record
 from modules.devicecontroller import metrics
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
-from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from modules.devicecontroller.v1beta1 import devices as v1beta1
 from supervisor.api import ModuleContext
@@ -35,7 +34,6 @@ class Telemetry:
     """returns the reflectors that run"""
     alpha: v1alpha1.Devices
     beta: v1beta1.Devices
-    writer: StatusWriter
     records: tuple[SyncRecord, Record]
     record_in_api: Sized
     nodes_aside: Sized
@@ -51,7 +49,6 @@ class Telemetry:
             for plural, number in cached.items():
                 CACHED_OBJECTS.labels(self.client.module, plural).set(number)
             depths = Counter(self.alpha.queues()) + Counter(self.beta.queues())
-            depths["statuses"] += len(self.writer.queue)
             depths["objectsyncs"] = len(self.record_in_api)
             for name in metrics.QUEUES:
                 metrics.QUEUE_DEPTH.labels(name).set(depths[name])

@@ -20,8 +20,8 @@ from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23, generation_of
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import SOURCE, Edges
-from modules.devicecontroller.replica import Replica
 from modules.devicecontroller.status.report_queue import Origin
+from modules.devicecontroller.takeovers import DeviceTakeovers
 from modules.devicecontroller.v1alpha1 import devices as v1alpha1
 from modules.devicecontroller.v1alpha1 import twin
 from modules.devicecontroller.v1alpha1.reported_values import Reports
@@ -56,10 +56,10 @@ class Upstream:
         set_aside: SetAside,
         *,
         limit: int,
-        replica: Replica | None = None,
+        takeovers: DeviceTakeovers | None = None,
     ) -> None:
         """Set up; at most `limit` messages are in flight, the others stay in the channel."""
-        self._replica = replica
+        self._takeovers = takeovers
         self._context = context
         self._alpha = alpha
         self._beta = beta
@@ -138,9 +138,9 @@ class Upstream:
 
     def _is_elsewhere(self, node: str) -> bool:
         return (
-            self._replica is not None
+            self._takeovers is not None
             and self._edges.is_elsewhere(node)
-            and not self._replica.is_reading(node)
+            and not self._takeovers.is_reading(node)
         )
 
     def _node_event(self, node: str, message: ipc.Message) -> None:
@@ -158,7 +158,7 @@ class Upstream:
 
     async def _write_loss(self, node: str, question: ipc.Message) -> None:
         """Answer EdgeController of this replica whether the API knows what a node has lost."""
-        if self._replica is None or await self._replica.write_loss(node):
+        if self._takeovers is None or await self._takeovers.write_loss(node):
             answer = question.response("OK", source=SOURCE)
         else:
             answer = question.error("what it has is not written", source=SOURCE)
@@ -178,13 +178,13 @@ class Upstream:
         One that has just connected asks for its devices.
         """
         asks_within = _ASK_WITHIN if has_just else 0.0
-        if self._replica is None:
+        if self._takeovers is None:
             self._serve(node, generation, asks_within)
             return
         self._disconnected(node)  # nothing is in flight on the new connection
         self._edges.arrives(node)
         self._alpha.node_sync.learn(node, generation)  # what it asks for meanwhile waits
-        self._replica.begin(node, generation, partial(self._serve, node, generation, asks_within))
+        self._takeovers.begin(node, generation, partial(self._serve, node, generation, asks_within))
 
     def _serve(self, node: str, generation: str, asks_within: float) -> None:
         self._alpha.node_sync.connected(node, generation, asks_within)
@@ -193,8 +193,8 @@ class Upstream:
         self._beta.connected(node)
 
     def _disconnected(self, node: str) -> None:
-        if self._replica is not None:
-            self._replica.give_up(node)
+        if self._takeovers is not None:
+            self._takeovers.give_up(node)
         self._alpha.node_sync.disconnected(node)
         self._edges.disconnected(node)
         self._beta.disconnected(node)

@@ -7,23 +7,21 @@ what is sent depends on the present state, not on the change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from modules.common.kube import (
     CONFIGMAPS,
     DEVICEMODELS,
     DEVICES,
     Key,
-    KubeClient,
     Object,
     Reflector,
-    SetAside,
     WatchEvent,
     key_of,
 )
+from modules.common.replicas.report_fence import ReportFence
 from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.compressed import CompressedDevice, decompressed
-from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.status.acceptance import Acceptance
 from modules.devicecontroller.status.status_patch import StatusPatcher
@@ -31,6 +29,7 @@ from modules.devicecontroller.v1alpha1.device import (
     keep_compressed,
     keep_device,
     keep_model,
+    keep_read,
     lost_reports,
     twins_of,
 )
@@ -50,7 +49,6 @@ from modules.devicecontroller.v1alpha1.sync.inventory import (
 )
 from modules.devicecontroller.v1alpha1.sync.node_sync import NodeSync
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
-from supervisor.api import ModuleContext
 
 
 class Devices:
@@ -58,57 +56,41 @@ class Devices:
 
     def __init__(
         self,
-        client: KubeClient,
-        context: ModuleContext,
+        common: Dependencies,
         record: SyncRecord,
-        inventory: Inventory,
-        writer: StatusWriter,
-        *,
-        namespace: str | None,
-        on_change: Callable[[], None],
-        status: StatusPatcher,
-        definitions: Definitions,
-        set_aside: SetAside,
-        takeovers: Takeovers | None = None,
         duties: Duties,
+        *,
+        takeovers: Takeovers | None = None,
+        fence: ReportFence | None = None,
     ) -> None:
-        """Set up for one namespace, or for all (None); with several replicas with `takeovers`.
-
-        The reflectors fill the stores of `inventory`. `on_change` is called after each change.
-        """
+        """Set up; of several replicas with what keeps the record, and a fence for reports."""
+        client, set_aside = common.client, common.set_aside
         #: Whether devices of this version are served.
         self.runs = False
-        self._on_change = on_change
-        self._inventory = inventory
-        self.writer = writer
+        self._on_change = common.on_change
         self._record = record
-        self._devices = Reflector(
-            client,
+        self._inventory = inventory = Inventory({}, {}, common.known_nodes)
+        status = StatusPatcher(client, DEVICES, keep_read, fence=fence)
+        self.writer = StatusWriter(status, inventory, set_aside)
+        self._devices = common.reflect(
             DEVICES,
             self._device_changed,
             store=inventory.devices,
-            namespace=namespace,
             keep=keep_device if takeovers is None else keep_compressed,
-            explain=definitions.explain,
-            set_aside=set_aside,
             on_aside=self._device_aside_changed,
         )
-        self._models = Reflector(
-            client,
+        self._models = common.reflect(
             DEVICEMODELS,
             self._model_changed,
             store=inventory.models,
-            namespace=namespace,
             keep=keep_model,
-            explain=definitions.explain,
-            set_aside=set_aside,
             on_aside=self._enqueue_users,
         )
         self._profiles = Reflector(
             client,
             CONFIGMAPS,
             self._profile_changed,
-            namespace=namespace,
+            namespace=common.namespace,
             label_selector=SELECTOR,
             keep=keep_profile,
             set_aside=set_aside,
@@ -116,16 +98,16 @@ class Devices:
         self.reflectors = (self._devices, self._models, self._profiles)
         inventory.aside = self._devices.aside
         inventory.models_aside = self._models.aside
-        self.node_sync = NodeSync(context, inventory, record, set_aside, takeovers)
+        self.node_sync = NodeSync(common.context, inventory, record, set_aside, takeovers)
         self._profile_writer = ProfileWriter(
-            client, self._inventory, self._profiles.store, set_aside, duties
+            client, inventory, self._profiles.store, set_aside, duties
         )
         self._acceptance = Acceptance(
             status,
             inventory,
             lambda device: fault_of(device, inventory, self.node_sync.takes_devices),
             set_aside,
-            on_change=on_change,
+            on_change=common.on_change,
             duty=lambda device: duties.towards(_node_of(device)),
         )
 
@@ -175,6 +157,7 @@ class Devices:
             "announcements": len(self.node_sync.queue),
             "profiles": len(self._profile_writer.queue),
             "rejections": len(self._acceptance.queue),
+            "statuses": len(self.writer.queue),
         }
 
     def edge_changed(self, node: str) -> None:

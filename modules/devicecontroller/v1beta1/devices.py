@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 import ipc
 from modules.common import message_resource
 from modules.common.kube import (
     DEVICEMODELS_V1BETA1,
     DEVICES_V1BETA1,
-    Key,
-    KubeClient,
-    Object,
     Reflector,
-    SetAside,
     WatchEvent,
 )
 from modules.common.log_limit import LogLimit
 from modules.common.replicas.report_fence import ReportFence
 from modules.common.sync.record import Record, drop_rows_of_gone_nodes
 from modules.common.sync.takeovers import Takeovers
-from modules.devicecontroller.crds import Definitions
+from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edge_messages import event_id_of
 from modules.devicecontroller.edges import Edges
@@ -45,7 +41,6 @@ from modules.devicecontroller.v1beta1.objects import (
 )
 from modules.devicecontroller.v1beta1.shapes import DEVICE, MODEL
 from modules.devicecontroller.v1beta1.statuses import StatusWriter
-from supervisor.api import ModuleContext
 
 #: Limit of an edge's reason in a log line, in characters.
 _LONGEST: Final = 300
@@ -58,54 +53,39 @@ class Devices:
 
     def __init__(
         self,
-        client: KubeClient,
-        context: ModuleContext,
+        common: Dependencies,
         record: Record,
         edges: Edges,
-        known_nodes: dict[Key, Object],
+        duties: Duties,
         *,
-        namespace: str | None,
-        on_change: Callable[[], None],
-        definitions: Definitions,
-        set_aside: SetAside,
         takeovers: Takeovers | None = None,
         fence: ReportFence | None = None,
-        duties: Duties,
     ) -> None:
-        """Set up for one namespace, or for all (None); `on_change` is called after each change.
-
-        With several replicas, `takeovers` keeps the record, and `fence` is for reports.
-        """
+        """Set up; of several replicas with what keeps the record, and a fence for reports."""
+        client, set_aside, definitions = common.client, common.set_aside, common.definitions
         #: Whether devices of this version are served.
         self.runs = False
         self._record = record
         self._edges = edges
-        self._on_change = on_change
-        self._set_aside = set_aside
+        self._is_replica = takeovers is not None
         self._log = LogLimit(log)
-        self._inventory = inventory = Inventory(known_nodes)
-
-        def has_statuses() -> bool:
-            return definitions.has_device_statuses
-
+        self._inventory = inventory = Inventory(common.known_nodes)
         self.updater = NodeUpdater(
-            context,
+            common.context,
             inventory,
             record,
             edges,
             set_aside,
-            has_statuses=has_statuses,
-            weaken=takeovers.weaken if takeovers is not None else None,
+            has_statuses=definitions.has_device_statuses,
+            takeovers=takeovers,
         )
-        self._is_replica = takeovers is not None
-        self._duties = duties
         self.writer = StatusWriter(
             client,
             inventory,
             set_aside,
             duties,
-            namespace=namespace,
-            has_statuses=has_statuses,
+            namespace=common.namespace,
+            has_statuses=definitions.has_device_statuses,
             fence=fence,
         )
         self._acceptance = Acceptance(
@@ -113,45 +93,40 @@ class Devices:
             inventory,
             lambda device: fault_of(device, inventory, edges),
             set_aside,
-            on_change=on_change,
+            on_change=common.on_change,
             duty=lambda device: duties.towards(node_of(device)),
         )
+        self._devices, self._models = self._make_reflectors(common)
+
+    def _make_reflectors(self, common: Dependencies) -> tuple[Reflector, Reflector]:
+        inventory, is_alone = self._inventory, common.definitions.is_v1beta1_alone
         changes = Changes(
             inventory,
-            record,
-            edges,
+            self._record,
+            self._edges,
             updater=self.updater,
             writer=self.writer,
             acceptance=self._acceptance,
-            on_change=on_change,
+            on_change=common.on_change,
         )
-        common: Any = {
-            "namespace": namespace,
-            "explain": definitions.explain,
-            "set_aside": set_aside,
-        }
-        is_alone = definitions.is_v1beta1_alone
         keep = reader(DEVICE, DEVICES_V1BETA1, is_alone)
-        self._devices = Reflector(
-            client,
+        devices = common.reflect(
             DEVICES_V1BETA1,
             changes.device_changed,
             store=inventory.devices,
             keep=compressing(keep) if self._is_replica else keep,
             on_aside=changes.device_aside_changed,
-            **common,
         )
-        self._models = Reflector(
-            client,
+        models = common.reflect(
             DEVICEMODELS_V1BETA1,
             changes.model_changed,
             store=inventory.models,
             keep=reader(MODEL, DEVICEMODELS_V1BETA1, is_alone),
             on_aside=changes.model_aside_changed,
-            **common,
         )
-        inventory.aside = self._devices.aside
-        inventory.models_aside = self._models.aside
+        inventory.aside = devices.aside
+        inventory.models_aside = models.aside
+        return devices, models
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import ipc
@@ -19,6 +19,7 @@ from modules.common.kube import NODES, Key, Object, SetAside, Subject
 from modules.common.sync.journal import Item
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.sync.record import Record
+from modules.common.sync.takeovers import Takeovers
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.v1beta1.decisions import Decisions
 from modules.devicecontroller.v1beta1.device_lists import DeviceLists, ListRequest
@@ -31,8 +32,6 @@ from supervisor.api import ModuleContext
 _AT_ONCE: Final = 16
 #: Seconds until an object is decided again whose record could not be written.
 _AGAIN: Final = 5.0
-
-Weaken = Callable[[Iterable[tuple[str, Item]]], Awaitable[set[tuple[str, Item]]]]
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +52,14 @@ class NodeUpdater:
         set_aside: SetAside,
         *,
         has_statuses: Callable[[], bool],
-        weaken: Weaken | None = None,
+        takeovers: Takeovers | None = None,
     ) -> None:
         """Set up; `has_statuses` says whether reports go into DeviceStatus, not the Device.
 
-        With several replicas, `weaken` writes rows of the record to the API before messages about
-        them are sent; it returns those with which that has failed.
+        With several replicas, `takeovers` writes rows of the record to the API before messages
+        about them are sent.
         """
-        self._weaken = weaken
+        self._takeovers = takeovers
         self._context = context
         self._inventory = inventory
         self._record = record
@@ -91,7 +90,7 @@ class NodeUpdater:
 
     async def run(self) -> None:
         """Send until cancelled."""
-        await self._queue.run(_AT_ONCE if self._weaken else 1)
+        await self._queue.run(1 if self._takeovers is None else _AT_ONCE)
 
     def stop(self) -> None:
         """Cancel all timers."""
@@ -142,7 +141,7 @@ class NodeUpdater:
         self._forget(node)
         if before is not None:
             self._node(node).listed = before.listed
-        if self._weaken:
+        if self._takeovers is not None:
             self._decisions.adopt(node)  # its record has been read from the API
         self.mark_all(node)
 
@@ -252,10 +251,11 @@ class NodeUpdater:
         Returns those that could not be written, which are decided anew later. None: the node is
         not here any more, on the same connection.
         """
-        if not self._weaken:
+        if self._takeovers is None:
             return set()
         known = self._nodes.get(node)
-        failed = {item for _, item in await self._weaken((node, item) for item in items)}
+        late = await self._takeovers.weaken((node, item) for item in items)
+        failed = {item for _, item in late}
         if self._nodes.get(node) is not known:
             return None
         for type_, namespace, name in failed:

@@ -62,7 +62,7 @@ class Bench(ControllerBench):
 
     async def settle(self) -> None:
         """Let the controller do all that it can do at once."""
-        down = self.controller._alpha
+        down = self.controller.alpha
         busy = (down.node_sync, down._profile_writer, down._acceptance, down.writer)
         queues = [each.queue for each in busy]
         await self.settle_while(lambda: any(map(len, queues)))

@@ -96,7 +96,7 @@ async def test_confirmations_that_cannot_go_on_end_the_module(tmp_path: Path) ->
 
     async with running(tmp_path) as bench:
         await bench.ready()
-        queue: Any = bench.controller._upstream._confirmations
+        queue: Any = bench.controller.upstream._confirmations
         queue._handle = queue._put_aside = fail
         queue.add("an id")
         async with asyncio.timeout(20):

@@ -232,10 +232,10 @@ async def test_what_is_known_of_a_device_that_is_gone_is_dropped(tmp_path: Path)
         twin = {"twin": {"power-status": {"actual": {"value": "ON"}}}}
         bench.hear(Message.build("twin", "twin", "update", resource, twin))
         await bench.settle()
-        assert bench.controller._writer._latest
+        assert bench.controller.alpha.writer._latest
         bench.api.feed(DEVICES, device("d"), "DELETED")
         await bench.settle()
-        assert not bench.controller._writer._latest
+        assert not bench.controller.alpha.writer._latest
 
 
 def contents(bench: Bench) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from modules.common import message_resource
 from modules.common.kube import DEVICES, Key, Object, key_of, reference
 from modules.common.wire.generations import V1_1
 from modules.devicecontroller.compressed import CompressedDevice, decompressed
+from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.conditions import conditions_of, keep_conditions
@@ -34,7 +35,6 @@ from modules.devicecontroller.v1alpha1.device import (
     model_of,
 )
 from modules.devicecontroller.v1alpha1.devices import Devices
-from modules.devicecontroller.v1alpha1.reported_values import StatusWriter
 from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot, Inventory, slot_of
 from modules.devicecontroller.v1alpha1.sync.node_sync import Request, _whole
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
@@ -99,25 +99,23 @@ class World(SlowApi):
         nodes = {("", node): {"metadata": {"name": node}} for node in NODES}
         known = Edges(cast("Any", self), {}, nodes, lambda _: None, on_connected=lambda *_: None)
         self.known = known
-        self.inventory = Inventory({}, {}, nodes)
-        set_aside = make_set_aside()
-        status: Any = SimpleNamespace(resource=DEVICES)
-        self.devices = Devices(
+        common = Dependencies(
             cast("Any", self),
             cast("Any", self),
-            self.record,
-            self.inventory,
-            StatusWriter(status, self.inventory, set_aside),
             namespace=None,
-            on_change=lambda: None,
-            status=status,
             definitions=cast("Any", SimpleNamespace(explain=None)),
-            set_aside=set_aside,
+            set_aside=make_set_aside(),
+            known_nodes=nodes,
+            on_change=lambda: None,
+        )
+        self.devices = Devices(
+            common,
+            self.record,
+            Duties(known, cast("Any", SimpleNamespace(leads=False))),
             takeovers=cast(
                 "Any",
                 SimpleNamespace(promise=self._promise, is_reading=self.arrived.__contains__),
             ),
-            duties=Duties(known, cast("Any", SimpleNamespace(leads=False))),
         )
         self.reflector = self.devices.reflectors[0]
         for reflector in self.devices.reflectors:

@@ -25,6 +25,7 @@ from modules.common.kube import DEVICES_V1BETA1, Object, key_of, reference
 from modules.common.sync.record import Record
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.compressed import CompressedDevice
+from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.conditions import conditions_of
@@ -92,23 +93,24 @@ class World(SlowApi):
         self.known = Edges(
             cast("Any", self), {}, nodes, lambda _: None, on_connected=lambda *_: None
         )
+        definitions = SimpleNamespace(
+            has_device_statuses=lambda: True, is_v1beta1_alone=lambda: True, explain=None
+        )
+        common = Dependencies(
+            cast("Any", self),
+            cast("Any", self),
+            namespace=None,
+            definitions=cast("Any", definitions),
+            set_aside=make_set_aside(),
+            known_nodes=nodes,
+            on_change=lambda: None,
+        )
         self.devices = Devices(
-            cast("Any", self),
-            cast("Any", self),
+            common,
             self.record,
             self.known,
-            nodes,
-            namespace=None,
-            on_change=lambda: None,
-            definitions=cast(
-                "Any",
-                SimpleNamespace(
-                    has_device_statuses=True, is_v1beta1_alone=lambda: True, explain=None
-                ),
-            ),
-            set_aside=make_set_aside(),
+            Duties(self.known, cast("Any", SimpleNamespace(leads=False))),
             takeovers=cast("Any", SimpleNamespace(weaken=self._weaken)) if is_replica else None,
-            duties=Duties(self.known, cast("Any", SimpleNamespace(leads=False))),
         )
         self.store = self.devices.reflectors[0].store
         self.aside = self.devices.reflectors[0].aside

@@ -246,5 +246,5 @@ async def test_what_a_node_has_reported_that_has_gone_for_long_is_forgotten(
 
 async def test_a_single_cloudcore_keeps_devices_as_they_are(tmp_path: Path) -> None:
     async with fakes.running(tmp_path, device()) as bench:
-        (kept,) = bench.controller._alpha.reflectors[0].store.values()
+        (kept,) = bench.controller.alpha.reflectors[0].store.values()
         assert not isinstance(kept, CompressedDevice)
