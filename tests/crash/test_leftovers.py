@@ -14,7 +14,8 @@ import pytest
 from supervisor import client
 from tests.support.running import Running
 
-QUICK = ("supervisor.stop_timeout=0.3",)
+#: Soon for a module that never stops, and enough for its cleanup on a slow machine.
+DEAF, SEIZED = (f"modules.{name}.supervision.stop_timeout=1.5" for name in ("deaf", "seized"))
 
 
 def kinds(running: Running, module: str) -> list[str]:
@@ -29,7 +30,7 @@ def kill_supervisor(running: Running, *modules: str) -> list[psutil.Process]:
 
 
 def test_a_deaf_module_is_killed_and_cleaned_up_after(tmp_path: Path) -> None:
-    with Running(tmp_path, "deaf", "good", sets=QUICK) as running:
+    with Running(tmp_path, "deaf", "good", sets=(DEAF,)) as running:
         running.ready("deaf", "good")
         processes = kill_supervisor(running, "deaf", "good")
         assert psutil.wait_procs(processes, timeout=15)[1] == []
@@ -64,12 +65,12 @@ def test_the_state_is_starting_while_leftover_processes_stop(tmp_path: Path) -> 
 
 
 def test_a_process_that_does_not_stop_is_killed_by_the_next_run(tmp_path: Path) -> None:
-    with Running(tmp_path, "seized", "good", sets=QUICK) as running:
+    with Running(tmp_path, "seized", "good", sets=(SEIZED,)) as running:
         running.ready("seized", "good")
         port = running.module("seized")["details"]["listen"]["echo"].rpartition(":")[2]
         (process,) = kill_supervisor(running, "seized")
         sets = (f"modules.seized.port={port}", "supervisor.shutdown_timeout=0.5")
-        with Running(tmp_path, "seized", "good", sets=(*QUICK, *sets)) as again:
+        with Running(tmp_path, "seized", "good", sets=(SEIZED, *sets)) as again:
             again.wait_for(f"process {process.pid} of module seized still runs")
             again.wait_for(f"process {process.pid} did not exit in time: killing it")
             again.wait_for("module seized: running the cleanup that an earlier run did not")

@@ -134,7 +134,7 @@ def test_the_shutdown_keeps_to_its_budget(tmp_path: Path) -> None:
 
 
 def test_a_cleanup_that_has_begun_is_not_run_again(tmp_path: Path) -> None:
-    with Running(tmp_path, "lingering", sets=("supervisor.stop_timeout=0.3",)) as running:
+    with Running(tmp_path, "lingering", sets=("supervisor.stop_timeout=2.0",)) as running:
         running.ready("lingering")
         running.cli("stop", "lingering")
         running.wait_for("module lingering: the cleanup was interrupted")

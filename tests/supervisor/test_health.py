@@ -38,7 +38,8 @@ def test_an_event_loop_that_hangs_is_aborted_with_its_stacks(tmp_path: Path) -> 
 
 
 def test_a_hung_process_that_cannot_even_abort_is_killed(tmp_path: Path) -> None:
-    with Running(tmp_path, "good", "asking", sets=WATCHDOG) as running:
+    # Long enough that the reason is seen before the end.
+    with Running(tmp_path, "good", "asking", sets=("supervisor.watchdog=2.0",)) as running:
         running.ready("good", "asking")
         pid = running.module("good")["pid"]
         os.kill(pid, signal.SIGSTOP)

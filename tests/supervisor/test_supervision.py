@@ -111,11 +111,11 @@ def test_a_module_that_does_not_become_ready_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_module_that_ignores_the_signal_is_killed_after_its_time(tmp_path: Path) -> None:
-    sets = ("modules.deaf.supervision.stop_timeout=0.3",)
+    sets = ("modules.deaf.supervision.stop_timeout=1.5",)  # so long the cleanup may take, too
     with Running(tmp_path, "deaf", "good", sets=sets) as running:
         running.ready("deaf", "good")
         running.signal(signal.SIGTERM)
-        running.wait_for("module deaf did not stop within 0.3 s: killing it")
+        running.wait_for("module deaf did not stop within 1.5 s: killing it")
         assert running.wait() == 0
         assert [line.split()[0] for line in running.lines("deaf")] == ["start", "cleanup"]
         assert [line.split()[0] for line in running.lines("good")] == [

@@ -96,7 +96,7 @@ async def test_nodes(kubectl: Kubectl) -> None:
     await kubectl("cordon", "edge-1")
     assert "Ready,SchedulingDisabled" in await kubectl("get", "node", "edge-1")
     await kubectl("taint", "nodes", "edge-1", "a=b:NoSchedule")
-    await kubectl("wait", "--for=condition=Ready", "node/edge-1", "--timeout=5s")
+    await kubectl("wait", "--for=condition=Ready", "node/edge-1", "--timeout=20s")
     status = '{"status":{"conditions":[{"type":"Ready","status":"False"}]}}'
     await kubectl("patch", "node", "edge-1", "--subresource=status", "-p", status)
     assert "NotReady" in await kubectl("get", "node", "edge-1")
@@ -288,7 +288,7 @@ async def test_a_crd_of_ones_own(kubectl: Kubectl) -> None:
         "spec": {"group": "sea.io", "scope": "Namespaced", "names": names, "versions": [version]},
     }  # fmt: skip
     await kubectl("apply", "-f", "-", stdin=crd)
-    await kubectl("wait", "--for=condition=Established", "crd/boats.sea.io", "--timeout=5s")
+    await kubectl("wait", "--for=condition=Established", "crd/boats.sea.io", "--timeout=20s")
     boat = {"apiVersion": "sea.io/v1", "kind": "Boat", "metadata": {"name": "a"}}
     await kubectl("apply", "-f", "-", stdin=boat)
     assert "boat.sea.io/a" in await kubectl("get", "boats", "-o", "name")

@@ -128,7 +128,7 @@ async def test_what_is_no_tls_is_refused(cloud: Cloud, join: Join) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"GET /p/edge-1/events HTTP/1.1\r\nnode_id: ed"])
 async def test_a_request_has_its_time(run_hub: Callable, client_tls: TlsOf, said: bytes) -> None:
-    async with run_hub(handshake_timeout=0.3) as cloud:
+    async with run_hub(handshake_timeout=1.0) as cloud:
         edge = Edge()
         await edge.open(cloud.port, client_tls("edge-1"))
         edge.write(said)
@@ -138,7 +138,7 @@ async def test_a_request_has_its_time(run_hub: Callable, client_tls: TlsOf, said
 
 
 async def test_a_request_that_drips_has_no_more_time(run_hub: Callable, client_tls: TlsOf) -> None:
-    async with run_hub(handshake_timeout=0.5) as cloud:
+    async with run_hub(handshake_timeout=1.0) as cloud:
         edge = Edge()
         await edge.open(cloud.port, client_tls("edge-1"))
 

@@ -28,6 +28,7 @@ from tests.modules.cloudhub.driver import (
     request,
 )
 from tests.modules.cloudhub.edge import Edge
+from tests.support.waiting import until
 
 
 async def test_an_edge_that_does_not_answer_is_not_waited_for_for_ever(
@@ -138,12 +139,15 @@ async def test_too_many_requests_are_refused_at_once(
 ) -> None:
     monkeypatch.setattr(questions, "MOST_WAITING", 2)
     monkeypatch.setattr(server, "CONNECTIONS", 3)
+    lines: list[Any] = []
+    line = questions._Line
+    monkeypatch.setattr(questions, "_Line", lambda: lines.append(line()) or lines[-1])
     other = await join(cloud, "edge-2", today=True)
     async with driver.serving(cloud, tmp_path) as path:
         asking = [asyncio.create_task(asked(path, request(volume="a")))]
         got = await edge.receive()
         asking.append(asyncio.create_task(asked(path, request(volume="b"))))
-        await asyncio.sleep(0.1)  # until it waits; else the next one waits, and this one fails
+        await until(lambda: lines[0].waiting == 2)  # else the next one waits, and this one fails
         failed(await ask(path, request(volume="c")), "2 requests wait for node edge-1 already")
         beside = asyncio.create_task(asked(path, request("edge-2")))
         elsewhere = await other.receive()

@@ -202,7 +202,7 @@ async def test_edges_of_a_process_that_hangs_start_over(
 async def test_without_the_first_process_edges_are_told_to_come_back(
     run_hubs: Callable, join: Join
 ) -> None:
-    async with run_hubs(2, handshake_timeout=0.5) as (_, second):
+    async with run_hubs(2, handshake_timeout=1.0) as (_, second):
         second.context.registry.set_state("cloudhub", ChannelState.FAILED)
         edge = await join(second, "edge-1")
         code, reason = await edge.closed()

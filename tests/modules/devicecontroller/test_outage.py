@@ -17,7 +17,7 @@ from tests.modules.devicecontroller.samples import LED, device
 async def test_api_that_is_away_at_the_start_is_waited_for(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("modules.common.kube.syncing.PATIENCE", 0.05)
+    monkeypatch.setattr("modules.common.kube.syncing.PATIENCE", 0.0)
     await api.create(DEVICES, device())
     await api.stop()
     async with running(api.settings) as controller:
@@ -32,7 +32,7 @@ async def test_api_that_is_away_at_the_start_is_waited_for(
 async def test_unusable_kubeconfig_is_waited_for(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modules.common.kube.syncing.PATIENCE", 0.05)
+    monkeypatch.setattr("modules.common.kube.syncing.PATIENCE", 0.0)
     await api.create(DEVICES, device())
     path = tmp_path / "config"
     path.write_text("clusters: [}")

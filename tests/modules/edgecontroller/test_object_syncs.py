@@ -133,9 +133,9 @@ async def test_a_record_that_takes_long_to_read_does_not_hold_up_the_start(
 async def test_what_an_object_costs_the_api_server(
     edge: Cloud, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_syncs, "_PAUSE", 3.0)  # in which the edge acknowledges it
-    created = await edge.api.create(PODS, pod("p"), "default")
-    await acknowledge(edge, await edge.drain())
+    with held(monkeypatch):  # while the edge acknowledges it
+        created = await edge.api.create(PODS, pod("p"), "default")
+        await acknowledge(edge, await edge.drain())
     version = created["metadata"]["resourceVersion"]
     await becomes(edge, {("Pod", "p"): version})
     assert requests == {("POST", "objectsyncs"): 1, ("PATCH", "status"): 1}

@@ -85,7 +85,7 @@ async def test_api_server_that_is_away_at_the_start_is_waited_for(
     tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as it takes: no restart of the controller would bring it."""
-    monkeypatch.setattr(syncing, "PATIENCE", 0.05)
+    monkeypatch.setattr(syncing, "PATIENCE", 0.0)
     data = tmp_path / "apiserver"
     copy_pki(pki, data)
     kubernetes = KubernetesSettings(kubeconfig=str(data / "kubeconfig"), qps=0)
@@ -205,7 +205,7 @@ async def test_unusable_kubeconfig_is_waited_for(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an API server that is away: it is read again, and no restart is needed."""
-    monkeypatch.setattr(syncing, "PATIENCE", 0.05)
+    monkeypatch.setattr(syncing, "PATIENCE", 0.0)
     good = Path(cloud.settings.kubernetes.kubeconfig)
     path = tmp_path / "config"
     cloud.settings = Settings(tmp_path, tmp_path, KubernetesSettings(kubeconfig=str(path), qps=0))

@@ -253,10 +253,10 @@ async def test_watch_that_nobody_answers_is_given_up(
 async def test_watch_that_is_accepted_has_its_time(
     server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.5)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 2.0)
     late = asyncio.Event()
     server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=late))
-    asyncio.get_running_loop().call_later(0.8, late.set)
+    asyncio.get_running_loop().call_later(2.3, late.set)
     assert [event.type async for event in client.watch(PODS, timeout=300)] == ["ADDED"]
 
 
@@ -265,7 +265,7 @@ async def test_watch_that_the_server_forgets_is_given_up(
 ) -> None:
     monkeypatch.setattr(kube.client, "REQUEST_TIMEOUT", 0.05)
     server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=asyncio.Event()))
-    events = client.watch(PODS, timeout=0.1)
+    events = client.watch(PODS, timeout=1.0)
     assert (await anext(events)).type == "ADDED"
     with pytest.raises(Unreachable, match="watch pods: .* has not ended the watch in time"):
         await anext(events)
