@@ -85,6 +85,7 @@ class NodeEventHandler:
 
     def handle(self, event: WatchEvent) -> None:
         name = event.object["metadata"]["name"]
+        self._state.place(name)
         if event.type == "ADDED":
             self._added(name)
         elif event.type == "DELETED":
@@ -107,7 +108,7 @@ class NodeEventHandler:
         state.live = True
         # Until cloudhub answers: an edge must not get what is meant for one of another generation.
         for node, generation in state.record.generations().items():
-            state.generations.setdefault(node, generation)
+            state.learn_generation(node, state.generations.get(node, generation))
         for node in state.record.nodes():
             if state.record.uid(node, node_item(node)) is not None:
                 state.reads_own_node.add(node)
@@ -296,7 +297,7 @@ class NodeEventHandler:
     def _learn_generation(self, node: str, generation: str) -> None:
         """Note a node's generation; one that has changed may keep nothing of what it was sent."""
         before = self._state.generations.get(node)
-        self._state.generations[node] = generation
+        self._state.learn_generation(node, generation)
         self._state.record.set_generation(node, generation if generation == V1_23 else "")
         if (before == V1_23) != (generation == V1_23):
             self._updater.disconnected(node)

@@ -101,6 +101,8 @@ class State:
     pods_known: Callable[[str], Awaitable[None]] = at_once
     #: Nodes that may have objects from another cloudcore, which the record does not have.
     unrecorded_nodes: set[str] = field(default_factory=set)
+    #: Nodes that are sent lists when they are connected: there may be few of very many.
+    _with_lists: dict[str, None] = field(default_factory=dict)
     _computed: dict[Hashable, Any] = field(default_factory=dict)
 
     def changed(self) -> None:
@@ -119,7 +121,25 @@ class State:
         """Note nodes that have ObjectSyncs: of a single cloudcore no other edges have them."""
         for node in nodes - self.record.generations().keys():
             self.record.set_generation(node, V1_23)
-        self.generations.update(self.record.generations())
+        for node, generation in self.record.generations().items():
+            self.learn_generation(node, generation)
+
+    def learn_generation(self, node: str, generation: str) -> None:
+        """Note the protocol generation of a node's edge."""
+        self.generations[node] = generation
+        self.place(node)
+
+    def place(self, node: str) -> None:
+        """Note whether a node is one that is sent lists, when its Node or generation has changed.
+
+        What generation a node's edge is that is connected to another replica is not known.
+        """
+        generation = self.generations.get(node)
+        may_be_here = generation is not None or not self.is_replica
+        if self.has_node(node) and generation != V1_23 and may_be_here:
+            self._with_lists[node] = None
+        else:
+            self._with_lists.pop(node, None)
 
     def forget(self, node: str) -> None:
         """Forget all but the record of a node that is gone."""
@@ -133,6 +153,7 @@ class State:
             known.pop(node, None)
         for nodes in (self.reads_own_node, self.sent_own_node, self.unrecorded_nodes):
             nodes.discard(node)
+        self.place(node)
 
     def reachable(self, node: str) -> bool:
         """Whether to send to a node: an edge node that is not known to be disconnected."""
@@ -143,8 +164,7 @@ class State:
 
     def nodes_with_lists(self) -> Iterator[str]:
         """Return the reachable nodes that are sent services and endpoints: those of v1.1."""
-        generations = self.generations
-        return (name for name in self.reachable_nodes() if generations.get(name) != V1_23)
+        return (name for name in self._with_lists if self.connections.get(name, True))
 
     def known(self, target: Target) -> Object | None:
         """Return the object of that name as it is cached, whichever node it is for."""

@@ -135,3 +135,26 @@ async def test_of_a_node_that_is_gone_nothing_is_kept_but_its_record(tmp_path: P
         handler.forget_gone()
         assert [_keeps(part, "gone") for part in parts] == [[], [], [], []]
         assert handler._state.connections == {NODE: True}
+
+
+@pytest.mark.parametrize("is_replica", [False, True])
+async def test_lists_are_for_the_nodes_that_may_be_of_v1_1_and_here(
+    tmp_path: Path, *, is_replica: bool
+) -> None:
+    async with running(tmp_path, generation=V1_23) as bench:
+        state, handler = bench.controller._state, bench.controller._nodes
+        state.is_replica = is_replica
+        names = ("new", "old", "unknown", "away")
+        for name in names:
+            bench.feed(NODES, node(name))
+        for name, generation in (("new", V1_23), ("old", V1_1), ("away", V1_1)):
+            handler.connected(name, generation)
+        handler.disconnected("away")
+        assert set(state.nodes_with_lists()) == ({"old"} if is_replica else {"old", "unknown"})
+        handler.connected("old", V1_23)
+        handler.connected("away", V1_1)
+        assert set(state.nodes_with_lists()) - {"unknown"} == {"away"}
+        for name in names:
+            bench.feed(NODES, node(name), "DELETED")
+        assert list(state.nodes_with_lists()) == []
+        assert state._with_lists == {}
