@@ -61,8 +61,9 @@ class ReportQueue(Generic[Device, Reports]):
         for device, pending in list(self._pending.items()):
             dropped = [item for item in pending if item[1].node == node]
             self._drop(device, dropped)
-            if dropped and device in self._writing:
-                self._writing[device].reschedule(asyncio.get_running_loop().time())
+            writing = self._writing.get(device)
+            if dropped and writing and writing.when() is None:  # or it is being dropped already
+                writing.reschedule(asyncio.get_running_loop().time())
 
     def _drop(self, device: Device, items: list[tuple[Reports, Origin]]) -> None:
         pending = self._pending.get(device, [])

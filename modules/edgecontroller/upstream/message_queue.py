@@ -112,7 +112,7 @@ class MessageQueue:
                 self.dropped += 1
         now = asyncio.get_running_loop().time()
         for key, handling in self._handling.items():
-            if belongs(key):
+            if belongs(key) and handling.when() is None:  # or it has been dropped already
                 handling.reschedule(now)
 
     async def run(self) -> None:

@@ -18,12 +18,17 @@ class Writer:
         self.queue: ReportQueue[str, str] = ReportQueue(self._write, self._put_aside)
         self.begun: asyncio.Queue[list[str]] = asyncio.Queue()
         self.through = asyncio.Event()
+        self.ends_slowly = False
         self.written: list[str] = []
         self.ended: list[str] = []
 
     async def _write(self, _: str, reports: list[str]) -> None:
         self.begun.put_nowait(reports)
-        await self.through.wait()
+        try:
+            await self.through.wait()
+        finally:
+            if self.ends_slowly:
+                await self.through.wait()
         self.written += reports
 
     def _put_aside(self, device: str, error: Exception) -> None:
@@ -61,6 +66,20 @@ async def test_what_waits_and_what_is_being_written_is_dropped(writer: Writer) -
     writer.through.set()
     await writer.until("first dropped", "second dropped", "third confirmed")
     assert writer.written == ["third"]
+
+
+async def test_what_is_dropped_may_be_dropped_again_before_it_has_ended(writer: Writer) -> None:
+    """An edge that comes and goes again at once ends its connection twice."""
+    writer.ends_slowly = True
+    for number in range(3):
+        writer.report("gone", str(number))
+        if not number:
+            await writer.begun.get()
+        writer.queue.drop("gone")
+        for _ in range(3):
+            await asyncio.sleep(0)
+    writer.through.set()
+    await writer.until("0 dropped", "1 dropped", "2 dropped")
 
 
 async def test_what_is_written_as_it_is_dropped_ends_once(writer: Writer) -> None:

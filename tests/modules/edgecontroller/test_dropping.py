@@ -49,6 +49,30 @@ async def test_what_waits_and_what_is_being_handled_is_dropped() -> None:
     running.cancel()
 
 
+async def test_what_is_dropped_may_be_dropped_again_before_it_has_ended() -> None:
+    """An edge that comes and goes again at once ends its connection twice."""
+    begun, done, ended = asyncio.Event(), list[str](), asyncio.Event()
+
+    async def handle(_: list[Message]) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ended.wait()
+
+    queue = MessageQueue(handle, 1)
+    running = asyncio.create_task(queue.run())
+    queue.put(("gone", "x"), status("gone"), lambda: done.append("dropped"))
+    await begun.wait()
+    for _ in range(3):
+        queue.drop(lambda _: True)
+        for _ in range(3):
+            await asyncio.sleep(0)
+    ended.set()
+    await until(lambda: done == ["dropped"])
+    running.cancel()
+
+
 def status(node: str) -> Message:
     return Message.build("edge", "resource", "update", f"node/{node}/x")
 
