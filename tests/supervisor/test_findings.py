@@ -58,7 +58,7 @@ def test_exit_status(
     finding: Finding, status: int, last: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sections = {"one": [Check("a", lambda: [finding])], "two": [Check("b", list)]}
-    assert report(sections, "text", 5) == status
+    assert report(sections, "text", 20) == status
     text = capsys.readouterr().out
     assert text.splitlines()[0] == "one"
     assert "two" not in text  # it has nothing to say
@@ -82,10 +82,10 @@ def test_it_says_what_it_waits_for(
             said.set()
 
     def slow() -> list[Finding]:
-        assert said.wait(5)
+        assert said.wait(20)
         return [Finding.ok("a")]
 
     monkeypatch.setattr(progress, "PATIENCE", 0.05)
     monkeypatch.setattr(progress.click, "echo", noting)
-    assert report({"one": [Check("the moon", slow)]}, "text", 5) == 0
+    assert report({"one": [Check("the moon", slow)]}, "text", 20) == 0
     assert capsys.readouterr().err == "waiting for the moon ...\n"

@@ -11,6 +11,7 @@ import pytest
 
 from supervisor import client
 from tests.support.running import Running
+from tests.support.waiting import block_until
 
 WATCHDOG = ("supervisor.watchdog=0.6",)
 
@@ -129,7 +130,7 @@ def test_idle_and_busy_modules_are_left_alone(tmp_path: Path) -> None:
         before = running.detail("asking", "asked")
         while running.module("good")["uptime_seconds"] < 1.5:
             pass
-        assert running.module("asking")["details"]["asked"] > before
+        block_until(lambda: running.detail("asking", "asked") > before)
         running.cli("stop", "asking")
         while running.module("good")["uptime_seconds"] < 3:
             pass

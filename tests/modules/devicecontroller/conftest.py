@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from modules.common.pki.certificates import Pki
+from modules.devicecontroller import upstream
 from tests.modules.devicecontroller.api import Api, running_api
 from tests.modules.devicecontroller.controller import Controller, running
+
+
+@pytest.fixture(autouse=True)
+def _left_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nodes of v1.1 that ask for nothing told nothing, however long a test takes."""
+    monkeypatch.setattr(upstream, "_ASK_WITHIN", 3600.0)
 
 
 @pytest.fixture
