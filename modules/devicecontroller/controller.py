@@ -62,10 +62,12 @@ async def run(context: ModuleContext, config: DeviceControllerConfig, settings: 
             contextlib.closing(SyncRecord(directory / TOLD)) as told,
             contextlib.closing(Record(directory / DELIVERED, msgspec.json.decode)) as delivered,
         ):
-            await _Controller(context, config, settings, client, (told, delivered)).run()
+            await Controller(context, config, settings, client, (told, delivered)).run()
 
 
-class _Controller:
+class Controller:
+    """The parts of a running DeviceController."""
+
     def __init__(
         self,
         context: ModuleContext,

@@ -54,7 +54,9 @@ class Parts:
     record_in_api: RecordInApi | DeviceTakeovers
     takeovers: DeviceTakeovers | None = None
     alpha: Takeovers | None = None
+    """those of v1alpha1"""
     beta: Takeovers | None = None
+    """those of v1beta1"""
     sync_index: Sequence[Reflector] = ()
     fence: ReportFence | None = None
     lead: Callable[[], Coroutine[Any, Any, None]] | None = None

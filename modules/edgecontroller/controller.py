@@ -124,16 +124,7 @@ class Controller:
         )
         grace = config.node_monitor_grace_period
         self._lifecycle = Lifecycle(client, self._state, self._recorder, grace)
-        answers = Answers(self._cloudhub, self._state.generations)
-        self._upstream = Upstream(
-            self._make_rows(answers),
-            answers,
-            self._nodes,
-            self._updater,
-            self._set_aside,
-            config=config,
-            on_report=self._lifecycle.reported,
-        )
+        self._upstream = self._make_upstream()
         self._terminating = Terminating(
             self._state,
             self._pods.handle,
@@ -201,6 +192,18 @@ class Controller:
             set_aside=self._set_aside,
             replicas=replicas,
             on_foreign=self._unsure,
+        )
+
+    def _make_upstream(self) -> Upstream:
+        answers = Answers(self._cloudhub, self._state.generations)
+        return Upstream(
+            self._make_rows(answers),
+            answers,
+            self._nodes,
+            self._updater,
+            self._set_aside,
+            config=self._config,
+            on_report=self._lifecycle.reported,
         )
 
     def _make_rows(self, answers: Answers) -> Rows:

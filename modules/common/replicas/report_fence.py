@@ -81,12 +81,5 @@ class ReportFence:
             return ""
 
 
-def fence_of(client: KubeClient, replicas: ReplicasSettings) -> ReportFence | None:
-    """Return the fence of one of several replicas; a single cloudcore needs none."""
-    if not replicas.enabled:
-        return None
-    return ReportFence(client, replicas)
-
-
 def target_of(resource: Resource, namespace: str | None, name: str) -> Target:
     return resource.plural, namespace or "", name

@@ -12,7 +12,7 @@ import ipc
 from modules.common.kube import DEVICES, NODES, KubeClient
 from modules.common.sync.record import Record
 from modules.devicecontroller.config import DeviceControllerConfig
-from modules.devicecontroller.controller import _Controller
+from modules.devicecontroller.controller import Controller
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
@@ -50,7 +50,7 @@ class Bench(ControllerBench):
         self.api, self.context = FakeKube("devicecontroller"), Context()
         metadata = {"name": NODE, "uid": "u-node", "resourceVersion": "1"}
         self.api.lists[NODES.plural].append({"metadata": metadata})
-        self.controller = _Controller(
+        self.controller = Controller(
             cast("Any", self.context),
             DeviceControllerConfig(),
             Settings(directory, directory),
