@@ -92,7 +92,13 @@ class Server:
         write_kubeconfig(self._data_dir / "kubeconfig", self.url, self.pki)
 
     async def stop(self) -> None:
-        """End the watches cleanly, then the connections, then close the store."""
+        """End the watches cleanly, then the connections, then close the store.
+
+        Whose watch has ended connects again at once, and waits for the next process.
+        """
+        if self._runner is not None:
+            for site in self._runner.sites:
+                await site.stop()
         self._handlers.stop_watches()
         if self._upkeep is not None:
             self._upkeep.cancel()

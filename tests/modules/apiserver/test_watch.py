@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
 
 from modules.apiserver.http import watch as watching
+from modules.apiserver.http.handlers import Handlers
 from modules.apiserver.http.server import Server
 from modules.apiserver.http.watch import PlainLines, Watch
 from modules.apiserver.meta.objects import Event, make_entry
@@ -154,6 +156,23 @@ async def test_stopping_the_server_ends_watches_in_order(api: Api, server: Serve
         await until(lambda: server.watches == 1)
         server._handlers.stop_watches()
         assert await watch.next() is None
+
+
+async def test_whose_watch_ends_at_the_stop_is_not_accepted_again(
+    api: Api, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be cut off once more; in the backlog it waits for the next process."""
+    host, port = api.server.url.removeprefix("https://").split(":")
+    ended = asyncio.Event()
+
+    def refused(handlers: Handlers) -> None:
+        with pytest.raises(ConnectionRefusedError):  # here the socket is nobody else's
+            socket.create_connection((host, int(port)))
+        ended.set()
+
+    monkeypatch.setattr(Handlers, "stop_watches", refused)
+    await server.stop()
+    assert ended.is_set()
 
 
 async def test_watched_tables_tell_the_columns_once(api: Api) -> None:
