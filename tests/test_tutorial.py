@@ -50,7 +50,7 @@ class Cloudcore:
             text=True,
         )
         assert self.process.stdout
-        lines = (re.match(r" +guestbook +(.+):(\d+)$", line) for line in self.process.stdout)
+        lines = (re.match(r" +guestbook +(.+):(\d+) ", line) for line in self.process.stdout)
         match = next(filter(None, lines))
         self.address = (match[1], int(match[2]))
 

@@ -43,7 +43,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registrations, "SETTLE", 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
     """Have messages late when the test says so."""
     return Timers(monkeypatch, window)

@@ -511,6 +511,7 @@ async def test_a_pod_that_is_bound_anew_leaves_its_first_node(world: World) -> N
 async def test_a_message_waits_for_the_pods_of_its_node(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(own_pods, "_PATIENCE", 600.0)
     waiting = asyncio.create_task(world.own.known("n1"))
     await world.settle()
     assert not waiting.done()
