@@ -180,8 +180,8 @@ def warm_up(tormentor: Tormentor) -> None:
 
 
 def lasting(find: Callable[[], Found]) -> Found:
-    """Give what is found, unless it ends within 5 s: what was killed or closed takes a moment."""
-    deadline = time.monotonic() + 5
+    """Give what is found, unless it ends within 20 s: what was killed or closed takes a moment."""
+    deadline = time.monotonic() + 20
     while (found := find()) and time.monotonic() < deadline:
         os.sched_yield()
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor import client
-from tests.support.running import Running
+from tests.support.running import Running, suspend
 from tests.support.waiting import block_until
 
 WATCHDOG = ("supervisor.watchdog=0.6",)
@@ -43,7 +43,7 @@ def test_a_hung_process_that_cannot_even_abort_is_killed(tmp_path: Path) -> None
     with Running(tmp_path, "good", "asking", sets=("supervisor.watchdog=2.0",)) as running:
         running.ready("good", "asking")
         pid = running.module("good")["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         named = f"process {pid} is suspended \\(SIGSTOP, or a debugger\\); `kill -CONT {pid}`"
         assert re.match(named, running.module("good")["reason"])
         pattern = rf"good: ready -> crashed \(hung: no sign of life for [\d.]+ s: {named}"
@@ -57,7 +57,7 @@ def test_a_module_that_does_not_keep_up_is_in_trouble_until_it_does(tmp_path: Pa
     with Running(tmp_path, "good", "flooding", sets=("supervisor.watchdog=0",)) as running:
         running.ready("good", "flooding")
         pid = running.module("good")["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         running.wait_for(f"module good: process {pid} is suspended")
         running.wait_for(r"module good: its channel has been full for \d s: messages=\d+; senders")
         status = running.module("good")
@@ -76,7 +76,7 @@ def test_a_supervisor_that_is_suspended_is_named(tmp_path: Path) -> None:
     with Running(tmp_path, "good") as running:
         running.ready("good")
         pid = running.process.pid
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         why = rf"within 0\.2 s: process {pid} is suspended .*; `kill -CONT {pid}` continues it"
         with pytest.raises(client.AdminError, match=why):
             client.request(running.admin_socket, "GET", "/status", timeout=0.2)
@@ -88,7 +88,7 @@ def test_a_channel_that_was_full_is_no_trouble_of_the_next_process(tmp_path: Pat
     with Running(tmp_path, "good", "flooding", sets=("supervisor.watchdog=0",)) as running:
         running.ready("good", "flooding")
         pid = running.module("good")["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        suspend(pid)
         running.wait_for("module good: its channel has been full for")
         running.cli("stop", "flooding")
         os.kill(pid, signal.SIGKILL)

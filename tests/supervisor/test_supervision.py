@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.running import Running
+from tests.support.running import Running, suspend
 
 
 def test_modules_start_and_stop_in_order(tmp_path: Path) -> None:
@@ -152,10 +152,7 @@ def test_connections_wait_while_their_module_restarts(tmp_path: Path) -> None:
         running.ready("listening")
         module = running.module("listening")
         host, port = module["details"]["listen"]["echo"].split(":")
-        process = psutil.Process(module["pid"])
-        process.suspend()
-        while process.status() != psutil.STATUS_STOPPED:  # a signal takes effect in its own time
-            os.sched_yield()
+        suspend(module["pid"])
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             os.kill(module["pid"], signal.SIGKILL)
             answered = int(connection.recv(100))

@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 from click.testing import CliRunner
 
 from supervisor import client
 from supervisor.cli.app import cloudcore
+from tests.support.waiting import block_until
 from tests.support.zygote import Forked
 
 DEADLINE = 20.0
@@ -172,3 +174,10 @@ class Running:
             return []
         modules: list[dict[str, Any]] = status["modules"]
         return modules if status["pid"] == self.process.pid else []
+
+
+def suspend(pid: int) -> None:
+    """Stop a process, and wait until it is: a signal takes effect in its own time."""
+    process = psutil.Process(pid)
+    process.suspend()
+    block_until(lambda: process.status() == psutil.STATUS_STOPPED, interval=0)

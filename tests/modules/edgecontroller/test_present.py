@@ -51,9 +51,6 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> SlowAnswers:
     return SlowAnswers(monkeypatch)
 
 
-pytestmark = pytest.mark.timeout(10)
-
-
 async def test_a_pod_that_is_deleted_before_the_answer_is_not_in_the_answer(
     today: Cloud, answers: SlowAnswers
 ) -> None:
