@@ -106,6 +106,21 @@ async def test_an_edge_joins_connects_and_renews() -> None:
             assert secret_part not in text
 
 
+async def who_hold(cloudcore: Cloudcore, port: int, joiners: dict[str, Joiner]) -> set[str]:
+    """Connect all edges at once; return which processes they are connected to."""
+    async with AsyncExitStack() as stack:
+
+        async def join(node: str) -> None:
+            edge = await connected(port, joiners[node], node)
+            stack.push_async_callback(edge.leave)
+
+        await asyncio.gather(*map(join, joiners))
+        held = await eventually(
+            lambda: holders(cloudcore), lambda found: found.keys() == joiners.keys()
+        )
+        return set(held.values())
+
+
 @pytest.mark.timeout(120)
 async def test_edges_join_two_processes_that_have_one_ca() -> None:
     """One of them answers at the HTTPS port; the edges' certificates are good for both."""
@@ -115,17 +130,10 @@ async def test_edges_join_two_processes_that_have_one_ca() -> None:
         text = await token(cloudcore, "create")
         joiners = {node: Joiner(port["https"], text) for node in FLEET}
         await asyncio.gather(*(joiner.join(node) for node, joiner in joiners.items()))
-        async with AsyncExitStack() as stack:
-
-            async def join(node: str) -> None:
-                edge = await connected(port["websocket"], joiners[node], node)
-                stack.push_async_callback(edge.leave)
-
-            await asyncio.gather(*map(join, FLEET))
-            held = await eventually(
-                lambda: holders(cloudcore), lambda found: found.keys() == set(FLEET)
-            )
-            assert set(held.values()) == {"cloudhub", "cloudhub-2"}
+        both = {"cloudhub", "cloudhub-2"}
+        async with asyncio.timeout(60):
+            while await who_hold(cloudcore, port["websocket"], joiners) != both:
+                pass  # one of them had no CPU, and the other one has taken them all
 
         # The second one has no part in joining, and the first one is started again.
         for victim in ("cloudhub-2", "cloudhub"):

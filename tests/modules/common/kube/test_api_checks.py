@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -58,18 +59,18 @@ async def test_one_that_is_too_old(server: FakeServer, tmp_path: Path) -> None:
     assert finding == Finding.wrong(f"{text}: upgrade the cluster", "kubectl version")
 
 
-@pytest.mark.parametrize(("by", "where"), [(90, "90 s behind"), (-90, "90 s ahead of")])
+@pytest.mark.parametrize(("by", "where"), [(90, "behind"), (-90, "ahead of")])
 async def test_clocks_that_differ(
     server: FakeServer, tmp_path: Path, by: float, where: str
 ) -> None:
     server.always = dated("v1.32.1", by)
     [_, finding] = await found(reachability(server.settings(tmp_path), command))
     assert finding.mark == "wrong"
-    assert (
-        finding.text.replace("89 s", "90 s")
-        .replace("91 s", "90 s")
-        .startswith(f"the clock of this host is {where} that of the API server")
+    told = re.match(
+        rf"the clock of this host is (\d+) s {where} that of the API server", finding.text
     )
+    assert told
+    assert 60 < int(told[1]) < 120  # by as much as the answer took on its way
     assert finding.command == "timedatectl set-ntp true"
 
 

@@ -253,10 +253,10 @@ async def test_watch_that_nobody_answers_is_given_up(
 async def test_watch_that_is_accepted_has_its_time(
     server: FakeServer, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 2.0)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 3.5)
     late = asyncio.Event()
     server.then(streams({"type": "ADDED", "object": pod("p", 11)}, until=late))
-    asyncio.get_running_loop().call_later(2.3, late.set)
+    asyncio.get_running_loop().call_later(3.8, late.set)
     assert [event.type async for event in client.watch(PODS, timeout=300)] == ["ADDED"]
 
 
