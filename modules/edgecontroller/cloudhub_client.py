@@ -21,13 +21,21 @@ class CloudHubClient:
     def __init__(self, context: ModuleContext) -> None:
         self._context = context
         self._blocked = False
+        #: One at a time, in the order of the calls: an answer that waits for room has a state of
+        #: its object, and a message with a later one must not go before it.
+        self._turn = asyncio.Lock()
         self.sent = 0
 
     async def send(self, message: Message) -> None:
         """Send a message; return when it is in cloudhub's channel.
 
-        Raises a ChannelError if no channel can carry the message, such as MessageTooLarge.
+        Messages get there in the order of the calls. Raises a ChannelError if no channel can carry
+        the message, such as MessageTooLarge.
         """
+        async with self._turn:
+            await self._send(message)
+
+    async def _send(self, message: Message) -> None:
         while True:
             try:
                 if message.reply_to:
