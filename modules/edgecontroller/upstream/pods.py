@@ -151,7 +151,7 @@ class PodWriter:
         except NotFound:
             written = None
         if written is None:
-            await self._remove_from_node(about)
+            await self._remove_from_node(about, uid)
             return
         # Even with a malformed spec it is deleted when its containers have terminated.
         written.pop("spec", None)
@@ -196,13 +196,13 @@ class PodWriter:
             return None
         return usable(PODS, found)
 
-    async def _remove_from_node(self, about: ObjectResource) -> None:
-        log.info(
-            "pod %s/%s: not bound to node %s, deleted there",
-            about.namespace,
-            about.name,
-            about.node,
-        )
+    async def _remove_from_node(self, about: ObjectResource, uid: str = "") -> None:
+        """Have a node delete a pod that it is not to have; `uid` is that of the pod, if known."""
+        now = self._state.stores[POD].get((about.namespace, about.name))
+        if now is not None and uid_of(now) != uid and may_report(about.node, now):
+            return  # it has come meanwhile, and the node has been sent it: it would delete that one
+        text = f"pod {about.namespace}/{about.name}: not bound to node {about.node}, deleted there"
+        self._log.put(about.node, logging.INFO, text)
         resource = message_resource.build(about.node, about.namespace, POD, about.name)
         content = placeholder_pod(about.namespace, about.name)
         await self._cloudhub.send(change(DELETE, resource, content))

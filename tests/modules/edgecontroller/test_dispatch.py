@@ -17,6 +17,7 @@ from modules.common.kube import (
     SetAside,
 )
 from modules.common.kube.health import ApiHealth
+from modules.common.log_limit import LINES
 from modules.common.sync.record import Record
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -284,6 +285,47 @@ async def test_a_status_is_not_for_another_pod_of_that_name(bench: Bench) -> Non
     assert patch["metadata"] == {"uid": "uid-p"}
     [message] = bench.channel.sent
     assert (message.operation, message.resource) == ("delete", f"node/{NODE}/default/pod/p")
+
+
+async def test_a_pod_that_comes_while_the_status_of_the_former_one_is_written_is_not_deleted(
+    bench: Bench,
+) -> None:
+    """A StatefulSet's: its node has been sent it when the answer about the former one comes."""
+    bench.add_pod("p")
+    bench.api.patch_answer = Conflict(409, "Conflict", "Precondition failed: UID")
+    writing = asyncio.create_task(bench.pods.write_status(status_of("p", "uid-p")))
+    await settle()
+    comes = bench.state.stores[POD]["default", "p"] = pod("p", uid="uid-of-the-next")
+    bench.api.found = comes
+    bench.api.open.set()
+    await writing
+    assert not bench.channel.sent
+
+
+async def test_a_pod_that_comes_while_the_api_is_asked_for_the_former_one_is_not_deleted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: Any) -> Json:
+        bench.add_pod("p")  # the watch shows it before the answer from before it comes
+        raise NotFound(404, "NotFound", "gone")
+
+    monkeypatch.setattr(bench.api, "get", gone)
+    await bench.pods.write_status(status_of("p", "uid-of-the-former"))
+    assert not bench.channel.sent
+
+
+async def test_statuses_of_pods_that_are_gone_do_not_fill_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def gone(*_: Any) -> Json:
+        raise NotFound(404, "NotFound", "gone")
+
+    monkeypatch.setattr(bench.api, "get", gone)
+    caplog.set_level("INFO")
+    for n in range(2 * LINES):
+        await bench.pods.write_status(status_of(f"p{n}", f"uid-p{n}"))
+    assert len(bench.channel.sent) == 2 * LINES
+    assert len(caplog.messages) == LINES
 
 
 async def test_a_pod_that_changes_meanwhile_gets_its_status(bench: Bench) -> None:
