@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ class ApiHealth:
         self._reload = reload
         self._faults: dict[str, KubeError] = {}
         self._unserved_since = 0.0
+        self._served_at = -math.inf
         self._incidents: tuple[_Incident, ...] = (_Outage(), _Refusals())
         self._timer: asyncio.TimerHandle | None = None
         self._recovered = asyncio.Event()
@@ -66,6 +68,10 @@ class ApiHealth:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
+    def has_served_since(self, then: float) -> bool:
+        """Whether a watch or request was served later than `then`, by the monotonic clock."""
+        return self._served_at > then
+
     def suspect(self, what: str, error: KubeError) -> None:
         """Record that a watch has not been served yet, unless it has a known fault."""
         if what not in self._faults:
@@ -76,6 +82,7 @@ class ApiHealth:
 
         An open watch ends an outage of REQUESTS too: there may be no further request.
         """
+        self._served_at = time.monotonic()
         requests = self._faults.get(REQUESTS)
         ended = {what, REQUESTS} if requests and requests.outage else {what}
         if ended & self._faults.keys():

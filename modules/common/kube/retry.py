@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -27,17 +28,19 @@ async def retry(
 
     Retried are outages (no response, refused credentials), 429 (after its Retry-After), 5xx, and
     409 of a changed object, for which `attempt` must read the object again. Any other error is
-    raised. 5xx and 409 may concern this object only (an admission webhook that does not respond):
-    after `attempts` of them the last one is raised, so that the caller can continue with other
-    objects. `health` is that of the client that `attempt` uses: it logs outages, and ends the
-    pause when an outage is over.
+    raised. 5xx and 409 may concern this object only (an admission webhook that does not respond),
+    and so may no response while others get theirs: after `attempts` of them the last one is raised,
+    so that the caller can continue with other objects. `health` is that of the client that
+    `attempt` uses: it logs outages, and ends the pause when an outage is over.
     """
     backoff = backoff or Backoff(least=0.1)
     while True:
+        began = time.monotonic()
         try:
             return await attempt()
         except KubeError as error:
-            if not (error.outage or isinstance(error, TooManyRequests)):
+            is_outage = error.outage and not health.has_served_since(began)
+            if not (is_outage or isinstance(error, TooManyRequests)):
                 attempts -= 1
             if not error.retriable or attempts <= 0:
                 raise

@@ -3,8 +3,9 @@ import time
 
 import pytest
 
-from modules.common.kube import NODES, ApiError, KubeClient, TooLarge, retry, transport
+from modules.common.kube import NODES, ApiError, KubeClient, TooLarge, Unreachable, retry, transport
 from modules.common.kube.backoff import Backoff
+from modules.common.kube.health import REQUESTS, ApiHealth
 from modules.common.kube.ratelimit import TokenBucket
 from tests.support.fake_api_server import FakeServer, hangs_up, refuses, replies
 
@@ -38,6 +39,37 @@ async def test_retry_hands_back_what_may_fail_for_one_object_alone(
     with pytest.raises(ApiError, match="500"):
         await retry(lambda: client.get(NODES, "n"), client.health, backoff, attempts=3)
     assert len(server.requests) == 6
+
+
+@pytest.mark.timeout(10)
+async def test_retry_hands_back_what_gets_no_answer_while_other_requests_get_theirs() -> None:
+    """A webhook that takes longer than a request may would keep a worker for ever."""
+    health, attempts = ApiHealth(), 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        health.served(REQUESTS)  # another one
+        raise Unreachable("no answer in time")
+
+    with pytest.raises(Unreachable):
+        await retry(attempt, health, Backoff(initial=0.001), attempts=3)
+    assert attempts == 3
+
+
+@pytest.mark.timeout(10)
+async def test_retry_outlasts_an_outage_however_few_attempts_it_has() -> None:
+    health, attempts = ApiHealth(), 0
+    health.served(REQUESTS)
+
+    async def attempt() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 5:
+            raise Unreachable("no answer in time")
+        return "it worked"
+
+    assert await retry(attempt, health, Backoff(initial=0.001), attempts=2) == "it worked"
 
 
 @pytest.mark.parametrize(
