@@ -24,6 +24,11 @@ Handler = Callable[[list[Message]], Awaitable[None]]
 #: status is sent every 10 s, and its sender waits for an answer for a minute at most.
 _ANSWERED: Final = 16
 
+#: Seconds after which the handling of a message counts as slow, and the keys that are remembered
+#: as slow until a message of theirs is not.
+_SLOW: Final = 5.0
+_REMEMBERED: Final = 4096
+
 #: Attempts in a row at what the API server fails to do for one object.
 _ATTEMPTS: Final = 3
 
@@ -55,7 +60,9 @@ class MessageQueue:
 
     A message whose handler raises a KubeError is put back and retried after a growing backoff. It
     occupies no worker meanwhile: an object that the API server cannot write (an admission webhook
-    does not answer) delays only the messages of that object.
+    does not answer) delays only the messages of that object. Objects whose last message has failed,
+    or took long, have workers of their own, half as many: however many such objects there are, no
+    other one waits for them.
     """
 
     def __init__(
@@ -76,11 +83,14 @@ class MessageQueue:
         self._waiting: dict[Hashable, deque[Queued]] = {}
         self._replaced: dict[Hashable, deque[Message]] = {}
         self._ready: asyncio.Queue[Hashable] = asyncio.Queue()
+        self._ready_again: asyncio.Queue[Hashable] = asyncio.Queue()
+        """objects whose last message has failed, or took long"""
         self._busy: set[Hashable] = set()
         """objects whose message is being handled, or whose backoff lasts"""
         self._handling: dict[Hashable, asyncio.Timeout] = {}
         """what ends the handling of an object's message"""
         self._failing: dict[Hashable, Backoff] = {}
+        self._slow: dict[Hashable, None] = {}
         self._logged: set[str] = set()
         self.handled = 0
         self.dropped = 0
@@ -97,7 +107,7 @@ class MessageQueue:
             return
         waiting = self._waiting.setdefault(key, deque())
         if not waiting and key not in self._busy:
-            self._ready.put_nowait(key)
+            self._make_ready(key)
         if waiting and self._latest_only:
             self._replace(key, waiting.popleft())
         waiting.append(Queued(message, done))
@@ -119,7 +129,9 @@ class MessageQueue:
         """Handle messages until cancelled; the channel redelivers what is not done by then."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._workers):
-                tasks.create_task(self._work())
+                tasks.create_task(self._work(self._ready))
+            for _ in range(max(1, self._workers // 2)):
+                tasks.create_task(self._work(self._ready_again))
 
     def _is_full(self, key: Hashable) -> bool:
         if key in self._waiting:
@@ -131,9 +143,21 @@ class MessageQueue:
         self._replaced.setdefault(key, deque(maxlen=_ANSWERED)).append(queued.message)
         queued.done()
 
-    async def _work(self) -> None:
+    def _make_ready(self, key: Hashable) -> None:
+        is_trouble = key in self._failing or key in self._slow
+        (self._ready_again if is_trouble else self._ready).put_nowait(key)
+
+    def _note_pace(self, key: Hashable, began: float) -> None:
+        """Remember whether the handling of an object's message took long."""
+        self._slow.pop(key, None)
+        if asyncio.get_running_loop().time() - began >= _SLOW:
+            self._slow[key] = None
+            if len(self._slow) > _REMEMBERED:
+                del self._slow[next(iter(self._slow))]
+
+    async def _work(self, ready: asyncio.Queue[Hashable]) -> None:
         while True:
-            key = await self._ready.get()
+            key = await ready.get()
             if key not in self._waiting or key in self._handling:
                 if key not in self._handling:
                     self._busy.discard(key)  # its messages were dropped
@@ -145,6 +169,7 @@ class MessageQueue:
                 del self._waiting[key]
             batch = [*self._replaced.pop(key, ()), queued.message]
             handling = self._handling[key] = asyncio.timeout(None)
+            began = asyncio.get_running_loop().time()
             try:
                 async with handling:
                     await self._handle(batch)
@@ -162,10 +187,11 @@ class MessageQueue:
                     log.info("the Kubernetes API accepts all writes again that it had failed")
             finally:
                 del self._handling[key]
+                self._note_pace(key, began)
             queued.done()
             self._busy.discard(key)
             if key in self._waiting:
-                self._ready.put_nowait(key)
+                self._make_ready(key)
 
     def _put_back(
         self, key: Hashable, queued: Queued, batch: list[Message], error: KubeError
@@ -181,7 +207,7 @@ class MessageQueue:
             waiting.appendleft(queued)
         self._replaced[key] += newer
         pause = self._failing.setdefault(key, Backoff()).next()
-        asyncio.get_running_loop().call_later(pause, self._ready.put_nowait, key)
+        asyncio.get_running_loop().call_later(pause, self._make_ready, key)
 
     def _forget_failure(self, key: Hashable) -> bool:
         """Forget that messages of an object have failed; whether no other object fails now."""
