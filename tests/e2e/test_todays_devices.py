@@ -22,8 +22,8 @@ from modules.common.kube import (
     DEVICESTATUSES,
     NODES,
     KubeClient,
+    number_of,
 )
-from modules.common.sync.sync_form import number_of
 from modules.devicecontroller.controller import DELIVERED
 from modules.hollow.demo import observe
 from modules.hollow.demo.harness import Cloudcore, running

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from modules.cloudhub.replicas.lease_watch import LeaseWatch
 from modules.cloudhub.replicas.metrics import DURATION, LOST, NODES, RENEWED
 from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
@@ -40,8 +41,9 @@ class Membership:
         self._recorder = EventRecorder(client, "cloudhub")
         set_aside = SetAside(self._recorder, client.module)
         namespace = settings.namespace
-        self.nodes = NodeLeases(client, namespace, replica, set_aside, self._lost)
-        self.roster = Roster(client, namespace, replica, set_aside)
+        self._watch = LeaseWatch(client, namespace, replica, set_aside)
+        self.nodes = NodeLeases(client, namespace, replica, self._watch, self._lost)
+        self.roster = Roster(client, namespace, self._watch)
         self._duration = settings.lease_duration
         self._presence = Presence(
             client,
@@ -50,16 +52,20 @@ class Membership:
             duration=settings.lease_duration,
             address=address,
             nodes=self.nodes.__len__,
+            on_renewed=self._watch.renewed,
         )
 
     async def run(self) -> None:
         """Take part until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.nodes.run())
-            tasks.create_task(self._presence.run())
-            tasks.create_task(self.roster.run(self._duration))
-            tasks.create_task(self._recorder.run())
-            tasks.create_task(self._report())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch.run())
+                tasks.create_task(self._presence.run())
+                tasks.create_task(self.roster.run(self._duration))
+                tasks.create_task(self._recorder.run())
+                tasks.create_task(self._report())
+        finally:
+            self.nodes.close()
 
     def _lost(self, node: str, replica: str) -> None:
         self._log.put(node, logging.INFO, f"node {node}: replica {replica} holds it now")

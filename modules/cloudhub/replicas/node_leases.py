@@ -1,4 +1,4 @@
-"""The Leases of nodes in the API: claims of this replica, and a watch of all.
+"""The Leases of nodes in the API: claims of this replica, and those of others.
 
 They are written only when a node changes hands, and never renewed: an idle fleet costs nothing.
 """
@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from modules.cloudhub.replicas.lease_watch import LeaseWatch
 from modules.cloudhub.replicas.metrics import TAKEN
 from modules.common.kube import (
     LEASES,
@@ -21,12 +22,10 @@ from modules.common.kube import (
     KubeError,
     NotFound,
     Object,
-    Reflector,
-    SetAside,
     WatchEvent,
 )
 from modules.common.replicas.holdings import Claim, Holdings, NodeLease
-from modules.common.replicas.leases import LABEL, OF_NODE, name_of, named, of_claim, read_node_lease
+from modules.common.replicas.leases import OF_NODE, name_of, named, of_claim, read_node_lease
 
 #: Claims at a time; further ones wait.
 _AT_ONCE: Final = 32
@@ -41,14 +40,14 @@ Done = Callable[[str], None]
 
 
 class NodeLeases:
-    """Claims nodes for this replica, and watches which ones others claim."""
+    """Claims nodes for this replica, and learns which ones others claim."""
 
     def __init__(
         self,
         client: KubeClient,
         namespace: str,
         replica: str,
-        set_aside: SetAside,
+        watch: LeaseWatch,
         on_lost: Callable[[str, str], None],
     ) -> None:
         """Set up; `on_lost` gets a node that has to be let go, and the replica that has it now."""
@@ -63,15 +62,8 @@ class NodeLeases:
         self._waiting: dict[str, list[Done]] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._claims: set[asyncio.Task[None]] = set()
-        self._reflector = Reflector(
-            client,
-            LEASES,
-            self._seen,
-            namespace=namespace,
-            label_selector=f"{LABEL}={OF_NODE}",
-            keep=_reduced,
-            set_aside=set_aside,
-        )
+        self._watch = watch
+        watch.on_node = self._seen
 
     def __len__(self) -> int:
         """Return the number of nodes that this replica holds."""
@@ -86,13 +78,10 @@ class NodeLeases:
         """Return the nodes whose Lease names a replica."""
         return self._holdings.held_by(replica)
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        try:
-            await self._reflector.run()
-        finally:
-            for claim in self._claims:
-                claim.cancel()
+    def close(self) -> None:
+        """Give up the claims that are on their way."""
+        for claim in self._claims:
+            claim.cancel()
 
     def claim(self, node: str, done: Done, *, has_dialed: bool = True) -> bool:
         """Claim a node for a session; whether this replica holds it already.
@@ -106,7 +95,7 @@ class NodeLeases:
         if node in self._waiting:
             self._waiting[node].append(done)
             return False
-        if self._holdings.dialed(node) is None:
+        if self._dialed_here(node) is None:
             return True
         waiting = self._waiting[node] = [done]
         claim = asyncio.create_task(self._claim(node, waiting))
@@ -144,7 +133,7 @@ class NodeLeases:
     async def _acquire(self, node: str, mine: list[Done]) -> str:
         """Write the claim, over again if the Lease has changed; return why that failed."""
         for _ in range(_ATTEMPTS):
-            claim = self._holdings.dialed(node)
+            claim = self._dialed_here(node)
             if claim is None or self._waiting.get(node) is not mine:
                 return ""
             former = self.other_holder(node)
@@ -161,6 +150,9 @@ class NodeLeases:
                 TAKEN.inc()
             return ""
         return "other replicas claim the node at the same time"
+
+    def _dialed_here(self, node: str) -> Claim | None:
+        return self._holdings.dialed(node, is_sure=not self._watch.is_behind)
 
     async def _write(self, node: str, claim: Claim) -> Object:
         lease = of_claim(node, claim)
@@ -186,14 +178,3 @@ class NodeLeases:
     def _claimed_anew(self, node: str, reason: str) -> None:
         if reason:
             self._on_lost(node, self._holdings.holder(node))
-
-
-def _reduced(lease: Object) -> Object:
-    """Keep what is needed of a Lease, of which there is one for each node of the fleet."""
-    read_node_lease(lease)
-    metadata, spec = lease["metadata"], lease.get("spec") or {}
-    kept = ("name", "namespace", "uid", "resourceVersion")
-    return {
-        "metadata": {key: metadata[key] for key in kept},
-        "spec": {key: spec.get(key) for key in ("holderIdentity", "leaseTransitions")},
-    }

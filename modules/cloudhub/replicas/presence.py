@@ -55,10 +55,12 @@ class Presence:
         duration: float,
         address: str,
         nodes: Callable[[], int],
+        on_renewed: Callable[[Object], None],
     ) -> None:
         """Set up; `nodes` returns the number of nodes held, which the Lease shows.
 
-        `address` is where this replica answers others, as HOST:PORT.
+        `address` is where this replica answers others, as HOST:PORT. `on_renewed` gets the Lease
+        whenever it has been written.
         """
         self._client = client
         self._namespace = namespace
@@ -66,6 +68,7 @@ class Presence:
         self._duration = duration
         self._address = address
         self._nodes = nodes
+        self._on_renewed = on_renewed
         self.renewed = 0.0
         """when the Lease was written last, in seconds since the epoch; 0: not yet"""
         self._instance = uuid.uuid4().hex
@@ -88,11 +91,10 @@ class Presence:
         name = name_of(OF_REPLICA, self._replica)
         try:
             if self._lease is None:
-                await self._begin(name)
+                lease = await self._begin(name)
             else:
-                version = self._lease["metadata"]["resourceVersion"]
-                renewed = self._made(version)
-                self._lease = await self._client.replace(LEASES, renewed, self._namespace)
+                made = self._made(self._lease["metadata"]["resourceVersion"])
+                lease = await self._client.replace(LEASES, made, self._namespace)
         except (AlreadyExists, Conflict, NotFound):
             await self._check(name)
         except KubeError as error:
@@ -100,18 +102,18 @@ class Presence:
                 text = f"cannot write {LEASES.describe(self._namespace, name)}: {error}"
                 self._failures.failed("", str(error), f"{text}; {error.hint}")
         else:
-            self.renewed = time.time()
+            self._lease, self.renewed = lease, time.time()
+            self._on_renewed(lease)
             self._failures.worked("", f"{LEASES.describe(self._namespace, name)} is written again")
 
-    async def _begin(self, name: str) -> None:
+    async def _begin(self, name: str) -> Object:
         """Take the Lease over from an earlier start, or create it."""
         try:
             found = await self._client.get(LEASES, name, self._namespace)
         except NotFound:
-            self._lease = await self._client.create(LEASES, self._made(), self._namespace)
-        else:
-            made = self._made(found["metadata"]["resourceVersion"])
-            self._lease = await self._client.replace(LEASES, made, self._namespace)
+            return await self._client.create(LEASES, self._made(), self._namespace)
+        made = self._made(found["metadata"]["resourceVersion"])
+        return await self._client.replace(LEASES, made, self._namespace)
 
     async def _check(self, name: str) -> None:
         """See who else has written the Lease; begin again if nobody has."""

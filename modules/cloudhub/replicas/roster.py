@@ -1,4 +1,4 @@
-"""Which replicas there are, and where they answer: a watch of their Leases."""
+"""Which replicas there are, and where they answer, by their Leases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from modules.cloudhub.replicas.lease_watch import LeaseWatch
 from modules.cloudhub.replicas.presence import ADDRESS
 from modules.common.kube import (
     LEASES,
@@ -15,11 +16,9 @@ from modules.common.kube import (
     KubeClient,
     KubeError,
     Object,
-    Reflector,
-    SetAside,
     WatchEvent,
 )
-from modules.common.replicas.leases import LABEL, OF_REPLICA, name_of, named
+from modules.common.replicas.leases import OF_REPLICA, name_of, named
 
 #: Durations of a Lease without a renewal after which its replica counts as silent, and after which
 #: the Lease of a replica that was killed is removed: pods have a new name each time.
@@ -59,23 +58,15 @@ class Roster:
         self,
         client: KubeClient,
         namespace: str,
-        replica: str,
-        set_aside: SetAside,
+        watch: LeaseWatch,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._namespace = namespace
-        self._replica = replica
         self._now = now
         self._peers: dict[str, Peer] = {}
-        self._reflector = Reflector(
-            client,
-            LEASES,
-            self._seen,
-            namespace=namespace,
-            label_selector=f"{LABEL}={OF_REPLICA}",
-            set_aside=set_aside,
-        )
+        self._watch = watch
+        watch.on_replica = self._seen
 
     def get(self, replica: str) -> Peer | None:
         return self._peers.get(replica)
@@ -90,16 +81,11 @@ class Roster:
         return silent if silent > _SILENT * peer.duration else 0.0
 
     async def run(self, duration: float) -> None:
-        """Watch until cancelled; look for Leases to remove once in `duration` seconds."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._reflector.run())
-            tasks.create_task(self._sweep(duration))
-
-    async def _sweep(self, duration: float) -> None:
+        """Look for Leases to remove, once in `duration` seconds, until cancelled."""
         while True:
             await asyncio.sleep(duration)
             for peer in self.peers():
-                if self._now() - peer.seen > _GONE * peer.duration and self._reflector.is_synced:
+                if self._now() - peer.seen > _GONE * peer.duration and self._watch.is_synced:
                     await self._remove(peer)
 
     async def _remove(self, peer: Peer) -> None:
@@ -114,8 +100,6 @@ class Roster:
 
     def _seen(self, event: WatchEvent) -> None:
         name = named(OF_REPLICA, event.object["metadata"]["name"])
-        if name == self._replica:
-            return
         if event.type == "DELETED":
             self._peers.pop(name, None)
         else:

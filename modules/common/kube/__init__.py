@@ -5,6 +5,7 @@ The import takes some 200 ms (HTTP, TLS and kubeconfig libraries), so modules do
 
 from modules.common.kube.aside import SetAside, Subject, explain
 from modules.common.kube.backoff import Backoff
+from modules.common.kube.checked_watch import CheckedReflector, WatchProgress
 from modules.common.kube.client import KubeClient
 from modules.common.kube.discovery import served_resources, served_versions
 from modules.common.kube.errors import (
@@ -68,6 +69,7 @@ from modules.common.kube.shapes import (
     with_metadata,
 )
 from modules.common.kube.syncing import ready_meanwhile, synced
+from modules.common.kube.versions import is_newer, number_of
 from modules.common.kube.watching import Object, WatchEvent
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "Backoff",
     "BadObject",
     "BadRequest",
+    "CheckedReflector",
     "ConfigurationError",
     "Conflict",
     "CredentialsUnavailable",
@@ -127,12 +130,15 @@ __all__ = [
     "Unauthorized",
     "Unreachable",
     "WatchEvent",
+    "WatchProgress",
     "any_shape",
     "bad_object",
     "check",
     "explain",
     "is_name",
+    "is_newer",
     "key_of",
+    "number_of",
     "part",
     "ready_meanwhile",
     "reference",

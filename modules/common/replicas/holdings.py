@@ -62,17 +62,20 @@ class Holdings:
         """Return the nodes whose Lease names a replica."""
         return sorted(node for node, lease in self._leases.items() if lease.holder == replica)
 
-    def dialed(self, node: str) -> Claim | None:
+    def dialed(self, node: str, *, is_sure: bool = True) -> Claim | None:
         """Return the claim to be written before a node's edge is served; None: it may be at once.
 
         That is so if the Lease names this replica. If another has taken the node since, the change
-        is seen soon, and the edge dials once more.
+        is seen soon, and the edge dials once more. If it would not be, as the watch is behind
+        (`is_sure`), the Lease is written as it is: only who holds the node can do that.
         """
         lease = self._leases.get(node)
         if lease is None:
             return Claim(self.replica, 1, "")
         if lease.holder != self.replica:
             return Claim(self.replica, lease.transitions + 1, lease.version)
+        if not is_sure:
+            return Claim(self.replica, lease.transitions, lease.version)
         self._held.add(node)
         return None
 

@@ -26,11 +26,12 @@ from modules.common.kube import (
     NotFound,
     Object,
     Resource,
+    number_of,
 )
 from modules.common.replicas.leases import LABEL, OF_NODE, make, named
 from modules.common.sync.absences import Absences
 from modules.common.sync.record import DROP_INTERVAL, EVERY_NODE, KEEP_ROWS
-from modules.common.sync.sync_form import number_of, places, read_sync
+from modules.common.sync.sync_form import places, read_sync
 
 #: The annotation of a node's Lease: for how many seconds it has had no Node, as far as counted.
 GONE_FOR: Final = "cloudcore.kubeedge.io/gone-for"

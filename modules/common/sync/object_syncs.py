@@ -27,6 +27,7 @@ from modules.common.kube import (
     NotFound,
     Object,
     Resource,
+    is_newer,
 )
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.keyed_queue import KeyedQueue
@@ -35,7 +36,6 @@ from modules.common.sync.sync_form import (
     NO_NAMESPACE,
     UNSEEN,
     SyncKey,
-    is_newer,
     name_of,
     read_sync,
     seen_of,

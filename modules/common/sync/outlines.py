@@ -21,9 +21,9 @@ from modules.common.kube import (
     Object,
     Reflector,
     WatchEvent,
+    is_newer,
 )
 from modules.common.sync.keyed_queue import KeyedQueue
-from modules.common.sync.sync_form import is_newer
 
 #: Objects read at a time.
 _WORKERS: Final = 8

@@ -31,9 +31,6 @@ SENT: Final = "cloudcore.kubeedge.io/sent"
 #: Stands for every node in the names and labels of ObjectSyncs.
 _ALL: Final = "every-node.cloudcore.kubeedge.io"
 
-#: Digits of the largest resourceVersion or time; of thousands, `int` would raise a ValueError.
-_MOST_DIGITS: Final = 20
-
 #: In the rows of a record: the namespace of what has none.
 NO_NAMESPACE: Final = "null"
 
@@ -123,16 +120,6 @@ def write_sent(payload: Any) -> str:
 def version_of(seen: str) -> str:
     """Return the resourceVersion of what the record has: `VERSION`, or of Nodes `HASH@VERSION`."""
     return UNSEEN if seen == STALE else seen.rpartition("@")[2] or UNSEEN
-
-
-def is_newer(version: str, other: str) -> bool:
-    """Whether a resourceVersion is later than another; as in Go's cloud, they are numbers."""
-    return number_of(version) > number_of(other)
-
-
-def number_of(text: str) -> int:
-    """Return a number that is written in digits; 0 for any other text, and for far too many."""
-    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def seen_of(item: Item, version: str) -> str:

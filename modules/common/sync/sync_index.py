@@ -16,21 +16,16 @@ import msgspec
 from modules.common.kube import (
     CLUSTEROBJECTSYNCS,
     OBJECTSYNCS,
+    CheckedReflector,
     Key,
     KubeClient,
     Object,
     Reflector,
     Resource,
     SetAside,
-)
-from modules.common.sync.sync_form import (
-    CONTROLLER_LABEL,
-    SENT,
-    UNSEEN,
-    node_of,
     number_of,
-    read_sync,
 )
+from modules.common.sync.sync_form import CONTROLLER_LABEL, SENT, UNSEEN, node_of, read_sync
 from modules.common.sync.write_barrier import WriteBarrier, is_barrier
 
 #: Characters of what else was sent of an object up to which it is kept; more is to be read.
@@ -92,7 +87,7 @@ class SyncIndex:
         return _reduced(obj) if read_sync(obj) else None
 
 
-class _Share(Reflector):
+class _Share(CheckedReflector):
     """The objects of one resource, of whose changes nobody is told but the barrier."""
 
     store: CompactSyncs
@@ -115,10 +110,9 @@ class _Share(Reflector):
             keep=lambda obj: _reduced(obj) if is_barrier(obj) else keep(obj),
             store=CompactSyncs(),
             set_aside=set_aside,
+            progress=barrier.progress,
         )
         self._barrier = barrier
-        self._is_behind = asyncio.Event()
-        barrier.on_behind = self._is_behind.set
         self._newest = 0
         """the latest version of an object that has been shown"""
         self._shown = 0
@@ -127,24 +121,6 @@ class _Share(Reflector):
     async def catch_up(self) -> None:
         await self.synced()
         await self._barrier.passed()
-
-    async def _watch(self) -> None:
-        """Watch until the watch ends, or is found to be behind.
-
-        An API server that hangs while others serve the writes keeps the connection of its watch,
-        which would last for minutes.
-        """
-        self._is_behind.clear()
-        watching = asyncio.create_task(super()._watch())
-        behind = asyncio.create_task(self._is_behind.wait())
-        try:
-            await asyncio.wait((watching, behind), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            behind.cancel()
-            watching.cancel()
-            await asyncio.wait((behind, watching))
-        if not watching.cancelled():
-            watching.result()
 
     async def _list(self) -> None:
         self._shown, self._newest = self._newest, 0
@@ -166,7 +142,7 @@ class _Share(Reflector):
         else:
             self.store[key] = obj  # whatever was there
         if is_barrier(obj):
-            self._barrier.seen(obj)
+            self._barrier.progress.seen(obj)
 
     def _listed_again(self, key: Key, obj: Object) -> Object:
         """Return a listed object that is older than what was shown.

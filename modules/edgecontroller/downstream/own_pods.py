@@ -33,8 +33,9 @@ from modules.common.kube import (
     Reflector,
     Unreachable,
     WatchEvent,
+    is_newer,
+    number_of,
 )
-from modules.common.sync.sync_form import is_newer, number_of
 from modules.edgecontroller.objects import version_of
 
 #: Seconds for which a message of a node waits for the node's pods.

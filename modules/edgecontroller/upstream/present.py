@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from modules.common.kube import KubeClient, NotFound, Object, any_shape, check, key_of
-from modules.common.sync.sync_form import is_newer
+from modules.common.kube import KubeClient, NotFound, Object, any_shape, check, is_newer, key_of
 from modules.edgecontroller.downstream.state import State
 from modules.edgecontroller.messages import NODE
 from modules.edgecontroller.objects import RESOURCES, uid_of, version_of

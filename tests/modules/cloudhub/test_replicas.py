@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,19 @@ import pytest
 from ipc import open_contexts
 from modules.cloudhub.cluster.leader import Leader
 from modules.cloudhub.cluster.protocol import ROSTER, process_message
-from modules.cloudhub.config import CloudHubConfig
-from modules.cloudhub.endpoint.tls import ServerTls, TlsFiles
-from modules.cloudhub.hub import Hub
 from modules.cloudhub.replicas import suspension
-from modules.cloudhub.replicas.membership import Membership
+from modules.cloudhub.replicas.lease_watch import LeaseWatch
 from modules.cloudhub.replicas.node_leases import NodeLeases
 from modules.cloudhub.replicas.presence import Presence
 from modules.common.kube import LEASES, KubeClient, NotFound, Unreachable
 from modules.common.pki.certificates import Pki
 from modules.common.replicas.leases import OF_NODE, make
-from supervisor.api import ReplicasSettings, TemporaryFailure
-from tests.modules.cloudhub.cloud import DEADLINE, Cloud, HubContext, Join
+from supervisor.api import TemporaryFailure
+from tests.modules.cloudhub.claiming import LEASE, NAMESPACE, NODE, lease, running, take
+from tests.modules.cloudhub.cloud import DEADLINE, HubContext, Join
 from tests.support.apiserver import embedded_api
 from tests.support.aside import make_set_aside
 from tests.support.waiting import eventually, until
-
-NAMESPACE = "default"
-NODE = "edge-1"
-LEASE = "node.edge-1"
 
 #: RFC 6455 and the registry of IANA: Try Again Later, Service Restart.
 TRY_AGAIN_LATER, SERVICE_RESTART = 1013, 1012
@@ -42,51 +34,6 @@ TRY_AGAIN_LATER, SERVICE_RESTART = 1013, 1012
 async def api(tmp_path: Path, pki: Pki) -> AsyncIterator[KubeClient]:
     async with embedded_api(tmp_path, pki) as client:
         yield client
-
-
-@asynccontextmanager
-async def running(api: KubeClient, pki: Pki, name: str = "a") -> AsyncIterator[Cloud]:
-    """Run the hub of a replica."""
-    names = {"cloudhub": "cloudhub", "edgecontroller": "x", "devicecontroller": "x"}
-    contexts = open_contexts(
-        names | {name: name for name in ("edgecontroller", "devicecontroller")}
-    )
-    context = HubContext(contexts["cloudhub"].registry, "cloudhub")
-    settings = ReplicasSettings(True, name, NAMESPACE, lease_duration=15.0)
-    membership = Membership(api, settings, context)  # type: ignore[arg-type]
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        listener.setblocking(False)
-        hub = Hub(
-            CloudHubConfig(),
-            context,  # type: ignore[arg-type]
-            ServerTls(TlsFiles.of(pki)),
-            membership=membership,
-            longest_stop=15.0,
-        )
-        task = asyncio.create_task(hub.run(listener))
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await context.is_ready.wait()
-            yield Cloud(hub, context, listener.getsockname()[1], contexts)
-        finally:
-            context.stop()
-            await asyncio.wait_for(task, DEADLINE)
-            for each in (*contexts.values(), context):
-                each.close()
-
-
-async def lease(api: KubeClient, name: str = LEASE) -> Any:
-    return (await api.get(LEASES, name, NAMESPACE))["spec"]
-
-
-async def take(api: KubeClient, replica: str, transitions: int = 0) -> None:
-    """Take the node as another replica does, or with that number of transitions."""
-    found = await api.get(LEASES, LEASE, NAMESPACE)
-    found["spec"] |= {
-        "holderIdentity": replica,
-        "leaseTransitions": transitions or found["spec"]["leaseTransitions"] + 1,
-    }
-    await api.replace(LEASES, found, NAMESPACE)
 
 
 async def test_a_node_is_held_by_whom_it_dials_and_let_go_when_another_takes_it(
@@ -193,7 +140,16 @@ async def test_two_cloudcores_of_one_name_are_noticed(
     api: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (
-        Presence(api, NAMESPACE, "a", duration=0.3, address="", nodes=lambda: 0) for _ in range(2)
+        Presence(
+            api,
+            NAMESPACE,
+            "a",
+            duration=0.3,
+            address="",
+            nodes=lambda: 0,
+            on_renewed=lambda _: None,
+        )
+        for _ in range(2)
     )
     running = asyncio.create_task(first.run())
     await eventually(lambda: api.get(LEASES, "replica.a", NAMESPACE), bool)
@@ -243,8 +199,13 @@ class Member:
         self.heard.append(reason)
 
 
+def node_leases(api: KubeClient) -> NodeLeases:
+    watch = LeaseWatch(api, NAMESPACE, "a", make_set_aside())
+    return NodeLeases(api, NAMESPACE, "a", watch, pytest.fail)
+
+
 async def test_a_node_that_leaves_before_its_claim_begins_is_not_claimed(api: KubeClient) -> None:
-    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
+    leases = node_leases(api)
     assert not leases.claim(NODE, pytest.fail)
     (claim,) = leases._claims
     leases.left(NODE)
@@ -261,7 +222,7 @@ async def test_a_session_that_is_found_takes_no_node_from_another_replica(
     """It may have been left while its process was not heard; one that has dialed is the newest."""
     spec = {"holderIdentity": "b", "leaseTransitions": 3}
     await api.create(LEASES, make(OF_NODE, NODE, spec), NAMESPACE)
-    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
+    leases = node_leases(api)
     reasons: list[str] = []
     assert not leases.claim(NODE, reasons.append, has_dialed=False)
     if has_dialed:
@@ -274,8 +235,8 @@ async def test_a_session_that_is_found_takes_no_node_from_another_replica(
 async def test_a_claim_is_refused_that_another_has_followed_before_its_answer_came(
     api: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leases = NodeLeases(api, "default", "a", make_set_aside(), pytest.fail)
-    watching = asyncio.create_task(leases.run())
+    leases = node_leases(api)
+    watching = asyncio.create_task(leases._watch.run())
     create = api.create
 
     async def create_and_answer_late(*args: Any) -> Any:

@@ -30,6 +30,7 @@ from modules.common.kube import (
     Resource,
     Unreachable,
     WatchEvent,
+    checked_watch,
 )
 from modules.common.pki.certificates import Pki
 from modules.common.sync import write_barrier
@@ -361,7 +362,7 @@ async def test_a_watch_that_shows_nothing_is_an_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(write_barrier, "_PATIENCE", 0.01)
+    monkeypatch.setattr(checked_watch, "_PATIENCE", 0.01)
     async with running() as world:
         world.put({"metadata": {"name": BARRIER[1], "namespace": BARRIER[0]}})
         world.ask()
@@ -375,7 +376,7 @@ async def test_a_watch_that_shows_nothing_is_an_error(
         assert world.watch is not None
         assert world.watch is not silent  # it may be that of a server that hangs
         assert caplog.text.count("the watch of objectsyncs has not shown") == 1
-        monkeypatch.setattr(write_barrier, "_PATIENCE", DEADLINE)
+        monkeypatch.setattr(checked_watch, "_PATIENCE", DEADLINE)
         world.asked.clear()
         world.ask()
         await world.finish()

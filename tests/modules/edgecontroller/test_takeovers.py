@@ -26,6 +26,7 @@ from modules.common.kube import (
     Reflector,
     TooManyRequests,
     WatchEvent,
+    is_newer,
 )
 from modules.common.kube.transport import Request, Transport
 from modules.common.sync import (
@@ -37,7 +38,7 @@ from modules.common.sync import (
 )
 from modules.common.sync.fenced_object_syncs import FencedObjectSyncs
 from modules.common.sync.outlines import OutlineReflector
-from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, is_newer, label_of
+from modules.common.sync.sync_form import CONTROLLER_LABEL, NODE_LABEL, label_of
 from modules.common.wire.generations import V1_23
 from modules.edgecontroller.downstream import node_updates, registrations
 from modules.edgecontroller.downstream.node_updates import NodeUpdater

@@ -101,6 +101,8 @@ class Replica:
         self.events_read = max(0, len(self.api.events) - 1)
         """a restart lists, which shows the last state"""
         self.session: Session | None = None
+        self.is_behind = False
+        """whether it knows that its watch of Leases may be"""
         self.waiting: Session | None = None
         """the session for which the node is claimed"""
         self.answer: NodeLease | None = None
@@ -120,7 +122,7 @@ class Replica:
 
     def dialed(self, session: Session) -> None:
         self.end()
-        if self.holdings.dialed(NODE) is None:
+        if self.holdings.dialed(NODE, is_sure=not self.is_behind) is None:
             self.session = session
         else:
             self.waiting = session
@@ -138,7 +140,7 @@ class Replica:
         session = self.waiting
         if session is None or self.answer is not None:
             return
-        claim = self.holdings.dialed(NODE)
+        claim = self.holdings.dialed(NODE, is_sure=not self.is_behind)
         if claim is None:
             self.waiting, self.session = None, session
             return

@@ -30,6 +30,29 @@ def test_a_node_that_was_held_here_last_is_served_at_once() -> None:
     assert held.dialed("n") is None
 
 
+def test_a_lease_that_may_name_another_by_now_is_written_as_it_is() -> None:
+    held = Holdings("a")
+    held.seen("n", NodeLease("a", 4, "9"))
+    claim = held.dialed("n", is_sure=False)
+    assert claim == Claim("a", 4, "9")
+    assert "n" not in held
+    assert held.written("n", NodeLease("a", 4, "12"))
+    assert "n" in held
+    assert not held.seen("n", NodeLease("a", 4, "12"))
+
+
+def test_a_lease_that_was_not_sure_and_names_another_is_claimed_from_it() -> None:
+    held = Holdings("a")
+    held.seen("n", NodeLease("a", 4, "9"))
+    claim = held.dialed("n", is_sure=False)
+    assert claim is not None
+    held.read("n", NodeLease("b", 5, "11"), claim)
+    assert held.dialed("n", is_sure=False) == Claim("a", 6, "11")
+    assert held.written("n", NodeLease("a", 6, "12"))
+    assert not held.seen("n", NodeLease("b", 5, "11"))
+    assert "n" in held
+
+
 def test_a_node_that_another_has_taken_is_let_go_once() -> None:
     held = Holdings("a")
     held.written("n", NodeLease("a", 1, "7"))

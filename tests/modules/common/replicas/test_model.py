@@ -66,6 +66,11 @@ class Replicas(RuleBasedStateMachine):
         if replica := self.online(number):
             replica.read_event()
 
+    @rule(number=REPLICAS, is_behind=st.booleans())
+    def notice_the_watch(self, number: int, is_behind: bool) -> None:
+        """Take the watch of Leases for behind, or for none that is: rightly or wrongly."""
+        self.replicas[number].is_behind = is_behind
+
     @rule()
     def delete_the_lease(self) -> None:
         if self.api.lease:
@@ -126,7 +131,7 @@ class Replicas(RuleBasedStateMachine):
     def settle(self, number: int) -> None:
         """Let all failures end, and everybody finish: the edge has what the API says."""
         for replica in self.replicas:
-            replica.stopped = replica.cut = False
+            replica.stopped = replica.cut = replica.is_behind = False
         for _ in range(ROUNDS):
             if self.edge.session is None or self.edge.session.over:
                 self.edge.dial(self.replicas[number])
