@@ -43,6 +43,12 @@ from tests.modules.devicecontroller.samples import shape
 from tests.support.timers import Timers
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions are written soon, which changes nothing that an edge is sent."""
+    monkeypatch.setattr(acceptance, "_GRACE", 0.05)
+
+
 async def reported(api: Api, **wanted: Any) -> dict[str, Any]:
     """Wait for a DeviceStatus with these fields in its status."""
     found = await api.until(
