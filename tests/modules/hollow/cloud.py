@@ -25,6 +25,7 @@ from ipc import Message
 from modules.common.wire import generations
 from modules.hollow.link import FORMS, Form
 from modules.hollow.timing import Timing
+from tests.support.waiting import DEADLINE
 
 QUICK = Timing(
     heartbeat=0.1,
@@ -104,14 +105,20 @@ class Cloud:
     def send_twin(self, resource: str, content: Any) -> Message:
         return self.send(Message.build("devicecontroller", "twin", "update", resource, content))
 
-    async def wait(self, condition: Callable[[], Any], timeout: float = 5.0) -> None:
+    async def wait(self, condition: Callable[[], Any], timeout: float = DEADLINE) -> None:
         async with asyncio.timeout(timeout):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     async def message(
-        self, operation: str, resource: str, *, skip: int = 0, timeout: float = 5.0, **fields: Any
+        self,
+        operation: str,
+        resource: str,
+        *,
+        skip: int = 0,
+        timeout: float = DEADLINE,
+        **fields: Any,
     ) -> Message:
         """Wait for the first such message of an edge (after `skip` others)."""
 

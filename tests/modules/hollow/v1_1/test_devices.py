@@ -126,7 +126,7 @@ async def test_unconfirmed_messages_are_sent_again_until_confirmed(cloud: Cloud)
         cloud.send(
             Message.build("devicecontroller", "twin", "response", "twin", "OK", parent_id=first.id)
         )
-        await edge.wait_until(lambda: not len(edge.twin.confirmations), 5, "the confirmation")
+        await edge.wait_until(lambda: not len(edge.twin.confirmations), 20, "the confirmation")
 
 
 async def test_odd_messages_are_events_not_faults(

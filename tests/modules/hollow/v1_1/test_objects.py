@@ -120,7 +120,7 @@ async def test_an_error_instead_of_an_object_leaves_the_pod_waiting(
     )
     question = await cloud.message("query", "default/configmap/cm")
     cloud.send(question.error("not found", source="edgecontroller", group="resource"))
-    await edge.wait_until(lambda: "query failed" in [event.kind for event in events], 5, "failure")
+    await edge.wait_until(lambda: "query failed" in [event.kind for event in events], 20, "failure")
     assert edge.edged.statuses["default/pod/p1"]["phase"] == "Pending"
     edge.edged._node_tick()
     await cloud.message("query", "default/configmap/cm", skip=1)
@@ -200,7 +200,7 @@ async def test_other_answers(cloud: Cloud, edge: HollowEdge, events: list[Event]
     cloud.send_object("no operation", "default/volume/v", {})
     cloud.send_object("response", "default/configmap/c", {"data": {}})
     cloud.send_object("response", "default/nodestatus/edge-1", "OK")
-    await edge.wait_until(lambda: edge.meta.acknowledged == 1, 5, "the OK")
+    await edge.wait_until(lambda: edge.meta.acknowledged == 1, 20, "the OK")
     kinds = {event.kind for event in events}
     assert {"unreadable", "discarded", "ignored", "unasked"} <= kinds
     assert edge.objects == {}
@@ -214,7 +214,7 @@ async def test_what_the_cloud_does_not_take_is_shown_once(
         for _ in range(3):
             cloud.send_object("error", "default/nodestatus/edge-1", b"there is no Node edge-1")
         cloud.send_object("response", "default/nodestatus/edge-1", "OK")
-        await edge.wait_until(lambda times=times: edge.meta.acknowledged == times, 5, "the OK")
+        await edge.wait_until(lambda times=times: edge.meta.acknowledged == times, 20, "the OK")
         shown = [event.detail for event in events if event.kind == "refused"]
         assert shown == ["there is no Node edge-1"] * times
 

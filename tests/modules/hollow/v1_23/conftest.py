@@ -28,5 +28,5 @@ def api(cloud: Cloud) -> Api:
 async def edge(cloud: Cloud, api: Api, events: list[Event]) -> AsyncIterator[HollowEdge]:
     made = HollowEdge("edge-1", cloud.url, kubeedge="1.23", timing=TIMING, on_event=events.append)
     async with made as running:
-        await running.wait_until(lambda: edged_of(running).node.registered, 5, "registration")
+        await running.wait_until(lambda: edged_of(running).node.registered, 20, "registration")
         yield running

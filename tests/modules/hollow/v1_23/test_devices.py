@@ -91,7 +91,7 @@ def twin_of(edge: HollowEdge) -> DeviceTwin:
 
 async def registered(edge: HollowEdge, *ids: str) -> None:
     """Wait until the mapper has these devices and no others."""
-    await edge.wait_until(lambda: twin_of(edge).mapper.devices.keys() == set(ids), 5, f"{ids}")
+    await edge.wait_until(lambda: twin_of(edge).mapper.devices.keys() == set(ids), 20, f"{ids}")
 
 
 async def test_acknowledgements_are_as_recorded(cloud: Cloud, edge: HollowEdge) -> None:
@@ -198,7 +198,9 @@ async def test_only_devices_of_the_list_are_reported(
     await edge.wait_for("device/default/other")
     assert edge.devices.keys() == {"default/other"}
     since = len(events)
-    await edge.wait_until(lambda: "not reported" in [e.kind for e in events[since:]], 5, "a report")
+    await edge.wait_until(
+        lambda: "not reported" in [e.kind for e in events[since:]], 20, "a report"
+    )
     removed = {"removed_devices": [{"id": "default/other"}]}
     cloud.send_twin("membership", removed)
     await edge.wait_gone("device/default/other")
@@ -252,7 +254,7 @@ async def test_unconfirmed_messages_are_sent_again_until_confirmed(cloud: Cloud)
             "devicecontroller", "twin", "response", "twin", "OK", parent_id=first.id
         )
         cloud.send(confirmation)
-        await edge.wait_until(lambda: not len(edge.twin.confirmations), 5, "the confirmation")
+        await edge.wait_until(lambda: not len(edge.twin.confirmations), 20, "the confirmation")
 
 
 async def test_odd_messages_are_events_not_faults(

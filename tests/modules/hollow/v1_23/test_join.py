@@ -216,7 +216,7 @@ async def test_the_certificate_is_renewed_before_its_end_and_the_edge_dials_agai
         async with HollowEdge(
             "edge-1", cloud.url, manager, timing=TIMING, on_event=events.append
         ) as edge:
-            await edge.wait_until(lambda: edged_of(edge).node.registered, 5, "registration")
+            await edge.wait_until(lambda: edged_of(edge).node.registered, 20, "registration")
             await edge.wait_until(lambda: edge.link.connects >= 2, 10, "the second connection")
     assert manager.identity.certificate != before.certificate
     assert manager.identity.key != before.key

@@ -59,7 +59,7 @@ async def test_what_answers_nothing_is_dropped(
         "edgecontroller", "resource", "update", CONFIGMAP, {"metadata": {}}, parent_id="nobody"
     )
     cloud.send(stray)
-    await edge.wait_until(lambda: any(e.kind == "unasked" for e in events), 5, "the event")
+    await edge.wait_until(lambda: any(e.kind == "unasked" for e in events), 20, "the event")
     assert CONFIGMAP not in edge.objects
 
 
@@ -78,7 +78,7 @@ async def test_what_is_stored_survives_connections_and_restarts(
     api.push("update", CONFIGMAP, {"metadata": {"name": "c"}})
     await edge.wait_for(CONFIGMAP)
     edge.link.drop()
-    await edge.wait_until(lambda: edge.link.connects == 2, 5, "the second connection")
+    await edge.wait_until(lambda: edge.link.connects == 2, 20, "the second connection")
     assert CONFIGMAP in edge.objects
     await edge.restart()
     assert CONFIGMAP in edge.objects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import msgspec
 import pytest
@@ -35,7 +36,7 @@ async def test_registers_not_ready_and_patches_itself_ready(
     conditions = msgspec.json.decode(patch.content)["status"]["conditions"]
     (ready,) = [each for each in conditions if each["type"] == "Ready"]
     assert (ready["status"], ready["reason"]) == ("True", "EdgeReady")
-    await edge.wait_until(lambda: is_ready(api), 5, "Ready")
+    await edge.wait_until(lambda: is_ready(api), 20, "Ready")
     stored = await edge.wait_for(NODE, lambda node: node == api.objects[NODE])
     assert stored["metadata"]["uid"]
 
@@ -55,7 +56,7 @@ async def test_an_unchanged_node_is_patched_once_and_a_changed_one_again(
     await cloud.wait(lambda: api.patches)
     renewals = edged_of(edge).lease.renewals
     await edge.wait_until(
-        lambda: edged_of(edge).lease.renewals > renewals + 3, 5, "renewals, as often as looks"
+        lambda: edged_of(edge).lease.renewals > renewals + 3, 20, "renewals, as often as looks"
     )
     assert len(api.patches) == 1
     edged_of(edge).node.pressures = ("DiskPressure",)
@@ -98,7 +99,11 @@ async def test_the_lease_is_created_and_renewed(cloud: Cloud, api: Api, edge: Ho
     (owner,) = created["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"]) == ("Node", api.objects[NODE]["metadata"]["uid"])
     first = value_of(await cloud.message("update", LEASE))
-    second = value_of(await cloud.message("update", LEASE, skip=1))
+    second = first
+    for number in count(1):  # it renews with what it has, until the answer has come
+        if second["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]:
+            break
+        second = value_of(await cloud.message("update", LEASE, skip=number))
     assert first["spec"]["renewTime"] < second["spec"]["renewTime"]
     versions = [lease["metadata"]["resourceVersion"] for lease in (first, second)]
     assert int(versions[0]) < int(versions[1])
@@ -112,7 +117,7 @@ async def test_a_conflict_is_resolved_by_the_lease_that_is_there(
     api.refusals["update", "lease"] = status_of("Conflict", 409)
     await cloud.message("query", LEASE, skip=queries)
     before = edged_of(edge).lease.renewals
-    await edge.wait_until(lambda: edged_of(edge).lease.renewals > before, 5, "a renewal")
+    await edge.wait_until(lambda: edged_of(edge).lease.renewals > before, 20, "a renewal")
 
 
 async def test_while_it_is_not_connected_it_says_once_that_it_has_no_lease(
@@ -121,9 +126,11 @@ async def test_while_it_is_not_connected_it_says_once_that_it_has_no_lease(
     await cloud.message("update", LEASE)
     cloud.refuse_with = WSUpgradeResponse.create_error_response(503, b"not now")
     edge.link.drop()
-    await edge.wait_until(lambda: len(cloud.requests) > 8, 5, "refusals")
+    await edge.wait_until(lambda: len(cloud.requests) > 8, 20, "refusals")
     cloud.refuse_with = None
-    await edge.wait_until(lambda: "renewed again" in [each.detail for each in events], 5, "a lease")
+    await edge.wait_until(
+        lambda: "renewed again" in [each.detail for each in events], 20, "a lease"
+    )
     outage = [each.detail for each in events if each.kind == "no lease"]
     # The first attempt may have been sent before the edge noticed the loss.
     assert [each for each in outage if "no answer" not in each] == [
@@ -134,10 +141,10 @@ async def test_while_it_is_not_connected_it_says_once_that_it_has_no_lease(
 async def test_restarted_it_inserts_once_and_goes_on_with_what_it_has(
     cloud: Cloud, api: Api, edge: HollowEdge
 ) -> None:
-    await edge.wait_until(lambda: is_ready(api), 5, "Ready")
+    await edge.wait_until(lambda: is_ready(api), 20, "Ready")
     inserts = sum(message.operation == "insert" for message in cloud.messages)
     await edge.restart()
-    await edge.wait_until(lambda: edged_of(edge).node.registered, 5, "registration")
+    await edge.wait_until(lambda: edged_of(edge).node.registered, 20, "registration")
     await cloud.wait(lambda: len(api.patches) == 2)
     assert sum(m.operation == "insert" and m.resource == NODE for m in cloud.messages) == 2
     assert inserts
@@ -146,14 +153,14 @@ async def test_restarted_it_inserts_once_and_goes_on_with_what_it_has(
 async def test_with_a_lost_database_it_inserts_until_the_node_is_pushed(
     cloud: Cloud, api: Api, edge: HollowEdge
 ) -> None:
-    await edge.wait_until(lambda: is_ready(api), 5, "Ready")
+    await edge.wait_until(lambda: is_ready(api), 20, "Ready")
     await edge.restart(lose_database=True)
     await cloud.message("insert", NODE, skip=3)
     assert not edged_of(edge).node.registered
     pushed = api.push("update", NODE)
     acknowledged = await cloud.message("response", NODE, parent_id=pushed.id)
     assert acknowledged.content == "OK"
-    await edge.wait_until(lambda: edged_of(edge).node.registered, 5, "registration")
+    await edge.wait_until(lambda: edged_of(edge).node.registered, 20, "registration")
 
 
 @pytest.mark.parametrize("version", ["1.15", "1.18", "1.19", "1.20", "1.21", "1.22"])
@@ -164,6 +171,6 @@ async def test_older_edges_query_their_node(cloud: Cloud, api: Api, version: str
         assert f"kubeedge-v{version}.0" in inserted["status"]["nodeInfo"]["kubeletVersion"]
         await cloud.message("query", old)
         await cloud.message("patch", "default/nodepatch/edge-1")
-        await edge.wait_until(lambda: is_ready(api, old), 5, "Ready")
+        await edge.wait_until(lambda: is_ready(api, old), 20, "Ready")
         await edge.restart(lose_database=True)
-        await edge.wait_until(lambda: edged_of(edge).node.registered, 5, "registration")
+        await edge.wait_until(lambda: edged_of(edge).node.registered, 20, "registration")

@@ -120,7 +120,7 @@ async def test_tokens_are_asked_for_once_and_kept(cloud: Cloud, api: Api, edge: 
     }
     await cloud.wait(lambda: phase(api) == "Running")
     await edge.restart()
-    await edge.wait_until(lambda: POD in edged_of(edge).statuses, 5, "the pod's status")
+    await edge.wait_until(lambda: POD in edged_of(edge).statuses, 20, "the pod's status")
     asked = [m for m in cloud.messages if "serviceaccounttoken" in m.resource and not m.parent_id]
     assert len(asked) == 1
 
@@ -258,7 +258,7 @@ async def test_a_pod_of_another_node_does_not_run(
     cloud: Cloud, api: Api, edge: HollowEdge, events: list[Event]
 ) -> None:
     api.push("insert", POD, pod(node="edge-2"))
-    await edge.wait_until(lambda: any(e.kind == "ignored" for e in events), 5, "the event")
+    await edge.wait_until(lambda: any(e.kind == "ignored" for e in events), 20, "the event")
     assert edged_of(edge).statuses == {}
     assert POD in edge.objects
 
@@ -268,7 +268,7 @@ async def test_after_a_restart_stored_pods_go_on(cloud: Cloud, api: Api, edge: H
     await cloud.wait(lambda: phase(api) == "Running")
     await edge.wait_for(POD, lambda found: found["status"]["phase"] == "Running")
     await edge.restart()
-    await edge.wait_until(lambda: POD in edged_of(edge).statuses, 5, "the pod's status")
+    await edge.wait_until(lambda: POD in edged_of(edge).statuses, 20, "the pod's status")
     await cloud.wait(lambda: len(cloud.sessions) == 2)
     api.push("update", POD, deleted(api.objects[POD]))
     await cloud.message("delete", POD)
