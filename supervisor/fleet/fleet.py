@@ -99,7 +99,7 @@ class Fleet:
         self._lifeline = lifeline
         self._owner = owner
         self._oom = OomKills()
-        self._order = StartOrder(self.units, self.state_changes, self.give_up)
+        self._order = StartOrder(self.units, self.state_changes, self._moved, self.give_up)
         self._strategies = RestartStrategies(self.units, self.state_changes, self.give_up)
         self._start_begun = False
         self._set_up_logs()
@@ -305,6 +305,11 @@ class Fleet:
         for unit in units:
             if unit.module.name not in present:
                 sockets.refuse(unit.sockets)
+
+    def _moved(self) -> None:
+        """Look again who is settled: a unit waits for another one than before."""
+        self.state_changes.look_again()
+        self._report_progress()
 
     def _report_progress(self) -> None:
         self._owner.unit_changed()

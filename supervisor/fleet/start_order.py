@@ -20,9 +20,17 @@ class StartOrder:
     """The starts that wait until other units are ready."""
 
     def __init__(
-        self, units: Mapping[str, Unit], state_changes: StateChangeLog, give_up: Callable[[], None]
+        self,
+        units: Mapping[str, Unit],
+        state_changes: StateChangeLog,
+        moved: Callable[[], None],
+        give_up: Callable[[], None],
     ) -> None:
-        """`give_up` is called if a bug ends a start that waits: the unit would never start."""
+        """`moved` is called when a unit waits for another one than before, which is no change of
+        state but may settle it; `give_up` if a bug ends a start that waits: the unit would never
+        start.
+        """
+        self._moved = moved
         self._give_up = give_up
         self._units = units
         self._state_changes = state_changes
@@ -59,7 +67,9 @@ class StartOrder:
 
     async def _start_later(self, unit: Unit, cause: Cause | None) -> None:
         while other := self._not_ready_before(unit):
-            unit.waits_for = other
+            if unit.waits_for is not other:
+                unit.waits_for = other
+                self._moved()
             await self._state_changes.until(partial(self._moves_on, unit, other))
         _start(unit, cause)
 

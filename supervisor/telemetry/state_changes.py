@@ -35,6 +35,7 @@ class StateChangeLog:
         self._changes: deque[StateChange] = deque(maxlen=_KEPT)
         self._number = 0
         self.followers: list[Callable[[StateChange], None]] = []
+        self._waiting: list[Callable[[], None]] = []
 
     def add(self, module: str, old: str, new: str, reason: str, pid: int | None) -> StateChange:
         self._number += 1
@@ -45,6 +46,7 @@ class StateChangeLog:
                 follower(change)
             except Exception:  # a follower must not break the transition
                 log.exception("a bug in the supervisor: a follower of state changes failed")
+        self.look_again()
         return change
 
     def since(self, number: int = 0, module: str = "") -> list[StateChange]:
@@ -55,21 +57,26 @@ class StateChangeLog:
             if change.number > number and module in {"", change.module}
         ]
 
+    def look_again(self) -> None:
+        """Evaluate the conditions of `until` though no state has changed."""
+        for look in list(self._waiting):
+            look()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition is true; it is evaluated after every state change."""
         if condition():
             return
         held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def look(_: StateChange) -> None:
+        def look() -> None:
             try:
                 if not held.done() and condition():
                     held.set_result(None)
             except Exception as error:
                 held.set_exception(error)
 
-        self.followers.append(look)
+        self._waiting.append(look)
         try:
             await held
         finally:
-            self.followers.remove(look)
+            self._waiting.remove(look)

@@ -128,7 +128,7 @@ async def test_a_start_in_turn_that_fails_ends_cloudcore_in_order(
     units: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     given_up, changes = asyncio.Event(), StateChangeLog()
-    StartOrder(units, changes, given_up.set).start(units["later"])
+    StartOrder(units, changes, lambda: None, given_up.set).start(units["later"])
     await asyncio.sleep(0)
     units["first"].state = State.READY
     changes.add("first", "starting", "ready", "", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,8 +121,24 @@ def test_all_processes_of_a_module_have_to_be_ready_before_what_starts_after_it(
     later = unit("later", "later", "hub")
     nothing: Any = None
     order = StartOrder(
-        {each.name: each for each in (first, second, other, later)}, nothing, nothing
+        {each.name: each for each in (first, second, other, later)}, nothing, nothing, nothing
     )
     assert order.before(later) == [first, second]
     second.state = State.STARTING
     assert order._not_ready_before(later) is second
+
+
+def test_one_that_comes_after_two_is_tried_when_the_first_is_ready_and_the_other_has_failed(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "gate")
+    sets = ('modules.good.supervision.after=["late", "refusing"]',)
+    with Running(tmp_path, "late", "refusing", "good", sets=sets) as running:
+        running.wait_for("refusing: crashed -> failed")
+        assert running.module("good")["reason"] == "waits for late, which is starting"
+        with ThreadPoolExecutor(1) as pool:
+            begun = pool.submit(running.post, "/modules/good/start")
+            running.wait_for("module good waits for late")
+            (tmp_path / "gate").write_bytes(b"")
+            assert begun.result()["reason"] == "waits for refusing, which is failed"
+        assert running.status()["state"] == "degraded"

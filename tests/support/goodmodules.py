@@ -43,6 +43,18 @@ class Good(Noting):
         self.note("unwound")
 
 
+class Late(Noting):
+    """Is ready when the test has opened the pipe BASE/gate, which it has made."""
+
+    name = "late"
+
+    def start(self, context: Any) -> None:
+        (self.settings.data_dir / "gate").read_bytes()
+        context.ready()
+        for _ in context:
+            pass
+
+
 class Asking(Noting):
     """Runs an event loop; sends numbered messages to `good` and checks every answer."""
 
@@ -216,5 +228,5 @@ class Heavy(Noting):
 
 GOOD: tuple[type[Module], ...] = (
     *(Good, Asking, Telling, Parent, Listening),
-    *(Several, Measured, Environment, Heavy, Flooding),
+    *(Several, Measured, Environment, Heavy, Flooding, Late),
 )
