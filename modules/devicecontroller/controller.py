@@ -120,6 +120,7 @@ class Controller:
             self.beta,
             parts.edges,
             set_aside,
+            health=client.health,
             limit=config.update_device_status_buffer,
             takeovers=parts.takeovers,
         )

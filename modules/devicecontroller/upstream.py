@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from itertools import count
 from typing import Final
 
 import ipc
 from modules.common import message_resource
 from modules.common.kube import NODES, BadObject, SetAside, Subject, reference
-from modules.common.sync.in_flight import InFlight
+from modules.common.kube.health import ApiHealth
+from modules.common.sync.deliveries import Deliveries
 from modules.common.sync.keyed_queue import KeyedQueue
 from modules.common.wire.generations import V1_23, generation_of
 from modules.devicecontroller.edge_messages import event_id_of
@@ -44,7 +46,8 @@ log = logging.getLogger(__name__)
 class Upstream:
     """Takes the module's messages and dispatches each to its handler.
 
-    A message stays in the channel until it is handled, so a crash of this module loses none.
+    A message stays in the channel until it is handled, unless that takes long (deliveries.py), so a
+    crash of this module loses none that the edges do not send again.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Upstream:
         edges: Edges,
         set_aside: SetAside,
         *,
+        health: ApiHealth,
         limit: int,
         takeovers: DeviceTakeovers | None = None,
     ) -> None:
@@ -65,12 +69,14 @@ class Upstream:
         self._beta = beta
         self._edges = edges
         self._set_aside = set_aside
-        self._in_flight = InFlight(limit)
+        self._deliveries = Deliveries(limit, health)
         #: What writes to the API that edges have lost their database.
         self._losses: set[asyncio.Task[None]] = set()
-        #: Messages that have nothing to be written, by their ids: they are only acknowledged.
-        self._empty: dict[str, ipc.Delivery] = {}
-        self._confirmations: KeyedQueue[str] = KeyedQueue(
+        #: Messages that have nothing to be written: they are only acknowledged. By numbers of their
+        #: own, for edges can send the same id twice.
+        self._empty: dict[int, ipc.Delivery] = {}
+        self._numbers = count()
+        self._confirmations: KeyedQueue[int] = KeyedQueue(
             self._confirm_empty, ipc.ChannelError, self._give_up
         )
 
@@ -78,9 +84,13 @@ class Upstream:
         """Take messages until the module is asked to stop."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                confirming = tasks.create_task(self._confirmations.run())
+                running = [
+                    tasks.create_task(self._confirmations.run()),
+                    tasks.create_task(self._deliveries.run()),
+                ]
                 await self._receive()
-                confirming.cancel()
+                for task in running:
+                    task.cancel()
         finally:
             self._confirmations.stop()
             for writing in self._losses:
@@ -88,17 +98,17 @@ class Upstream:
 
     async def drain(self) -> None:
         """Wait until no message is in flight."""
-        await self._in_flight.drained()
+        await self._deliveries.drained()
 
     async def _receive(self) -> None:
         while True:
-            await self._in_flight.room()
+            await self._deliveries.room()
             try:
                 delivery = await self._context.take()
             except ipc.Closed:
                 await self.drain()
                 return
-            self._in_flight.begin()
+            self._deliveries.begin(delivery)
             try:
                 self._dispatch(delivery)
             except Exception as error:
@@ -260,18 +270,19 @@ class Upstream:
             self._set_aside.end(_subject(message), used=True)
 
     def _confirm_only(self, delivery: ipc.Delivery) -> None:
-        self._empty[delivery.message.id] = delivery
-        self._confirmations.add(delivery.message.id)
+        number = next(self._numbers)
+        self._empty[number] = delivery
+        self._confirmations.add(number)
 
-    async def _confirm_empty(self, message_id: str) -> None:
-        delivery = self._empty.get(message_id)
+    async def _confirm_empty(self, number: int) -> None:
+        delivery = self._empty.get(number)
         if delivery:
             node, _ = message_resource.split(delivery.message.resource)
             await self._confirm(node, delivery)
-            del self._empty[message_id]
+            del self._empty[number]
 
-    def _give_up(self, message_id: str, error: Exception) -> None:
-        delivery = self._empty.pop(message_id)
+    def _give_up(self, number: int, error: Exception) -> None:
+        delivery = self._empty.pop(number)
         self._put_aside(delivery.message, error)
         self._done(delivery)
 
@@ -280,8 +291,7 @@ class Upstream:
         self._done(delivery)
 
     def _done(self, delivery: ipc.Delivery) -> None:
-        delivery.done()
-        self._in_flight.end()
+        self._deliveries.done(delivery)
 
 
 def _subject(message: ipc.Message) -> Subject:

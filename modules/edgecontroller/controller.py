@@ -202,6 +202,7 @@ class Controller:
             self._nodes,
             self._updater,
             self._set_aside,
+            health=self._client.health,
             config=self._config,
             on_report=self._lifecycle.reported,
         )

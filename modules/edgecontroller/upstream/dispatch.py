@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import msgspec
 
@@ -14,9 +15,10 @@ from ipc.message import OP_ERROR
 from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
+from modules.common.kube.health import ApiHealth
 from modules.common.message_resource import ObjectResource
 from modules.common.replicas.report_fence import HeldElsewhere
-from modules.common.sync.in_flight import InFlight
+from modules.common.sync.deliveries import Deliveries
 from modules.common.wire.generations import generation_of
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -46,8 +48,8 @@ _LONGEST = 300
 class Upstream:
     """Takes messages and puts each into the queue of its kind.
 
-    A message leaves the channel when it has been handled. So what is in flight when the process
-    crashes is handled after its restart.
+    A message leaves the channel when it has been handled, or takes too long (sync/deliveries.py).
+    So what is in flight when the process crashes is handled after its restart.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Upstream:
         updater: NodeUpdater,
         set_aside: SetAside,
         *,
+        health: ApiHealth,
         config: EdgeControllerConfig,
         on_report: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -72,12 +75,12 @@ class Upstream:
         self._failures = FailureLog(log)
         self.queues = queues(self._handle, config.workers)
         """by kind of message"""
-        self._in_flight = InFlight(config.max_pending)
+        self._deliveries = Deliveries(config.max_pending, health)
 
     @property
     def pending(self) -> int:
         """The number of messages in flight."""
-        return len(self._in_flight)
+        return len(self._deliveries)
 
     @property
     def handled(self) -> int:
@@ -91,20 +94,16 @@ class Upstream:
         async with asyncio.TaskGroup() as tasks:
             for queue in self.queues.values():
                 tasks.create_task(queue.run())
+            tasks.create_task(self._deliveries.run())
             with suppress(Closed):
                 while True:
-                    await self._in_flight.room()
+                    await self._deliveries.room()
                     self.dispatch(await take())
 
     def _begin(self, delivery: Delivery) -> Callable[[], None]:
         """Count a message as in flight; return what is to be called when it is done."""
-        self._in_flight.begin()
-
-        def done() -> None:
-            delivery.done()
-            self._in_flight.end()
-
-        return done
+        self._deliveries.begin(delivery)
+        return partial(self._deliveries.done, delivery)
 
     def dispatch(self, delivery: Delivery) -> None:
         """Put a message into its queue; one without a queue is set aside and done."""

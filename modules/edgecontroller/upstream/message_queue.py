@@ -29,6 +29,10 @@ _ANSWERED: Final = 16
 _SLOW: Final = 5.0
 _REMEMBERED: Final = 4096
 
+#: Limit of the messages of one object that wait while the API server fails to handle the first: a
+#: question is asked again each minute.
+_BEHIND: Final = 16
+
 #: Attempts in a row at what the API server fails to do for one object.
 _ATTEMPTS: Final = 3
 
@@ -110,6 +114,9 @@ class MessageQueue:
             self._make_ready(key)
         if waiting and self._latest_only:
             self._replace(key, waiting.popleft())
+        elif len(waiting) >= _BEHIND and key in self._failing:
+            waiting.popleft().done()  # whoever has sent it waits no more
+            self.dropped += 1
         waiting.append(Queued(message, done))
 
     def drop(self, belongs: Callable[[Hashable], bool]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ipc import Message
 from modules.common.kube import DEVICES
-from modules.common.wire.generations import V1_1, tell
+from modules.common.wire.generations import V1_1, V1_23, tell
 from tests.modules.devicecontroller.fakes import running
 from tests.modules.devicecontroller.samples import NODE, device
 from tests.support.anything import contents, names
@@ -102,3 +102,14 @@ async def test_confirmations_that_cannot_go_on_end_the_module(tmp_path: Path) ->
         async with asyncio.timeout(20):
             await asyncio.wait([bench.task])
         assert "RuntimeError('a bug')" in repr(bench.task.exception())
+
+
+async def test_messages_of_one_id_are_each_done(tmp_path: Path) -> None:
+    """One that is not would keep the room of all after it in the channel, and a place in flight."""
+    async with running(tmp_path) as bench:
+        await bench.ready()
+        bench.hear(Message.build("cloudhub", "resource", "connected", f"node/{NODE}", tell(V1_23)))
+        message = Message.build("twin", "twin", "update", f"node/{NODE}/device/d/state", b"[]")
+        taken = [bench.hear(msgspec.structs.replace(message)) for _ in range(3)]
+        await bench.settle()
+        assert all(each.is_done for each in taken)

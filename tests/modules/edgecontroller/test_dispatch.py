@@ -149,6 +149,7 @@ class Bench:
             nodes,
             updater,
             aside,
+            health=self.api.health,
             config=config,
             on_report=self.reported.append,
         )

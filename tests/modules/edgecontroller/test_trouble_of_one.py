@@ -99,3 +99,17 @@ async def test_few_of_those_that_took_long_are_remembered(
         work.put(f"slow-{n}", WORKS)
         await work.has_handled(f"slow-{n}")
     assert len(work.queue._slow) <= 3
+
+
+async def test_few_messages_wait_behind_one_that_fails(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that is asked again each minute, during a night."""
+    monkeypatch.setattr(message_queue, "_BEHIND", 3)
+    work.put("bad", FAILS, *[FAILS] * 9)
+    await work.has_begun("bad", 2)
+    for _ in range(10):
+        work.put("bad", WORKS)
+    assert len(work.queue) <= 3
+    await until(lambda: work.handled["bad"] >= 3)
+    assert work.queue.dropped + work.handled["bad"] == 11
