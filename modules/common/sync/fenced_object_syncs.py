@@ -8,6 +8,8 @@ Nobody but the API can say what an edge has, so its record is never stronger tha
 - What makes it stronger (an acknowledgement) is written afterwards, on the condition that nobody
   has written the ObjectSync since. If somebody has, the row is not sure any more, and the object is
   sent again: only the answer to a message that is sent from now on shows that the edge is here.
+  Until it is known what that write has done, no deletion is sent: the API might say in the end
+  that the edge has the object.
 - Whoever takes a node over reads its rows first, and writes those anew that have no version: what
   the former holder may still write about them fails.
 
@@ -84,6 +86,8 @@ class FencedObjectSyncs(ObjectSyncs):
         """the resourceVersion of each ObjectSync as it was written or read here"""
         self._sent: dict[SyncKey, str] = {}
         """the annotations with payloads of those that have one"""
+        self._rising: set[SyncKey] = set()
+        """those of which a version is being written, or was and nobody knows whether it is there"""
         self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
         """those that are known here, by node"""
         self._awaited: AwaitedWrites[SyncKey] = AwaitedWrites()
@@ -206,7 +210,9 @@ class FencedObjectSyncs(ObjectSyncs):
     def _is_safe(self, key: SyncKey, row: Row) -> bool:
         """Whether the API says no more than that a node may have what is in a row."""
         written = self._written.get(key)
-        if written is None or (not row.seen and written not in WEAK):
+        if written is None:
+            return False
+        if not row.seen and (written not in WEAK or key in self._rising):
             return False
         return self._sent.get(key, "") == write_sent(row.payload)
 
@@ -232,9 +238,10 @@ class FencedObjectSyncs(ObjectSyncs):
             patch: Object = {"metadata": {"annotations": {SENT: sent or None}}}
             if not await self._patch(key, wanted, patch, sent=sent):
                 return
-        if {self._written[key], wanted.version} <= set(WEAK):
+        is_known = key not in self._rising
+        if is_known and {self._written[key], wanted.version} <= set(WEAK):
             return
-        if self._written[key] != wanted.version:
+        if not is_known or self._written[key] != wanted.version:
             status = {"status": {"objectResourceVersion": wanted.version}}
             await self._patch(key, wanted, status, "status", version=wanted.version)
 
@@ -250,6 +257,8 @@ class FencedObjectSyncs(ObjectSyncs):
     ) -> bool:
         """Patch an ObjectSync that nobody else has written since; whether it was patched."""
         fenced = {"resourceVersion": self._revisions[key], **patch.get("metadata", {})}
+        if version not in (None, *WEAK):
+            self._rising.add(key)  # until the answer is there
         try:
             written = await self._client.patch(
                 key.resource,
@@ -333,6 +342,7 @@ class FencedObjectSyncs(ObjectSyncs):
     def _learn(self, key: SyncKey, obj: Object, version: str, sent: str) -> None:
         self._written[key] = version
         self._revisions[key] = obj["metadata"]["resourceVersion"]
+        self._rising.discard(key)
         self._keys[key.node].add(key)
         if sent:
             self._sent[key] = sent
@@ -342,6 +352,7 @@ class FencedObjectSyncs(ObjectSyncs):
     def _drop(self, key: SyncKey) -> None:
         for known in (self._written, self._revisions, self._sent):
             known.pop(key, None)
+        self._rising.discard(key)
         keys = self._keys.get(key.node, set())
         keys.discard(key)
         if not keys:

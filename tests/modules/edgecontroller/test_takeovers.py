@@ -25,6 +25,7 @@ from modules.common.kube import (
     Invalid,
     Reflector,
     TooManyRequests,
+    Unreachable,
     WatchEvent,
     is_newer,
 )
@@ -203,6 +204,39 @@ async def test_a_deletion_is_in_the_record_before_it_is_sent(replica: Cloud) -> 
     await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
     await recorded(replica, uid, created["metadata"]["resourceVersion"])
     await replica.api.delete(PODS, "p", "default", grace_period=0)
+    deleted = await replica.until("delete", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
+    await replica.acknowledge(deleted)
+    await eventually(lambda: sync_of(replica, uid), lambda sync: sync is None)
+
+
+@pytest.mark.parametrize("answer", ["late", "lost"])
+async def test_a_deletion_waits_for_an_acknowledgement_that_is_being_written(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Otherwise the record may say in the end that the edge has what it has deleted."""
+    monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 0.5)
+    send, written, answered = Transport.send, asyncio.Event(), asyncio.Event()
+
+    async def slow(transport: Transport, request: Request) -> Any:
+        response = await send(transport, request)
+        is_version = request.path.endswith("/status") and f"/{NODE}." in request.path
+        if is_version and not written.is_set():
+            written.set()
+            await answered.wait()
+            if answer == "lost":
+                raise Unreachable("the connection broke", request="patch")
+        return response
+
+    await replica.connect(generation=V1_23)
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    monkeypatch.setattr(Transport, "send", slow)
+    await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
+    await asyncio.wait_for(written.wait(), DEADLINE)
+    await replica.api.delete(PODS, "p", "default", grace_period=0)
+    assert about_pods(await drain(replica)) == []
+    answered.set()
     deleted = await replica.until("delete", f"node/{NODE}/default/pod/p")
     assert (await sync_of(replica, uid))["status"]["objectResourceVersion"] == "0"
     await replica.acknowledge(deleted)
