@@ -12,19 +12,44 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import msgspec
+import multiprocess.context
+import multiprocess.popen_fork
 import multiprocess.process
 import psutil
 
 from supervisor.host.suspension import suspension
 from supervisor.unit.launch import LaunchSpec
 
-_fork = multiprocess.get_context("fork")
-
 #: Seconds that an aborted process has to write its stacks (and the kernel its core).
 _ABORTING: Final = 5.0
 
 #: Pids of the processes of modules that have not been reaped.
 living: set[int] = set()
+
+
+class _Forked(multiprocess.popen_fork.Popen):  # type: ignore[misc]
+    """A fork without multiprocess' two pipes.
+
+    Nobody waits on them, and they would stay open after each fork that fails: the supervisor would
+    be out of descriptors long after the machine has process ids again.
+    """
+
+    sentinel = -1
+
+    def _launch(self, process: Any) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                status = process._bootstrap()
+            finally:
+                os._exit(status)
+
+
+class _Process(multiprocess.context.ForkProcess):  # type: ignore[misc]
+    @staticmethod
+    def _Popen(process: Any) -> _Forked:  # noqa: N802 - multiprocess' name
+        return _Forked(process)
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -50,7 +75,7 @@ class ModuleProcess:
         """whether an event loop gives the signs of life"""
         self.started_at = time.time()
         self.started = time.monotonic()
-        self._process = _fork.Process(target=target, args=(launch,), name=launch.name)
+        self._process = _Process(target=target, args=(launch,), name=launch.name)
         old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._process.start()
@@ -66,16 +91,16 @@ class ModuleProcess:
         self.exited: asyncio.Future[Any] = self._loop.create_future()
         self.ready: asyncio.Event = asyncio.Event()
         try:
+            self.usage_of = psutil.Process(self.pid)
+            self.usage_of.cpu_percent()
             self._pidfd = os.pidfd_open(self.pid)
-        except OSError:  # a process that cannot be watched must not run
+        except BaseException:  # a process that cannot be watched must not run
             os.kill(self.pid, signal.SIGKILL)
             self._process.join()
             living.discard(self.pid)
             raise
         self._loop.add_reader(self._pidfd, self._reap)
         self._loop.add_reader(self.shared_state.notice, self._read_notice)
-        self.usage_of = psutil.Process(self.pid)
-        self.usage_of.cpu_percent()
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the module's process; nothing happens if it has exited."""
