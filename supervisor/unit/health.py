@@ -94,7 +94,7 @@ class Health:
         try:
             rss = self._process.usage_of.memory_info().rss if rules.max_rss else 0
             fds = self._process.usage_of.num_fds() if rules.max_fds else 0
-        except psutil.Error:  # the process has just exited
+        except (psutil.Error, OSError):  # it has just exited, or there is no descriptor to look
             return ""
         if rss > rules.max_rss > 0:
             return f"resident memory {rss:,} bytes, over max_rss = {rules.max_rss:,}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -116,3 +118,13 @@ async def test_only_what_is_over_a_limit_all_the_time_is(
     if ailment:
         assert not ailment.hung
         assert ailment.reason == "resident memory 200 bytes, over max_rss = 100 for 1.0 s"
+
+
+async def test_a_supervisor_without_a_free_descriptor_blames_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    process = SimpleNamespace(usage_of=SimpleNamespace(memory_info=refuse))
+    assert await found(monkeypatch, Clock([0.0] * 3), process, watchdog=0, max_rss=1) is None
