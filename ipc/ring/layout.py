@@ -160,6 +160,15 @@ def fence() -> None:
         _fence_lock.release()
 
 
+def _new_fence_lock() -> None:
+    """Have a lock of its own in a child: another thread may have held this one at the fork."""
+    global _fence_lock  # noqa: PLW0603 - a process has one
+    _fence_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_fence_lock)
+
+
 class Slot:
     """One sender's part of a segment, mapped into this process: the ring and its words."""
 

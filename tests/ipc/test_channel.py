@@ -21,6 +21,7 @@ from ipc import (
     ModuleUnavailable,
 )
 from ipc.message import encode
+from ipc.ring import layout
 from ipc.ring.layout import KEPT, MAX_PAYLOAD, MIB, RING
 from tests.ipc.processes import Start
 
@@ -276,3 +277,11 @@ def test_statistics_count_what_happened() -> None:
     assert (seen.messages, seen.sent_total, seen.received_total, seen.senders) == (2, 3, 1, 1)
     assert seen.capacity_bytes == 8192
     assert 0 < seen.bytes < 8192
+
+
+def test_a_fork_while_another_thread_is_in_a_fence_leaves_the_child_able_to_use_one() -> None:
+    with layout._fence_lock:
+        child = os.fork()
+        if not child:
+            os._exit(0 if layout._fence_lock.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
