@@ -46,13 +46,13 @@ def _slot(slot: Slot) -> Iterator[InFlight]:
             payload = bytes(slot.data[payload_place(lengths, position)])
             end = record_end(lengths, position)
         except IndexError:  # the memory was reused meanwhile
-            payload, end = b"", position
+            payload, end = b"", 0
         fence()
         head = words[layout.HEAD]
         if head > position:
             position = head
-        elif word == word & layout.FRESH:
-            return  # not delivered yet, and neither is any record after it
+        elif word == word & layout.FRESH or not end:
+            return  # not delivered yet, and neither is any record after it; or no record at all
         else:
             if word & layout.HELD and not word & layout.DONE:
                 yield _describe(payload, word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -30,6 +31,7 @@ from ipc import (
     UnknownModule,
 )
 from ipc.message import encode
+from ipc.ring import in_flight, layout
 from ipc.ring.layout import BATCH, FREED, HEAD, MAX_CAPACITY, RING, SKIPPED, TAIL, record_size
 from tests.ipc.processes import Start
 
@@ -331,3 +333,13 @@ def test_stopping_acknowledges_what_was_received(registry: ChannelRegistry) -> N
     with pytest.raises(Closed):
         reader.receive_many()
     assert registry.mailbox("b").inbox.empty()
+
+
+def test_messages_in_flight_in_memory_that_makes_no_sense_come_to_an_end() -> None:
+    """A module can write anything there, and the supervisor reads it."""
+    channel = Channel("inbox")
+    channel.put_many(many(2))
+    channel.try_get_many(2)
+    lengths = channel._segment.slot(0).lengths
+    lengths[0] |= layout.LENGTH
+    assert list(itertools.islice(in_flight._slot(channel._segment.slot(0)), 3)) == []
