@@ -6,8 +6,10 @@ are collected from the fleet at each request.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -26,6 +28,8 @@ from supervisor.admin.status import ModuleStatus
 from supervisor.fleet.fleet import Fleet
 from supervisor.unit.unit import Unit
 
+log = logging.getLogger(__name__)
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -37,8 +41,42 @@ def render(fleet: Fleet) -> bytes:
     registry.register(
         Supervised(fleet.units.values(), document.modules, document.version, fleet.started_at, up)
     )
-    MultiProcessCollector(registry, str(fleet.paths.metrics_dir))  # type: ignore[no-untyped-call]
+    registry.register(_OfModules(fleet.paths.metrics_dir))
     return generate_latest(registry)
+
+
+class _OfModules(Collector):
+    """The metrics of the modules; a damaged file of one hides those of no other.
+
+    A process that is killed while prometheus_client makes a file leaves an empty one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def describe(self) -> list[Metric]:
+        return []  # so that registering does not collect
+
+    def collect(self) -> Iterable[Metric]:
+        files = sorted(map(str, self._directory.glob("*.db")))
+        try:
+            return _merged(files)
+        except Exception:  # whatever the bytes of a damaged file lead to
+            return _merged([file for file in files if _is_whole(file)])
+
+
+def _merged(files: list[str]) -> Iterable[Metric]:
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return merged
+
+
+def _is_whole(file: str) -> bool:
+    try:
+        _merged([file])
+    except Exception as error:
+        log.warning("cannot read the metrics in %s: %s", Path(file).name, error)
+        return False
+    return True
 
 
 class Supervised(Collector):

@@ -96,3 +96,13 @@ def test_a_new_run_begins_at_nought(tmp_path: Path) -> None:
             assert value(metrics(running), "testbed_starts_total") == 1
             running.process.kill()
             running.process.wait(20)
+
+
+def test_a_damaged_file_of_one_module_hides_the_metrics_of_no_other(tmp_path: Path) -> None:
+    with Running(tmp_path, "measured") as running:
+        running.ready("measured")
+        before = {name for name, _ in metrics(running)}
+        (tmp_path / "run" / "metrics" / "counter_killed.db").touch()
+        (tmp_path / "run" / "metrics" / "counter_mad.db").write_bytes(b"\xff" * 4096)
+        assert {name for name, _ in metrics(running)} == before
+        running.wait_for("cannot read the metrics in counter_killed.db")
