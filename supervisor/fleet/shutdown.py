@@ -148,7 +148,8 @@ def _first_to_stop(running: Sequence[Unit]) -> list[Unit]:
 
     That is the last one started of those for which no other has to stop before (`stop_before`). The
     processes of a module stop at the same time: each of cloudhub takes as long as its edges do.
+    A reload that the shutdown has cut off may have left a circle: then nobody has to wait.
     """
     held = {name for unit in running for name in unit.supervision.stop_before}
-    free = [unit.module.name for unit in running if unit.module.name not in held]
-    return [unit for unit in running if unit.module.name == free[-1]]
+    free = [unit for unit in running if unit.module.name not in held] or running
+    return [unit for unit in running if unit.module.name == free[-1].module.name]

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 
+from supervisor.fleet import shutdown
 from tests.support.running import DEADLINE, Running
 
 
@@ -197,3 +200,13 @@ def test_modules_have_process_groups_of_their_own(tmp_path: Path) -> None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             assert int(fields[2]) == pid
         assert running.process.pid not in groups
+
+
+def test_a_circle_that_a_reload_has_left_keeps_nobody_from_stopping() -> None:
+    def unit(name: str, *before: str) -> Any:
+        return SimpleNamespace(
+            module=SimpleNamespace(name=name), supervision=SimpleNamespace(stop_before=before)
+        )
+
+    first, second = unit("first", "second"), unit("second", "first")
+    assert shutdown._first_to_stop([first, second]) == [second]
