@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -68,8 +69,12 @@ async def apply(fleet: Fleet, configuration: Configuration) -> Changes:
         fleet.disable(spec, reason)
     for spec in reversed(plan.stopped):
         await _stop(fleet, spec)
+    changed = [unit for spec in plan.restarted for unit in fleet.units_of(spec.name)]
+    pending = [unit for unit in changed if unit.waits_for]
+    for unit in pending:  # while some have their new `after`, those that wait could be a circle
+        fleet.cancel_turn(unit)
     for spec in plan.restarted:
-        await _restart(fleet, spec, plan.modules[spec.name], plan.sockets[spec.name])
+        await _restart(fleet, spec, plan.modules[spec.name], plan.sockets[spec.name], pending)
     fleet.check_not_stopping()
     for spec in plan.started:
         for unit in fleet.add(spec, plan.modules[spec.name], plan.sockets[spec.name]):
@@ -152,8 +157,10 @@ async def _stop(fleet: Fleet, spec: ModuleSpec) -> None:
     fleet.disable(spec, reason)
 
 
-async def _restart(fleet: Fleet, spec: ModuleSpec, module: Module, new: sockets.Sockets) -> None:
-    """Restart a module's processes with its new configuration."""
+async def _restart(
+    fleet: Fleet, spec: ModuleSpec, module: Module, new: sockets.Sockets, pending: Collection[Unit]
+) -> None:
+    """Restart a module's processes with its new configuration; begin those that are `pending`."""
     units = fleet.units_of(spec.name)
     number = spec.cls.processes(spec.config)
     held = units[0].sockets
@@ -166,7 +173,7 @@ async def _restart(fleet: Fleet, spec: ModuleSpec, module: Module, new: sockets.
         if unit.living:
             await unit.restart(Restart(Cause.RELOAD, "configuration changed", prepare, gate))
             continue
-        begins = unit.waits_for is not None or unit.state is State.FAILED
+        begins = unit in pending or unit.state is State.FAILED
         prepare()
         if begins:  # a stopped unit stays stopped
             fleet.start_in_turn(unit, Cause.RELOAD if unit.first_started else None)
@@ -185,6 +192,7 @@ def _adopt(unit: Unit, module: Module, spec: ModuleSpec, new: sockets.Sockets) -
 def _all_tried(fleet: Fleet, unit: Unit) -> bool:
     """Whether the units that this one starts after are ready or have crashed.
 
-    One that keeps crashing must not keep down a unit that ran beside it before the reload.
+    One that keeps crashing must not keep down a unit that ran beside it before the reload. Neither
+    must one that is held until another is settled: that may be this unit.
     """
-    return all(other.tried for other in fleet.before(unit))
+    return all(other.tried or other.held for other in fleet.before(unit))

@@ -40,8 +40,18 @@ class RestartStrategies:
         why = f"{died.name} crashed: {strategy}"
         restart = Restart(Cause.STRATEGY, why, gate=settled)
         for other in reversed(concerned):
-            if other is not died and other.state in {State.STARTING, State.READY}:
-                task = asyncio.create_task(other.restart(restart), name=f"restart {other.name}")
+            if other is not died and _runs(other):
+                again = _restart(other, restart)
+                task = asyncio.create_task(again, name=f"restart {other.name}")
                 task.add_done_callback(no_silent_end(self._give_up))
                 self._restarts.add(task)
                 task.add_done_callback(self._restarts.discard)
+
+
+async def _restart(unit: Unit, restart: Restart) -> None:
+    if _runs(unit):  # it may have been asked to stop, or have crashed, since this task was made
+        await unit.restart(restart)
+
+
+def _runs(unit: Unit) -> bool:
+    return unit.state in {State.STARTING, State.READY}

@@ -184,6 +184,7 @@ class Unit(UnitStatus):
         self._stop_signal = None
         self._stop_asked.clear()
         self._backoff = 0.0
+        self.held = restart.cause is Cause.STRATEGY
         if self.state is not State.BACKOFF:
             self._to(State.BACKOFF, restart.why or f"restart: {restart.cause}")
         if restart.prepare:
@@ -196,6 +197,7 @@ class Unit(UnitStatus):
             stop.cancel()
             if not passing.cancel():
                 passing.result()  # raises what ended it
+        self.held = False
 
     async def _live_once(self) -> End:
         """Supervise one process from its launch to the end of its cleanup."""

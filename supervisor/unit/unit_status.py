@@ -49,6 +49,8 @@ class UnitStatus:
     """it fails because of the same temporary condition as before: transitions are not logged"""
     full_since: float | None = None
     """since when its channel is full, on the monotonic clock; None if it is not"""
+    held: bool = False
+    """it starts again when another one, whose crash has stopped it, is settled"""
     _living: bool = False
     _died: bool = False
     """since it was last ready, or was last started on request"""

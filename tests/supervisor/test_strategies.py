@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.fleet.restart_strategies import RestartStrategies
 from supervisor.fleet.start_order import StartOrder
 from supervisor.unit.states import State
 from tests.support.running import Running
@@ -142,3 +144,59 @@ def test_one_that_comes_after_two_is_tried_when_the_first_is_ready_and_the_other
             (tmp_path / "gate").write_bytes(b"")
             assert begun.result()["reason"] == "waits for refusing, which is failed"
         assert running.status()["state"] == "degraded"
+
+
+def test_a_reload_ends_a_crash_loop_for_which_another_is_held(tmp_path: Path) -> None:
+    config = tmp_path / "cloudcore.toml"
+    enabled = """modules.enabled = ["good", "raising"]
+[modules.raising.supervision]
+after = ["good"]
+strategy = "one_for_all"
+"""
+    config.write_text(enabled + "backoff_initial = 3600.0")
+    with Running(tmp_path, "-") as running:
+        running.wait_for(r"good: stopping -> backoff \(raising crashed: one_for_all")
+        (tmp_path / "luck").touch()
+        config.write_text(enabled)
+        assert running.post("/reload")["not_ready"] == []
+        running.ready("good", "raising")
+
+
+def test_a_reload_that_turns_the_order_of_two_that_wait_around_ends_nothing(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "cloudcore.toml"
+    enabled = 'modules.enabled = ["raising", "several", "good"]\n'
+    failed = "modules.raising.supervision.max_restarts = 0\n"
+    config.write_text(f'{enabled}{failed}modules.good.supervision.after = ["raising"]')
+    with Running(tmp_path, "-") as running:
+        running.wait_for("raising: crashed -> failed")
+        (tmp_path / "luck").touch()
+        turned = 'modules.raising.supervision.after = ["good"]\n'
+        between = "modules.several.supervision.max_restarts = 7"
+        config.write_text(enabled + failed + turned + between)
+        assert running.post("/reload")["not_ready"] == []
+        running.ready("several", "good", "raising")
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+async def test_one_that_is_asked_to_stop_is_not_restarted_for_the_crash_of_another() -> None:
+    restarted = []
+
+    def unit(name: str, state: State) -> Any:
+        async def restart(_: object) -> None:
+            restarted.append(name)
+
+        rules = SimpleNamespace(strategy="one_for_all")
+        return SimpleNamespace(
+            name=name, state=state, first_started=0.0, supervision=rules, restart=restart
+        )
+
+    died, other = unit("died", State.CRASHED), unit("other", State.READY)
+    nothing: Any = None
+    strategies = RestartStrategies({"died": died, "other": other}, nothing, nothing)
+    strategies.apply(died)
+    other.state = State.STOPPING
+    await asyncio.gather(*strategies._restarts)
+    assert restarted == []
