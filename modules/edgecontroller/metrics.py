@@ -37,7 +37,8 @@ MESSAGES_HANDLED: Final = Counter(
 )
 MESSAGES_DROPPED: Final = Counter(
     "cloudcore_edgecontroller_messages_dropped_total",
-    "Messages of edges that were dropped because too many waited: Events.",
+    "Messages of edges that were dropped because too many waited: Events, floods of one edge, "
+    "and questions behind one that fails.",
     ["kind"],
 )
 QUEUE_DEPTH: Final = Gauge(

@@ -57,6 +57,8 @@ class Telemetry:
             metrics.MESSAGES_HANDLED.labels(kind).inc(self._growth(kind, queue.handled))
             dropped = self._growth(f"{kind} dropped", queue.dropped)
             metrics.MESSAGES_DROPPED.labels(kind).inc(dropped)
+        dropped = self._growth("flood dropped", self.upstream.dropped)
+        metrics.MESSAGES_DROPPED.labels("flood").inc(dropped)
         metrics.MESSAGES_SENT.inc(self._growth("sent", self.cloudhub.sent))
         metrics.CONNECTED_NODES.set(sum(self.state.connections.values()))
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 
 import msgspec
 
@@ -16,6 +15,7 @@ from modules.common import message_resource
 from modules.common.failure_log import FailureLog
 from modules.common.kube import NODES, Forbidden, KubeError, SetAside, Subject, reference
 from modules.common.kube.health import ApiHealth
+from modules.common.log_limit import LogLimit
 from modules.common.message_resource import ObjectResource
 from modules.common.replicas.report_fence import HeldElsewhere
 from modules.common.sync.deliveries import Deliveries
@@ -38,6 +38,7 @@ from modules.edgecontroller.upstream.calls import CallFailed
 from modules.edgecontroller.upstream.content import BadContent, read_pod_statuses, text_of
 from modules.edgecontroller.upstream.denials import Denials
 from modules.edgecontroller.upstream.rows import NOT_SERVED, REPORTS, Row, Rows, queues
+from modules.edgecontroller.upstream.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,10 @@ class Upstream:
         self.queues = queues(self._handle, config.workers)
         """by kind of message"""
         self._deliveries = Deliveries(config.max_pending, health)
+        self._shares = Shares(config.max_pending)
+        self._floods = LogLimit(log, lines=1)
+        self.dropped = 0
+        """messages of edges that had too many in flight"""
 
     @property
     def pending(self) -> int:
@@ -100,10 +105,17 @@ class Upstream:
                     await self._deliveries.room()
                     self.dispatch(await take())
 
-    def _begin(self, delivery: Delivery) -> Callable[[], None]:
-        """Count a message as in flight; return what is to be called when it is done."""
+    def _begin(self, delivery: Delivery, node: str) -> Callable[[], None]:
+        """Count a node's message as in flight; return what is to be called when it is done."""
+        size = _size_of(delivery.message)
+        self._shares.begin(node, size)
         self._deliveries.begin(delivery)
-        return partial(self._deliveries.done, delivery)
+
+        def done() -> None:
+            self._deliveries.done(delivery)
+            self._shares.end(node, size)
+
+        return done
 
     def dispatch(self, delivery: Delivery) -> None:
         """Put a message into its queue; one without a queue is set aside and done."""
@@ -178,6 +190,9 @@ class Upstream:
         if message.operation in (RESPONSE, OP_ERROR):
             self._answer(message, Target(about.node, about.type, about.namespace, about.name))
             return False
+        if not self._shares.has_room(about.node, _size_of(message)):
+            self._drop(about.node)
+            return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
             return self._split(delivery, about)
         row = self._row(about, message.operation)
@@ -186,8 +201,14 @@ class Upstream:
         self._notice(about, message.operation)
         # By node too: a status for another node is denied, and must not replace that node's.
         key = (about.node, row.queue) if row.queue == messages.EVENT else about
-        self.queues[row.queue].put(key, message, self._begin(delivery))
+        self.queues[row.queue].put(key, message, self._begin(delivery, about.node))
         return True
+
+    def _drop(self, node: str) -> None:
+        """Drop a message of a node that floods the module; what it has to say, it says again."""
+        self.dropped += 1
+        text = f"node {node}: sends more than can be handled, messages of it are dropped"
+        self._floods.put(node, logging.WARNING, text)
 
     def _row(self, about: ObjectResource, operation: str) -> Row:
         named = about.name or about.type == messages.AUTHORITY
@@ -225,7 +246,7 @@ class Upstream:
         split = list(self._statuses(delivery.message, about))
         if not split:
             return False
-        done = _when_all(len(split), self._begin(delivery))
+        done = _when_all(len(split), self._begin(delivery, about.node))
         for key, part in split:
             self.queues[messages.POD_STATUS].put(key, part, done)
         return True
@@ -241,6 +262,10 @@ class Upstream:
                 )
                 pod = (about.node, about.namespace, status.name)
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)
+
+
+def _size_of(message: Message) -> int:
+    return len(message.content) if isinstance(message.content, bytes | str) else 0
 
 
 def _is_of(node: str, key: Hashable) -> bool:
