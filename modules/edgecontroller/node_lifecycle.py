@@ -54,7 +54,8 @@ class Lifecycle:
 
     def reported(self, node: str) -> None:
         """Restart the grace period of a node, which has reported its status or connected."""
-        self._heard[node] = time.monotonic()
+        if self._grace:  # otherwise nobody looks at it, nor forgets it
+            self._heard[node] = time.monotonic()
         if node in self._marked:
             self._marked.discard(node)
             log.info("node %s: reports again", node)

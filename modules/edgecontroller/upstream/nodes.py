@@ -72,7 +72,7 @@ class NodeWriter:
         node, refused = registration(read_object(question, about, NODES))
         if refused:
             text = f"node {name}: may not have the labels {listed(refused)}"
-            self._trouble.failed(name, "labels", text)
+            self._trouble.failed(f"{name} labels", "", text)
         try:
             created = await ask(lambda: self._client.create(NODES, node), self._client.health)
         except AlreadyExists:
@@ -131,7 +131,7 @@ class NodeWriter:
                 f"node {name}: exists in the Kubernetes API, but not as an edge node; "
                 f"give it the label: kubectl label node {name} {EDGE_LABEL}="
             )
-            self._trouble.failed(name, "no edge node", text)
+            self._trouble.failed(f"{name} unlabelled", "", text)
 
     async def update(self, messages: list[Message]) -> None:
         """Merge the annotations that an edge has put on its node, and labels if it may."""

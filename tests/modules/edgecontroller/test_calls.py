@@ -89,9 +89,11 @@ async def test_a_node_that_is_no_edge_node_is_named_once(
     """Created by hand without the label: the edge waits for what it is never sent."""
     await today.api.create(NODES, {"metadata": {"name": NODE}})
     await today.drain()
+    registered = {"metadata": {"labels": {"example.k8s.io/a": "b"} | ROLES}}
     for _ in range(3):
-        answer = await today.call("insert", f"null/node/{NODE}", REGISTERED)
+        answer = await today.call("insert", f"null/node/{NODE}", registered)
         assert reason(answer) == (409, "AlreadyExists")
+    assert len([text for text in caplog.messages if "may not have the labels" in text]) == 1
     (line,) = [text for text in caplog.messages if "not as an edge node" in text]
     assert f"kubectl label node {NODE} node-role.kubernetes.io/edge=" in line
 

@@ -226,3 +226,16 @@ async def test_a_node_that_is_back_at_once_keeps_its_session(tmp_path: Path) -> 
     await asyncio.wait([running])
     assert [message.resource for message in channel.sent] == ["node/edge-node-2"]
     state.record.close()
+
+
+def test_without_a_grace_period_nodes_that_have_reported_are_not_remembered(
+    tmp_path: Path,
+) -> None:
+    """With a cluster nobody looks at them, and they would be there for ever."""
+    record = Record(tmp_path / "told.jsonl")
+    nothing = cast("Any", None)
+    lifecycle = Lifecycle(nothing, State(record), nothing, 0.0)
+    for n in range(3):
+        lifecycle.reported(f"node-{n}")
+    assert not lifecycle._heard
+    record.close()
