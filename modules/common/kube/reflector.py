@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
@@ -118,6 +119,9 @@ class Reflector:
         self._labels = client.module, resource.plural
         self._version = ""
         self._listed_at = 0.0
+        self._opened_at = math.inf
+        self._was_short = False
+        """whether the last watch that was accepted was broken off at once"""
         self._synced = asyncio.Event()
 
     @property
@@ -175,7 +179,6 @@ class Reflector:
         if self.statistics.lists:
             metrics.RELISTS.labels(*self._labels).inc()
         self.statistics.lists += 1
-        self._backoff.reset()
         self._listed_at = time.monotonic()
         for key in (self.store.keys() | self.aside.keys()) - listed.keys() - aside.keys():
             self._remove(key)
@@ -196,21 +199,28 @@ class Reflector:
         )
 
     async def _watch(self) -> None:
-        began = time.monotonic()
         if self.statistics.watches:
             metrics.WATCH_RESTARTS.labels(*self._labels).inc()
         self.statistics.watches += 1
-        await self._client.follow(
-            self.resource,
-            self._namespace,
-            self._apply,
-            resource_version=self._version,
-            label_selector=self._label_selector,
-            field_selector=self._field_selector,
-            timeout=self._watch_seconds(),
-            on_open=self._opened,
-        )
-        if time.monotonic() - began < _SHORT_WATCH:
+        self._opened_at = math.inf
+        try:
+            await self._client.follow(
+                self.resource,
+                self._namespace,
+                self._apply,
+                resource_version=self._version,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                timeout=self._watch_seconds(),
+                on_open=self._opened,
+            )
+        finally:
+            is_short = time.monotonic() - self._opened_at < _SHORT_WATCH
+            if self._opened_at < math.inf:
+                self._was_short = is_short
+            if not is_short:
+                self._backoff.reset()
+        if is_short:
             await self._client.health.pause(self._backoff.next())
 
     def _apply(self, event: WatchEvent) -> None:
@@ -322,8 +332,14 @@ class Reflector:
         await health.pause(pause, at_least=asked or 0.0)
 
     def _opened(self) -> None:
-        """Record that the watch is served; a list alone does not show that."""
-        self._backoff.reset()
+        """Record that the watch is served; a list alone does not show that.
+
+        One that is accepted and broken off again and again does not, either: everything would be
+        listed anew ten times a second.
+        """
+        self._opened_at = time.monotonic()
+        if not self._was_short:
+            self._backoff.reset()
         self._client.health.served(self.resource.plural)
 
 

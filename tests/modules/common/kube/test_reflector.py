@@ -161,6 +161,29 @@ async def test_gone_relists_and_tells_the_difference(
     assert not [each for each in caplog.records if each.name.startswith("modules")]  # routine
 
 
+async def test_watches_that_break_off_at_once_are_tried_ever_less_often(
+    server: FakeServer, client: KubeClient
+) -> None:
+    """Each has everything listed anew; that the list works does not mean that the watch does."""
+
+    class Pauses(Backoff):
+        asked = resets = 0
+
+        def next(self, at_least: float | None = None) -> float:
+            self.asked += 1
+            return 0.001
+
+        def reset(self) -> None:
+            self.resets += 1
+
+    gone = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}}
+    server.then(*[listing(pod("a", 1)), streams(gone)] * 5)
+    pauses = Pauses()
+    async with running(client, backoff=pauses):
+        await until(lambda: pauses.asked >= 5)
+    assert pauses.resets == 1  # the first
+
+
 async def test_gone_in_the_middle_of_pages(server: FakeServer, client: KubeClient) -> None:
     server.then(
         listing(pod("a", 1), token="more"),
