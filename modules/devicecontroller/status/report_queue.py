@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import ipc
 from modules.common.kube import KubeError
 from modules.common.replicas.report_fence import HeldElsewhere
 from modules.common.sync.keyed_queue import KeyedQueue
+
+#: Reports of one device that wait, at most: a quarter of `update_device_status_buffer`.
+_MOST: Final = 256
 
 Device = TypeVar("Device", bound=Hashable)
 Reports = TypeVar("Reports")
@@ -52,8 +55,15 @@ class ReportQueue(Generic[Device, Reports]):
         )
 
     def add(self, device: Device, reports: Reports, origin: Origin) -> None:
-        """Enqueue what a message reports."""
-        self._pending.setdefault(device, []).append((reports, origin))
+        """Enqueue what a message reports.
+
+        If too much waits, the oldest is dropped, which its edge sends again, since it gets no
+        confirmation: a device that cannot be written must not keep the room of all others.
+        """
+        pending = self._pending.setdefault(device, [])
+        if len(pending) >= _MOST:
+            pending.pop(0)[1].drop()
+        pending.append((reports, origin))
         self.queue.add(device)
 
     def drop(self, node: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from modules.devicecontroller.status import report_queue
 from modules.devicecontroller.status.report_queue import Origin, ReportQueue
 from tests.support.waiting import eventually
 
@@ -98,3 +99,18 @@ async def test_reports_of_other_nodes_go_on(writer: Writer) -> None:
     writer.through.set()
     await writer.until("first confirmed")
     assert writer.begun.empty()
+
+
+async def test_a_device_that_cannot_be_written_keeps_few_reports(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its edge sends each again and again: they would be all that the module takes."""
+    monkeypatch.setattr(report_queue, "_MOST", 3)
+    writer.report("n", "0")
+    assert await writer.begun.get() == ["0"]
+    for number in range(1, 6):
+        writer.report("n", str(number))
+    assert writer.ended == ["0 dropped", "1 dropped", "2 dropped"]
+    writer.through.set()
+    await writer.until(*writer.ended, "3 confirmed", "4 confirmed", "5 confirmed")
+    assert writer.written == ["0", "3", "4", "5"]
