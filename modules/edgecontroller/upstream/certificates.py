@@ -23,6 +23,7 @@ from modules.common.kube import (
     Object,
     Reason,
 )
+from modules.common.log_limit import LogLimit
 from modules.common.message_resource import ObjectResource
 from modules.edgecontroller.objects import part_of, usable
 from modules.edgecontroller.upstream import certificate_rules
@@ -46,6 +47,7 @@ class CertificateRequester:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        self._log = LogLimit(log)
 
     async def request(self, question: Message, about: ObjectResource) -> Object:
         """Create a request, and approve it if it can be approved.
@@ -90,13 +92,11 @@ class CertificateRequester:
         if signer != certificate_rules.SERVING:
             return
         if foreign := certificate_rules.foreign_addresses(csr, about.node):
-            log.warning(
-                "certificate request %s: not approved, since %s may be of others than node %s; "
-                "see `kubectl certificate approve`",
-                about.name,
-                listed(foreign),
-                about.node,
+            text = (
+                f"certificate request {about.name}: not approved, since {listed(foreign)} may be of "
+                f"others than node {about.node}; see `kubectl certificate approve`"
             )
+            self._log.put(about.node, logging.WARNING, text)
             return
 
         async def attempt() -> None:
@@ -107,7 +107,8 @@ class CertificateRequester:
                 await self._client.replace(
                     CERTIFICATESIGNINGREQUESTS, approved, subresource="approval"
                 )
-                log.info("certificate request %s: approved", about.name)
+                text = f"certificate request {about.name}: approved"
+                self._log.put(about.node, logging.INFO, text)
 
         await retry_briefly(attempt, self._client.health)
 

@@ -21,6 +21,7 @@ from modules.common.kube import (
     NotFound,
     Resource,
 )
+from modules.common.log_limit import LINES
 from modules.edgecontroller.upstream.certificate_rules import CLIENT, SERVING
 from tests.support.waiting import eventually
 
@@ -224,6 +225,17 @@ async def test_what_may_be_of_others_is_left_to_the_operator(
     assert signer.approvals == []
     (line,) = [text for text in caplog.messages if "not approved" in text]
     assert foreign in line
+
+
+async def test_requests_that_nobody_approves_do_not_fill_the_log(
+    today: Cloud, signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node may make as many as it likes."""
+    data = request(pem(addresses=("10.0.0.1",)))
+    for number in range(LINES + 5):
+        answer = await today.call("insert", f"{RESOURCE}-{number}", data)
+        assert answer.content["Err"] is None
+    assert len([text for text in caplog.messages if "not approved" in text]) == LINES
 
 
 NOT_ITS_OWN = {
