@@ -29,9 +29,12 @@ class CloudHubClient:
     async def send(self, message: Message) -> None:
         """Send a message; return when it is in cloudhub's channel.
 
-        Messages get there in the order of the calls. Raises a ChannelError if no channel can carry
-        the message, such as MessageTooLarge.
+        Messages to nodes get there in the order of the calls. Raises a ChannelError if no channel
+        can carry the message, such as MessageTooLarge.
         """
+        if message.reply_to:  # it goes to whoever has asked, who may be away
+            await self._send(message)
+            return
         async with self._turn:
             await self._send(message)
 

@@ -93,8 +93,8 @@ class CertificateRequester:
             return
         if foreign := certificate_rules.foreign_addresses(csr, about.node):
             text = (
-                f"certificate request {about.name}: not approved, since {listed(foreign)} may be of "
-                f"others than node {about.node}; see `kubectl certificate approve`"
+                f"certificate request {about.name}: not approved, since {listed(foreign)} may be "
+                f"of others than node {about.node}; see `kubectl certificate approve`"
             )
             self._log.put(about.node, logging.WARNING, text)
             return

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ipc import ChannelFull, Message, MessageTooLarge
+from ipc import ChannelFull, Message, MessageTooLarge, ModuleUnavailable
 from modules.edgecontroller import cloudhub_client
 from modules.edgecontroller.cloudhub_client import CloudHubClient
 
@@ -29,6 +29,10 @@ class Channel:
             self.refused.set()
             raise ChannelFull
         self.sent.append(message.resource)
+
+    async def send_resp(self, message: Message, timeout: float | None = None) -> None:
+        self.refused.set()
+        raise ModuleUnavailable
 
 
 def message(name: str) -> Message:
@@ -66,3 +70,16 @@ async def test_who_waits_no_more_and_what_fits_into_no_channel_let_others_throug
     channel.room = True
     await client.send(message("update"))
     assert channel.sent == ["update"]
+
+
+async def test_an_answer_to_a_module_that_is_away_holds_up_nothing(channel: Channel) -> None:
+    client = CloudHubClient(cast("Any", channel))
+    answer = message("answer")
+    answer.reply_to = "another"
+    waiting = asyncio.create_task(client.send(answer))
+    await channel.refused.wait()
+    channel.room = True
+    await client.send(message("update"))
+    assert channel.sent == ["update"]
+    waiting.cancel()
+    await asyncio.wait([waiting])
