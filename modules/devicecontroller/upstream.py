@@ -287,7 +287,12 @@ class Upstream:
         self._done(delivery)
 
     async def _confirm(self, node: str, delivery: ipc.Delivery) -> None:
-        await self._context.send("cloudhub", messages.confirmation(node, delivery.message.id))
+        try:
+            await self._context.send("cloudhub", messages.confirmation(node, delivery.message.id))
+        except ipc.ModuleUnavailable:
+            if not self._context.stopping:
+                raise  # the confirmation is due when cloudhub is back
+            # cloudhub stops first: no edge is connected that could be told
         self._done(delivery)
 
     def _done(self, delivery: ipc.Delivery) -> None:

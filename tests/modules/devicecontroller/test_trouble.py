@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from ipc import ChannelState
 from modules.common.kube import (
     DEVICEMODELS,
     DEVICES,
@@ -17,9 +18,11 @@ from modules.common.kube import (
     Unreachable,
 )
 from modules.common.kube.transport import Request, Transport
+from modules.devicecontroller import controller as devicecontroller
 from tests.modules.devicecontroller.api import Api
 from tests.modules.devicecontroller.controller import Controller
 from tests.modules.devicecontroller.samples import LED, NODE, device, model
+from tests.support.waiting import until
 
 TROUBLE: Final[list[Callable[[], Exception]]] = [
     lambda: TooManyRequests(429, "TooManyRequests", "wait", retry_after=0.05),
@@ -60,3 +63,13 @@ async def test_everything_is_done_in_the_end(
         LED, lambda f: any(c["status"] == "True" for c in f["status"].get("conditions", ()))
     )
     assert {method for method, _ in failed} >= {"PATCH", "POST"}
+
+
+async def test_a_module_that_stops_after_cloudhub_waits_for_no_confirmation(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(devicecontroller, "_DRAIN", 3600.0)
+    controller.cloudhub.registry.set_state("cloudhub", ChannelState.STOPPED)
+    await controller.hear(NODE, f"device/{LED}/twin/edge_updated", {"twin": {}})
+    await until(lambda: "retrying until it works" in caplog.text)
+    await controller.stop()
