@@ -8,8 +8,8 @@ Nobody but the API can say what an edge has, so its record is never stronger tha
 - What makes it stronger (an acknowledgement) is written afterwards, on the condition that nobody
   has written the ObjectSync since. If somebody has, the row is not sure any more, and the object is
   sent again: only the answer to a message that is sent from now on shows that the edge is here.
-  Until it is known what that write has done, no deletion is sent: the API might say in the end
-  that the edge has the object.
+  Until it is known what that write has done, no deletion is sent, nor what is needed again: the
+  API might say in the end that the edge has the object, or that it has nothing of it.
 - Whoever takes a node over reads its rows first, and writes those anew that have no version: what
   the former holder may still write about them fails.
 
@@ -86,8 +86,8 @@ class FencedObjectSyncs(ObjectSyncs):
         """the resourceVersion of each ObjectSync as it was written or read here"""
         self._sent: dict[SyncKey, str] = {}
         """the annotations with payloads of those that have one"""
-        self._rising: set[SyncKey] = set()
-        """those of which a version is being written, or was and nobody knows whether it is there"""
+        self._doubtful: set[SyncKey] = set()
+        """those that are being given a version or removed, or were with an unknown result"""
         self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
         """those that are known here, by node"""
         self._awaited: AwaitedWrites[SyncKey] = AwaitedWrites()
@@ -212,7 +212,7 @@ class FencedObjectSyncs(ObjectSyncs):
         written = self._written.get(key)
         if written is None:
             return False
-        if not row.seen and (written not in WEAK or key in self._rising):
+        if not row.seen and (written not in WEAK or key in self._doubtful):
             return False
         return self._sent.get(key, "") == write_sent(row.payload)
 
@@ -238,7 +238,7 @@ class FencedObjectSyncs(ObjectSyncs):
             patch: Object = {"metadata": {"annotations": {SENT: sent or None}}}
             if not await self._patch(key, wanted, patch, sent=sent):
                 return
-        is_known = key not in self._rising
+        is_known = key not in self._doubtful
         if is_known and {self._written[key], wanted.version} <= set(WEAK):
             return
         if not is_known or self._written[key] != wanted.version:
@@ -258,7 +258,7 @@ class FencedObjectSyncs(ObjectSyncs):
         """Patch an ObjectSync that nobody else has written since; whether it was patched."""
         fenced = {"resourceVersion": self._revisions[key], **patch.get("metadata", {})}
         if version not in (None, *WEAK):
-            self._rising.add(key)  # until the answer is there
+            self._doubtful.add(key)  # until the answer is there
         try:
             written = await self._client.patch(
                 key.resource,
@@ -304,6 +304,7 @@ class FencedObjectSyncs(ObjectSyncs):
     async def _delete(self, key: SyncKey) -> None:
         if key not in self._written:
             return
+        self._doubtful.add(key)  # until the answer is there
         # After a conflict there is a row too many: it costs a deletion at the next takeover.
         with suppress(NotFound, Conflict):
             await self._client.delete(
@@ -342,7 +343,7 @@ class FencedObjectSyncs(ObjectSyncs):
     def _learn(self, key: SyncKey, obj: Object, version: str, sent: str) -> None:
         self._written[key] = version
         self._revisions[key] = obj["metadata"]["resourceVersion"]
-        self._rising.discard(key)
+        self._doubtful.discard(key)
         self._keys[key.node].add(key)
         if sent:
             self._sent[key] = sent
@@ -352,7 +353,7 @@ class FencedObjectSyncs(ObjectSyncs):
     def _drop(self, key: SyncKey) -> None:
         for known in (self._written, self._revisions, self._sent):
             known.pop(key, None)
-        self._rising.discard(key)
+        self._doubtful.discard(key)
         keys = self._keys.get(key.node, set())
         keys.discard(key)
         if not keys:

@@ -243,6 +243,41 @@ async def test_a_deletion_waits_for_an_acknowledgement_that_is_being_written(
     await eventually(lambda: sync_of(replica, uid), lambda sync: sync is None)
 
 
+@pytest.mark.parametrize("answer", ["late", "lost"])
+async def test_an_object_that_is_needed_again_waits_for_the_removal_of_its_row(
+    replica: Cloud, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Otherwise the record may say in the end that the edge has nothing of it."""
+    monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 0.5)
+    send, written, answered = Transport.send, asyncio.Event(), asyncio.Event()
+
+    async def slow(transport: Transport, request: Request) -> Any:
+        response = await send(transport, request)
+        is_removal = request.method == "DELETE" and request.path.endswith(f"/{NODE}.{uid}")
+        if is_removal and not written.is_set():
+            written.set()
+            await answered.wait()
+            if answer == "lost":
+                raise Unreachable("the connection broke", request="delete")
+        return response
+
+    made = await replica.api.create(CONFIGMAPS, configmap("c", key="value"), "default")
+    uid, resource = made["metadata"]["uid"], f"node/{NODE}/default/configmap/c"
+    await replica.connect(generation=V1_23)
+    await replica.api.create(PODS, pod("p", spec=using("c")), "default")
+    await replica.acknowledge(await replica.until("insert", resource))
+    await recorded(replica, uid, made["metadata"]["resourceVersion"])
+    monkeypatch.setattr(Transport, "send", slow)
+    await replica.api.delete(PODS, "p", "default", grace_period=0)
+    await replica.acknowledge(await replica.until("delete", resource))
+    await asyncio.wait_for(written.wait(), DEADLINE)
+    await replica.api.create(PODS, pod("again", spec=using("c")), "default")
+    assert not [each for each in await drain(replica) if each.resource == resource]
+    answered.set()
+    await replica.until("insert", resource)
+    assert await sync_of(replica, uid)
+
+
 async def test_an_answer_does_not_count_if_another_replica_has_written_the_record(
     replica: Cloud,
 ) -> None:
