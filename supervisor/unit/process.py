@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
@@ -35,6 +36,13 @@ class _Forked(multiprocess.popen_fork.Popen):  # type: ignore[misc]
     """
 
     sentinel = -1
+
+    def __init__(self, process: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):  # or the child writes what they hold once more
+            with contextlib.suppress(OSError, ValueError):  # of a disk that is full
+                stream.flush()
+        self.returncode = self.finalizer = None
+        self._launch(process)
 
     def _launch(self, process: Any) -> None:
         self.pid = os.fork()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
+import sys
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -11,6 +13,7 @@ import pytest
 
 from supervisor.unit import process
 from supervisor.unit.shared_state import SharedState
+from tests.support.waiting import DEADLINE
 
 
 def wait_for_ever(_: Any) -> NoReturn:
@@ -72,3 +75,22 @@ async def test_a_process_whose_usage_cannot_be_read_does_not_run(
     shared_state.close()
     assert not process.living
     assert psutil.Process().children() == before
+
+
+async def test_a_full_disk_below_stderr_does_not_keep_a_process_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shared_state = SharedState()
+    launch: Any = SimpleNamespace(
+        name="m", module=SimpleNamespace(start=wait_for_ever), shared_state=shared_state
+    )
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(flush=refuse))
+    started = process.ModuleProcess(wait_for_ever, launch)
+    monkeypatch.undo()
+    started.kill()
+    async with asyncio.timeout(DEADLINE):
+        assert await started.wait() == -signal.SIGKILL
+    shared_state.close()
