@@ -102,7 +102,7 @@ class SharedState:
         return self._words[_ALIVE] / 1e9
 
     def details(self) -> dict[str, Any]:
-        which = self._words[_WHICH]
+        which = self._words[_WHICH] & 1  # the module can write anything there
         start = _WORDS_END + which * _SIZE
         data = self._memory[start : start + self._words[_LENGTHS + which]]
         try:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisor.unit import shared_state as shared_state_module
 from supervisor.unit.context import _Reports
 from supervisor.unit.shared_state import LastWords, SharedState
 
@@ -60,3 +61,9 @@ def test_details_stay_until_they_are_replaced_or_removed(shared_state: SharedSta
     assert shared_state.details() == {"waiting_for": "pods", "server": "https://b"}
     reports.report(waiting_for=None)
     assert shared_state.details() == {"server": "https://b"}
+
+
+def test_details_are_read_whatever_a_module_has_written_there(shared_state: SharedState) -> None:
+    shared_state.report_details({"a": 1})
+    shared_state._words[shared_state_module._WHICH] = 2**64 - 1
+    assert shared_state.details() == {"a": 1}
