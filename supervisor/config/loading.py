@@ -6,7 +6,7 @@ import graphlib
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -58,7 +58,7 @@ class Sources:
     path: Path | None
     """the file of `--config`, absolute"""
     sets: tuple[str, ...]
-    """the KEY=VALUE of each `--set`"""
+    """the KEY=VALUE of each `--set`; of a relative path once more, as an absolute one"""
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ class _Loading:
         self.layers = layers
         self.modules = modules
         self.faults = found
+        self._absolute: list[str] = []
+        """the KEY=VALUE of each path of a `--set`, as it reads from any working directory"""
 
     def configuration(self, directory: Path, sources: Sources) -> Configuration | None:
         for name in self.layers.tree:
@@ -192,7 +194,7 @@ class _Loading:
             replicas,
             tuple(modules),
             self.layers,
-            sources,
+            replace(sources, sets=(*sources.sets, *self._absolute)),
         )
 
     def _admin(self, directory: Path) -> AdminTable | None:
@@ -231,6 +233,8 @@ class _Loading:
         if self.layers.source(key).startswith(("--set", "CLOUDCORE_")):
             directory = Path()
         path = directory / Path(value).expanduser()
+        if self.layers.source(key).startswith("--set") and not Path(value).is_absolute():
+            self._absolute.append(f"{dotted(key)}={path.absolute()}")
         try:
             if not path.is_file():
                 why = f"{path} is a directory" if path.is_dir() else f"there is no file {path}"

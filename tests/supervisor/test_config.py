@@ -248,3 +248,16 @@ def _keys(tree: dict[str, Any], table: str = "") -> set[str]:
     for name, value in tree.items():
         keys |= _keys(value, f"{table}{name}.") if isinstance(value, dict) else {f"{table}{name}"}
     return keys
+
+
+def test_the_sources_of_a_configuration_lead_to_the_same_files_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    first = configured("", "kubernetes.kubeconfig=there")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = configured("", *first.sources.sets)
+    assert again.kubernetes.kubeconfig == first.kubernetes.kubeconfig == str(tmp_path / "there")
+    assert again.sources == first.sources
