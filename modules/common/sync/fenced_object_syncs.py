@@ -10,8 +10,8 @@ Nobody but the API can say what an edge has, so its record is never stronger tha
   sent again: only the answer to a message that is sent from now on shows that the edge is here.
   Until it is known what that write has done, no deletion is sent, nor what is needed again: the
   API might say in the end that the edge has the object, or that it has nothing of it.
-- Whoever takes a node over reads its rows first, and writes those anew that have no version: what
-  the former holder may still write about them fails.
+- Whoever takes a node over reads its rows first, and writes those anew that have no version, if it
+  was not the last to write them: what the former holder may still write about them fails.
 
 tests/modules/common/replicas/ has the model.
 """
@@ -88,6 +88,8 @@ class FencedObjectSyncs(ObjectSyncs):
         """the annotations with payloads of those that have one"""
         self._doubtful: set[SyncKey] = set()
         """those that are being given a version or removed, or were with an unknown result"""
+        self._of_others: set[SyncKey] = set()
+        """those that others were the last to write, as far as they are known here"""
         self._keys: defaultdict[str, set[SyncKey]] = defaultdict(set)
         """those that are known here, by node"""
         self._awaited: AwaitedWrites[SyncKey] = AwaitedWrites()
@@ -115,7 +117,7 @@ class FencedObjectSyncs(ObjectSyncs):
         record = self._record
         await self._index.catch_up()
         found: defaultdict[Item, dict[str, Row]] = defaultdict(dict)
-        keys: set[SyncKey] = set()
+        keys, others = set[SyncKey](), set[SyncKey]()
         read_anew: list[tuple[SyncKey, Object]] = []
         failed: ApiError | None = None
         for obj in self._index.of_node(node):
@@ -126,7 +128,8 @@ class FencedObjectSyncs(ObjectSyncs):
             row = self._known_row(obj, key, record.row(node, item))
             if row is None:
                 try:
-                    present = await self._reader.read(key, obj)
+                    is_ours = self._is_ours(key, obj)
+                    present = await self._reader.read(key, obj, is_ours=is_ours)
                 except NotFound:
                     continue  # it was deleted since
                 except ApiError as error:
@@ -135,6 +138,8 @@ class FencedObjectSyncs(ObjectSyncs):
                     failed = error
                     continue
                 read_anew.append((key, present))
+                if not is_ours and _revision(present) == _revision(obj):
+                    others.add(key)
                 self._wanted.pop(key, None)
                 row = self._reader.row(key, item, present)
             found[item][row.uid] = row
@@ -144,6 +149,7 @@ class FencedObjectSyncs(ObjectSyncs):
         # Not before all is read: after a failure, what the record has would be taken for known.
         for key, obj in read_anew:
             self._learn(key, obj, version_in(obj), sent_in(obj))
+        self._of_others |= others
         self._forget_others(node, keys)
         rows = {}
         for item, by_uid in found.items():
@@ -238,6 +244,8 @@ class FencedObjectSyncs(ObjectSyncs):
             patch: Object = {"metadata": {"annotations": {SENT: sent or None}}}
             if not await self._patch(key, wanted, patch, sent=sent):
                 return
+        if self._wanted.get(key) is not wanted:
+            return  # it has become weaker while the first part was written
         is_known = key not in self._doubtful
         if is_known and {self._written[key], wanted.version} <= set(WEAK):
             return
@@ -322,6 +330,7 @@ class FencedObjectSyncs(ObjectSyncs):
             return
         read = self._parse(obj)
         self._learn(key, obj, read[2] if read else "", sent_in(obj))
+        self._of_others.add(key)
         self._on_foreign(key.node, item)
 
     def _known_row(self, obj: Object, key: SyncKey, before: Row | None) -> Row | None:
@@ -329,9 +338,16 @@ class FencedObjectSyncs(ObjectSyncs):
 
         It does if nobody has written that since this replica did, unless it has no version.
         """
-        is_ours = self._revisions.get(key) == obj["metadata"]["resourceVersion"]
-        is_sure = is_ours and version_in(obj) not in WEAK
+        is_sure = self._revisions.get(key) == _revision(obj) and version_in(obj) not in WEAK
         return before if is_sure and before and before.uid == key.uid else None
+
+    def _is_ours(self, key: SyncKey, obj: Object) -> bool:
+        """Whether this replica was the last to write an ObjectSync, and is not writing it now.
+
+        Whoever takes its node over writes it, so its node has been nobody else's since.
+        """
+        is_known = self._revisions.get(key) == _revision(obj)
+        return is_known and key not in self._of_others and key not in self._doubtful
 
     def _forget_others(self, node: str, found: Container[SyncKey]) -> None:
         """Forget the ObjectSyncs of a node that are there no more."""
@@ -342,8 +358,9 @@ class FencedObjectSyncs(ObjectSyncs):
 
     def _learn(self, key: SyncKey, obj: Object, version: str, sent: str) -> None:
         self._written[key] = version
-        self._revisions[key] = obj["metadata"]["resourceVersion"]
+        self._revisions[key] = _revision(obj)
         self._doubtful.discard(key)
+        self._of_others.discard(key)
         self._keys[key.node].add(key)
         if sent:
             self._sent[key] = sent
@@ -354,10 +371,15 @@ class FencedObjectSyncs(ObjectSyncs):
         for known in (self._written, self._revisions, self._sent):
             known.pop(key, None)
         self._doubtful.discard(key)
+        self._of_others.discard(key)
         keys = self._keys.get(key.node, set())
         keys.discard(key)
         if not keys:
             self._keys.pop(key.node, None)
+
+
+def _revision(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])
 
 
 def _kept(row: Row | None) -> Row | None:

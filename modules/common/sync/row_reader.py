@@ -46,9 +46,12 @@ class RowReader:
         self._writes = writes
         self._decode = decode
 
-    async def read(self, key: SyncKey, obj: Object) -> Object:
-        """Return an ObjectSync of the index as it is; one without a version is written anew."""
-        if version_in(obj) in WEAK and key.node != EVERY_NODE:
+    async def read(self, key: SyncKey, obj: Object, *, is_ours: bool) -> Object:
+        """Return an ObjectSync of the index as it is; one without a version is written anew.
+
+        Not if it is ours: this replica was the last to write it.
+        """
+        if version_in(obj) in WEAK and key.node != EVERY_NODE and not is_ours:
             obj = await self._take(key, obj)
         if is_shortened(obj):
             obj = await self._client.get(key.resource, key.name, key.namespace or None)

@@ -306,6 +306,48 @@ async def test_rows_without_a_version_are_written_anew_by_who_takes_the_node(
     assert (await sync_of(replica, uid))["metadata"]["resourceVersion"] != before
 
 
+async def test_a_node_that_comes_again_and_again_has_no_row_written_anew(replica: Cloud) -> None:
+    """An edge costs no write for each object it has not acknowledged, whenever it dials."""
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    await write_sync(replica, "p", uid, "0")
+    await drain(replica)
+
+    async def dials() -> str:
+        await replica.connect(generation=V1_23)
+        await replica.until("update", f"node/{NODE}/default/pod/p")
+        await replica.connect(connected=False)
+        return str((await sync_of(replica, uid))["metadata"]["resourceVersion"])
+
+    taken = await dials()
+    assert await dials() == taken
+    assert await dials() == taken
+    await set_version(replica, uid, "1")  # as a replica that has the node in between
+    await set_version(replica, uid, "0")
+    theirs = (await sync_of(replica, uid))["metadata"]["resourceVersion"]
+    ours = await dials()
+    assert ours != theirs
+    assert await dials() == ours
+
+
+async def test_a_row_of_another_replica_is_written_anew_though_it_is_known(
+    replica: Cloud,
+) -> None:
+    await replica.connect(generation=V1_23)
+    created = await replica.api.create(PODS, pod("p"), "default")
+    uid = created["metadata"]["uid"]
+    sent = await replica.until("insert", f"node/{NODE}/default/pod/p")
+    await set_version(replica, uid, "0")  # as a replica that has taken the node
+    theirs = (await sync_of(replica, uid))["metadata"]["resourceVersion"]
+    await replica.acknowledge(sent)
+    await replica.until("update", f"node/{NODE}/default/pod/p")  # this one knows it, by a conflict
+    assert (await sync_of(replica, uid))["metadata"]["resourceVersion"] == theirs
+    await replica.connect(connected=False)
+    await replica.connect(generation=V1_23)
+    await replica.until("update", f"node/{NODE}/default/pod/p")
+    assert (await sync_of(replica, uid))["metadata"]["resourceVersion"] != theirs
+
+
 async def test_what_was_written_before_there_were_replicas_is_found(cloud: Cloud) -> None:
     cloud.settings = replace(cloud.settings, replicas=ReplicasSettings(enabled=True, name="a"))
     await cloud.api.create(NODES, node())

@@ -40,6 +40,14 @@ class WeakRowsAreNotTaken(Replica):
         pass
 
 
+class WeakRowsAreTakenOnce(Replica):
+    """A row without a version that another replica has written counts as one of its own."""
+
+    def conflict(self, late: Late, row: Row) -> None:
+        super().conflict(late, row)
+        self.written[late.item] = row.version
+
+
 class ConflictsAreOverruled(Replica):
     """An acknowledgement that meets a foreign row is recorded with the next attempt."""
 
@@ -93,6 +101,7 @@ BREAKS: Final = (
     DeletionsDoNotWeaken,
     LateWritesHaveNoPrecondition,
     WeakRowsAreNotTaken,
+    WeakRowsAreTakenOnce,
     ConflictsAreOverruled,
     ForeignRowsAreBelieved,
     TheRecordIsNotRead,

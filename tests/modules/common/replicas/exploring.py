@@ -81,6 +81,7 @@ class State:
                 each.holdings._held = each.holdings._held.copy()
                 each.holdings._ahead = each.holdings._ahead.copy()
                 each.memory, each.versions = each.memory.copy(), each.versions.copy()
+                each.written = each.written.copy()
                 each.late, each.in_flight = each.late[:], each.in_flight.copy()
         return new
 
@@ -202,7 +203,7 @@ class State:
             parts.append(len(each.holdings._ahead))
             parts += (each.loaded, len(each.late), len(each.in_flight))
             versions += (lease and int(lease.version), each.cache.get(ITEM) if each.loaded else 0)
-            versions += (each.memory.get(ITEM), each.versions.get(ITEM))
+            versions += (each.memory.get(ITEM), each.versions.get(ITEM), each.written.get(ITEM))
             for late in each.late:
                 versions += (late.seen, late.version)
             versions += [sent.version for sent in each.in_flight.values()]

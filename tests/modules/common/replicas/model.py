@@ -110,6 +110,8 @@ class Replica:
         self.cache = dict(self.api.desired)
         self.memory: dict[str, int] = {}
         self.versions: dict[str, int] = {}
+        self.written: dict[str, int] = {}
+        """the versions of rows that this replica has written"""
         self.late: list[Late] = []
         self.in_flight: dict[str, Sent] = {}
         self.loaded = False
@@ -187,8 +189,9 @@ class Replica:
             known = self.versions.get(item) == row.version
             rows[item] = self.memory[item] if known and item in self.memory else row.seen
             self.versions[item] = row.version
-            if not rows[item]:
-                self.take(item)
+            is_ours = self.written.get(item) == row.version
+            if not rows[item] and not (is_ours and all(late.item != item for late in self.late)):
+                self.take(item)  # a late one may be on its way
         self.memory = rows
 
     def caught_up(self) -> dict[str, Row]:
@@ -197,7 +200,10 @@ class Replica:
 
     def take(self, item: str) -> None:
         """Write a row anew: what the former holder may still write about it has to fail."""
-        self.versions[item] = self.api.write_row(item, 0)
+        self.write(item, 0)
+
+    def write(self, item: str, seen: int) -> None:
+        self.versions[item] = self.written[item] = self.api.write_row(item, seen)
 
     def send(self, item: str) -> None:
         """Bring the edge up to date with an object; the record is made weaker before that."""
@@ -217,7 +223,7 @@ class Replica:
         """Have in the record that the edge may have the object, or none of the versions known."""
         stored = self.api.record.get(item)
         if stored is None or (wanted is None and stored.seen):
-            self.versions[item] = self.api.write_row(item, 0)
+            self.write(item, 0)
         elif item not in self.versions:
             self.versions[item] = stored.version  # it was there already, when it was to be made
 
@@ -253,7 +259,7 @@ class Replica:
             del self.api.record[late.item]
             self.versions.pop(late.item, None)
         else:
-            self.versions[late.item] = self.api.write_row(late.item, late.seen)
+            self.write(late.item, late.seen)
 
     def is_unchanged(self, row: Row, late: Late) -> bool:
         """Whether nobody has written the row since: the precondition of the write."""
