@@ -24,7 +24,7 @@ def reap_by(loop: asyncio.AbstractEventLoop, ours: AbstractSet[int]) -> None:
 def _reap(ours: AbstractSet[int]) -> None:
     try:
         children = {int(pid) for pid in _CHILDREN.read_text().split()}
-    except FileNotFoundError:
+    except OSError:  # no such list, or no descriptor to read it: the next SIGCHLD finds the orphans
         return
     for pid in children - ours:
         try:
