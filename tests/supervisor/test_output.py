@@ -129,10 +129,7 @@ def test_a_module_that_writes_without_end_is_not_stopped_by_a_terminal_that_is(
 ) -> None:
     """Nobody reads the supervisor's stderr, as after Ctrl-S."""
     with Running(tmp_path, "chatty", "good") as running:
-        deadline = time.monotonic() + 20
-        while not running.admin_socket.exists():
-            assert time.monotonic() < deadline
-            os.sched_yield()
+        block_until(running.modules_or_none, "the admin socket")  # without reading stderr
         assert running.detail("chatty", "wrote")
         block_until(lambda: running.module("good")["state"] == "ready")
 

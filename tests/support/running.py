@@ -65,7 +65,7 @@ class Running:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pids = [module["pid"] for module in self._modules_or_none() if module["pid"]]
+        pids = [module["pid"] for module in self.modules_or_none() if module["pid"]]
         for pid in (self.process.pid, *pids):
             try:
                 os.killpg(pid, signal.SIGKILL)
@@ -167,7 +167,8 @@ class Running:
         notes = self.base / "notes" / name
         return notes.read_text().splitlines() if notes.exists() else []
 
-    def _modules_or_none(self) -> list[dict[str, Any]]:
+    def modules_or_none(self) -> list[dict[str, Any]]:
+        """Return the modules in the status document; none until it is served."""
         try:
             status = self.status()
         except (client.NotRunning, client.AdminError):
