@@ -96,6 +96,9 @@ class Joining:
         self.requests: list[web.Request] = []
         self.subjects: list[x509.Name] = []
         self.failures = 0
+        self.signs = asyncio.Event()
+        """clear while requests for a certificate wait"""
+        self.signs.set()
 
     @property
     def ca(self) -> bytes:
@@ -110,6 +113,7 @@ class Joining:
 
     async def edge_crt(self, request: web.Request) -> web.Response:
         self.requests.append(request)
+        await self.signs.wait()
         if self.failures:
             self.failures -= 1
             return web.Response(status=500, text="failed to sign")
@@ -211,13 +215,15 @@ async def test_the_certificate_is_renewed_before_its_end_and_the_edge_dials_agai
     manager = await CertManager.join("edge-1", joining.url, joining.token)
     before: Identity = manager.identity
     joining.life = YEAR
+    joining.signs.clear()  # else the first connection could have the second certificate
     async with serving(context, generations.V1_23) as cloud:
         Api(cloud)
         async with HollowEdge(
             "edge-1", cloud.url, manager, timing=TIMING, on_event=events.append
         ) as edge:
             await edge.wait_until(lambda: edged_of(edge).node.registered, 20, "registration")
-            await edge.wait_until(lambda: edge.link.connects >= 2, 10, "the second connection")
+            joining.signs.set()
+            await edge.wait_until(lambda: edge.link.connects >= 2, 20, "the second connection")
     assert manager.identity.certificate != before.certificate
     assert manager.identity.key != before.key
     assert "Authorization" not in joining.requests[1].headers
