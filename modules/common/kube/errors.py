@@ -93,8 +93,13 @@ class ApiError(KubeError):
         return self.premature
 
     @property
+    def is_of_server(self) -> bool:
+        """Whether the server has failed (5xx), maybe in this request alone."""
+        return self.status >= 500
+
+    @property
     def retriable(self) -> bool:
-        return self.outage or self.status == 429 or self.status >= 500
+        return self.outage or self.status == 429 or self.is_of_server
 
 
 class BadRequest(ApiError):

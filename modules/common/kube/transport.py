@@ -288,7 +288,7 @@ def _may_be_premature(request: Request, refusal: ApiError) -> bool:
     """
     if refusal.status in {401, 403}:
         return True
-    return request.method == "GET" and (refusal.status == 429 or refusal.status >= 500)
+    return request.method == "GET" and (refusal.status == 429 or refusal.is_of_server)
 
 
 def _describe_failure(error: Exception) -> str:

@@ -41,7 +41,7 @@ from modules.common.sync.awaited_writes import AwaitedWrites
 from modules.common.sync.journal import Item, Row
 from modules.common.sync.object_syncs import ObjectSyncs, Wanted
 from modules.common.sync.record import DENIED, Record
-from modules.common.sync.row_reader import WEAK, RowReader, is_of_the_server, sent_in, version_in
+from modules.common.sync.row_reader import WEAK, RowReader, may_be_of_one, sent_in, version_in
 from modules.common.sync.sync_form import (
     CONTROLLER_LABEL,
     NODE_LABEL,
@@ -133,7 +133,7 @@ class FencedObjectSyncs(ObjectSyncs):
                 except NotFound:
                     continue  # it was deleted since
                 except ApiError as error:
-                    if not is_of_the_server(error):
+                    if not may_be_of_one(error):
                         raise
                     failed = error
                     continue

@@ -26,9 +26,6 @@ _TAKEN: Final = "cloudcore.kubeedge.io/taken"
 #: The versions of a row that says no more than that the node may have the object.
 WEAK: Final = ("", UNSEEN)
 
-#: The first status of an error of the server.
-_SERVER_ERROR: Final = 500
-
 log = logging.getLogger(__name__)
 
 
@@ -74,7 +71,7 @@ class RowReader:
         except ApiError as error:
             if not isinstance(error, BadRequest | Invalid):
                 self._writes.note_failure(key, error)
-                if not is_of_the_server(error) or not self._writes.is_failing(key):
+                if not may_be_of_one(error) or not self._writes.is_failing(key):
                     raise
             what = key.resource.describe(key.namespace, key.name)
             log.warning("%s: cannot be written, what it says is kept: %s", what, error)
@@ -89,9 +86,9 @@ class RowReader:
         return None
 
 
-def is_of_the_server(error: ApiError) -> bool:
-    """Whether the server has failed in a request, maybe in this one alone."""
-    return error.status >= _SERVER_ERROR and not error.outage
+def may_be_of_one(error: ApiError) -> bool:
+    """Whether the server may have failed with one ObjectSync alone: there is no outage."""
+    return error.is_of_server and not error.outage
 
 
 def version_in(obj: Object) -> str:
