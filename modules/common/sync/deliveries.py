@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ipc import Delivery
+from ipc import Delivery, Message
 from modules.common.kube.health import ApiHealth
 from modules.common.sync.in_flight import InFlight
 
@@ -66,9 +66,8 @@ class Deliveries:
 
     def begin(self, delivery: Delivery) -> None:
         """Count a message as in flight, until `done`."""
-        content = delivery.message.content
-        size = len(content) if isinstance(content, bytes | str) else 0
-        self._in_channel[delivery] = _Taken(self._now(), max(size, _SMALL))
+        size = max(size_of(delivery.message), _SMALL)
+        self._in_channel[delivery] = _Taken(self._now(), size)
         self._in_flight.begin()
 
     def done(self, delivery: Delivery) -> None:
@@ -100,3 +99,8 @@ class Deliveries:
             self._elsewhere[delivery] = self._in_channel.pop(delivery)
             self._bytes += taken.size
             delivery.done()
+
+
+def size_of(message: Message) -> int:
+    """Return the size of a message's content as its edge has sent it, about that in bytes."""
+    return len(message.content) if isinstance(message.content, bytes | str) else 0

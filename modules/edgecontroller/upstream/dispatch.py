@@ -18,7 +18,7 @@ from modules.common.kube.health import ApiHealth
 from modules.common.log_limit import LogLimit
 from modules.common.message_resource import ObjectResource
 from modules.common.replicas.report_fence import HeldElsewhere
-from modules.common.sync.deliveries import Deliveries
+from modules.common.sync.deliveries import Deliveries, size_of
 from modules.common.wire.generations import generation_of
 from modules.edgecontroller import messages
 from modules.edgecontroller.config import EdgeControllerConfig
@@ -107,7 +107,7 @@ class Upstream:
 
     def _begin(self, delivery: Delivery, node: str) -> Callable[[], None]:
         """Count a node's message as in flight; return what is to be called when it is done."""
-        size = _size_of(delivery.message)
+        size = size_of(delivery.message)
         self._shares.begin(node, size)
         self._deliveries.begin(delivery)
 
@@ -190,7 +190,7 @@ class Upstream:
         if message.operation in (RESPONSE, OP_ERROR):
             self._answer(message, Target(about.node, about.type, about.namespace, about.name))
             return False
-        if not self._shares.has_room(about.node, _size_of(message)):
+        if not self._shares.has_room(about.node, size_of(message)):
             self._drop(about.node)
             return False
         if about.type == messages.POD_STATUS and message.operation == UPDATE:
@@ -262,10 +262,6 @@ class Upstream:
                 )
                 pod = (about.node, about.namespace, status.name)
                 yield pod, msgspec.structs.replace(message, resource=resource, content=status)
-
-
-def _size_of(message: Message) -> int:
-    return len(message.content) if isinstance(message.content, bytes | str) else 0
 
 
 def _is_of(node: str, key: Hashable) -> bool:
