@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import ipc
-from modules.common.kube import DEVICES, NODES, KubeClient
+from modules.common.kube import DEVICES, NODES, Key, KubeClient
 from modules.common.sync.record import Record
 from modules.devicecontroller.config import DeviceControllerConfig
 from modules.devicecontroller.controller import Controller
+from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from supervisor.api import Settings
 from tests.modules.devicecontroller.samples import NODE
+from tests.support.aside import make_set_aside
 from tests.support.bench import ControllerBench
 from tests.support.deliveries import Taken
 from tests.support.fakekube import FakeKube
@@ -99,3 +102,19 @@ async def running(directory: Path, *devices: Any) -> AsyncIterator[Bench]:
         finally:
             bench.context.is_stopping.set()
             await asyncio.wait([bench.task])
+
+
+def dependencies(world: Any, nodes: dict[Key, Object]) -> Dependencies:
+    """Return what devices are served with, of a world that is both the API and the context."""
+    definitions = SimpleNamespace(
+        has_device_statuses=lambda: True, is_v1beta1_alone=lambda: True, explain=None
+    )
+    return Dependencies(
+        world,
+        world,
+        namespace=None,
+        definitions=cast("Any", definitions),
+        set_aside=make_set_aside(),
+        known_nodes=nodes,
+        on_change=lambda: None,
+    )

@@ -23,7 +23,6 @@ from modules.common import message_resource
 from modules.common.kube import DEVICES, Key, Object, key_of, reference
 from modules.common.wire.generations import V1_1
 from modules.devicecontroller.compressed import CompressedDevice, decompressed
-from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.conditions import conditions_of, keep_conditions
@@ -39,8 +38,8 @@ from modules.devicecontroller.v1alpha1.sync.inventory import DeviceSlot, Invento
 from modules.devicecontroller.v1alpha1.sync.node_sync import Request, _whole
 from modules.devicecontroller.v1alpha1.sync.record import SyncRecord
 from modules.hollow.manifests import applied
+from tests.modules.devicecontroller.fakes import dependencies
 from tests.modules.devicecontroller.samples import device
-from tests.support.aside import make_set_aside
 from tests.support.slow_api import SlowApi
 from tests.support.waiting import DEADLINE
 
@@ -99,17 +98,8 @@ class World(SlowApi):
         nodes = {("", node): {"metadata": {"name": node}} for node in NODES}
         known = Edges(cast("Any", self), {}, nodes, lambda _: None, on_connected=lambda *_: None)
         self.known = known
-        common = Dependencies(
-            cast("Any", self),
-            cast("Any", self),
-            namespace=None,
-            definitions=cast("Any", SimpleNamespace(explain=None)),
-            set_aside=make_set_aside(),
-            known_nodes=nodes,
-            on_change=lambda: None,
-        )
         self.devices = Devices(
-            common,
+            dependencies(self, nodes),
             self.record,
             Duties(known, cast("Any", SimpleNamespace(leads=False))),
             takeovers=cast(

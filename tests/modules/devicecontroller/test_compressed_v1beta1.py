@@ -25,7 +25,6 @@ from modules.common.kube import DEVICES_V1BETA1, Object, key_of, reference
 from modules.common.sync.record import Record
 from modules.common.wire.generations import V1_23
 from modules.devicecontroller.compressed import CompressedDevice
-from modules.devicecontroller.dependencies import Dependencies
 from modules.devicecontroller.duties import Duties
 from modules.devicecontroller.edges import Edges
 from modules.devicecontroller.status.conditions import conditions_of
@@ -42,7 +41,7 @@ from modules.devicecontroller.v1beta1.objects import (
     state_of,
 )
 from tests.modules.devicecontroller import beta
-from tests.support.aside import make_set_aside
+from tests.modules.devicecontroller.fakes import dependencies
 from tests.support.slow_api import SlowApi
 from tests.support.waiting import DEADLINE
 
@@ -93,20 +92,8 @@ class World(SlowApi):
         self.known = Edges(
             cast("Any", self), {}, nodes, lambda _: None, on_connected=lambda *_: None
         )
-        definitions = SimpleNamespace(
-            has_device_statuses=lambda: True, is_v1beta1_alone=lambda: True, explain=None
-        )
-        common = Dependencies(
-            cast("Any", self),
-            cast("Any", self),
-            namespace=None,
-            definitions=cast("Any", definitions),
-            set_aside=make_set_aside(),
-            known_nodes=nodes,
-            on_change=lambda: None,
-        )
         self.devices = Devices(
-            common,
+            dependencies(self, nodes),
             self.record,
             self.known,
             Duties(self.known, cast("Any", SimpleNamespace(leads=False))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -210,28 +210,43 @@ async def test_a_deletion_is_in_the_record_before_it_is_sent(replica: Cloud) -> 
     await eventually(lambda: sync_of(replica, uid), lambda sync: sync is None)
 
 
+def hold_answer(
+    monkeypatch: pytest.MonkeyPatch, answer: str, is_held: Callable[[Request], bool]
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold the answer to the first such request: it is late, or lost.
+
+    Returns what is set when the API server has carried the request out, and what is to be set to
+    let the answer go.
+    """
+    send, written, answered = Transport.send, asyncio.Event(), asyncio.Event()
+
+    async def slow(transport: Transport, request: Request) -> Any:
+        response = await send(transport, request)
+        if is_held(request) and not written.is_set():
+            written.set()
+            await answered.wait()
+            if answer == "lost":
+                raise Unreachable("the connection broke", request=request.method)
+        return response
+
+    monkeypatch.setattr(Transport, "send", slow)
+    return written, answered
+
+
 @pytest.mark.parametrize("answer", ["late", "lost"])
 async def test_a_deletion_waits_for_an_acknowledgement_that_is_being_written(
     replica: Cloud, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     """Otherwise the record may say in the end that the edge has what it has deleted."""
     monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 0.5)
-    send, written, answered = Transport.send, asyncio.Event(), asyncio.Event()
-
-    async def slow(transport: Transport, request: Request) -> Any:
-        response = await send(transport, request)
-        is_version = request.path.endswith("/status") and f"/{NODE}." in request.path
-        if is_version and not written.is_set():
-            written.set()
-            await answered.wait()
-            if answer == "lost":
-                raise Unreachable("the connection broke", request="patch")
-        return response
-
     await replica.connect(generation=V1_23)
     created = await replica.api.create(PODS, pod("p"), "default")
     uid = created["metadata"]["uid"]
-    monkeypatch.setattr(Transport, "send", slow)
+    written, answered = hold_answer(
+        monkeypatch,
+        answer,
+        lambda request: request.path.endswith("/status") and f"/{NODE}." in request.path,
+    )
     await replica.acknowledge(await replica.until("insert", f"node/{NODE}/default/pod/p"))
     await asyncio.wait_for(written.wait(), DEADLINE)
     await replica.api.delete(PODS, "p", "default", grace_period=0)
@@ -249,25 +264,17 @@ async def test_an_object_that_is_needed_again_waits_for_the_removal_of_its_row(
 ) -> None:
     """Otherwise the record may say in the end that the edge has nothing of it."""
     monkeypatch.setattr(fenced_object_syncs, "_PATIENCE", 0.5)
-    send, written, answered = Transport.send, asyncio.Event(), asyncio.Event()
-
-    async def slow(transport: Transport, request: Request) -> Any:
-        response = await send(transport, request)
-        is_removal = request.method == "DELETE" and request.path.endswith(f"/{NODE}.{uid}")
-        if is_removal and not written.is_set():
-            written.set()
-            await answered.wait()
-            if answer == "lost":
-                raise Unreachable("the connection broke", request="delete")
-        return response
-
     made = await replica.api.create(CONFIGMAPS, configmap("c", key="value"), "default")
     uid, resource = made["metadata"]["uid"], f"node/{NODE}/default/configmap/c"
     await replica.connect(generation=V1_23)
     await replica.api.create(PODS, pod("p", spec=using("c")), "default")
     await replica.acknowledge(await replica.until("insert", resource))
     await recorded(replica, uid, made["metadata"]["resourceVersion"])
-    monkeypatch.setattr(Transport, "send", slow)
+    written, answered = hold_answer(
+        monkeypatch,
+        answer,
+        lambda request: request.method == "DELETE" and request.path.endswith(f"/{NODE}.{uid}"),
+    )
     await replica.api.delete(PODS, "p", "default", grace_period=0)
     await replica.acknowledge(await replica.until("delete", resource))
     await asyncio.wait_for(written.wait(), DEADLINE)
