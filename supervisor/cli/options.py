@@ -74,8 +74,8 @@ class Globals:
     def take_sources(self, status: dict[str, Any]) -> None:
         """Take the --config and --set that the running cloudcore was started with, by its status.
 
-        Those that are given to this command, and a cloudcore with another data directory, count
-        more. So does an older cloudcore that is still running, and does not say them.
+        Nothing is taken if this command was given any, or if that cloudcore has another data
+        directory. One of an older version does not say them.
         """
         given = self.given.keys() & {"config", "set"}
         if not given and "sets" in status and status["data_dir"] == str(self.data_dir):

@@ -34,9 +34,9 @@ class Shutdown:
     """The shutdown of a supervisor, which happens once.
 
     The first signal is forwarded to the modules, in reverse order of start but for what
-    `stop_before` says, and they clean up.
-    Another signal that arrives meanwhile is forwarded too. The same signal a second time kills the
-    modules that still run, and cleanups still run; a third time, the supervisor exits at once.
+    `stop_before` says, and they clean up. Another signal that arrives meanwhile is forwarded too.
+    The same signal a second time kills the modules that still run, and cleanups still run; a third
+    time, the supervisor exits at once.
     """
 
     def __init__(self, fleet: Fleet, systemd: Systemd) -> None:
